@@ -1,0 +1,49 @@
+# Everything a newcomer needs: make dev (the thing on localhost), make test, make lint, make docs, make bench.
+# Each makes its own .venv first, with the Python that PYTHON names.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.made
+
+.PHONY: dev test quick coverage lint docs bench soak clean
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "clerkmap needs Python 3.11 or later: make PYTHON=python3.13 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e . $$($(PYTHON) tools/groups.py test lint bench)
+	@touch $@
+
+dev: $(STAMP)  ## an example app on SQLite on localhost, with a token to try it with
+	$(BIN)/python examples/quickstart.py
+
+test: $(STAMP)  ## every test
+	$(BIN)/python -m pytest -n auto
+
+quick: $(STAMP)  ## every test that takes no time
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+coverage: $(STAMP)  ## every test, and the branches of the core that none of them took
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -m "not slow"
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --include="src/clerkmap/core/*" --fail-under=100
+
+lint: $(STAMP)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/pyright --verifytypes clerkmap --ignoreexternal
+
+docs: $(STAMP)  ## run every piece of code in the README and the docs, and check their links
+	$(BIN)/python -m pytest -q tests/test_docs.py
+
+bench: $(STAMP)  ## the figures of docs/speed.md; make bench BENCH=--short for a look
+	$(BIN)/python -m benchmarks $(BENCH)
+
+soak: $(STAMP)  ## the long forms of the tests that have one
+	CLERKMAP_SOAK=1 $(BIN)/python -m pytest -n auto -m slow
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* dist build

@@ -1,0 +1,98 @@
+"""clerkmap: the seam between Clerk and an application's own records.
+
+    instance = Instance(publishable_key="pk_live_…")
+    resolver = Resolver(instance, SqliteRepository.open("app.db"))
+    principal = resolver.resolve(token)
+
+Importing this costs nothing: each name is loaded when it is first asked for.
+"""
+
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .core.claims import ActiveOrganization, Actor, Claims
+    from .core.instance import Instance
+    from .core.model import Change, Membership, Organization, Principal, Standing, User
+    from .core.records import ClerkMembership, ClerkOrganization, ClerkUser
+    from .errors import (
+        ClerkmapError,
+        ConfigurationError,
+        KeysUnavailable,
+        LockedOut,
+        Refused,
+        RepositoryUnavailable,
+        TokenError,
+        Unavailable,
+    )
+    from .repository import AsyncRepository, Repository, threaded
+    from .resolver import Resolver
+    from .verifier import Verifier
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "core.claims": ("ActiveOrganization", "Actor", "Claims"),
+    "core.instance": ("Instance",),
+    "core.model": ("Change", "Membership", "Organization", "Principal", "Standing", "User"),
+    "core.records": ("ClerkMembership", "ClerkOrganization", "ClerkUser"),
+    "errors": (
+        "ClerkmapError",
+        "ConfigurationError",
+        "KeysUnavailable",
+        "LockedOut",
+        "Refused",
+        "RepositoryUnavailable",
+        "TokenError",
+        "Unavailable",
+    ),
+    "repository": ("AsyncRepository", "Repository", "threaded"),
+    "resolver": ("Resolver",),
+    "verifier": ("Verifier",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ActiveOrganization",
+    "Actor",
+    "AsyncRepository",
+    "Change",
+    "Claims",
+    "ClerkMembership",
+    "ClerkOrganization",
+    "ClerkUser",
+    "ClerkmapError",
+    "ConfigurationError",
+    "Instance",
+    "KeysUnavailable",
+    "LockedOut",
+    "Membership",
+    "Organization",
+    "Principal",
+    "Refused",
+    "Repository",
+    "RepositoryUnavailable",
+    "Resolver",
+    "Standing",
+    "TokenError",
+    "Unavailable",
+    "User",
+    "Verifier",
+    "threaded",
+]
+
+# A library says nothing unless the application listens.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

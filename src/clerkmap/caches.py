@@ -1,0 +1,110 @@
+"""The resolver's two memories: tokens that have been verified, and the standing of the people behind them.
+
+Reading takes no lock: a reader finds an entry that is whole, or none. Both are bounded, and when one is full its oldest
+eighth makes room. A stranger cannot fill them, for nothing is kept of a token that proves nothing.
+"""
+
+import threading
+from collections.abc import Callable, Collection
+from itertools import islice
+from typing import Generic, TypeVar
+
+from .core.claims import Claims
+from .core.model import Principal, Standing
+from .core.records import key_of
+
+V = TypeVar("V")
+Caller = tuple[str, str | None]  # Clerk's ids of a person and of the organization they act in
+
+
+class Bounded(dict[str, V], Generic[V]):
+    """A dictionary that forgets its oldest entries instead of growing."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+        self._lock = threading.Lock()
+
+    def keep(self, key: str, value: V) -> None:
+        with self._lock:
+            if len(self) >= self._limit:
+                for oldest in list(islice(self, self._limit // 8 + 1)):
+                    del self[oldest]
+            self[key] = value
+
+
+class Known:
+    """The standing of one caller, for as long as nothing was written about it."""
+
+    __slots__ = ("current", "standing")
+
+    def __init__(self, standing: Standing) -> None:
+        self.standing = standing
+        self.current = True
+
+
+class Seen:
+    """A token that has been verified, under which keys, and until when that stays true."""
+
+    __slots__ = ("claims", "ends", "generation", "known", "principal", "starts")
+
+    def __init__(self, claims: Claims, generation: int, starts: float, ends: float) -> None:
+        self.claims = claims
+        self.generation = generation
+        self.starts = starts
+        self.ends = ends
+        self.known: Known | None = None
+        self.principal: Principal | None = None
+
+
+class Standings:
+    """Standings by caller, and which of them a change of one person or organization touches.
+
+    `epoch` grows with each change. A standing that was read before a change and would be kept after it is not kept:
+    nobody can tell which of the two it shows.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._known: dict[Caller, Known] = {}
+        self._touched_by: dict[str, set[Caller]] = {}
+        self.epoch = 0
+        self.get: Callable[[Caller], Known | None] = self._known.get
+
+    def keep(self, caller: Caller, standing: Standing, epoch: int) -> Known | None:
+        """Keep a standing that was read at this epoch. None if it may be out of date already."""
+        with self._lock:
+            if epoch != self.epoch or not standing.settled:
+                return None
+            if len(self._known) >= self._limit:
+                for oldest in list(islice(self._known, self._limit // 8 + 1)):
+                    self._drop(oldest)
+            self._drop(caller)
+            known = self._known[caller] = Known(standing)
+            for key in _keys(caller):
+                self._touched_by.setdefault(key, set()).add(caller)
+            return known
+
+    def forget(self, keys: Collection[str] | None) -> None:
+        """Drop what a change of these persons and organizations touches; None for everything."""
+        with self._lock:
+            self.epoch += 1
+            for key in list(self._touched_by) if keys is None else keys:
+                for caller in list(self._touched_by.get(key, ())):
+                    self._drop(caller)
+
+    def _drop(self, caller: Caller) -> None:
+        known = self._known.pop(caller, None)
+        if known is None:
+            return
+        known.current = False  # tokens point to it
+        for key in _keys(caller):
+            callers = self._touched_by[key]
+            callers.discard(caller)
+            if not callers:
+                del self._touched_by[key]
+
+
+def _keys(caller: Caller) -> list[str]:
+    return [key_of(clerk_id) for clerk_id in caller if clerk_id is not None]

@@ -1,0 +1,1 @@
+"""Talking to Clerk. The only room whose inhabitants open sockets."""

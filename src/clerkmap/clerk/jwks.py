@@ -1,0 +1,194 @@
+"""Fetching signing keys: the sockets and threads around a `KeyRing`.
+
+A fetch runs in a thread of its own, one at a time for each source, and whoever needs its outcome waits for the same
+future: threads block on it, tasks await it, and a refresh of keys that still serve is waited for by nobody. So both
+colours share one fetch, and a waiter never waits longer than the deadline whatever the other end does.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from ..core.instance import Instance
+from ..core.jose import read_json_object
+from ..core.keys import KeyRing, KeySet, KeySource, LocalKeys, VerifyingKey, import_jwks
+from ..errors import KeysUnavailable
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_BODY = 262_144  # of a JWKS or a discovery document; Clerk's is under 1 KiB
+DEADLINE = 5.0
+
+logger = logging.getLogger("clerkmap.keys")
+_sources: "weakref.WeakSet[RemoteKeys]" = weakref.WeakSet()
+
+
+def key_source(instance: Instance) -> KeySource:
+    """The source an instance's settings ask for. Keys that were given are never fetched."""
+    return LocalKeys(instance.local_keys) if instance.local_keys is not None else RemoteKeys(instance)
+
+
+class RemoteKeys:
+    """The keys an instance publishes, fetched when needed and never more often than once per cool-down.
+
+    Args:
+        instance: Whose keys.
+        transport: An httpx transport to fetch through, for a proxy or a test.
+        refresh_after: Seconds after which keys are fetched anew, in the background.
+        keep_for: Seconds that keys go on serving beyond that, while the endpoint is away.
+        cooldown: Seconds between two fetches, whatever asks for them.
+        deadline: Seconds one fetch may take.
+        monotonic: The clock that all of these are measured with.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        *,
+        transport: "httpx.BaseTransport | None" = None,
+        refresh_after: float = 300,
+        keep_for: float = 86_400,
+        cooldown: float = 10,
+        deadline: float = DEADLINE,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._instance = instance
+        self._transport = transport
+        self._deadline = deadline
+        self._monotonic = monotonic
+        self._ring = KeyRing(refresh_after=refresh_after, keep_for=keep_for, cooldown=cooldown)
+        self._lock = threading.Lock()
+        self._flight: Future[None] | None = None
+        _sources.add(self)
+
+    @property
+    def generation(self) -> int:
+        return self._ring.generation
+
+    def peek(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey | None:
+        now = self._monotonic()
+        with self._lock:
+            key = self._ring.find(kid, rejected, now)
+            if key is not None and self._ring.refresh_due(now):
+                self._take_off(now)
+            return key
+
+    def get(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
+        found = self._find_or_fetch(kid, rejected)
+        if isinstance(found, Future):
+            try:
+                found.result(timeout=self._deadline)
+            except TimeoutError:
+                raise KeysUnavailable from None
+            return self._after_fetch(kid, rejected)
+        return found
+
+    async def aget(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
+        found = self._find_or_fetch(kid, rejected)
+        if isinstance(found, Future):
+            # Unlike wait_for, wait() leaves the future alone when this task is cancelled: others wait for it too.
+            landed, _ = await asyncio.wait({asyncio.wrap_future(found)}, timeout=self._deadline)
+            if not landed:
+                raise KeysUnavailable
+            return self._after_fetch(kid, rejected)
+        return found
+
+    def _find_or_fetch(self, kid: str | None, rejected: VerifyingKey | None) -> "VerifyingKey | Future[None]":
+        now = self._monotonic()
+        with self._lock:
+            key = self._ring.find(kid, rejected, now)
+            if key is None or self._ring.refresh_due(now):
+                flight = self._flight or self._take_off(now)
+                return flight if key is None else key
+            return key
+
+    def _after_fetch(self, kid: str | None, rejected: VerifyingKey | None) -> VerifyingKey:
+        with self._lock:
+            key = self._ring.find(kid, rejected, self._monotonic())
+        if key is None:  # the next fetch is due already: one per request is enough
+            raise KeysUnavailable
+        return key
+
+    def _take_off(self, now: float) -> "Future[None]":
+        self._ring.asking(now)
+        flight = self._flight = Future()
+        flight.set_running_or_notify_cancel()  # from here on nobody who waits can cancel it
+        try:
+            threading.Thread(target=self._fly, args=(flight,), name="clerkmap-keys", daemon=True).start()
+        except RuntimeError:  # the machine gives no more threads
+            self._land(flight, None)
+        return flight
+
+    def _fly(self, flight: "Future[None]") -> None:
+        keys = None
+        try:
+            keys = import_jwks(fetch_jwks(self._instance, self._transport, self._deadline), self._instance.algorithms)
+        except Exception as error:  # noqa: BLE001 - whatever went wrong out there, the waiters must be told
+            logger.warning("fetching the keys of %s failed: %s", self._instance.name, type(error).__name__)
+        else:
+            if not keys:
+                logger.warning("the keys of %s hold no usable public signing key", self._instance.name)
+        with self._lock:
+            self._land(flight, keys)
+
+    def _land(self, flight: "Future[None]", keys: KeySet | None) -> None:
+        if keys:
+            self._ring.arrived(keys, self._monotonic())
+        else:
+            self._ring.failed()
+        self._flight = None
+        flight.set_result(None)
+
+    def after_fork(self) -> None:
+        """In a child process: the thread that was fetching has stayed behind, and so may the holder of the lock."""
+        self._lock = threading.Lock()
+        if self._flight is not None:
+            self._flight = None
+            self._ring.failed()
+
+
+def fetch_jwks(instance: Instance, transport: "httpx.BaseTransport | None", deadline: float) -> dict[str, Any]:
+    """Fetch an instance's JWKS, by way of the discovery document where no URL is known. Raises whatever goes wrong."""
+    import httpx  # here, not above: with keys given, a process never pays for it
+
+    ends = time.monotonic() + deadline
+    # trust_env=False: a proxy variable in the environment must not decide whose keys are trusted.
+    with httpx.Client(transport=transport, timeout=deadline, follow_redirects=False, trust_env=False) as client:
+        url = instance.jwks_url
+        if url is None:
+            discovery = _fetch_json(client, f"{instance.issuer.rstrip('/')}/.well-known/openid-configuration", ends)
+            url = discovery.get("jwks_uri")
+            if discovery.get("issuer") != instance.issuer or not isinstance(url, str):
+                raise ValueError("the discovery document is not this issuer's")
+            if httpx.URL(url).scheme != "https" and httpx.URL(url).host != httpx.URL(instance.issuer).host:
+                raise ValueError("the discovery document leads to an insecure URL")
+        return _fetch_json(client, url, ends)
+
+
+def _fetch_json(client: "httpx.Client", url: str, ends: float) -> dict[str, Any]:
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+    with client.stream("GET", url, headers=headers) as response:
+        if response.status_code != 200 or response.headers.get("content-encoding", "identity") != "identity":
+            raise ValueError(f"answered {response.status_code}")
+        body = b""
+        for chunk in response.iter_raw(8192):
+            body += chunk
+            if len(body) > MAX_BODY or time.monotonic() > ends:
+                raise ValueError("the body is too long, or too long in coming")
+    return read_json_object(body.strip())
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+
+    def _after_fork() -> None:
+        for source in list(_sources):
+            source.after_fork()
+
+    os.register_at_fork(after_in_child=_after_fork)

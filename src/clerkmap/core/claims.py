@@ -1,0 +1,346 @@
+"""What a verified token proves, in one vocabulary for every kind and version of token.
+
+`read_claims` is called with a payload whose signature has been checked; here its types and ranges are. What tells who
+somebody is must be well formed, or the token is refused. What grants something is read as narrowly as it can be: a
+grant that is malformed is no grant.
+"""
+
+import copy
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from ..errors import ClaimInvalid, ClaimMissing, VersionUnknown
+from .jose import items
+
+TokenKind = Literal["session", "oauth", "m2m", "oidc"]
+FactorLevel = Literal["first_factor", "second_factor", "multi_factor"]
+
+# Clerk's presets: how long ago, in minutes, which factor must have been shown at the latest.
+REVERIFICATION: Mapping[str, tuple[FactorLevel, int]] = {
+    "strict_mfa": ("multi_factor", 10),
+    "strict": ("second_factor", 10),
+    "moderate": ("second_factor", 60),
+    "lax": ("second_factor", 1440),
+}
+_ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
+_USER = re.compile(r"user_[0-9A-Za-z_-]{1,123}")
+_MACHINE = re.compile(r"mch_[0-9A-Za-z_-]{1,124}")
+_ORGANIZATION = re.compile(r"org_[0-9A-Za-z_-]{1,124}")
+_MASK = re.compile(r"[0-9]{1,400}")
+_MAX_SECONDS = 253_402_300_799  # the last second of the year 9999: later ones break every calendar downstream
+_MAX_TEXT = 255
+_SCOPES = {"o": "o", "org": "o", "organization": "o", "u": "u", "user": "u"}
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who is really acting, when somebody is signed in as somebody else."""
+
+    id: str
+    kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveOrganization:
+    """The organization that was active when the token was made, and the person's place in it."""
+
+    id: str
+    slug: str | None = None
+    role: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Claims:
+    """What a token proves. The values never change; `payload` is a copy for each reader."""
+
+    kind: TokenKind
+    instance: str
+    subject: str
+    issued_at: int
+    expires_at: int
+    not_before: int | None
+    session_id: str | None
+    party: str | None
+    client_id: str | None
+    scopes: tuple[str, ...]
+    pending: bool
+    organization: ActiveOrganization | None
+    actor: Actor | None
+    version: int
+    _payload: dict[str, Any] = field(compare=False)
+
+    @property
+    def issuer(self) -> str:
+        """Who made the token: one of the instance's issuers, to the letter."""
+        return str(self._payload["iss"])
+
+    @property
+    def token_id(self) -> str | None:
+        """The token's own id, where it has one."""
+        value = self._payload.get("jti")
+        return value if isinstance(value, str) else None
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """All claims as they stand in the token, custom ones too."""
+        return copy.deepcopy(self._payload)
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """The permissions in the active organization, such as `org:invoices:create`."""
+        if self.organization is None:
+            return frozenset()
+        if self.version == 2:
+            return decode_permissions(
+                self._payload.get("fea"), self._payload["o"].get("per"), self._payload["o"].get("fpm")
+            )
+        return frozenset(_prefixed(each) for each in items(self._payload.get("org_permissions")) if type(each) is str)
+
+    @property
+    def features(self) -> frozenset[str]:
+        """The features, each with its scope: `o:` for the organization's, `u:` for the person's own."""
+        return _scoped(self._payload.get("fea")) if self.version == 2 else frozenset()
+
+    @property
+    def plans(self) -> frozenset[str]:
+        """The plans, each with its scope, like the features."""
+        return _scoped(self._payload.get("pla")) if self.version == 2 else frozenset()
+
+    @property
+    def factor_ages(self) -> tuple[int, int] | None:
+        """Minutes since the first and the second factor were shown, when the token was made; -1 for never."""
+        ages = items(self._payload.get("fva")) if self.kind == "session" else []
+        if len(ages) != 2 or any(type(age) is not int or age < -1 for age in ages):
+            return None
+        return ages[0], ages[1]
+
+    def has(
+        self,
+        *,
+        role: str | None = None,
+        permission: str | None = None,
+        feature: str | None = None,
+        plan: str | None = None,
+        reverified: str | tuple[FactorLevel, int] | None = None,
+    ) -> bool:
+        """Whether the token proves all that is asked for. Asking for nothing proves nothing.
+
+        Roles and permissions are those in the active organization, with or without `org:` in front. Features and plans
+        are the organization's or the person's, unless a scope is put in front (`org:` or `user:`). `reverified` takes
+        one of Clerk's presets or a level and a number of minutes: `("second_factor", 30)`.
+        """
+        asked = [
+            None if role is None else self._has_role(role),
+            None if permission is None else isinstance(permission, str) and _prefixed(permission) in self.permissions,
+            None if feature is None else _grants(self.features, feature),
+            None if plan is None else _grants(self.plans, plan),
+            None if reverified is None else self._reverified(reverified),
+        ]
+        answers = [answer for answer in asked if answer is not None]
+        return bool(answers) and all(answers)
+
+    def _has_role(self, role: str) -> bool:
+        held = self.organization.role if self.organization is not None else None
+        return held is not None and isinstance(role, str) and _prefixed(role) == held
+
+    def _reverified(self, wanted: str | tuple[FactorLevel, int]) -> bool:
+        preset = REVERIFICATION.get(wanted) if isinstance(wanted, str) else wanted
+        if preset is None or self.factor_ages is None:
+            return False
+        level, minutes = preset
+        first, second = (age != -1 and age < minutes for age in self.factor_ages)
+        if level == "first_factor" or self.factor_ages[1] == -1:
+            return first  # who has no second factor is asked for the first
+        if level == "second_factor":
+            return second
+        return first and second if level == "multi_factor" else False
+
+    def __repr__(self) -> str:
+        return f"Claims({self.kind}, instance={self.instance!r})"  # never an id or a custom claim: reprs end up in logs
+
+
+def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any]) -> Claims:
+    """Check types and ranges, and put the claims into words. Who may use them when is the verifier's business."""
+    subject = _text(payload, "sub", required=True)
+    if kind in ("session", "oauth") and not _USER.fullmatch(subject):
+        raise ClaimInvalid("sub is no Clerk user")
+    if kind == "m2m" and not _MACHINE.fullmatch(subject):
+        raise ClaimInvalid("sub is no Clerk machine")
+    issued_at = _seconds(payload, "iat", required=True)
+    expires_at = _seconds(payload, "exp", required=True)
+    if issued_at > expires_at:
+        raise ClaimInvalid("iat is later than exp")
+    not_before = _seconds(payload, "nbf")
+
+    version, session_id, organization, actor, pending = 1, None, None, None, False
+    client_id: str | None = None
+    scopes: tuple[str, ...] = ()
+    if kind == "session":
+        session_id = _text(payload, "sid", required=True)
+        if not _ID.fullmatch(session_id):
+            raise ClaimInvalid("sid is no session id")
+        version = _version(payload)
+        organization = _organization_v2(payload) if version == 2 else _organization_v1(payload)
+        actor = _actor(payload)
+        pending = _pending(payload)
+    elif kind == "oauth":
+        client_id = _text(payload, "client_id", required=True)
+        scopes = _words(payload, "scp") or _words(payload, "scope")
+        organization = _organization_v1(payload)
+    else:
+        scopes = _words(payload, "scopes" if kind == "m2m" else "scope")
+        client_id = _text(payload, "client_id")
+    return Claims(
+        kind,
+        instance,
+        subject,
+        issued_at,
+        expires_at,
+        not_before,
+        session_id,
+        _text(payload, "azp"),
+        client_id,
+        scopes,
+        pending,
+        organization,
+        actor,
+        version,
+        payload,
+    )
+
+
+def decode_permissions(features: object, names: object, masks: object) -> frozenset[str]:
+    """The permissions that a version 2 token spells as bit masks.
+
+    Bit j of a mask stands for the j-th name. Which feature the i-th mask belongs to is told in two ways: the i-th of
+    all, or the i-th of those that belong to the organization. Where the two differ, only what both grant is granted.
+    """
+    listed = [_scope_and_slug(item) for item in _listed(features)]
+    own = [feature for feature in listed if feature is None or "o" in feature[0]]
+    of_organization = [feature for feature in own if feature is not None]
+    bits = [int(mask) if _MASK.fullmatch(mask) else 0 for mask in _listed(masks)]
+    words = _listed(names)
+
+    def read(lined_up: list[tuple[str, str] | None] | list[tuple[str, str]]) -> frozenset[str]:
+        return frozenset(
+            f"org:{feature[1]}:{word}"
+            for feature, mask in zip(lined_up, bits, strict=False)
+            if feature is not None and "o" in feature[0]
+            for position, word in enumerate(words)
+            if word and mask >> position & 1
+        )
+
+    return read(listed) & read(of_organization)
+
+
+def _listed(value: object) -> list[str]:
+    return [item.strip() for item in value.split(",")] if isinstance(value, str) and value else []
+
+
+def _scope_and_slug(item: str) -> tuple[str, str] | None:
+    scope, colon, slug = item.partition(":")
+    return (scope, slug) if colon and slug and scope in ("o", "u", "ou", "uo") else None
+
+
+def _scoped(value: object) -> frozenset[str]:
+    pairs = [pair for pair in map(_scope_and_slug, _listed(value)) if pair is not None]
+    return frozenset(f"{letter}:{slug}" for scope, slug in pairs for letter in scope)
+
+
+def _grants(held: frozenset[str], wanted: object) -> bool:
+    if not isinstance(wanted, str) or not wanted:
+        return False
+    scope, colon, slug = wanted.rpartition(":")
+    if not colon:
+        return f"o:{slug}" in held or f"u:{slug}" in held
+    return scope in _SCOPES and f"{_SCOPES[scope]}:{slug}" in held
+
+
+def _prefixed(name: str) -> str:
+    while name.startswith("org:"):
+        name = name[4:]
+    return f"org:{name}"
+
+
+def _text(payload: Mapping[str, Any], name: str, required: bool = False) -> Any:
+    value = payload.get(name)
+    if type(value) is str and 0 < len(value) <= _MAX_TEXT and value.isprintable() and not value.isspace():
+        return value
+    return _absent(payload, name, required)
+
+
+def _seconds(payload: Mapping[str, Any], name: str, required: bool = False) -> Any:
+    value: Any = payload.get(name)
+    if type(value) in (int, float) and 0 < value <= _MAX_SECONDS:  # not isinstance: True is no time
+        return int(value)
+    return _absent(payload, name, required)
+
+
+def _absent(payload: Mapping[str, Any], name: str, required: bool) -> None:
+    """None where a claim may be absent and is. What is there, and is not what it should be, is refused."""
+    if name in payload:
+        raise ClaimInvalid(name)
+    if required:
+        raise ClaimMissing(name)
+
+
+def _words(payload: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = payload.get(name)
+    listed = value.split(" ") if isinstance(value, str) else items(value)
+    return tuple(word for word in listed if isinstance(word, str) and word)
+
+
+def _version(payload: Mapping[str, Any]) -> int:
+    version = payload.get("v", 1)
+    if type(version) is not int or version not in (1, 2):
+        raise VersionUnknown
+    return version
+
+
+def _pending(payload: Mapping[str, Any]) -> bool:
+    status = payload.get("sts", "active")
+    if status not in ("active", "pending"):
+        raise ClaimInvalid("sts")
+    return bool(status == "pending")
+
+
+def _actor(payload: Mapping[str, Any]) -> Actor | None:
+    actor = _object(payload, "act")
+    return None if actor is None else Actor(_text(actor, "sub", required=True), _text(actor, "type"))
+
+
+def _organization_v2(payload: Mapping[str, Any]) -> ActiveOrganization | None:
+    organization = _object(payload, "o")
+    if organization is None:
+        return None
+    return _organization(organization.get("id"), organization.get("slg"), organization.get("rol"))
+
+
+def _organization_v1(payload: Mapping[str, Any]) -> ActiveOrganization | None:
+    if payload.get("org_id") is None:
+        return None
+    return _organization(payload["org_id"], payload.get("org_slug"), payload.get("org_role"))
+
+
+def _organization(clerk_id: object, slug: object, role: object) -> ActiveOrganization:
+    if not isinstance(clerk_id, str) or not _ORGANIZATION.fullmatch(clerk_id):
+        raise ClaimInvalid("the organization's id")
+    role = _label(role)
+    return ActiveOrganization(clerk_id, _label(slug), None if role is None else _prefixed(role))
+
+
+def _label(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > _MAX_TEXT or not value.isprintable():
+        raise ClaimInvalid("the organization's slug or role")
+    return value
+
+
+def _object(payload: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    value = payload.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise ClaimInvalid(name)
+    return cast(dict[str, Any] | None, value)

@@ -1,0 +1,283 @@
+"""Signing keys: which of those offered are taken, which one a token asks for, and when to ask for new ones.
+
+`import_jwks` and `import_pem` turn what was offered into a `KeySet`. `KeyRing` holds the newest set and does the
+arithmetic of rotation, staleness and cool-down; the fetching is somebody else's, and so is the clock. `KeySource` is
+what a verifier is handed.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Literal, Protocol, cast
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
+from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+from ..errors import ConfigurationError, KeysUnavailable, TokenMalformed, UnknownKey
+from .jose import decode_base64url, items
+
+MAX_KEYS = 64  # in one JWKS; Clerk publishes one, others a handful
+RSA_BITS = range(2048, 8193)
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+
+_ALGORITHMS: dict[str, Algorithm] = {
+    "RS256": RSAAlgorithm(RSAAlgorithm.SHA256),
+    "ES256": ECAlgorithm(ECAlgorithm.SHA256),
+    "ES384": ECAlgorithm(ECAlgorithm.SHA384),
+    "EdDSA": OKPAlgorithm(),
+}
+_CURVES: dict[str, tuple[str, type[ec.EllipticCurve]]] = {
+    "P-256": ("ES256", ec.SECP256R1),
+    "P-384": ("ES384", ec.SECP384R1),
+}
+_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+
+
+class VerifyingKey:
+    """One key id, its one algorithm, and the public keys behind it: two, while a provider replaces one in place."""
+
+    __slots__ = ("_verify", "algorithm", "kid", "publics")
+
+    def __init__(self, kid: str | None, algorithm: str, publics: tuple[PublicKey, ...]) -> None:
+        self.kid = kid
+        self.algorithm = algorithm
+        self.publics = publics
+        self._verify = _ALGORITHMS[algorithm].verify
+
+    def verifies(self, signed: bytes, signature: bytes) -> bool:
+        """Whether the signature over these bytes is this key's."""
+        return any(self._verify(signed, public, signature) for public in self.publics)
+
+    def __repr__(self) -> str:
+        return f"VerifyingKey({self.algorithm})"
+
+
+class KeySet:
+    """The keys of one instance at one time. Never empty, never changed."""
+
+    def __init__(self, keys: Mapping[str | None, VerifyingKey], *, any_kid: bool = False) -> None:
+        self._keys = dict(keys)
+        self._only = next(iter(keys.values())) if len(keys) == 1 else None
+        self._any_kid = any_kid
+
+    def find(self, kid: str | None) -> VerifyingKey | None:
+        """The key of that id. A token that names none may only mean the only one."""
+        if kid is None or self._any_kid:
+            return self._only
+        return self._keys.get(kid)
+
+    def same_as(self, other: "KeySet | None") -> bool:
+        """Whether another set holds the same keys under the same ids."""
+        return other is not None and self._facts() == other._facts()
+
+    def _facts(self) -> dict[str | None, tuple[str, tuple[PublicKey, ...]]]:
+        return {kid: (key.algorithm, key.publics) for kid, key in self._keys.items()}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[VerifyingKey]:
+        return iter(self._keys.values())
+
+
+def import_jwks(document: Mapping[str, Any], algorithms: Collection[str]) -> KeySet:
+    """Take the usable public signing keys from a JWKS. Each bad member is left out, and spoils no other."""
+    found: dict[str | None, VerifyingKey] = {}
+    for member in items(document.get("keys"))[:MAX_KEYS]:
+        taken = _import_jwk(cast(dict[str, Any], member)) if isinstance(member, dict) else None
+        if taken is None or taken[1] not in algorithms:
+            continue
+        kid, algorithm, public = taken
+        known = found.get(kid)
+        if known is None:
+            found[kid] = VerifyingKey(kid, algorithm, (public,))
+        elif known.algorithm == algorithm and len(known.publics) < 2 and public not in known.publics:
+            found[kid] = VerifyingKey(kid, algorithm, (*known.publics, public))
+    return KeySet(found)
+
+
+def _import_jwk(jwk: Mapping[str, Any]) -> tuple[str | None, str, PublicKey] | None:
+    """One member, or None where it is not a public signing key of a size and kind that is taken."""
+    kid = jwk.get("kid")
+    if kid is not None and not (isinstance(kid, str) and 0 < len(kid) <= 200 and kid.isascii() and kid.isprintable()):
+        return None
+    if jwk.get("use", "sig") != "sig" or not _PRIVATE.isdisjoint(jwk):
+        return None
+    operations = jwk.get("key_ops", ["verify"])
+    if not isinstance(operations, list) or "verify" not in operations:
+        return None
+    try:
+        algorithm, public = _import_public(jwk)
+    except (ValueError, TypeError, KeyError, AttributeError, TokenMalformed, UnsupportedAlgorithm):
+        return None
+    if jwk.get("alg", algorithm) != algorithm:
+        return None
+    return kid, algorithm, public
+
+
+def _import_public(jwk: Mapping[str, Any]) -> tuple[str, PublicKey]:
+    def number(name: str) -> int:
+        return int.from_bytes(decode_base64url(jwk[name].encode("ascii")))
+
+    kty = jwk["kty"]
+    if kty == "RSA":
+        return _suitable(rsa.RSAPublicNumbers(e=number("e"), n=number("n")).public_key())
+    if kty == "EC":
+        _algorithm, curve = _CURVES[jwk["crv"]]
+        return _suitable(ec.EllipticCurvePublicNumbers(number("x"), number("y"), curve()).public_key())
+    if kty == "OKP" and jwk["crv"] == "Ed25519":
+        return _suitable(ed25519.Ed25519PublicKey.from_public_bytes(decode_base64url(jwk["x"].encode("ascii"))))
+    raise ValueError("a kind of key that is not taken")
+
+
+def _suitable(public: object) -> tuple[str, PublicKey]:
+    """The one algorithm a key is good for, or ValueError."""
+    if isinstance(public, rsa.RSAPublicKey):
+        if public.key_size in RSA_BITS and public.public_numbers().e >= 65537:
+            return "RS256", public
+    elif isinstance(public, ec.EllipticCurvePublicKey):
+        for algorithm, curve in _CURVES.values():
+            if isinstance(public.curve, curve):
+                return algorithm, public
+    elif isinstance(public, ed25519.Ed25519PublicKey):
+        return "EdDSA", public
+    raise ValueError("a key that is not taken")
+
+
+def import_pem(text: str, algorithms: Collection[str]) -> KeySet:
+    """Read one public key however it was pasted; it serves every key id, for it was given for this very instance."""
+    plain = text.replace("\\r", "").replace("\\n", "\n").strip().strip("\"'")
+    try:
+        if "-----BEGIN" in plain:
+            armoured = re.search(r"-----BEGIN PUBLIC KEY-----(.*?)-----END PUBLIC KEY-----", plain, re.DOTALL)
+            # The line breaks may have become blanks on the way through an environment variable.
+            body = "".join(armoured[1].split()) if armoured else ""
+            loaded = load_pem_public_key(f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n".encode())
+        else:
+            loaded = load_der_public_key(_standard_base64("".join(plain.split())))
+        algorithm, public = _suitable(loaded)
+    except (ValueError, UnsupportedAlgorithm):
+        raise ConfigurationError("jwt_key must be a public key in PEM form, or the base64 between its armour") from None
+    if algorithm not in algorithms:
+        raise ConfigurationError(
+            f"jwt_key is for {algorithm}; this instance signs with {', '.join(sorted(algorithms))}"
+        )
+    return KeySet({None: VerifyingKey(None, algorithm, (public,))}, any_kid=True)
+
+
+def _standard_base64(text: str) -> bytes:
+    from base64 import b64decode
+
+    return b64decode(text + "=" * (-len(text) % 4), validate=True)
+
+
+class KeySource(Protocol):
+    """Where a verifier gets its keys.
+
+    `rejected` is a key that was handed out and whose signature did not match: is there a newer one of that id? Where
+    there is none, the same key comes back. Both methods raise `UnknownKey` for an id the instance does not publish, and
+    `KeysUnavailable` when nobody can tell.
+    """
+
+    @property
+    def generation(self) -> int:
+        """Grows with each change of keys: what was verified under an older generation must be verified again."""
+        ...
+
+    def peek(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey | None:
+        """Answer from memory. None means that only `get` can tell."""
+        ...
+
+    def get(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
+        """Answer, after a fetch if need be."""
+        ...
+
+    async def aget(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
+        """Answer, after a fetch if need be, without holding up the event loop."""
+        ...
+
+
+class LocalKeys:
+    """Keys that were given. No socket is ever opened for them."""
+
+    generation: Literal[0] = 0
+
+    def __init__(self, keys: KeySet) -> None:
+        self._keys = keys
+
+    def peek(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
+        return self.get(kid, rejected)
+
+    def get(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
+        key = self._keys.find(kid)
+        if key is None:
+            raise UnknownKey
+        return key
+
+    async def aget(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
+        return self.get(kid, rejected)
+
+
+class KeyRing:
+    """What is known of an instance's published keys, and whether it is time to ask again.
+
+    Three rules. A key in hand is served until its replacement is in hand, or until it has been out of date for
+    `keep_for`. Whatever the reason to ask (an unknown id, a bad signature, old age, an earlier failure), there is one
+    question per `cooldown`, so a stranger cannot turn tokens into traffic. And what nobody could answer is not
+    "unknown": a key id that could not be looked up is `KeysUnavailable`.
+
+    All times are seconds of a monotonic clock, handed in. Not locked: its owner is.
+    """
+
+    def __init__(self, *, refresh_after: float = 300, keep_for: float = 86_400, cooldown: float = 10) -> None:
+        if not (0 < cooldown <= refresh_after and keep_for >= 0):
+            raise ConfigurationError("key times must satisfy 0 < cooldown <= refresh_after, and keep_for >= 0")
+        self.generation = 0
+        self._refresh_after = refresh_after
+        self._keep_for = keep_for
+        self._cooldown = cooldown
+        self._keys: KeySet | None = None
+        self._arrived = 0.0
+        self._asked: float | None = None
+        self._asking = False
+        self._failing = False
+
+    def find(self, kid: str | None, rejected: VerifyingKey | None, now: float) -> VerifyingKey | None:
+        """The key; None when a fetch may tell; otherwise `UnknownKey` or `KeysUnavailable`."""
+        usable = self._keys is not None and now - self._arrived <= self._refresh_after + self._keep_for
+        key = self._keys.find(kid) if self._keys is not None and usable else None
+        if key is not None and key is not rejected:
+            return key
+        if self._asking or self._may_ask(now):
+            return None
+        if key is not None:
+            return key
+        if self._failing or not usable:
+            raise KeysUnavailable
+        raise UnknownKey
+
+    def refresh_due(self, now: float) -> bool:
+        """Whether the keys are old enough to be asked for again, behind everybody's back."""
+        return now - self._arrived >= self._refresh_after and not self._asking and self._may_ask(now)
+
+    def asking(self, now: float) -> None:
+        """A fetch begins."""
+        self._asked = now
+        self._asking = True
+
+    def arrived(self, keys: KeySet, now: float) -> None:
+        """A fetch brought keys. The same ones as before change nothing, so nothing verified is verified again."""
+        self._asking = self._failing = False
+        self._arrived = now
+        if not keys.same_as(self._keys):
+            self._keys = keys
+            self.generation += 1
+
+    def failed(self) -> None:
+        """A fetch brought nothing. What is in hand stays in hand."""
+        self._asking = False
+        self._failing = True
+
+    def _may_ask(self, now: float) -> bool:
+        return self._asked is None or now - self._asked >= self._cooldown

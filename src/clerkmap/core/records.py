@@ -1,0 +1,193 @@
+"""A record is what Clerk last said about one thing, and it carries a rank. Of two records of one thing the one with the
+greater rank stays: that is the whole of synchronisation, so arrival order, duplicates and losses cannot matter.
+
+A rank is one line of ASCII of a fixed width, so that "greater" means the same in Python, SQLite and PostgreSQL:
+
+    2.001718887200000.001718887201234.0f3c…
+    │ │               │               └ digest of the content: breaks ties the same way everywhere
+    │ │               └ when it was observed: the event's timestamp, the token's, or that of asking for an API page
+    │ └ the object's own updated_at
+    └ 0 sighted in a token · 1 glimpsed inside another object · 2 stated in full · 3 deleted
+
+Deletion outranks everything and is final, for Clerk does not reuse ids. A deleted record keeps no personal datum, the
+Clerk id included; the key, which is a digest of it, stays, so that what arrives late still meets the tombstone.
+
+All times are milliseconds since 1970. A record holds nothing that Clerk did not say: no counter, no "last seen".
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from hashlib import blake2b
+from typing import Any, ClassVar, Self, TypeVar
+
+SIGHTED, GLIMPSED, STATED, DELETED = "0", "1", "2", "3"
+MAX_TIME = 253_402_300_799_999  # the last millisecond of the year 9999
+
+
+def key_of(clerk_id: str) -> str:
+    """The key under which a Clerk id is kept, also when the id itself must be forgotten."""
+    return blake2b(clerk_id.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Record:
+    """What Clerk said about one thing. `instance` and `key` tell which thing, `rank` its place in the order."""
+
+    instance: str
+    key: str
+    rank: str
+    clerk_id: str | None
+
+    kind: ClassVar[str]
+    kept_when_deleted: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def make(
+        cls, standing: str, instance: str, clerk_id: str, *, observed_at: int, updated_at: int = 0, **said: Any
+    ) -> Self:
+        """Put what was said into a record. `standing` is the first letter of its rank."""
+        return cls(instance, key_of(clerk_id), "", clerk_id, **said)._ranked(standing, updated_at, observed_at)
+
+    @classmethod
+    def deleted(cls, instance: str, clerk_id: str, *, observed_at: int, **said: Any) -> Self:
+        """The record of a deletion: a tombstone, without a personal datum."""
+        kept = {name: value for name, value in said.items() if name in cls.kept_when_deleted}
+        return cls(instance, key_of(clerk_id), "", None, **kept)._ranked(DELETED, 0, observed_at)
+
+    def _ranked(self, standing: str, updated_at: int, observed_at: int) -> Self:
+        if not (0 <= updated_at <= MAX_TIME and 0 <= observed_at <= MAX_TIME):
+            raise ValueError("a record's times are milliseconds between 1970 and 9999")
+        digest = blake2b(json.dumps(self.said()).encode(), digest_size=16).hexdigest()
+        return replace(self, rank=f"{standing}.{updated_at:015d}.{observed_at:015d}.{digest}")
+
+    def said(self) -> tuple[Any, ...]:
+        """The content: everything but the place in the order."""
+        return tuple(getattr(self, name) for name in columns(type(self)) if name != "rank")
+
+    @property
+    def standing(self) -> str:
+        """`SIGHTED`, `GLIMPSED`, `STATED` or `DELETED`."""
+        return self.rank[0]
+
+    @property
+    def observed_at(self) -> int:
+        """When Clerk said it, as far as it is known."""
+        return int(self.rank[18:33])
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether this is a tombstone."""
+        return self.rank[0] == DELETED
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.rank[:1]}, key={self.key[:8]}…)"  # never personal: reprs end up in logs
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ClerkUser(Record):
+    """Clerk's word on a person."""
+
+    email: str | None = None
+    email_verified: bool = False
+    first_name: str | None = None
+    last_name: str | None = None
+    username: str | None = None
+    image_url: str | None = None
+    external_id: str | None = None
+    banned: bool = False
+    public_metadata: str = "{}"
+    created_at: int | None = None
+    updated_at: int | None = None
+
+    kind: ClassVar[str] = "user"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ClerkOrganization(Record):
+    """Clerk's word on an organization."""
+
+    name: str | None = None
+    slug: str | None = None
+    image_url: str | None = None
+    public_metadata: str = "{}"
+    created_at: int | None = None
+    updated_at: int | None = None
+
+    kind: ClassVar[str] = "organization"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ClerkMembership(Record):
+    """Clerk's word on a person's place in an organization. It may come before either of the two.
+
+    A token names the two ends and not the membership's id, so a sighting has a key of its own, made of the ends.
+    """
+
+    user_key: str = ""
+    organization_key: str = ""
+    role: str | None = None
+    created_at: int | None = None
+
+    kind: ClassVar[str] = "membership"
+    kept_when_deleted: ClassVar[frozenset[str]] = frozenset({"user_key", "organization_key"})
+
+    @classmethod
+    def sighted(cls, instance: str, user_id: str, organization_id: str, role: str | None, *, observed_at: int) -> Self:
+        """What a token says of a membership."""
+        pair = key_of(f"{organization_id} {user_id}")
+        record = cls(instance, pair, "", None, key_of(user_id), key_of(organization_id), role)
+        return record._ranked(SIGHTED, 0, observed_at)
+
+
+@cache
+def columns(kind: type[Record]) -> tuple[str, ...]:
+    """The names of a record's fields, in the order in which it is made of them."""
+    return tuple(field.name for field in fields(kind))
+
+
+AnyRecord = ClerkUser | ClerkOrganization | ClerkMembership
+R = TypeVar("R", bound=Record)
+
+
+def newer(new: R, old: R | None) -> bool:
+    """The rule: a record stays out unless it outranks what is there."""
+    return old is None or new.rank > old.rank
+
+
+def fold(records: Iterable[AnyRecord]) -> list[AnyRecord]:
+    """The greatest record of each thing, in the one order in which every writer takes its locks."""
+    greatest: dict[tuple[str, str, str], AnyRecord] = {}
+    for record in records:
+        place = (record.kind, record.instance, record.key)
+        if newer(record, greatest.get(place)):
+            greatest[place] = record
+    return [greatest[place] for place in sorted(greatest)]
+
+
+def current_membership(records: Iterable[ClerkMembership]) -> ClerkMembership | None:
+    """Of all that was said of one person in one organization, the membership that counts now, if there is one.
+
+    A membership that was left is over, and one joined later is another, with another id. A sighting has no id: it
+    counts where nothing better is known, and against a removal only if its token was made after it.
+    """
+    records = list(records)
+    stated = [record for record in records if record.standing in (GLIMPSED, STATED)]
+    if stated:
+        return max(stated, key=lambda record: record.rank)
+    removed_at = max((record.observed_at for record in records if record.is_deleted), default=-1)
+    sighted = [record for record in records if record.standing == SIGHTED and record.observed_at > removed_at]
+    return max(sighted, key=lambda record: record.rank, default=None)
+
+
+def speaks_first(record: Record) -> tuple[bool, str]:
+    """Of several identities of one user, the greatest by this speaks for them: one that is alive, before any other."""
+    return not record.is_deleted, record.rank
+
+
+def deleted_at(identities: Iterable[Record]) -> int | None:
+    """When a user went: with the last of the identities. None while one is left."""
+    times = [record.observed_at if record.is_deleted else None for record in identities]
+    gone = [time for time in times if time is not None]
+    return max(gone) if gone and len(gone) == len(times) else None

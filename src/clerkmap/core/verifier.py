@@ -1,0 +1,190 @@
+"""The checks a token goes through, in their order. The order is a promise: the first that fails names the refusal.
+
+    1  read     its spelling, its header, its algorithm, the kind its header names      (nothing is proven yet)
+    2  key      the instance's key of that id
+    3  sign     the signature
+    4  kind     the kind its claims show
+    5  claims   types and ranges; the issuer
+    6  time     expired, not yet, from the future
+    7  us       the party, the audience, the session's state
+
+Nothing about the claims is told to anybody who could not have signed them. Several kinds of token are signed with one
+key, so a good signature alone never makes a session.
+"""
+
+from collections.abc import Collection, Generator, Mapping
+from typing import Any, get_args
+
+from ..errors import (
+    AlgorithmRefused,
+    AudienceRefused,
+    BadSignature,
+    ConfigurationError,
+    HandshakeToken,
+    IdToken,
+    IssuerRefused,
+    MachineToken,
+    OAuthToken,
+    PartyRefused,
+    SessionPending,
+    SessionToken,
+    TemplateToken,
+    TokenExpired,
+    TokenIssuedInFuture,
+    TokenNotYetValid,
+    UnknownKind,
+)
+from .claims import Claims, TokenKind, read_claims
+from .instance import Instance
+from .jose import Reading, items, read_token
+from .keys import VerifyingKey
+
+# The protected header `cat`: the only mark that tells some kinds of Clerk's tokens apart.
+SESSION_CATEGORY = "cl_B7d4PD111AAA"
+TEMPLATE_CATEGORY = "cl_B7d4PD222AAA"
+MACHINE_CATEGORY = "cl_B7d4PD333AAA"
+UNTAGGED_CATEGORY = "cl_I7d4PD111III"  # of instances with tagging turned off: says nothing
+
+MAX_HEADERS = 64  # an instance's tokens have one header for each kind and key
+
+_ACCESS_TOKEN_TYPES = ("at+jwt", "application/at+jwt")
+_REFUSALS = {"session": SessionToken, "oauth": OAuthToken, "m2m": MachineToken, "oidc": UnknownKind}
+
+SESSIONS: tuple[TokenKind, ...] = ("session",)
+KeyWanted = tuple[str | None, VerifyingKey | None]
+
+
+class TokenRules:
+    """What one verifier demands of a token.
+
+    `check` is the whole procedure as a generator: it yields the key it wants (an id, and perhaps a key that did not
+    fit), is sent a key, and returns claims. Whoever drives it decides how keys are had, and in which colour.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        *,
+        accept: Collection[TokenKind] = SESSIONS,
+        leeway: float = 5,
+        allow_pending: bool = False,
+        allow_no_party: bool = False,
+    ) -> None:
+        if not 0 <= leeway <= 60:
+            raise ConfigurationError("leeway must be from 0 to 60 seconds")
+        if isinstance(accept, str) or not accept or not set(accept) <= set(get_args(TokenKind)):
+            raise ConfigurationError(f"accept must be a collection of {', '.join(get_args(TokenKind))}")
+        self.instance = instance
+        self.accept = frozenset(accept) if instance.is_clerk else frozenset({"oidc"})
+        self.leeway = leeway
+        self._allow_pending = allow_pending
+        self._allow_no_party = allow_no_party
+        self._headers: dict[bytes, Mapping[str, Any]] = {}
+
+    def check(self, token: str, now: float) -> Generator[KeyWanted, VerifyingKey, Claims]:
+        """Steps 1 to 7."""
+        reading = read_token(token, self._headers)
+        header_kind = self._kind_in_header(reading)
+        kid = reading.header.get("kid")
+        key = yield kid, None
+        if not self._signed(reading, key):
+            newer = yield kid, key
+            if newer is key or not self._signed(reading, newer):
+                raise BadSignature
+        if reading.header_part not in self._headers and len(self._headers) < MAX_HEADERS:
+            self._headers[reading.header_part] = reading.header  # only now: a stranger must not fill this
+        kind = self._accepted(self._kind_in_claims(reading, header_kind))
+        claims = self._claims(kind, reading)
+        self._check_time(claims, now)
+        self._check_purpose(claims, reading)
+        return claims
+
+    def _signed(self, reading: Reading, key: VerifyingKey) -> bool:
+        if reading.header["alg"] != key.algorithm:
+            raise AlgorithmRefused
+        return key.verifies(reading.signed, reading.signature)
+
+    def _kind_in_header(self, reading: Reading) -> TokenKind | None:
+        """The kind the header names, if it does; refused at once if that is none of ours."""
+        header = reading.header
+        algorithm = header.get("alg")
+        if not isinstance(algorithm, str) or algorithm not in self.instance.algorithms:
+            raise AlgorithmRefused
+        typ = header.get("typ", "JWT")
+        category = header.get("cat", UNTAGGED_CATEGORY)
+        if not self.instance.is_clerk:
+            if typ != "JWT" and typ not in _ACCESS_TOKEN_TYPES:
+                raise UnknownKind
+            return "oidc"
+        if typ in _ACCESS_TOKEN_TYPES:
+            return self._accepted("oauth")
+        if typ != "JWT":
+            raise UnknownKind
+        if category == TEMPLATE_CATEGORY:
+            raise TemplateToken
+        if category == MACHINE_CATEGORY:
+            return self._accepted("m2m")
+        if category not in (SESSION_CATEGORY, UNTAGGED_CATEGORY):
+            raise UnknownKind
+        return "session" if category == SESSION_CATEGORY else None
+
+    def _kind_in_claims(self, reading: Reading, named: TokenKind | None) -> TokenKind:
+        """The kind the claims show, where the header names none or could be wearing another's mark."""
+        payload = reading.payload
+        if named in ("oauth", "m2m", "oidc"):
+            return named
+        if "handshake" in payload and "sub" not in payload:
+            raise HandshakeToken
+        subject = payload.get("sub")
+        if isinstance(subject, str) and subject.startswith("mch_"):
+            # Old machine tokens carry no category. One that says "untagged" or "session" is neither.
+            if "cat" in reading.header:
+                raise MachineToken
+            return "m2m"
+        if "client_id" in payload:
+            raise OAuthToken
+        if "sid" not in payload:
+            raise IdToken if "aud" in payload else TemplateToken
+        return "session"
+
+    def _accepted(self, kind: TokenKind) -> TokenKind:
+        if kind not in self.accept:
+            raise _REFUSALS[kind]
+        return kind
+
+    def _claims(self, kind: TokenKind, reading: Reading) -> Claims:
+        issuer = reading.payload.get("iss")
+        if not isinstance(issuer, str) or issuer not in self.instance.issuers:
+            raise IssuerRefused
+        return read_claims(kind, self.instance.name, reading.payload)
+
+    def _check_time(self, claims: Claims, now: float) -> None:
+        if claims.expires_at + self.leeway <= now:
+            raise TokenExpired
+        if claims.not_before is not None and claims.not_before - self.leeway > now:
+            raise TokenNotYetValid
+        if claims.issued_at - self.leeway > now:
+            raise TokenIssuedInFuture
+
+    def _check_purpose(self, claims: Claims, reading: Reading) -> None:
+        instance = self.instance
+        if instance.parties and claims.kind in ("session", "oidc"):
+            excused = claims.party is None and self._allow_no_party
+            if claims.party not in instance.parties and not excused:
+                raise PartyRefused
+        audience = reading.payload.get("aud")
+        if instance.audiences or audience is not None:
+            self._check_audience(claims, audience)
+        if claims.pending and not self._allow_pending:
+            raise SessionPending
+
+    def _check_audience(self, claims: Claims, audience: object) -> None:
+        listed = [audience] if isinstance(audience, str) else items(audience)
+        if not all(isinstance(each, str) for each in listed) or (audience is not None and not listed):
+            raise AudienceRefused
+        if claims.kind == "m2m":
+            # A machine's audience may be written as its scopes: the ids of the machines it may talk to.
+            if self.instance.audiences and self.instance.audiences.isdisjoint((*listed, *claims.scopes)):
+                raise AudienceRefused
+        elif self.instance.audiences.isdisjoint(listed):
+            raise AudienceRefused

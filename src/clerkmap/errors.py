@@ -1,0 +1,330 @@
+"""Everything clerkmap raises, sorted by whose fault it is, then by what happened.
+
+    ClerkmapError
+    ├── ConfigurationError            yours: raised while you construct things, never during a request
+    ├── LinkRefused                   yours: a link that would contradict another
+    ├── Refused                       the caller's: answer 401 (or 403 for LockedOut)
+    │   ├── TokenError                the token proves nothing
+    │   │   ├── TokenMalformed            it cannot be read
+    │   │   │   ├── TokenTooLarge
+    │   │   │   ├── HeaderRefused             a header parameter that no token of ours carries
+    │   │   │   └── AlgorithmRefused
+    │   │   ├── SignatureError            it was not signed with this instance's key
+    │   │   │   ├── UnknownKey
+    │   │   │   └── BadSignature
+    │   │   ├── WrongKind                 signed with the right key, but not meant to sign anybody in
+    │   │   │   ├── TemplateToken · MachineToken · OAuthToken · IdToken · HandshakeToken · UnknownKind
+    │   │   ├── ClaimError                a claim is missing, of the wrong type or out of range
+    │   │   │   ├── ClaimMissing · ClaimInvalid · VersionUnknown
+    │   │   ├── OutOfTime
+    │   │   │   ├── TokenExpired · TokenNotYetValid · TokenIssuedInFuture
+    │   │   └── NotForUs                  made for somebody else
+    │   │       ├── IssuerRefused · PartyRefused · AudienceRefused · SessionPending
+    │   └── LockedOut                 the token is good, and the person may not come in
+    │       ├── UserDeleted · UserBanned · OrganizationDeleted · MembershipDeleted
+    └── Unavailable                   the world's: answer 503 and ask again
+        ├── KeysUnavailable
+        └── RepositoryUnavailable
+
+Every class that is raised has a stable `code` for programs, and a text for people. No text ever holds a token, a key or
+a word the caller sent: a log may print any of these. What is not in this tree and comes out of clerkmap is a bug.
+"""
+
+
+class ClerkmapError(Exception):
+    """The one base to catch."""
+
+    code: str = "clerkmap_error"
+    text: str = "clerkmap failed"
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(f"{self.text}: {detail}" if detail else self.text)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+
+class ConfigurationError(ClerkmapError, ValueError):
+    """Something you configured cannot work. The text says what was expected."""
+
+    code = "configuration_invalid"
+    text = "wrong configuration"
+
+
+class LinkRefused(ClerkmapError):
+    """An identity leads to exactly one user, and this one leads to another."""
+
+    code = "link_refused"
+    text = "that identity is linked to another user"
+
+
+# ------------------------------------------------------------------------------------------- the caller's fault
+
+
+class Refused(ClerkmapError):
+    """The request is refused because of what the caller sent, or who the caller is."""
+
+    code = "refused"
+    text = "the request is refused"
+
+
+class TokenError(Refused):
+    """The token proves nothing."""
+
+    code = "token_invalid"
+    text = "the token is not valid"
+
+
+class TokenMalformed(TokenError):
+    """The token is not a strictly written compact JWS with JSON in it."""
+
+    code = "token_malformed"
+    text = "the token cannot be read"
+
+
+class TokenTooLarge(TokenMalformed):
+    """The token is longer than any cookie could carry."""
+
+    code = "token_too_large"
+    text = "the token is too large"
+
+
+class HeaderRefused(TokenMalformed):
+    """The header asks for something we never do: fetch a key, unpack, skip a check."""
+
+    code = "token_header_refused"
+    text = "the token's header is refused"
+
+
+class AlgorithmRefused(TokenMalformed):
+    """The algorithm is not one this instance signs with."""
+
+    code = "token_algorithm_refused"
+    text = "the token's algorithm is refused"
+
+
+class SignatureError(TokenError):
+    """The token was not signed with a key of this instance."""
+
+    code = "token_signature_refused"
+    text = "the token's signature is refused"
+
+
+class UnknownKey(SignatureError):
+    """The token names a key that this instance does not publish."""
+
+    code = "token_key_unknown"
+    text = "the token is signed with a key this instance does not have"
+
+
+class BadSignature(SignatureError):
+    """The signature does not match."""
+
+    code = "token_signature_invalid"
+    text = "the token's signature does not match"
+
+
+class WrongKind(TokenError):
+    """A real token of this instance, made for another purpose than the ones accepted here."""
+
+    code = "token_kind_refused"
+    text = "the token is of another kind than those accepted here"
+
+
+class TemplateToken(WrongKind):
+    """Made from a JWT template: outlives its session, and cannot sign anybody in."""
+
+    code = "token_is_template"
+    text = "the token was made from a JWT template and is no session token"
+
+
+class MachineToken(WrongKind):
+    """An M2M token: it stands for a machine."""
+
+    code = "token_is_machine"
+    text = "the token stands for a machine and is no session token"
+
+
+class OAuthToken(WrongKind):
+    """An OAuth access token: it stands for a client that a person let in."""
+
+    code = "token_is_oauth"
+    text = "the token is an OAuth access token"
+
+
+class IdToken(WrongKind):
+    """An OpenID ID token: it tells a client who somebody is, and lives for a day."""
+
+    code = "token_is_id_token"
+    text = "the token is an ID token, which is no credential"
+
+
+class HandshakeToken(WrongKind):
+    """A handshake: it carries cookies, not a person."""
+
+    code = "token_is_handshake"
+    text = "the token is a handshake, which is no credential"
+
+
+class SessionToken(WrongKind):
+    """A session token where only other kinds are accepted."""
+
+    code = "token_is_session"
+    text = "the token is a session token, which is not accepted here"
+
+
+class UnknownKind(WrongKind):
+    """The token carries a category we have never heard of."""
+
+    code = "token_kind_unknown"
+    text = "the token is of a kind clerkmap does not know"
+
+
+class ClaimError(TokenError):
+    """A claim that decides something is not there, or cannot be true."""
+
+    code = "token_claims_refused"
+    text = "the token's claims are refused"
+
+
+class ClaimMissing(ClaimError):
+    """A claim that every such token has is not there."""
+
+    code = "token_claim_missing"
+    text = "the token lacks a claim"
+
+
+class ClaimInvalid(ClaimError):
+    """A claim is of the wrong type or out of range."""
+
+    code = "token_claim_invalid"
+    text = "the token has a claim that cannot be true"
+
+
+class VersionUnknown(ClaimError):
+    """The session token is of a version whose meaning we do not know."""
+
+    code = "token_version_unknown"
+    text = "the token is of a version clerkmap does not know"
+
+
+class OutOfTime(TokenError):
+    """The token is not valid at this moment."""
+
+    code = "token_out_of_time"
+    text = "the token is not valid now"
+
+
+class TokenExpired(OutOfTime):
+    """It was valid once."""
+
+    code = "token_expired"
+    text = "the token has expired"
+
+
+class TokenNotYetValid(OutOfTime):
+    """It will be valid later: one of the two clocks is wrong."""
+
+    code = "token_not_yet_valid"
+    text = "the token is not valid yet; compare the clocks"
+
+
+class TokenIssuedInFuture(OutOfTime):
+    """It says it was made later than now: one of the two clocks is wrong."""
+
+    code = "token_issued_in_future"
+    text = "the token was issued in the future; compare the clocks"
+
+
+class NotForUs(TokenError):
+    """The token is real and was made for somebody else, or for later."""
+
+    code = "token_not_for_us"
+    text = "the token was made for somebody else"
+
+
+class IssuerRefused(NotForUs):
+    """The issuer is not this instance."""
+
+    code = "token_issuer_refused"
+    text = "the token was issued by another instance"
+
+
+class PartyRefused(NotForUs):
+    """The token was made for a front end that is not on the list of authorized parties."""
+
+    code = "token_party_refused"
+    text = "the token was made for a front end that is not an authorized party"
+
+
+class AudienceRefused(NotForUs):
+    """The token's audience is not ours, or it has one and none is configured."""
+
+    code = "token_audience_refused"
+    text = "the token was made for another audience"
+
+
+class SessionPending(NotForUs):
+    """The person has signed in and has not finished what Clerk asks of them."""
+
+    code = "session_pending"
+    text = "the session is pending: the person has something left to do before it counts"
+
+
+class LockedOut(Refused):
+    """The token is good, and the person behind it may not come in."""
+
+    code = "locked_out"
+    text = "the person is locked out"
+
+
+class UserDeleted(LockedOut):
+    """The person has been deleted."""
+
+    code = "user_deleted"
+    text = "the user has been deleted"
+
+
+class UserBanned(LockedOut):
+    """The person has been banned."""
+
+    code = "user_banned"
+    text = "the user has been banned"
+
+
+class OrganizationDeleted(LockedOut):
+    """The organization in the token has been deleted."""
+
+    code = "organization_deleted"
+    text = "the organization has been deleted"
+
+
+class MembershipDeleted(LockedOut):
+    """The person has been removed from the organization in the token."""
+
+    code = "membership_deleted"
+    text = "the user is no longer a member of the organization"
+
+
+# -------------------------------------------------------------------------------------------- the world's fault
+
+
+class Unavailable(ClerkmapError):
+    """Something we depend on is away. Nothing is wrong with the caller: ask again later."""
+
+    code = "unavailable"
+    text = "something clerkmap depends on is not available"
+
+
+class KeysUnavailable(Unavailable):
+    """The signing keys cannot be had."""
+
+    code = "keys_unavailable"
+    text = "the signing keys are not available"
+
+
+class RepositoryUnavailable(Unavailable):
+    """The database did not answer."""
+
+    code = "repository_unavailable"
+    text = "the repository is not available"

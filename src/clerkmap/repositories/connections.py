@@ -1,0 +1,197 @@
+"""SQLite connections: a pool of them on a file, or one that is shared.
+
+Both offer the same two doors. `reading()` lends a connection; `writing()` lends one inside a transaction that holds the
+write lock from its first moment (a transaction that reads before it writes would fail under load instead of waiting).
+What SQLite raises comes out as `RepositoryUnavailable`, whose cause tells more.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from ..errors import ConfigurationError, RepositoryUnavailable
+
+OLDEST = (3, 37, 0)  # the first with STRICT tables
+MAX_IDLE = 8
+
+
+class Connections(Protocol):
+    """Where the repository gets its connections."""
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]: ...
+    def writing(self) -> AbstractContextManager[sqlite3.Connection]: ...
+    def written_elsewhere(self) -> bool: ...
+    def is_settled(self) -> bool: ...
+    def close(self) -> None: ...
+
+
+class FileConnections:
+    """Connections to one file, opened as needed, kept for the next caller. For any number of threads and processes."""
+
+    def __init__(self, path: Path, *, durable: bool, timeout: float) -> None:
+        self._path = path
+        self._durable = durable
+        self._timeout = timeout
+        # Writers of one process queue here: SQLite's own waiting is a poll with growing pauses, and starves some.
+        self._write_lock = threading.Lock()
+        self._watch_lock = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._inherited: list[sqlite3.Connection] = []
+        self._pid = os.getpid()
+        self._closed = False
+        with unavailable():
+            self._watch = self._connect()
+            self._version = _data_version(self._watch)
+
+    @contextmanager
+    def reading(self) -> Generator[sqlite3.Connection, None, None]:
+        with unavailable():
+            connection = self._take()
+            try:
+                yield connection
+            except BaseException:
+                connection.close()
+                raise
+            self._give_back(connection)
+
+    @contextmanager
+    def writing(self) -> Generator[sqlite3.Connection, None, None]:
+        with self._write_lock, self.reading() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection  # if this raises, the connection is closed, which undoes the transaction
+            connection.execute("COMMIT")
+
+    def written_elsewhere(self) -> bool:
+        """Whether any other connection has committed since the last time this was asked."""
+        with self._watch_lock, unavailable():
+            self._after_fork()
+            version = _data_version(self._watch)
+            changed, self._version = version != self._version, version
+            return changed
+
+    def is_settled(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._closed = True
+        self._watch.close()
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take(self) -> sqlite3.Connection:
+        self._after_fork()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._connect()
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        if self._closed or len(self._idle) >= MAX_IDLE:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def _after_fork(self) -> None:
+        """A connection must not cross a fork: the child makes its own, and leaves its parent's untouched."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._inherited += [*self._idle, self._watch]
+            self._idle = []
+            self._watch = self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._closed:
+            raise sqlite3.ProgrammingError("the repository is closed")
+        connection = sqlite3.connect(
+            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+        mode = _write_ahead(connection)
+        connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+        if mode != "wal" or synchronous != (2 if self._durable else 1):
+            connection.close()
+            raise ConfigurationError("the file's file system cannot hold a write-ahead log; put it on a local disk")
+        return connection
+
+
+class SharedConnection:
+    """One connection: your own, or one to a database in memory. It joins a transaction of yours, and never ends it."""
+
+    def __init__(self, connection: sqlite3.Connection, *, owned: bool) -> None:
+        self._connection = connection
+        self._owned = owned
+        self._lock = threading.RLock()
+        with unavailable():
+            self._version = _data_version(connection)
+
+    @contextmanager
+    def reading(self) -> Generator[sqlite3.Connection, None, None]:
+        with self._lock, unavailable():
+            yield self._connection
+
+    @contextmanager
+    def writing(self) -> Generator[sqlite3.Connection, None, None]:
+        with self.reading() as connection:
+            joined = connection.in_transaction
+            connection.execute("SAVEPOINT clerkmap" if joined else "BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                if joined:
+                    connection.execute("ROLLBACK TO clerkmap")
+                    connection.execute("RELEASE clerkmap")
+                elif connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            connection.execute("RELEASE clerkmap" if joined else "COMMIT")
+
+    def written_elsewhere(self) -> bool:
+        with self.reading() as connection:
+            version = _data_version(connection)
+            changed, self._version = version != self._version, version
+            return changed
+
+    def is_settled(self) -> bool:
+        return not self._connection.in_transaction
+
+    def close(self) -> None:
+        if self._owned:
+            self._connection.close()
+
+
+def check_version() -> None:
+    """This Python's SQLite, or `ConfigurationError`."""
+    if sqlite3.sqlite_version_info < OLDEST:
+        wanted = ".".join(map(str, OLDEST))
+        raise ConfigurationError(f"SQLite {wanted} or newer is needed; this Python has {sqlite3.sqlite_version}")
+
+
+@contextmanager
+def unavailable() -> Generator[None, None, None]:
+    """Whatever SQLite raises, as an error of ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise RepositoryUnavailable(type(error).__name__) from error
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.cursor().execute("PRAGMA data_version").fetchone()
+    return int(version)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> str:
+    # SQLite does not wait for other processes that are switching the same new file over, so this does.
+    for _attempt in range(50):
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            return str(mode)
+        except sqlite3.OperationalError:
+            threading.Event().wait(0.02)
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    return str(mode)

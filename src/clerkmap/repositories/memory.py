@@ -1,0 +1,207 @@
+"""The reference repository: what the others do in SQL, said in Python. For tests, and for reading.
+
+Everything is lost with the process.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from ..core.model import Change, Id, Membership, Organization, Standing, User
+from ..core.records import (
+    SIGHTED,
+    AnyRecord,
+    ClerkMembership,
+    ClerkOrganization,
+    ClerkUser,
+    deleted_at,
+    fold,
+    key_of,
+    newer,
+    speaks_first,
+)
+from ..errors import LinkRefused
+from ..repository import Ids, Linker, Watcher, Watchers
+from .ids import check_id, check_ids, id_taken, make_id
+
+Place = tuple[str, str]  # an instance, and a key in it
+
+
+class _UserRow(NamedTuple):
+    role: str | None
+    created_at: int
+    deleted_at: int | None
+    identities: tuple[Place, ...]
+
+
+class MemoryRepository:
+    """Keeps everything in dictionaries, under one lock.
+
+    Args:
+        ids: How your ids are made: `uuid7`, `integer`, `clerk` (Clerk's own), or a function of Clerk's record.
+        linker: Asked, at the first sight of a person, for the id of a user you already have.
+        clock: The time, in seconds since 1970, for `created_at`.
+    """
+
+    poll_every: float | None = None
+
+    def __init__(
+        self, *, ids: Ids = "uuid7", linker: Linker | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._ids = check_ids(ids)
+        self._linker = linker
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+        self._watchers = Watchers()
+        self._users: dict[Id, _UserRow] = {}
+        self._identities: dict[Place, tuple[ClerkUser, Id]] = {}
+        self._organizations: dict[Id, Organization] = {}
+        self._organization_ids: dict[Place, Id] = {}
+        self._memberships: dict[Place, ClerkMembership] = {}
+        self._by_ends: dict[tuple[str, str, str], tuple[Place, ...]] = {}
+        self._last_ids: dict[str, int] = {}
+
+    def put(self, records: Iterable[AnyRecord]) -> list[Change]:
+        with self._transaction():
+            written = [change for record in fold(records) if (change := self._put(record)) is not None]
+        self._watchers.tell(written)
+        return [change for change in written if change.altered]
+
+    def find(self, instance: str, user_id: str, organization_id: str | None = None) -> Standing | None:
+        user_key = key_of(user_id)
+        with self._lock:
+            user = self._user_at((instance, user_key))
+            if user is None or organization_id is None:
+                return None if user is None else Standing(user)
+            organization_key = key_of(organization_id)
+            id = self._organization_ids.get((instance, organization_key))
+            places = self._by_ends.get((instance, user_key, organization_key), ())
+            memberships = tuple(self._memberships[place] for place in places)
+            return Standing(user, None if id is None else self._organizations[id], memberships)
+
+    def user(self, id: Id) -> User | None:
+        with self._lock:
+            row = self._users.get(id)
+            if row is None:
+                return None
+            return self._user_at(max(row.identities, key=lambda place: speaks_first(self._identities[place][0])))
+
+    def organization(self, id: Id) -> Organization | None:
+        with self._lock:
+            return self._organizations.get(id)
+
+    def link(self, instance: str, user_id: str, id: Id) -> User:
+        check_id(self._ids, id)
+        with self._transaction():
+            place = (instance, key_of(user_id))
+            before = self._user_at(place)
+            if before is None:
+                self._tie(place, ClerkUser.make(SIGHTED, instance, user_id, observed_at=0), id)
+            elif before.id != id:
+                raise LinkRefused
+            user = self._user_at(place)
+        assert user is not None
+        self._watchers.tell([Change(before, user)])
+        return user
+
+    def watch(self, watcher: Watcher) -> None:
+        self._watchers.add(watcher)
+
+    def poll(self) -> None:
+        """Nobody else can write."""
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def _put(self, record: AnyRecord) -> Change | None:
+        if isinstance(record, ClerkUser):
+            return self._put_user(record)
+        if isinstance(record, ClerkOrganization):
+            return self._put_organization(record)
+        return self._put_membership(record)
+
+    def _put_user(self, record: ClerkUser) -> Change | None:
+        place = (record.instance, record.key)
+        before = self._user_at(place)
+        if not newer(record, before.clerk if before is not None else None):
+            return None
+        self._tie(place, record, self._first_sight(record) if before is None else before.id)
+        after = self._user_at(place)
+        assert after is not None
+        return Change(before, after)
+
+    def _first_sight(self, record: ClerkUser) -> Id:
+        id = self._linker(record) if self._linker is not None else None
+        return self._new_id("user", record, self._users) if id is None else check_id(self._ids, id)
+
+    def _tie(self, place: Place, record: ClerkUser, id: Id) -> None:
+        self._set(self._identities, place, (record, id))
+        row = self._users.get(id) or _UserRow(None, self._now(), None, ())
+        identities = row.identities if place in row.identities else (*row.identities, place)
+        gone = deleted_at(self._identities[each][0] for each in identities)
+        self._set(self._users, id, row._replace(identities=identities, deleted_at=gone))
+
+    def _user_at(self, place: Place) -> User | None:
+        if place not in self._identities:
+            return None
+        record, id = self._identities[place]
+        row = self._users[id]
+        return User(id, row.role, row.created_at, row.deleted_at, record)
+
+    def _put_organization(self, record: ClerkOrganization) -> Change | None:
+        place = (record.instance, record.key)
+        id = self._organization_ids.get(place)
+        before = None if id is None else self._organizations[id]
+        if not newer(record, before.clerk if before is not None else None):
+            return None
+        after = Organization(self._new_id("organization", record, self._organizations) if id is None else id, record)
+        self._set(self._organization_ids, place, after.id)
+        self._set(self._organizations, after.id, after)
+        return Change(before, after)
+
+    def _put_membership(self, record: ClerkMembership) -> Change | None:
+        place = (record.instance, record.key)
+        before = self._memberships.get(place)
+        if not newer(record, before):
+            return None
+        self._set(self._memberships, place, record)
+        ends = (record.instance, record.user_key, record.organization_key)
+        places = self._by_ends.get(ends, ())
+        if place not in places:
+            self._set(self._by_ends, ends, tuple(sorted((*places, place))))
+        return Change(None if before is None else Membership(before), Membership(record))
+
+    def _new_id(self, kind: str, record: ClerkUser | ClerkOrganization, taken: dict[Any, Any]) -> Id:
+        id = make_id(self._ids, record)
+        if id is None:
+            id = self._last_ids[kind] = self._last_ids.get(kind, 0) + 1
+            while id in taken:  # by a link
+                id = self._last_ids[kind] = id + 1
+        if id in taken:
+            raise id_taken()
+        return id
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+    @contextmanager
+    def _transaction(self) -> Generator[None, None, None]:
+        """All or nothing: what was set is set back if the block raises."""
+        with self._lock:
+            self._undo.clear()
+            try:
+                yield
+            except BaseException:
+                for table, key, old in reversed(self._undo):
+                    if old is None:
+                        del table[key]
+                    else:
+                        table[key] = old
+                raise
+
+    def _set(self, table: dict[Any, Any], key: Any, value: Any) -> None:
+        self._undo.append((table, key, table.get(key)))
+        table[key] = value

@@ -1,0 +1,135 @@
+"""The tables and statements that the SQL repositories share.
+
+People read these tables and point foreign keys at them, so each column has its own type and an honest name. A record's
+columns are its fields, in their order; that is what lets a row become a record and back without a mapping between.
+
+The whole merge is the `WHERE` at the end of each upsert. There is no other place where one record is held against
+another.
+"""
+
+import re
+from collections.abc import Sequence
+from operator import attrgetter
+
+from ..core.records import ClerkMembership, ClerkOrganization, ClerkUser, columns
+from ..errors import ConfigurationError
+
+SCHEMA_VERSION = 1
+_PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+
+USER_COLUMNS = columns(ClerkUser)
+ORGANIZATION_COLUMNS = columns(ClerkOrganization)
+MEMBERSHIP_COLUMNS = columns(ClerkMembership)
+
+# A record as a row.
+user_row = attrgetter(*USER_COLUMNS)
+organization_row = attrgetter(*ORGANIZATION_COLUMNS)
+membership_row = attrgetter(*MEMBERSHIP_COLUMNS)
+
+
+class Statements:
+    """Every statement, with the prefix of the tables filled in. `id_type` is the column type of your ids."""
+
+    def __init__(self, prefix: str, id_type: str) -> None:
+        if not _PREFIX.fullmatch(prefix):
+            raise ConfigurationError("prefix must be lower-case letters, digits and underscores, at most 40")
+        users, identities = f"{prefix}users", f"{prefix}identities"
+        organizations, memberships = f"{prefix}organizations", f"{prefix}memberships"
+        self.schema = (
+            f"""
+CREATE TABLE {users} (
+    id {id_type} PRIMARY KEY NOT NULL,
+    role TEXT,
+    created_at INTEGER NOT NULL,
+    deleted_at INTEGER
+) STRICT""",
+            f"""
+CREATE TABLE {identities} (
+    instance TEXT NOT NULL,
+    key TEXT NOT NULL,
+    rank TEXT NOT NULL,
+    clerk_id TEXT,
+    email TEXT,
+    email_verified INTEGER NOT NULL,
+    first_name TEXT,
+    last_name TEXT,
+    username TEXT,
+    image_url TEXT,
+    external_id TEXT,
+    banned INTEGER NOT NULL,
+    public_metadata TEXT NOT NULL,
+    created_at INTEGER,
+    updated_at INTEGER,
+    user_id {id_type} NOT NULL REFERENCES {users} (id),
+    name TEXT GENERATED ALWAYS AS (nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '')),
+    PRIMARY KEY (instance, key)
+) STRICT, WITHOUT ROWID""",
+            f"CREATE INDEX {identities}_user ON {identities} (user_id)",
+            f"""
+CREATE TABLE {organizations} (
+    id {id_type} PRIMARY KEY NOT NULL,
+    instance TEXT NOT NULL,
+    key TEXT NOT NULL,
+    rank TEXT NOT NULL,
+    clerk_id TEXT,
+    name TEXT,
+    slug TEXT,
+    image_url TEXT,
+    public_metadata TEXT NOT NULL,
+    created_at INTEGER,
+    updated_at INTEGER,
+    UNIQUE (instance, key)
+) STRICT""",
+            f"""
+CREATE TABLE {memberships} (
+    instance TEXT NOT NULL,
+    key TEXT NOT NULL,
+    rank TEXT NOT NULL,
+    clerk_id TEXT,
+    user_key TEXT NOT NULL,
+    organization_key TEXT NOT NULL,
+    role TEXT,
+    created_at INTEGER,
+    PRIMARY KEY (instance, key)
+) STRICT, WITHOUT ROWID""",
+            f"CREATE INDEX {memberships}_ends ON {memberships} (instance, user_key, organization_key)",
+        )
+
+        self.create_schema = (
+            f"CREATE TABLE IF NOT EXISTS {prefix}schema (version INTEGER NOT NULL, id_type TEXT NOT NULL) STRICT"
+        )
+        self.select_schema = f"SELECT version, id_type FROM {prefix}schema"
+        self.insert_schema = f"INSERT INTO {prefix}schema (version, id_type) VALUES (?, ?)"
+        self.insert_user = f"INSERT INTO {users} (id, created_at) VALUES (?, ?)"
+        self.insert_user_if_new = f"{self.insert_user} ON CONFLICT (id) DO NOTHING"
+        self.set_deleted_at = f"UPDATE {users} SET deleted_at = ? WHERE id = ?"
+        self.upsert_identity = _upsert(identities, (*USER_COLUMNS, "user_id"))
+        self.upsert_organization = _upsert(organizations, (*ORGANIZATION_COLUMNS, "id"))
+        self.upsert_membership = _upsert(memberships, MEMBERSHIP_COLUMNS)
+
+        user = f"{_listed('i', USER_COLUMNS)}, u.id, u.role, u.created_at, u.deleted_at"
+        tied = f"FROM {identities} i JOIN {users} u ON u.id = i.user_id"
+        organization = f"SELECT {_listed('o', ORGANIZATION_COLUMNS)}, o.id FROM {organizations} o"
+        self.select_user = f"SELECT {user} {tied} WHERE i.instance = ? AND i.key = ?"
+        self.select_identities = f"SELECT {user} {tied} WHERE i.user_id = ?"
+        self.select_organization = f"{organization} WHERE o.instance = ? AND o.key = ?"
+        self.select_organization_by_id = f"{organization} WHERE o.id = ?"
+        membership = f"SELECT {_listed('m', MEMBERSHIP_COLUMNS)} FROM {memberships} m"
+        self.select_membership = f"{membership} WHERE m.instance = ? AND m.key = ?"
+        self.select_memberships = (
+            f"{membership} WHERE m.instance = ? AND m.user_key = ? AND m.organization_key = ? ORDER BY m.key"
+        )
+
+
+def _listed(alias: str, columns: Sequence[str]) -> str:
+    return ", ".join(f"{alias}.{column}" for column in columns)
+
+
+def _upsert(table: str, columns: Sequence[str]) -> str:
+    """Insert, or replace what Clerk said before if this outranks it. What is yours (`id`, `user_id`) stays."""
+    kept = ("instance", "key", "id", "user_id")
+    replaced = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in kept)
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
+        f"ON CONFLICT (instance, key) DO UPDATE SET {replaced} WHERE excluded.rank > {table}.rank"
+    )

@@ -1,0 +1,176 @@
+"""Token in, principal out: who is calling, in your own ids.
+
+At first sight of a person the token alone makes your user, and the organization and membership it names, in one
+transaction and without a call to Clerk. After that, a token and a person seen before cost two look-ups in memory.
+
+What may do I/O is written once, as a generator of things to ask a repository for; `resolve` and `aresolve` only differ
+in how they ask. `resolve_nowait` asks nobody.
+"""
+
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, cast
+
+from .caches import Bounded, Caller, Known, Seen, Standings
+from .core.claims import Claims
+from .core.instance import Instance
+from .core.model import Principal, Standing, admit, sightings
+from .errors import ConfigurationError, MachineToken, TokenMalformed
+from .repository import AsyncRepository, Repository, threaded
+from .verifier import Verifier
+
+VERIFY_AGAIN_AFTER = 300  # seconds: a token that lives for a day must notice, too, that its key is gone
+
+# A step asks something of a repository. Handed a synchronous one it returns the answer, otherwise an awaitable of it.
+Step = Callable[[Any], Any]
+
+
+class Resolver:
+    """Resolves tokens of one instance to principals.
+
+    Args:
+        instance: Whose tokens.
+        repository: Where your users are. An asynchronous one can only be used with `aresolve`.
+        verifier: A verifier of your own making; by default, one with the default policy.
+        keep: How many tokens, and how many standings, to remember.
+        monotonic: The clock that measures how fresh a remembered standing is.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        repository: Repository | AsyncRepository,
+        *,
+        verifier: Verifier | None = None,
+        keep: int = 10_000,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.verifier = Verifier(instance) if verifier is None else verifier
+        if self.verifier.instance is not instance:
+            raise ConfigurationError("the verifier is for another instance")
+        if keep < 8:
+            raise ConfigurationError("keep must be at least 8")
+        if inspect.iscoroutinefunction(repository.find):
+            self._repository, self._async_repository = None, cast(AsyncRepository, repository)
+        else:
+            self._repository = cast(Repository, repository)
+            self._async_repository = threaded(self._repository)
+        self._keys = self.verifier.keys
+        self._clock = self.verifier.clock
+        self._monotonic = monotonic
+        self._tokens: Bounded[Seen] = Bounded(keep)
+        self._standings = Standings(keep)
+        self._poll_every = repository.poll_every
+        self._fresh_until = float("inf") if self._poll_every is None else float("-inf")
+        repository.watch(self._standings.forget)
+
+    def resolve(self, token: str) -> Principal:
+        """Who is calling. `TokenError` for a bad token, `LockedOut` for a person who may not come in."""
+        principal = self.resolve_nowait(token)
+        if principal is not None:
+            return principal
+        if self._repository is None:
+            raise ConfigurationError("the repository is asynchronous: await aresolve(token)")
+        seen = self._remembered(token)
+        generation = self._keys.generation
+        claims = self._see(token, self.verifier.verify(token), generation) if seen is None else seen.claims
+        steps = self._look_up(token, claims)
+        try:
+            step = next(steps)
+            while True:
+                step = steps.send(step(self._repository))
+        except StopIteration as done:
+            return cast(Principal, done.value)
+
+    async def aresolve(self, token: str) -> Principal:
+        """The same without holding up the event loop, and without leaving it when memory has the answer."""
+        principal = self.resolve_nowait(token)
+        if principal is not None:
+            return principal
+        seen = self._remembered(token)
+        generation = self._keys.generation
+        claims = self._see(token, await self.verifier.averify(token), generation) if seen is None else seen.claims
+        steps = self._look_up(token, claims)
+        try:
+            step = next(steps)
+            while True:
+                step = steps.send(await cast(Awaitable[Any], step(self._async_repository)))
+        except StopIteration as done:
+            return cast(Principal, done.value)
+
+    def resolve_nowait(self, token: str) -> Principal | None:
+        """The same from memory alone. None when keys or the repository would have to be asked."""
+        seen = self._remembered(token)
+        if seen is None:
+            generation = self._keys.generation
+            verified = self.verifier.verify_nowait(token)
+            if verified is None:
+                return None
+            claims = self._see(token, verified, generation)
+        elif seen.known is not None and seen.known.current and self._monotonic() < self._fresh_until:
+            return seen.principal
+        else:
+            claims = seen.claims
+        if self._monotonic() >= self._fresh_until:
+            return None
+        known = self._standings.get(_caller(claims))
+        if known is None or sightings(claims, known.standing):
+            return None
+        return self._seat(token, claims, known)
+
+    def _remembered(self, token: str) -> Seen | None:
+        """What is known of a token that has been verified, if it would be verified again now."""
+        try:
+            seen = self._tokens.get(token)
+        except TypeError:
+            raise TokenMalformed("a token is text") from None
+        if seen is None or seen.generation != self._keys.generation:
+            return None
+        return seen if seen.starts <= self._clock() < seen.ends else None
+
+    def _see(self, token: str, claims: Claims, generation: int) -> Claims:
+        """Remember a verified token for as long as it stays verified. The generation is that of before: keys that
+        changed meanwhile may have been the ones it was verified with."""
+        if claims.kind == "m2m":
+            raise MachineToken("a machine has no user; use the verifier alone")
+        leeway = self.verifier.rules.leeway
+        starts = max(claims.issued_at, claims.not_before or 0) - leeway
+        ends = min(claims.expires_at + leeway, self._clock() + VERIFY_AGAIN_AFTER)
+        self._tokens.keep(token, Seen(claims, generation, starts, ends))
+        return claims
+
+    def _look_up(self, token: str, claims: Claims) -> Generator[Step, Any, Principal]:
+        """Find the caller's standing; if the token tells more than the repository knows, put that and look again."""
+        now = self._monotonic()
+        if now >= self._fresh_until:
+            yield lambda repository: repository.poll()
+            self._fresh_until = now + (self._poll_every or 0)
+        caller = _caller(claims)
+        known = self._standings.get(caller)
+        epoch = self._standings.epoch
+        standing: Standing | None = known.standing if known is not None else (yield self._find(claims))
+        told = sightings(claims, standing)
+        if told or standing is None:
+            yield lambda repository: repository.put(told)
+            epoch, known = self._standings.epoch, None
+            standing = yield self._find(claims)
+        assert standing is not None
+        known = known or self._standings.keep(caller, standing, epoch)
+        return admit(claims, standing) if known is None else self._seat(token, claims, known)
+
+    def _find(self, claims: Claims) -> Step:
+        caller = _caller(claims)
+        return lambda repository: repository.find(claims.instance, *caller)
+
+    def _seat(self, token: str, claims: Claims, known: Known) -> Principal:
+        principal = admit(claims, known.standing)
+        seen = self._tokens.get(token)
+        if seen is not None and seen.claims is claims:
+            seen.principal = principal
+            seen.known = known
+        return principal
+
+
+def _caller(claims: Claims) -> Caller:
+    return claims.subject, claims.organization.id if claims.organization is not None else None

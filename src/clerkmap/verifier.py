@@ -1,0 +1,79 @@
+"""Token in, claims out: the rules of `core.verifier`, driven with keys from a key source, in three colours."""
+
+import time
+from collections.abc import Callable, Collection
+
+from .clerk.jwks import key_source
+from .core.claims import Claims, TokenKind
+from .core.instance import Instance
+from .core.keys import KeySource
+from .core.verifier import SESSIONS, TokenRules
+
+
+class Verifier:
+    """Verifies the tokens of one instance.
+
+    Args:
+        instance: Whose tokens.
+        keys: Where the signing keys come from; by default, from the instance's own settings.
+        accept: The kinds of token to let through: `session`, and if you ask for them `oauth` and `m2m`.
+        leeway: How many seconds the clocks may differ.
+        allow_pending: Let sessions through that have a task left to do.
+        allow_no_party: Let tokens through that name no party although parties are configured, as those of native
+            applications do.
+        clock: The time, in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        *,
+        keys: KeySource | None = None,
+        accept: Collection[TokenKind] = SESSIONS,
+        leeway: float = 5,
+        allow_pending: bool = False,
+        allow_no_party: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.instance = instance
+        self.rules = TokenRules(
+            instance, accept=accept, leeway=leeway, allow_pending=allow_pending, allow_no_party=allow_no_party
+        )
+        self.keys = key_source(instance) if keys is None else keys
+        self.clock = clock
+
+    def verify(self, token: str) -> Claims:
+        """The token's claims, or a `TokenError`. May fetch keys; `KeysUnavailable` when it cannot."""
+        check = self.rules.check(token, self.clock())
+        try:
+            wanted = next(check)
+            while True:
+                wanted = check.send(self.keys.get(*wanted))
+        except StopIteration as done:
+            claims: Claims = done.value
+            return claims
+
+    def verify_nowait(self, token: str) -> Claims | None:
+        """The same from memory alone. None when only a fetch of keys can tell."""
+        check = self.rules.check(token, self.clock())
+        try:
+            wanted = next(check)
+            while True:
+                key = self.keys.peek(*wanted)
+                if key is None:
+                    return None
+                wanted = check.send(key)
+        except StopIteration as done:
+            claims: Claims = done.value
+            return claims
+
+    async def averify(self, token: str) -> Claims:
+        """The same without holding up the event loop."""
+        check = self.rules.check(token, self.clock())
+        try:
+            wanted = next(check)
+            while True:
+                wanted = check.send(await self.keys.aget(*wanted))
+        except StopIteration as done:
+            claims: Claims = done.value
+            return claims
