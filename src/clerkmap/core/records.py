@@ -142,7 +142,7 @@ class ClerkMembership(Record):
 
 
 @cache
-def columns(kind: type[Record]) -> tuple[str, ...]:
+def columns(kind: type[Any]) -> tuple[str, ...]:
     """The names of a record's fields, in the order in which it is made of them."""
     return tuple(field.name for field in fields(kind))
 
