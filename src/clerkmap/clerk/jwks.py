@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.instance import Instance
 from ..core.jose import read_json_object
-from ..core.keys import KeyRing, KeySet, KeySource, LocalKeys, VerifyingKey, import_jwks
+from ..core.keyring import KeyRing
+from ..core.keys import KeySet, KeySource, LocalKeys, VerifyingKey, import_jwks
 from ..errors import KeysUnavailable
 
 if TYPE_CHECKING:

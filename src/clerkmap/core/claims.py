@@ -12,26 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from ..errors import ClaimInvalid, ClaimMissing, VersionUnknown
+from .grants import FactorLevel, grants, is_fresh, permissions_in, prefixed, scoped
 from .jose import items
 
 TokenKind = Literal["session", "oauth", "m2m", "oidc"]
-FactorLevel = Literal["first_factor", "second_factor", "multi_factor"]
 
-# Clerk's presets: how long ago, in minutes, which factor must have been shown at the latest.
-REVERIFICATION: Mapping[str, tuple[FactorLevel, int]] = {
-    "strict_mfa": ("multi_factor", 10),
-    "strict": ("second_factor", 10),
-    "moderate": ("second_factor", 60),
-    "lax": ("second_factor", 1440),
-}
 _ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
 _USER = re.compile(r"user_[0-9A-Za-z_-]{1,123}")
 _MACHINE = re.compile(r"mch_[0-9A-Za-z_-]{1,124}")
 _ORGANIZATION = re.compile(r"org_[0-9A-Za-z_-]{1,124}")
-_MASK = re.compile(r"[0-9]{1,400}")
 _MAX_SECONDS = 253_402_300_799  # the last second of the year 9999: later ones break every calendar downstream
 _MAX_TEXT = 255
-_SCOPES = {"o": "o", "org": "o", "organization": "o", "u": "u", "user": "u"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +84,20 @@ class Claims:
         if self.organization is None:
             return frozenset()
         if self.version == 2:
-            return decode_permissions(
+            return permissions_in(
                 self._payload.get("fea"), self._payload["o"].get("per"), self._payload["o"].get("fpm")
             )
-        return frozenset(_prefixed(each) for each in items(self._payload.get("org_permissions")) if type(each) is str)
+        return frozenset(prefixed(each) for each in items(self._payload.get("org_permissions")) if type(each) is str)
 
     @property
     def features(self) -> frozenset[str]:
         """The features, each with its scope: `o:` for the organization's, `u:` for the person's own."""
-        return _scoped(self._payload.get("fea")) if self.version == 2 else frozenset()
+        return scoped(self._payload.get("fea")) if self.version == 2 else frozenset()
 
     @property
     def plans(self) -> frozenset[str]:
         """The plans, each with its scope, like the features."""
-        return _scoped(self._payload.get("pla")) if self.version == 2 else frozenset()
+        return scoped(self._payload.get("pla")) if self.version == 2 else frozenset()
 
     @property
     def factor_ages(self) -> tuple[int, int] | None:
@@ -133,29 +124,17 @@ class Claims:
         """
         asked = [
             None if role is None else self._has_role(role),
-            None if permission is None else isinstance(permission, str) and _prefixed(permission) in self.permissions,
-            None if feature is None else _grants(self.features, feature),
-            None if plan is None else _grants(self.plans, plan),
-            None if reverified is None else self._reverified(reverified),
+            None if permission is None else isinstance(permission, str) and prefixed(permission) in self.permissions,
+            None if feature is None else grants(self.features, feature),
+            None if plan is None else grants(self.plans, plan),
+            None if reverified is None else is_fresh(self.factor_ages, reverified),
         ]
         answers = [answer for answer in asked if answer is not None]
         return bool(answers) and all(answers)
 
     def _has_role(self, role: str) -> bool:
         held = self.organization.role if self.organization is not None else None
-        return held is not None and isinstance(role, str) and _prefixed(role) == held
-
-    def _reverified(self, wanted: str | tuple[FactorLevel, int]) -> bool:
-        preset = REVERIFICATION.get(wanted) if isinstance(wanted, str) else wanted
-        if preset is None or self.factor_ages is None:
-            return False
-        level, minutes = preset
-        first, second = (age != -1 and age < minutes for age in self.factor_ages)
-        if level == "first_factor" or self.factor_ages[1] == -1:
-            return first  # who has no second factor is asked for the first
-        if level == "second_factor":
-            return second
-        return first and second if level == "multi_factor" else False
+        return held is not None and isinstance(role, str) and prefixed(role) == held
 
     def __repr__(self) -> str:
         return f"Claims({self.kind}, instance={self.instance!r})"  # never an id or a custom claim: reprs end up in logs
@@ -209,59 +188,6 @@ def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any]) -> Clai
         version,
         payload,
     )
-
-
-def decode_permissions(features: object, names: object, masks: object) -> frozenset[str]:
-    """The permissions that a version 2 token spells as bit masks.
-
-    Bit j of a mask stands for the j-th name. Which feature the i-th mask belongs to is told in two ways: the i-th of
-    all, or the i-th of those that belong to the organization. Where the two differ, only what both grant is granted.
-    """
-    listed = [_scope_and_slug(item) for item in _listed(features)]
-    own = [feature for feature in listed if feature is None or "o" in feature[0]]
-    of_organization = [feature for feature in own if feature is not None]
-    bits = [int(mask) if _MASK.fullmatch(mask) else 0 for mask in _listed(masks)]
-    words = _listed(names)
-
-    def read(lined_up: list[tuple[str, str] | None] | list[tuple[str, str]]) -> frozenset[str]:
-        return frozenset(
-            f"org:{feature[1]}:{word}"
-            for feature, mask in zip(lined_up, bits, strict=False)
-            if feature is not None and "o" in feature[0]
-            for position, word in enumerate(words)
-            if word and mask >> position & 1
-        )
-
-    return read(listed) & read(of_organization)
-
-
-def _listed(value: object) -> list[str]:
-    return [item.strip() for item in value.split(",")] if isinstance(value, str) and value else []
-
-
-def _scope_and_slug(item: str) -> tuple[str, str] | None:
-    scope, colon, slug = item.partition(":")
-    return (scope, slug) if colon and slug and scope in ("o", "u", "ou", "uo") else None
-
-
-def _scoped(value: object) -> frozenset[str]:
-    pairs = [pair for pair in map(_scope_and_slug, _listed(value)) if pair is not None]
-    return frozenset(f"{letter}:{slug}" for scope, slug in pairs for letter in scope)
-
-
-def _grants(held: frozenset[str], wanted: object) -> bool:
-    if not isinstance(wanted, str) or not wanted:
-        return False
-    scope, colon, slug = wanted.rpartition(":")
-    if not colon:
-        return f"o:{slug}" in held or f"u:{slug}" in held
-    return scope in _SCOPES and f"{_SCOPES[scope]}:{slug}" in held
-
-
-def _prefixed(name: str) -> str:
-    while name.startswith("org:"):
-        name = name[4:]
-    return f"org:{name}"
 
 
 def _text(payload: Mapping[str, Any], name: str, required: bool = False) -> Any:
@@ -328,7 +254,7 @@ def _organization(clerk_id: object, slug: object, role: object) -> ActiveOrganiz
     if not isinstance(clerk_id, str) or not _ORGANIZATION.fullmatch(clerk_id):
         raise ClaimInvalid("the organization's id")
     role = _label(role)
-    return ActiveOrganization(clerk_id, _label(slug), None if role is None else _prefixed(role))
+    return ActiveOrganization(clerk_id, _label(slug), None if role is None else prefixed(role))
 
 
 def _label(value: object) -> str | None:

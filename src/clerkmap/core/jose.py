@@ -10,7 +10,7 @@ import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ..errors import HeaderRefused, TokenMalformed, TokenTooLarge
 
@@ -102,9 +102,9 @@ def read_json_object(data: bytes) -> dict[str, Any]:
     return value
 
 
-def items(value: Any) -> list[Any]:
+def items(value: object) -> list[Any]:
     """The members of a JSON array; of anything else, none."""
-    return value if isinstance(value, list) else []
+    return cast(list[Any], value) if isinstance(value, list) else []
 
 
 def _check_depth(text: str) -> None:

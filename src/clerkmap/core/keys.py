@@ -1,8 +1,6 @@
-"""Signing keys: which of those offered are taken, which one a token asks for, and when to ask for new ones.
+"""Signing keys: which of those offered are taken, and which one a token asks for.
 
-`import_jwks` and `import_pem` turn what was offered into a `KeySet`. `KeyRing` holds the newest set and does the
-arithmetic of rotation, staleness and cool-down; the fetching is somebody else's, and so is the clock. `KeySource` is
-what a verifier is handed.
+`import_jwks` and `import_pem` turn what was offered into a `KeySet`. `KeySource` is what a verifier is handed.
 """
 
 import re
@@ -14,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from ..errors import ConfigurationError, KeysUnavailable, TokenMalformed, UnknownKey
+from ..errors import ConfigurationError, TokenMalformed, UnknownKey
 from .jose import decode_base64url, items
 
 MAX_KEYS = 64  # in one JWKS; Clerk publishes one, others a handful
@@ -217,67 +215,3 @@ class LocalKeys:
 
     async def aget(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
         return self.get(kid, rejected)
-
-
-class KeyRing:
-    """What is known of an instance's published keys, and whether it is time to ask again.
-
-    Three rules. A key in hand is served until its replacement is in hand, or until it has been out of date for
-    `keep_for`. Whatever the reason to ask (an unknown id, a bad signature, old age, an earlier failure), there is one
-    question per `cooldown`, so a stranger cannot turn tokens into traffic. And what nobody could answer is not
-    "unknown": a key id that could not be looked up is `KeysUnavailable`.
-
-    All times are seconds of a monotonic clock, handed in. Not locked: its owner is.
-    """
-
-    def __init__(self, *, refresh_after: float = 300, keep_for: float = 86_400, cooldown: float = 10) -> None:
-        if not (0 < cooldown <= refresh_after and keep_for >= 0):
-            raise ConfigurationError("key times must satisfy 0 < cooldown <= refresh_after, and keep_for >= 0")
-        self.generation = 0
-        self._refresh_after = refresh_after
-        self._keep_for = keep_for
-        self._cooldown = cooldown
-        self._keys: KeySet | None = None
-        self._arrived = 0.0
-        self._asked: float | None = None
-        self._asking = False
-        self._failing = False
-
-    def find(self, kid: str | None, rejected: VerifyingKey | None, now: float) -> VerifyingKey | None:
-        """The key; None when a fetch may tell; otherwise `UnknownKey` or `KeysUnavailable`."""
-        usable = self._keys is not None and now - self._arrived <= self._refresh_after + self._keep_for
-        key = self._keys.find(kid) if self._keys is not None and usable else None
-        if key is not None and key is not rejected:
-            return key
-        if self._asking or self._may_ask(now):
-            return None
-        if key is not None:
-            return key
-        if self._failing or not usable:
-            raise KeysUnavailable
-        raise UnknownKey
-
-    def refresh_due(self, now: float) -> bool:
-        """Whether the keys are old enough to be asked for again, behind everybody's back."""
-        return now - self._arrived >= self._refresh_after and not self._asking and self._may_ask(now)
-
-    def asking(self, now: float) -> None:
-        """A fetch begins."""
-        self._asked = now
-        self._asking = True
-
-    def arrived(self, keys: KeySet, now: float) -> None:
-        """A fetch brought keys. The same ones as before change nothing, so nothing verified is verified again."""
-        self._asking = self._failing = False
-        self._arrived = now
-        if not keys.same_as(self._keys):
-            self._keys = keys
-            self.generation += 1
-
-    def failed(self) -> None:
-        """A fetch brought nothing. What is in hand stays in hand."""
-        self._asking = False
-        self._failing = True
-
-    def _may_ask(self, now: float) -> bool:
-        return self._asked is None or now - self._asked >= self._cooldown

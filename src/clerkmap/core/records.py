@@ -18,8 +18,8 @@ All times are milliseconds since 1970. A record holds nothing that Clerk did not
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from functools import cache
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any, ClassVar, Self, TypeVar
 
 SIGHTED, GLIMPSED, STATED, DELETED = "0", "1", "2", "3"
@@ -64,7 +64,8 @@ class Record:
 
     def said(self) -> tuple[Any, ...]:
         """The content: everything but the place in the order."""
-        return tuple(getattr(self, name) for name in columns(type(self)) if name != "rank")
+        content: tuple[Any, ...] = _SAID[self.kind](self)
+        return content
 
     @property
     def standing(self) -> str:
@@ -141,14 +142,14 @@ class ClerkMembership(Record):
         return record._ranked(SIGHTED, 0, observed_at)
 
 
-@cache
-def columns(kind: type[Any]) -> tuple[str, ...]:
-    """The names of a record's fields, in the order in which it is made of them."""
-    return tuple(field.name for field in fields(kind))
-
-
 AnyRecord = ClerkUser | ClerkOrganization | ClerkMembership
 R = TypeVar("R", bound=Record)
+
+# The names of each kind's fields, in the order in which a record is made of them.
+COLUMNS = {
+    kind.kind: tuple(field.name for field in fields(kind)) for kind in (ClerkUser, ClerkOrganization, ClerkMembership)
+}
+_SAID = {kind: attrgetter(*(name for name in names if name != "rank")) for kind, names in COLUMNS.items()}
 
 
 def newer(new: R, old: R | None) -> bool:

@@ -11,15 +11,15 @@ import re
 from collections.abc import Sequence
 from operator import attrgetter
 
-from ..core.records import ClerkMembership, ClerkOrganization, ClerkUser, columns
+from ..core.records import COLUMNS
 from ..errors import ConfigurationError
 
 SCHEMA_VERSION = 1
 _PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 
-USER_COLUMNS = columns(ClerkUser)
-ORGANIZATION_COLUMNS = columns(ClerkOrganization)
-MEMBERSHIP_COLUMNS = columns(ClerkMembership)
+USER_COLUMNS = COLUMNS["user"]
+ORGANIZATION_COLUMNS = COLUMNS["organization"]
+MEMBERSHIP_COLUMNS = COLUMNS["membership"]
 
 # A record as a row.
 user_row = attrgetter(*USER_COLUMNS)
