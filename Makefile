@@ -11,7 +11,8 @@ STAMP := $(VENV)/.made
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "clerkmap needs Python 3.11 or later: make PYTHON=python3.13 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e . $$($(PYTHON) tools/groups.py test lint bench)
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"  # the first that knows dependency groups
+	$(BIN)/pip install --quiet -c constraints.txt -e . --group test --group lint --group bench
 	@touch $@
 
 dev: $(STAMP)  ## an example app on SQLite on localhost, with a token to try it with

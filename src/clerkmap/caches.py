@@ -90,7 +90,13 @@ class Standings:
         """Drop what a change of these persons and organizations touches; None for everything."""
         with self._lock:
             self.epoch += 1
-            for key in list(self._touched_by) if keys is None else keys:
+            if keys is None:
+                for known in self._known.values():
+                    known.current = False
+                self._known.clear()
+                self._touched_by.clear()
+                return
+            for key in keys:
                 for caller in list(self._touched_by.get(key, ())):
                     self._drop(caller)
 

@@ -73,6 +73,11 @@ class Record:
         return self.rank[0]
 
     @property
+    def updated_at(self) -> int | None:
+        """When Clerk last changed it, where Clerk has told."""
+        return int(self.rank[2:17]) or None
+
+    @property
     def observed_at(self) -> int:
         """When Clerk said it, as far as it is known."""
         return int(self.rank[18:33])
@@ -100,7 +105,6 @@ class ClerkUser(Record):
     banned: bool = False
     public_metadata: str = "{}"
     created_at: int | None = None
-    updated_at: int | None = None
 
     kind: ClassVar[str] = "user"
 
@@ -114,7 +118,6 @@ class ClerkOrganization(Record):
     image_url: str | None = None
     public_metadata: str = "{}"
     created_at: int | None = None
-    updated_at: int | None = None
 
     kind: ClassVar[str] = "organization"
 

@@ -5,6 +5,7 @@ write lock from its first moment (a transaction that reads before it writes woul
 What SQLite raises comes out as `RepositoryUnavailable`, whose cause tells more.
 """
 
+import logging
 import os
 import sqlite3
 import threading
@@ -15,7 +16,9 @@ from typing import Protocol
 
 from ..errors import ConfigurationError, RepositoryUnavailable
 
+logger = logging.getLogger("clerkmap.repositories")
 OLDEST = (3, 37, 0)  # the first with STRICT tables
+SOUND = (3, 51, 3)  # before it, two connections that write and checkpoint at the wrong moment could damage a file
 MAX_IDLE = 8
 
 
@@ -169,6 +172,10 @@ def check_version() -> None:
     if sqlite3.sqlite_version_info < OLDEST:
         wanted = ".".join(map(str, OLDEST))
         raise ConfigurationError(f"SQLite {wanted} or newer is needed; this Python has {sqlite3.sqlite_version}")
+    if sqlite3.sqlite_version_info < SOUND:
+        logger.info(
+            "SQLite %s is older than 3.51.3, which mended a rare fault of write-ahead logs", sqlite3.sqlite_version
+        )
 
 
 @contextmanager

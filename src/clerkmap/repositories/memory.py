@@ -168,10 +168,11 @@ class MemoryRepository:
         if not newer(record, before):
             return None
         self._set(self._memberships, place, record)
-        ends = (record.instance, record.user_key, record.organization_key)
-        places = self._by_ends.get(ends, ())
-        if place not in places:
-            self._set(self._by_ends, ends, tuple(sorted((*places, place))))
+        if before is not None:
+            others = (each for each in self._by_ends[_ends(before)] if each != place)
+            self._set(self._by_ends, _ends(before), tuple(others))
+        beside = self._by_ends.get(_ends(record), ())
+        self._set(self._by_ends, _ends(record), tuple(sorted((*beside, place))))
         return Change(None if before is None else Membership(before), Membership(record))
 
     def _new_id(self, kind: str, record: ClerkUser | ClerkOrganization, taken: dict[Any, Any]) -> Id:
@@ -205,3 +206,7 @@ class MemoryRepository:
     def _set(self, table: dict[Any, Any], key: Any, value: Any) -> None:
         self._undo.append((table, key, table.get(key)))
         table[key] = value
+
+
+def _ends(record: ClerkMembership) -> tuple[str, str, str]:
+    return record.instance, record.user_key, record.organization_key

@@ -26,6 +26,9 @@ user_row = attrgetter(*USER_COLUMNS)
 organization_row = attrgetter(*ORGANIZATION_COLUMNS)
 membership_row = attrgetter(*MEMBERSHIP_COLUMNS)
 
+# Part of the rank already; as a column of its own, for people who read the table.
+_UPDATED_AT = "updated_at INTEGER GENERATED ALWAYS AS (nullif(CAST(substr(rank, 3, 15) AS INTEGER), 0))"
+
 
 class Statements:
     """Every statement, with the prefix of the tables filled in. `id_type` is the column type of your ids."""
@@ -59,9 +62,9 @@ CREATE TABLE {identities} (
     banned INTEGER NOT NULL,
     public_metadata TEXT NOT NULL,
     created_at INTEGER,
-    updated_at INTEGER,
     user_id {id_type} NOT NULL REFERENCES {users} (id),
     name TEXT GENERATED ALWAYS AS (nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '')),
+    {_UPDATED_AT},
     PRIMARY KEY (instance, key)
 ) STRICT, WITHOUT ROWID""",
             f"CREATE INDEX {identities}_user ON {identities} (user_id)",
@@ -77,7 +80,7 @@ CREATE TABLE {organizations} (
     image_url TEXT,
     public_metadata TEXT NOT NULL,
     created_at INTEGER,
-    updated_at INTEGER,
+    {_UPDATED_AT},
     UNIQUE (instance, key)
 ) STRICT""",
             f"""
@@ -90,6 +93,7 @@ CREATE TABLE {memberships} (
     organization_key TEXT NOT NULL,
     role TEXT,
     created_at INTEGER,
+    {_UPDATED_AT},
     PRIMARY KEY (instance, key)
 ) STRICT, WITHOUT ROWID""",
             f"CREATE INDEX {memberships}_ends ON {memberships} (instance, user_key, organization_key)",

@@ -1,0 +1,353 @@
+"""What every repository promises, as tests. To show that yours keeps it:
+
+    class TestMyRepository(RepositoryContract):
+        @pytest.fixture
+        def make_repository(self):
+            return MyRepository.for_tests          # called with ids=, linker=, clock=; each call a new, empty one
+
+Only public names are used, so nothing of a repository's insides is prescribed. The tests need pytest, and nothing else.
+"""
+
+import threading
+from collections.abc import Callable
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from ..core.model import User
+from ..core.records import (
+    DELETED,
+    GLIMPSED,
+    SIGHTED,
+    STATED,
+    AnyRecord,
+    ClerkMembership,
+    ClerkOrganization,
+    ClerkUser,
+    Record,
+    key_of,
+)
+from ..errors import ConfigurationError, LinkRefused
+from ..repository import Repository
+
+MakeRepository = Callable[..., Repository]
+HERE, THERE = "here", "there"
+ANN, BEA, ACME = "user_ann", "user_bea", "org_acme"
+
+
+def person(clerk_id: str = ANN, *, at: int = 1, standing: str = STATED, instance: str = HERE, **said: Any) -> ClerkUser:
+    """A record of a person, updated at a given time."""
+    return ClerkUser.make(standing, instance, clerk_id, updated_at=at, observed_at=at, **said)
+
+
+def company(clerk_id: str = ACME, *, at: int = 1, instance: str = HERE, **said: Any) -> ClerkOrganization:
+    """A record of an organization, updated at a given time."""
+    return ClerkOrganization.make(STATED, instance, clerk_id, updated_at=at, observed_at=at, **said)
+
+
+def member(clerk_id: str = "orgmem_1", *, at: int = 1, user: str = ANN, role: str = "org:member") -> ClerkMembership:
+    """A record of a membership, updated at a given time."""
+    ends = {"user_key": key_of(user), "organization_key": key_of(ACME)}
+    return ClerkMembership.make(STATED, HERE, clerk_id, updated_at=at, observed_at=at, role=role, **ends)
+
+
+def left(clerk_id: str = "orgmem_1", *, at: int = 2, user: str = ANN) -> ClerkMembership:
+    """The tombstone of a membership."""
+    return ClerkMembership.deleted(HERE, clerk_id, observed_at=at, user_key=key_of(user), organization_key=key_of(ACME))
+
+
+def by_key(record: Record) -> str:
+    """An id strategy that gives the same ids in every run."""
+    return f"id-{record.instance}-{record.key[:8]}"
+
+
+def found(repository: Repository, clerk_id: str = ANN, instance: str = HERE) -> User:
+    """The user behind a Clerk id, who must be known."""
+    standing = repository.find(instance, clerk_id)
+    assert standing is not None
+    return standing.user
+
+
+def always_the_same(record: Record) -> str:
+    """An id strategy that cannot work."""
+    return "same"
+
+
+class RepositoryContract:
+    """Subclass it, and give it the fixture `make_repository`."""
+
+    @pytest.fixture
+    def repository(self, make_repository: MakeRepository) -> Repository:
+        return make_repository(ids=by_key, clock=lambda: 1000.0)
+
+    def test_a_stranger_is_unknown(self, repository: Repository) -> None:
+        """Nothing is found where nothing was put."""
+        assert repository.find(HERE, ANN) is None
+        assert repository.find(HERE, ANN, ACME) is None
+        assert repository.user("nobody") is None
+        assert repository.organization("nothing") is None
+
+    def test_put_makes_a_user(self, repository: Repository) -> None:
+        """The first record of a person makes your user, and says so."""
+        record = person(email="ann@example.com", email_verified=True, first_name="Ann", created_at=5)
+
+        (change,) = repository.put([record])
+
+        assert change.made
+        assert change.after == found(repository) == repository.user(by_key(record))
+        assert found(repository) == User(by_key(record), None, 1_000_000, None, record)
+
+    def test_put_keeps_every_character(self, repository: Repository) -> None:
+        """What was said is found again to the letter."""
+        said = "Zoë 'Ö' \"x\" 名字 🙂 \u202e ﬀ e\u0301 \\ %s ? :a --"
+        user = person(first_name=said, last_name=" ", public_metadata='{"n": 9007199254740993}', created_at=2**52)
+        organization = company(name=said, slug="a-b")
+
+        repository.put([user, organization])
+
+        standing = repository.find(HERE, ANN, ACME)
+        assert standing is not None
+        assert standing.organization is not None
+        assert standing.user.clerk == user
+        assert standing.organization.clerk == organization
+
+    def test_the_same_again_changes_nothing(self, repository: Repository) -> None:
+        """A redelivery makes no change, whatever it is of."""
+        records: list[AnyRecord] = [person(), company(), member()]
+        assert len(repository.put(records)) == 3
+
+        assert repository.put(records) == []
+        assert repository.put(reversed(records)) == []
+
+    def test_a_later_confirmation_is_no_change(self, repository: Repository) -> None:
+        """The same content observed later takes the place, and calls nobody."""
+        repository.put([person(at=1, email="a@example.com")])
+
+        assert repository.put([person(at=2, email="a@example.com")]) == []
+        assert repository.put([person(at=1, email="old@example.com")]) == []
+
+    def test_order_does_not_matter(self, repository: Repository) -> None:
+        """The same facts end in the same state in all of their 120 orders, each tried in an instance of its own."""
+        for number, order in enumerate(permutations(range(5))):
+            facts = [
+                person(instance=str(number), at=1, standing=SIGHTED),
+                person(instance=str(number), at=9, standing=GLIMPSED, first_name="A."),
+                person(instance=str(number), at=2, first_name="Ann", banned=True),
+                person(instance=str(number), at=3, first_name="Anna"),
+                person(instance=str(number), at=3, first_name="Annie"),  # a tie in every time: the content decides
+            ]
+            greatest = max(facts, key=lambda fact: fact.rank)
+
+            for position in order:
+                repository.put([facts[position]])
+
+            assert (greatest.standing, greatest.updated_at) == (STATED, 3)
+            assert found(repository, instance=str(number)).clerk == greatest
+
+    def test_grouping_does_not_matter(self, make_repository: MakeRepository) -> None:
+        """All at once, one by one, or with repetitions: the same."""
+        facts: list[AnyRecord] = [member(), person(at=2), company(), person(at=1), left(), company(at=3, name="New")]
+        at_once, one_by_one = (make_repository(ids=by_key, clock=lambda: 0.0) for _ in range(2))
+
+        at_once.put([*facts, *facts])
+        for fact in [*facts, *reversed(facts)]:
+            one_by_one.put([fact])
+
+        assert at_once.find(HERE, ANN, ACME) == one_by_one.find(HERE, ANN, ACME) is not None
+
+    @pytest.mark.parametrize("first", [True, False])
+    def test_deletion_is_final(self, repository: Repository, first: bool) -> None:
+        """A deleted person stays deleted, keeps the row and the id, and leaves nothing personal behind."""
+        stated = person(at=9, email="ann@example.com", first_name="Ann", external_id="7")
+        deleted = ClerkUser.deleted(HERE, ANN, observed_at=5)
+
+        for record in (deleted, stated) if first else (stated, deleted):
+            repository.put([record])
+
+        user = found(repository)
+        assert user.clerk == deleted
+        assert (user.clerk_id, user.email, user.name) == (None, None, None)
+        assert user.deleted_at == 5
+        assert repository.user(user.id) == user
+        assert repository.put([person(at=99)]) == []
+
+    def test_deletions_do_not_collide(self, repository: Repository) -> None:
+        """Any number of people and organizations may be deleted, each once and again."""
+        for number in range(3):
+            repository.put([person(f"user_{number}"), company(f"org_{number}")])
+        for number in range(3):
+            gone = ClerkOrganization.deleted(HERE, f"org_{number}", observed_at=9)
+            repository.put([ClerkUser.deleted(HERE, f"user_{number}", observed_at=9), gone])
+            repository.put([ClerkUser.deleted(HERE, f"user_{number}", observed_at=10), gone])
+
+        users = [found(repository, f"user_{number}") for number in range(3)]
+        assert {user.deleted_at for user in users} == {10}
+        assert len({user.id for user in users}) == 3
+
+    def test_a_membership_may_come_first(self, repository: Repository) -> None:
+        """Nothing waits for a parent row: the ends may follow in any order."""
+        repository.put([member(role="org:admin")])
+        repository.put([company()])
+        repository.put([person()])
+
+        standing = repository.find(HERE, ANN, ACME)
+        assert standing is not None
+        assert standing.organization is not None
+        assert standing.memberships == (member(role="org:admin"),)
+
+    def test_every_membership_of_a_pair_is_found(self, repository: Repository) -> None:
+        """Who left and joined again has two memberships, one of them over; nobody else's are among them."""
+        repository.put([person(), company(), member("orgmem_1"), left("orgmem_1"), member("orgmem_2", at=3)])
+        repository.put([person(BEA), member("orgmem_3", user=BEA)])
+
+        standing = repository.find(HERE, ANN, ACME)
+        assert standing is not None
+        assert set(standing.memberships) == {left("orgmem_1"), member("orgmem_2", at=3)}
+        assert repository.find(HERE, ANN, "org_other") == repository.find(HERE, ANN)
+
+    def test_instances_are_worlds_apart(self, repository: Repository) -> None:
+        """The same Clerk id in two instances is two people, and the deletion of one is not the other's."""
+        repository.put([person(instance=HERE, email="here@example.com"), person(instance=THERE)])
+        repository.put([ClerkUser.deleted(THERE, ANN, observed_at=9), company(instance=THERE)])
+
+        assert found(repository, instance=HERE).email == "here@example.com"
+        assert found(repository, instance=THERE).deleted_at == 9
+        assert found(repository, instance=HERE).id != found(repository, instance=THERE).id
+        standing = repository.find(HERE, ANN, ACME)
+        assert standing is not None
+        assert standing.organization is None
+
+    def test_ids_by_name(self, make_repository: MakeRepository) -> None:
+        """Each strategy makes ids of its kind, and never the same one twice."""
+        for ids, kind in (("uuid7", str), ("integer", int), ("clerk", str)):
+            repository = make_repository(ids=ids)
+            repository.put([person(), person(BEA), company(), company("org_b")])
+            made = [found(repository).id, found(repository, BEA).id]
+            assert [type(each) for each in made] == [kind, kind]
+            assert made[0] != made[1]
+            assert [repository.user(each) for each in made] == [found(repository), found(repository, BEA)]
+            assert (ids == "clerk") is (made == [ANN, BEA])
+
+    def test_an_id_is_given_once(self, make_repository: MakeRepository) -> None:
+        """A strategy that gives two people one id is refused, and neither of the two is touched."""
+        repository = make_repository(ids=always_the_same)
+        repository.put([person()])
+
+        with pytest.raises(ConfigurationError):
+            repository.put([person(BEA)])
+
+        assert repository.find(HERE, BEA) is None
+        assert found(repository).clerk_id == ANN
+
+    def test_link_ties_a_person_to_your_user(self, repository: Repository) -> None:
+        """A linked person leads to the id you gave, before and after Clerk says more."""
+        assert repository.link(HERE, ANN, "mine").id == "mine"
+        repository.put([person(email="ann@example.com")])
+
+        assert found(repository).id == "mine"
+        assert found(repository).email == "ann@example.com"
+        assert repository.link(HERE, ANN, "mine").email == "ann@example.com"
+        with pytest.raises(LinkRefused):
+            repository.link(HERE, ANN, "another")
+        assert found(repository).id == "mine"
+
+    def test_two_identities_of_one_user(self, repository: Repository) -> None:
+        """Many identities may lead to one user, who goes with the last of them."""
+        repository.link(HERE, ANN, "mine")
+        repository.link(THERE, BEA, "mine")
+        repository.put([person(at=2, first_name="Ann")])
+
+        repository.put([ClerkUser.deleted(HERE, ANN, observed_at=7)])
+        assert found(repository, BEA, THERE).deleted_at is None
+        user = repository.user("mine")
+        assert user is not None
+        assert user.clerk.key == key_of(BEA)
+
+        repository.put([ClerkUser.deleted(THERE, BEA, observed_at=6)])
+        assert found(repository).deleted_at == found(repository, BEA, THERE).deleted_at == 7
+
+        repository.link(THERE, "user_new", "mine")
+        assert found(repository, "user_new", THERE).deleted_at is None
+
+    def test_the_linker_is_asked_once(self, make_repository: MakeRepository) -> None:
+        """At the first sight of a person, and only then, the linker may name a user of yours."""
+        asked: list[str | None] = []
+
+        def linker(record: ClerkUser) -> str | None:
+            asked.append(record.clerk_id)
+            return "mine" if record.email == "ann@example.com" else None
+
+        repository = make_repository(linker=linker)
+        repository.put([person(email="ann@example.com")])
+        repository.put([person(at=2), person(BEA)])
+
+        assert asked == [ANN, BEA]
+        assert found(repository).id == "mine"
+        assert found(repository, BEA).id != "mine"
+
+    def test_all_or_nothing(self, make_repository: MakeRepository) -> None:
+        """A put that fails on one record leaves none of the others."""
+
+        def linker(record: ClerkUser) -> None:
+            if record.clerk_id == BEA:
+                raise RuntimeError("out of order")
+
+        repository = make_repository(linker=linker)
+        repository.put([company(name="Acme")])
+        everything: list[AnyRecord] = [person(), person("user_c"), person(BEA), company(at=2, name="New"), member()]
+
+        with pytest.raises(RuntimeError, match="out of order"):
+            repository.put(everything)
+
+        assert [repository.find(HERE, each) for each in (ANN, BEA, "user_c")] == [None] * 3
+        repository.put([person()])
+        standing = repository.find(HERE, ANN, ACME)
+        assert standing is not None
+        assert standing.organization is not None
+        assert (standing.organization.name, standing.memberships) == ("Acme", ())
+
+    def test_watchers_are_told_after_the_commit(self, repository: Repository) -> None:
+        """Who watches is told what was written, when it can be read; of nothing written, nobody is told."""
+        told: list[Any] = []
+        repository.watch(lambda keys: told.append((keys, repository.find(HERE, ANN))))
+
+        repository.put([person(), member()])
+        repository.put([person()])
+        repository.put([company()])
+
+        assert [keys for keys, _ in told] == [{key_of(ANN)}, {key_of(ACME)}]
+        assert told[0][1] is not None
+
+    def test_many_at_once_make_one(self, make_repository: MakeRepository) -> None:
+        """However many threads put the same people in whatever order, each person is made once."""
+        repository = make_repository()
+        names = [f"user_{number}" for number in range(8)]
+        start = threading.Barrier(16)
+        ids: list[tuple[object, ...]] = []
+
+        def race(turn: int) -> None:
+            start.wait()
+            for name in names[turn % 8 :] + names[: turn % 8]:
+                repository.put([person(name, at=turn), company(), member(f"orgmem_{turn}")])
+            ids.append(tuple(found(repository, name).id for name in names))
+
+        threads = [threading.Thread(target=race, args=(turn,)) for turn in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert len(ids) == 16
+        assert len(set(ids)) == 1
+        assert len(set(ids[0])) == 8
+        assert {found(repository, name).clerk.updated_at for name in names} == {15}
+
+    def test_a_tombstone_keeps_what_its_rank_says(self, repository: Repository) -> None:
+        """Of two deletions the later stays: it tells since when a membership is over."""
+        repository.put([person(), company(), left(at=5)])
+        repository.put([left(at=9), left(at=7)])
+
+        standing = repository.find(HERE, ANN, ACME)
+        assert standing is not None
+        assert [(record.standing, record.observed_at) for record in standing.memberships] == [(DELETED, 9)]

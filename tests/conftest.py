@@ -1,0 +1,36 @@
+"""For every test of the suite: what clerkmap logs is read, at every level, and must hold nothing secret or personal."""
+
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+
+# A token, a key, a secret, a Clerk id of a person, an address: none of them belongs in a log.
+SECRET = re.compile(r"ey[JK][\w-]{8,}|[ps]k_(test|live)_\w+|whsec_\w+|user_\w{6,}|BEGIN|[\w.]+@example\.com")
+
+
+class Listener(logging.Handler):
+    """Keeps what is logged, as it would be written, traceback and all."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@pytest.fixture(autouse=True)
+def listener() -> Iterator[Listener]:
+    """Listens to clerkmap during a test, and fails the test if it heard a secret."""
+    listener = Listener()
+    logger = logging.getLogger("clerkmap")
+    before = logger.level
+    logger.addHandler(listener)
+    logger.setLevel(logging.DEBUG)
+    yield listener
+    logger.removeHandler(listener)
+    logger.setLevel(before)
+    heard = [line for line in listener.lines if SECRET.search(line)]
+    assert heard == [], "a secret or a personal datum was logged"

@@ -1,0 +1,75 @@
+"""Both repositories keep the contract, and SQLite does whatever memory does."""
+
+import itertools
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clerkmap import Repository
+from clerkmap.repositories import MemoryRepository, SqliteRepository
+from clerkmap.testing.contract import MakeRepository, RepositoryContract
+from clerkmap.testing.machine import repository_machine
+
+
+class TestMemory(RepositoryContract):
+    @pytest.fixture
+    def make_repository(self) -> MakeRepository:
+        return MemoryRepository
+
+
+class Closing:
+    """Makes repositories and closes them all at the end."""
+
+    def __init__(self, make: Callable[..., Repository]) -> None:
+        self._make = make
+        self._made: list[Repository] = []
+
+    def __call__(self, **options: Any) -> Repository:
+        self._made.append(self._make(**options))
+        return self._made[-1]
+
+    def close(self) -> None:
+        for repository in self._made:
+            repository.close()
+
+
+class TestSqliteFile(RepositoryContract):
+    @pytest.fixture
+    def make_repository(self, tmp_path: Path) -> Iterator[MakeRepository]:
+        numbers = itertools.count()
+        closing = Closing(lambda **options: SqliteRepository.open(tmp_path / f"{next(numbers)}.db", **options))
+        yield closing
+        closing.close()
+
+
+class TestSqliteInMemory(RepositoryContract):
+    @pytest.fixture
+    def make_repository(self) -> Iterator[MakeRepository]:
+        closing = Closing(lambda **options: SqliteRepository.open(":memory:", **options))
+        yield closing
+        closing.close()
+
+
+class TestSqliteOnYourConnection(RepositoryContract):
+    @pytest.fixture
+    def make_repository(self) -> Iterator[MakeRepository]:
+        connections: list[sqlite3.Connection] = []
+
+        def make(**options: Any) -> Repository:
+            connections.append(sqlite3.connect(":memory:", check_same_thread=False))
+            connections[-1].row_factory = sqlite3.Row
+            return SqliteRepository(connections[-1], **options)
+
+        yield make
+        for connection in connections:
+            connection.close()
+
+
+def _in_memory(**options: Any) -> Repository:
+    return SqliteRepository.open(":memory:", **options)
+
+
+TestSqliteMachine = repository_machine(_in_memory, max_examples=150, stateful_step_count=20)

@@ -1,0 +1,101 @@
+"""No token, secret or personal datum appears in a log, a repr or an error text."""
+
+import logging
+import traceback
+from collections.abc import Callable
+
+import pytest
+
+from clerkmap import (
+    Change,
+    ClerkmapError,
+    ClerkMembership,
+    ClerkOrganization,
+    ClerkUser,
+    Instance,
+    Resolver,
+    Verifier,
+)
+from clerkmap.clerk.jwks import RemoteKeys
+from clerkmap.core.records import STATED
+from clerkmap.repositories import MemoryRepository, SqliteRepository
+from clerkmap.testing import FakeClerk
+from conftest import SECRET, Listener
+
+CANARIES = {
+    "secret_key": "sk_test_c4n4ryc4n4ryc4n4ryc4n4ry",
+    "webhook_secrets": ["whsec_" + "YzRuNHJ5" * 4],
+    "first_name": "Canarina",
+    "email": "canary@example.com",
+}
+
+
+def _everything() -> list[object]:
+    """One of each thing that a careless line might log."""
+    clerk = FakeClerk(seed=8)
+    ann = clerk.create_user(email="canary@example.com", first_name="Canarina")
+    acme = clerk.create_organization("Canaries", created_by=ann)
+    instance = clerk.make_instance(secret_key=CANARIES["secret_key"], webhook_secrets=CANARIES["webhook_secrets"])
+    repository = MemoryRepository()
+    stated = ClerkUser.make(
+        STATED, instance.name, ann.id, observed_at=1, email="canary@example.com", first_name="Canarina"
+    )
+    repository.put([stated, ClerkOrganization.make(STATED, instance.name, acme.id, observed_at=1, name="Canaries")])
+    token = clerk.token(ann, acme, claims={"email": "canary@example.com", "name": "Canarina"})
+    resolver = Resolver(instance, repository)
+    principal = resolver.resolve(token)
+    standing = repository.find(instance.name, ann.id, acme.id)
+    assert standing is not None
+    return [
+        *(instance, Verifier(instance), resolver, repository, SqliteRepository.open(":memory:"), RemoteKeys(instance)),
+        *(principal, principal.user, principal.organization, principal.membership, principal.claims, standing),
+        *(stated, Change(None, principal.user), ClerkMembership.sighted("x", ann.id, acme.id, "r", observed_at=1)),
+        *(instance.local_keys, next(iter(instance.local_keys or []))),
+    ]
+
+
+@pytest.mark.parametrize("show", [repr, str, lambda value: f"{[value]}", lambda value: f"{value!s} {value!r}"])
+def test_no_repr_tells(show: Callable[[object], str]) -> None:
+    """However a thing is printed, it keeps its secrets."""
+    things = _everything()
+    shown = {type(thing).__name__: show(thing) for thing in things}
+    for thing in things:
+        if isinstance(thing, SqliteRepository):
+            thing.close()
+
+    assert {name: text for name, text in shown.items() if SECRET.search(text) or "anari" in text} == {}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("publishable_key", "pk_test_c4n4ryc4n4ryc4n4ryc4n4ry"),
+        ("secret_key", "sk_test_c4n4ry c4n4ry"),
+        ("webhook_secrets", ["whsec_c4n4ry!"]),
+        ("jwt_key", "-----BEGIN PUBLIC KEY-----\nc4n4ry\n-----END PUBLIC KEY-----"),
+        ("jwt_key", "c4n4ry" * 30),
+        ("issuer", "http://c4n4ry:c4n4ry@example.com"),
+    ],
+)
+def test_no_refused_setting_is_repeated(setting: str, value: object) -> None:
+    """A setting that cannot work is described, not quoted: not in the text, and not in its causes."""
+    good = {"publishable_key": FakeClerk(seed=8).publishable_key}
+
+    with pytest.raises(ClerkmapError) as caught:
+        Instance(**{**good, setting: value})  # type: ignore[arg-type]
+
+    lines = [str(caught.value), repr(caught.value)]
+    error: BaseException | None = caught.value
+    while error is not None:
+        lines += traceback.format_exception_only(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    assert "c4n4ry" not in " ".join(lines)
+
+
+def test_the_listener_hears(listener: Listener) -> None:
+    """The guard of the whole suite is awake: what is logged is heard, and a secret in it is recognised."""
+    logging.getLogger("clerkmap.test").debug("a line that means nothing")
+
+    assert listener.lines == ["a line that means nothing"]
+    assert SECRET.search("Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln")
+    assert SECRET.search("user_iYuHuHF28OC1sYBYYvqIERFdFKe")

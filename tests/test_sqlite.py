@@ -1,0 +1,231 @@
+"""What is particular to SQLite: the file, the tables, the locks, and a connection of yours."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from clerkmap import ClerkUser, ConfigurationError, RepositoryUnavailable
+from clerkmap.repositories import SqliteRepository
+from clerkmap.repositories.connections import FileConnections
+from clerkmap.testing.contract import ANN, HERE, company, found, member, person
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "app.db"
+
+
+@pytest.fixture
+def repository(path: Path) -> Iterator[SqliteRepository]:
+    repository = SqliteRepository.open(path)
+    yield repository
+    repository.close()
+
+
+@pytest.fixture
+def mine() -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    yield connection
+    connection.close()
+
+
+def test_everything_is_there_after_a_restart(path: Path, repository: SqliteRepository) -> None:
+    """A file that is closed and opened again holds the same."""
+    repository.put([person(email="ann@example.com"), company(name="Acme"), member()])
+    before = repository.find(HERE, ANN, "org_acme")
+    repository.close()
+
+    again = SqliteRepository.open(path)
+    assert again.find(HERE, ANN, "org_acme") == before is not None
+    again.close()
+
+
+@pytest.mark.parametrize(("durable", "synchronous"), [(True, 2), (False, 1)])
+def test_durable_means_durable(path: Path, durable: bool, synchronous: int) -> None:
+    """Each connection writes ahead, and syncs at each commit unless told otherwise."""
+    connections = FileConnections(path, durable=durable, timeout=1)
+    with connections.reading() as one, connections.reading() as other:
+        for connection in (one, other):
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+            assert connection.execute("PRAGMA synchronous").fetchone() == (synchronous,)
+            assert connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
+    connections.close()
+
+
+def test_people_can_read_the_tables(path: Path, repository: SqliteRepository) -> None:
+    """Honest columns: a name, dates, and a join on your own id."""
+    repository.put([person(at=7, first_name="Ann", last_name="Lee", email="ann@example.com", created_at=5)])
+    connection = sqlite3.connect(path)
+    query = """
+        SELECT i.name, i.email, i.created_at, i.updated_at, u.deleted_at
+        FROM clerkmap_users u JOIN clerkmap_identities i ON i.user_id = u.id
+    """
+
+    assert connection.execute(query).fetchall() == [("Ann Lee", "ann@example.com", 5, 7, None)]
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+def test_your_tables_can_refer_to_users(mine: sqlite3.Connection) -> None:
+    """A foreign key on your user's id holds through the person's deletion."""
+    mine.execute("PRAGMA foreign_keys = ON")
+    repository = SqliteRepository(mine, ids="integer")
+    repository.put([person()])
+    mine.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES clerkmap_users (id))")
+    mine.execute("INSERT INTO orders (user_id) VALUES (?)", (found(repository).id,))
+
+    repository.put([ClerkUser.deleted(HERE, ANN, observed_at=1)])
+
+    assert mine.execute("PRAGMA foreign_key_check").fetchall() == []
+    with pytest.raises(sqlite3.IntegrityError):
+        mine.execute("INSERT INTO orders (user_id) VALUES (99)")
+
+
+@pytest.mark.parametrize("isolation_level", [None, "DEFERRED"])
+def test_your_transaction_is_yours(isolation_level: Literal["DEFERRED"] | None) -> None:
+    """Inside your transaction a put commits nothing; undoing yours undoes it, and nothing remembers it."""
+    connection = sqlite3.connect(":memory:", isolation_level=isolation_level)
+    repository = SqliteRepository(connection)
+    connection.execute("CREATE TABLE orders (id INTEGER)")
+    connection.execute("BEGIN")
+    connection.execute("INSERT INTO orders VALUES (1)")
+    repository.put([person()])
+
+    standing = repository.find(HERE, ANN)
+    assert standing is not None
+    assert (connection.in_transaction, standing.settled) == (True, False)
+    connection.rollback()
+
+    assert repository.find(HERE, ANN) is None
+    assert connection.execute("SELECT count(*) FROM orders").fetchone() == (0,)
+    repository.put([person()])
+    assert not connection.in_transaction
+    connection.close()
+
+
+def test_a_failed_put_leaves_your_transaction_as_it_was(mine: sqlite3.Connection) -> None:
+    """What you did before in the same transaction is still there, and can be committed."""
+    repository = SqliteRepository(mine, ids=lambda record: "same")
+    repository.put([person("user_first")])
+    mine.execute("CREATE TABLE orders (id INTEGER)")
+    mine.execute("BEGIN")
+    mine.execute("INSERT INTO orders VALUES (1)")
+
+    with pytest.raises(ConfigurationError):
+        repository.put([person(), company()])
+    mine.execute("COMMIT")
+
+    assert mine.execute("SELECT count(*) FROM orders").fetchone() == (1,)
+    assert repository.find(HERE, ANN) is None
+
+
+def test_two_prefixes_are_two_repositories(mine: sqlite3.Connection) -> None:
+    """Tables of another prefix are another world."""
+    one, other = SqliteRepository(mine, prefix="one_"), SqliteRepository(mine, prefix="other_")
+    one.put([person()])
+
+    assert other.find(HERE, ANN) is None
+
+
+@pytest.mark.parametrize("prefix", ["", "Clerk", "1a", "a b", 'a"; DROP TABLE x; --', "a" * 41, "é"])
+def test_a_prefix_is_a_plain_word(mine: sqlite3.Connection, prefix: str) -> None:
+    """What is put into a statement is checked first."""
+    with pytest.raises(ConfigurationError, match="prefix"):
+        SqliteRepository(mine, prefix=prefix)
+
+
+def test_a_newer_schema_is_refused(path: Path, repository: SqliteRepository) -> None:
+    """Tables made by a later version are left alone, and the text says what to do."""
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE clerkmap_schema SET version = 99")
+    connection.commit()
+    connection.close()
+
+    with pytest.raises(ConfigurationError, match="upgrade"):
+        SqliteRepository.open(path)
+
+
+def test_ids_of_another_type_are_refused(path: Path, repository: SqliteRepository) -> None:
+    """A file whose ids are text is not opened for integers."""
+    with pytest.raises(ConfigurationError, match="TEXT"):
+        SqliteRepository.open(path, ids="integer")
+
+
+@pytest.mark.parametrize("id", [7, "", "a\x00b", "x" * 256, True, None, 1.5])
+def test_an_id_must_fit_its_column(repository: SqliteRepository, id: object) -> None:
+    """A value that the column would store as another, or not at all, is refused."""
+    with pytest.raises(ConfigurationError):
+        repository.link(HERE, ANN, id)  # type: ignore[arg-type]
+
+    assert repository.find(HERE, ANN) is None
+
+
+def test_a_busy_file_is_unavailable(path: Path) -> None:
+    """Who waits too long for another writer is told so, and can try again."""
+    repository = SqliteRepository.open(path, timeout=0.05)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(RepositoryUnavailable):
+        repository.put([person()])
+    assert repository.find(HERE, ANN) is None
+    other.execute("ROLLBACK")
+    repository.put([person()])
+
+    assert repository.find(HERE, ANN) is not None
+    other.close()
+    repository.close()
+
+
+def test_not_a_database(tmp_path: Path) -> None:
+    """A file that is something else, or a folder that is not there, is an error of ours with SQLite's as its cause."""
+    (tmp_path / "letter.txt").write_text("Dear Ann, this is no database at all. " * 100)
+    for path in (tmp_path / "letter.txt", tmp_path / "nowhere" / "app.db", tmp_path):
+        with pytest.raises(RepositoryUnavailable) as caught:
+            SqliteRepository.open(path)
+        assert isinstance(caught.value.__cause__, sqlite3.Error)
+
+
+def test_a_closed_repository_answers_nothing(repository: SqliteRepository) -> None:
+    """After closing, every call is refused."""
+    repository.close()
+
+    with pytest.raises(RepositoryUnavailable):
+        repository.find(HERE, ANN)
+    with pytest.raises(RepositoryUnavailable):
+        repository.put([person()])
+
+
+FORK = """
+import os, sys
+from clerkmap.repositories import SqliteRepository
+from clerkmap.testing.contract import person, found, HERE
+repository = SqliteRepository.open(sys.argv[1])
+repository.put([person("user_parent")])
+child = os.fork()
+if child == 0:
+    repository.put([person("user_child")])
+    repository.poll()
+    os._exit(0 if found(repository, "user_parent").clerk_id else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert found(repository, "user_child").clerk_id
+repository.put([person("user_later")])
+repository.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_repository_survives_a_fork(path: Path) -> None:
+    """A child process uses connections of its own, and the parent's stay whole."""
+    subprocess.run([sys.executable, "-W", "error", "-c", FORK, str(path)], check=True, timeout=60)
+
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert connection.execute("SELECT count(*) FROM clerkmap_users").fetchone() == (3,)
+    connection.close()
