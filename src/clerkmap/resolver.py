@@ -16,7 +16,7 @@ from .caches import Bounded, Caller, Known, Seen, Standings
 from .core.claims import Claims
 from .core.instance import Instance
 from .core.model import Principal, Standing, admit, sightings
-from .errors import ConfigurationError, MachineToken, TokenMalformed
+from .errors import ConfigurationError, MachineToken, RepositoryUnavailable, TokenMalformed
 from .repository import AsyncRepository, Repository, threaded
 from .verifier import Verifier
 
@@ -155,7 +155,8 @@ class Resolver:
             yield lambda repository: repository.put(told)
             epoch, known = self._standings.epoch, None
             standing = yield self._find(claims)
-        assert standing is not None
+        if standing is None:  # what was put is gone again: a transaction of yours was undone
+            raise RepositoryUnavailable
         known = known or self._standings.keep(caller, standing, epoch)
         return admit(claims, standing) if known is None else self._seat(token, claims, known)
 

@@ -21,6 +21,10 @@ OLDEST = (3, 37, 0)  # the first with STRICT tables
 SOUND = (3, 51, 3)  # before it, two connections that write and checkpoint at the wrong moment could damage a file
 MAX_IDLE = 8
 
+# How a transaction begins, is kept and is undone: one of its own, or a part of yours.
+ALONE = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
+JOINED = ("SAVEPOINT clerkmap", "RELEASE clerkmap", ("ROLLBACK TO clerkmap", "RELEASE clerkmap"))
+
 
 class Connections(Protocol):
     """Where the repository gets its connections."""
@@ -63,10 +67,16 @@ class FileConnections:
 
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection, None, None]:
-        with self._write_lock, self.reading() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection  # if this raises, the connection is closed, which undoes the transaction
-            connection.execute("COMMIT")
+        self._after_fork()
+        if not self._write_lock.acquire(timeout=self._timeout):
+            raise RepositoryUnavailable("too many writers are waiting")
+        try:
+            with self.reading() as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection  # if this or the commit raises, the connection is closed, which undoes it all
+                connection.execute("COMMIT")
+        finally:
+            self._write_lock.release()
 
     def written_elsewhere(self) -> bool:
         """Whether any other connection has committed since the last time this was asked."""
@@ -102,6 +112,7 @@ class FileConnections:
         """A connection must not cross a fork: the child makes its own, and leaves its parent's untouched."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
+            self._write_lock = threading.Lock()  # a thread that held it has stayed behind
             self._inherited += [*self._idle, self._watch]
             self._idle = []
             self._watch = self._connect()
@@ -140,18 +151,16 @@ class SharedConnection:
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection, None, None]:
         with self.reading() as connection:
-            joined = connection.in_transaction
-            connection.execute("SAVEPOINT clerkmap" if joined else "BEGIN IMMEDIATE")
+            begin, commit, rollback = JOINED if connection.in_transaction else ALONE
+            connection.execute(begin)
             try:
                 yield connection
+                connection.execute(commit)
             except BaseException:
-                if joined:
-                    connection.execute("ROLLBACK TO clerkmap")
-                    connection.execute("RELEASE clerkmap")
-                elif connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite may have undone it all by itself, when the disk is full
+                    for statement in rollback:
+                        connection.execute(statement)
                 raise
-            connection.execute("RELEASE clerkmap" if joined else "COMMIT")
 
     def written_elsewhere(self) -> bool:
         with self.reading() as connection:
