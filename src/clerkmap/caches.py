@@ -44,17 +44,20 @@ class Known:
 
 
 class Seen:
-    """A token that has been verified, under which keys, and until when that stays true."""
+    """A token that has been verified, under which keys, and until when that stays true.
 
-    __slots__ = ("claims", "ends", "generation", "known", "principal", "starts")
+    `seat` is the principal it led to, with the standing that made it: one value, so that no reader finds the principal
+    of one standing beside another.
+    """
+
+    __slots__ = ("claims", "ends", "generation", "seat", "starts")
 
     def __init__(self, claims: Claims, generation: int, starts: float, ends: float) -> None:
         self.claims = claims
         self.generation = generation
         self.starts = starts
         self.ends = ends
-        self.known: Known | None = None
-        self.principal: Principal | None = None
+        self.seat: tuple[Known, Principal] | None = None
 
 
 class Standings:

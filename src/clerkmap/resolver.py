@@ -108,10 +108,10 @@ class Resolver:
             if verified is None:
                 return None
             claims = self._see(token, verified, generation)
-        elif seen.known is not None and seen.known.current and self._monotonic() < self._fresh_until:
-            return seen.principal
         else:
-            claims = seen.claims
+            claims, seat = seen.claims, seen.seat
+            if seat is not None and seat[0].current and self._monotonic() < self._fresh_until:
+                return seat[1]
         if self._monotonic() >= self._fresh_until:
             return None
         known = self._standings.get(_caller(claims))
@@ -168,8 +168,7 @@ class Resolver:
         principal = admit(claims, known.standing)
         seen = self._tokens.get(token)
         if seen is not None and seen.claims is claims:
-            seen.principal = principal
-            seen.known = known
+            seen.seat = (known, principal)
         return principal
 
 
