@@ -19,8 +19,8 @@ from clerkmap.core.records import (
     key_of,
     newer,
 )
-from clerkmap.testing.contract import left, member, person
 from clerkmap.testing.machine import records
+from clerkmap.testing.samples import left, member, person
 
 histories = st.lists(records(), max_size=8)
 
@@ -75,8 +75,8 @@ def test_every_order_of_a_small_history(history: list[AnyRecord]) -> None:
 def test_ranks_sort_as_text() -> None:
     """Standing before time, time before observation: a greater text is a later word."""
     ranks = [
-        person(at=9, standing=SIGHTED).rank,
-        person(at=1, standing="1").rank,
+        person(at=9, grade=SIGHTED).rank,
+        person(at=1, grade="1").rank,
         person(at=2).rank,
         ClerkUser.make(STATED, "here", "user_ann", updated_at=2, observed_at=10**12).rank,
         ClerkUser.make(STATED, "here", "user_ann", updated_at=10, observed_at=0).rank,

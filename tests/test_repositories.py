@@ -10,8 +10,9 @@ import pytest
 
 from clerkmap import Repository
 from clerkmap.repositories import MemoryRepository, SqliteRepository
-from clerkmap.testing.contract import MakeRepository, RepositoryContract
+from clerkmap.testing.contract import RepositoryContract
 from clerkmap.testing.machine import repository_machine
+from clerkmap.testing.samples import MakeRepository
 
 
 class TestMemory(RepositoryContract):

@@ -13,7 +13,7 @@ import pytest
 from clerkmap import ClerkUser, ConfigurationError, RepositoryUnavailable
 from clerkmap.repositories import SqliteRepository
 from clerkmap.repositories.connections import FileConnections
-from clerkmap.testing.contract import ANN, HERE, company, found, member, person
+from clerkmap.testing.samples import ANN, HERE, company, found, member, person
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_a_closed_repository_answers_nothing(repository: SqliteRepository) -> No
 FORK = """
 import os, sys
 from clerkmap.repositories import SqliteRepository
-from clerkmap.testing.contract import person, found, HERE
+from clerkmap.testing.samples import person, found, HERE
 repository = SqliteRepository.open(sys.argv[1])
 repository.put([person("user_parent")])
 child = os.fork()

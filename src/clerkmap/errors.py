@@ -13,7 +13,7 @@
     │   │   │   ├── UnknownKey
     │   │   │   └── BadSignature
     │   │   ├── WrongKind                 signed with the right key, but not meant to sign anybody in
-    │   │   │   ├── TemplateToken · MachineToken · OAuthToken · IdToken · HandshakeToken · UnknownKind
+    │   │   │   ├── TemplateToken · MachineToken · OAuthToken · IdToken · HandshakeToken · SessionToken · UnknownKind
     │   │   ├── ClaimError                a claim is missing, of the wrong type or out of range
     │   │   │   ├── ClaimMissing · ClaimInvalid · VersionUnknown
     │   │   ├── OutOfTime

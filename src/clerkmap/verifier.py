@@ -7,7 +7,7 @@ from .clerk.jwks import key_source
 from .core.claims import Claims, TokenKind
 from .core.instance import Instance
 from .core.keys import KeySource
-from .core.verifier import SESSIONS, TokenRules
+from .core.verifier import TokenRules
 
 
 class Verifier:
@@ -16,7 +16,7 @@ class Verifier:
     Args:
         instance: Whose tokens.
         keys: Where the signing keys come from; by default, from the instance's own settings.
-        accept: The kinds of token to let through: `session`, and if you ask for them `oauth` and `m2m`.
+        accept: The kinds of token to let through: `session` alone, or those of `session`, `oauth`, `m2m` you ask for.
         leeway: How many seconds the clocks may differ.
         allow_pending: Let sessions through that have a task left to do.
         allow_no_party: Let tokens through that name no party although parties are configured, as those of native
@@ -29,7 +29,7 @@ class Verifier:
         instance: Instance,
         *,
         keys: KeySource | None = None,
-        accept: Collection[TokenKind] = SESSIONS,
+        accept: Collection[TokenKind] | None = None,
         leeway: float = 5,
         allow_pending: bool = False,
         allow_no_party: bool = False,

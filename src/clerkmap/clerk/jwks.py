@@ -179,7 +179,7 @@ def _fetch_json(client: "httpx.Client", url: str, ends: float) -> dict[str, Any]
         if response.status_code != 200 or response.headers.get("content-encoding", "identity") != "identity":
             raise ValueError(f"answered {response.status_code}")
         body = b""
-        for chunk in response.iter_raw(8192):
+        for chunk in response.iter_bytes(8192):
             body += chunk
             if len(body) > MAX_BODY or time.monotonic() > ends:
                 raise ValueError("the body is too long, or too long in coming")

@@ -185,7 +185,7 @@ def sightings(claims: Claims, standing: Standing | None) -> list[AnyRecord]:
 
 
 def _tells_more(sighting: AnyRecord, known: AnyRecord) -> bool:
-    return known.standing == SIGHTED and sighting.rank > known.rank and sighting.said() != known.said()
+    return known.grade == SIGHTED and sighting.rank > known.rank and sighting.said() != known.said()
 
 
 def admit(claims: Claims, standing: Standing) -> Principal:

@@ -45,10 +45,15 @@ class Record:
 
     @classmethod
     def make(
-        cls, standing: str, instance: str, clerk_id: str, *, observed_at: int, updated_at: int = 0, **said: Any
+        cls, grade: str, instance: str, clerk_id: str, *, observed_at: int, updated_at: int = 0, **said: Any
     ) -> Self:
-        """Put what was said into a record. `standing` is the first letter of its rank."""
-        return cls(instance, key_of(clerk_id), "", clerk_id, **said)._ranked(standing, updated_at, observed_at)
+        """Put what was said into a record. `grade` is the first letter of its rank."""
+        return cls(instance, key_of(clerk_id), "", clerk_id, **said)._ranked(grade, updated_at, observed_at)
+
+    @classmethod
+    def stated(cls, instance: str, clerk_id: str, *, observed_at: int, updated_at: int = 0, **said: Any) -> Self:
+        """The record of a full snapshot."""
+        return cls.make(STATED, instance, clerk_id, observed_at=observed_at, updated_at=updated_at, **said)
 
     @classmethod
     def deleted(cls, instance: str, clerk_id: str, *, observed_at: int, **said: Any) -> Self:
@@ -56,11 +61,11 @@ class Record:
         kept = {name: value for name, value in said.items() if name in cls.kept_when_deleted}
         return cls(instance, key_of(clerk_id), "", None, **kept)._ranked(DELETED, 0, observed_at)
 
-    def _ranked(self, standing: str, updated_at: int, observed_at: int) -> Self:
+    def _ranked(self, grade: str, updated_at: int, observed_at: int) -> Self:
         if not (0 <= updated_at <= MAX_TIME and 0 <= observed_at <= MAX_TIME):
             raise ValueError("a record's times are milliseconds between 1970 and 9999")
         digest = blake2b(json.dumps(self.said()).encode(), digest_size=16).hexdigest()
-        return replace(self, rank=f"{standing}.{updated_at:015d}.{observed_at:015d}.{digest}")
+        return replace(self, rank=f"{grade}.{updated_at:015d}.{observed_at:015d}.{digest}")
 
     def said(self) -> tuple[Any, ...]:
         """The content: everything but the place in the order."""
@@ -68,7 +73,7 @@ class Record:
         return content
 
     @property
-    def standing(self) -> str:
+    def grade(self) -> str:
         """`SIGHTED`, `GLIMPSED`, `STATED` or `DELETED`."""
         return self.rank[0]
 
@@ -177,11 +182,11 @@ def current_membership(records: Iterable[ClerkMembership]) -> ClerkMembership | 
     counts where nothing better is known, and against a removal only if its token was made after it.
     """
     records = list(records)
-    stated = [record for record in records if record.standing in (GLIMPSED, STATED)]
+    stated = [record for record in records if record.grade in (GLIMPSED, STATED)]
     if stated:
         return max(stated, key=lambda record: record.rank)
     removed_at = max((record.observed_at for record in records if record.is_deleted), default=-1)
-    sighted = [record for record in records if record.standing == SIGHTED and record.observed_at > removed_at]
+    sighted = [record for record in records if record.grade == SIGHTED and record.observed_at > removed_at]
     return max(sighted, key=lambda record: record.rank, default=None)
 
 

@@ -13,7 +13,7 @@ key, so a good signature alone never makes a session.
 """
 
 from collections.abc import Collection, Generator, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from ..errors import (
     AlgorithmRefused,
@@ -50,7 +50,9 @@ MAX_HEADERS = 64  # an instance's tokens have one header for each kind and key
 _ACCESS_TOKEN_TYPES = ("at+jwt", "application/at+jwt")
 _REFUSALS = {"session": SessionToken, "oauth": OAuthToken, "m2m": MachineToken, "oidc": UnknownKind}
 
-SESSIONS: tuple[TokenKind, ...] = ("session",)
+# The kinds of token that can be accepted; the first of each is, unless others are asked for.
+CLERK_KINDS: tuple[TokenKind, ...] = ("session", "oauth", "m2m")
+OIDC_KINDS: tuple[TokenKind, ...] = ("oidc",)
 KeyWanted = tuple[str | None, VerifyingKey | None]
 
 
@@ -65,17 +67,18 @@ class TokenRules:
         self,
         instance: Instance,
         *,
-        accept: Collection[TokenKind] = SESSIONS,
+        accept: Collection[TokenKind] | None = None,
         leeway: float = 5,
         allow_pending: bool = False,
         allow_no_party: bool = False,
     ) -> None:
         if not 0 <= leeway <= 60:
             raise ConfigurationError("leeway must be from 0 to 60 seconds")
-        if isinstance(accept, str) or not accept or not set(accept) <= set(get_args(TokenKind)):
-            raise ConfigurationError(f"accept must be a collection of {', '.join(get_args(TokenKind))}")
+        possible = CLERK_KINDS if instance.is_clerk else OIDC_KINDS
+        if isinstance(accept, str) or (accept is not None and not (accept and set(accept) <= set(possible))):
+            raise ConfigurationError(f"accept must be a collection of some of: {', '.join(possible)}")
         self.instance = instance
-        self.accept = frozenset(accept) if instance.is_clerk else frozenset({"oidc"})
+        self.accept = frozenset(possible[:1] if accept is None else accept)
         self.leeway = leeway
         self._allow_pending = allow_pending
         self._allow_no_party = allow_no_party

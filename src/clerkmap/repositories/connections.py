@@ -123,13 +123,16 @@ class FileConnections:
         connection = sqlite3.connect(
             self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=64
         )
-        mode = _write_ahead(connection)
-        connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
-        connection.execute("PRAGMA foreign_keys = ON")
-        (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
-        if mode != "wal" or synchronous != (2 if self._durable else 1):
+        try:
+            mode = _write_ahead(connection)
+            connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+            connection.execute("PRAGMA foreign_keys = ON")
+            (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+            if mode != "wal" or synchronous != (2 if self._durable else 1):
+                raise ConfigurationError("the file system cannot hold a write-ahead log; put the file on a local disk")
+        except BaseException:
             connection.close()
-            raise ConfigurationError("the file's file system cannot hold a write-ahead log; put it on a local disk")
+            raise
         return connection
 
 
@@ -141,7 +144,7 @@ class SharedConnection:
         self._owned = owned
         self._lock = threading.RLock()
         with unavailable():
-            self._version = _data_version(connection)
+            self._version = self._count_writes()
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
@@ -163,10 +166,14 @@ class SharedConnection:
                 raise
 
     def written_elsewhere(self) -> bool:
-        with self.reading() as connection:
-            version = _data_version(connection)
+        with self.reading():
+            version = self._count_writes()
             changed, self._version = version != self._version, version
             return changed
+
+    def _count_writes(self) -> tuple[int, int]:
+        # SQLite tells a connection what others have written, and counts apart what it has written itself.
+        return _data_version(self._connection), self._connection.total_changes
 
     def is_settled(self) -> bool:
         return not self._connection.in_transaction

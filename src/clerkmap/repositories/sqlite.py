@@ -88,12 +88,20 @@ class SqliteRepository:
             options: Those of the class.
         """
         check_version()
-        if str(path) == ":memory:":
+        in_memory = str(path) == ":memory:"
+        connections: Connections
+        if in_memory:
             connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-            repository = cls(SharedConnection(connection, owned=True), **options)
-            repository.poll_every = None
-            return repository
-        return cls(FileConnections(Path(path), durable=durable, timeout=timeout), **options)
+            connections = SharedConnection(connection, owned=True)
+        else:
+            connections = FileConnections(Path(path), durable=durable, timeout=timeout)
+        try:
+            repository = cls(connections, **options)
+        except BaseException:
+            connections.close()
+            raise
+        repository.poll_every = None if in_memory else POLL_EVERY
+        return repository
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         ordered = fold(records)

@@ -9,7 +9,6 @@ Only public names are used, so nothing of a repository's insides is prescribed. 
 """
 
 import threading
-from collections.abc import Callable
 from itertools import permutations
 from typing import Any
 
@@ -22,59 +21,29 @@ from ..core.records import (
     SIGHTED,
     STATED,
     AnyRecord,
-    ClerkMembership,
     ClerkOrganization,
     ClerkUser,
-    Record,
     key_of,
 )
-from ..errors import ConfigurationError, LinkRefused
 from ..repository import Repository
-
-MakeRepository = Callable[..., Repository]
-HERE, THERE = "here", "there"
-ANN, BEA, ACME = "user_ann", "user_bea", "org_acme"
-
-
-def person(clerk_id: str = ANN, *, at: int = 1, standing: str = STATED, instance: str = HERE, **said: Any) -> ClerkUser:
-    """A record of a person, updated at a given time."""
-    return ClerkUser.make(standing, instance, clerk_id, updated_at=at, observed_at=at, **said)
-
-
-def company(clerk_id: str = ACME, *, at: int = 1, instance: str = HERE, **said: Any) -> ClerkOrganization:
-    """A record of an organization, updated at a given time."""
-    return ClerkOrganization.make(STATED, instance, clerk_id, updated_at=at, observed_at=at, **said)
-
-
-def member(clerk_id: str = "orgmem_1", *, at: int = 1, user: str = ANN, role: str = "org:member") -> ClerkMembership:
-    """A record of a membership, updated at a given time."""
-    ends = {"user_key": key_of(user), "organization_key": key_of(ACME)}
-    return ClerkMembership.make(STATED, HERE, clerk_id, updated_at=at, observed_at=at, role=role, **ends)
+from .contract_ids import IdsContract
+from .samples import (
+    ACME,
+    ANN,
+    BEA,
+    HERE,
+    THERE,
+    MakeRepository,
+    by_key,
+    company,
+    found,
+    left,
+    member,
+    person,
+)
 
 
-def left(clerk_id: str = "orgmem_1", *, at: int = 2, user: str = ANN) -> ClerkMembership:
-    """The tombstone of a membership."""
-    return ClerkMembership.deleted(HERE, clerk_id, observed_at=at, user_key=key_of(user), organization_key=key_of(ACME))
-
-
-def by_key(record: Record) -> str:
-    """An id strategy that gives the same ids in every run."""
-    return f"id-{record.instance}-{record.key[:8]}"
-
-
-def found(repository: Repository, clerk_id: str = ANN, instance: str = HERE) -> User:
-    """The user behind a Clerk id, who must be known."""
-    standing = repository.find(instance, clerk_id)
-    assert standing is not None
-    return standing.user
-
-
-def always_the_same(record: Record) -> str:
-    """An id strategy that cannot work."""
-    return "same"
-
-
-class RepositoryContract:
+class RepositoryContract(IdsContract):
     """Subclass it, and give it the fixture `make_repository`."""
 
     @pytest.fixture
@@ -131,8 +100,8 @@ class RepositoryContract:
         """The same facts end in the same state in all of their 120 orders, each tried in an instance of its own."""
         for number, order in enumerate(permutations(range(5))):
             facts = [
-                person(instance=str(number), at=1, standing=SIGHTED),
-                person(instance=str(number), at=9, standing=GLIMPSED, first_name="A."),
+                person(instance=str(number), at=1, grade=SIGHTED),
+                person(instance=str(number), at=9, grade=GLIMPSED, first_name="A."),
                 person(instance=str(number), at=2, first_name="Ann", banned=True),
                 person(instance=str(number), at=3, first_name="Anna"),
                 person(instance=str(number), at=3, first_name="Annie"),  # a tie in every time: the content decides
@@ -142,7 +111,7 @@ class RepositoryContract:
             for position in order:
                 repository.put([facts[position]])
 
-            assert (greatest.standing, greatest.updated_at) == (STATED, 3)
+            assert (greatest.grade, greatest.updated_at) == (STATED, 3)
             assert found(repository, instance=str(number)).clerk == greatest
 
     def test_grouping_does_not_matter(self, make_repository: MakeRepository) -> None:
@@ -218,74 +187,6 @@ class RepositoryContract:
         assert standing is not None
         assert standing.organization is None
 
-    def test_ids_by_name(self, make_repository: MakeRepository) -> None:
-        """Each strategy makes ids of its kind, and never the same one twice."""
-        for ids, kind in (("uuid7", str), ("integer", int), ("clerk", str)):
-            repository = make_repository(ids=ids)
-            repository.put([person(), person(BEA), company(), company("org_b")])
-            made = [found(repository).id, found(repository, BEA).id]
-            assert [type(each) for each in made] == [kind, kind]
-            assert made[0] != made[1]
-            assert [repository.user(each) for each in made] == [found(repository), found(repository, BEA)]
-            assert (ids == "clerk") is (made == [ANN, BEA])
-
-    def test_an_id_is_given_once(self, make_repository: MakeRepository) -> None:
-        """A strategy that gives two people one id is refused, and neither of the two is touched."""
-        repository = make_repository(ids=always_the_same)
-        repository.put([person()])
-
-        with pytest.raises(ConfigurationError):
-            repository.put([person(BEA)])
-
-        assert repository.find(HERE, BEA) is None
-        assert found(repository).clerk_id == ANN
-
-    def test_link_ties_a_person_to_your_user(self, repository: Repository) -> None:
-        """A linked person leads to the id you gave, before and after Clerk says more."""
-        assert repository.link(HERE, ANN, "mine").id == "mine"
-        repository.put([person(email="ann@example.com")])
-
-        assert found(repository).id == "mine"
-        assert found(repository).email == "ann@example.com"
-        assert repository.link(HERE, ANN, "mine").email == "ann@example.com"
-        with pytest.raises(LinkRefused):
-            repository.link(HERE, ANN, "another")
-        assert found(repository).id == "mine"
-
-    def test_two_identities_of_one_user(self, repository: Repository) -> None:
-        """Many identities may lead to one user, who goes with the last of them."""
-        repository.link(HERE, ANN, "mine")
-        repository.link(THERE, BEA, "mine")
-        repository.put([person(at=2, first_name="Ann")])
-
-        repository.put([ClerkUser.deleted(HERE, ANN, observed_at=7)])
-        assert found(repository, BEA, THERE).deleted_at is None
-        user = repository.user("mine")
-        assert user is not None
-        assert user.clerk.key == key_of(BEA)
-
-        repository.put([ClerkUser.deleted(THERE, BEA, observed_at=6)])
-        assert found(repository).deleted_at == found(repository, BEA, THERE).deleted_at == 7
-
-        repository.link(THERE, "user_new", "mine")
-        assert found(repository, "user_new", THERE).deleted_at is None
-
-    def test_the_linker_is_asked_once(self, make_repository: MakeRepository) -> None:
-        """At the first sight of a person, and only then, the linker may name a user of yours."""
-        asked: list[str | None] = []
-
-        def linker(record: ClerkUser) -> str | None:
-            asked.append(record.clerk_id)
-            return "mine" if record.email == "ann@example.com" else None
-
-        repository = make_repository(linker=linker)
-        repository.put([person(email="ann@example.com")])
-        repository.put([person(at=2), person(BEA)])
-
-        assert asked == [ANN, BEA]
-        assert found(repository).id == "mine"
-        assert found(repository, BEA).id != "mine"
-
     def test_all_or_nothing(self, make_repository: MakeRepository) -> None:
         """A put that fails on one record leaves none of the others."""
 
@@ -350,4 +251,4 @@ class RepositoryContract:
 
         standing = repository.find(HERE, ANN, ACME)
         assert standing is not None
-        assert [(record.standing, record.observed_at) for record in standing.memberships] == [(DELETED, 9)]
+        assert [(record.grade, record.observed_at) for record in standing.memberships] == [(DELETED, 9)]

@@ -186,8 +186,9 @@ class FakeClerk:
         return SigningKey(f"{self.seed}/{self._keys_made}", kid, self._algorithm)
 
     def _times(self, expires_in: int) -> dict[str, Any]:
-        now = int(self.clock())
-        return {"iss": self.issuer, "iat": now, "nbf": now - 10, "exp": now + expires_in}
+        # A token that has expired already was made before that, so that its age is all that is wrong with it.
+        made = int(self.clock()) + min(expires_in - 60, 0) * (expires_in <= 0)
+        return {"iss": self.issuer, "iat": made, "nbf": made - 10, "exp": int(self.clock()) + expires_in}
 
 
 def _present(values: Mapping[str, Any]) -> dict[str, Any]:

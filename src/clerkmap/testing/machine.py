@@ -24,7 +24,7 @@ from ..core.records import (
 )
 from ..errors import LinkRefused
 from ..repositories.memory import MemoryRepository
-from .contract import MakeRepository, by_key
+from .samples import MakeRepository, by_key
 
 INSTANCES = ("here", "there")
 USERS = ("user_a", "user_b", "user_c")

@@ -1,0 +1,50 @@
+"""Records and ids for the tests of repositories, each made in one short call."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ..core.model import User
+from ..core.records import STATED, ClerkMembership, ClerkOrganization, ClerkUser, Record, key_of
+from ..repository import Repository
+
+MakeRepository = Callable[..., Repository]
+HERE, THERE = "here", "there"
+ANN, BEA, ACME = "user_ann", "user_bea", "org_acme"
+
+
+def person(clerk_id: str = ANN, *, at: int = 1, grade: str = STATED, instance: str = HERE, **said: Any) -> ClerkUser:
+    """A record of a person, updated at a given time."""
+    return ClerkUser.make(grade, instance, clerk_id, updated_at=at, observed_at=at, **said)
+
+
+def company(clerk_id: str = ACME, *, at: int = 1, instance: str = HERE, **said: Any) -> ClerkOrganization:
+    """A record of an organization, updated at a given time."""
+    return ClerkOrganization.make(STATED, instance, clerk_id, updated_at=at, observed_at=at, **said)
+
+
+def member(clerk_id: str = "orgmem_1", *, at: int = 1, user: str = ANN, role: str = "org:member") -> ClerkMembership:
+    """A record of a membership, updated at a given time."""
+    ends = {"user_key": key_of(user), "organization_key": key_of(ACME)}
+    return ClerkMembership.make(STATED, HERE, clerk_id, updated_at=at, observed_at=at, role=role, **ends)
+
+
+def left(clerk_id: str = "orgmem_1", *, at: int = 2, user: str = ANN) -> ClerkMembership:
+    """The tombstone of a membership."""
+    return ClerkMembership.deleted(HERE, clerk_id, observed_at=at, user_key=key_of(user), organization_key=key_of(ACME))
+
+
+def by_key(record: Record) -> str:
+    """An id strategy that gives the same ids in every run."""
+    return f"id-{record.instance}-{record.key[:8]}"
+
+
+def found(repository: Repository, clerk_id: str = ANN, instance: str = HERE) -> User:
+    """The user behind a Clerk id, who must be known."""
+    standing = repository.find(instance, clerk_id)
+    assert standing is not None
+    return standing.user
+
+
+def always_the_same(record: Record) -> str:
+    """An id strategy that cannot work."""
+    return "same"

@@ -1,0 +1,149 @@
+"""The README and the docs are true: their code runs, their links lead somewhere, and no error is missing from its page.
+
+The python fences of one page share one namespace and run from top to bottom, each at its own line numbers, so that a
+failure points into the page.
+"""
+
+import inspect
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import clerkmap.errors
+from clerkmap import ClerkmapError
+from clerkmap.repositories import SqliteRepository
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINKED = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ERRORS: list[type[ClerkmapError]] = [
+    each
+    for _name, each in inspect.getmembers(clerkmap.errors, inspect.isclass)
+    if issubclass(each, ClerkmapError) and each.__module__ == "clerkmap.errors"
+]
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def fences(page: Path) -> Iterator[tuple[int, str, str]]:
+    """The first line, the language and the code of each fence."""
+    text = page.read_text(encoding="utf-8")
+    for match in FENCE.finditer(text):
+        yield text.count("\n", 0, match.start(2)) + 1, match[1], match[2]
+
+
+def prose(page: Path) -> str:
+    """A page without its fences."""
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_python_fence_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a reader copies works: the page's code runs as it stands, in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": page.stem}
+    for line, language, code in fences(page):
+        if language == "python":
+            exec(compile("\n" * (line - 1) + code, page, "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", LINKED, ids=name_of)
+def test_every_fence_says_its_language(page: Path) -> None:
+    """No fence escapes by being called something else: python is run, and the others are not python."""
+    text = page.read_text(encoding="utf-8")
+    assert len(re.findall(r"^```", text, re.MULTILINE)) == 2 * len(list(fences(page)))
+    assert {language for _line, language, _code in fences(page)} <= {"python", "sh", "sql", "text"}
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", LINKED, ids=name_of)
+def test_every_link_leads_to_something(page: Path) -> None:
+    """A relative link leads to a file that is there, and its anchor to a heading in it."""
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+@pytest.mark.parametrize("page", LINKED, ids=name_of)
+def test_no_line_is_too_long_to_read(page: Path) -> None:
+    """Prose keeps to the width of the code. A table's row may be as wide as it needs."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert [number for number, line in enumerate(lines, 1) if len(line) > 120 and not line.startswith("|")] == []
+
+
+def test_the_index_names_every_page() -> None:
+    """The table of contents is complete."""
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs" / "index.md").read_text(encoding="utf-8")))
+    assert linked >= {page.name for page in PAGES if page.parent.name == "docs"} - {"index.md"}
+
+
+def test_the_errors_page_has_every_error_and_no_other() -> None:
+    """Each class with a code of its own stands in a table with exactly that code, a cause and a remedy."""
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (.+) \| (.+) \|$", prose(ROOT / "docs" / "errors.md"), re.MULTILINE)
+    assert sorted((name, code) for name, code, _cause, _remedy in rows) == sorted(
+        (each.__name__, each.code) for each in ERRORS if "code" in vars(each)
+    )
+    assert all(cause.strip() and remedy.strip() for _name, _code, cause, remedy in rows)
+
+
+def test_the_errors_page_has_no_code_that_does_not_exist() -> None:
+    """A word in the errors page that looks like a code or an error is one."""
+    text = prose(ROOT / "docs" / "errors.md")
+    assert set(re.findall(r"`(token_\w+|session_\w+|\w+_unavailable|\w+_deleted)`", text)) <= {
+        each.code for each in ERRORS
+    }
+
+
+def test_the_repositories_page_explains_every_column() -> None:
+    """Each table of the database stands on the page with its columns in their order, and with no other."""
+    page = prose(ROOT / "docs" / "repositories.md")
+    tables = re.findall(r"^\*\*`clerkmap_(\w+)`\*\*[^|]*((?:^\|.*\n)+)", page, re.MULTILINE)
+    explained = {table: re.findall(r"^\| `(\w+)` \|", rows, re.MULTILINE) for table, rows in tables}
+    connection = sqlite3.connect(":memory:")
+    SqliteRepository(connection)
+    for table in ("users", "identities", "organizations", "memberships"):
+        columns = connection.execute("SELECT name FROM pragma_table_xinfo(?)", (f"clerkmap_{table}",)).fetchall()
+        assert explained.pop(table) == [name for (name,) in columns]
+    assert not explained
+    connection.close()
+
+
+def test_codes_are_told_apart() -> None:
+    """No two errors share a code: a program that was told a code knows the class."""
+    codes = [each.code for each in ERRORS if "code" in vars(each)]
+    assert len(codes) == len(set(codes))
+
+
+def test_the_tree_in_the_errors_module_names_every_error_under_its_parent() -> None:
+    """The drawing at the top of the module is complete, names nothing else, and has the right shape."""
+    drawing = (clerkmap.errors.__doc__ or "").split("\n\n")[1]
+    drawn: list[tuple[int, str]] = []
+    for line in drawing.splitlines():
+        names = line.lstrip("│├└─ ")
+        drawn += [(len(line) - len(names), name) for name in re.split(r"\s{2,}", names)[0].split(" · ")]
+    assert sorted(name for _depth, name in drawn) == sorted(each.__name__ for each in ERRORS)
+
+    parents = {each.__name__: each.__bases__[0].__name__ for each in ERRORS}
+    above: list[tuple[int, str]] = []
+    for depth, name in drawn:
+        while above and above[-1][0] >= depth:
+            above.pop()
+        assert not above or parents[name] == above[-1][1], name
+        above.append((depth, name))
