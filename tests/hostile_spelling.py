@@ -13,7 +13,9 @@ from hostile_base import (
     SIGNATURE_PART,
     TOO_LARGE,
     Hostile,
+    decode,
     encode,
+    resigned,
     session,
     signed_text,
 )
@@ -173,7 +175,7 @@ def _misspelled(part: int) -> Iterator[Hostile]:
 
 
 def _unused_bits() -> Iterator[Hostile]:
-    """Each of the last characters that decode to the same bytes, but the canonical one."""
+    """Last characters that decode to the same bytes, but the canonical one."""
     for rest, step in ((2, 16), (3, 4)):
         for length in range(3):
             token = session({"note": "n" * length}, {"note": "n" * length})
@@ -181,6 +183,10 @@ def _unused_bits() -> Iterator[Hostile]:
                 if len(text) % 4 == rest:
                     yield from _last_characters(token, part, step, f", rest {rest}")
     yield from _last_characters(GOOD, 2, 16, "")
+    for length, step in ((256, 16), (254, 4)):
+        short = resigned(decode(SIGNATURE_PART)[:length])[:-1]
+        for last in (character for character in ALPHABET if ALPHABET.index(character) % step):
+            yield Hostile(f"a signature of {length} bytes that ends in {last}", short + last, MALFORMED)
 
 
 def _last_characters(token: str, part: int, step: int, name: str) -> Iterator[Hostile]:

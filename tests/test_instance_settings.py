@@ -74,7 +74,7 @@ def test_a_secret_key_of_the_other_environment() -> None:
 def test_webhook_secrets_that_are_taken(size: int, strip: str) -> None:
     """Several while they are rotated, padded or not."""
     secret = ("whsec_" + b64encode(b"\xff" * size).decode()).rstrip(strip)
-    assert CLERK.make_instance(webhook_secrets=[secret, WEBHOOK]).webhook_secrets == [secret, WEBHOOK]
+    assert list(CLERK.make_instance(webhook_secrets=[secret, WEBHOOK]).webhook_secrets) == [secret, WEBHOOK]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_an_empty_jwt_key_is_refused(jwt_key: str) -> None:
         ("algorithms must be some of RS256, ES256, ES384, EdDSA", {"algorithms": ["HS256"]}),
         ("algorithms must be some of", {"algorithms": ["RS256", "none"]}),
         ("algorithms must be some of", {"algorithms": []}),
-        ("algorithms must be some of", {"algorithms": "RS256"}),
+        ("algorithms must be a list", {"algorithms": "RS256"}),
         ("needs audience=", {"audience": ""}),
         ("needs audience=", {"audience": []}),
         ("audience must be", {"audience": [""]}),

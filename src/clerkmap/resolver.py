@@ -123,7 +123,7 @@ class Resolver:
         """What is known of a token that has been verified, if it would be verified again now."""
         try:
             seen = self._tokens.get(token)
-        except TypeError:
+        except (TypeError, ValueError):  # what cannot be a key in a dictionary is no text
             raise TokenMalformed("a token is text") from None
         if seen is None or seen.generation != self._keys.generation:
             return None

@@ -11,14 +11,16 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..core.instance import Instance
 from ..core.jose import read_json_object
 from ..core.keyring import KeyRing
 from ..core.keys import KeySet, KeySource, LocalKeys, VerifyingKey, import_jwks
+from ..core.settings import LOOPBACK
 from ..errors import KeysUnavailable
 
 if TYPE_CHECKING:
@@ -152,7 +154,7 @@ class RemoteKeys:
         self._lock = threading.Lock()
         if self._flight is not None:
             self._flight = None
-            self._ring.failed()
+            self._ring.abandoned()
 
 
 def fetch_jwks(instance: Instance, transport: "httpx.BaseTransport | None", deadline: float) -> dict[str, Any]:
@@ -161,16 +163,33 @@ def fetch_jwks(instance: Instance, transport: "httpx.BaseTransport | None", dead
 
     ends = time.monotonic() + deadline
     # trust_env=False: a proxy variable in the environment must not decide whose keys are trusted.
-    with httpx.Client(transport=transport, timeout=deadline, follow_redirects=False, trust_env=False) as client:
+    with (
+        httpx.Client(transport=transport, timeout=deadline, follow_redirects=False, trust_env=False) as client,
+        _ended_after(deadline, client.close),
+    ):
         url = instance.jwks_url
         if url is None:
             discovery = _fetch_json(client, f"{instance.issuer.rstrip('/')}/.well-known/openid-configuration", ends)
             url = discovery.get("jwks_uri")
             if discovery.get("issuer") != instance.issuer or not isinstance(url, str):
                 raise ValueError("the discovery document is not this issuer's")
-            if httpx.URL(url).scheme != "https" and httpx.URL(url).host != httpx.URL(instance.issuer).host:
+            found = httpx.URL(url)
+            local = instance.issuer.startswith("http:") and found.scheme == "http" and found.host in LOOPBACK
+            if found.userinfo or not (found.scheme == "https" or local):
                 raise ValueError("the discovery document leads to an insecure URL")
         return _fetch_json(client, url, ends)
+
+
+@contextmanager
+def _ended_after(seconds: float, end: Callable[[], None]) -> Generator[None, None, None]:
+    """End a fetch that httpx would not: its timeouts are for each read, and headers that trickle never end."""
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _fetch_json(client: "httpx.Client", url: str, ends: float) -> dict[str, Any]:
@@ -179,7 +198,7 @@ def _fetch_json(client: "httpx.Client", url: str, ends: float) -> dict[str, Any]
         if response.status_code != 200 or response.headers.get("content-encoding", "identity") != "identity":
             raise ValueError(f"answered {response.status_code}")
         body = b""
-        for chunk in response.iter_bytes(8192):
+        for chunk in response.iter_bytes():
             body += chunk
             if len(body) > MAX_BODY or time.monotonic() > ends:
                 raise ValueError("the body is too long, or too long in coming")

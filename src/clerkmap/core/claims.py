@@ -29,7 +29,7 @@ _MAX_TEXT = 255
 class Actor:
     """Who is really acting, when somebody is signed in as somebody else."""
 
-    id: str
+    id: str = field(repr=False)
     kind: str | None = None
 
 
@@ -37,8 +37,8 @@ class Actor:
 class ActiveOrganization:
     """The organization that was active when the token was made, and the person's place in it."""
 
-    id: str
-    slug: str | None = None
+    id: str = field(repr=False)
+    slug: str | None = field(default=None, repr=False)
     role: str | None = None
 
 
@@ -60,7 +60,7 @@ class Claims:
     organization: ActiveOrganization | None
     actor: Actor | None
     version: int
-    _payload: dict[str, Any] = field(compare=False)
+    _payload: dict[str, Any] = field(hash=False)
 
     @property
     def issuer(self) -> str:
@@ -70,8 +70,8 @@ class Claims:
     @property
     def token_id(self) -> str | None:
         """The token's own id, where it has one."""
-        value = self._payload.get("jti")
-        return value if isinstance(value, str) else None
+        value: str | None = self._payload.get("jti")
+        return value
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -87,7 +87,8 @@ class Claims:
             return permissions_in(
                 self._payload.get("fea"), self._payload["o"].get("per"), self._payload["o"].get("fpm")
             )
-        return frozenset(prefixed(each) for each in items(self._payload.get("org_permissions")) if type(each) is str)
+        listed = items(self._payload.get("org_permissions"))
+        return frozenset(prefixed(each) for each in listed if type(each) is str) - {"org:"}
 
     @property
     def features(self) -> frozenset[str]:
@@ -152,6 +153,8 @@ def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any]) -> Clai
     if issued_at > expires_at:
         raise ClaimInvalid("iat is later than exp")
     not_before = _seconds(payload, "nbf")
+    if not isinstance(payload.get("jti", ""), str):
+        raise ClaimInvalid("jti")
 
     version, session_id, organization, actor, pending = 1, None, None, None, False
     client_id: str | None = None
@@ -166,7 +169,7 @@ def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any]) -> Clai
         pending = _pending(payload)
     elif kind == "oauth":
         client_id = _text(payload, "client_id", required=True)
-        scopes = _words(payload, "scp") or _words(payload, "scope")
+        scopes = _words(payload, "scp" if "scp" in payload else "scope")
         organization = _organization_v1(payload)
     else:
         scopes = _words(payload, "scopes" if kind == "m2m" else "scope")
@@ -253,8 +256,8 @@ def _organization_v1(payload: Mapping[str, Any]) -> ActiveOrganization | None:
 def _organization(clerk_id: object, slug: object, role: object) -> ActiveOrganization:
     if not isinstance(clerk_id, str) or not _ORGANIZATION.fullmatch(clerk_id):
         raise ClaimInvalid("the organization's id")
-    role = _label(role)
-    return ActiveOrganization(clerk_id, _label(slug), None if role is None else prefixed(role))
+    role = prefixed(_label(role) or "")
+    return ActiveOrganization(clerk_id, _label(slug), None if role == "org:" else role)
 
 
 def _label(value: object) -> str | None:

@@ -5,7 +5,7 @@ Read as narrowly as it can be read. A grant that is malformed is no grant, and n
 
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 FactorLevel = Literal["first_factor", "second_factor", "multi_factor"]
 
@@ -23,15 +23,17 @@ _SCOPES = {"o": "o", "org": "o", "organization": "o", "u": "u", "user": "u"}
 def is_fresh(ages: tuple[int, int] | None, wanted: str | tuple[FactorLevel, int]) -> bool:
     """Whether factors of these ages, in minutes, are as fresh as a preset, or a level and its minutes, wants."""
     preset = REVERIFICATION.get(wanted) if isinstance(wanted, str) else wanted
-    if preset is None or ages is None:
+    if ages is None or not isinstance(preset, tuple) or len(preset) != 2:
         return False
     level, minutes = preset
+    if level not in get_args(FactorLevel) or type(minutes) is not int:
+        return False
     first, second = (age != -1 and age < minutes for age in ages)
     if level == "first_factor" or ages[1] == -1:
         return first  # who has no second factor is asked for the first
     if level == "second_factor":
         return second
-    return first and second if level == "multi_factor" else False
+    return first and second
 
 
 def permissions_in(features: object, names: object, masks: object) -> frozenset[str]:
@@ -41,8 +43,7 @@ def permissions_in(features: object, names: object, masks: object) -> frozenset[
     all, or the i-th of those that belong to the organization. Where the two differ, only what both grant is granted.
     """
     listed = [_scope_and_slug(item) for item in _items(features)]
-    own = [feature for feature in listed if feature is None or "o" in feature[0]]
-    of_organization = [feature for feature in own if feature is not None]
+    of_organization = [feature for feature in listed if feature is not None and "o" in feature[0]]
     bits = [int(mask) if _MASK.fullmatch(mask) else 0 for mask in _items(masks)]
     words = _items(names)
 

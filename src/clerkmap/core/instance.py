@@ -4,25 +4,27 @@ Everything is checked here, once, at construction, and a value that cannot work 
 left is a set of plain facts that the verifier compares tokens with. An instance never talks to anybody.
 """
 
-import base64
-import binascii
-import hashlib
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError
 from .keys import KeySet, import_jwks, import_pem
+from .settings import (
+    check_origin,
+    check_secret_key,
+    check_url,
+    check_webhook_secret,
+    cookie_suffix,
+    key_text,
+    read_publishable_key,
+    strings,
+)
 
 OIDC_ALGORITHMS = ("RS256", "ES256", "ES384", "EdDSA")
-_HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]{1,5})?")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_MAX_NAME = 255
-_MAX_KEY_FILE = 65_536
+MAX_NAME = 255
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -39,7 +41,8 @@ class Instance:
         issuer: The exact `iss` of the tokens, when there is no publishable key to tell it.
         extra_issuers: Further values of `iss` that count as this instance: a proxy, a satellite domain.
         authorized_parties: The origins of your front ends. When given, a token must have been made for one of them.
-        audience: Accepted values of `aud`. When given, a token must have one of them; otherwise it may have none.
+        audience: Accepted values of `aud`. When given, a token must have one of them; otherwise it may have none, but
+            for a machine's, whose audience says which machines it is for.
         webhook_secrets: `whsec_…`; several while you rotate them.
         name: What scopes this instance's ids in your database. The issuer's host, unless you choose.
         oidc_algorithms: See `Instance.oidc`.
@@ -83,15 +86,13 @@ class Instance:
 
         The audience is required: it is what tells your API's tokens from those of its neighbours.
         """
-        unknown = [each for each in algorithms if each not in OIDC_ALGORITHMS]
-        if unknown or not algorithms:
+        algorithms = strings("algorithms", algorithms)
+        if not algorithms:
             raise ConfigurationError(f"algorithms must be some of {', '.join(OIDC_ALGORITHMS)}")
-        if not audience:
-            raise ConfigurationError("an OpenID provider needs audience=: the identifier of your API there")
         return cls(
             issuer=issuer,
             audience=audience,
-            oidc_algorithms=tuple(algorithms),
+            oidc_algorithms=algorithms,
             jwks=jwks,
             jwks_url=jwks_url,
             authorized_parties=authorized_parties,
@@ -128,37 +129,40 @@ class Instance:
         def settle(name: str, value: object) -> None:
             object.__setattr__(self, name, value)
 
+        for name in ("extra_issuers", "webhook_secrets", "authorized_parties", "oidc_algorithms"):
+            settle(name, strings(name, getattr(self, name)))
+        settle("audiences", frozenset(strings("audience", _one_or_more(self.audience))))
         if self.publishable_key is not None:
-            kind, host = _read_publishable_key(self.publishable_key)
+            kind, host = read_publishable_key(self.publishable_key)
             settle("kind", kind)
             settle("frontend_api", host)
-            settle("cookie_suffix", _cookie_suffix(self.publishable_key))
+            settle("cookie_suffix", cookie_suffix(self.publishable_key))
             settle("issuer", self.issuer or f"https://{host}")
         if not self.issuer:
             raise ConfigurationError("give publishable_key=, or issuer=: keys alone do not tell whose tokens to accept")
-        _check_url("issuer", self.issuer)
-        for extra in _strings("extra_issuers", self.extra_issuers):
-            _check_url("extra_issuers", extra)
+        check_url("issuer", self.issuer)
+        for extra in self.extra_issuers:
+            check_url("extra_issuers", extra)
         if self.secret_key is not None:
-            _check_secret_key(self.secret_key, self.kind)
-        for secret in _strings("webhook_secrets", self.webhook_secrets):
-            _check_webhook_secret(secret)
-        for party in _strings("authorized_parties", self.authorized_parties):
-            _check_origin(party)
+            check_secret_key(self.secret_key, self.kind)
+        for secret in self.webhook_secrets:
+            check_webhook_secret(secret)
+        for party in self.authorized_parties:
+            check_origin(party)
+        if not set(self.oidc_algorithms) <= set(OIDC_ALGORITHMS):
+            raise ConfigurationError(f"algorithms must be some of {', '.join(OIDC_ALGORITHMS)}")
+        if self.oidc_algorithms and not self.audiences:
+            raise ConfigurationError("an OpenID provider needs audience=: the identifier of your API there")
         if self.jwks_url is not None:
-            _check_url("jwks_url", self.jwks_url)
-        elif not self.oidc_algorithms:
+            check_url("jwks_url", self.jwks_url)
+        elif self.is_clerk:
             settle("jwks_url", f"{self.issuer.rstrip('/')}/.well-known/jwks.json")
-        audiences = (
-            () if self.audience is None else (self.audience,) if isinstance(self.audience, str) else self.audience
-        )
 
         settle("name", self.name or self.issuer.partition("://")[2].rstrip("/"))
-        if len(self.name) > _MAX_NAME or not self.name.isprintable():
-            raise ConfigurationError(f"name must be printable text of at most {_MAX_NAME} characters")
+        if len(self.name) > MAX_NAME or not self.name.isprintable():
+            raise ConfigurationError(f"name must be printable text of at most {MAX_NAME} characters")
         settle("issuers", frozenset((self.issuer, *self.extra_issuers)))
         settle("parties", frozenset(self.authorized_parties))
-        settle("audiences", frozenset(_strings("audience", audiences)))
         settle("algorithms", frozenset(self.oidc_algorithms or ("RS256",)))
         settle("local_keys", self._import_local_keys())
 
@@ -168,9 +172,9 @@ class Instance:
         if self.jwt_key is not None:
             if not str(self.jwt_key).strip():
                 raise ConfigurationError("jwt_key is empty; leave it out to have the keys fetched")
-            return import_pem(_key_text(self.jwt_key), self.algorithms)
+            return import_pem(key_text(self.jwt_key), self.algorithms)
         if self.jwks is not None:
-            keys = import_jwks(self.jwks, self.algorithms)
+            keys = import_jwks(self.jwks if isinstance(self.jwks, Mapping) else {}, self.algorithms)
             if not keys:
                 raise ConfigurationError(f"jwks has no public signing key for {', '.join(sorted(self.algorithms))}")
             return keys
@@ -185,85 +189,6 @@ class Instance:
         return f"Instance({self.name!r})"  # never a secret: reprs end up in logs
 
 
-def _strings(name: str, values: Sequence[str]) -> Sequence[str]:
-    # One string where a list is meant would be read letter by letter, and match nothing.
-    if isinstance(values, str) or not all(isinstance(value, str) and value for value in values):
-        raise ConfigurationError(f"{name} must be a list of non-empty strings")
-    return values
-
-
-def _read_publishable_key(key: str) -> tuple[Literal["test", "live"], str]:
-    expected = ConfigurationError(
-        "publishable_key must be pk_test_ or pk_live_ followed by the encoded front-end host, "
-        "as the dashboard's API keys page shows it"
-    )
-    parts = key.split("_") if isinstance(key, str) else []
-    if len(parts) != 3 or parts[0] != "pk" or parts[1] not in ("test", "live"):
-        raise expected
-    encoded = parts[2].rstrip("=")
-    try:
-        host = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        raise expected from None
-    if not host.endswith("$") or not _HOST.fullmatch(host[:-1]):
-        raise expected
-    return ("test" if parts[1] == "test" else "live"), host[:-1]
-
-
-def _cookie_suffix(publishable_key: str) -> str:
-    digest = hashlib.sha1(publishable_key.encode(), usedforsecurity=False).digest()
-    return base64.urlsafe_b64encode(digest).decode()[:8]
-
-
-def _check_secret_key(key: str, kind: str | None) -> None:
-    if not re.fullmatch(r"sk_(test|live)_[0-9A-Za-z]{10,200}", key):
-        raise ConfigurationError("secret_key must be sk_test_ or sk_live_ followed by letters and digits")
-    if kind is not None and not key.startswith(f"sk_{kind}_"):
-        raise ConfigurationError("secret_key and publishable_key belong to different environments (test and live)")
-
-
-def _check_webhook_secret(secret: str) -> None:
-    expected = ConfigurationError("a webhook secret must be whsec_ followed by the base64 of 24 to 64 bytes")
-    if not secret.startswith("whsec_"):
-        raise expected
-    encoded = secret.removeprefix("whsec_")
-    try:
-        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise expected from None
-    if not 24 <= len(key) <= 64:
-        raise expected
-
-
-def _check_url(name: str, url: str) -> None:
-    """Https only, but for this very machine."""
-    try:
-        parts = urlsplit(url)
-        host, _port = parts.hostname, parts.port
-    except ValueError:
-        host, parts = None, urlsplit("")
-    secure = parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
-    if not host or not secure or parts.username or parts.query or parts.fragment or not url.isascii() or " " in url:
-        raise ConfigurationError(f"{name} must be a plain https:// URL")
-
-
-def _check_origin(origin: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#\s@]+", origin) or origin != origin.lower():
-        raise ConfigurationError(
-            "authorized_parties are compared with origins, such as https://app.example.com: a scheme, a host in "
-            "lower case, perhaps a port, and no slash at the end"
-        )
-
-
-def _key_text(key: str | Path) -> str:
-    """What was pasted, or what is in the file it names."""
-    text = str(key)
-    if not isinstance(key, Path) and ("-----BEGIN" in text or re.fullmatch(r"[0-9A-Za-z+/=\s\\]{100,}", text)):
-        return text
-    try:
-        with open(text, encoding="ascii") as file:
-            return file.read(_MAX_KEY_FILE)
-    except (OSError, ValueError):
-        raise ConfigurationError(
-            "jwt_key is neither a PEM public key nor the path of a readable file with one"
-        ) from None
+def _one_or_more(value: str | Sequence[str] | None) -> Sequence[str]:
+    """A setting that may be one text, many, or none."""
+    return (value,) if isinstance(value, str) and value else value or ()

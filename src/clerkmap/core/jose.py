@@ -27,7 +27,7 @@ _FORBIDDEN = frozenset(
 _ALPHABET = bytes.maketrans(b"-_+/=", b"+/***")
 # A last character that carries unused bits must have them at zero, or the same bytes have several spellings.
 _LAST = {0: None, 2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
-_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)  # one that never ends reaches to the end
 
 
 class Reading(NamedTuple):

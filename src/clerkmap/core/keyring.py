@@ -67,5 +67,10 @@ class KeyRing:
         self._asking = False
         self._failing = True
 
+    def abandoned(self) -> None:
+        """A fetch was lost on the way, and nobody knows of it: as if it had never begun."""
+        self._asking = False
+        self._asked = None
+
     def _may_ask(self, now: float) -> bool:
         return self._asked is None or now - self._asked >= self._cooldown

@@ -1,10 +1,10 @@
 """The checks a token goes through, in their order. The order is a promise: the first that fails names the refusal.
 
-    1  read     its spelling, its header, its algorithm, the kind its header names      (nothing is proven yet)
+    1  read     its header, its spelling, its algorithm, the kind its header names      (nothing is proven yet)
     2  key      the instance's key of that id
     3  sign     the signature
     4  kind     the kind its claims show
-    5  claims   types and ranges; the issuer
+    5  claims   the issuer; types and ranges
     6  time     expired, not yet, from the future
     7  us       the party, the audience, the session's state
 

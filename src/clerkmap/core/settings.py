@@ -1,0 +1,108 @@
+"""Checking what people configure. Each check says what was expected, and never repeats what was given."""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from ..errors import ConfigurationError
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]{1,5})?")
+PASTED = re.compile(r"""[0-9A-Za-z+/=\s\\"']{100,}""")  # base64, and what may have come along with it
+MAX_KEY_FILE = 65_536
+
+
+def strings(name: str, values: Iterable[str]) -> tuple[str, ...]:
+    """A list of texts as a tuple: what is read twice must not be an iterator that is empty the second time."""
+    # One string where a list is meant would be read letter by letter, and match nothing.
+    listed = None if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) else tuple(values)
+    if listed is None or not all(isinstance(value, str) and value for value in listed):
+        raise ConfigurationError(f"{name} must be a list of non-empty strings")
+    return listed
+
+
+def read_publishable_key(key: str) -> tuple[Literal["test", "live"], str]:
+    """The kind of environment a publishable key is for, and its front-end host."""
+    expected = ConfigurationError(
+        "publishable_key must be pk_test_ or pk_live_ followed by the encoded front-end host, "
+        "as the dashboard's API keys page shows it"
+    )
+    parts = key.split("_") if isinstance(key, str) else []
+    if len(parts) != 3 or parts[0] != "pk" or parts[1] not in ("test", "live"):
+        raise expected
+    encoded = parts[2].rstrip("=")
+    try:
+        host = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        raise expected from None
+    if not host.endswith("$") or not HOST.fullmatch(host[:-1]):
+        raise expected
+    return ("test" if parts[1] == "test" else "live"), host[:-1]
+
+
+def cookie_suffix(publishable_key: str) -> str:
+    """What ends the names of an environment's cookies, where several share a domain."""
+    digest = hashlib.sha1(publishable_key.encode(), usedforsecurity=False).digest()
+    return base64.urlsafe_b64encode(digest).decode()[:8]
+
+
+def check_secret_key(key: str, kind: str | None) -> None:
+    """A secret key, of the same kind of environment as the publishable key."""
+    if not isinstance(key, str) or not re.fullmatch(r"sk_(test|live)_[0-9A-Za-z]{10,200}", key):
+        raise ConfigurationError("secret_key must be sk_test_ or sk_live_ followed by letters and digits")
+    if kind is not None and not key.startswith(f"sk_{kind}_"):
+        raise ConfigurationError("secret_key and publishable_key belong to different environments (test and live)")
+
+
+def check_webhook_secret(secret: str) -> None:
+    """A signing secret, whole and long enough."""
+    expected = ConfigurationError("a webhook secret must be whsec_ followed by the base64 of 24 to 64 bytes")
+    if not secret.startswith("whsec_"):
+        raise expected
+    encoded = secret.removeprefix("whsec_")
+    try:
+        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise expected from None
+    if not 24 <= len(key) <= 64:
+        raise expected
+
+
+def check_url(name: str, url: str) -> None:
+    """Https only, but for this very machine; nothing hidden in it."""
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    secure = parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK)
+    if not host or not secure or not re.fullmatch(r"[!-~]+", url) or re.search(r"[@?#\\]", url):
+        raise ConfigurationError(f"{name} must be a plain https:// URL")
+
+
+def check_origin(origin: str) -> None:
+    """The origin of a front end, spelled as browsers spell it."""
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#\s@]+", origin) or origin != origin.lower():
+        raise ConfigurationError(
+            "authorized_parties are compared with origins, such as https://app.example.com: a scheme, a host in "
+            "lower case, perhaps a port, and no slash at the end"
+        )
+
+
+def key_text(key: str | Path) -> str:
+    """What was pasted, or what is in the file it names."""
+    text = str(key)
+    if not isinstance(key, Path) and ("-----BEGIN" in text or PASTED.fullmatch(text)):
+        return text
+    try:
+        with open(text, encoding="ascii") as file:
+            return file.read(MAX_KEY_FILE)
+    except (OSError, ValueError):
+        raise ConfigurationError(
+            "jwt_key is neither a PEM public key nor the path of a readable file with one"
+        ) from None
