@@ -25,6 +25,7 @@ from .settings import (
 
 OIDC_ALGORITHMS = ("RS256", "ES256", "ES384", "EdDSA")
 MAX_NAME = 255
+_AUDIENCE_NEEDED = "an OpenID provider needs audience=: the identifier of your API there"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -89,6 +90,8 @@ class Instance:
         algorithms = strings("algorithms", algorithms)
         if not algorithms:
             raise ConfigurationError(f"algorithms must be some of {', '.join(OIDC_ALGORITHMS)}")
+        if not audience:
+            raise ConfigurationError(_AUDIENCE_NEEDED)
         return cls(
             issuer=issuer,
             audience=audience,
@@ -152,7 +155,7 @@ class Instance:
         if not set(self.oidc_algorithms) <= set(OIDC_ALGORITHMS):
             raise ConfigurationError(f"algorithms must be some of {', '.join(OIDC_ALGORITHMS)}")
         if self.oidc_algorithms and not self.audiences:
-            raise ConfigurationError("an OpenID provider needs audience=: the identifier of your API there")
+            raise ConfigurationError(_AUDIENCE_NEEDED)
         if self.jwks_url is not None:
             check_url("jwks_url", self.jwks_url)
         elif self.is_clerk:
@@ -191,4 +194,4 @@ class Instance:
 
 def _one_or_more(value: str | Sequence[str] | None) -> Sequence[str]:
     """A setting that may be one text, many, or none."""
-    return (value,) if isinstance(value, str) and value else value or ()
+    return () if value is None else (value,) if isinstance(value, str) else value
