@@ -13,6 +13,7 @@ import pytest
 from clerkmap import ClerkUser, ConfigurationError, RepositoryUnavailable
 from clerkmap.repositories import SqliteRepository
 from clerkmap.repositories.connections import FileConnections
+from clerkmap.repositories.sql import Statements
 from clerkmap.testing.samples import ANN, HERE, company, found, member, person
 
 
@@ -69,6 +70,16 @@ def test_people_can_read_the_tables(path: Path, repository: SqliteRepository) ->
 
     assert connection.execute(query).fetchall() == [("Ann Lee", "ann@example.com", 5, 7, None)]
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+def test_a_look_up_uses_an_index_for_each_of_its_terms(path: Path, repository: SqliteRepository) -> None:
+    """However many memberships an instance has, those of one person in one organization are found at once."""
+    repository.put([person(), company(), member()])
+    connection = sqlite3.connect(path)
+    plan = connection.execute("EXPLAIN QUERY PLAN " + Statements("clerkmap_", "TEXT").select_memberships, ("", "", ""))
+
+    assert "(user_key=? AND organization_key=? AND instance=?)" in str(plan.fetchall())
     connection.close()
 
 

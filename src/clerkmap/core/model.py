@@ -163,29 +163,27 @@ class Principal:
 
 def sightings(claims: Claims, standing: Standing | None) -> list[AnyRecord]:
     """What a token tells that the repository does not know yet. Never anything against a better source."""
-    instance, observed_at = claims.instance, claims.issued_at * 1000
+    instance, observed_at, active = claims.instance, claims.issued_at * 1000, claims.organization
     found: list[AnyRecord] = []
     if standing is None:
         found.append(ClerkUser.make(SIGHTED, instance, claims.subject, observed_at=observed_at))
-    active = claims.organization
-    if active is not None:
-        known = standing.organization if standing is not None else None
-        organization = ClerkOrganization.make(SIGHTED, instance, active.id, slug=active.slug, observed_at=observed_at)
-        if known is None or (active.slug is not None and _tells_more(organization, known.clerk)):
-            found.append(organization)
-        membership = ClerkMembership.sighted(instance, claims.subject, active.id, active.role, observed_at=observed_at)
-        said = standing.memberships if standing is not None else ()
-        current = current_membership(said)
-        if current is None:
-            if current_membership([*said, membership]) is not None:
-                found.append(membership)
-        elif active.role is not None and _tells_more(membership, current):
-            found.append(membership)
+    if active is None:
+        return found
+    organization = standing.organization if standing is not None else None
+    if organization is None or _is_news(active.slug, organization.slug, organization.clerk, observed_at):
+        found.append(ClerkOrganization.make(SIGHTED, instance, active.id, slug=active.slug, observed_at=observed_at))
+    said = standing.memberships if standing is not None else ()
+    current = current_membership(said)
+    if current is None or _is_news(active.role, current.role, current, observed_at):
+        sighted = ClerkMembership.sighted(instance, claims.subject, active.id, active.role, observed_at=observed_at)
+        if current is not None or current_membership([*said, sighted]) is not None:
+            found.append(sighted)
     return found
 
 
-def _tells_more(sighting: AnyRecord, known: AnyRecord) -> bool:
-    return known.grade == SIGHTED and sighting.rank > known.rank and sighting.said() != known.said()
+def _is_news(told: str | None, known: str | None, record: AnyRecord, observed_at: int) -> bool:
+    """Whether a token tells something else than an earlier one did. Against anything better it tells nothing."""
+    return told is not None and told != known and record.grade == SIGHTED and observed_at > record.observed_at
 
 
 def admit(claims: Claims, standing: Standing) -> Principal:

@@ -96,7 +96,8 @@ CREATE TABLE {memberships} (
     {_UPDATED_AT},
     PRIMARY KEY (instance, key)
 ) STRICT, WITHOUT ROWID""",
-            f"CREATE INDEX {memberships}_ends ON {memberships} (instance, user_key, organization_key)",
+            # The person first: SQLite would rather read a whole instance by its primary key than use an index on it.
+            f"CREATE INDEX {memberships}_ends ON {memberships} (user_key, organization_key, instance)",
         )
 
         self.create_schema = (
@@ -120,9 +121,7 @@ CREATE TABLE {memberships} (
         self.select_organization_by_id = f"{organization} WHERE o.id = ?"
         membership = f"SELECT {_listed('m', MEMBERSHIP_COLUMNS)} FROM {memberships} m"
         self.select_membership = f"{membership} WHERE m.instance = ? AND m.key = ?"
-        self.select_memberships = (
-            f"{membership} WHERE m.instance = ? AND m.user_key = ? AND m.organization_key = ? ORDER BY m.key"
-        )
+        self.select_memberships = f"{membership} WHERE m.instance = ? AND m.user_key = ? AND m.organization_key = ?"
 
 
 def _listed(alias: str, columns: Sequence[str]) -> str:

@@ -122,7 +122,7 @@ class SqliteRepository:
             organization_key = key_of(organization_id)
             organization = self._organization_at(cursor, instance, organization_key)
             rows = cursor.execute(self._sql.select_memberships, (instance, user_key, organization_key)).fetchall()
-            return Standing(user, organization, tuple(ClerkMembership(*row) for row in rows), settled)
+            return Standing(user, organization, tuple(ClerkMembership(*row) for row in sorted(rows)), settled)
 
     def user(self, id: Id) -> User | None:
         with self._connections.reading() as connection:
