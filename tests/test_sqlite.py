@@ -79,7 +79,7 @@ def test_a_look_up_uses_an_index_for_each_of_its_terms(path: Path, repository: S
     connection = sqlite3.connect(path)
     plan = connection.execute("EXPLAIN QUERY PLAN " + Statements("clerkmap_", "TEXT").select_memberships, ("", "", ""))
 
-    assert "(user_key=? AND organization_key=? AND instance=?)" in str(plan.fetchall())
+    assert "(instance=? AND user_key=? AND organization_key=?)" in str(plan.fetchall())
     connection.close()
 
 

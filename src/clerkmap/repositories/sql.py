@@ -95,9 +95,9 @@ CREATE TABLE {memberships} (
     created_at INTEGER,
     {_UPDATED_AT},
     PRIMARY KEY (instance, key)
-) STRICT, WITHOUT ROWID""",
-            # The person first: SQLite would rather read a whole instance by its primary key than use an index on it.
-            f"CREATE INDEX {memberships}_ends ON {memberships} (user_key, organization_key, instance)",
+) STRICT""",
+            # And that table has row ids: without them SQLite would rather read a whole instance by its primary key.
+            f"CREATE INDEX {memberships}_ends ON {memberships} (instance, user_key, organization_key)",
         )
 
         self.create_schema = (
