@@ -149,8 +149,8 @@ def _other_rsa() -> Iterator[Hostile]:
 
 def _forbidden() -> Iterator[Hostile]:
     for parameter, values in FORBIDDEN.items():
-        for value in values:
-            name = f"header: {parameter} is {str(value)[:40]!r}"
+        for number, value in enumerate(values):
+            name = f"header: {parameter}, value {number}: {str(value)[:40]!r}"
             yield Hostile(name, session({}, {parameter: value}), HEADER)
     for parameter, value in {"jwk": STRANGER.jwk(), "jku": "https://evil.example/jwks.json"}.items():
         token = STRANGER.sign(changed(GOOD_HEADER, {parameter: value, "kid": "stranger"}), GOOD_PAYLOAD)

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from clerkmap import ConfigurationError, KeysUnavailable, Resolver
-from clerkmap.clerk.jwks import RemoteKeys, key_source
+from clerkmap import ConfigurationError, KeysUnavailable, Resolver, Verifier
+from clerkmap.clerk.jwks import RemoteKeys
 from clerkmap.core.keys import LocalKeys
 from clerkmap.errors import BadSignature, TokenError, UnknownKey
 from clerkmap.repositories import MemoryRepository
@@ -39,8 +39,8 @@ def test_who_has_no_good_token_costs_no_fetch() -> None:
 def test_the_settings_decide_where_keys_come_from() -> None:
     """Keys that were given are never fetched."""
     clerk = World().clerk
-    assert isinstance(key_source(clerk.instance), LocalKeys)
-    assert isinstance(key_source(clerk.make_instance(jwks=None)), RemoteKeys)
+    assert isinstance(Verifier(clerk.instance).keys, LocalKeys)
+    assert isinstance(Verifier(clerk.make_instance(jwks=None)).keys, RemoteKeys)
     with pytest.raises(ConfigurationError):
         RemoteKeys(clerk.instance, cooldown=0)
 

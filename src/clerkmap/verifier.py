@@ -3,10 +3,9 @@
 import time
 from collections.abc import Callable, Collection
 
-from .clerk.jwks import key_source
 from .core.claims import Claims, TokenKind
 from .core.instance import Instance
-from .core.keys import KeySource
+from .core.keys import KeySource, LocalKeys
 from .core.verifier import TokenRules
 
 
@@ -39,7 +38,7 @@ class Verifier:
         self.rules = TokenRules(
             instance, accept=accept, leeway=leeway, allow_pending=allow_pending, allow_no_party=allow_no_party
         )
-        self.keys = key_source(instance) if keys is None else keys
+        self.keys = _key_source(instance) if keys is None else keys
         self.clock = clock
 
     def verify(self, token: str) -> Claims:
@@ -77,3 +76,12 @@ class Verifier:
         except StopIteration as done:
             claims: Claims = done.value
             return claims
+
+
+def _key_source(instance: Instance) -> KeySource:
+    """The source an instance's settings ask for. Keys that were given are never fetched."""
+    if instance.local_keys is not None:
+        return LocalKeys(instance.local_keys)
+    from .clerk.jwks import RemoteKeys  # here, not above: who has the keys pays for no sockets and threads
+
+    return RemoteKeys(instance)

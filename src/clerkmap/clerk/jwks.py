@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.instance import Instance
 from ..core.jose import read_json_object
 from ..core.keyring import KeyRing
-from ..core.keys import KeySet, KeySource, LocalKeys, VerifyingKey, import_jwks
+from ..core.keys import KeySet, VerifyingKey, import_jwks
 from ..core.settings import LOOPBACK
 from ..errors import KeysUnavailable
 
@@ -31,11 +31,6 @@ DEADLINE = 5.0
 
 logger = logging.getLogger("clerkmap.keys")
 _sources: "weakref.WeakSet[RemoteKeys]" = weakref.WeakSet()
-
-
-def key_source(instance: Instance) -> KeySource:
-    """The source an instance's settings ask for. Keys that were given are never fetched."""
-    return LocalKeys(instance.local_keys) if instance.local_keys is not None else RemoteKeys(instance)
 
 
 class RemoteKeys:

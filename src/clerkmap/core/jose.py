@@ -26,7 +26,7 @@ _FORBIDDEN = frozenset(
 # base64url, translated for a decoder of base64. "+", "/" and "=" become a character that no alphabet has.
 _ALPHABET = bytes.maketrans(b"-_+/=", b"+/***")
 # A last character that carries unused bits must have them at zero, or the same bytes have several spellings.
-_LAST = {0: None, 2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
+_ENDS = {0: (None, b""), 2: (frozenset(b"AQgw"), b"=="), 3: (frozenset(b"AEIMQUYcgkosw048"), b"=")}
 _JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)  # one that never ends reaches to the end
 
 
@@ -77,11 +77,13 @@ def _read_header(part: bytes) -> dict[str, Any]:
 
 def decode_base64url(text: bytes) -> bytes:
     """Decode unpadded, canonical base64url, or raise `TokenMalformed`."""
-    rest = len(text) % 4
-    if not text or rest == 1 or (rest and text[-1] not in (_LAST[rest] or ())):
+    if not text or len(text) % 4 == 1:
+        raise TokenMalformed("a part is not of a length that base64url has")
+    last, padding = _ENDS[len(text) % 4]
+    if last is not None and text[-1] not in last:
         raise TokenMalformed("a part is not canonical base64url")
     try:
-        return a2b_base64(text.translate(_ALPHABET) + b"=" * (-len(text) % 4), strict_mode=True)
+        return a2b_base64(text.translate(_ALPHABET) + padding, strict_mode=True)
     except Base64Error:
         raise TokenMalformed("a part is not base64url") from None
 
@@ -94,7 +96,10 @@ def read_json_object(data: bytes) -> dict[str, Any]:
             raise TokenMalformed("a part is not a JSON object")
         if text.count("[") + text.count("{") > MAX_DEPTH:
             _check_depth(text)
-        value: dict[str, Any] = _DECODER.decode(text)
+        value: dict[str, Any]
+        value, end = _DECODER.raw_decode(text)
+        if end != len(text):
+            raise TokenMalformed("a part is more than a JSON object")
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode("utf-8")  # fails on half of a surrogate pair
     except (ValueError, RecursionError):  # UnicodeDecodeError, JSONDecodeError, and integers of too many digits

@@ -4,13 +4,15 @@
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Literal, Protocol, cast
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
-from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from ..errors import ConfigurationError, TokenMalformed, UnknownKey
 from .jose import decode_base64url, items
@@ -19,11 +21,33 @@ MAX_KEYS = 64  # in one JWKS; Clerk publishes one, others a handful
 RSA_BITS = range(2048, 8193)
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
-_ALGORITHMS: dict[str, Algorithm] = {
-    "RS256": RSAAlgorithm(RSAAlgorithm.SHA256),
-    "ES256": ECAlgorithm(ECAlgorithm.SHA256),
-    "ES384": ECAlgorithm(ECAlgorithm.SHA384),
-    "EdDSA": OKPAlgorithm(),
+# What a signature must be for each algorithm: a function that raises InvalidSignature.
+_Check = Callable[[Any, bytes, bytes], None]
+
+
+def _check_rsa(public: rsa.RSAPublicKey, signed: bytes, signature: bytes) -> None:
+    public.verify(signature, signed, PKCS1v15(), SHA256())
+
+
+def _check_ecdsa(digest: HashAlgorithm, size: int) -> _Check:
+    def check(public: ec.EllipticCurvePublicKey, signed: bytes, signature: bytes) -> None:
+        if len(signature) != 2 * size:
+            raise InvalidSignature
+        r, s = int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
+        public.verify(encode_dss_signature(r, s), signed, ec.ECDSA(digest))
+
+    return check
+
+
+def _check_eddsa(public: ed25519.Ed25519PublicKey, signed: bytes, signature: bytes) -> None:
+    public.verify(signature, signed)
+
+
+_CHECKS: dict[str, _Check] = {
+    "RS256": _check_rsa,
+    "ES256": _check_ecdsa(SHA256(), 32),
+    "ES384": _check_ecdsa(SHA384(), 48),
+    "EdDSA": _check_eddsa,
 }
 _CURVES: dict[str, tuple[str, type[ec.EllipticCurve]]] = {
     "P-256": ("ES256", ec.SECP256R1),
@@ -35,17 +59,23 @@ _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 class VerifyingKey:
     """One key id, its one algorithm, and the public keys behind it: two, while a provider replaces one in place."""
 
-    __slots__ = ("_verify", "algorithm", "kid", "publics")
+    __slots__ = ("_check", "algorithm", "kid", "publics")
 
     def __init__(self, kid: str | None, algorithm: str, publics: tuple[PublicKey, ...]) -> None:
         self.kid = kid
         self.algorithm = algorithm
         self.publics = publics
-        self._verify = _ALGORITHMS[algorithm].verify
+        self._check = _CHECKS[algorithm]
 
     def verifies(self, signed: bytes, signature: bytes) -> bool:
         """Whether the signature over these bytes is this key's."""
-        return any(self._verify(signed, public, signature) for public in self.publics)
+        for public in self.publics:
+            try:
+                self._check(public, signed, signature)
+            except InvalidSignature:
+                continue
+            return True
+        return False
 
     def __repr__(self) -> str:
         return f"VerifyingKey({self.algorithm})"

@@ -17,7 +17,7 @@ All times are milliseconds since 1970. A record holds nothing that Clerk did not
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, ClassVar, Self, TypeVar
@@ -65,7 +65,9 @@ class Record:
         if not (0 <= updated_at <= MAX_TIME and 0 <= observed_at <= MAX_TIME):
             raise ValueError("a record's times are milliseconds between 1970 and 9999")
         digest = blake2b(json.dumps(self.said()).encode(), digest_size=16).hexdigest()
-        return replace(self, rank=f"{grade}.{updated_at:015d}.{observed_at:015d}.{digest}")
+        # Nobody has seen this record yet. A copy with its rank would cost as much as all the rest of making it.
+        object.__setattr__(self, "rank", f"{grade}.{updated_at:015d}.{observed_at:015d}.{digest}")
+        return self
 
     def said(self) -> tuple[Any, ...]:
         """The content: everything but the place in the order."""

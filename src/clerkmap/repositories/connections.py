@@ -56,14 +56,15 @@ class FileConnections:
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
-        with unavailable():
-            connection = self._take()
-            try:
-                yield connection
-            except BaseException:
-                connection.close()
-                raise
-            self._give_back(connection)
+        connection = self._take()
+        try:
+            yield connection
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, sqlite3.Error):
+                raise RepositoryUnavailable(type(error).__name__) from error
+            raise
+        self._give_back(connection)
 
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection, None, None]:
@@ -100,7 +101,8 @@ class FileConnections:
         try:
             return self._idle.pop()
         except IndexError:
-            return self._connect()
+            with unavailable():
+                return self._connect()
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         if self._closed or len(self._idle) >= MAX_IDLE:

@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 from ..core.model import Change, Id, Membership, Organization, Standing, User
 from ..core.records import (
@@ -27,13 +28,6 @@ from ..repository import Ids, Linker, Watcher, Watchers
 from .ids import check_id, check_ids, id_taken, make_id
 
 Place = tuple[str, str]  # an instance, and a key in it
-
-
-class _UserRow(NamedTuple):
-    role: str | None
-    created_at: int
-    deleted_at: int | None
-    identities: tuple[Place, ...]
 
 
 class MemoryRepository:
@@ -56,8 +50,8 @@ class MemoryRepository:
         self._lock = threading.RLock()
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
         self._watchers = Watchers()
-        self._users: dict[Id, _UserRow] = {}
-        self._identities: dict[Place, tuple[ClerkUser, Id]] = {}
+        self._identities: dict[Place, User] = {}
+        self._places: dict[Id, tuple[Place, ...]] = {}  # of each user's identities
         self._organizations: dict[Id, Organization] = {}
         self._organization_ids: dict[Place, Id] = {}
         self._memberships: dict[Place, ClerkMembership] = {}
@@ -73,7 +67,7 @@ class MemoryRepository:
     def find(self, instance: str, user_id: str, organization_id: str | None = None) -> Standing | None:
         user_key = key_of(user_id)
         with self._lock:
-            user = self._user_at((instance, user_key))
+            user = self._identities.get((instance, user_key))
             if user is None or organization_id is None:
                 return None if user is None else Standing(user)
             organization_key = key_of(organization_id)
@@ -84,10 +78,8 @@ class MemoryRepository:
 
     def user(self, id: Id) -> User | None:
         with self._lock:
-            row = self._users.get(id)
-            if row is None:
-                return None
-            return self._user_at(max(row.identities, key=lambda place: speaks_first(self._identities[place][0])))
+            users = [self._identities[place] for place in self._places.get(id, ())]
+            return max(users, key=lambda user: speaks_first(user.clerk), default=None)
 
     def organization(self, id: Id) -> Organization | None:
         with self._lock:
@@ -97,13 +89,10 @@ class MemoryRepository:
         check_id(self._ids, id)
         with self._transaction():
             place = (instance, key_of(user_id))
-            before = self._user_at(place)
-            if before is None:
-                self._tie(place, ClerkUser.make(SIGHTED, instance, user_id, observed_at=0), id)
-            elif before.id != id:
+            before = self._identities.get(place)
+            if before is not None and before.id != id:
                 raise LinkRefused
-            user = self._user_at(place)
-        assert user is not None
+            user = before or self._tie(place, ClerkUser.make(SIGHTED, instance, user_id, observed_at=0), id)
         self._watchers.tell([Change(before, user)])
         return user
 
@@ -125,31 +114,29 @@ class MemoryRepository:
 
     def _put_user(self, record: ClerkUser) -> Change | None:
         place = (record.instance, record.key)
-        before = self._user_at(place)
+        before = self._identities.get(place)
         if not newer(record, before.clerk if before is not None else None):
             return None
-        self._tie(place, record, self._first_sight(record) if before is None else before.id)
-        after = self._user_at(place)
-        assert after is not None
-        return Change(before, after)
+        return Change(before, self._tie(place, record, self._first_sight(record) if before is None else before.id))
 
     def _first_sight(self, record: ClerkUser) -> Id:
         id = self._linker(record) if self._linker is not None else None
-        return self._new_id("user", record, self._users) if id is None else check_id(self._ids, id)
+        return self._new_id("user", record, self._places) if id is None else check_id(self._ids, id)
 
-    def _tie(self, place: Place, record: ClerkUser, id: Id) -> None:
-        self._set(self._identities, place, (record, id))
-        row = self._users.get(id) or _UserRow(None, self._now(), None, ())
-        identities = row.identities if place in row.identities else (*row.identities, place)
-        gone = deleted_at(self._identities[each][0] for each in identities)
-        self._set(self._users, id, row._replace(identities=identities, deleted_at=gone))
-
-    def _user_at(self, place: Place) -> User | None:
-        if place not in self._identities:
-            return None
-        record, id = self._identities[place]
-        row = self._users[id]
-        return User(id, row.role, row.created_at, row.deleted_at, record)
+    def _tie(self, place: Place, record: ClerkUser, id: Id) -> User:
+        """Let this record speak for a user of yours, new or not, beside the user's other identities."""
+        others = [each for each in self._places.get(id, ()) if each != place]
+        beside = [self._identities[each] for each in others]
+        gone = deleted_at([record, *(user.clerk for user in beside)])
+        known = self._identities.get(place) or next(iter(beside), None)
+        role, created_at = (None, self._now()) if known is None else (known.role, known.created_at)
+        made = User(id, role, created_at, gone, record)
+        self._set(self._identities, place, made)
+        self._set(self._places, id, (*others, place))
+        for each, user in zip(others, beside, strict=True):
+            if user.deleted_at != gone:
+                self._set(self._identities, each, replace(user, deleted_at=gone))
+        return made
 
     def _put_organization(self, record: ClerkOrganization) -> Change | None:
         place = (record.instance, record.key)

@@ -9,8 +9,10 @@ from random import Random
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 _SMALL_PRIMES = prod(n for n in range(3, 2000, 2) if all(n % d for d in range(3, int(n**0.5) + 1, 2)))
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -23,27 +25,44 @@ class SigningKey:
         self.kid = kid
         self.algorithm = algorithm
         self.private = _make(seed, algorithm)
-        self._signer: Algorithm = {
-            "RS256": RSAAlgorithm(RSAAlgorithm.SHA256),
-            "ES256": ECAlgorithm(ECAlgorithm.SHA256),
-            "ES384": ECAlgorithm(ECAlgorithm.SHA384),
-            "EdDSA": OKPAlgorithm(),
-        }[algorithm]
 
     def sign(self, header: Mapping[str, Any] | bytes, payload: Mapping[str, Any] | bytes) -> str:
         """A compact JWS over exactly this header and payload, however odd; bytes are taken as they are."""
         signed = f"{_segment(header)}.{_segment(payload)}"
-        return f"{signed}.{_base64url(self._signer.sign(signed.encode(), self.private))}"
+        return f"{signed}.{_base64url(self._signature(signed.encode()))}"
+
+    def _signature(self, signed: bytes) -> bytes:
+        if isinstance(self.private, rsa.RSAPrivateKey):
+            return self.private.sign(signed, PKCS1v15(), SHA256())
+        if isinstance(self.private, ed25519.Ed25519PrivateKey):
+            return self.private.sign(signed)
+        digest, size = (SHA256(), 32) if self.algorithm == "ES256" else (SHA384(), 48)
+        r, s = decode_dss_signature(self.private.sign(signed, ec.ECDSA(digest)))
+        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
 
     def jwk(self) -> dict[str, Any]:
         """The public half, as a member of a JWKS."""
-        jwk = self._signer.to_jwk(self.private.public_key(), as_dict=True)
         named = {"kid": self.kid} if self.kid is not None else {}
-        return {**{k: v for k, v in jwk.items() if k != "key_ops"}, **named, "use": "sig", "alg": self.algorithm}
+        return {"use": "sig", "alg": self.algorithm, **named, **_public_jwk(self.private)}
 
     def pem(self) -> str:
         """The public half, in PEM form."""
         return self.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def _public_jwk(private: PrivateKey) -> dict[str, str]:
+    if isinstance(private, rsa.RSAPrivateKey):
+        numbers = private.public_key().public_numbers()
+        return {"kty": "RSA", "n": _number(numbers.n, 256), "e": _number(numbers.e, 3)}
+    if isinstance(private, ed25519.Ed25519PrivateKey):
+        raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        return {"kty": "OKP", "crv": "Ed25519", "x": _base64url(raw)}
+    point, size = private.public_key().public_numbers(), private.key_size // 8
+    return {"kty": "EC", "crv": f"P-{private.key_size}", "x": _number(point.x, size), "y": _number(point.y, size)}
+
+
+def _number(value: int, size: int) -> str:
+    return _base64url(value.to_bytes(size, "big"))
 
 
 def _segment(value: Mapping[str, Any] | bytes) -> str:

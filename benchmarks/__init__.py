@@ -1,0 +1,1 @@
+"""The figures of docs/speed.md, measured: `python -m benchmarks`."""

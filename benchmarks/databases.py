@@ -1,0 +1,124 @@
+"""What a look-up costs: the first of a person on SQLite, and any among ever more users."""
+
+import gc
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+from clerkmap import Resolver
+from clerkmap.core.records import key_of
+from clerkmap.repositories import MemoryRepository, SqliteRepository
+from clerkmap.repository import Repository
+
+from .measure import Aim, Row, Side, compare, constant
+from .people import (
+    INSTANCE,
+    bare_verification,
+    clerk_id,
+    crowd,
+    member,
+    organization_id,
+    populate,
+    signed_and_signature,
+)
+
+SMALLEST_MEMORY = 8  # the fewest tokens and standings that a resolver can be told to keep
+ROUND = 0.2  # seconds that one side of a round of look-ups may take
+
+
+def sqlite(short: bool) -> Iterator[Row]:
+    """Nothing remembered: the token is verified and the person is read from the file.
+
+    The resolver keeps eight tokens and eight standings and is asked for hundreds in turn, so it has always forgotten.
+    The other side does the least that could do the job: the bare verification, and one SELECT of the same person's row
+    by its primary key, on one connection that stays open, with the same journal and the same durability.
+    """
+    rounds, size = (3, 20) if short else (61, 300)
+    against = "RSA-2048 verification + one SELECT by primary key"
+    for organization, suffix in ((False, ""), (True, ", organization in the token")):
+        what = f"resolve on SQLite, nothing cached{suffix}"
+        aim = None if organization else Aim("<= 2.5 times", ratio=2.5)
+        people = crowd(size, organization=organization)
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "app.db"
+            repository = SqliteRepository.open(path)
+            resolver = Resolver(people.instance, repository, keep=SMALLEST_MEMORY)
+            subjects = [resolver.resolve(token).claims.subject for token in people.tokens]
+            keys = [(people.instance.name, key_of(subject)) for subject in subjects]
+            connection = _plain_connection(path)
+            look_up = _bare_look_up(connection, bare_verification(people.clerk))
+            bare = list(zip(keys, map(signed_and_signature, people.tokens), strict=True))
+            theirs = Side(look_up, constant(bare))
+            mine, other, ratio = compare(Side(resolver.resolve, people.fresh()), theirs, rounds, what)
+            connection.close()
+            repository.close()
+        yield Row("sqlite", what, mine, against, other, ratio, aim)
+
+
+def _plain_connection(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _bare_look_up(
+    connection: sqlite3.Connection, verify: Callable[[tuple[bytes, bytes]], None]
+) -> Callable[[tuple[tuple[str, str], tuple[bytes, bytes]]], None]:
+    select = "SELECT * FROM clerkmap_identities WHERE instance = ? AND key = ?"
+
+    def look_up(asked: tuple[tuple[str, str], tuple[bytes, bytes]]) -> None:
+        key, parts = asked
+        verify(parts)
+        row = connection.execute(select, key).fetchone()
+        assert row is not None
+
+    return look_up
+
+
+def lookup(short: bool) -> Iterator[Row]:
+    """Whether a look-up costs more among many users than among few, for a person alone and with an organization.
+
+    People are asked for at random from all there are, and more of them in a round than SQLite keeps pages of.
+    """
+    few, many, rounds = (1_000, 20_000, 3) if short else (1_000, 1_000_000, 21)
+    aim = Aim("flat: <= 2 times", ratio=2)
+    with TemporaryDirectory() as folder:
+        stores: list[tuple[str, Callable[[str], Repository]]] = [
+            ("in memory", lambda _: MemoryRepository()),
+            ("on SQLite", lambda name: SqliteRepository.open(Path(folder) / name, durable=False)),
+        ]
+        for where, make in stores:
+            small, large = make("small.db"), make("large.db")
+            gc.disable()  # it would walk the growing millions again and again
+            populate(small, few, member)
+            populate(large, many, member)
+            gc.enable()
+            for organization, whom in ((False, "a user"), (True, "a user and an organization")):
+                what = f"find {whom} {where}, {many:,} users"
+                mine, other = _among(large, many, organization), _among(small, few, organization)
+                ours, theirs, ratio = compare(mine, other, rounds, what)
+                yield Row("lookup", what, ours, f"the same, {few:,} users", theirs, ratio, aim)
+            small.close()
+            large.close()
+
+
+def _among(repository: Repository, size: int, organization: bool) -> Side:
+    random, find = Random(1), repository.find
+
+    def call(ids: tuple[str, str | None]) -> None:
+        assert find(INSTANCE, *ids) is not None
+
+    def ask(times: int) -> list[tuple[str, str | None]]:
+        numbers = [random.randrange(size) for _ in range(times)]
+        return [(clerk_id(number), organization_id(number) if organization else None) for number in numbers]
+
+    begin = perf_counter()
+    for ids in ask(10):
+        call(ids)
+    seconds = (perf_counter() - begin) / 10
+    times = max(4, min(10_000, int(ROUND / seconds)))  # a look-up that is not flat must not take the whole day
+    return Side(call, lambda: ask(times))

@@ -1,0 +1,126 @@
+"""The people, tokens and records that the rows are measured on."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from clerkmap import Instance
+from clerkmap.core.jose import decode_base64url
+from clerkmap.core.records import SIGHTED, STATED, AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser
+from clerkmap.repository import Repository
+from clerkmap.testing import FakeClerk
+from clerkmap.testing.fake_clerk import ORIGIN
+
+from .measure import progress
+
+INSTANCE = "example.com"
+OBSERVED_AT = 1_750_000_000_000
+DAY = 86_400
+BATCH = 1_000
+PERMISSIONS = ("org:invoices:read", "org:invoices:create", "org:reports:read")
+
+
+class Crowd(NamedTuple):
+    """A Clerk, its instance with the key in hand, and one token for each of some people."""
+
+    clerk: FakeClerk
+    instance: Instance
+    tokens: list[str]
+
+    def fresh(self, times: int = 1) -> Callable[[], list[str]]:
+        """The tokens as texts that nobody has looked up yet, as they come out of requests."""
+        raw = [token.encode() for token in self.tokens]
+        return lambda: [token.decode() for token in raw * times]
+
+
+def crowd(size: int, *, organization: bool = False) -> Crowd:
+    """People with a token each; with an organization and three permissions in it if that is asked for."""
+    clerk = FakeClerk(1)
+    instance = clerk.make_instance(authorized_parties=[ORIGIN])
+    acme = clerk.create_organization() if organization else None
+    permissions = PERMISSIONS if organization else ()
+    tokens = []
+    for number in range(size):
+        progress(f"signing tokens: {number} of {size}")
+        tokens.append(clerk.token(clerk.create_user(), acme, permissions=permissions, expires_in=DAY))
+    progress("")
+    return Crowd(clerk, instance, tokens)
+
+
+def signed_and_signature(token: str) -> tuple[bytes, bytes]:
+    """What a bare verification needs of a token, decoded beforehand."""
+    signed, _, signature = token.rpartition(".")
+    return signed.encode(), decode_base64url(signature.encode())
+
+
+def bare_verification(clerk: FakeClerk) -> Callable[[tuple[bytes, bytes]], None]:
+    """One RSA-2048 verification with `cryptography`, and nothing around it. Raises if the signature is bad."""
+    public = clerk.key.private.public_key()
+    assert isinstance(public, rsa.RSAPublicKey)
+
+    def verify(parts: tuple[bytes, bytes]) -> None:
+        public.verify(parts[1], parts[0], PKCS1v15(), SHA256())
+
+    return verify
+
+
+def clerk_id(number: int) -> str:
+    """The id of a made-up person: as long as Clerk's, and cheap to make a million of."""
+    return f"user_{number:027d}"
+
+
+def organization_id(number: int) -> str:
+    """The organization that the person of that number is in. Each has a hundred members."""
+    return f"org_{number // 100:027d}"
+
+
+def sighted(number: int) -> list[AnyRecord]:
+    """A person known from a token alone."""
+    return [ClerkUser.make(SIGHTED, INSTANCE, clerk_id(number), observed_at=OBSERVED_AT + number)]
+
+
+def member(number: int) -> list[AnyRecord]:
+    """A person known from a token that names an organization, and with the first of each its organization."""
+    organization, observed_at = organization_id(number), OBSERVED_AT + number
+    membership = ClerkMembership.sighted(
+        INSTANCE, clerk_id(number), organization, "org:member", observed_at=observed_at
+    )
+    if number % 100:
+        return [*sighted(number), membership]
+    made = ClerkOrganization.make(SIGHTED, INSTANCE, organization, slug=f"slug-{number}", observed_at=observed_at)
+    return [*sighted(number), made, membership]
+
+
+def profiled(number: int) -> list[AnyRecord]:
+    """A person whose whole profile is known. No two share a text, as no two people do."""
+    user = ClerkUser.make(
+        STATED,
+        INSTANCE,
+        clerk_id(number),
+        observed_at=OBSERVED_AT + number,
+        updated_at=OBSERVED_AT - number,
+        email=f"somebody.{number}@example.com",
+        email_verified=True,
+        first_name=f"First{number}",
+        last_name=f"Lastname{number}",
+        image_url=f"https://img.clerk.com/{number:078d}",
+        public_metadata="{}",
+        created_at=OBSERVED_AT - 2 * number,
+    )
+    return [user]
+
+
+def populate(repository: Repository, size: int, make: Callable[[int], list[AnyRecord]] = sighted) -> None:
+    """Put that many people, in batches: each is one transaction."""
+    for batch in _batches(size):
+        progress(f"putting users: {batch.start:,} of {size:,}")
+        repository.put([record for number in batch for record in make(number)])
+    progress("")
+
+
+def _batches(size: int) -> Iterator[range]:
+    for start in range(0, size, BATCH):
+        yield range(start, min(start + BATCH, size))
