@@ -215,6 +215,7 @@ def test_an_empty_jwt_key_is_refused(jwt_key: str) -> None:
         ("algorithms must be some of", {"algorithms": ["RS256", "none"]}),
         ("algorithms must be some of", {"algorithms": []}),
         ("algorithms must be a list", {"algorithms": "RS256"}),
+        ("needs audience=", {"audience": []}),
         ("needs audience=", {"audience": ""}),
         ("needs audience=", {"audience": []}),
         ("audience must be", {"audience": [""]}),

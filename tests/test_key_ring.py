@@ -220,3 +220,15 @@ def test_no_history_asks_more_often_than_once_per_cooldown(seed: int) -> None:
         assert ring.find("a", None, now) is good
     assert min(later - earlier for earlier, later in pairwise(asked)) >= 10
     assert len(asked) > 10
+
+
+def test_a_lost_question_may_be_asked_again_at_once() -> None:
+    """What a child process inherits of a fetch in the air is forgotten, its cool-down too."""
+    ring = KeyRing()
+    ring.asking(0)
+
+    ring.abandoned()
+
+    assert ring.find("a", None, 1) is None
+    ring.asking(1)
+    assert not ring.refresh_due(1)

@@ -302,3 +302,17 @@ def test_settings_that_cannot_work(world: World) -> None:
         Resolver(world.clerk.make_instance(), world.repository, verifier=world.verifier)
     with pytest.raises(ConfigurationError, match="keep"):
         world.another_resolver(keep=0)
+
+
+def test_metadata_is_a_copy_for_each_reader(world: World) -> None:
+    """What one reader does to the metadata, no other sees."""
+    said = '{"role": "editor", "beds": [1, 2]}'
+    name = world.clerk.instance.name
+    acme = ClerkOrganization.stated(name, world.acme.id, observed_at=1, public_metadata=said)
+    world.put(world.stated(public_metadata=said), acme)
+
+    principal = world.resolver.resolve(world.token(world.acme))
+    assert principal.organization is not None
+    for owner in (principal.user, principal.organization):
+        owner.public_metadata["beds"].append(3)
+        assert owner.public_metadata == {"role": "editor", "beds": [1, 2]}

@@ -25,7 +25,6 @@ from .settings import (
 
 OIDC_ALGORITHMS = ("RS256", "ES256", "ES384", "EdDSA")
 MAX_NAME = 255
-_AUDIENCE_NEEDED = "an OpenID provider needs audience=: the identifier of your API there"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -90,11 +89,9 @@ class Instance:
         algorithms = strings("algorithms", algorithms)
         if not algorithms:
             raise ConfigurationError(f"algorithms must be some of {', '.join(OIDC_ALGORITHMS)}")
-        if not audience:
-            raise ConfigurationError(_AUDIENCE_NEEDED)
         return cls(
             issuer=issuer,
-            audience=audience,
+            audience=audience or None,
             oidc_algorithms=algorithms,
             jwks=jwks,
             jwks_url=jwks_url,
@@ -155,7 +152,7 @@ class Instance:
         if not set(self.oidc_algorithms) <= set(OIDC_ALGORITHMS):
             raise ConfigurationError(f"algorithms must be some of {', '.join(OIDC_ALGORITHMS)}")
         if self.oidc_algorithms and not self.audiences:
-            raise ConfigurationError(_AUDIENCE_NEEDED)
+            raise ConfigurationError("an OpenID provider needs audience=: the identifier of your API there")
         if self.jwks_url is not None:
             check_url("jwks_url", self.jwks_url)
         elif self.is_clerk:

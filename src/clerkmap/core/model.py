@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MembershipDeleted, OrganizationDeleted, UserBanned, UserDeleted
-from .claims import ActiveOrganization, Actor, Claims
+from .claims import Actor, Claims
 from .records import (
     SIGHTED,
     AnyRecord,
@@ -16,7 +16,6 @@ from .records import (
     ClerkOrganization,
     ClerkUser,
     current_membership,
-    key_of,
 )
 
 Id = str | int
@@ -195,17 +194,13 @@ def admit(claims: Claims, standing: Standing) -> Principal:
         raise UserBanned
     if claims.organization is None:
         return Principal(user, None, None, claims)
-    organization = _alive(standing.organization, claims.organization)
+    organization = standing.organization
+    if organization is None or organization.clerk.is_deleted:
+        raise OrganizationDeleted
     current = current_membership(standing.memberships)
     if current is None:
         raise MembershipDeleted
     return Principal(user, organization, Membership(current), claims)
-
-
-def _alive(organization: Organization | None, active: ActiveOrganization) -> Organization:
-    if organization is None or organization.clerk.is_deleted or organization.clerk.key != key_of(active.id):
-        raise OrganizationDeleted
-    return organization
 
 
 def _metadata(record: ClerkUser | ClerkOrganization) -> dict[str, Any]:
