@@ -6,7 +6,7 @@ Hypothesis makes histories: records of a few people and organizations in two ins
 that ties, late arrivals and deletions come up all the time. After each step both repositories must show the same.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -103,6 +103,6 @@ def repository_machine(make_repository: MakeRepository, **chosen: Any) -> type[A
         def teardown(self) -> None:
             self.real.close()
 
-    case: type[Any] = RepositoryMachine.TestCase
+    case: type[Any] = cast(Any, RepositoryMachine).TestCase
     case.settings = settings(deadline=None, **chosen)
     return case
