@@ -39,8 +39,8 @@ class Known:
     __slots__ = ("current", "standing")
 
     def __init__(self, standing: Standing) -> None:
-        self.standing = standing
-        self.current = True
+        self.standing: Standing = standing
+        self.current: bool = True
 
 
 class Seen:
@@ -53,10 +53,10 @@ class Seen:
     __slots__ = ("claims", "ends", "generation", "seat", "starts")
 
     def __init__(self, claims: Claims, generation: int, starts: float, ends: float) -> None:
-        self.claims = claims
-        self.generation = generation
-        self.starts = starts
-        self.ends = ends
+        self.claims: Claims = claims
+        self.generation: int = generation
+        self.starts: float = starts
+        self.ends: float = ends
         self.seat: tuple[Known, Principal] | None = None
 
 
@@ -72,7 +72,7 @@ class Standings:
         self._lock = threading.Lock()
         self._known: dict[Caller, Known] = {}
         self._touched_by: dict[str, set[Caller]] = {}
-        self.epoch = 0
+        self.epoch: int = 0
         self.get: Callable[[Caller], Known | None] = self._known.get
 
     def keep(self, caller: Caller, standing: Standing, epoch: int) -> Known | None:

@@ -46,7 +46,7 @@ class Resolver:
         keep: int = 10_000,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.verifier = Verifier(instance) if verifier is None else verifier
+        self.verifier: Verifier = Verifier(instance) if verifier is None else verifier
         if self.verifier.instance is not instance:
             raise ConfigurationError("the verifier is for another instance")
         if keep < 8:

@@ -34,12 +34,12 @@ class Verifier:
         allow_no_party: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.instance = instance
-        self.rules = TokenRules(
+        self.instance: Instance = instance
+        self.rules: TokenRules = TokenRules(
             instance, accept=accept, leeway=leeway, allow_pending=allow_pending, allow_no_party=allow_no_party
         )
-        self.keys = _key_source(instance) if keys is None else keys
-        self.clock = clock
+        self.keys: KeySource = _key_source(instance) if keys is None else keys
+        self.clock: Callable[[], float] = clock
 
     def verify(self, token: str) -> Claims:
         """The token's claims, or a `TokenError`. May fetch keys; `KeysUnavailable` when it cannot."""

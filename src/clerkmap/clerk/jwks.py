@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_BODY = 262_144  # of a JWKS or a discovery document; Clerk's is under 1 KiB
 DEADLINE = 5.0
 
-logger = logging.getLogger("clerkmap.keys")
+logger: logging.Logger = logging.getLogger("clerkmap.keys")
 _sources: "weakref.WeakSet[RemoteKeys]" = weakref.WeakSet()
 
 

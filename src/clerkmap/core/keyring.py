@@ -21,7 +21,7 @@ class KeyRing:
     def __init__(self, *, refresh_after: float = 300, keep_for: float = 86_400, cooldown: float = 10) -> None:
         if not (0 < cooldown <= refresh_after and keep_for >= 0):
             raise ConfigurationError("key times must satisfy 0 < cooldown <= refresh_after, and keep_for >= 0")
-        self.generation = 0
+        self.generation: int = 0
         self._refresh_after = refresh_after
         self._keep_for = keep_for
         self._cooldown = cooldown

@@ -62,9 +62,9 @@ class VerifyingKey:
     __slots__ = ("_check", "algorithm", "kid", "publics")
 
     def __init__(self, kid: str | None, algorithm: str, publics: tuple[PublicKey, ...]) -> None:
-        self.kid = kid
-        self.algorithm = algorithm
-        self.publics = publics
+        self.kid: str | None = kid
+        self.algorithm: str = algorithm
+        self.publics: tuple[PublicKey, ...] = publics
         self._check = _CHECKS[algorithm]
 
     def verifies(self, signed: bytes, signature: bytes) -> bool:

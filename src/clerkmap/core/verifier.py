@@ -77,9 +77,9 @@ class TokenRules:
         possible = CLERK_KINDS if instance.is_clerk else OIDC_KINDS
         if isinstance(accept, str) or (accept is not None and not (accept and set(accept) <= set(possible))):
             raise ConfigurationError(f"accept must be a collection of some of: {', '.join(possible)}")
-        self.instance = instance
-        self.accept = frozenset(possible[:1] if accept is None else accept)
-        self.leeway = leeway
+        self.instance: Instance = instance
+        self.accept: frozenset[TokenKind] = frozenset(possible[:1] if accept is None else accept)
+        self.leeway: float = leeway
         self._allow_pending = allow_pending
         self._allow_no_party = allow_no_party
         self._headers: dict[bytes, Mapping[str, Any]] = {}

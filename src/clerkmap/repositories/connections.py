@@ -16,7 +16,7 @@ from typing import Protocol
 
 from ..errors import ConfigurationError, RepositoryUnavailable
 
-logger = logging.getLogger("clerkmap.repositories")
+logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 OLDEST = (3, 37, 0)  # the first with STRICT tables
 SOUND = (3, 51, 3)  # before it, two connections that write and checkpoint at the wrong moment could damage a file
 MAX_IDLE = 8

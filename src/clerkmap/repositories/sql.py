@@ -10,6 +10,7 @@ another.
 import re
 from collections.abc import Sequence
 from operator import attrgetter
+from typing import Any
 
 from ..core.records import COLUMNS
 from ..errors import ConfigurationError
@@ -22,9 +23,9 @@ ORGANIZATION_COLUMNS = COLUMNS["organization"]
 MEMBERSHIP_COLUMNS = COLUMNS["membership"]
 
 # A record as a row.
-user_row = attrgetter(*USER_COLUMNS)
-organization_row = attrgetter(*ORGANIZATION_COLUMNS)
-membership_row = attrgetter(*MEMBERSHIP_COLUMNS)
+user_row: attrgetter[tuple[Any, ...]] = attrgetter(*USER_COLUMNS)
+organization_row: attrgetter[tuple[Any, ...]] = attrgetter(*ORGANIZATION_COLUMNS)
+membership_row: attrgetter[tuple[Any, ...]] = attrgetter(*MEMBERSHIP_COLUMNS)
 
 # Part of the rank already; as a column of its own, for people who read the table.
 _UPDATED_AT = "updated_at INTEGER GENERATED ALWAYS AS (nullif(CAST(substr(rank, 3, 15) AS INTEGER), 0))"
@@ -38,7 +39,7 @@ class Statements:
             raise ConfigurationError("prefix must be lower-case letters, digits and underscores, at most 40")
         users, identities = f"{prefix}users", f"{prefix}identities"
         organizations, memberships = f"{prefix}organizations", f"{prefix}memberships"
-        self.schema = (
+        self.schema: tuple[str, ...] = (
             f"""
 CREATE TABLE {users} (
     id {id_type} PRIMARY KEY NOT NULL,
@@ -100,28 +101,28 @@ CREATE TABLE {memberships} (
             f"CREATE INDEX {memberships}_ends ON {memberships} (instance, user_key, organization_key)",
         )
 
-        self.create_schema = (
+        self.create_schema: str = (
             f"CREATE TABLE IF NOT EXISTS {prefix}schema (version INTEGER NOT NULL, id_type TEXT NOT NULL) STRICT"
         )
-        self.select_schema = f"SELECT version, id_type FROM {prefix}schema"
-        self.insert_schema = f"INSERT INTO {prefix}schema (version, id_type) VALUES (?, ?)"
-        self.insert_user = f"INSERT INTO {users} (id, created_at) VALUES (?, ?)"
-        self.insert_user_if_new = f"{self.insert_user} ON CONFLICT (id) DO NOTHING"
-        self.set_deleted_at = f"UPDATE {users} SET deleted_at = ? WHERE id = ?"
-        self.upsert_identity = _upsert(identities, (*USER_COLUMNS, "user_id"))
-        self.upsert_organization = _upsert(organizations, (*ORGANIZATION_COLUMNS, "id"))
-        self.upsert_membership = _upsert(memberships, MEMBERSHIP_COLUMNS)
+        self.select_schema: str = f"SELECT version, id_type FROM {prefix}schema"
+        self.insert_schema: str = f"INSERT INTO {prefix}schema (version, id_type) VALUES (?, ?)"
+        self.insert_user: str = f"INSERT INTO {users} (id, created_at) VALUES (?, ?)"
+        self.insert_user_if_new: str = f"{self.insert_user} ON CONFLICT (id) DO NOTHING"
+        self.set_deleted_at: str = f"UPDATE {users} SET deleted_at = ? WHERE id = ?"
+        self.upsert_identity: str = _upsert(identities, (*USER_COLUMNS, "user_id"))
+        self.upsert_organization: str = _upsert(organizations, (*ORGANIZATION_COLUMNS, "id"))
+        self.upsert_membership: str = _upsert(memberships, MEMBERSHIP_COLUMNS)
 
         user = f"{_listed('i', USER_COLUMNS)}, u.id, u.role, u.created_at, u.deleted_at"
         tied = f"FROM {identities} i JOIN {users} u ON u.id = i.user_id"
         organization = f"SELECT {_listed('o', ORGANIZATION_COLUMNS)}, o.id FROM {organizations} o"
-        self.select_user = f"SELECT {user} {tied} WHERE i.instance = ? AND i.key = ?"
-        self.select_identities = f"SELECT {user} {tied} WHERE i.user_id = ?"
-        self.select_organization = f"{organization} WHERE o.instance = ? AND o.key = ?"
-        self.select_organization_by_id = f"{organization} WHERE o.id = ?"
+        self.select_user: str = f"SELECT {user} {tied} WHERE i.instance = ? AND i.key = ?"
+        self.select_identities: str = f"SELECT {user} {tied} WHERE i.user_id = ?"
+        self.select_organization: str = f"{organization} WHERE o.instance = ? AND o.key = ?"
+        self.select_organization_by_id: str = f"{organization} WHERE o.id = ?"
         membership = f"SELECT {_listed('m', MEMBERSHIP_COLUMNS)} FROM {memberships} m"
-        self.select_membership = f"{membership} WHERE m.instance = ? AND m.key = ?"
-        self.select_memberships = f"{membership} WHERE m.instance = ? AND m.user_key = ? AND m.organization_key = ?"
+        self.select_membership: str = f"{membership} WHERE m.instance = ? AND m.key = ?"
+        self.select_memberships: str = f"{membership} WHERE m.instance = ? AND m.user_key = ? AND m.organization_key = ?"
 
 
 def _listed(alias: str, columns: Sequence[str]) -> str:

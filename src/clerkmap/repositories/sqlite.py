@@ -36,7 +36,7 @@ from .sql import (
     user_row,
 )
 
-logger = logging.getLogger("clerkmap.repositories")
+logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 POLL_EVERY = 0.5
 _EMAIL_VERIFIED, _BANNED = USER_COLUMNS.index("email_verified"), USER_COLUMNS.index("banned")
 

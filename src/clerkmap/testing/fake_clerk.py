@@ -49,15 +49,15 @@ class FakeClerk:
     def __init__(
         self, seed: int = 0, *, clock: Clock | None = None, algorithm: str = "RS256", kid: str | None = None
     ) -> None:
-        self.seed = seed
-        self.clock = Clock() if clock is None else clock
+        self.seed: int = seed
+        self.clock: Clock = Clock() if clock is None else clock
         self._random = Random(f"clerkmap {seed}")  # noqa: S311 - reproducible on purpose
         self._keys_made = 0
         self._algorithm = algorithm
-        self.frontend_api = f"seed-{seed}.clerk.accounts.dev"
-        self.issuer = f"https://{self.frontend_api}"
-        self.publishable_key = "pk_test_" + b64encode(f"{self.frontend_api}$".encode()).decode().rstrip("=")
-        self.key = self._new_key(self.new_id("ins") if kid is None else kid)
+        self.frontend_api: str = f"seed-{seed}.clerk.accounts.dev"
+        self.issuer: str = f"https://{self.frontend_api}"
+        self.publishable_key: str = "pk_test_" + b64encode(f"{self.frontend_api}$".encode()).decode().rstrip("=")
+        self.key: SigningKey = self._new_key(self.new_id("ins") if kid is None else kid)
 
     @cached_property
     def instance(self) -> Instance:

@@ -22,9 +22,9 @@ class SigningKey:
     """A private key with an id. Never use one outside a test: anybody can make it again."""
 
     def __init__(self, seed: str, kid: str | None, algorithm: str = "RS256") -> None:
-        self.kid = kid
-        self.algorithm = algorithm
-        self.private = _make(seed, algorithm)
+        self.kid: str | None = kid
+        self.algorithm: str = algorithm
+        self.private: PrivateKey = _make(seed, algorithm)
 
     def sign(self, header: Mapping[str, Any] | bytes, payload: Mapping[str, Any] | bytes) -> str:
         """A compact JWS over exactly this header and payload, however odd; bytes are taken as they are."""
