@@ -86,7 +86,11 @@ def member(number: int) -> list[AnyRecord]:
     """A person known from a token that names an organization, and with the first of each its organization."""
     organization, observed_at = organization_id(number), OBSERVED_AT + number
     membership = ClerkMembership.sighted(
-        INSTANCE, clerk_id(number), organization, "org:member", observed_at=observed_at
+        INSTANCE,
+        clerk_user_id=clerk_id(number),
+        clerk_organization_id=organization,
+        role="org:member",
+        observed_at=observed_at,
     )
     if number % 100:
         return [*sighted(number), membership]

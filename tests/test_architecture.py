@@ -18,13 +18,15 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 ARROWS: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
+    "forks": set(),
+    "driving": set(),
     "core": {"errors"},
     "repository": {"errors", "core"},
-    "repositories": {"errors", "core", "repository"},
-    "clerk": {"errors", "core", "repository"},
-    "verifier": {"errors", "core", "clerk"},
-    "caches": {"errors", "core", "repository", "verifier"},
-    "resolver": {"errors", "core", "repository", "verifier", "caches"},
+    "repositories": {"errors", "core", "forks", "repository"},
+    "clerk": {"errors", "core", "forks", "repository"},
+    "verifier": {"errors", "core", "driving", "clerk"},
+    "caches": {"errors", "core", "forks", "repository", "verifier"},
+    "resolver": {"errors", "core", "driving", "repository", "verifier", "caches"},
     "testing": {"errors", "core", "repository", "repositories", "clerk", "verifier", "caches", "resolver"},
 }
 

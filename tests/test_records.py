@@ -107,7 +107,9 @@ def test_a_tombstone_holds_nothing_personal() -> None:
 
 
 def _sighted(at: int) -> ClerkMembership:
-    return ClerkMembership.sighted("here", "user_ann", "org_acme", "org:member", observed_at=at)
+    return ClerkMembership.sighted(
+        "here", clerk_user_id="user_ann", clerk_organization_id="org_acme", role="org:member", observed_at=at
+    )
 
 
 @pytest.mark.parametrize(

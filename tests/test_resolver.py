@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from clerkmap import ClerkmapError, ClerkOrganization, ClerkUser, Principal, Repository, Resolver, Verifier, threaded
-from clerkmap.core.records import STATED, AnyRecord, ClerkMembership, key_of
+from clerkmap.core.records import AnyRecord, ClerkMembership
 from clerkmap.errors import ConfigurationError, MachineToken, MembershipDeleted, TokenExpired, TokenNotYetValid
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import Clock, FakeClerk, FakeOrganization, FakeUser
@@ -36,17 +36,17 @@ class World:
         self.repository.put(records)
 
     def stated(self, *, at: int = NOW * 1000, **said: Any) -> ClerkUser:
-        return ClerkUser.make(STATED, self.clerk.instance.name, self.ann.id, updated_at=at, observed_at=at, **said)
+        return ClerkUser.stated(self.clerk.instance.name, self.ann.id, updated_at=at, observed_at=at, **said)
 
     def member(self, clerk_id: str = "orgmem_1", *, at: int = NOW * 1000, role: str = "org:member") -> ClerkMembership:
-        make = ClerkMembership.make
-        return make(STATED, self.clerk.instance.name, clerk_id, observed_at=at, updated_at=at, role=role, **self.ends())
+        name = self.clerk.instance.name
+        return ClerkMembership.stated(name, clerk_id, observed_at=at, updated_at=at, role=role, **self.ends())
 
     def left(self, clerk_id: str = "orgmem_1", *, at: int = NOW * 1000) -> ClerkMembership:
         return ClerkMembership.deleted(self.clerk.instance.name, clerk_id, observed_at=at, **self.ends())
 
     def ends(self) -> dict[str, Any]:
-        return {"user_key": key_of(self.ann.id), "organization_key": key_of(self.acme.id)}
+        return {"clerk_user_id": self.ann.id, "clerk_organization_id": self.acme.id}
 
 
 @pytest.fixture
@@ -110,8 +110,8 @@ def test_both_colours_agree(world: World) -> None:
 
 def test_a_token_never_outranks_a_full_record(world: World) -> None:
     """What Clerk stated stands, whatever a token says, even one that was made later."""
-    stated = ClerkOrganization.make(
-        STATED, world.clerk.instance.name, world.acme.id, observed_at=1, name="Acme Ltd", slug="acme-ltd"
+    stated = ClerkOrganization.stated(
+        world.clerk.instance.name, world.acme.id, observed_at=1, name="Acme Ltd", slug="acme-ltd"
     )
     world.put(world.stated(at=1, email="ann@example.com"), stated, world.member(at=1, role="org:billing"))
 
@@ -306,7 +306,7 @@ def test_settings_that_cannot_work(world: World) -> None:
 
 def test_metadata_is_a_copy_for_each_reader(world: World) -> None:
     """What one reader does to the metadata, no other sees."""
-    said = '{"role": "editor", "beds": [1, 2]}'
+    said = {"role": "editor", "beds": [1, 2]}
     name = world.clerk.instance.name
     acme = ClerkOrganization.stated(name, world.acme.id, observed_at=1, public_metadata=said)
     world.put(world.stated(public_metadata=said), acme)

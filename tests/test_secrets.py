@@ -49,7 +49,13 @@ def _everything() -> list[object]:
     return [
         *(instance, Verifier(instance), resolver, repository, SqliteRepository.open(":memory:"), RemoteKeys(instance)),
         *(principal, principal.user, principal.organization, principal.membership, principal.claims, standing),
-        *(stated, Change(None, principal.user), ClerkMembership.sighted("x", ann.id, acme.id, "r", observed_at=1)),
+        *(
+            stated,
+            Change(None, principal.user),
+            ClerkMembership.deleted(
+                "x", "orgmem_1", clerk_user_id=ann.id, clerk_organization_id=acme.id, observed_at=1
+            ),
+        ),
         *(instance.local_keys, next(iter(instance.local_keys or []))),
     ]
 

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from .core.claims import Claims
 from .core.model import Principal, Standing
 from .core.records import key_of
+from .forks import tell_after_fork
 
 V = TypeVar("V")
 Caller = tuple[str, str | None]  # Clerk's ids of a person and of the organization they act in
@@ -23,6 +24,10 @@ class Bounded(dict[str, V], Generic[V]):
     def __init__(self, limit: int) -> None:
         super().__init__()
         self._limit = limit
+        self._lock = threading.Lock()
+        tell_after_fork(self)
+
+    def after_fork(self) -> None:
         self._lock = threading.Lock()
 
     def keep(self, key: str, value: V) -> None:
@@ -74,6 +79,10 @@ class Standings:
         self._touched_by: dict[str, set[Caller]] = {}
         self.epoch: int = 0
         self.get: Callable[[Caller], Known | None] = self._known.get
+        tell_after_fork(self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.Lock()
 
     def keep(self, caller: Caller, standing: Standing, epoch: int) -> Known | None:
         """Keep a standing that was read at this epoch. None if it may be out of date already."""

@@ -7,14 +7,14 @@ keeps it.
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
-from typing import Protocol
+from typing import Literal, Protocol
 
 from .core.model import Change, Id, Organization, Standing, User
 from .core.records import AnyRecord, ClerkOrganization, ClerkUser
 
 # How your ids are made: by name, or by a function of Clerk's record. A function that looks at more than the Clerk id
 # gives ids that depend on which record came first.
-Ids = str | Callable[[ClerkUser | ClerkOrganization], Id]
+Ids = Literal["uuid7", "integer", "clerk"] | Callable[[ClerkUser | ClerkOrganization], Id]
 # Called at the first sight of a person: the id of a user you already have, or None for a new one.
 Linker = Callable[[ClerkUser], Id | None]
 # Told, after a commit, the keys of what changed; None when that could be anything.
@@ -33,7 +33,7 @@ class Watchers:
     def tell(self, written: Collection[Change] | None) -> None:
         """Tell what was written; None when nobody can say."""
         if written is None or written:
-            keys = None if written is None else frozenset(change.key for change in written)
+            keys = None if written is None else frozenset(key for change in written for key in change.keys)
             for watcher in self._watchers:
                 watcher(keys)
 
@@ -48,8 +48,8 @@ class Repository(Protocol):
         """Take in what Clerk said, all of it or nothing, and tell what it changed."""
         ...
 
-    def find(self, instance: str, user_id: str, organization_id: str | None = None) -> Standing | None:
-        """What is known of a person, by Clerk's ids; None for somebody never seen."""
+    def find(self, instance: str, clerk_user_id: str, clerk_organization_id: str | None = None) -> Standing | None:
+        """What is known of a person, by an instance's name and Clerk's ids; None for somebody never seen."""
         ...
 
     def user(self, id: Id) -> User | None:
@@ -60,8 +60,11 @@ class Repository(Protocol):
         """Your organization of that id."""
         ...
 
-    def link(self, instance: str, user_id: str, id: Id) -> User:
-        """Tie a person at Clerk to a user of yours. `LinkRefused` if they are tied to another one."""
+    def link(self, instance: str, clerk_id: str, id: Id) -> User:
+        """Tie a person at Clerk to your user of that id, which is made if need be.
+
+        `LinkRefused` if they are tied to another one.
+        """
         ...
 
     def watch(self, watcher: Watcher) -> None:
@@ -83,10 +86,12 @@ class AsyncRepository(Protocol):
     poll_every: float | None
 
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]: ...
-    async def find(self, instance: str, user_id: str, organization_id: str | None = None) -> Standing | None: ...
+    async def find(
+        self, instance: str, clerk_user_id: str, clerk_organization_id: str | None = None
+    ) -> Standing | None: ...
     async def user(self, id: Id) -> User | None: ...
     async def organization(self, id: Id) -> Organization | None: ...
-    async def link(self, instance: str, user_id: str, id: Id) -> User: ...
+    async def link(self, instance: str, clerk_id: str, id: Id) -> User: ...
     def watch(self, watcher: Watcher) -> None: ...
     async def poll(self) -> None: ...
     async def close(self) -> None: ...
@@ -106,8 +111,10 @@ class _Threaded:
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         return await asyncio.to_thread(self._repository.put, records)
 
-    async def find(self, instance: str, user_id: str, organization_id: str | None = None) -> Standing | None:
-        return await asyncio.to_thread(self._repository.find, instance, user_id, organization_id)
+    async def find(
+        self, instance: str, clerk_user_id: str, clerk_organization_id: str | None = None
+    ) -> Standing | None:
+        return await asyncio.to_thread(self._repository.find, instance, clerk_user_id, clerk_organization_id)
 
     async def user(self, id: Id) -> User | None:
         return await asyncio.to_thread(self._repository.user, id)
@@ -115,8 +122,8 @@ class _Threaded:
     async def organization(self, id: Id) -> Organization | None:
         return await asyncio.to_thread(self._repository.organization, id)
 
-    async def link(self, instance: str, user_id: str, id: Id) -> User:
-        return await asyncio.to_thread(self._repository.link, instance, user_id, id)
+    async def link(self, instance: str, clerk_id: str, id: Id) -> User:
+        return await asyncio.to_thread(self._repository.link, instance, clerk_id, id)
 
     async def poll(self) -> None:
         await asyncio.to_thread(self._repository.poll)

@@ -9,13 +9,14 @@ in how they ask. `resolve_nowait` asks nobody.
 
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from typing import Any, cast
 
 from .caches import Bounded, Caller, Known, Seen, Standings
 from .core.claims import Claims
 from .core.instance import Instance
 from .core.model import Principal, Standing, admit, sightings
+from .driving import adrive, drive
 from .errors import ConfigurationError, MachineToken, RepositoryUnavailable, TokenMalformed
 from .repository import AsyncRepository, Repository, threaded
 from .verifier import Verifier
@@ -75,13 +76,7 @@ class Resolver:
         seen = self._remembered(token)
         generation = self._keys.generation
         claims = self._see(token, self.verifier.verify(token), generation) if seen is None else seen.claims
-        steps = self._look_up(token, claims)
-        try:
-            step = next(steps)
-            while True:
-                step = steps.send(step(self._repository))
-        except StopIteration as done:
-            return cast(Principal, done.value)
+        return drive(self._look_up(token, claims), lambda step: step(self._repository))
 
     async def aresolve(self, token: str) -> Principal:
         """The same without holding up the event loop, and without leaving it when memory has the answer."""
@@ -91,13 +86,7 @@ class Resolver:
         seen = self._remembered(token)
         generation = self._keys.generation
         claims = self._see(token, await self.verifier.averify(token), generation) if seen is None else seen.claims
-        steps = self._look_up(token, claims)
-        try:
-            step = next(steps)
-            while True:
-                step = steps.send(await cast(Awaitable[Any], step(self._async_repository)))
-        except StopIteration as done:
-            return cast(Principal, done.value)
+        return await adrive(self._look_up(token, claims), lambda step: step(self._async_repository))
 
     def resolve_nowait(self, token: str) -> Principal | None:
         """The same from memory alone. None when keys or the repository would have to be asked."""

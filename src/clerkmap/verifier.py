@@ -5,8 +5,9 @@ from collections.abc import Callable, Collection
 
 from .core.claims import Claims, TokenKind
 from .core.instance import Instance
-from .core.keys import KeySource, LocalKeys
-from .core.verifier import TokenRules
+from .core.keys import KeySource, LocalKeys, VerifyingKey
+from .core.verifier import KeyWanted, TokenRules
+from .driving import adrive, drive
 
 
 class Verifier:
@@ -43,39 +44,28 @@ class Verifier:
 
     def verify(self, token: str) -> Claims:
         """The token's claims, or a `TokenError`. May fetch keys; `KeysUnavailable` when it cannot."""
-        check = self.rules.check(token, self.clock())
-        try:
-            wanted = next(check)
-            while True:
-                wanted = check.send(self.keys.get(*wanted))
-        except StopIteration as done:
-            claims: Claims = done.value
-            return claims
+        return drive(self.rules.check(token, self.clock()), lambda wanted: self.keys.get(*wanted))
 
     def verify_nowait(self, token: str) -> Claims | None:
         """The same from memory alone. None when only a fetch of keys can tell."""
-        check = self.rules.check(token, self.clock())
         try:
-            wanted = next(check)
-            while True:
-                key = self.keys.peek(*wanted)
-                if key is None:
-                    return None
-                wanted = check.send(key)
-        except StopIteration as done:
-            claims: Claims = done.value
-            return claims
+            return drive(self.rules.check(token, self.clock()), self._at_hand)
+        except _NotAtHand:
+            return None
 
     async def averify(self, token: str) -> Claims:
         """The same without holding up the event loop."""
-        check = self.rules.check(token, self.clock())
-        try:
-            wanted = next(check)
-            while True:
-                wanted = check.send(await self.keys.aget(*wanted))
-        except StopIteration as done:
-            claims: Claims = done.value
-            return claims
+        return await adrive(self.rules.check(token, self.clock()), lambda wanted: self.keys.aget(*wanted))
+
+    def _at_hand(self, wanted: KeyWanted) -> VerifyingKey:
+        key = self.keys.peek(*wanted)
+        if key is None:
+            raise _NotAtHand
+        return key
+
+
+class _NotAtHand(Exception):
+    """The key would have to be fetched."""
 
 
 def _key_source(instance: Instance) -> KeySource:

@@ -7,10 +7,8 @@ colours share one fetch, and a waiter never waits longer than the deadline whate
 
 import asyncio
 import logging
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from ..core.keyring import KeyRing
 from ..core.keys import KeySet, VerifyingKey, import_jwks
 from ..core.settings import LOOPBACK
 from ..errors import KeysUnavailable
+from ..forks import tell_after_fork
 
 if TYPE_CHECKING:
     import httpx
@@ -30,7 +29,6 @@ MAX_BODY = 262_144  # of a JWKS or a discovery document; Clerk's is under 1 KiB
 DEADLINE = 5.0
 
 logger: logging.Logger = logging.getLogger("clerkmap.keys")
-_sources: "weakref.WeakSet[RemoteKeys]" = weakref.WeakSet()
 
 
 class RemoteKeys:
@@ -64,7 +62,7 @@ class RemoteKeys:
         self._ring = KeyRing(refresh_after=refresh_after, keep_for=keep_for, cooldown=cooldown)
         self._lock = threading.Lock()
         self._flight: Future[None] | None = None
-        _sources.add(self)
+        tell_after_fork(self)
 
     @property
     def generation(self) -> int:
@@ -198,12 +196,3 @@ def _fetch_json(client: "httpx.Client", url: str, ends: float) -> dict[str, Any]
             if len(body) > MAX_BODY or time.monotonic() > ends:
                 raise ValueError("the body is too long, or too long in coming")
     return read_json_object(body.strip())
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-
-    def _after_fork() -> None:
-        for source in list(_sources):
-            source.after_fork()
-
-    os.register_at_fork(after_in_child=_after_fork)

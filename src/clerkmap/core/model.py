@@ -127,9 +127,10 @@ class Change:
         return self.before is None or self.before.clerk.said() != self.after.clerk.said()
 
     @property
-    def key(self) -> str:
-        """The key of whose standing this touches: the organization, or the person."""
-        return self.after.clerk.user_key if isinstance(self.after, Membership) else self.after.clerk.key
+    def keys(self) -> list[str]:
+        """The keys of whose standing this touches: the organization's, or the person's."""
+        rows = [row for row in (self.before, self.after) if row is not None]
+        return [row.clerk.user_key if isinstance(row, Membership) else row.clerk.key for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,13 @@ def sightings(claims: Claims, standing: Standing | None) -> list[AnyRecord]:
     said = standing.memberships if standing is not None else ()
     current = current_membership(said)
     if current is None or _is_news(active.role, current.role, current, observed_at):
-        sighted = ClerkMembership.sighted(instance, claims.subject, active.id, active.role, observed_at=observed_at)
+        sighted = ClerkMembership.sighted(
+            instance,
+            clerk_user_id=claims.subject,
+            clerk_organization_id=active.id,
+            role=active.role,
+            observed_at=observed_at,
+        )
         if current is not None or current_membership([*said, sighted]) is not None:
             found.append(sighted)
     return found

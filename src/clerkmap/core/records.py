@@ -16,19 +16,29 @@ All times are milliseconds since 1970. A record holds nothing that Clerk did not
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
-SIGHTED, GLIMPSED, STATED, DELETED = "0", "1", "2", "3"
+Grade = Literal["0", "1", "2", "3"]
+Kind = Literal["user", "organization", "membership"]
+SIGHTED: Grade = "0"
+GLIMPSED: Grade = "1"
+STATED: Grade = "2"
+DELETED: Grade = "3"
 MAX_TIME = 253_402_300_799_999  # the last millisecond of the year 9999
 
 
 def key_of(clerk_id: str) -> str:
     """The key under which a Clerk id is kept, also when the id itself must be forgotten."""
     return blake2b(clerk_id.encode(), digest_size=16).hexdigest()
+
+
+def json_text(value: Mapping[str, Any] | None) -> str:
+    """A JSON object as it is kept: the same object, the same text."""
+    return json.dumps({} if value is None else dict(value), sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -40,28 +50,20 @@ class Record:
     rank: str
     clerk_id: str | None
 
-    kind: ClassVar[str]
-    kept_when_deleted: ClassVar[frozenset[str]] = frozenset()
+    kind: ClassVar[Kind]
 
     @classmethod
     def make(
-        cls, grade: str, instance: str, clerk_id: str, *, observed_at: int, updated_at: int = 0, **said: Any
+        cls, grade: Grade, instance: str, clerk_id: str, *, observed_at: int, updated_at: int = 0, **said: Any
     ) -> Self:
-        """Put what was said into a record. `grade` is the first letter of its rank."""
+        """Put what was said into a record of any grade, field by field."""
         return cls(instance, key_of(clerk_id), "", clerk_id, **said)._ranked(grade, updated_at, observed_at)
 
     @classmethod
-    def stated(cls, instance: str, clerk_id: str, *, observed_at: int, updated_at: int = 0, **said: Any) -> Self:
-        """The record of a full snapshot."""
-        return cls.make(STATED, instance, clerk_id, observed_at=observed_at, updated_at=updated_at, **said)
+    def _tombstone(cls, instance: str, clerk_id: str, observed_at: int, **ends: str) -> Self:
+        return cls(instance, key_of(clerk_id), "", None, **ends)._ranked(DELETED, 0, observed_at)
 
-    @classmethod
-    def deleted(cls, instance: str, clerk_id: str, *, observed_at: int, **said: Any) -> Self:
-        """The record of a deletion: a tombstone, without a personal datum."""
-        kept = {name: value for name, value in said.items() if name in cls.kept_when_deleted}
-        return cls(instance, key_of(clerk_id), "", None, **kept)._ranked(DELETED, 0, observed_at)
-
-    def _ranked(self, grade: str, updated_at: int, observed_at: int) -> Self:
+    def _ranked(self, grade: Grade, updated_at: int, observed_at: int) -> Self:
         if not (0 <= updated_at <= MAX_TIME and 0 <= observed_at <= MAX_TIME):
             raise ValueError("a record's times are milliseconds between 1970 and 9999")
         digest = blake2b(json.dumps(self.said()).encode(), digest_size=16).hexdigest()
@@ -75,9 +77,9 @@ class Record:
         return content
 
     @property
-    def grade(self) -> str:
+    def grade(self) -> Grade:
         """`SIGHTED`, `GLIMPSED`, `STATED` or `DELETED`."""
-        return self.rank[0]
+        return cast(Grade, self.rank[0])
 
     @property
     def updated_at(self) -> int | None:
@@ -113,7 +115,37 @@ class ClerkUser(Record):
     public_metadata: str = "{}"
     created_at: int | None = None
 
-    kind: ClassVar[str] = "user"
+    kind: ClassVar[Kind] = "user"
+
+    @classmethod
+    def stated(
+        cls,
+        instance: str,
+        clerk_id: str,
+        *,
+        observed_at: int,
+        updated_at: int = 0,
+        email: str | None = None,
+        email_verified: bool = False,
+        first_name: str | None = None,
+        last_name: str | None = None,
+        username: str | None = None,
+        image_url: str | None = None,
+        external_id: str | None = None,
+        banned: bool = False,
+        public_metadata: Mapping[str, Any] | None = None,
+        created_at: int | None = None,
+    ) -> Self:
+        """A full snapshot of a person."""
+        metadata = json_text(public_metadata)
+        names = (first_name, last_name, username, image_url, external_id)
+        said = (email, email_verified, *names, banned, metadata, created_at)
+        return cls(instance, key_of(clerk_id), "", clerk_id, *said)._ranked(STATED, updated_at, observed_at)
+
+    @classmethod
+    def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
+        """A person's tombstone."""
+        return cls._tombstone(instance, clerk_id, observed_at)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -126,14 +158,38 @@ class ClerkOrganization(Record):
     public_metadata: str = "{}"
     created_at: int | None = None
 
-    kind: ClassVar[str] = "organization"
+    kind: ClassVar[Kind] = "organization"
+
+    @classmethod
+    def stated(
+        cls,
+        instance: str,
+        clerk_id: str,
+        *,
+        observed_at: int,
+        updated_at: int = 0,
+        name: str | None = None,
+        slug: str | None = None,
+        image_url: str | None = None,
+        public_metadata: Mapping[str, Any] | None = None,
+        created_at: int | None = None,
+    ) -> Self:
+        """A full snapshot of an organization."""
+        said = (name, slug, image_url, json_text(public_metadata), created_at)
+        return cls(instance, key_of(clerk_id), "", clerk_id, *said)._ranked(STATED, updated_at, observed_at)
+
+    @classmethod
+    def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
+        """An organization's tombstone."""
+        return cls._tombstone(instance, clerk_id, observed_at)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ClerkMembership(Record):
     """Clerk's word on a person's place in an organization. It may come before either of the two.
 
-    A token names the two ends and not the membership's id, so a sighting has a key of its own, made of the ends.
+    A token names the two ends and not the membership's id, so a sighting has a key of its own, made of the ends. A
+    tombstone keeps the ends too: without them it would not tell who is no longer a member of what.
     """
 
     user_key: str = ""
@@ -141,22 +197,48 @@ class ClerkMembership(Record):
     role: str | None = None
     created_at: int | None = None
 
-    kind: ClassVar[str] = "membership"
-    kept_when_deleted: ClassVar[frozenset[str]] = frozenset({"user_key", "organization_key"})
+    kind: ClassVar[Kind] = "membership"
 
     @classmethod
-    def sighted(cls, instance: str, user_id: str, organization_id: str, role: str | None, *, observed_at: int) -> Self:
+    def sighted(
+        cls, instance: str, *, clerk_user_id: str, clerk_organization_id: str, role: str | None, observed_at: int
+    ) -> Self:
         """What a token says of a membership."""
-        pair = key_of(f"{organization_id} {user_id}")
-        record = cls(instance, pair, "", None, key_of(user_id), key_of(organization_id), role)
+        pair = key_of(f"{clerk_organization_id} {clerk_user_id}")
+        record = cls(instance, pair, "", None, key_of(clerk_user_id), key_of(clerk_organization_id), role)
         return record._ranked(SIGHTED, 0, observed_at)
+
+    @classmethod
+    def stated(
+        cls,
+        instance: str,
+        clerk_id: str,
+        *,
+        clerk_user_id: str,
+        clerk_organization_id: str,
+        role: str | None,
+        observed_at: int,
+        updated_at: int = 0,
+        created_at: int | None = None,
+    ) -> Self:
+        """A full snapshot of a membership."""
+        said = (key_of(clerk_user_id), key_of(clerk_organization_id), role, created_at)
+        return cls(instance, key_of(clerk_id), "", clerk_id, *said)._ranked(STATED, updated_at, observed_at)
+
+    @classmethod
+    def deleted(
+        cls, instance: str, clerk_id: str, *, clerk_user_id: str, clerk_organization_id: str, observed_at: int
+    ) -> Self:
+        """A membership's tombstone."""
+        ends = {"user_key": key_of(clerk_user_id), "organization_key": key_of(clerk_organization_id)}
+        return cls._tombstone(instance, clerk_id, observed_at, **ends)
 
 
 AnyRecord = ClerkUser | ClerkOrganization | ClerkMembership
 R = TypeVar("R", bound=Record)
 
 # The names of each kind's fields, in the order in which a record is made of them.
-COLUMNS = {
+COLUMNS: dict[Kind, tuple[str, ...]] = {
     kind.kind: tuple(field.name for field in fields(kind)) for kind in (ClerkUser, ClerkOrganization, ClerkMembership)
 }
 _SAID = {kind: attrgetter(*(name for name in names if name != "rank")) for kind, names in COLUMNS.items()}

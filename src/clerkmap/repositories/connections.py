@@ -2,11 +2,10 @@
 
 Both offer the same two doors. `reading()` lends a connection; `writing()` lends one inside a transaction that holds the
 write lock from its first moment (a transaction that reads before it writes would fail under load instead of waiting).
-What SQLite raises comes out as `RepositoryUnavailable`, whose cause tells more.
+What SQLite raises when it cannot answer comes out as `RepositoryUnavailable`, whose cause tells more.
 """
 
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Generator
@@ -15,11 +14,13 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import ConfigurationError, RepositoryUnavailable
+from ..forks import tell_after_fork
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 OLDEST = (3, 37, 0)  # the first with STRICT tables
 SOUND = (3, 51, 3)  # before it, two connections that write and checkpoint at the wrong moment could damage a file
 MAX_IDLE = 8
+POLL_EVERY = 0.5  # seconds: another process is to see a change within one
 
 # How a transaction begins, is kept and is undone: one of its own, or a part of yours.
 ALONE = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
@@ -28,6 +29,8 @@ JOINED = ("SAVEPOINT clerkmap", "RELEASE clerkmap", ("ROLLBACK TO clerkmap", "RE
 
 class Connections(Protocol):
     """Where the repository gets its connections."""
+
+    poll_every: float | None
 
     def reading(self) -> AbstractContextManager[sqlite3.Connection]: ...
     def writing(self) -> AbstractContextManager[sqlite3.Connection]: ...
@@ -39,6 +42,8 @@ class Connections(Protocol):
 class FileConnections:
     """Connections to one file, opened as needed, kept for the next caller. For any number of threads and processes."""
 
+    poll_every: float | None = POLL_EVERY
+
     def __init__(self, path: Path, *, durable: bool, timeout: float) -> None:
         self._path = path
         self._durable = durable
@@ -47,28 +52,37 @@ class FileConnections:
         self._write_lock = threading.Lock()
         self._watch_lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
-        self._inherited: list[sqlite3.Connection] = []
-        self._pid = os.getpid()
+        self._watch: sqlite3.Connection | None = None
+        self._version = 0
+        self._inherited: list[sqlite3.Connection | None] = []
         self._closed = False
-        with unavailable():
-            self._watch = self._connect()
-            self._version = _data_version(self._watch)
+        self.written_elsewhere()
+        tell_after_fork(self)
+
+    def after_fork(self) -> None:
+        """A connection must not cross a fork: the child makes its own, and leaves its parent's untouched."""
+        self._inherited += [*self._idle, self._watch]
+        self._idle, self._watch = [], None
+        self._write_lock, self._watch_lock = threading.Lock(), threading.Lock()
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
-        connection = self._take()
+        with unavailable():
+            connection = self._take()
         try:
             yield connection
         except BaseException as error:
             connection.close()
-            if isinstance(error, sqlite3.Error):
+            if is_fault(error):
                 raise RepositoryUnavailable(type(error).__name__) from error
             raise
-        self._give_back(connection)
+        if self._closed or len(self._idle) >= MAX_IDLE:
+            connection.close()
+        else:
+            self._idle.append(connection)
 
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection, None, None]:
-        self._after_fork()
         if not self._write_lock.acquire(timeout=self._timeout):
             raise RepositoryUnavailable("too many writers are waiting")
         try:
@@ -82,9 +96,11 @@ class FileConnections:
     def written_elsewhere(self) -> bool:
         """Whether any other connection has committed since the last time this was asked."""
         with self._watch_lock, unavailable():
-            self._after_fork()
-            version = _data_version(self._watch)
-            changed, self._version = version != self._version, version
+            # A version means something on its own connection only. A new one cannot tell what it has missed.
+            new = self._watch is None
+            watch = self._watch = self._watch or self._connect()
+            version = _data_version(watch)
+            changed, self._version = new or version != self._version, version
             return changed
 
     def is_settled(self) -> bool:
@@ -92,36 +108,21 @@ class FileConnections:
 
     def close(self) -> None:
         self._closed = True
-        self._watch.close()
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
         while self._idle:
             self._idle.pop().close()
 
     def _take(self) -> sqlite3.Connection:
-        self._after_fork()
         try:
             return self._idle.pop()
         except IndexError:
-            with unavailable():
-                return self._connect()
-
-    def _give_back(self, connection: sqlite3.Connection) -> None:
-        if self._closed or len(self._idle) >= MAX_IDLE:
-            connection.close()
-        else:
-            self._idle.append(connection)
-
-    def _after_fork(self) -> None:
-        """A connection must not cross a fork: the child makes its own, and leaves its parent's untouched."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._write_lock = threading.Lock()  # a thread that held it has stayed behind
-            self._inherited += [*self._idle, self._watch]
-            self._idle = []
-            self._watch = self._connect()
+            return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
         if self._closed:
-            raise sqlite3.ProgrammingError("the repository is closed")
+            raise RepositoryUnavailable("it is closed")
         connection = sqlite3.connect(
             self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=64
         )
@@ -142,8 +143,10 @@ class SharedConnection:
     """One connection: your own, or one to a database in memory. It joins a transaction of yours, and never ends it."""
 
     def __init__(self, connection: sqlite3.Connection, *, owned: bool) -> None:
+        self.poll_every: float | None = None if owned else POLL_EVERY
         self._connection = connection
         self._owned = owned
+        self._closed = False
         self._lock = threading.RLock()
         with unavailable():
             self._version = self._count_writes()
@@ -151,6 +154,8 @@ class SharedConnection:
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
         with self._lock, unavailable():
+            if self._closed:
+                raise RepositoryUnavailable("it is closed")
             yield self._connection
 
     @contextmanager
@@ -181,6 +186,7 @@ class SharedConnection:
         return not self._connection.in_transaction
 
     def close(self) -> None:
+        self._closed = True
         if self._owned:
             self._connection.close()
 
@@ -198,11 +204,19 @@ def check_version() -> None:
 
 @contextmanager
 def unavailable() -> Generator[None, None, None]:
-    """Whatever SQLite raises, as an error of ours."""
+    """What SQLite raises when it is not available, as an error of ours."""
     try:
         yield
     except sqlite3.Error as error:
-        raise RepositoryUnavailable(type(error).__name__) from error
+        if is_fault(error):
+            raise RepositoryUnavailable(type(error).__name__) from error
+        raise
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether the database is at fault. A wrong use of it is not: trying again would not help."""
+    wrong_use = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.DataError)
+    return isinstance(error, sqlite3.Error) and not isinstance(error, wrong_use)
 
 
 def _data_version(connection: sqlite3.Connection) -> int:

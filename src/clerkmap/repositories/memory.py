@@ -24,6 +24,7 @@ from ..core.records import (
     speaks_first,
 )
 from ..errors import LinkRefused
+from ..forks import tell_after_fork
 from ..repository import Ids, Linker, Watcher, Watchers
 from .ids import check_id, check_ids, id_taken, make_id
 
@@ -44,7 +45,7 @@ class MemoryRepository:
     def __init__(
         self, *, ids: Ids = "uuid7", linker: Linker | None = None, clock: Callable[[], float] = time.time
     ) -> None:
-        self._ids = check_ids(ids)
+        self._ids: Ids = check_ids(ids)
         self._linker = linker
         self._clock = clock
         self._lock = threading.RLock()
@@ -57,6 +58,10 @@ class MemoryRepository:
         self._memberships: dict[Place, ClerkMembership] = {}
         self._by_ends: dict[tuple[str, str, str], tuple[Place, ...]] = {}
         self._last_ids: dict[str, int] = {}
+        tell_after_fork(self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.RLock()
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         with self._transaction():
@@ -64,13 +69,13 @@ class MemoryRepository:
         self._watchers.tell(written)
         return [change for change in written if change.altered]
 
-    def find(self, instance: str, user_id: str, organization_id: str | None = None) -> Standing | None:
-        user_key = key_of(user_id)
+    def find(self, instance: str, clerk_user_id: str, clerk_organization_id: str | None = None) -> Standing | None:
+        user_key = key_of(clerk_user_id)
         with self._lock:
             user = self._identities.get((instance, user_key))
-            if user is None or organization_id is None:
+            if user is None or clerk_organization_id is None:
                 return None if user is None else Standing(user)
-            organization_key = key_of(organization_id)
+            organization_key = key_of(clerk_organization_id)
             id = self._organization_ids.get((instance, organization_key))
             places = self._by_ends.get((instance, user_key, organization_key), ())
             memberships = tuple(self._memberships[place] for place in places)
@@ -85,14 +90,14 @@ class MemoryRepository:
         with self._lock:
             return self._organizations.get(id)
 
-    def link(self, instance: str, user_id: str, id: Id) -> User:
+    def link(self, instance: str, clerk_id: str, id: Id) -> User:
         check_id(self._ids, id)
         with self._transaction():
-            place = (instance, key_of(user_id))
+            place = (instance, key_of(clerk_id))
             before = self._identities.get(place)
             if before is not None and before.id != id:
                 raise LinkRefused
-            user = before or self._tie(place, ClerkUser.make(SIGHTED, instance, user_id, observed_at=0), id)
+            user = before or self._tie(place, ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0), id)
         self._watchers.tell([Change(before, user)])
         return user
 

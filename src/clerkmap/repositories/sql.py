@@ -8,11 +8,11 @@ another.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
-from ..core.records import COLUMNS
+from ..core.records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkUser
 from ..errors import ConfigurationError
 
 SCHEMA_VERSION = 1
@@ -23,9 +23,9 @@ ORGANIZATION_COLUMNS = COLUMNS["organization"]
 MEMBERSHIP_COLUMNS = COLUMNS["membership"]
 
 # A record as a row.
-user_row: attrgetter[tuple[Any, ...]] = attrgetter(*USER_COLUMNS)
-organization_row: attrgetter[tuple[Any, ...]] = attrgetter(*ORGANIZATION_COLUMNS)
-membership_row: attrgetter[tuple[Any, ...]] = attrgetter(*MEMBERSHIP_COLUMNS)
+user_row: Callable[[ClerkUser], tuple[Any, ...]] = attrgetter(*USER_COLUMNS)
+organization_row: Callable[[ClerkOrganization], tuple[Any, ...]] = attrgetter(*ORGANIZATION_COLUMNS)
+membership_row: Callable[[ClerkMembership], tuple[Any, ...]] = attrgetter(*MEMBERSHIP_COLUMNS)
 
 # Part of the rank already; as a column of its own, for people who read the table.
 _UPDATED_AT = "updated_at INTEGER GENERATED ALWAYS AS (nullif(CAST(substr(rank, 3, 15) AS INTEGER), 0))"
@@ -122,7 +122,9 @@ CREATE TABLE {memberships} (
         self.select_organization_by_id: str = f"{organization} WHERE o.id = ?"
         membership = f"SELECT {_listed('m', MEMBERSHIP_COLUMNS)} FROM {memberships} m"
         self.select_membership: str = f"{membership} WHERE m.instance = ? AND m.key = ?"
-        self.select_memberships: str = f"{membership} WHERE m.instance = ? AND m.user_key = ? AND m.organization_key = ?"
+        self.select_memberships: str = (
+            f"{membership} WHERE m.instance = ? AND m.user_key = ? AND m.organization_key = ?"
+        )
 
 
 def _listed(alias: str, columns: Sequence[str]) -> str:

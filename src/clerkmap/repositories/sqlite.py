@@ -37,7 +37,6 @@ from .sql import (
 )
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
-POLL_EVERY = 0.5
 _EMAIL_VERIFIED, _BANNED = USER_COLUMNS.index("email_verified"), USER_COLUMNS.index("banned")
 
 
@@ -68,40 +67,45 @@ class SqliteRepository:
         if isinstance(connection, sqlite3.Connection):
             connection = SharedConnection(connection, owned=False)
         self._connections = connection
-        self._ids = check_ids(ids)
+        self._ids: Ids = check_ids(ids)
         self._linker = linker
         self._clock = clock
         self._id_type = "ANY" if callable(ids) else "INTEGER" if ids == "integer" else "TEXT"
         self._sql = Statements(prefix, self._id_type)
         self._watchers = Watchers()
-        self.poll_every: float | None = POLL_EVERY
+        self.poll_every: float | None = connection.poll_every
         self._migrate()
 
     @classmethod
-    def open(cls, path: str | Path, *, durable: bool = True, timeout: float = 5, **options: Any) -> Self:
-        """Open a file, making it if need be, or `:memory:`.
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        durable: bool = True,
+        timeout: float = 5,
+        prefix: str = "clerkmap_",
+        ids: Ids = "uuid7",
+        linker: Linker | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> Self:
+        """Open a file, making it if need be, or `:memory:`. The options of the class are taken here too.
 
         Args:
             path: The file.
             durable: Whether a commit must have reached the disk. If not, a power cut may take the last ones back.
             timeout: Seconds to wait for another process that is writing.
-            options: Those of the class.
         """
-        check_version()
-        in_memory = str(path) == ":memory:"
         connections: Connections
-        if in_memory:
+        if str(path) == ":memory:":
             connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
             connections = SharedConnection(connection, owned=True)
         else:
             connections = FileConnections(Path(path), durable=durable, timeout=timeout)
         try:
-            repository = cls(connections, **options)
+            return cls(connections, prefix=prefix, ids=ids, linker=linker, clock=clock)
         except BaseException:
             connections.close()
             raise
-        repository.poll_every = None if in_memory else POLL_EVERY
-        return repository
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         ordered = fold(records)
@@ -111,15 +115,15 @@ class SqliteRepository:
         self._watchers.tell(written)
         return [change for change in written if change.altered]
 
-    def find(self, instance: str, user_id: str, organization_id: str | None = None) -> Standing | None:
-        user_key = key_of(user_id)
+    def find(self, instance: str, clerk_user_id: str, clerk_organization_id: str | None = None) -> Standing | None:
+        user_key = key_of(clerk_user_id)
         with self._connections.reading() as connection:
             cursor = _cursor(connection)
             settled = self._connections.is_settled()
             user = self._user_at(cursor, instance, user_key)
-            if user is None or organization_id is None:
+            if user is None or clerk_organization_id is None:
                 return None if user is None else Standing(user, settled=settled)
-            organization_key = key_of(organization_id)
+            organization_key = key_of(clerk_organization_id)
             organization = self._organization_at(cursor, instance, organization_key)
             rows = cursor.execute(self._sql.select_memberships, (instance, user_key, organization_key)).fetchall()
             return Standing(user, organization, tuple(ClerkMembership(*row) for row in sorted(rows)), settled)
@@ -127,26 +131,27 @@ class SqliteRepository:
     def user(self, id: Id) -> User | None:
         with self._connections.reading() as connection:
             users = self._identities_of(_cursor(connection), id)
+        users = [user for user in users if user.id == id]  # SQLite finds the user 7 by "7", too
         return max(users, key=lambda user: speaks_first(user.clerk), default=None)
 
     def organization(self, id: Id) -> Organization | None:
         with self._connections.reading() as connection:
             row = _cursor(connection).execute(self._sql.select_organization_by_id, (id,)).fetchone()
-        return None if row is None else _organization(row)
+        return None if row is None or row[-1] != id else _organization(row)
 
-    def link(self, instance: str, user_id: str, id: Id) -> User:
+    def link(self, instance: str, clerk_id: str, id: Id) -> User:
         check_id(self._ids, id)
         with self._connections.writing() as connection:
             cursor = _cursor(connection)
-            before = self._user_at(cursor, instance, key_of(user_id))
+            before = self._user_at(cursor, instance, key_of(clerk_id))
             if before is None:
-                sighted = ClerkUser.make(SIGHTED, instance, user_id, observed_at=0)
+                sighted = ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0)
                 cursor.execute(self._sql.insert_user_if_new, (id, self._now()))
                 cursor.execute(self._sql.upsert_identity, (*user_row(sighted), id))
                 self._settle_deletion(cursor, id)
             elif before.id != id:
                 raise LinkRefused
-            user = self._user_at(cursor, instance, key_of(user_id))
+            user = self._user_at(cursor, instance, key_of(clerk_id))
         assert user is not None
         self._watchers.tell([Change(before, user)])
         return user
@@ -247,8 +252,10 @@ def _cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:
 def _insert(cursor: sqlite3.Cursor, statement: str, row: tuple[object, ...]) -> sqlite3.Cursor:
     try:
         return cursor.execute(statement, row)
-    except sqlite3.IntegrityError:
-        raise id_taken() from None
+    except sqlite3.IntegrityError as error:
+        if error.sqlite_errorname in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"):
+            raise id_taken() from None
+        raise
 
 
 def _made_id(cursor: sqlite3.Cursor) -> int:

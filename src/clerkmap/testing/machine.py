@@ -20,7 +20,6 @@ from ..core.records import (
     ClerkMembership,
     ClerkOrganization,
     ClerkUser,
-    key_of,
 )
 from ..errors import LinkRefused
 from ..repositories.memory import MemoryRepository
@@ -35,13 +34,13 @@ _users = st.sampled_from(USERS)
 _organizations = st.sampled_from(ORGANIZATIONS)
 _times = st.integers(0, 3)
 _names = st.sampled_from([None, "x", "y"])
-_standings = st.sampled_from([GLIMPSED, STATED])
+_grades = st.sampled_from([GLIMPSED, STATED])
 
 
 def records() -> st.SearchStrategy[AnyRecord]:
     """Any record of the small world."""
     user = st.builds(
-        ClerkUser.make, _standings, _instances, _users, observed_at=_times, updated_at=_times, first_name=_names,
+        ClerkUser.make, _grades, _instances, _users, observed_at=_times, updated_at=_times, first_name=_names,
         banned=st.booleans(),
     )  # fmt: skip
     sighted_user = st.builds(ClerkUser.make, st.just(SIGHTED), _instances, _users, observed_at=_times)
@@ -49,19 +48,16 @@ def records() -> st.SearchStrategy[AnyRecord]:
         ClerkOrganization.make, st.sampled_from([SIGHTED, STATED]), _instances, _organizations, observed_at=_times,
         updated_at=_times, name=_names, slug=_names,
     )  # fmt: skip
-    ends = {"user_key": _users.map(key_of), "organization_key": _organizations.map(key_of)}
     memberships = st.sampled_from(["orgmem_1", "orgmem_2", "orgmem_3"])
+    ends = {"clerk_user_id": _users, "clerk_organization_id": _organizations}
     membership = st.builds(
-        ClerkMembership.make, _standings, _instances, memberships, observed_at=_times, updated_at=_times, role=_names,
-        **ends,
-    )  # fmt: skip
-    sighted_membership = st.builds(
-        ClerkMembership.sighted, _instances, _users, _organizations, _names, observed_at=_times
+        ClerkMembership.stated, _instances, memberships, **ends, role=_names, observed_at=_times, updated_at=_times
     )
+    sighted_membership = st.builds(ClerkMembership.sighted, _instances, **ends, role=_names, observed_at=_times)
     deleted = st.one_of(
         st.builds(ClerkUser.deleted, _instances, _users, observed_at=_times),
         st.builds(ClerkOrganization.deleted, _instances, _organizations, observed_at=_times),
-        st.builds(ClerkMembership.deleted, _instances, memberships, observed_at=_times, **ends),
+        st.builds(ClerkMembership.deleted, _instances, memberships, **ends, observed_at=_times),
     )
     return st.one_of(user, sighted_user, organization, membership, sighted_membership, deleted)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.model import User
-from ..core.records import STATED, ClerkMembership, ClerkOrganization, ClerkUser, Record, key_of
+from ..core.records import STATED, ClerkMembership, ClerkOrganization, ClerkUser, Grade, Record
 from ..repository import Repository
 
 MakeRepository = Callable[..., Repository]
@@ -12,7 +12,7 @@ HERE, THERE = "here", "there"
 ANN, BEA, ACME = "user_ann", "user_bea", "org_acme"
 
 
-def person(clerk_id: str = ANN, *, at: int = 1, grade: str = STATED, instance: str = HERE, **said: Any) -> ClerkUser:
+def person(clerk_id: str = ANN, *, at: int = 1, grade: Grade = STATED, instance: str = HERE, **said: Any) -> ClerkUser:
     """A record of a person, updated at a given time."""
     return ClerkUser.make(grade, instance, clerk_id, updated_at=at, observed_at=at, **said)
 
@@ -24,13 +24,14 @@ def company(clerk_id: str = ACME, *, at: int = 1, instance: str = HERE, **said: 
 
 def member(clerk_id: str = "orgmem_1", *, at: int = 1, user: str = ANN, role: str = "org:member") -> ClerkMembership:
     """A record of a membership, updated at a given time."""
-    ends = {"user_key": key_of(user), "organization_key": key_of(ACME)}
-    return ClerkMembership.make(STATED, HERE, clerk_id, updated_at=at, observed_at=at, role=role, **ends)
+    return ClerkMembership.stated(
+        HERE, clerk_id, clerk_user_id=user, clerk_organization_id=ACME, role=role, updated_at=at, observed_at=at
+    )
 
 
 def left(clerk_id: str = "orgmem_1", *, at: int = 2, user: str = ANN) -> ClerkMembership:
     """The tombstone of a membership."""
-    return ClerkMembership.deleted(HERE, clerk_id, observed_at=at, user_key=key_of(user), organization_key=key_of(ACME))
+    return ClerkMembership.deleted(HERE, clerk_id, clerk_user_id=user, clerk_organization_id=ACME, observed_at=at)
 
 
 def by_key(record: Record) -> str:
