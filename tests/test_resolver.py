@@ -316,3 +316,33 @@ def test_metadata_is_a_copy_for_each_reader(world: World) -> None:
     for owner in (principal.user, principal.organization):
         owner.public_metadata["beds"].append(3)
         assert owner.public_metadata == {"role": "editor", "beds": [1, 2]}
+
+
+def test_a_linker_that_ends_too_soon_is_no_answer(world: World) -> None:
+    """An exception of the linker's own comes out as it is, even one that Python ends generators with."""
+
+    def linker(record: ClerkUser) -> str:
+        return next(iter(()))
+
+    resolver = world.another_resolver(MemoryRepository(linker=linker))
+
+    with pytest.raises(StopIteration):
+        resolver.resolve(world.token())
+
+
+def test_a_membership_that_changes_hands_is_forgotten(world: World) -> None:
+    """Whoever loses a membership to somebody else is looked up again, although only the other is named now."""
+    world.put(world.stated(), world.member(at=1))
+    token = world.token(world.acme)
+    first = world.resolver.resolve(token).membership
+    assert first is not None
+    assert first.clerk_id == "orgmem_1"
+
+    other = world.clerk.create_user()
+    name = world.clerk.instance.name
+    ends: dict[str, Any] = {"clerk_user_id": other.id, "clerk_organization_id": world.acme.id}
+    world.put(ClerkMembership.stated(name, "orgmem_1", observed_at=2, updated_at=2, role=None, **ends))
+
+    again = world.resolver.resolve(token).membership
+    assert again is not None
+    assert again.clerk_id is None

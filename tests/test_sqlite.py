@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -214,18 +215,51 @@ def test_a_closed_repository_answers_nothing(repository: SqliteRepository) -> No
 
 
 FORK = """
-import os, sys
+import os, sys, threading
+from clerkmap import ClerkUser, LockedOut, Resolver
 from clerkmap.repositories import SqliteRepository
+from clerkmap.testing import FakeClerk
 from clerkmap.testing.samples import person, found, HERE
+clerk = FakeClerk()
+ann = clerk.create_user()
+token = clerk.token(ann)
 repository = SqliteRepository.open(sys.argv[1])
 repository.put([person("user_parent")])
-child = os.fork()
-if child == 0:
-    repository.put([person("user_child")])
-    repository.poll()
-    os._exit(0 if found(repository, "user_parent").clerk_id else 1)
-assert os.waitpid(child, 0)[1] == 0
-assert found(repository, "user_child").clerk_id
+resolver = Resolver(clerk.instance, repository)
+resolver.resolve(token)
+done = threading.Event()
+def poll():
+    while not done.is_set():
+        repository.poll()
+threads = [threading.Thread(target=poll) for _ in range(3)]  # so that the fork finds locks taken
+for thread in threads:
+    thread.start()
+children = []
+for number in range(8):
+    asked, answered = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        repository.put([person(f"user_child_{number}")])
+        resolver.resolve(token)
+        os.write(answered[1], b".")
+        os.read(asked[0], 1)
+        try:
+            repository.poll()
+            resolver.resolve(token)
+            os._exit(1)
+        except LockedOut:
+            os._exit(0 if found(repository, "user_parent").clerk_id else 2)
+    children.append((child, asked, answered))
+for _, _, answered in children:
+    os.read(answered[0], 1)
+done.set()
+for thread in threads:
+    thread.join()
+repository.put([ClerkUser.deleted(clerk.instance.name, ann.id, observed_at=1)])
+for child, asked, _ in children:
+    os.write(asked[1], b".")
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == 0, status
 repository.put([person("user_later")])
 repository.close()
 """
@@ -233,10 +267,35 @@ repository.close()
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_repository_survives_a_fork(path: Path) -> None:
-    """A child process uses connections of its own, and the parent's stay whole."""
-    subprocess.run([sys.executable, "-W", "error", "-c", FORK, str(path)], check=True, timeout=60)
+    """A child has connections and locks of its own, and sees what is written elsewhere; the parent's stay whole."""
+    quiet = ["-W", "ignore::DeprecationWarning"]  # Python warns of forks with threads, which is what this is about
+    subprocess.run([sys.executable, *quiet, "-c", FORK, str(path)], check=True, timeout=60)
 
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert connection.execute("SELECT count(*) FROM clerkmap_users").fetchone() == (3,)
+    assert connection.execute("SELECT count(*) FROM clerkmap_users").fetchone() == (11,)
     connection.close()
+
+
+def test_a_wrong_use_is_no_outage(path: Path, repository: SqliteRepository) -> None:
+    """What would fail again is not called unavailable: a record that cannot be stored, a thread that may not ask."""
+    with pytest.raises(sqlite3.IntegrityError):
+        repository.put([ClerkUser.make("2", HERE, ANN, observed_at=1, public_metadata=None)])
+    connection = sqlite3.connect(path)
+    bound = SqliteRepository(connection)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(sqlite3.ProgrammingError):
+        pool.submit(bound.find, HERE, ANN).result()
+    connection.close()
+
+
+@pytest.mark.parametrize("ids", ["uuid7", "integer"])
+def test_an_id_is_found_as_what_it_is(ids: Literal["uuid7", "integer"]) -> None:
+    """The user 7 is not found by "7", as it would not be in memory."""
+    repository = SqliteRepository.open(":memory:", ids=ids)
+    repository.put([person(), company()])
+    id = found(repository).id
+    other = str(id) if isinstance(id, int) else 1
+
+    assert repository.user(id) is not None
+    assert (repository.user(other), repository.organization(other)) == (None, None)
+    repository.close()

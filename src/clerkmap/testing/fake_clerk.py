@@ -4,12 +4,13 @@ import string
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from random import Random
 from typing import Any
 
 from ..core.instance import Instance
+from ..core.records import ClerkUser
 from ..core.verifier import MACHINE_CATEGORY, SESSION_CATEGORY, TEMPLATE_CATEGORY
+from ..verifier import Verifier
 from .clock import Clock
 from .signing import SigningKey
 
@@ -53,16 +54,19 @@ class FakeClerk:
         self.clock: Clock = Clock() if clock is None else clock
         self._random = Random(f"clerkmap {seed}")  # noqa: S311 - reproducible on purpose
         self._keys_made = 0
+        self._instance: Instance | None = None
         self._algorithm = algorithm
         self.frontend_api: str = f"seed-{seed}.clerk.accounts.dev"
         self.issuer: str = f"https://{self.frontend_api}"
         self.publishable_key: str = "pk_test_" + b64encode(f"{self.frontend_api}$".encode()).decode().rstrip("=")
         self.key: SigningKey = self._new_key(self.new_id("ins") if kid is None else kid)
 
-    @cached_property
+    @property
     def instance(self) -> Instance:
         """This environment as clerkmap sees it, with its keys in hand: no socket is opened."""
-        return self.make_instance()
+        if self._instance is None:
+            self._instance = self.make_instance()
+        return self._instance
 
     def make_instance(self, **options: Any) -> Instance:
         """The same with options of `Instance`; `jwks=None` leaves the keys to be fetched."""
@@ -74,12 +78,26 @@ class FakeClerk:
         settings: dict[str, Any] = {"issuer": self.issuer, "audience": audience, "jwks": self.jwks(), **options}
         return Instance.oidc(**settings)
 
+    def verifier(self, **policy: Any) -> Verifier:
+        """A verifier of `instance` that goes by this environment's clock."""
+        return Verifier(self.instance, clock=self.clock, **policy)
+
+    def record(self, who: FakeUser, **said: Any) -> ClerkUser:
+        """What Clerk would say now of a person, and with it whatever you add: `banned=True`."""
+        now = int(self.clock() * 1000)
+        profile: dict[str, Any] = {"email": who.email, "first_name": who.first_name, "last_name": who.last_name}
+        return ClerkUser.stated(self.instance.name, who.id, observed_at=now, updated_at=now, **(profile | said))
+
     def jwks(self) -> dict[str, Any]:
         """The public keys, as they are published."""
         return {"keys": [self.key.jwk()]}
 
     def rotate_key(self, kid: str | None = None) -> SigningKey:
-        """Replace the signing key. Its id stays, as it does at Clerk, unless a new one is given."""
+        """Replace the signing key. Its id stays, as it does at Clerk, unless a new one is given.
+
+        An instance that was made before keeps the key it was given.
+        """
+        self._instance = None
         self.key = self._new_key(self.key.kid if kid is None else kid)
         return self.key
 
