@@ -1,7 +1,7 @@
 """Everything clerkmap raises, sorted by whose fault it is, then by what happened.
 
     ClerkmapError
-    ├── ConfigurationError            yours: raised while you construct things, never during a request
+    ├── ConfigurationError            yours: raised while you construct things, and where an id you made cannot be one
     ├── LinkRefused                   yours: a link that would contradict another
     ├── Refused                       the caller's: answer 401 (or 403 for LockedOut)
     │   ├── TokenError                the token proves nothing
