@@ -31,7 +31,7 @@ def test_the_rank_on_the_wire() -> None:
         STATED, "here", "user_a", updated_at=1718887200000, observed_at=1718887201234, first_name="Zoë"
     )
 
-    assert record.rank == "2.001718887200000.001718887201234.cabf95b4a2455187efd98121df951916"
+    assert record.rank == "2.001718887200000.001718887201234.f80c36bfee83060791c411bc49e4fbb2"
     assert record.key == "e3f22b4d0e366e8f5692b61d79eb605c"
 
 

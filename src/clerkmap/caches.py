@@ -12,23 +12,24 @@ from typing import Generic, TypeVar
 from .core.claims import Claims
 from .core.model import Principal, Standing
 from .core.records import key_of
-from .forks import tell_after_fork
+from .forks import SurvivesForks
 
 V = TypeVar("V")
 Caller = tuple[str, str | None]  # Clerk's ids of a person and of the organization they act in
 
 
-class Bounded(dict[str, V], Generic[V]):
+class Bounded(dict[str, V], SurvivesForks, Generic[V]):
     """A dictionary that forgets its oldest entries instead of growing."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
         self._limit = limit
         self._lock = threading.Lock()
-        tell_after_fork(self)
+        self.survive_forks()
 
-    def after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         self._lock = threading.Lock()
+        self.clear()
 
     def keep(self, key: str, value: V) -> None:
         with self._lock:
@@ -65,7 +66,7 @@ class Seen:
         self.seat: tuple[Known, Principal] | None = None
 
 
-class Standings:
+class Standings(SurvivesForks):
     """Standings by caller, and which of them a change of one person or organization touches.
 
     `epoch` grows with each change. A standing that was read before a change and would be kept after it is not kept:
@@ -79,10 +80,11 @@ class Standings:
         self._touched_by: dict[str, set[Caller]] = {}
         self.epoch: int = 0
         self.get: Callable[[Caller], Known | None] = self._known.get
-        tell_after_fork(self)
+        self.survive_forks()
 
-    def after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         self._lock = threading.Lock()
+        self.forget(None)
 
     def keep(self, caller: Caller, standing: Standing, epoch: int) -> Known | None:
         """Keep a standing that was read at this epoch. None if it may be out of date already."""

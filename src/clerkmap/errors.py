@@ -38,7 +38,11 @@ class ClerkmapError(Exception):
     text: str = "clerkmap failed"
 
     def __init__(self, detail: str = "") -> None:
-        super().__init__(f"{self.text}: {detail}" if detail else self.text)
+        super().__init__(detail)
+
+    def __str__(self) -> str:
+        detail = self.args[0]
+        return f"{self.text}: {detail}" if detail else self.text
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"

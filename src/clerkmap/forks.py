@@ -1,36 +1,51 @@
-"""After a fork: what a child process must not inherit.
+"""Forks: what must not be shared by the two processes that one becomes.
 
-A lock that another thread held at that moment is held for ever in the child, where that thread does not exist, and a
-database connection must not be used on both sides. Whoever has such a thing registers here, and is told in the child.
+A lock that another thread holds at that moment is held for ever in the child, where that thread does not exist. And
+SQLite keeps its file locks in the memory of the process: a copy of them would believe that it holds what it does not.
 """
 
 import os
 import weakref
-from typing import Protocol
 
 
-class Forked(Protocol):
-    """Something that must be made fit for use in a child process."""
+class SurvivesForks:
+    """Something that is told of forks, once it has called `survive_forks`. Override the hooks you need."""
 
-    def after_fork(self) -> None:
-        """Called in the child, before anything else runs there."""
-        ...
+    def survive_forks(self) -> None:
+        """From now on, and for as long as this lives, call the hooks."""
+        _surviving.append(weakref.ref(self, _surviving.remove))
+
+    def before_fork(self) -> None:
+        """In the parent, before it is copied."""
+
+    def after_fork_in_parent(self) -> None:
+        """In the parent, when it has been copied."""
+
+    def after_fork_in_child(self) -> None:
+        """In the child, before anything else runs there."""
 
 
-_registered: list[weakref.ref[Forked]] = []
+_surviving: list[weakref.ref[SurvivesForks]] = []
+_told: list[SurvivesForks] = []  # kept from before a fork until after it, so that nobody is told half
 
 
-def tell_after_fork(thing: Forked) -> None:
-    """Have `thing.after_fork()` called in each child process, for as long as the thing lives."""
-    _registered.append(weakref.ref(thing, _registered.remove))
+def _before() -> None:
+    _told[:] = [thing for reference in list(_surviving) if (thing := reference()) is not None]
+    for thing in _told:
+        thing.before_fork()
 
 
-def _after_fork() -> None:
-    for reference in _registered:
-        thing = reference()
-        if thing is not None:
-            thing.after_fork()
+def _in_parent() -> None:
+    for thing in _told:
+        thing.after_fork_in_parent()
+    _told.clear()
+
+
+def _in_child() -> None:
+    for thing in _told:
+        thing.after_fork_in_child()
+    _told.clear()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

@@ -34,8 +34,14 @@ class Watchers:
         """Tell what was written; None when nobody can say."""
         if written is None or written:
             keys = None if written is None else frozenset(key for change in written for key in change.keys)
+            raised: list[Exception] = []
             for watcher in self._watchers:
-                watcher(keys)
+                try:
+                    watcher(keys)
+                except Exception as error:  # noqa: BLE001 - the others must be told all the same
+                    raised.append(error)
+            if raised:
+                raise raised[0]
 
 
 class Repository(Protocol):

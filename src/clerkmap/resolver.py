@@ -50,8 +50,8 @@ class Resolver:
         self.verifier: Verifier = Verifier(instance) if verifier is None else verifier
         if self.verifier.instance is not instance:
             raise ConfigurationError("the verifier is for another instance")
-        if keep < 8:
-            raise ConfigurationError("keep must be at least 8")
+        if type(keep) is not int or keep < 8:
+            raise ConfigurationError("keep must be an integer, and at least 8")
         if inspect.iscoroutinefunction(repository.find):
             self._repository, self._async_repository = None, cast(AsyncRepository, repository)
         else:

@@ -20,18 +20,19 @@ from ..core.keyring import KeyRing
 from ..core.keys import KeySet, VerifyingKey, import_jwks
 from ..core.settings import LOOPBACK
 from ..errors import KeysUnavailable
-from ..forks import tell_after_fork
+from ..forks import SurvivesForks
 
 if TYPE_CHECKING:
     import httpx
 
 MAX_BODY = 262_144  # of a JWKS or a discovery document; Clerk's is under 1 KiB
 DEADLINE = 5.0
+PATIENCE = 1.0  # seconds a token may wait that no key in hand fits: it may be forged, and must not tie up a thread
 
 logger: logging.Logger = logging.getLogger("clerkmap.keys")
 
 
-class RemoteKeys:
+class RemoteKeys(SurvivesForks):
     """The keys an instance publishes, fetched when needed and never more often than once per cool-down.
 
     Args:
@@ -62,7 +63,7 @@ class RemoteKeys:
         self._ring = KeyRing(refresh_after=refresh_after, keep_for=keep_for, cooldown=cooldown)
         self._lock = threading.Lock()
         self._flight: Future[None] | None = None
-        tell_after_fork(self)
+        self.survive_forks()
 
     @property
     def generation(self) -> int:
@@ -78,32 +79,41 @@ class RemoteKeys:
 
     def get(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
         found = self._find_or_fetch(kid, rejected)
-        if isinstance(found, Future):
-            try:
-                found.result(timeout=self._deadline)
-            except TimeoutError:
-                raise KeysUnavailable from None
-            return self._after_fetch(kid, rejected)
-        return found
+        if isinstance(found, VerifyingKey):
+            return found
+        flight, patience = found
+        try:
+            flight.result(timeout=patience)
+        except TimeoutError:
+            return self._without_answer(rejected)
+        return self._after_fetch(kid, rejected)
 
     async def aget(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
         found = self._find_or_fetch(kid, rejected)
-        if isinstance(found, Future):
-            # Unlike wait_for, wait() leaves the future alone when this task is cancelled: others wait for it too.
-            landed, _ = await asyncio.wait({asyncio.wrap_future(found)}, timeout=self._deadline)
-            if not landed:
-                raise KeysUnavailable
-            return self._after_fetch(kid, rejected)
-        return found
+        if isinstance(found, VerifyingKey):
+            return found
+        flight, patience = found
+        # Unlike wait_for, wait() leaves the future alone when this task is cancelled: others wait for it too.
+        landed, _ = await asyncio.wait({asyncio.wrap_future(flight)}, timeout=patience)
+        return self._after_fetch(kid, rejected) if landed else self._without_answer(rejected)
 
-    def _find_or_fetch(self, kid: str | None, rejected: VerifyingKey | None) -> "VerifyingKey | Future[None]":
+    def _find_or_fetch(
+        self, kid: str | None, rejected: VerifyingKey | None
+    ) -> "VerifyingKey | tuple[Future[None], float]":
+        """The key; or the fetch that may bring it, and how long to wait for that."""
         now = self._monotonic()
         with self._lock:
             key = self._ring.find(kid, rejected, now)
             if key is None or self._ring.refresh_due(now):
                 flight = self._flight or self._take_off(now)
-                return flight if key is None else key
+                if key is None:
+                    return flight, self._deadline if self._ring.is_empty else min(PATIENCE, self._deadline)
             return key
+
+    def _without_answer(self, rejected: VerifyingKey | None) -> VerifyingKey:
+        if rejected is None:
+            raise KeysUnavailable
+        return rejected
 
     def _after_fetch(self, kid: str | None, rejected: VerifyingKey | None) -> VerifyingKey:
         with self._lock:
@@ -142,7 +152,7 @@ class RemoteKeys:
         self._flight = None
         flight.set_result(None)
 
-    def after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         """In a child process: the thread that was fetching has stayed behind, and so may the holder of the lock."""
         self._lock = threading.Lock()
         if self._flight is not None:

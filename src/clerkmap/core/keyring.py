@@ -45,6 +45,11 @@ class KeyRing:
             raise KeysUnavailable
         raise UnknownKey
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no key has ever been in hand."""
+        return self._keys is None
+
     def refresh_due(self, now: float) -> bool:
         """Whether the keys are old enough to be asked for again, behind everybody's back."""
         return now - self._arrived >= self._refresh_after and not self._asking and self._may_ask(now)

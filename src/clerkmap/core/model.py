@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import MembershipDeleted, OrganizationDeleted, UserBanned, UserDeleted
+from ..errors import LockedOut, MembershipDeleted, OrganizationDeleted, UserBanned, UserDeleted
 from .claims import Actor, Claims
 from .records import (
     SIGHTED,
@@ -167,7 +167,7 @@ def sightings(claims: Claims, standing: Standing | None) -> list[AnyRecord]:
     found: list[AnyRecord] = []
     if standing is None:
         found.append(ClerkUser.make(SIGHTED, instance, claims.subject, observed_at=observed_at))
-    if active is None:
+    if active is None or (standing is not None and _refusal(standing.user) is not None):
         return found
     organization = standing.organization if standing is not None else None
     if organization is None or _is_news(active.slug, organization.slug, organization.clerk, observed_at):
@@ -195,10 +195,9 @@ def _is_news(told: str | None, known: str | None, record: AnyRecord, observed_at
 def admit(claims: Claims, standing: Standing) -> Principal:
     """Make a principal of claims and standing, or refuse: a good token does not outlive the person's welcome."""
     user = standing.user
-    if user.clerk.is_deleted or user.deleted_at is not None:
-        raise UserDeleted
-    if user.clerk.banned:
-        raise UserBanned
+    refusal = _refusal(user)
+    if refusal is not None:
+        raise refusal
     if claims.organization is None:
         return Principal(user, None, None, claims)
     organization = standing.organization
@@ -208,6 +207,12 @@ def admit(claims: Claims, standing: Standing) -> Principal:
     if current is None:
         raise MembershipDeleted
     return Principal(user, organization, Membership(current), claims)
+
+
+def _refusal(user: User) -> LockedOut | None:
+    if user.clerk.is_deleted or user.deleted_at is not None:
+        return UserDeleted()
+    return UserBanned() if user.clerk.banned else None
 
 
 def _metadata(record: ClerkUser | ClerkOrganization) -> dict[str, Any]:

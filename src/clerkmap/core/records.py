@@ -33,7 +33,7 @@ MAX_TIME = 253_402_300_799_999  # the last millisecond of the year 9999
 
 def key_of(clerk_id: str) -> str:
     """The key under which a Clerk id is kept, also when the id itself must be forgotten."""
-    return blake2b(clerk_id.encode(), digest_size=16).hexdigest()
+    return blake2b(clerk_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def json_text(value: Mapping[str, Any] | None) -> str:
@@ -66,7 +66,8 @@ class Record:
     def _ranked(self, grade: Grade, updated_at: int, observed_at: int) -> Self:
         if not (0 <= updated_at <= MAX_TIME and 0 <= observed_at <= MAX_TIME):
             raise ValueError("a record's times are milliseconds between 1970 and 9999")
-        digest = blake2b(json.dumps(self.said()).encode(), digest_size=16).hexdigest()
+        # Half of a surrogate pair, which no database stores, is refused here: it cannot be encoded.
+        digest = blake2b(json.dumps(self.said(), ensure_ascii=False).encode(), digest_size=16).hexdigest()
         # Nobody has seen this record yet. A copy with its rank would cost as much as all the rest of making it.
         object.__setattr__(self, "rank", f"{grade}.{updated_at:015d}.{observed_at:015d}.{digest}")
         return self

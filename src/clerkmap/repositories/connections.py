@@ -8,13 +8,14 @@ What SQLite raises when it cannot answer comes out as `RepositoryUnavailable`, w
 import logging
 import sqlite3
 import threading
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from ..errors import ConfigurationError, RepositoryUnavailable
-from ..forks import tell_after_fork
+from ..forks import SurvivesForks
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 OLDEST = (3, 37, 0)  # the first with STRICT tables
@@ -34,13 +35,16 @@ class Connections(Protocol):
 
     def reading(self) -> AbstractContextManager[sqlite3.Connection]: ...
     def writing(self) -> AbstractContextManager[sqlite3.Connection]: ...
-    def written_elsewhere(self) -> bool: ...
+    def poll(self, tell: Callable[[], None]) -> None: ...
     def is_settled(self) -> bool: ...
     def close(self) -> None: ...
 
 
-class FileConnections:
-    """Connections to one file, opened as needed, kept for the next caller. For any number of threads and processes."""
+class FileConnections(SurvivesForks):
+    """Connections to one file, opened as needed, kept for the next caller. For any number of threads and processes.
+
+    While the process is forked, no connection is open: a fork waits for those that are in use.
+    """
 
     poll_every: float | None = POLL_EVERY
 
@@ -48,38 +52,37 @@ class FileConnections:
         self._path = path
         self._durable = durable
         self._timeout = timeout
+        self._idle: list[sqlite3.Connection] = []
+        self._watch: sqlite3.Connection | None = None
+        self._version: int | None = None
+        self._lent = 0
+        self._forking = self._stranded = self._closed = False
+        self._make_locks()
+        self.poll(lambda: None)
+        self.survive_forks()
+
+    def _make_locks(self) -> None:
         # Writers of one process queue here: SQLite's own waiting is a poll with growing pauses, and starves some.
         self._write_lock = threading.Lock()
         self._watch_lock = threading.Lock()
-        self._idle: list[sqlite3.Connection] = []
-        self._watch: sqlite3.Connection | None = None
-        self._version = 0
-        self._inherited: list[sqlite3.Connection | None] = []
-        self._closed = False
-        self.written_elsewhere()
-        tell_after_fork(self)
-
-    def after_fork(self) -> None:
-        """A connection must not cross a fork: the child makes its own, and leaves its parent's untouched."""
-        self._inherited += [*self._idle, self._watch]
-        self._idle, self._watch = [], None
-        self._write_lock, self._watch_lock = threading.Lock(), threading.Lock()
+        self._gate = threading.Condition(threading.Lock())
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
-        with unavailable():
-            connection = self._take()
-        try:
-            yield connection
-        except BaseException as error:
-            connection.close()
-            if is_fault(error):
-                raise RepositoryUnavailable(type(error).__name__) from error
-            raise
-        if self._closed or len(self._idle) >= MAX_IDLE:
-            connection.close()
-        else:
-            self._idle.append(connection)
+        with self._in_use():
+            with unavailable():
+                connection = self._idle.pop() if self._idle else self._connect()
+            try:
+                yield connection
+            except BaseException as error:
+                connection.close()
+                if is_fault(error):
+                    raise RepositoryUnavailable(type(error).__name__) from error
+                raise
+            if self._closed or len(self._idle) >= MAX_IDLE:
+                connection.close()
+            else:
+                self._idle.append(connection)
 
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection, None, None]:
@@ -93,41 +96,72 @@ class FileConnections:
         finally:
             self._write_lock.release()
 
-    def written_elsewhere(self) -> bool:
-        """Whether any other connection has committed since the last time this was asked."""
-        with self._watch_lock, unavailable():
-            # A version means something on its own connection only. A new one cannot tell what it has missed.
-            new = self._watch is None
-            watch = self._watch = self._watch or self._connect()
-            version = _data_version(watch)
-            changed, self._version = new or version != self._version, version
-            return changed
+    def poll(self, tell: Callable[[], None]) -> None:
+        """Call `tell` if any other connection has committed since the last time."""
+        with self._watch_lock, self._in_use(), unavailable():
+            if self._watch is None:  # a version means something on its own connection only
+                self._watch, self._version = self._connect(), None
+            version = _data_version(self._watch)
+            if version != self._version:
+                tell()
+                self._version = version  # only now: who polls meanwhile must not believe that nothing happened
 
     def is_settled(self) -> bool:
         return True
 
     def close(self) -> None:
-        self._closed = True
+        with self._gate:
+            self._closed = True
+            self._close_unused()
+
+    def before_fork(self) -> None:
+        self._gate.acquire()
+        self._forking = True
+        self._gate.wait_for(lambda: self._lent == 0, timeout=self._timeout)
+        self._close_unused()
+
+    def after_fork_in_parent(self) -> None:
+        self._forking = False
+        self._gate.notify_all()
+        self._gate.release()
+
+    def after_fork_in_child(self) -> None:
+        # A connection that was in use all that time is open in both now. To use the file here could damage it.
+        self._stranded = self._lent > 0
+        self._lent, self._forking = 0, False
+        self._make_locks()
+
+    @contextmanager
+    def _in_use(self) -> Generator[None, None, None]:
+        with self._gate:
+            if self._forking:
+                self._gate.wait_for(lambda: not self._forking)
+            if self._closed or self._stranded:
+                raise RepositoryUnavailable(
+                    "it is closed" if self._closed else "this process was forked during a write"
+                )
+            self._lent += 1
+        try:
+            yield
+        finally:
+            with self._gate:
+                self._lent -= 1
+                if self._forking:
+                    self._gate.notify_all()
+
+    def _close_unused(self) -> None:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
         while self._idle:
             self._idle.pop().close()
 
-    def _take(self) -> sqlite3.Connection:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._connect()
-
     def _connect(self) -> sqlite3.Connection:
-        if self._closed:
-            raise RepositoryUnavailable("it is closed")
         connection = sqlite3.connect(
             self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=64
         )
         try:
-            mode = _write_ahead(connection)
+            mode = _write_ahead(connection, self._timeout)
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             connection.execute("PRAGMA foreign_keys = ON")
             (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
@@ -161,22 +195,27 @@ class SharedConnection:
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection, None, None]:
         with self.reading() as connection:
-            begin, commit, rollback = JOINED if connection.in_transaction else ALONE
-            connection.execute(begin)
+            joined, begun = connection.in_transaction, False
+            begin, commit, rollback = JOINED if joined else ALONE
             try:
+                connection.execute(begin)
+                begun = True
                 yield connection
                 connection.execute(commit)
             except BaseException:
-                if connection.in_transaction:  # SQLite may have undone it all by itself, when the disk is full
+                # SQLite may have undone it all by itself, when the disk is full; and a signal may come during BEGIN.
+                if connection.in_transaction and (begun or not joined):
                     for statement in rollback:
                         connection.execute(statement)
                 raise
 
-    def written_elsewhere(self) -> bool:
+    def poll(self, tell: Callable[[], None]) -> None:
+        """Call `tell` if anything was written since the last time, here or elsewhere."""
         with self.reading():
             version = self._count_writes()
-            changed, self._version = version != self._version, version
-            return changed
+            if version != self._version:
+                tell()
+                self._version = version
 
     def _count_writes(self) -> tuple[int, int]:
         # SQLite tells a connection what others have written, and counts apart what it has written itself.
@@ -220,17 +259,25 @@ def is_fault(error: BaseException) -> bool:
 
 
 def _data_version(connection: sqlite3.Connection) -> int:
-    (version,) = connection.cursor().execute("PRAGMA data_version").fetchone()
+    (version,) = plain_cursor(connection).execute("PRAGMA data_version").fetchone()
     return int(version)
 
 
-def _write_ahead(connection: sqlite3.Connection) -> str:
+def plain_cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:
+    """A cursor whose rows are tuples. A connection of yours may make rows in its own way."""
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    return cursor
+
+
+def _write_ahead(connection: sqlite3.Connection, timeout: float) -> str:
     # SQLite does not wait for other processes that are switching the same new file over, so this does.
-    for _attempt in range(50):
+    ends = time.monotonic() + timeout
+    while True:
         try:
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             return str(mode)
         except sqlite3.OperationalError:
-            threading.Event().wait(0.02)
-    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    return str(mode)
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.02)

@@ -18,13 +18,17 @@ def check_ids(ids: Ids) -> Ids:
     return ids
 
 
+def is_id(id: object) -> bool:
+    """Whether a database can store it, and find it again as what it is."""
+    if isinstance(id, str):
+        return 0 < len(id) <= 255 and id.isprintable()
+    return type(id) is int and -(2**63) <= id < 2**63
+
+
 def check_id(ids: Ids, id: Id) -> Id:
     """An id that came from your side, or `ConfigurationError`: a database would store "7" for 7, or refuse."""
     types = (str, int) if callable(ids) else _TYPES[ids]
-    fits = type(id) in types and (
-        -(2**63) <= id < 2**63 if isinstance(id, int) else 0 < len(id) <= 255 and id.isprintable()
-    )
-    if not fits:
+    if type(id) not in types or not is_id(id):
         raise ConfigurationError(f"an id of yours must be {' or '.join(each.__name__ for each in types)}, and storable")
     return id
 

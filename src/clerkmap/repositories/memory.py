@@ -24,14 +24,14 @@ from ..core.records import (
     speaks_first,
 )
 from ..errors import LinkRefused
-from ..forks import tell_after_fork
+from ..forks import SurvivesForks
 from ..repository import Ids, Linker, Watcher, Watchers
 from .ids import check_id, check_ids, id_taken, make_id
 
 Place = tuple[str, str]  # an instance, and a key in it
 
 
-class MemoryRepository:
+class MemoryRepository(SurvivesForks):
     """Keeps everything in dictionaries, under one lock.
 
     Args:
@@ -58,10 +58,11 @@ class MemoryRepository:
         self._memberships: dict[Place, ClerkMembership] = {}
         self._by_ends: dict[tuple[str, str, str], tuple[Place, ...]] = {}
         self._last_ids: dict[str, int] = {}
-        tell_after_fork(self)
+        self.survive_forks()
 
-    def after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         self._lock = threading.RLock()
+        self._take_back()  # what a thread that has stayed behind had begun
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         with self._transaction():
@@ -184,16 +185,22 @@ class MemoryRepository:
     def _transaction(self) -> Generator[None, None, None]:
         """All or nothing: what was set is set back if the block raises."""
         with self._lock:
-            self._undo.clear()
+            if self._undo:
+                raise RuntimeError("a linker must not write to the repository that asks it")
             try:
                 yield
             except BaseException:
-                for table, key, old in reversed(self._undo):
-                    if old is None:
-                        del table[key]
-                    else:
-                        table[key] = old
+                self._take_back()
                 raise
+            self._undo.clear()
+
+    def _take_back(self) -> None:
+        while self._undo:
+            table, key, old = self._undo.pop()
+            if old is None:
+                table.pop(key, None)
+            else:
+                table[key] = old
 
     def _set(self, table: dict[Any, Any], key: Any, value: Any) -> None:
         self._undo.append((table, key, table.get(key)))

@@ -24,8 +24,8 @@ from ..core.records import (
 )
 from ..errors import ConfigurationError, LinkRefused
 from ..repository import Ids, Linker, Watcher, Watchers
-from .connections import Connections, FileConnections, SharedConnection, check_version
-from .ids import check_id, check_ids, id_taken, make_id
+from .connections import Connections, FileConnections, SharedConnection, check_version, plain_cursor
+from .ids import check_id, check_ids, id_taken, is_id, make_id
 from .sql import (
     ORGANIZATION_COLUMNS,
     SCHEMA_VERSION,
@@ -110,7 +110,7 @@ class SqliteRepository:
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         ordered = fold(records)
         with self._connections.writing() as connection:
-            cursor = _cursor(connection)
+            cursor = plain_cursor(connection)
             written = [change for record in ordered if (change := self._put(cursor, record)) is not None]
         self._watchers.tell(written)
         return [change for change in written if change.altered]
@@ -118,7 +118,7 @@ class SqliteRepository:
     def find(self, instance: str, clerk_user_id: str, clerk_organization_id: str | None = None) -> Standing | None:
         user_key = key_of(clerk_user_id)
         with self._connections.reading() as connection:
-            cursor = _cursor(connection)
+            cursor = plain_cursor(connection)
             settled = self._connections.is_settled()
             user = self._user_at(cursor, instance, user_key)
             if user is None or clerk_organization_id is None:
@@ -129,20 +129,24 @@ class SqliteRepository:
             return Standing(user, organization, tuple(ClerkMembership(*row) for row in sorted(rows)), settled)
 
     def user(self, id: Id) -> User | None:
+        if not is_id(id):
+            return None
         with self._connections.reading() as connection:
-            users = self._identities_of(_cursor(connection), id)
+            users = self._identities_of(plain_cursor(connection), id)
         users = [user for user in users if user.id == id]  # SQLite finds the user 7 by "7", too
         return max(users, key=lambda user: speaks_first(user.clerk), default=None)
 
     def organization(self, id: Id) -> Organization | None:
+        if not is_id(id):
+            return None
         with self._connections.reading() as connection:
-            row = _cursor(connection).execute(self._sql.select_organization_by_id, (id,)).fetchone()
+            row = plain_cursor(connection).execute(self._sql.select_organization_by_id, (id,)).fetchone()
         return None if row is None or row[-1] != id else _organization(row)
 
     def link(self, instance: str, clerk_id: str, id: Id) -> User:
         check_id(self._ids, id)
         with self._connections.writing() as connection:
-            cursor = _cursor(connection)
+            cursor = plain_cursor(connection)
             before = self._user_at(cursor, instance, key_of(clerk_id))
             if before is None:
                 sighted = ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0)
@@ -160,8 +164,7 @@ class SqliteRepository:
         self._watchers.add(watcher)
 
     def poll(self) -> None:
-        if self._connections.written_elsewhere():
-            self._watchers.tell(None)
+        self._connections.poll(lambda: self._watchers.tell(None))
 
     def close(self) -> None:
         self._connections.close()
@@ -227,7 +230,7 @@ class SqliteRepository:
     def _migrate(self) -> None:
         """Bring the tables to this version's state. However many processes start at once, one does it."""
         with self._connections.writing() as connection:
-            cursor = _cursor(connection)
+            cursor = plain_cursor(connection)
             cursor.execute(self._sql.create_schema)
             row = cursor.execute(self._sql.select_schema).fetchone()
             if row is None:
@@ -241,12 +244,6 @@ class SqliteRepository:
             raise ConfigurationError(f"the tables are at schema version {version}: a newer clerkmap made them; upgrade")
         if id_type != self._id_type:
             raise ConfigurationError(f"the tables hold ids of type {id_type}, and ids= asks for {self._id_type}")
-
-
-def _cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:
-    cursor = connection.cursor()
-    cursor.row_factory = None  # a connection of yours may make rows in its own way
-    return cursor
 
 
 def _insert(cursor: sqlite3.Cursor, statement: str, row: tuple[object, ...]) -> sqlite3.Cursor:
