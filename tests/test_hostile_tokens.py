@@ -217,7 +217,7 @@ AGREED = list(agreed())
 )
 def test_pyjwt_reads_the_same(clerk: FakeClerk, policy: dict[str, Any], token: str, audience: str | None) -> None:
     """What clerkmap accepts, PyJWT accepts, and reads the same claims in it."""
-    parties = [ORIGIN] if audience is None else []
+    parties = [ORIGIN] if audience is None else None
     make = clerk.make_instance if audience is None else lambda **options: clerk.make_oidc_instance("api", **options)
     claims = Verifier(make(authorized_parties=parties), **policy).verify(token)
     algorithms, public = [clerk.key.algorithm], clerk.key.private.public_key()

@@ -64,7 +64,7 @@ def test_commas_and_blanks(written: str) -> None:
     [
         ({"name": "production"}, {"name": "production"}),
         ({"parties": {"https://c.example"}}, {"authorized_parties": ["https://c.example"]}),
-        ({"parties": set[str]()}, {"authorized_parties": ()}),
+        ({"parties": set[str]()}, {"authorized_parties": None}),
         ({"secret_key": None}, {"secret_key": None}),
         ({"issuer": "https://proxy.example"}, {"issuer": "https://proxy.example"}),
         ({"audiences": {"api"}}, {"audience": "api"}),

@@ -137,6 +137,10 @@ def test_parties_that_are_taken(party: str) -> None:
         "https://app.example.com https://b.example",
         "null",
         "*",
+        "https://*.example.com",
+        "https://app.example.com:443",
+        "https://a.example.com,https://b.example.com",
+        "https://höst.example.com",
         b"https://app.example.com",
         None,
     ],
@@ -147,8 +151,14 @@ def test_parties_that_could_never_match(party: Any) -> None:
     assert "authorized_parties" in refusal(issuer=ISSUER, authorized_parties=[PARTY, party])
 
 
+@pytest.mark.parametrize("empty", [[], (), {}, iter(())], ids=["list", "tuple", "dict", "iterator"])
+def test_an_empty_list_of_parties_is_no_way_to_turn_the_check_off(empty: Any) -> None:
+    """Left out, the list means every front end; empty, it is a mistake."""
+    assert "authorized_parties is empty" in refusal(issuer=ISSUER, authorized_parties=empty)
+
+
 @pytest.mark.parametrize("name", ["authorized_parties", "extra_issuers", "webhook_secrets"])
-@pytest.mark.parametrize("value", [PARTY, "", None, 5, b"https://a"], ids=ascii)
+@pytest.mark.parametrize("value", [PARTY, "", 5, b"https://a"], ids=ascii)
 def test_one_string_is_no_list(name: str, value: Any) -> None:
     """Read letter by letter it would match nothing."""
     assert f"{name} must be a list of non-empty strings" in refusal(issuer=ISSUER, **{name: value})

@@ -149,3 +149,10 @@ def test_a_repr_says_nothing_personal() -> None:
     record = person(email="ann@example.com", first_name="Ann")
 
     assert repr(record) == f"ClerkUser(2, key={record.key[:8]}…)"
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\ud83d\ude00"])
+def test_half_a_character_is_refused(text: str) -> None:
+    """What no database can store is no record, and two spellings of one character cannot tie."""
+    with pytest.raises(UnicodeEncodeError):
+        person(first_name=text)

@@ -1,6 +1,7 @@
 """From a token to a principal: first sight, what a token may tell, who is locked out, and what is remembered."""
 
 import asyncio
+import pickle
 from typing import Any
 
 import pytest
@@ -346,3 +347,44 @@ def test_a_membership_that_changes_hands_is_forgotten(world: World) -> None:
     again = world.resolver.resolve(token).membership
     assert again is not None
     assert again.clerk_id is None
+
+
+def test_a_deleted_persons_token_makes_nothing(world: World) -> None:
+    """Who is locked out leaves no trace: the organization that the token names is not made."""
+    world.put(ClerkUser.deleted(world.clerk.instance.name, world.ann.id, observed_at=1))
+
+    assert _code_of(world.resolver, world.token(world.acme), "resolve") == "user_deleted"
+    standing = world.repository.find(world.clerk.instance.name, world.ann.id, world.acme.id)
+    assert standing is not None
+    assert (standing.organization, standing.memberships) == (None, ())
+
+
+def test_a_watcher_that_fails_takes_nothing_from_the_others() -> None:
+    """A watcher of yours that raises is heard, and the resolver is told all the same."""
+
+    def fail(keys: object) -> None:
+        raise OSError("no mail today")
+
+    world = World()
+    world.repository = MemoryRepository()
+    world.repository.watch(fail)
+    resolver = world.another_resolver()
+    token = world.token()
+    with pytest.raises(OSError, match="no mail"):
+        resolver.resolve(token)
+
+    with pytest.raises(OSError, match="no mail"):
+        world.put(world.stated(banned=True))
+
+    assert _code_of(resolver, token, "resolve") == "user_banned"
+
+
+def test_errors_travel(world: World) -> None:
+    """An error can be sent to another process, and says the same there."""
+    errors = [ConfigurationError("expected a text"), TokenExpired(), MembershipDeleted("why")]
+
+    again = [pickle.loads(pickle.dumps(error)) for error in errors]
+
+    assert [(type(error), str(error), repr(error)) for error in again] == [
+        (type(error), str(error), repr(error)) for error in errors
+    ]

@@ -1,13 +1,12 @@
 """What is particular to SQLite: the file, the tables, the locks, and a connection of yours."""
 
-import os
+import signal
 import sqlite3
-import subprocess
-import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -214,69 +213,6 @@ def test_a_closed_repository_answers_nothing(repository: SqliteRepository) -> No
         repository.put([person()])
 
 
-FORK = """
-import os, sys, threading
-from clerkmap import ClerkUser, LockedOut, Resolver
-from clerkmap.repositories import SqliteRepository
-from clerkmap.testing import FakeClerk
-from clerkmap.testing.samples import person, found, HERE
-clerk = FakeClerk()
-ann = clerk.create_user()
-token = clerk.token(ann)
-repository = SqliteRepository.open(sys.argv[1])
-repository.put([person("user_parent")])
-resolver = Resolver(clerk.instance, repository)
-resolver.resolve(token)
-done = threading.Event()
-def poll():
-    while not done.is_set():
-        repository.poll()
-threads = [threading.Thread(target=poll) for _ in range(3)]  # so that the fork finds locks taken
-for thread in threads:
-    thread.start()
-children = []
-for number in range(8):
-    asked, answered = os.pipe(), os.pipe()
-    child = os.fork()
-    if child == 0:
-        repository.put([person(f"user_child_{number}")])
-        resolver.resolve(token)
-        os.write(answered[1], b".")
-        os.read(asked[0], 1)
-        try:
-            repository.poll()
-            resolver.resolve(token)
-            os._exit(1)
-        except LockedOut:
-            os._exit(0 if found(repository, "user_parent").clerk_id else 2)
-    children.append((child, asked, answered))
-for _, _, answered in children:
-    os.read(answered[0], 1)
-done.set()
-for thread in threads:
-    thread.join()
-repository.put([ClerkUser.deleted(clerk.instance.name, ann.id, observed_at=1)])
-for child, asked, _ in children:
-    os.write(asked[1], b".")
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status == 0, status
-repository.put([person("user_later")])
-repository.close()
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_repository_survives_a_fork(path: Path) -> None:
-    """A child has connections and locks of its own, and sees what is written elsewhere; the parent's stay whole."""
-    quiet = ["-W", "ignore::DeprecationWarning"]  # Python warns of forks with threads, which is what this is about
-    subprocess.run([sys.executable, *quiet, "-c", FORK, str(path)], check=True, timeout=60)
-
-    connection = sqlite3.connect(path)
-    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert connection.execute("SELECT count(*) FROM clerkmap_users").fetchone() == (11,)
-    connection.close()
-
-
 def test_a_wrong_use_is_no_outage(path: Path, repository: SqliteRepository) -> None:
     """What would fail again is not called unavailable: a record that cannot be stored, a thread that may not ask."""
     with pytest.raises(sqlite3.IntegrityError):
@@ -299,3 +235,55 @@ def test_an_id_is_found_as_what_it_is(ids: Literal["uuid7", "integer"]) -> None:
     assert repository.user(id) is not None
     assert (repository.user(other), repository.organization(other)) == (None, None)
     repository.close()
+
+
+def test_rows_may_be_made_in_your_way(mine: sqlite3.Connection) -> None:
+    """A connection that makes dictionaries of its rows serves clerkmap as well."""
+    mine.row_factory = lambda cursor, row: {
+        column[0]: value for column, value in zip(cursor.description, row, strict=True)
+    }
+    repository = SqliteRepository(mine)
+    repository.put([person(), company(), member()])
+    repository.poll()
+
+    assert repository.find(HERE, ANN, "org_acme") is not None
+
+
+@pytest.mark.parametrize("id", [2**70, -(2**70), "\ud800", "a\x00", True, None, 1.0, {}])
+def test_what_is_no_id_leads_to_nobody(repository: SqliteRepository, id: Any) -> None:
+    """Whatever a request brings as an id, the answer is nobody, as it is in memory."""
+    assert (repository.user(id), repository.organization(id)) == (None, None)
+    if isinstance(id, str):
+        assert repository.find(HERE, id, id) is None
+
+
+def test_a_signal_while_waiting_leaves_no_transaction_open(path: Path) -> None:
+    """An exception out of a signal handler, raised while BEGIN waits, does not keep the file locked for ever."""
+
+    class TimeIsUpError(Exception):
+        pass
+
+    def time_is_up(number: int, frame: object) -> None:
+        raise TimeIsUpError
+
+    mine = sqlite3.connect(path, isolation_level=None)
+    repository = SqliteRepository(mine)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.6, lambda: other.execute("ROLLBACK"))
+    before = signal.signal(signal.SIGALRM, time_is_up)
+    release.start()
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises((TimeIsUpError, RepositoryUnavailable)):
+            repository.put([person()])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        release.join()
+
+    assert not mine.in_transaction
+    repository.put([person()])
+    assert other.execute("SELECT count(*) FROM clerkmap_users").fetchone() == (1,)
+    mine.close()
+    other.close()

@@ -55,7 +55,7 @@ class Instance:
     jwks_url: str | None = None
     issuer: str = ""
     extra_issuers: Sequence[str] = ()
-    authorized_parties: Sequence[str] = ()
+    authorized_parties: Sequence[str] | None = None
     audience: str | Sequence[str] | None = None
     webhook_secrets: Sequence[str] = ()
     name: str = ""
@@ -79,7 +79,7 @@ class Instance:
         algorithms: Sequence[str] = OIDC_ALGORITHMS,
         jwks: Mapping[str, Any] | None = None,
         jwks_url: str | None = None,
-        authorized_parties: Sequence[str] = (),
+        authorized_parties: Sequence[str] | None = None,
         name: str = "",
     ) -> "Instance":
         """Any other OpenID provider. Its keys are found through its discovery document, unless you give them.
@@ -115,9 +115,8 @@ class Instance:
         many = {"webhook_secrets": "CLERK_WEBHOOK_SIGNING_SECRET", "authorized_parties": "CLERK_AUTHORIZED_PARTIES"}
         found: dict[str, Any] = {key: source[name].strip() for key, name in one.items() if source.get(name, "").strip()}
         for key, name in many.items():
-            values = [part.strip() for part in source.get(name, "").split(",") if part.strip()]
-            if values:
-                found[key] = values
+            if source.get(name, "").strip():
+                found[key] = [part.strip() for part in source[name].split(",") if part.strip()]
         found.update(overrides)
         if not found.get("publishable_key") and not found.get("issuer"):
             raise ConfigurationError(
@@ -129,8 +128,13 @@ class Instance:
         def settle(name: str, value: object) -> None:
             object.__setattr__(self, name, value)
 
-        for name in ("extra_issuers", "webhook_secrets", "authorized_parties", "oidc_algorithms"):
+        for name in ("extra_issuers", "webhook_secrets", "oidc_algorithms"):
             settle(name, strings(name, getattr(self, name)))
+        parties = strings("authorized_parties", () if self.authorized_parties is None else self.authorized_parties)
+        if self.authorized_parties is not None and not parties:
+            raise ConfigurationError(
+                "authorized_parties is empty; leave it out to accept the tokens of every front end"
+            )
         settle("audiences", frozenset(strings("audience", _one_or_more(self.audience))))
         if self.publishable_key is not None:
             kind, host = read_publishable_key(self.publishable_key)
@@ -147,7 +151,7 @@ class Instance:
             check_secret_key(self.secret_key, self.kind)
         for secret in self.webhook_secrets:
             check_webhook_secret(secret)
-        for party in self.authorized_parties:
+        for party in parties:
             check_origin(party)
         if not set(self.oidc_algorithms) <= set(OIDC_ALGORITHMS):
             raise ConfigurationError(f"algorithms must be some of {', '.join(OIDC_ALGORITHMS)}")
@@ -159,10 +163,10 @@ class Instance:
             settle("jwks_url", f"{self.issuer.rstrip('/')}/.well-known/jwks.json")
 
         settle("name", self.name or self.issuer.partition("://")[2].rstrip("/"))
-        if len(self.name) > MAX_NAME or not self.name.isprintable():
+        if not isinstance(self.name, str) or len(self.name) > MAX_NAME or not self.name.isprintable():
             raise ConfigurationError(f"name must be printable text of at most {MAX_NAME} characters")
         settle("issuers", frozenset((self.issuer, *self.extra_issuers)))
-        settle("parties", frozenset(self.authorized_parties))
+        settle("parties", frozenset(parties))
         settle("algorithms", frozenset(self.oidc_algorithms or ("RS256",)))
         settle("local_keys", self._import_local_keys())
 

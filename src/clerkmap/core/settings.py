@@ -14,6 +14,7 @@ from ..errors import ConfigurationError
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]{1,5})?")
 PASTED = re.compile(r"""[0-9A-Za-z+/=\s\\"']{100,}""")  # base64, and what may have come along with it
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 MAX_KEY_FILE = 65_536
 
 
@@ -87,10 +88,11 @@ def check_url(name: str, url: str) -> None:
 
 def check_origin(origin: str) -> None:
     """The origin of a front end, spelled as browsers spell it."""
-    if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#\s@]+", origin) or origin != origin.lower():
+    default_port = {"https": ":443", "http": ":80"}.get(origin.partition("://")[0], "/")
+    if not ORIGIN.fullmatch(origin) or origin.endswith(default_port):
         raise ConfigurationError(
             "authorized_parties are compared with origins, such as https://app.example.com: a scheme, a host in "
-            "lower case, perhaps a port, and no slash at the end"
+            "lower case, perhaps a port that is not the usual one, and no slash at the end"
         )
 
 

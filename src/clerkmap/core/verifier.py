@@ -38,6 +38,7 @@ from .claims import Claims, TokenKind, read_claims
 from .instance import Instance
 from .jose import Reading, items, read_token
 from .keys import VerifyingKey
+from .settings import strings
 
 # The protected header `cat`: the only mark that tells some kinds of Clerk's tokens apart.
 SESSION_CATEGORY = "cl_B7d4PD111AAA"
@@ -72,13 +73,16 @@ class TokenRules:
         allow_pending: bool = False,
         allow_no_party: bool = False,
     ) -> None:
-        if not 0 <= leeway <= 60:
+        if type(leeway) not in (int, float) or not 0 <= leeway <= 60:
             raise ConfigurationError("leeway must be from 0 to 60 seconds")
+        if type(allow_pending) is not bool or type(allow_no_party) is not bool:
+            raise ConfigurationError("allow_pending and allow_no_party are True or False")
         possible = CLERK_KINDS if instance.is_clerk else OIDC_KINDS
-        if isinstance(accept, str) or (accept is not None and not (accept and set(accept) <= set(possible))):
-            raise ConfigurationError(f"accept must be a collection of some of: {', '.join(possible)}")
+        wanted = possible[:1] if accept is None else strings("accept", accept)
+        if not wanted or not set(wanted) <= set(possible):
+            raise ConfigurationError(f"accept must be some of: {', '.join(possible)}")
         self.instance: Instance = instance
-        self.accept: frozenset[TokenKind] = frozenset(possible[:1] if accept is None else accept)
+        self.accept: frozenset[str] = frozenset(wanted)
         self.leeway: float = leeway
         self._allow_pending = allow_pending
         self._allow_no_party = allow_no_party

@@ -1,0 +1,107 @@
+"""Forks: a child process writes and sees what it should, and nothing that was acknowledged is lost."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FORK = """
+import os, sys, threading
+from clerkmap import ClerkUser, LockedOut, Resolver
+from clerkmap.repositories import SqliteRepository
+from clerkmap.testing import FakeClerk
+from clerkmap.testing.samples import person, found, HERE
+clerk = FakeClerk()
+ann = clerk.create_user()
+token = clerk.token(ann)
+repository = SqliteRepository.open(sys.argv[1])
+repository.put([person("user_parent")])
+resolver = Resolver(clerk.instance, repository)
+resolver.resolve(token)
+done = threading.Event()
+def poll():
+    while not done.is_set():
+        repository.poll()
+threads = [threading.Thread(target=poll) for _ in range(3)]  # so that the fork finds locks taken
+for thread in threads:
+    thread.start()
+children = []
+for number in range(8):
+    asked, answered = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        repository.put([person(f"user_child_{number}")])
+        resolver.resolve(token)
+        os.write(answered[1], b".")
+        os.read(asked[0], 1)
+        try:
+            repository.poll()
+            resolver.resolve(token)
+            os._exit(1)
+        except LockedOut:
+            os._exit(0 if found(repository, "user_parent").clerk_id else 2)
+    children.append((child, asked, answered))
+for _, _, answered in children:
+    os.read(answered[0], 1)
+done.set()
+for thread in threads:
+    thread.join()
+repository.put([ClerkUser.deleted(clerk.instance.name, ann.id, observed_at=1)])
+for child, asked, _ in children:
+    os.write(asked[1], b".")
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == 0, status
+repository.put([person("user_later")])
+repository.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_repository_survives_forks_under_load(tmp_path: Path) -> None:
+    """A child has connections and locks of its own, and sees what is written elsewhere; the parent's stay whole."""
+    path = tmp_path / "app.db"
+    quiet = ["-W", "ignore::DeprecationWarning"]  # Python warns of forks with threads, which is what this is about
+    subprocess.run([sys.executable, *quiet, "-c", FORK, str(path)], check=True, timeout=60)
+
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert connection.execute("SELECT count(*) FROM clerkmap_users").fetchone() == (11,)
+    connection.close()
+
+
+LEFT_ALONE = """
+import os, subprocess, sys
+from clerkmap.repositories import SqliteRepository
+from clerkmap.testing.samples import person
+path = sys.argv[1]
+count = "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM %s').fetchone())"
+count %= "clerkmap_users"
+repository = SqliteRepository.open(path)
+repository.put([person("user_parent")])
+leaves, left = os.pipe()
+child = os.fork()
+if child:
+    repository.close()
+    os.write(left, b".")
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+os.read(leaves, 1)
+for number in range(5):
+    repository.put([person(f"user_{number}")])
+    # Another process comes and goes. If it finds nobody else at the file, it takes the write-ahead log with it.
+    visit = subprocess.run([sys.executable, "-c", count, path], capture_output=True, check=True)
+    assert int(visit.stdout) == number + 2, visit.stdout
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_what_a_child_commits_stays_when_its_parent_has_gone(tmp_path: Path) -> None:
+    """The parent closes the file, another process comes and goes, and still each put of the child is there."""
+    subprocess.run([sys.executable, "-c", LEFT_ALONE, str(tmp_path / "app.db")], check=True, timeout=60)
+
+    connection = sqlite3.connect(tmp_path / "app.db")
+    assert connection.execute("SELECT count(*) FROM clerkmap_users").fetchone() == (6,)
+    connection.close()
