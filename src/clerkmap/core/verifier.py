@@ -86,20 +86,25 @@ class TokenRules:
         self.leeway: float = leeway
         self._allow_pending = allow_pending
         self._allow_no_party = allow_no_party
+        # Headers that were signed, and the kind each names: all tokens of one key share one.
         self._headers: dict[bytes, Mapping[str, Any]] = {}
+        self._kinds: dict[bytes, TokenKind | None] = {}
 
     def check(self, token: str, now: float) -> Generator[KeyWanted, VerifyingKey, Claims]:
         """Steps 1 to 7."""
         reading = read_token(token, self._headers)
-        header_kind = self._kind_in_header(reading)
+        part = reading.header_part
+        header_kind = self._kinds[part] if part in self._kinds else self._kind_in_header(reading)
         kid = reading.header.get("kid")
         key = yield kid, None
         if not self._signed(reading, key):
             newer = yield kid, key
             if newer is key or not self._signed(reading, newer):
                 raise BadSignature
-        if reading.header_part not in self._headers and len(self._headers) < MAX_HEADERS:
-            self._headers[reading.header_part] = reading.header  # only now: a stranger must not fill this
+        if part not in self._headers and len(self._headers) < MAX_HEADERS:
+            # Only now: a stranger must not fill these.
+            self._kinds[part] = header_kind
+            self._headers[part] = reading.header
         kind = self._accepted(self._kind_in_claims(reading, header_kind))
         claims = self._claims(kind, reading)
         self._check_time(claims, now)
