@@ -51,16 +51,13 @@ class Claims:
     subject: str
     issued_at: int
     expires_at: int
-    not_before: int | None
     session_id: str | None
     party: str | None
-    client_id: str | None
-    scopes: tuple[str, ...]
-    pending: bool
     organization: ActiveOrganization | None
     actor: Actor | None
-    version: int
     _payload: dict[str, Any] = field(hash=False)
+
+    # What is asked for less often is read when it is asked for. All of it was checked by `read_claims`.
 
     @property
     def issuer(self) -> str:
@@ -72,6 +69,36 @@ class Claims:
         """The token's own id, where it has one."""
         value: str | None = self._payload.get("jti")
         return value
+
+    @property
+    def not_before(self) -> int | None:
+        """When the token begins to be valid, where that is said."""
+        return int(self._payload["nbf"]) if "nbf" in self._payload else None
+
+    @property
+    def version(self) -> int:
+        """The version of a session token; 1 of everything else."""
+        return 2 if self.kind == "session" and self._payload.get("v") == 2 else 1
+
+    @property
+    def pending(self) -> bool:
+        """Whether the person has something left to do before the session counts."""
+        return self.kind == "session" and self._payload.get("sts") == "pending"
+
+    @property
+    def client_id(self) -> str | None:
+        """The OAuth client that acts for the person."""
+        value: str | None = self._payload.get("client_id")
+        return value
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What an OAuth client may do, or which machines a machine may talk to. A session has none."""
+        if self.kind == "session":
+            return ()
+        if self.kind == "oauth":
+            return _words(self._payload, "scp" if "scp" in self._payload else "scope")
+        return _words(self._payload, "scopes" if self.kind == "m2m" else "scope")
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -152,45 +179,25 @@ def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any]) -> Clai
     expires_at = _seconds(payload, "exp", required=True)
     if issued_at > expires_at:
         raise ClaimInvalid("iat is later than exp")
-    not_before = _seconds(payload, "nbf")
+    _seconds(payload, "nbf")
     if not isinstance(payload.get("jti", ""), str):
         raise ClaimInvalid("jti")
 
-    version, session_id, organization, actor, pending = 1, None, None, None, False
-    client_id: str | None = None
-    scopes: tuple[str, ...] = ()
+    session_id, organization, actor = None, None, None
     if kind == "session":
         session_id = _text(payload, "sid", required=True)
         if not _ID.fullmatch(session_id):
             raise ClaimInvalid("sid is no session id")
-        version = _version(payload)
-        organization = _organization_v2(payload) if version == 2 else _organization_v1(payload)
+        organization = _organization_v2(payload) if _version(payload) == 2 else _organization_v1(payload)
         actor = _actor(payload)
-        pending = _pending(payload)
-    elif kind == "oauth":
-        client_id = _text(payload, "client_id", required=True)
-        scopes = _words(payload, "scp" if "scp" in payload else "scope")
-        organization = _organization_v1(payload)
+        if payload.get("sts", "active") not in ("active", "pending"):
+            raise ClaimInvalid("sts")
     else:
-        scopes = _words(payload, "scopes" if kind == "m2m" else "scope")
-        client_id = _text(payload, "client_id")
-    return Claims(
-        kind,
-        instance,
-        subject,
-        issued_at,
-        expires_at,
-        not_before,
-        session_id,
-        _text(payload, "azp"),
-        client_id,
-        scopes,
-        pending,
-        organization,
-        actor,
-        version,
-        payload,
-    )
+        _text(payload, "client_id", required=kind == "oauth")
+    if kind == "oauth":
+        organization = _organization_v1(payload)
+    party = _text(payload, "azp")
+    return Claims(kind, instance, subject, issued_at, expires_at, session_id, party, organization, actor, payload)
 
 
 def _text(payload: Mapping[str, Any], name: str, required: bool = False) -> Any:
@@ -226,13 +233,6 @@ def _version(payload: Mapping[str, Any]) -> int:
     if type(version) is not int or version not in (1, 2):
         raise VersionUnknown
     return version
-
-
-def _pending(payload: Mapping[str, Any]) -> bool:
-    status = payload.get("sts", "active")
-    if status not in ("active", "pending"):
-        raise ClaimInvalid("sts")
-    return bool(status == "pending")
 
 
 def _actor(payload: Mapping[str, Any]) -> Actor | None:
