@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..core.instance import Instance
-from ..core.jose import read_json_object
 from ..core.keyring import KeyRing
 from ..core.keys import KeySet, VerifyingKey, import_jwks
 from ..core.settings import LOOPBACK
+from ..core.strict_json import read_object
 from ..errors import KeysUnavailable
 from ..forks import SurvivesForks
 
@@ -205,4 +205,4 @@ def _fetch_json(client: "httpx.Client", url: str, ends: float) -> dict[str, Any]
             body += chunk
             if len(body) > MAX_BODY or time.monotonic() > ends:
                 raise ValueError("the body is too long, or too long in coming")
-    return read_json_object(body.strip())
+    return read_object(body.strip())

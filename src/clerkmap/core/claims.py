@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from ..errors import ClaimInvalid, ClaimMissing, VersionUnknown
 from .grants import FactorLevel, grants, is_fresh, permissions_in, prefixed, scoped
-from .jose import items
+from .strict_json import items
 
 TokenKind = Literal["session", "oauth", "m2m", "oidc"]
 

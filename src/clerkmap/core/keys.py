@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
 from ..errors import ConfigurationError, TokenMalformed, UnknownKey
-from .jose import decode_base64url, items
+from .jose import decode_base64url
+from .strict_json import items
 
 MAX_KEYS = 64  # in one JWKS; Clerk publishes one, others a handful
 RSA_BITS = range(2048, 8193)

@@ -36,9 +36,10 @@ from ..errors import (
 )
 from .claims import Claims, TokenKind, read_claims
 from .instance import Instance
-from .jose import Reading, items, read_token
+from .jose import Reading, read_token
 from .keys import VerifyingKey
 from .settings import strings
+from .strict_json import items
 
 # The protected header `cat`: the only mark that tells some kinds of Clerk's tokens apart.
 SESSION_CATEGORY = "cl_B7d4PD111AAA"

@@ -1,0 +1,74 @@
+"""JSON, read strictly: UTF-8, one object, each key once, no NaN, no number beyond all bounds, no great depth.
+
+Two readers of one text must see the same thing in it. What cannot be read is a ValueError, and nothing else.
+"""
+
+import json
+import re
+from typing import Any, cast
+
+MAX_DEPTH = 32  # Clerk's own objects nest six deep; what people add to them is metadata written by hand
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)  # one that never ends reaches to the end
+
+
+def read_object(data: bytes, *, max_depth: int = MAX_DEPTH, half_characters: bool = False) -> dict[str, Any]:
+    """Read one JSON object, or raise a ValueError whose text quotes nothing of it.
+
+    JSON can spell half of a surrogate pair, which is no text that anybody could store. It is refused, unless
+    `half_characters` says that the caller will see to it.
+    """
+    try:
+        text = data.decode("utf-8")
+        if text[:1] != "{" or text[-1:] != "}":
+            raise ValueError
+        if text.count("[") + text.count("{") > max_depth:
+            _check_depth(text, max_depth)
+        value: dict[str, Any]
+        value, end = _DECODER.raw_decode(text)
+        if end != len(text):
+            raise ValueError
+        if "\\u" in text and not half_characters:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # fails on half of a surrogate pair
+    except (ValueError, RecursionError):  # UnicodeDecodeError, JSONDecodeError, and integers of too many digits
+        raise ValueError("not one strictly written JSON object in UTF-8") from None
+    return value
+
+
+def items(value: object) -> list[Any]:
+    """The members of a JSON array; of anything else, none."""
+    return cast(list[Any], value) if isinstance(value, list) else []
+
+
+def fields(value: object) -> dict[str, Any]:
+    """The members of a JSON object; of anything else, none."""
+    return cast(dict[str, Any], value) if isinstance(value, dict) else {}
+
+
+def _check_depth(text: str, max_depth: int) -> None:
+    depth = 0
+    for character in re.sub(r"[^][{}]", "", _STRING.sub("", text)):
+        depth += 1 if character in "[{" else -1
+        if depth > max_depth:
+            raise ValueError("it is nested too deeply")
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key stands twice")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError("a number too large to be one")
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_each_key_once, parse_float=_finite, parse_constant=_no_constant)
