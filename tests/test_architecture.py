@@ -27,6 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "verifier": {"errors", "core", "driving", "clerk"},
     "caches": {"errors", "core", "forks", "repository", "verifier"},
     "resolver": {"errors", "core", "driving", "repository", "verifier", "caches"},
+    "reconciler": {"errors", "core", "driving", "repository"},
     "testing": {"errors", "core", "repository", "repositories", "clerk", "verifier", "caches", "resolver"},
 }
 
@@ -36,7 +37,7 @@ WORLD |= {"concurrent", "multiprocessing", "subprocess", "logging", "random", "s
 WORLD_OF = {"core/instance.py": {"os", "pathlib"}, "core/settings.py": {"pathlib"}}
 
 # A list of some forty classes, each with a docstring, a code and a text, is as long as the list.
-LONG = {"errors.py": 360}
+LONG = {"errors.py": 420}
 MOST_LINES = 300
 
 # Written in pieces, so that this file is clean too.

@@ -261,3 +261,9 @@ def test_no_repr_shows_a_secret(caplog: pytest.LogCaptureFixture) -> None:
     assert instance.name in shown
     assert "canary" not in shown
     assert WEBHOOK[6:] not in shown
+
+
+@pytest.mark.parametrize("instance_id", ["", "ins_", "ins_a b", "user_abc", "ins_" + "a" * 65], ids=ascii)
+def test_an_instance_id_is_written_as_clerk_writes_it(instance_id: str) -> None:
+    """A placeholder would refuse every webhook."""
+    assert "instance_id" in refusal(issuer=ISSUER, instance_id=instance_id)

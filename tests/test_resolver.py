@@ -388,3 +388,25 @@ def test_errors_travel(world: World) -> None:
     assert [(type(error), str(error), repr(error)) for error in again] == [
         (type(error), str(error), repr(error)) for error in errors
     ]
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"allow_pending": "false"},
+        {"allow_no_party": 1},
+        {"leeway": "5"},
+        {"leeway": True},
+        {"leeway": 61},
+        {"leeway": float("nan")},
+        {"accept": 5},
+        {"accept": []},
+        {"accept": "session"},
+        {"accept": ["oidc"]},
+    ],
+    ids=str,
+)
+def test_a_policy_that_could_mean_anything_is_refused(world: World, policy: dict[str, Any]) -> None:
+    """What would switch a check off by mistake is refused at construction."""
+    with pytest.raises(ConfigurationError):
+        Verifier(world.clerk.instance, **policy)

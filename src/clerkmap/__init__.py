@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .core.claims import ActiveOrganization, Actor, Claims
+    from .core.events import Event, parse_event
     from .core.instance import Instance
     from .core.model import Change, Membership, Organization, Principal, Standing, User
     from .core.records import ClerkMembership, ClerkOrganization, ClerkUser
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
         RepositoryUnavailable,
         TokenError,
         Unavailable,
+        WebhookError,
     )
+    from .reconciler import Outcome, Reconciler
     from .repository import AsyncRepository, Repository, threaded
     from .resolver import Resolver
     from .verifier import Verifier
@@ -35,6 +38,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "core.claims": ("ActiveOrganization", "Actor", "Claims"),
+    "core.events": ("Event", "parse_event"),
     "core.instance": ("Instance",),
     "core.model": ("Change", "Membership", "Organization", "Principal", "Standing", "User"),
     "core.records": ("ClerkMembership", "ClerkOrganization", "ClerkUser"),
@@ -48,7 +52,9 @@ _HOMES = {
         "RepositoryUnavailable",
         "TokenError",
         "Unavailable",
+        "WebhookError",
     ),
+    "reconciler": ("Outcome", "Reconciler"),
     "repository": ("AsyncRepository", "Repository", "threaded"),
     "resolver": ("Resolver",),
     "verifier": ("Verifier",),
@@ -66,13 +72,16 @@ __all__ = [
     "ClerkUser",
     "ClerkmapError",
     "ConfigurationError",
+    "Event",
     "Instance",
     "KeysUnavailable",
     "LinkRefused",
     "LockedOut",
     "Membership",
     "Organization",
+    "Outcome",
     "Principal",
+    "Reconciler",
     "Refused",
     "Repository",
     "RepositoryUnavailable",
@@ -82,6 +91,8 @@ __all__ = [
     "Unavailable",
     "User",
     "Verifier",
+    "WebhookError",
+    "parse_event",
     "threaded",
 ]
 

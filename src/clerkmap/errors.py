@@ -3,7 +3,7 @@
     ClerkmapError
     ├── ConfigurationError            yours: raised while you construct things, and where an id you made cannot be one
     ├── LinkRefused                   yours: a link that would contradict another
-    ├── Refused                       the caller's: answer 401 (or 403 for LockedOut)
+    ├── Refused                       the caller's: answer 401 (403 for LockedOut, 400 for WebhookError)
     │   ├── TokenError                the token proves nothing
     │   │   ├── TokenMalformed            it cannot be read
     │   │   │   ├── TokenTooLarge
@@ -20,8 +20,11 @@
     │   │   │   ├── TokenExpired · TokenNotYetValid · TokenIssuedInFuture
     │   │   └── NotForUs                  made for somebody else
     │   │       ├── IssuerRefused · PartyRefused · AudienceRefused · SessionPending
-    │   └── LockedOut                 the token is good, and the person may not come in
-    │       ├── UserDeleted · UserBanned · OrganizationDeleted · MembershipDeleted
+    │   ├── LockedOut                 the token is good, and the person may not come in
+    │   │   ├── UserDeleted · UserBanned · OrganizationDeleted · MembershipDeleted
+    │   └── WebhookError              the delivery is not Clerk's, or cannot be read
+    │       ├── WebhookHeadersRefused · WebhookOutOfTime · WebhookTooLarge
+    │       ├── WebhookSignatureInvalid · WebhookMalformed · WebhookFromElsewhere
     └── Unavailable                   the world's: answer 503 and ask again
         ├── KeysUnavailable
         └── RepositoryUnavailable
@@ -308,6 +311,55 @@ class MembershipDeleted(LockedOut):
 
     code = "membership_deleted"
     text = "the user is no longer a member of the organization"
+
+
+class WebhookError(Refused):
+    """The delivery is not Clerk's, or cannot be read. Sending it again would not help."""
+
+    code = "webhook_refused"
+    text = "the webhook is refused"
+
+
+class WebhookHeadersRefused(WebhookError):
+    """The headers are not one complete, plainly written family."""
+
+    code = "webhook_headers_refused"
+    text = "the webhook's headers are refused"
+
+
+class WebhookOutOfTime(WebhookError):
+    """The delivery was made too long ago, or is yet to be made: it may be a replay, or a clock is wrong."""
+
+    code = "webhook_out_of_time"
+    text = "the webhook is not of this time"
+
+
+class WebhookTooLarge(WebhookError):
+    """The body is larger than any that Clerk sends."""
+
+    code = "webhook_too_large"
+    text = "the webhook is too large"
+
+
+class WebhookSignatureInvalid(WebhookError):
+    """None of the signatures was made with one of our secrets over this very body."""
+
+    code = "webhook_signature_invalid"
+    text = "the webhook's signature does not match"
+
+
+class WebhookMalformed(WebhookError):
+    """The body is not an event."""
+
+    code = "webhook_malformed"
+    text = "the webhook cannot be read"
+
+
+class WebhookFromElsewhere(WebhookError):
+    """The event is another instance's."""
+
+    code = "webhook_from_elsewhere"
+    text = "the webhook is about another instance"
 
 
 # -------------------------------------------------------------------------------------------- the world's fault

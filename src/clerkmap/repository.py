@@ -6,6 +6,7 @@ keeps it.
 """
 
 import asyncio
+import inspect
 from collections.abc import Callable, Collection, Iterable
 from typing import Literal, Protocol
 
@@ -101,6 +102,11 @@ class AsyncRepository(Protocol):
     def watch(self, watcher: Watcher) -> None: ...
     async def poll(self) -> None: ...
     async def close(self) -> None: ...
+
+
+def is_async(repository: "Repository | AsyncRepository") -> bool:
+    """Whether a repository speaks async."""
+    return inspect.iscoroutinefunction(repository.find)
 
 
 def threaded(repository: Repository) -> AsyncRepository:

@@ -7,7 +7,6 @@ What may do I/O is written once, as a generator of things to ask a repository fo
 in how they ask. `resolve_nowait` asks nobody.
 """
 
-import inspect
 import time
 from collections.abc import Callable, Generator
 from typing import Any, cast
@@ -18,7 +17,7 @@ from .core.instance import Instance
 from .core.model import Principal, Standing, admit, sightings
 from .driving import adrive, drive
 from .errors import ConfigurationError, MachineToken, RepositoryUnavailable, TokenMalformed
-from .repository import AsyncRepository, Repository, threaded
+from .repository import AsyncRepository, Repository, is_async, threaded
 from .verifier import Verifier
 
 VERIFY_AGAIN_AFTER = 300  # seconds: a token that lives for a day must notice, too, that its key is gone
@@ -52,7 +51,7 @@ class Resolver:
             raise ConfigurationError("the verifier is for another instance")
         if type(keep) is not int or keep < 8:
             raise ConfigurationError("keep must be an integer, and at least 8")
-        if inspect.iscoroutinefunction(repository.find):
+        if is_async(repository):
             self._repository, self._async_repository = None, cast(AsyncRepository, repository)
         else:
             self._repository = cast(Repository, repository)

@@ -5,6 +5,7 @@ left is a set of plain facts that the verifier compares tokens with. An instance
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,7 @@ class Instance:
             for a machine's, whose audience says which machines it is for.
         webhook_secrets: `whsec_…`; several while you rotate them.
         name: What scopes this instance's ids in your database. The issuer's host, unless you choose.
+        instance_id: Clerk's own id of the environment, `ins_…`. When given, another one's webhooks are refused.
         oidc_algorithms: See `Instance.oidc`.
     """
 
@@ -59,6 +61,7 @@ class Instance:
     audience: str | Sequence[str] | None = None
     webhook_secrets: Sequence[str] = ()
     name: str = ""
+    instance_id: str | None = None
     oidc_algorithms: Sequence[str] = ()
 
     kind: Literal["test", "live"] | None = field(init=False, default=None)
@@ -135,6 +138,7 @@ class Instance:
             raise ConfigurationError(
                 "authorized_parties is empty; leave it out to accept the tokens of every front end"
             )
+        settle("authorized_parties", parties or None)
         settle("audiences", frozenset(strings("audience", _one_or_more(self.audience))))
         if self.publishable_key is not None:
             kind, host = read_publishable_key(self.publishable_key)
@@ -157,6 +161,8 @@ class Instance:
             raise ConfigurationError(f"algorithms must be some of {', '.join(OIDC_ALGORITHMS)}")
         if self.oidc_algorithms and not self.audiences:
             raise ConfigurationError("an OpenID provider needs audience=: the identifier of your API there")
+        if self.instance_id is not None and not re.fullmatch(r"ins_[0-9A-Za-z]{1,64}", self.instance_id):
+            raise ConfigurationError("instance_id must be ins_ followed by letters and digits")
         if self.jwks_url is not None:
             check_url("jwks_url", self.jwks_url)
         elif self.is_clerk:

@@ -70,8 +70,11 @@ class FileConnections(SurvivesForks):
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
         with self._in_use():
-            with unavailable():
-                connection = self._idle.pop() if self._idle else self._connect()
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                with unavailable():
+                    connection = self._connect()
             try:
                 yield connection
             except BaseException as error:

@@ -1,0 +1,282 @@
+"""Clerk's JSON, put into records. The only file that knows the names of Clerk's fields.
+
+Read leniently, for Clerk adds fields and types as it likes, and never by halves: an event either gives all the records
+it should, or none and a reason. What is personal and not kept here is not looked at.
+
+    user.*                      a person, stated or deleted
+    organization.*              an organization, stated or deleted
+    organizationMembership.*    a membership; its organization, stated in full; its person, glimpsed
+    session.*                   its person, glimpsed
+
+Everything else is ignored. All times become milliseconds, and every text one that any database stores.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from ..errors import WebhookMalformed
+from .grants import prefixed
+from .records import (
+    DELETED,
+    GLIMPSED,
+    MAX_TIME,
+    STATED,
+    AnyRecord,
+    ClerkMembership,
+    ClerkOrganization,
+    ClerkUser,
+    Grade,
+    json_text,
+)
+from .strict_json import fields, items, read_object
+
+MAX_TEXT = 1_000  # characters of a name, an address, a URL; Clerk's own limits are lower
+MAX_METADATA = 65_536  # characters of JSON; Clerk allows 8 KiB
+MAX_BODY_DEPTH = 128
+
+_HALF_CHARACTER_OR_NUL = re.compile("[\ud800-\udfff\x00]")
+_TYPE = re.compile(r"[0-9A-Za-z_.]{1,100}")
+
+
+class Unreadable(Exception):
+    """Part of an event that must be there is not, or is something else. The text tells which, and quotes nothing."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Event:
+    """One thing that Clerk says has happened."""
+
+    type: str
+    timestamp: int
+    instance_id: str | None
+    _data: dict[str, Any] = field(hash=False)
+
+    def records(self, instance: str) -> list[AnyRecord]:
+        """What it says, as records of an instance. Raises `Unreadable` if it does not say all that it must."""
+        read = _READERS.get(self.type)
+        return [] if read is None else read(_Source(instance, self.timestamp), self._data)
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether events of this type are about something that is kept here."""
+        return self.type in _READERS
+
+    def __repr__(self) -> str:
+        return f"Event({self.type!r})"  # never its data: reprs end up in logs
+
+
+def parse_event(body: bytes | str) -> Event:
+    """Read an event's envelope, or raise `WebhookMalformed`."""
+    if not isinstance(body, (str, bytes, bytearray)):
+        raise WebhookMalformed("a body is bytes or text")
+    try:
+        raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else bytes(body)
+        event = read_object(raw.strip(b" \t\r\n"), max_depth=MAX_BODY_DEPTH, half_characters=True)
+    except ValueError:
+        raise WebhookMalformed("it is not one JSON object in UTF-8") from None
+    type_, data, instance_id = event.get("type"), event.get("data"), event.get("instance_id")
+    if not isinstance(type_, str) or not _TYPE.fullmatch(type_) or not isinstance(data, dict):
+        raise WebhookMalformed("it is no event: type or data is missing")
+    if instance_id is not None and not isinstance(instance_id, str):
+        raise WebhookMalformed("its instance_id is no text")
+    timestamp = _time(event.get("timestamp"))
+    if timestamp is None:
+        raise WebhookMalformed("its timestamp is no time")
+    return Event(type_, timestamp, instance_id, fields(event["data"]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Whose word is being read, and when it was given."""
+
+    instance: str
+    observed_at: int
+
+
+def _user_stated(source: _Source, data: dict[str, Any]) -> list[AnyRecord]:
+    return [_user(source, data, STATED)]
+
+
+def _user_deleted(source: _Source, data: dict[str, Any]) -> list[AnyRecord]:
+    return [ClerkUser.deleted(source.instance, _id(data, "user"), observed_at=source.observed_at)]
+
+
+def _organization_stated(source: _Source, data: dict[str, Any]) -> list[AnyRecord]:
+    return [_organization(source, data)]
+
+
+def _organization_deleted(source: _Source, data: dict[str, Any]) -> list[AnyRecord]:
+    return [ClerkOrganization.deleted(source.instance, _id(data, "org"), observed_at=source.observed_at)]
+
+
+def _membership_stated(source: _Source, data: dict[str, Any]) -> list[AnyRecord]:
+    return _membership(source, data, STATED)
+
+
+def _membership_deleted(source: _Source, data: dict[str, Any]) -> list[AnyRecord]:
+    # It comes with a full body and an old date, and no mark of deletion but the type of the event.
+    return _membership(source, data, DELETED)
+
+
+def _session(source: _Source, data: dict[str, Any]) -> list[AnyRecord]:
+    user = fields(data.get("user"))
+    return [_user(source, user, GLIMPSED)] if user else []
+
+
+def _user(source: _Source, data: dict[str, Any], grade: Grade) -> ClerkUser:
+    email, verified = _primary_email(data)
+    return ClerkUser.make(
+        grade,
+        source.instance,
+        _id(data, "user"),
+        observed_at=source.observed_at,
+        updated_at=_time(data.get("updated_at")) or 0,
+        email=email,
+        email_verified=verified,
+        first_name=_text(data, "first_name"),
+        last_name=_text(data, "last_name"),
+        username=_text(data, "username"),
+        image_url=_text(data, "image_url"),
+        external_id=_exact(data, "external_id"),
+        banned=_is_out(data),
+        public_metadata=_metadata(data),
+        created_at=_time(data.get("created_at")),
+    )
+
+
+def _organization(source: _Source, data: dict[str, Any]) -> ClerkOrganization:
+    return ClerkOrganization.make(
+        STATED,
+        source.instance,
+        _id(data, "org"),
+        observed_at=source.observed_at,
+        updated_at=_time(data.get("updated_at")) or 0,
+        name=_text(data, "name"),
+        slug=_text(data, "slug"),
+        image_url=_text(data, "image_url"),
+        public_metadata=_metadata(data),
+        created_at=_time(data.get("created_at")),
+    )
+
+
+def _membership(source: _Source, data: dict[str, Any], grade: Grade) -> list[AnyRecord]:
+    organization = _organization(source, fields(data.get("organization")))
+    person = fields(data.get("public_user_data"))
+    if not person:
+        if grade == DELETED:
+            raise Unreadable("public_user_data is missing: whose membership has ended, nobody has said")
+        return [organization]  # the membership will be told again, or sighted
+    glimpse = ClerkUser.make(
+        GLIMPSED,
+        source.instance,
+        _id(person, "user", "user_id"),
+        observed_at=source.observed_at,
+        # Not `identifier`: it may be an address, and says nothing of whether it is verified.
+        first_name=_text(person, "first_name"),
+        last_name=_text(person, "last_name"),
+        username=_text(person, "username"),
+        image_url=_text(person, "image_url"),
+        banned=_is_out(person),
+    )
+    user_id, organization_id = _id(person, "user", "user_id"), _id(fields(data["organization"]), "org")
+    if grade == DELETED:
+        membership = ClerkMembership.deleted(
+            source.instance,
+            _id(data, "orgmem"),
+            clerk_user_id=user_id,
+            clerk_organization_id=organization_id,
+            observed_at=source.observed_at,
+        )
+    else:
+        role = _text(data, "role")
+        membership = ClerkMembership.stated(
+            source.instance,
+            _id(data, "orgmem"),
+            clerk_user_id=user_id,
+            clerk_organization_id=organization_id,
+            role=prefixed(role) if role else None,
+            observed_at=source.observed_at,
+            updated_at=_time(data.get("updated_at")) or 0,
+            created_at=_time(data.get("created_at")),
+        )
+    return [organization, glimpse, membership]
+
+
+def _primary_email(data: Mapping[str, Any]) -> tuple[str | None, bool]:
+    """The address whose id is the primary one, and no other; verified only where it says so."""
+    for address in map(fields, items(data.get("email_addresses"))):
+        if address.get("id") is not None and address.get("id") == data.get("primary_email_address_id"):
+            email = _exact(address, "email_address")
+            status = fields(address.get("verification")).get("status")
+            return email, email is not None and status == "verified"
+    return None, False
+
+
+def _is_out(data: Mapping[str, Any]) -> bool:
+    """Banned, or shut out by a directory. Not locked: a lock ends by itself, and no event tells when."""
+    return data.get("banned") is True or data.get("deprovisioned") is True
+
+
+def _id(data: Mapping[str, Any], prefix: str, name: str = "id") -> str:
+    value = data.get(name)
+    if not isinstance(value, str) or not re.fullmatch(rf"{prefix}_[0-9A-Za-z_-]{{1,120}}", value):
+        raise Unreadable(f"{name} is not the id of a {prefix}")
+    return value
+
+
+def _text(data: Mapping[str, Any], name: str) -> str | None:
+    value = data.get(name)
+    return storable(value)[:MAX_TEXT] if isinstance(value, str) else None
+
+
+def _exact(data: Mapping[str, Any], name: str) -> str | None:
+    """A text that means something only to the letter: cut or mended, it would be another's."""
+    value = data.get(name)
+    return value if value and value == _text(data, name) else None
+
+
+def storable(text: str) -> str:
+    """The text as every database stores it: without NUL and without half characters."""
+    return _HALF_CHARACTER_OR_NUL.sub("\ufffd", text)
+
+
+def _metadata(data: Mapping[str, Any]) -> str:
+    text = json_text(_storable_all(fields(data.get("public_metadata"))))
+    return text if len(text) <= MAX_METADATA else "{}"
+
+
+def _storable_all(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return {storable(name): _storable_all(each) for name, each in cast(dict[str, Any], value).items()}
+    if isinstance(value, list):
+        return [_storable_all(each) for each in cast(list[Any], value)]
+    return value
+
+
+def _time(value: object) -> int | None:
+    """Milliseconds. Some sources give seconds: no time before 1973 in milliseconds is one that Clerk could mean."""
+    if type(value) is not int or not 0 < value <= MAX_TIME:
+        return None
+    return value * 1000 if value < 100_000_000_000 else value
+
+
+_READERS = {
+    "user.created": _user_stated,
+    "user.updated": _user_stated,
+    "user.deleted": _user_deleted,
+    "organization.created": _organization_stated,
+    "organization.updated": _organization_stated,
+    "organization.deleted": _organization_deleted,
+    "organizationMembership.created": _membership_stated,
+    "organizationMembership.updated": _membership_stated,
+    "organizationMembership.deleted": _membership_deleted,
+    "session.created": _session,
+    "session.pending": _session,
+    "session.ended": _session,
+    "session.removed": _session,
+    "session.revoked": _session,
+}
