@@ -34,8 +34,8 @@ lint: $(STAMP)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pyright
-	$(BIN)/pyright --verifytypes clerkmap --ignoreexternal
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pyright --pythonpath $(BIN)/python --verifytypes clerkmap --ignoreexternal
 
 docs: $(STAMP)  ## run every piece of code in the README and the docs, and check their links
 	$(BIN)/python -m pytest -q tests/test_docs.py
