@@ -27,7 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "verifier": {"errors", "core", "driving", "clerk"},
     "caches": {"errors", "core", "forks", "repository", "verifier"},
     "resolver": {"errors", "core", "driving", "repository", "verifier", "caches"},
-    "reconciler": {"errors", "core", "driving", "repository"},
+    "reconciler": {"errors", "core", "driving", "forks", "repository"},
     "testing": {"errors", "core", "repository", "repositories", "clerk", "verifier", "caches", "resolver"},
 }
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from clerkmap import Repository
+from clerkmap import ClerkUser, Repository
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.testing.contract import RepositoryContract
 from clerkmap.testing.machine import repository_machine
-from clerkmap.testing.samples import MakeRepository
+from clerkmap.testing.samples import ANN, HERE, MakeRepository, company, person
 
 
 class TestMemory(RepositoryContract):
@@ -74,3 +74,21 @@ def _in_memory(**options: Any) -> Repository:
 
 
 TestSqliteMachine = repository_machine(_in_memory, max_examples=150, stateful_step_count=20)
+
+
+@pytest.mark.parametrize("nested", ["put", "link"])
+def test_a_linker_in_memory_must_not_write(nested: str) -> None:
+    """A write from inside a write would be half of it: it is refused, and nothing of either stays."""
+
+    def linker(record: ClerkUser) -> None:
+        if nested == "put":
+            repository.put([company()])
+        else:
+            repository.link(HERE, ANN, "other")
+
+    repository = MemoryRepository(linker=linker)
+    with pytest.raises(RuntimeError, match="linker"):
+        repository.put([person()])
+
+    assert (repository.find(HERE, ANN), repository.user("other")) == (None, None)
+    repository.put([company()])

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from clerkmap.repositories import SqliteRepository
+from clerkmap.testing.samples import ANN, HERE, person
+
 FORK = """
 import os, sys, threading
 from clerkmap import ClerkUser, LockedOut, Resolver
@@ -105,3 +108,83 @@ def test_what_a_child_commits_stays_when_its_parent_has_gone(tmp_path: Path) -> 
     connection = sqlite3.connect(tmp_path / "app.db")
     assert connection.execute("SELECT count(*) FROM clerkmap_users").fetchone() == (6,)
     connection.close()
+
+
+FORKS_AT_ONCE = """
+import os, sys, threading
+from clerkmap.repositories import SqliteRepository
+from clerkmap.testing.samples import ANN, HERE, person
+repository = SqliteRepository.open(sys.argv[1])
+repository.put([person()])
+bad = []
+def fork():
+    for _ in range(25):
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if repository.find(HERE, ANN) else 1)
+        if os.waitpid(child, 0)[1]:
+            bad.append(child)
+threads = [threading.Thread(target=fork) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not bad, bad
+assert repository.find(HERE, ANN)
+repository.close()
+"""
+
+CLOSED_IN_USE = """
+import sys, threading
+from clerkmap import RepositoryUnavailable
+from clerkmap.repositories import SqliteRepository
+from clerkmap.testing.samples import ANN, HERE, person
+for number in range(60):
+    repository = SqliteRepository.open(sys.argv[1])
+    repository.put([person()])
+    def use(call):
+        try:
+            while True:
+                call()
+        except RepositoryUnavailable:
+            pass
+    calls = [repository.poll, lambda: repository.find(HERE, ANN)] * 2
+    threads = [threading.Thread(target=use, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    repository.close()
+    for thread in threads:
+        thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_threads_may_fork_at_once(tmp_path: Path) -> None:
+    """Two forks in one moment are told one after the other: neither parent nor child is left waiting."""
+    quiet = ["-W", "ignore::DeprecationWarning"]
+    subprocess.run([sys.executable, *quiet, "-c", FORKS_AT_ONCE, str(tmp_path / "app.db")], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("path", ["app.db", ":memory:"])
+def test_closing_while_in_use(tmp_path: Path, path: str) -> None:
+    """Whoever is inside finishes, whoever comes later is told that it is closed, and the process lives on."""
+    where = path if path == ":memory:" else str(tmp_path / path)
+    subprocess.run([sys.executable, "-c", CLOSED_IN_USE, where], check=True, timeout=60)
+
+
+def test_a_watcher_may_look_and_poll(tmp_path: Path) -> None:
+    """A watcher that calls back into the repository while it is being told gets its answer, and no dead end."""
+    here, there = (SqliteRepository.open(tmp_path / "app.db") for _ in range(2))
+    seen: list[object] = []
+
+    def look(keys: object) -> None:
+        here.poll()
+        seen.append(here.find(HERE, ANN))
+
+    here.watch(look)
+    there.put([person()])
+    here.poll()
+
+    assert [standing is not None for standing in seen] == [True]
+    here.close()
+    there.close()

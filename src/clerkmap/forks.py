@@ -4,8 +4,13 @@ A lock that another thread holds at that moment is held for ever in the child, w
 SQLite keeps its file locks in the memory of the process: a copy of them would believe that it holds what it does not.
 """
 
+import logging
 import os
+import threading
 import weakref
+from collections.abc import Callable
+
+logger: logging.Logger = logging.getLogger("clerkmap.forks")
 
 
 class SurvivesForks:
@@ -27,24 +32,36 @@ class SurvivesForks:
 
 _surviving: list[weakref.ref[SurvivesForks]] = []
 _told: list[SurvivesForks] = []  # kept from before a fork until after it, so that nobody is told half
+_one_at_a_time = threading.Lock()
 
 
 def _before() -> None:
+    _one_at_a_time.acquire()
     _told[:] = [thing for reference in list(_surviving) if (thing := reference()) is not None]
     for thing in _told:
-        thing.before_fork()
+        _call(thing.before_fork)
 
 
 def _in_parent() -> None:
     for thing in _told:
-        thing.after_fork_in_parent()
+        _call(thing.after_fork_in_parent)
     _told.clear()
+    _one_at_a_time.release()
 
 
 def _in_child() -> None:
+    global _one_at_a_time
+    _one_at_a_time = threading.Lock()
     for thing in _told:
-        thing.after_fork_in_child()
+        _call(thing.after_fork_in_child)
     _told.clear()
+
+
+def _call(hook: Callable[[], None]) -> None:
+    try:
+        hook()
+    except BaseException:  # Python forks all the same, and the others must be told
+        logger.exception("a fork was not prepared for")
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork

@@ -21,6 +21,7 @@ from .core.model import Change
 from .core.webhooks import MAX_BODY, TOLERANCE, Delivery, Headers, read_delivery
 from .driving import adrive, drive
 from .errors import ConfigurationError, WebhookError, WebhookFromElsewhere, WebhookSignatureInvalid
+from .forks import SurvivesForks
 from .repository import AsyncRepository, Repository, is_async, threaded
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Outcome:
     reason: str | None = None
 
 
-class Reconciler:
+class Reconciler(SurvivesForks):
     """Keeps a repository in step with the webhooks of one instance.
 
     Args:
@@ -82,6 +83,10 @@ class Reconciler:
         self._events: Counter[tuple[str, str]] = Counter()
         self._refusals: Counter[str] = Counter()
         self._lag: float | None = None
+        self.survive_forks()
+
+    def after_fork_in_child(self) -> None:
+        self._lock = threading.Lock()
 
     def receive(self, headers: Headers, body: bytes) -> Outcome:
         """Take in a delivery: its headers, and its body as it was received, to the byte.
@@ -113,6 +118,8 @@ class Reconciler:
             return {"events": events, "refusals": dict(self._refusals), "lag_seconds": self._lag}
 
     def _read(self, headers: Headers, body: bytes) -> Event:
+        if not self._instance.webhook_secrets:
+            raise ConfigurationError("the instance has no webhook_secrets: give it the endpoint's signing secret")
         try:
             now = self._clock()
             delivery = read_delivery(headers, body, now, tolerance=self._tolerance, max_body=self._max_body)
@@ -140,8 +147,6 @@ class Reconciler:
 
     def _all_signers(self) -> "list[Webhook]":
         if not self._signers:
-            if not self._instance.webhook_secrets:
-                raise ConfigurationError("the instance has no webhook_secrets: give it the endpoint's signing secret")
             from svix.webhooks import Webhook  # here, not above: it takes longer to load than all of clerkmap
 
             self._signers = [Webhook(secret) for secret in self._instance.webhook_secrets]

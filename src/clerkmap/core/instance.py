@@ -139,7 +139,9 @@ class Instance:
                 "authorized_parties is empty; leave it out to accept the tokens of every front end"
             )
         settle("authorized_parties", parties or None)
-        settle("audiences", frozenset(strings("audience", _one_or_more(self.audience))))
+        audiences = strings("audience", _one_or_more(self.audience))
+        settle("audience", audiences or None)
+        settle("audiences", frozenset(audiences))
         if self.publishable_key is not None:
             kind, host = read_publishable_key(self.publishable_key)
             settle("kind", kind)
@@ -161,7 +163,7 @@ class Instance:
             raise ConfigurationError(f"algorithms must be some of {', '.join(OIDC_ALGORITHMS)}")
         if self.oidc_algorithms and not self.audiences:
             raise ConfigurationError("an OpenID provider needs audience=: the identifier of your API there")
-        if self.instance_id is not None and not re.fullmatch(r"ins_[0-9A-Za-z]{1,64}", self.instance_id):
+        if self.instance_id is not None and not re.fullmatch(r"ins_[0-9A-Za-z]{1,64}", str(self.instance_id)):
             raise ConfigurationError("instance_id must be ins_ followed by letters and digits")
         if self.jwks_url is not None:
             check_url("jwks_url", self.jwks_url)

@@ -38,7 +38,7 @@ def key_of(clerk_id: str) -> str:
 
 def json_text(value: Mapping[str, Any] | None) -> str:
     """A JSON object as it is kept: the same object, the same text."""
-    return json.dumps({} if value is None else dict(value), sort_keys=True, separators=(",", ":"))
+    return json.dumps({} if value is None else dict(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..forks import SurvivesForks
+from .gate import Gate
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 OLDEST = (3, 37, 0)  # the first with STRICT tables
@@ -55,8 +56,7 @@ class FileConnections(SurvivesForks):
         self._idle: list[sqlite3.Connection] = []
         self._watch: sqlite3.Connection | None = None
         self._version: int | None = None
-        self._lent = 0
-        self._forking = self._stranded = self._closed = False
+        self._stranded = self._closed = False
         self._make_locks()
         self.poll(lambda: None)
         self.survive_forks()
@@ -64,8 +64,9 @@ class FileConnections(SurvivesForks):
     def _make_locks(self) -> None:
         # Writers of one process queue here: SQLite's own waiting is a poll with growing pauses, and starves some.
         self._write_lock = threading.Lock()
-        self._watch_lock = threading.Lock()
-        self._gate = threading.Condition(threading.Lock())
+        self._watch_lock = threading.RLock()
+        self._telling = False
+        self._gate = Gate()
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
@@ -102,55 +103,48 @@ class FileConnections(SurvivesForks):
     def poll(self, tell: Callable[[], None]) -> None:
         """Call `tell` if any other connection has committed since the last time."""
         with self._watch_lock, self._in_use(), unavailable():
+            if self._telling:  # a watcher that polls is being told already
+                return
             if self._watch is None:  # a version means something on its own connection only
                 self._watch, self._version = self._connect(), None
             version = _data_version(self._watch)
             if version != self._version:
-                tell()
+                self._telling = True
+                try:
+                    tell()
+                finally:
+                    self._telling = False
                 self._version = version  # only now: who polls meanwhile must not believe that nothing happened
 
     def is_settled(self) -> bool:
         return True
 
     def close(self) -> None:
-        with self._gate:
-            self._closed = True
+        self._closed = True
+        if self._gate.shut(self._timeout):
             self._close_unused()
+        self._gate.open()
 
     def before_fork(self) -> None:
-        self._gate.acquire()
-        self._forking = True
-        self._gate.wait_for(lambda: self._lent == 0, timeout=self._timeout)
-        self._close_unused()
+        if self._gate.shut(self._timeout):
+            self._close_unused()
 
     def after_fork_in_parent(self) -> None:
-        self._forking = False
-        self._gate.notify_all()
-        self._gate.release()
+        self._gate.open()
 
     def after_fork_in_child(self) -> None:
-        # A connection that was in use all that time is open in both now. To use the file here could damage it.
-        self._stranded = self._lent > 0
-        self._lent, self._forking = 0, False
+        # A connection that is still open is open in both now. To use the file here could damage it.
+        self._stranded = self._stranded or self._watch is not None or bool(self._idle) or self._gate.is_occupied
         self._make_locks()
 
     @contextmanager
     def _in_use(self) -> Generator[None, None, None]:
-        with self._gate:
-            if self._forking:
-                self._gate.wait_for(lambda: not self._forking)
-            if self._closed or self._stranded:
-                raise RepositoryUnavailable(
-                    "it is closed" if self._closed else "this process was forked during a write"
-                )
-            self._lent += 1
-        try:
+        with self._gate.inside():
+            if self._closed:
+                raise RepositoryUnavailable("it is closed")
+            if self._stranded:
+                raise RepositoryUnavailable("this process was forked while another thread was using the file")
             yield
-        finally:
-            with self._gate:
-                self._lent -= 1
-                if self._forking:
-                    self._gate.notify_all()
 
     def _close_unused(self) -> None:
         if self._watch is not None:
@@ -228,9 +222,10 @@ class SharedConnection:
         return not self._connection.in_transaction
 
     def close(self) -> None:
-        self._closed = True
-        if self._owned:
-            self._connection.close()
+        with self._lock:
+            self._closed = True
+            if self._owned:
+                self._connection.close()
 
 
 def check_version() -> None:

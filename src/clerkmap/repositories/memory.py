@@ -49,6 +49,7 @@ class MemoryRepository(SurvivesForks):
         self._linker = linker
         self._clock = clock
         self._lock = threading.RLock()
+        self._writing = False
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
         self._watchers = Watchers()
         self._identities: dict[Place, User] = {}
@@ -63,6 +64,7 @@ class MemoryRepository(SurvivesForks):
     def after_fork_in_child(self) -> None:
         self._lock = threading.RLock()
         self._take_back()  # what a thread that has stayed behind had begun
+        self._writing = False
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         with self._transaction():
@@ -185,22 +187,24 @@ class MemoryRepository(SurvivesForks):
     def _transaction(self) -> Generator[None, None, None]:
         """All or nothing: what was set is set back if the block raises."""
         with self._lock:
-            if self._undo:
+            if self._writing:
                 raise RuntimeError("a linker must not write to the repository that asks it")
+            self._writing = True
             try:
                 yield
-            except BaseException:
+                self._undo.clear()
+            finally:
                 self._take_back()
-                raise
-            self._undo.clear()
+                self._writing = False
 
     def _take_back(self) -> None:
         while self._undo:
-            table, key, old = self._undo.pop()
+            table, key, old = self._undo[-1]
             if old is None:
                 table.pop(key, None)
             else:
                 table[key] = old
+            self._undo.pop()
 
     def _set(self, table: dict[Any, Any], key: Any, value: Any) -> None:
         self._undo.append((table, key, table.get(key)))
