@@ -70,7 +70,8 @@ class FileConnections(SurvivesForks):
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
-        with self._in_use():
+        with self._gate:
+            self._check_open()
             try:
                 connection = self._idle.pop()
             except IndexError:
@@ -102,7 +103,8 @@ class FileConnections(SurvivesForks):
 
     def poll(self, tell: Callable[[], None]) -> None:
         """Call `tell` if any other connection has committed since the last time."""
-        with self._watch_lock, self._in_use(), unavailable():
+        with self._watch_lock, self._gate, unavailable():
+            self._check_open()
             if self._telling:  # a watcher that polls is being told already
                 return
             if self._watch is None:  # a version means something on its own connection only
@@ -137,14 +139,11 @@ class FileConnections(SurvivesForks):
         self._stranded = self._stranded or self._watch is not None or bool(self._idle) or self._gate.is_occupied
         self._make_locks()
 
-    @contextmanager
-    def _in_use(self) -> Generator[None, None, None]:
-        with self._gate.inside():
-            if self._closed:
-                raise RepositoryUnavailable("it is closed")
-            if self._stranded:
-                raise RepositoryUnavailable("this process was forked while another thread was using the file")
-            yield
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RepositoryUnavailable("it is closed")
+        if self._stranded:
+            raise RepositoryUnavailable("this process was forked while another thread was using the file")
 
     def _close_unused(self) -> None:
         if self._watch is not None:
