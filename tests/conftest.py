@@ -1,10 +1,16 @@
 """For every test of the suite: what clerkmap logs is read, at every level, and must hold nothing secret or personal."""
 
 import logging
+import os
 import re
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# The same histories in every run, so that a change is judged by what it changes; new ones in a soak.
+settings.register_profile("suite", deadline=None, derandomize="CLERKMAP_SOAK" not in os.environ)
+settings.load_profile("suite")
 
 # A token, a key, a secret, a Clerk id of a person, an address: none of them belongs in a log.
 SECRET = re.compile(r"ey[JK][\w-]{8,}|[ps]k_(test|live)_\w+|whsec_\w+|user_\w{6,}|BEGIN|[\w.]+@example\.com")

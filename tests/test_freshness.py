@@ -140,7 +140,7 @@ def test_another_process_sees_it_within_a_second(tmp_path: Path) -> None:
     with ProcessPoolExecutor(2, mp_context=context) as pool:
         signals = [tmp_path / "one", tmp_path / "two"]
         asked = [pool.submit(_ask_until_changed, tmp_path / "app.db", signal) for signal in signals]
-        while not all(signal.exists() for signal in signals):
+        while not all(signal.exists() for signal in signals) and not any(future.done() for future in asked):
             time.sleep(0.01)
         repository.put([ClerkUser.deleted(world.clerk.instance.name, world.ann.id, observed_at=1)])
         committed = time.time()
