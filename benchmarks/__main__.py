@@ -11,10 +11,12 @@ from importlib.metadata import version
 
 from . import databases, processes, tokens
 from .measure import Figure, Row
+from .steps import steps
 
 GROUPS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "resolve": tokens.resolve,
     "verify": tokens.verify,
+    "steps": steps,
     "sqlite": databases.sqlite,
     "import": processes.imports,
     "lookup": databases.lookup,

@@ -249,7 +249,8 @@ def test_replace() -> None:
 
 def test_an_instance_does_not_change() -> None:
     """And two are the same only if they are one."""
+    instance: Any = CLERK.instance
     with pytest.raises(dataclasses.FrozenInstanceError):
-        CLERK.instance.issuer = ISSUER  # type: ignore[misc]
+        instance.issuer = ISSUER
     assert CLERK.instance != CLERK.make_instance()
     assert len({CLERK.instance, CLERK.make_instance()}) == 2

@@ -119,7 +119,7 @@ def test_a_flood_from_64_threads_in_one_moment() -> None:
     def attack(seed: int) -> None:
         try:
             list(flood(world, makers[seed], 60, 0))
-        except BaseException as failure:  # noqa: BLE001 - told in the main thread
+        except BaseException as failure:  # told in the main thread
             failures.append(failure)
 
     makers = [hostile(world, seed)["mixed"] for seed in range(64)]

@@ -3,6 +3,7 @@
 import logging
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -85,10 +86,10 @@ def test_no_repr_tells(show: Callable[[object], str]) -> None:
 )
 def test_no_refused_setting_is_repeated(setting: str, value: object) -> None:
     """A setting that cannot work is described, not quoted: not in the text, and not in its causes."""
-    good = {"publishable_key": FakeClerk(seed=8).publishable_key}
+    settings: dict[str, Any] = {"publishable_key": FakeClerk(seed=8).publishable_key, setting: value}
 
     with pytest.raises(ClerkmapError) as caught:
-        Instance(**{**good, setting: value})  # type: ignore[arg-type]
+        Instance(**settings)
 
     lines = [str(caught.value), repr(caught.value)]
     error: BaseException | None = caught.value

@@ -169,10 +169,10 @@ def test_ids_of_another_type_are_refused(path: Path, repository: SqliteRepositor
 
 
 @pytest.mark.parametrize("id", [7, "", "a\x00b", "x" * 256, True, None, 1.5])
-def test_an_id_must_fit_its_column(repository: SqliteRepository, id: object) -> None:
+def test_an_id_must_fit_its_column(repository: SqliteRepository, id: Any) -> None:
     """A value that the column would store as another, or not at all, is refused."""
     with pytest.raises(ConfigurationError):
-        repository.link(HERE, ANN, id)  # type: ignore[arg-type]
+        repository.link(HERE, ANN, id)
 
     assert repository.find(HERE, ANN) is None
 

@@ -52,7 +52,7 @@ class FakeClerk:
     ) -> None:
         self.seed: int = seed
         self.clock: Clock = Clock() if clock is None else clock
-        self._random = Random(f"clerkmap {seed}")  # noqa: S311 - reproducible on purpose
+        self._random = Random(f"clerkmap {seed}")  # reproducible on purpose
         self._keys_made = 0
         self._instance: Instance | None = None
         self._algorithm = algorithm

@@ -75,7 +75,7 @@ def _base64url(data: bytes) -> str:
 
 @lru_cache(maxsize=256)
 def _make(seed: str, algorithm: str) -> PrivateKey:
-    random = Random(f"clerkmap {algorithm} {seed}")  # noqa: S311 - reproducible on purpose, and never used for real
+    random = Random(f"clerkmap {algorithm} {seed}")  # reproducible on purpose, and never used for real
     if algorithm == "RS256":
         return _rsa(random)
     if algorithm == "EdDSA":
