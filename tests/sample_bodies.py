@@ -60,7 +60,7 @@ def instance(**options: Any) -> Instance:
 
 def reconciler(repository: Repository | None = None, **options: Any) -> Reconciler:
     """A reconciler whose clock stands where the samples were signed."""
-    chosen = MemoryRepository() if repository is None else repository
+    chosen = MemoryRepository(clock=Clock(NOW)) if repository is None else repository
     return Reconciler(instance(**options), chosen, clock=Clock(NOW))
 
 

@@ -21,13 +21,14 @@ ARROWS: dict[str, set[str]] = {
     "forks": set(),
     "driving": set(),
     "core": {"errors"},
-    "repository": {"errors", "core"},
-    "repositories": {"errors", "core", "forks", "repository"},
+    "listeners": {"errors", "core"},
+    "repository": {"errors", "core", "listeners"},
+    "repositories": {"errors", "core", "driving", "forks", "listeners", "repository"},
     "clerk": {"errors", "core", "forks", "repository"},
     "verifier": {"errors", "core", "driving", "clerk"},
     "caches": {"errors", "core", "forks", "repository", "verifier"},
     "resolver": {"errors", "core", "driving", "repository", "verifier", "caches"},
-    "reconciler": {"errors", "core", "driving", "forks", "repository"},
+    "reconciler": {"errors", "core", "driving", "forks", "listeners", "repository"},
     "testing": {"errors", "core", "repository", "repositories", "clerk", "verifier", "caches", "resolver"},
 }
 

@@ -109,7 +109,7 @@ def test_without_an_address_nothing_is_verified(email: Any) -> None:
 def test_who_is_out(said: dict[str, Any], expected: bool) -> None:
     """Banned and shut out by a directory count alike; a lock ends by itself, and does not count."""
     glimpsed = of_membership("organizationMembership.updated", membership(public_user_data=public_user(**said)))[1]
-    (in_session,) = records("session.revoked", {"user": user(**said)})
+    (in_session,) = records("session.created", {"user": user(**said)})
 
     assert isinstance(in_session, ClerkUser)
     assert [record.banned for record in (person(**said), glimpsed, in_session)] == [expected] * 3
@@ -181,7 +181,8 @@ def test_a_membership_that_was_left() -> None:
 
     assert (place.grade, place.observed_at, place.updated_at) == (DELETED, MS, None)
     assert (place.clerk_id, place.role, place.created_at) == (None, None, None)
-    assert (place.key, place.user_key, place.organization_key) == (key_of("orgmem_1"), key_of(ANN), key_of(ACME))
+    assert (place.user_key, place.organization_key) == (key_of(ANN), key_of(ACME))
+    assert place.key == of_membership("organizationMembership.created", data)[2].key
     assert (company.grade, company.updated_at, who.grade) == (STATED, MS - 1_000_000, GLIMPSED)
 
 
@@ -210,16 +211,31 @@ def test_a_deleted_organization() -> None:
     assert records("organization.deleted", {"id": ACME, "slug": "acme"}) == expected
 
 
-@pytest.mark.parametrize("type_", [f"session.{what}" for what in ("created", "pending", "ended", "removed", "revoked")])
+OVER = ["session.ended", "session.removed", "session.revoked"]
+
+
+@pytest.mark.parametrize("type_", ["session.created", "session.pending", *OVER])
 def test_a_session_shows_its_person(type_: str) -> None:
     """The person inside a session is glimpsed: never above what was stated. Without one there is nothing."""
-    (record,) = records(type_, {"id": "sess_1", "user": user(banned=True)})
+    record, *over = records(type_, {"id": "sess_1", "user": user(banned=True)})
 
     assert isinstance(record, ClerkUser)
     assert (record.grade, record.email, record.banned, record.updated_at) == (GLIMPSED, "ann@example.com", True, MS)
+    assert len(over) == (type_ in OVER)
     for nobody in NOBODY:
-        assert records(type_, {"user": nobody}) == []
-    assert records(type_, {"user_id": ANN}) == []
+        assert records(type_, {"id": "sess_1", "user": nobody}) == over
+    assert records(type_, {"id": "sess_1", "user_id": ANN}) == over
+
+
+@pytest.mark.parametrize("type_", OVER)
+def test_a_session_that_is_over(type_: str) -> None:
+    """Of a session nothing is kept but that it is over; one without an id cannot be told from others."""
+    (over,) = records(type_, {"id": "sess_1"})
+
+    assert (over.kind, over.grade, over.clerk_id, over.observed_at) == ("session", DELETED, None, MS)
+    for bad in (None, 7, "", "user_1", "sess_", ["sess_1"]):
+        with pytest.raises(Unreadable):
+            records(type_, {"id": bad, "user": user()})
 
 
 NOBODY: list[Any] = [None, {}, "x", []]

@@ -64,7 +64,7 @@ def test_each_is_refused_with_its_code_counted_and_makes_nothing(method: str) ->
     """The first check that fails names the refusal, and no row is made or changed."""
     repository = MemoryRepository()
     written: list[object] = []
-    repository.watch(written.append)
+    repository.listeners.watch(written.append)
     ours = reconciler(repository)
     found = [(hostile, receive(ours, hostile.headers, hostile.body, method)) for hostile in hostile_deliveries()]
     assert [(hostile.name, hostile.code, code) for hostile, code in found if hostile.code != code] == []

@@ -53,7 +53,7 @@ def test_the_resolver_refuses_each_with_its_code_and_makes_nothing(method: str) 
     """No colour lets in what another refuses, and a refused token makes no row."""
     repository = MemoryRepository()
     written_keys: list[object] = []
-    repository.watch(written_keys.append)
+    repository.listeners.watch(written_keys.append)
     resolver = Resolver(INSTANCE, repository, verifier=verifier())
     call = getattr(resolver, method)
 

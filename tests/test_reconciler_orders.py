@@ -7,7 +7,7 @@ from itertools import permutations
 import pytest
 
 from clerkmap import Event, Repository, Standing
-from clerkmap.core.records import current_membership
+from clerkmap.core.conclusions import current_membership
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.testing.samples import by_key
 from sample_bodies import ACME, ANN, BEA, MS, NAME, address, event, membership, organization, reconciler, sample, user
@@ -149,7 +149,7 @@ def test_the_samples_of_leaving_and_coming_back() -> None:
 
 BAN = event("user.updated", user(at=MS + 1, banned=True), timestamp=MS + 1)
 UNBAN = event("user.updated", user(at=MS + 2), timestamp=MS + 2)
-REVOKED = event("session.revoked", {"user": user(at=MS + 1, banned=True)}, timestamp=MS + 1)
+REVOKED = event("session.revoked", {"id": "sess_1", "user": user(at=MS + 1, banned=True)}, timestamp=MS + 1)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clerkmap.core.conclusions import current_membership, deleted_at
 from clerkmap.core.records import (
     MAX_TIME,
     SIGHTED,
@@ -13,8 +14,6 @@ from clerkmap.core.records import (
     AnyRecord,
     ClerkMembership,
     ClerkUser,
-    current_membership,
-    deleted_at,
     fold,
     key_of,
     newer,

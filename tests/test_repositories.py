@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from clerkmap import ClerkUser, Repository
+from clerkmap.errors import ConfigurationError
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.testing.contract import RepositoryContract
 from clerkmap.testing.machine import repository_machine
@@ -87,7 +88,7 @@ def test_a_linker_in_memory_must_not_write(nested: str) -> None:
             repository.link(HERE, ANN, "other")
 
     repository = MemoryRepository(linker=linker)
-    with pytest.raises(RuntimeError, match="linker"):
+    with pytest.raises(ConfigurationError, match="linker"):
         repository.put([person()])
 
     assert (repository.find(HERE, ANN), repository.user("other")) == (None, None)

@@ -216,7 +216,7 @@ def test_a_closed_repository_answers_nothing(repository: SqliteRepository) -> No
 def test_a_wrong_use_is_no_outage(path: Path, repository: SqliteRepository) -> None:
     """What would fail again is not called unavailable: a record that cannot be stored, a thread that may not ask."""
     with pytest.raises(sqlite3.IntegrityError):
-        repository.put([ClerkUser.make("2", HERE, ANN, observed_at=1, public_metadata=None)])
+        repository.put([ClerkUser.make("2", HERE, ANN, observed_at=1, banned=None)])
     connection = sqlite3.connect(path)
     bound = SqliteRepository(connection)
     with ThreadPoolExecutor(1) as pool, pytest.raises(sqlite3.ProgrammingError):

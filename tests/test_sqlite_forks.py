@@ -181,7 +181,7 @@ def test_a_watcher_may_look_and_poll(tmp_path: Path) -> None:
         here.poll()
         seen.append(here.find(HERE, ANN))
 
-    here.watch(look)
+    here.listeners.watch(look)
     there.put([person()])
     here.poll()
 

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from .core.claims import ActiveOrganization, Actor, Claims
     from .core.events import Event, parse_event
     from .core.instance import Instance
-    from .core.model import Change, Membership, Organization, Principal, Standing, User
-    from .core.records import ClerkMembership, ClerkOrganization, ClerkUser
+    from .core.model import Change, Membership, Organization, User
+    from .core.principal import Principal, Standing
+    from .core.records import ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
     from .errors import (
         ClerkmapError,
         ConfigurationError,
+        HookFailed,
         KeysUnavailable,
         LinkRefused,
         LockedOut,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         RepositoryUnavailable,
         TokenError,
         Unavailable,
+        UserUnknown,
         WebhookError,
     )
     from .reconciler import Outcome, Reconciler
@@ -40,11 +43,13 @@ _HOMES = {
     "core.claims": ("ActiveOrganization", "Actor", "Claims"),
     "core.events": ("Event", "parse_event"),
     "core.instance": ("Instance",),
-    "core.model": ("Change", "Membership", "Organization", "Principal", "Standing", "User"),
-    "core.records": ("ClerkMembership", "ClerkOrganization", "ClerkUser"),
+    "core.model": ("Change", "Membership", "Organization", "User"),
+    "core.principal": ("Principal", "Standing"),
+    "core.records": ("ClerkMembership", "ClerkOrganization", "ClerkSession", "ClerkUser"),
     "errors": (
         "ClerkmapError",
         "ConfigurationError",
+        "HookFailed",
         "KeysUnavailable",
         "LinkRefused",
         "LockedOut",
@@ -52,6 +57,7 @@ _HOMES = {
         "RepositoryUnavailable",
         "TokenError",
         "Unavailable",
+        "UserUnknown",
         "WebhookError",
     ),
     "reconciler": ("Outcome", "Reconciler"),
@@ -69,10 +75,12 @@ __all__ = [
     "Claims",
     "ClerkMembership",
     "ClerkOrganization",
+    "ClerkSession",
     "ClerkUser",
     "ClerkmapError",
     "ConfigurationError",
     "Event",
+    "HookFailed",
     "Instance",
     "KeysUnavailable",
     "LinkRefused",
@@ -90,6 +98,7 @@ __all__ = [
     "TokenError",
     "Unavailable",
     "User",
+    "UserUnknown",
     "Verifier",
     "WebhookError",
     "parse_event",

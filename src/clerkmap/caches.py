@@ -10,12 +10,12 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 from .core.claims import Claims
-from .core.model import Principal, Standing
+from .core.principal import Principal, Standing
 from .core.records import key_of
 from .forks import SurvivesForks
 
 V = TypeVar("V")
-Caller = tuple[str, str | None]  # Clerk's ids of a person and of the organization they act in
+Caller = tuple[str, str | None, str | None]  # Clerk's ids: of a person, the organization they act in, the session
 
 
 class Bounded(dict[str, V], SurvivesForks, Generic[V]):

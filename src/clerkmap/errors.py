@@ -3,6 +3,8 @@
     ClerkmapError
     ├── ConfigurationError            yours: raised while you construct things, and where an id you made cannot be one
     ├── LinkRefused                   yours: a link that would contradict another
+    ├── UserUnknown                   yours: there is no user of that id
+    ├── HookFailed                    yours: a hook raised, and nothing was written
     ├── Refused                       the caller's: answer 401 (403 for LockedOut, 400 for WebhookError)
     │   ├── TokenError                the token proves nothing
     │   │   ├── TokenMalformed            it cannot be read
@@ -21,7 +23,7 @@
     │   │   └── NotForUs                  made for somebody else
     │   │       ├── IssuerRefused · PartyRefused · AudienceRefused · SessionPending
     │   ├── LockedOut                 the token is good, and the person may not come in
-    │   │   ├── UserDeleted · UserBanned · OrganizationDeleted · MembershipDeleted
+    │   │   ├── UserDeleted · UserBanned · SessionEnded · OrganizationDeleted · MembershipDeleted
     │   └── WebhookError              the delivery is not Clerk's, or cannot be read
     │       ├── WebhookHeadersRefused · WebhookOutOfTime · WebhookTooLarge
     │       ├── WebhookSignatureInvalid · WebhookMalformed · WebhookFromElsewhere
@@ -63,6 +65,20 @@ class LinkRefused(ClerkmapError):
 
     code = "link_refused"
     text = "that identity is linked to another user"
+
+
+class UserUnknown(ClerkmapError):
+    """There is no user of yours with that id."""
+
+    code = "user_unknown"
+    text = "there is no user of that id"
+
+
+class HookFailed(ClerkmapError):
+    """A hook of yours raised, so everything was undone. Its own error is the `__cause__` of this one."""
+
+    code = "hook_failed"
+    text = "a hook raised, and nothing was written"
 
 
 # ------------------------------------------------------------------------------------------- the caller's fault
@@ -297,6 +313,13 @@ class UserBanned(LockedOut):
 
     code = "user_banned"
     text = "the user has been banned"
+
+
+class SessionEnded(LockedOut):
+    """The session of the token was revoked, ended or removed."""
+
+    code = "session_ended"
+    text = "the session is over"
 
 
 class OrganizationDeleted(LockedOut):

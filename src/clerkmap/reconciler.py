@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -22,6 +22,7 @@ from .core.webhooks import MAX_BODY, TOLERANCE, Delivery, Headers, read_delivery
 from .driving import adrive, drive
 from .errors import ConfigurationError, WebhookError, WebhookFromElsewhere, WebhookSignatureInvalid
 from .forks import SurvivesForks
+from .listeners import AfterCommit, Hook
 from .repository import AsyncRepository, Repository, is_async, threaded
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class Reconciler(SurvivesForks):
     Args:
         instance: Whose webhooks. Its `webhook_secrets` are what deliveries must be signed with.
         repository: Where the records go. An asynchronous one can only be used with `areceive` and `aapply`.
+        hooks: Functions of yours to be called inside each transaction, with each change and the transaction. They
+            become hooks of the repository, so what tokens tell calls them too.
+        after_commit: Functions of yours to be called with each change after its commit, at most once.
         tolerance: How many seconds old, or ahead, a delivery may be.
         max_body: How many bytes a delivery may have.
         clock: The time, in seconds since 1970.
@@ -62,6 +66,8 @@ class Reconciler(SurvivesForks):
         instance: Instance,
         repository: Repository | AsyncRepository,
         *,
+        hooks: Iterable[Hook] = (),
+        after_commit: Iterable[AfterCommit] = (),
         tolerance: float = TOLERANCE,
         max_body: int = MAX_BODY,
         clock: Callable[[], float] = time.time,
@@ -70,6 +76,10 @@ class Reconciler(SurvivesForks):
             raise ConfigurationError("tolerance must be more than 0 and at most 3600 seconds")
         if type(max_body) is not int or max_body < 1024:
             raise ConfigurationError("max_body must be an integer, and at least 1024 bytes")
+        for hook in hooks:
+            repository.listeners.hook(hook)
+        for listener in after_commit:
+            repository.listeners.after_commit(listener)
         self._instance = instance
         self._repository = None if is_async(repository) else cast(Repository, repository)
         self._async_repository = (

@@ -7,42 +7,21 @@ keeps it.
 
 import asyncio
 import inspect
-from collections.abc import Callable, Collection, Iterable
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, Protocol
 
-from .core.model import Change, Id, Organization, Standing, User
+from .core.model import Change, Id, Organization, User
+from .core.principal import Standing
 from .core.records import AnyRecord, ClerkOrganization, ClerkUser
+from .listeners import Listeners
 
 # How your ids are made: by name, or by a function of Clerk's record. A function that looks at more than the Clerk id
 # gives ids that depend on which record came first.
 Ids = Literal["uuid7", "integer", "clerk"] | Callable[[ClerkUser | ClerkOrganization], Id]
 # Called at the first sight of a person: the id of a user you already have, or None for a new one.
 Linker = Callable[[ClerkUser], Id | None]
-# Told, after a commit, the keys of what changed; None when that could be anything.
-Watcher = Callable[[Collection[str] | None], None]
-
-
-class Watchers:
-    """Whoever wants to know what was written. Told after the commit, never before."""
-
-    def __init__(self) -> None:
-        self._watchers: list[Watcher] = []
-
-    def add(self, watcher: Watcher) -> None:
-        self._watchers.append(watcher)
-
-    def tell(self, written: Collection[Change] | None) -> None:
-        """Tell what was written; None when nobody can say."""
-        if written is None or written:
-            keys = None if written is None else frozenset(key for change in written for key in change.keys)
-            raised: list[Exception] = []
-            for watcher in self._watchers:
-                try:
-                    watcher(keys)
-                except Exception as error:  # noqa: BLE001 - the others must be told all the same
-                    raised.append(error)
-            if raised:
-                raise raised[0]
+# Where the role of a user comes from until you set it: a function of a full statement about the person.
+FirstRole = Callable[[ClerkUser], str | None]
 
 
 class Repository(Protocol):
@@ -51,11 +30,20 @@ class Repository(Protocol):
     poll_every: float | None
     """How many seconds may pass between two calls of `poll`; None if nobody else can write."""
 
+    listeners: Listeners
+    """Who is told of changes. Call it inside each transaction that writes, and after it."""
+
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         """Take in what Clerk said, all of it or nothing, and tell what it changed."""
         ...
 
-    def find(self, instance: str, clerk_user_id: str, clerk_organization_id: str | None = None) -> Standing | None:
+    def find(
+        self,
+        instance: str,
+        clerk_user_id: str,
+        clerk_organization_id: str | None = None,
+        clerk_session_id: str | None = None,
+    ) -> Standing | None:
         """What is known of a person, by an instance's name and Clerk's ids; None for somebody never seen."""
         ...
 
@@ -67,6 +55,10 @@ class Repository(Protocol):
         """Your organization of that id."""
         ...
 
+    def set_role(self, id: Id, role: str | None) -> User:
+        """Give your user a role. From then on the role is yours: nothing that Clerk says changes it."""
+        ...
+
     def link(self, instance: str, clerk_id: str, id: Id) -> User:
         """Tie a person at Clerk to your user of that id, which is made if need be.
 
@@ -74,8 +66,30 @@ class Repository(Protocol):
         """
         ...
 
-    def watch(self, watcher: Watcher) -> None:
-        """Have a function called after each commit that wrote something."""
+    def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
+        """Take a person at Clerk from your user of that id. They are a new user from then on, which is returned.
+
+        `LinkRefused` if they are not tied to that one. `relink` takes it back.
+        """
+        ...
+
+    def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
+        """Tie a person at Clerk, who is tied to your user `id`, to your user `to` instead.
+
+        `LinkRefused` if they are not tied to `id`, `UserUnknown` if there is no user `to`. The same the other way
+        round takes it back.
+        """
+        ...
+
+    def export(self, id: Id) -> dict[str, Any]:
+        """Everything that is stored of your user, ready for `json.dumps`."""
+        ...
+
+    def erase(self, id: Id) -> User:
+        """Forget the person behind your user, by your own decision: as if Clerk had deleted them, and as final.
+
+        The row and its id stay, and so do the references to it.
+        """
         ...
 
     def poll(self) -> None:
@@ -91,15 +105,24 @@ class AsyncRepository(Protocol):
     """The same for drivers that speak async."""
 
     poll_every: float | None
+    listeners: Listeners
 
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]: ...
     async def find(
-        self, instance: str, clerk_user_id: str, clerk_organization_id: str | None = None
+        self,
+        instance: str,
+        clerk_user_id: str,
+        clerk_organization_id: str | None = None,
+        clerk_session_id: str | None = None,
     ) -> Standing | None: ...
     async def user(self, id: Id) -> User | None: ...
     async def organization(self, id: Id) -> Organization | None: ...
+    async def set_role(self, id: Id, role: str | None) -> User: ...
     async def link(self, instance: str, clerk_id: str, id: Id) -> User: ...
-    def watch(self, watcher: Watcher) -> None: ...
+    async def unlink(self, instance: str, clerk_id: str, id: Id) -> User: ...
+    async def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User: ...
+    async def export(self, id: Id) -> dict[str, Any]: ...
+    async def erase(self, id: Id) -> User: ...
     async def poll(self) -> None: ...
     async def close(self) -> None: ...
 
@@ -118,15 +141,20 @@ class _Threaded:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self.poll_every = repository.poll_every
-        self.watch = repository.watch
+        self.listeners = repository.listeners
 
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         return await asyncio.to_thread(self._repository.put, records)
 
     async def find(
-        self, instance: str, clerk_user_id: str, clerk_organization_id: str | None = None
+        self,
+        instance: str,
+        clerk_user_id: str,
+        clerk_organization_id: str | None = None,
+        clerk_session_id: str | None = None,
     ) -> Standing | None:
-        return await asyncio.to_thread(self._repository.find, instance, clerk_user_id, clerk_organization_id)
+        ids = (clerk_user_id, clerk_organization_id, clerk_session_id)
+        return await asyncio.to_thread(self._repository.find, instance, *ids)
 
     async def user(self, id: Id) -> User | None:
         return await asyncio.to_thread(self._repository.user, id)
@@ -134,8 +162,23 @@ class _Threaded:
     async def organization(self, id: Id) -> Organization | None:
         return await asyncio.to_thread(self._repository.organization, id)
 
+    async def set_role(self, id: Id, role: str | None) -> User:
+        return await asyncio.to_thread(self._repository.set_role, id, role)
+
     async def link(self, instance: str, clerk_id: str, id: Id) -> User:
         return await asyncio.to_thread(self._repository.link, instance, clerk_id, id)
+
+    async def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
+        return await asyncio.to_thread(self._repository.unlink, instance, clerk_id, id)
+
+    async def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
+        return await asyncio.to_thread(lambda: self._repository.relink(instance, clerk_id, id, to=to))
+
+    async def export(self, id: Id) -> dict[str, Any]:
+        return await asyncio.to_thread(self._repository.export, id)
+
+    async def erase(self, id: Id) -> User:
+        return await asyncio.to_thread(self._repository.erase, id)
 
     async def poll(self) -> None:
         await asyncio.to_thread(self._repository.poll)

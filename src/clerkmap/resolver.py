@@ -14,7 +14,7 @@ from typing import Any, cast
 from .caches import Bounded, Caller, Known, Seen, Standings
 from .core.claims import Claims
 from .core.instance import Instance
-from .core.model import Principal, Standing, admit, sightings
+from .core.principal import Principal, Standing, admit, sightings
 from .driving import adrive, drive
 from .errors import ConfigurationError, MachineToken, RepositoryUnavailable, TokenMalformed
 from .repository import AsyncRepository, Repository, is_async, threaded
@@ -63,7 +63,7 @@ class Resolver:
         self._standings = Standings(keep)
         self._poll_every = repository.poll_every
         self._fresh_until = float("inf") if self._poll_every is None else float("-inf")
-        repository.watch(self._standings.forget)
+        repository.listeners.watch(self._standings.forget)
 
     def resolve(self, token: str) -> Principal:
         """Who is calling. `TokenError` for a bad token, `LockedOut` for a person who may not come in."""
@@ -161,4 +161,4 @@ class Resolver:
 
 
 def _caller(claims: Claims) -> Caller:
-    return claims.subject, claims.organization.id if claims.organization is not None else None
+    return claims.subject, claims.organization.id if claims.organization is not None else None, claims.session_id

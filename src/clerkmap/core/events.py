@@ -6,7 +6,7 @@ it should, or none and a reason. What is personal and not kept here is not looke
     user.*                      a person, stated or deleted
     organization.*              an organization, stated or deleted
     organizationMembership.*    a membership; its organization, stated in full; its person, glimpsed
-    session.*                   its person, glimpsed
+    session.*                           its person, glimpsed; its end, if it was revoked, ended or removed
 
 Everything else is ignored. All times become milliseconds, and every text one that any database stores.
 """
@@ -26,6 +26,7 @@ from .records import (
     AnyRecord,
     ClerkMembership,
     ClerkOrganization,
+    ClerkSession,
     ClerkUser,
     Grade,
     json_text,
@@ -123,6 +124,11 @@ def _membership_deleted(source: _Source, data: dict[str, Any]) -> list[AnyRecord
 def _session(source: _Source, data: dict[str, Any]) -> list[AnyRecord]:
     user = fields(data.get("user"))
     return [_user(source, user, GLIMPSED)] if user else []
+
+
+def _session_over(source: _Source, data: dict[str, Any]) -> list[AnyRecord]:
+    over = ClerkSession.deleted(source.instance, _id(data, "sess"), observed_at=source.observed_at)
+    return [*_session(source, data), over]
 
 
 def _user(source: _Source, data: dict[str, Any], grade: Grade) -> ClerkUser:
@@ -276,7 +282,7 @@ _READERS = {
     "organizationMembership.deleted": _membership_deleted,
     "session.created": _session,
     "session.pending": _session,
-    "session.ended": _session,
-    "session.removed": _session,
-    "session.revoked": _session,
+    "session.ended": _session_over,
+    "session.removed": _session_over,
+    "session.revoked": _session_over,
 }

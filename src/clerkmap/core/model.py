@@ -1,22 +1,14 @@
-"""Yours: the rows that your foreign keys point to, each with Clerk's word on it, and the principal made of them.
+"""Yours: the rows that your foreign keys point to, each with Clerk's word on it, and what changes about them.
 
 The ids are your own. What Clerk says may change or be taken back at any time; an id, once given, stays.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import LockedOut, MembershipDeleted, OrganizationDeleted, UserBanned, UserDeleted
-from .claims import Actor, Claims
-from .records import (
-    SIGHTED,
-    AnyRecord,
-    ClerkMembership,
-    ClerkOrganization,
-    ClerkUser,
-    current_membership,
-)
+from .records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
 
 Id = str | int
 
@@ -106,115 +98,116 @@ class Membership:
         return f"Membership({self.role!r})"
 
 
-Mapped = User | Organization | Membership
+@dataclass(frozen=True, slots=True, repr=False)
+class Session:
+    """A session that is over."""
+
+    clerk: ClerkSession
+
+    def __repr__(self) -> str:
+        return "Session()"
+
+
+Mapped = User | Organization | Membership | Session
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one `put` wrote about one thing: what stood there before, and what stands there now."""
+    """What was written about one thing of yours: what stood there before, and what stands there now.
+
+    It was either `made`, `altered`, `deleted` or `regained`. `user` and `organization` are those of yours that it is
+    about: a membership's are its two ends, each None while it has not been heard of.
+    """
 
     before: Mapped | None
     after: Mapped
+    user: User | None = None
+    organization: Organization | None = None
+    also_touches: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def made(self) -> bool:
-        """Whether the thing was not known before."""
-        return self.before is None
+        """It was not known before, and is there now."""
+        return self.before is None and _is_there(self.after)
 
     @property
     def altered(self) -> bool:
-        """Whether anything but the rank is another than before. A `put` returns only such changes."""
-        return self.before is None or self.before.clerk.said() != self.after.clerk.said()
+        """It was there, and is there still."""
+        return self.before is not None and _is_there(self.before) and _is_there(self.after)
 
     @property
-    def keys(self) -> list[str]:
-        """The keys of whose standing this touches: the organization's, or the person's."""
-        rows = [row for row in (self.before, self.after) if row is not None]
-        return [row.clerk.user_key if isinstance(row, Membership) else row.clerk.key for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What a repository knows of a caller: the user, and of the organization in question all that was ever said.
-
-    `settled` is False when it was read inside a transaction that may yet be undone.
-    """
-
-    user: User
-    organization: Organization | None = None
-    memberships: tuple[ClerkMembership, ...] = ()
-    settled: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who is calling."""
-
-    user: User
-    organization: Organization | None
-    membership: Membership | None
-    claims: Claims
+    def deleted(self) -> bool:
+        """It is there no longer. What was deleted before anything else was heard of it has no `before`."""
+        return (self.before is None or _is_there(self.before)) and not _is_there(self.after)
 
     @property
-    def actor(self) -> Actor | None:
-        """Who is really acting, when somebody is signed in as this user."""
-        return self.claims.actor
+    def regained(self) -> bool:
+        """It had been deleted, and is there again: somebody has joined again, or a user has a new identity."""
+        return self.before is not None and not _is_there(self.before) and _is_there(self.after)
+
+    @property
+    def is_user(self) -> bool:
+        """Whether it is about a user."""
+        return isinstance(self.after, User)
+
+    @property
+    def is_organization(self) -> bool:
+        """Whether it is about an organization."""
+        return isinstance(self.after, Organization)
+
+    @property
+    def is_membership(self) -> bool:
+        """Whether it is about a user's place in an organization."""
+        return isinstance(self.after, Membership)
+
+    @property
+    def membership(self) -> Membership | None:
+        """The place in an organization, if it is about one."""
+        return self.after if isinstance(self.after, Membership) else None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether anything but the rank is another than before. Others are not returned, and no hook hears of them."""
+        if self.before is None:
+            return True
+        if not _is_there(self.before) and not _is_there(self.after):
+            return False
+        return _content(self.before) != _content(self.after)
+
+    @property
+    def touches(self) -> tuple[str, ...]:
+        """The keys of whose standing this touches: the person's, the organization's, the session's."""
+        clerk = self.after.clerk
+        return (clerk.user_key if isinstance(clerk, ClerkMembership) else clerk.key, *self.also_touches)
 
 
-def sightings(claims: Claims, standing: Standing | None) -> list[AnyRecord]:
-    """What a token tells that the repository does not know yet. Never anything against a better source."""
-    instance, observed_at, active = claims.instance, claims.issued_at * 1000, claims.organization
-    found: list[AnyRecord] = []
-    if standing is None:
-        found.append(ClerkUser.make(SIGHTED, instance, claims.subject, observed_at=observed_at))
-    if active is None or (standing is not None and _refusal(standing.user) is not None):
-        return found
-    organization = standing.organization if standing is not None else None
-    if organization is None or _is_news(active.slug, organization.slug, organization.clerk, observed_at):
-        found.append(ClerkOrganization.make(SIGHTED, instance, active.id, slug=active.slug, observed_at=observed_at))
-    said = standing.memberships if standing is not None else ()
-    current = current_membership(said)
-    if current is None or _is_news(active.role, current.role, current, observed_at):
-        sighted = ClerkMembership.sighted(
-            instance,
-            clerk_user_id=claims.subject,
-            clerk_organization_id=active.id,
-            role=active.role,
-            observed_at=observed_at,
-        )
-        if current is not None or current_membership([*said, sighted]) is not None:
-            found.append(sighted)
-    return found
+def _is_there(row: Mapped) -> bool:
+    return row.deleted_at is None if isinstance(row, User) else not row.clerk.is_deleted
 
 
-def _is_news(told: str | None, known: str | None, record: AnyRecord, observed_at: int) -> bool:
-    """Whether a token tells something else than an earlier one did. Against anything better it tells nothing."""
-    return told is not None and told != known and record.grade == SIGHTED and observed_at > record.observed_at
-
-
-def admit(claims: Claims, standing: Standing) -> Principal:
-    """Make a principal of claims and standing, or refuse: a good token does not outlive the person's welcome."""
-    user = standing.user
-    refusal = _refusal(user)
-    if refusal is not None:
-        raise refusal
-    if claims.organization is None:
-        return Principal(user, None, None, claims)
-    organization = standing.organization
-    if organization is None or organization.clerk.is_deleted:
-        raise OrganizationDeleted
-    current = current_membership(standing.memberships)
-    if current is None:
-        raise MembershipDeleted
-    return Principal(user, organization, Membership(current), claims)
-
-
-def _refusal(user: User) -> LockedOut | None:
-    if user.clerk.is_deleted or user.deleted_at is not None:
-        return UserDeleted()
-    return UserBanned() if user.clerk.banned else None
+def _content(row: Mapped) -> tuple[Any, ...]:
+    yours = (row.id, row.role, row.deleted_at) if isinstance(row, User) else ()
+    return row.clerk.said(), yours
 
 
 def _metadata(record: ClerkUser | ClerkOrganization) -> dict[str, Any]:
     metadata: dict[str, Any] = json.loads(record.public_metadata)
     return metadata
+
+
+def exported(identities: Sequence[User], memberships: Sequence[ClerkMembership]) -> dict[str, Any]:
+    """All that is stored of a user, ready for JSON. There is at least one identity."""
+    user = identities[0]
+    yours = {"id": user.id, "role": user.role, "created_at": user.created_at, "deleted_at": user.deleted_at}
+    return {
+        "user": yours,
+        "identities": [_as_json(each.clerk) for each in identities],
+        "memberships": [_as_json(each) for each in memberships],
+    }
+
+
+def _as_json(record: ClerkUser | ClerkMembership) -> dict[str, Any]:
+    told = {name: getattr(record, name) for name in COLUMNS[record.kind]}
+    if isinstance(record, ClerkUser):
+        told["public_metadata"] = json.loads(record.public_metadata)
+    return told | {"updated_at": record.updated_at, "observed_at": record.observed_at}

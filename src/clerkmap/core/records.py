@@ -23,7 +23,7 @@ from operator import attrgetter
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
 Grade = Literal["0", "1", "2", "3"]
-Kind = Literal["user", "organization", "membership"]
+Kind = Literal["organization", "user", "membership", "session"]
 SIGHTED: Grade = "0"
 GLIMPSED: Grade = "1"
 STATED: Grade = "2"
@@ -51,6 +51,7 @@ class Record:
     clerk_id: str | None
 
     kind: ClassVar[Kind]
+    ends: ClassVar[tuple[str, ...]] = ()  # what a tombstone must keep to be of use
 
     @classmethod
     def make(
@@ -59,9 +60,10 @@ class Record:
         """Put what was said into a record of any grade, field by field."""
         return cls(instance, key_of(clerk_id), "", clerk_id, **said)._ranked(grade, updated_at, observed_at)
 
-    @classmethod
-    def _tombstone(cls, instance: str, clerk_id: str, observed_at: int, **ends: str) -> Self:
-        return cls(instance, key_of(clerk_id), "", None, **ends)._ranked(DELETED, 0, observed_at)
+    def tombstone(self, observed_at: int) -> Self:
+        """What is left of it once it has been deleted."""
+        ends = {name: getattr(self, name) for name in self.ends}
+        return type(self)(self.instance, self.key, "", None, **ends)._ranked(DELETED, 0, observed_at)
 
     def _ranked(self, grade: Grade, updated_at: int, observed_at: int) -> Self:
         if not (0 <= updated_at <= MAX_TIME and 0 <= observed_at <= MAX_TIME):
@@ -146,7 +148,7 @@ class ClerkUser(Record):
     @classmethod
     def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
         """A person's tombstone."""
-        return cls._tombstone(instance, clerk_id, observed_at)
+        return cls(instance, key_of(clerk_id), "", None)._ranked(DELETED, 0, observed_at)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -182,15 +184,16 @@ class ClerkOrganization(Record):
     @classmethod
     def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
         """An organization's tombstone."""
-        return cls._tombstone(instance, clerk_id, observed_at)
+        return cls(instance, key_of(clerk_id), "", None)._ranked(DELETED, 0, observed_at)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ClerkMembership(Record):
     """Clerk's word on a person's place in an organization. It may come before either of the two.
 
-    A token names the two ends and not the membership's id, so a sighting has a key of its own, made of the ends. A
-    tombstone keeps the ends too: without them it would not tell who is no longer a member of what.
+    A token names the two ends and not the membership's id. So the key is made of the ends, and of the id where there
+    is one: a sighting is a record of its own. A tombstone keeps the ends: without them it would not tell who is no
+    longer a member of what.
     """
 
     user_key: str = ""
@@ -199,14 +202,15 @@ class ClerkMembership(Record):
     created_at: int | None = None
 
     kind: ClassVar[Kind] = "membership"
+    ends: ClassVar[tuple[str, ...]] = ("user_key", "organization_key")
 
     @classmethod
     def sighted(
         cls, instance: str, *, clerk_user_id: str, clerk_organization_id: str, role: str | None, observed_at: int
     ) -> Self:
         """What a token says of a membership."""
-        pair = key_of(f"{clerk_organization_id} {clerk_user_id}")
-        record = cls(instance, pair, "", None, key_of(clerk_user_id), key_of(clerk_organization_id), role)
+        key = key_of(f"{clerk_organization_id} {clerk_user_id}")
+        record = cls(instance, key, "", None, key_of(clerk_user_id), key_of(clerk_organization_id), role)
         return record._ranked(SIGHTED, 0, observed_at)
 
     @classmethod
@@ -223,25 +227,42 @@ class ClerkMembership(Record):
         created_at: int | None = None,
     ) -> Self:
         """A full snapshot of a membership."""
+        key = key_of(f"{clerk_organization_id} {clerk_user_id} {clerk_id}")
         said = (key_of(clerk_user_id), key_of(clerk_organization_id), role, created_at)
-        return cls(instance, key_of(clerk_id), "", clerk_id, *said)._ranked(STATED, updated_at, observed_at)
+        return cls(instance, key, "", clerk_id, *said)._ranked(STATED, updated_at, observed_at)
 
     @classmethod
     def deleted(
         cls, instance: str, clerk_id: str, *, clerk_user_id: str, clerk_organization_id: str, observed_at: int
     ) -> Self:
         """A membership's tombstone."""
-        ends = {"user_key": key_of(clerk_user_id), "organization_key": key_of(clerk_organization_id)}
-        return cls._tombstone(instance, clerk_id, observed_at, **ends)
+        key = key_of(f"{clerk_organization_id} {clerk_user_id} {clerk_id}")
+        record = cls(instance, key, "", None, key_of(clerk_user_id), key_of(clerk_organization_id))
+        return record._ranked(DELETED, 0, observed_at)
 
 
-AnyRecord = ClerkUser | ClerkOrganization | ClerkMembership
+@dataclass(frozen=True, slots=True, repr=False)
+class ClerkSession(Record):
+    """Clerk's word that a session is over. Nothing is kept of one that goes on."""
+
+    kind: ClassVar[Kind] = "session"
+
+    @classmethod
+    def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
+        """The tombstone of a session that was revoked, ended or removed."""
+        return cls(instance, key_of(clerk_id), "", None)._ranked(DELETED, 0, observed_at)
+
+
+AnyRecord = ClerkUser | ClerkOrganization | ClerkMembership | ClerkSession
 R = TypeVar("R", bound=Record)
 
 # The names of each kind's fields, in the order in which a record is made of them.
+# The kinds are in the order in which a `put` writes them: a membership after its ends.
 COLUMNS: dict[Kind, tuple[str, ...]] = {
-    kind.kind: tuple(field.name for field in fields(kind)) for kind in (ClerkUser, ClerkOrganization, ClerkMembership)
+    kind.kind: tuple(field.name for field in fields(kind))
+    for kind in (ClerkOrganization, ClerkUser, ClerkMembership, ClerkSession)
 }
+_ORDER = {kind: number for number, kind in enumerate(COLUMNS)}
 _SAID = {kind: attrgetter(*(name for name in names if name != "rank")) for kind, names in COLUMNS.items()}
 
 
@@ -252,36 +273,9 @@ def newer(new: R, old: R | None) -> bool:
 
 def fold(records: Iterable[AnyRecord]) -> list[AnyRecord]:
     """The greatest record of each thing, in the one order in which every writer takes its locks."""
-    greatest: dict[tuple[str, str, str], AnyRecord] = {}
+    greatest: dict[tuple[int, str, str], AnyRecord] = {}
     for record in records:
-        place = (record.kind, record.instance, record.key)
+        place = (_ORDER[record.kind], record.instance, record.key)
         if newer(record, greatest.get(place)):
             greatest[place] = record
     return [greatest[place] for place in sorted(greatest)]
-
-
-def current_membership(records: Iterable[ClerkMembership]) -> ClerkMembership | None:
-    """Of all that was said of one person in one organization, the membership that counts now, if there is one.
-
-    A membership that was left is over, and one joined later is another, with another id. A sighting has no id: it
-    counts where nothing better is known, and against a removal only if its token was made after it.
-    """
-    records = list(records)
-    stated = [record for record in records if record.grade in (GLIMPSED, STATED)]
-    if stated:
-        return max(stated, key=lambda record: record.rank)
-    removed_at = max((record.observed_at for record in records if record.is_deleted), default=-1)
-    sighted = [record for record in records if record.grade == SIGHTED and record.observed_at > removed_at]
-    return max(sighted, key=lambda record: record.rank, default=None)
-
-
-def speaks_first(record: Record) -> tuple[bool, str]:
-    """Of several identities of one user, the greatest by this speaks for them: one that is alive, before any other."""
-    return not record.is_deleted, record.rank
-
-
-def deleted_at(identities: Iterable[Record]) -> int | None:
-    """When a user went: with the last of the identities. None while one is left."""
-    times = [record.observed_at if record.is_deleted else None for record in identities]
-    gone = [time for time in times if time is not None]
-    return max(gone) if gone and len(gone) == len(times) else None

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..forks import SurvivesForks
+from ..listeners import written_from_within
 from .gate import Gate
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
@@ -64,6 +65,7 @@ class FileConnections(SurvivesForks):
     def _make_locks(self) -> None:
         # Writers of one process queue here: SQLite's own waiting is a poll with growing pauses, and starves some.
         self._write_lock = threading.Lock()
+        self._writer: int | None = None
         self._watch_lock = threading.RLock()
         self._telling = False
         self._gate = Gate()
@@ -91,14 +93,18 @@ class FileConnections(SurvivesForks):
 
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection, None, None]:
+        if self._writer == threading.get_ident():
+            raise written_from_within()
         if not self._write_lock.acquire(timeout=self._timeout):
             raise RepositoryUnavailable("too many writers are waiting")
+        self._writer = threading.get_ident()
         try:
             with self.reading() as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection  # if this or the commit raises, the connection is closed, which undoes it all
                 connection.execute("COMMIT")
         finally:
+            self._writer = None
             self._write_lock.release()
 
     def poll(self, tell: Callable[[], None]) -> None:
@@ -176,7 +182,7 @@ class SharedConnection:
         self.poll_every: float | None = None if owned else POLL_EVERY
         self._connection = connection
         self._owned = owned
-        self._closed = False
+        self._closed = self._writing = False
         self._lock = threading.RLock()
         with unavailable():
             self._version = self._count_writes()
@@ -191,6 +197,9 @@ class SharedConnection:
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection, None, None]:
         with self.reading() as connection:
+            if self._writing:
+                raise written_from_within()
+            self._writing = True
             joined, begun = connection.in_transaction, False
             begin, commit, rollback = JOINED if joined else ALONE
             try:
@@ -204,6 +213,8 @@ class SharedConnection:
                     for statement in rollback:
                         connection.execute(statement)
                 raise
+            finally:
+                self._writing = False
 
     def poll(self, tell: Callable[[], None]) -> None:
         """Call `tell` if anything was written since the last time, here or elsewhere."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
-from ..core.records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkUser
+from ..core.records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
 from ..errors import ConfigurationError
 
 SCHEMA_VERSION = 1
@@ -21,11 +21,13 @@ _PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 USER_COLUMNS = COLUMNS["user"]
 ORGANIZATION_COLUMNS = COLUMNS["organization"]
 MEMBERSHIP_COLUMNS = COLUMNS["membership"]
+SESSION_COLUMNS = ("instance", "key", "rank")
 
 # A record as a row.
 user_row: Callable[[ClerkUser], tuple[Any, ...]] = attrgetter(*USER_COLUMNS)
 organization_row: Callable[[ClerkOrganization], tuple[Any, ...]] = attrgetter(*ORGANIZATION_COLUMNS)
 membership_row: Callable[[ClerkMembership], tuple[Any, ...]] = attrgetter(*MEMBERSHIP_COLUMNS)
+session_row: Callable[[ClerkSession], tuple[Any, ...]] = attrgetter(*SESSION_COLUMNS)
 
 # Part of the rank already; as a column of its own, for people who read the table.
 _UPDATED_AT = "updated_at INTEGER GENERATED ALWAYS AS (nullif(CAST(substr(rank, 3, 15) AS INTEGER), 0))"
@@ -39,11 +41,13 @@ class Statements:
             raise ConfigurationError("prefix must be lower-case letters, digits and underscores, at most 40")
         users, identities = f"{prefix}users", f"{prefix}identities"
         organizations, memberships = f"{prefix}organizations", f"{prefix}memberships"
+        sessions = f"{prefix}sessions"
         self.schema: tuple[str, ...] = (
             f"""
 CREATE TABLE {users} (
     id {id_type} PRIMARY KEY NOT NULL,
     role TEXT,
+    role_rank TEXT,
     created_at INTEGER NOT NULL,
     deleted_at INTEGER
 ) STRICT""",
@@ -99,6 +103,14 @@ CREATE TABLE {memberships} (
 ) STRICT""",
             # And that table has row ids: without them SQLite would rather read a whole instance by its primary key.
             f"CREATE INDEX {memberships}_ends ON {memberships} (instance, user_key, organization_key)",
+            f"""
+CREATE TABLE {sessions} (
+    instance TEXT NOT NULL,
+    key TEXT NOT NULL,
+    rank TEXT NOT NULL,
+    PRIMARY KEY (instance, key)
+) STRICT, WITHOUT ROWID""",
+            f"CREATE INDEX {sessions}_rank ON {sessions} (rank)",
         )
 
         self.create_schema: str = (
@@ -106,36 +118,54 @@ CREATE TABLE {memberships} (
         )
         self.select_schema: str = f"SELECT version, id_type FROM {prefix}schema"
         self.insert_schema: str = f"INSERT INTO {prefix}schema (version, id_type) VALUES (?, ?)"
-        self.insert_user: str = f"INSERT INTO {users} (id, created_at) VALUES (?, ?)"
-        self.insert_user_if_new: str = f"{self.insert_user} ON CONFLICT (id) DO NOTHING"
+        self.insert_user: str = (
+            f"INSERT INTO {users} (id, role, role_rank, created_at, deleted_at) VALUES (?, ?, ?, ?, ?) RETURNING id"
+        )
+        self.insert_user_if_new: str = f"INSERT INTO {users} (id, created_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING"
         self.set_deleted_at: str = f"UPDATE {users} SET deleted_at = ? WHERE id = ?"
-        self.upsert_identity: str = _upsert(identities, (*USER_COLUMNS, "user_id"))
-        self.upsert_organization: str = _upsert(organizations, (*ORGANIZATION_COLUMNS, "id"))
-        self.upsert_membership: str = _upsert(memberships, MEMBERSHIP_COLUMNS)
+        # An empty rank is lower than any: a role that you have set.
+        self.set_role: str = f"UPDATE {users} SET role = ?, role_rank = '' WHERE id = ?"
+        # The first role that Clerk named, whichever comes first. One that was set in SQL, without a rank, is yours too.
+        self.give_role: str = (
+            f"UPDATE {users} SET role = ?, role_rank = ? "
+            "WHERE id = ? AND (role_rank > ? OR role_rank IS NULL AND role IS NULL) RETURNING id"
+        )
+        self.move_identity: str = f"UPDATE {identities} SET user_id = ? WHERE instance = ? AND key = ?"
+        self.upsert_identity: str = _upsert(identities, (*USER_COLUMNS, "user_id"), "user_id")
+        self.upsert_organization: str = _upsert(organizations, (*ORGANIZATION_COLUMNS, "id"), "id")
+        self.upsert_membership: str = _upsert(memberships, MEMBERSHIP_COLUMNS, "key")
+        self.upsert_session: str = _upsert(sessions, SESSION_COLUMNS, "key")
+        self.forget_sessions: str = f"DELETE FROM {sessions} WHERE rank < ?"
 
         user = f"{_listed('i', USER_COLUMNS)}, u.id, u.role, u.created_at, u.deleted_at"
         tied = f"FROM {identities} i JOIN {users} u ON u.id = i.user_id"
         organization = f"SELECT {_listed('o', ORGANIZATION_COLUMNS)}, o.id FROM {organizations} o"
+        membership = f"SELECT {_listed('m', MEMBERSHIP_COLUMNS)} FROM {memberships} m"
+        over = f"EXISTS (SELECT 1 FROM {sessions} s WHERE s.instance = i.instance AND s.key = ?)"
+        self.select_standing: str = f"SELECT {user}, {over} {tied} WHERE i.instance = ? AND i.key = ?"
         self.select_user: str = f"SELECT {user} {tied} WHERE i.instance = ? AND i.key = ?"
         self.select_identities: str = f"SELECT {user} {tied} WHERE i.user_id = ?"
+        self.select_id: str = f"SELECT id FROM {users} WHERE id = ?"
         self.select_organization: str = f"{organization} WHERE o.instance = ? AND o.key = ?"
         self.select_organization_by_id: str = f"{organization} WHERE o.id = ?"
-        membership = f"SELECT {_listed('m', MEMBERSHIP_COLUMNS)} FROM {memberships} m"
-        self.select_membership: str = f"{membership} WHERE m.instance = ? AND m.key = ?"
-        self.select_memberships: str = (
-            f"{membership} WHERE m.instance = ? AND m.user_key = ? AND m.organization_key = ?"
-        )
+        self.select_all_memberships: str = f"{membership} WHERE m.instance = ? AND m.user_key = ?"
+        self.select_memberships: str = f"{self.select_all_memberships} AND m.organization_key = ?"
+        self.select_session: str = f"SELECT key FROM {sessions} WHERE instance = ? AND key = ?"
 
 
 def _listed(alias: str, columns: Sequence[str]) -> str:
     return ", ".join(f"{alias}.{column}" for column in columns)
 
 
-def _upsert(table: str, columns: Sequence[str]) -> str:
-    """Insert, or replace what Clerk said before if this outranks it. What is yours (`id`, `user_id`) stays."""
+def _upsert(table: str, columns: Sequence[str], returned: str) -> str:
+    """Insert, or replace what Clerk said before if this outranks it. What is yours (`id`, `user_id`) stays.
+
+    A row comes back if, and only if, it was written.
+    """
     kept = ("instance", "key", "id", "user_id")
     replaced = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in kept)
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
-        f"ON CONFLICT (instance, key) DO UPDATE SET {replaced} WHERE excluded.rank > {table}.rank"
+        f"ON CONFLICT (instance, key) DO UPDATE SET {replaced} WHERE excluded.rank > {table}.rank "
+        f"RETURNING {returned}"
     )

@@ -5,39 +5,24 @@ Each `put` is one transaction with one conditional upsert a record. What is comm
 
 import logging
 import sqlite3
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar, Unpack
 
-from ..core.model import Change, Id, Membership, Organization, Standing, User
-from ..core.records import (
-    SIGHTED,
-    AnyRecord,
-    ClerkMembership,
-    ClerkOrganization,
-    ClerkUser,
-    deleted_at,
-    fold,
-    key_of,
-    speaks_first,
-)
-from ..errors import ConfigurationError, LinkRefused
-from ..repository import Ids, Linker, Watcher, Watchers
+from ..core.model import Change, Id, Organization, User
+from ..core.principal import Standing
+from ..core.records import AnyRecord
+from ..driving import drive
+from ..errors import ConfigurationError
+from ..listeners import Listeners
+from .choices import Choices, Options, id_taken
 from .connections import Connections, FileConnections, SharedConnection, check_version, plain_cursor
-from .ids import check_id, check_ids, id_taken, is_id, make_id
-from .sql import (
-    ORGANIZATION_COLUMNS,
-    SCHEMA_VERSION,
-    USER_COLUMNS,
-    Statements,
-    membership_row,
-    organization_row,
-    user_row,
-)
+from .sql import SCHEMA_VERSION, Statements
+from .tables import Ask, Rows, Tables, Work, Written
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
-_EMAIL_VERIFIED, _BANNED = USER_COLUMNS.index("email_verified"), USER_COLUMNS.index("banned")
+T = TypeVar("T")
 
 
 class SqliteRepository:
@@ -49,9 +34,7 @@ class SqliteRepository:
     Args:
         connection: A connection of yours.
         prefix: What the tables' names begin with.
-        ids: How your ids are made: `uuid7`, `integer`, `clerk` (Clerk's own), or a function of Clerk's record.
-        linker: Asked, at the first sight of a person, for the id of a user you already have.
-        clock: The time, in seconds since 1970, for `created_at`.
+        options: See `Options`. The transaction that hooks are called with is the `sqlite3.Connection`.
     """
 
     def __init__(
@@ -59,20 +42,17 @@ class SqliteRepository:
         connection: sqlite3.Connection | Connections,
         *,
         prefix: str = "clerkmap_",
-        ids: Ids = "uuid7",
-        linker: Linker | None = None,
-        clock: Callable[[], float] = time.time,
+        **options: Unpack[Options],
     ) -> None:
         check_version()
         if isinstance(connection, sqlite3.Connection):
             connection = SharedConnection(connection, owned=False)
         self._connections = connection
-        self._ids: Ids = check_ids(ids)
-        self._linker = linker
-        self._clock = clock
-        self._id_type = "ANY" if callable(ids) else "INTEGER" if ids == "integer" else "TEXT"
+        choices = Choices(**options)
+        self.listeners: Listeners = choices.listeners
+        self._id_type = "ANY" if callable(choices.ids) else "INTEGER" if choices.ids == "integer" else "TEXT"
         self._sql = Statements(prefix, self._id_type)
-        self._watchers = Watchers()
+        self._tables = Tables(self._sql, choices)
         self.poll_every: float | None = connection.poll_every
         self._migrate()
 
@@ -84,9 +64,7 @@ class SqliteRepository:
         durable: bool = True,
         timeout: float = 5,
         prefix: str = "clerkmap_",
-        ids: Ids = "uuid7",
-        linker: Linker | None = None,
-        clock: Callable[[], float] = time.time,
+        **options: Unpack[Options],
     ) -> Self:
         """Open a file, making it if need be, or `:memory:`. The options of the class are taken here too.
 
@@ -94,6 +72,8 @@ class SqliteRepository:
             path: The file.
             durable: Whether a commit must have reached the disk. If not, a power cut may take the last ones back.
             timeout: Seconds to wait for another process that is writing.
+            prefix: What the tables' names begin with.
+            options: See `Options`.
         """
         connections: Connections
         if str(path) == ":memory:":
@@ -102,130 +82,77 @@ class SqliteRepository:
         else:
             connections = FileConnections(Path(path), durable=durable, timeout=timeout)
         try:
-            return cls(connections, prefix=prefix, ids=ids, linker=linker, clock=clock)
+            return cls(connections, prefix=prefix, **options)
         except BaseException:
             connections.close()
             raise
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
-        ordered = fold(records)
-        with self._connections.writing() as connection:
-            cursor = plain_cursor(connection)
-            written = [change for record in ordered if (change := self._put(cursor, record)) is not None]
-        self._watchers.tell(written)
-        return [change for change in written if change.altered]
+        return self._write(self._tables.put(records))
 
-    def find(self, instance: str, clerk_user_id: str, clerk_organization_id: str | None = None) -> Standing | None:
-        user_key = key_of(clerk_user_id)
+    def find(
+        self,
+        instance: str,
+        clerk_user_id: str,
+        clerk_organization_id: str | None = None,
+        clerk_session_id: str | None = None,
+    ) -> Standing | None:
         with self._connections.reading() as connection:
-            cursor = plain_cursor(connection)
             settled = self._connections.is_settled()
-            user = self._user_at(cursor, instance, user_key)
-            if user is None or clerk_organization_id is None:
-                return None if user is None else Standing(user, settled=settled)
-            organization_key = key_of(clerk_organization_id)
-            organization = self._organization_at(cursor, instance, organization_key)
-            rows = cursor.execute(self._sql.select_memberships, (instance, user_key, organization_key)).fetchall()
-            return Standing(user, organization, tuple(ClerkMembership(*row) for row in sorted(rows)), settled)
+            work = self._tables.find(instance, clerk_user_id, clerk_organization_id, clerk_session_id)
+            standing = _run(connection, work)
+        return standing if settled or standing is None else replace(standing, settled=False)
 
     def user(self, id: Id) -> User | None:
-        if not is_id(id):
-            return None
-        with self._connections.reading() as connection:
-            users = self._identities_of(plain_cursor(connection), id)
-        users = [user for user in users if user.id == id]  # SQLite finds the user 7 by "7", too
-        return max(users, key=lambda user: speaks_first(user.clerk), default=None)
+        return self._read(self._tables.user(id))
 
     def organization(self, id: Id) -> Organization | None:
-        if not is_id(id):
-            return None
-        with self._connections.reading() as connection:
-            row = plain_cursor(connection).execute(self._sql.select_organization_by_id, (id,)).fetchone()
-        return None if row is None or row[-1] != id else _organization(row)
+        return self._read(self._tables.organization(id))
+
+    def set_role(self, id: Id, role: str | None) -> User:
+        return self._write(self._tables.set_role(id, role))
 
     def link(self, instance: str, clerk_id: str, id: Id) -> User:
-        check_id(self._ids, id)
-        with self._connections.writing() as connection:
-            cursor = plain_cursor(connection)
-            before = self._user_at(cursor, instance, key_of(clerk_id))
-            if before is None:
-                sighted = ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0)
-                cursor.execute(self._sql.insert_user_if_new, (id, self._now()))
-                cursor.execute(self._sql.upsert_identity, (*user_row(sighted), id))
-                self._settle_deletion(cursor, id)
-            elif before.id != id:
-                raise LinkRefused
-            user = self._user_at(cursor, instance, key_of(clerk_id))
-        assert user is not None
-        self._watchers.tell([Change(before, user)])
-        return user
+        return self._write(self._tables.link(instance, clerk_id, id))
 
-    def watch(self, watcher: Watcher) -> None:
-        self._watchers.add(watcher)
+    def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
+        return self._write(self._tables.unlink(instance, clerk_id, id))
+
+    def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
+        return self._write(self._tables.relink(instance, clerk_id, id, to))
+
+    def export(self, id: Id) -> dict[str, Any]:
+        return self._read(self._tables.export(id))
+
+    def erase(self, id: Id) -> User:
+        return self._write(self._tables.erase(id))
 
     def poll(self) -> None:
-        self._connections.poll(lambda: self._watchers.tell(None))
+        self._connections.poll(lambda: self.listeners.tell(None))
 
     def close(self) -> None:
         self._connections.close()
 
-    def _put(self, cursor: sqlite3.Cursor, record: AnyRecord) -> Change | None:
-        if isinstance(record, ClerkUser):
-            return self._put_user(cursor, record)
-        if isinstance(record, ClerkOrganization):
-            return self._put_organization(cursor, record)
-        return self._put_membership(cursor, record)
+    def _read(self, work: Work[T]) -> T:
+        with self._connections.reading() as connection:
+            return _run(connection, work)
 
-    def _put_user(self, cursor: sqlite3.Cursor, record: ClerkUser) -> Change | None:
-        before = self._user_at(cursor, record.instance, record.key)
-        id = self._first_sight(cursor, record) if before is None else before.id
-        if cursor.execute(self._sql.upsert_identity, (*user_row(record), id)).rowcount == 0:
-            return None
-        if record.is_deleted or before is None:
-            self._settle_deletion(cursor, id)
-        after = self._user_at(cursor, record.instance, record.key)
-        assert after is not None
-        return Change(before, after)
+    def _write(self, work: Work[Written[T]]) -> T:
+        with self._connections.writing() as connection:
+            written, result = _run(connection, work)
+            if written and self.listeners.has_hooks:
+                self._call_hooks(connection, written)
+        # Whether a transaction of yours will be committed, nobody but you knows.
+        self.listeners.tell(written, committed=self._connections.is_settled())
+        return result
 
-    def _first_sight(self, cursor: sqlite3.Cursor, record: ClerkUser) -> Id:
-        linked = self._linker(record) if self._linker is not None else None
-        if linked is not None:
-            cursor.execute(self._sql.insert_user_if_new, (check_id(self._ids, linked), self._now()))
-            return linked
-        id = make_id(self._ids, record)
-        _insert(cursor, self._sql.insert_user, (id, self._now()))
-        return _made_id(cursor) if id is None else id
-
-    def _settle_deletion(self, cursor: sqlite3.Cursor, id: Id) -> None:
-        gone = deleted_at(user.clerk for user in self._identities_of(cursor, id))
-        cursor.execute(self._sql.set_deleted_at, (gone, id))
-
-    def _put_organization(self, cursor: sqlite3.Cursor, record: ClerkOrganization) -> Change | None:
-        before = self._organization_at(cursor, record.instance, record.key)
-        id = make_id(self._ids, record) if before is None else before.id
-        if _insert(cursor, self._sql.upsert_organization, (*organization_row(record), id)).rowcount == 0:
-            return None
-        return Change(before, Organization(_made_id(cursor) if id is None else id, record))
-
-    def _put_membership(self, cursor: sqlite3.Cursor, record: ClerkMembership) -> Change | None:
-        row = cursor.execute(self._sql.select_membership, (record.instance, record.key)).fetchone()
-        if cursor.execute(self._sql.upsert_membership, membership_row(record)).rowcount == 0:
-            return None
-        return Change(None if row is None else Membership(ClerkMembership(*row)), Membership(record))
-
-    def _user_at(self, cursor: sqlite3.Cursor, instance: str, key: str) -> User | None:
-        row = cursor.execute(self._sql.select_user, (instance, key)).fetchone()
-        return None if row is None else _user(row)
-
-    def _identities_of(self, cursor: sqlite3.Cursor, id: Id) -> list[User]:
-        return [_user(row) for row in cursor.execute(self._sql.select_identities, (id,)).fetchall()]
-
-    def _organization_at(self, cursor: sqlite3.Cursor, instance: str, key: str) -> Organization | None:
-        row = cursor.execute(self._sql.select_organization, (instance, key)).fetchone()
-        return None if row is None else _organization(row)
-
-    def _now(self) -> int:
-        return int(self._clock() * 1000)
+    def _call_hooks(self, connection: sqlite3.Connection, written: list[Change]) -> None:
+        connection.execute("SAVEPOINT clerkmap_hooks")
+        self.listeners.call(written, connection)
+        try:
+            connection.execute("RELEASE clerkmap_hooks")
+        except sqlite3.OperationalError:
+            raise ConfigurationError("a hook has ended the transaction that it was given: it must not") from None
 
     def _migrate(self) -> None:
         """Bring the tables to this version's state. However many processes start at once, one does it."""
@@ -246,27 +173,15 @@ class SqliteRepository:
             raise ConfigurationError(f"the tables hold ids of type {id_type}, and ids= asks for {self._id_type}")
 
 
-def _insert(cursor: sqlite3.Cursor, statement: str, row: tuple[object, ...]) -> sqlite3.Cursor:
+def _run(connection: sqlite3.Connection, work: Work[T]) -> T:
+    cursor = plain_cursor(connection)
+
+    def answer(ask: Ask) -> Rows:
+        return cursor.execute(*ask).fetchall()
+
     try:
-        return cursor.execute(statement, row)
+        return drive(work, answer)
     except sqlite3.IntegrityError as error:
         if error.sqlite_errorname in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"):
             raise id_taken() from None
         raise
-
-
-def _made_id(cursor: sqlite3.Cursor) -> int:
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid
-
-
-def _user(row: tuple[Any, ...]) -> User:
-    said = list(row[: len(USER_COLUMNS)])
-    said[_EMAIL_VERIFIED] = bool(said[_EMAIL_VERIFIED])
-    said[_BANNED] = bool(said[_BANNED])
-    id, role, created_at, deleted_at = row[len(USER_COLUMNS) :]
-    return User(id, role, created_at, deleted_at, ClerkUser(*said))
-
-
-def _organization(row: tuple[Any, ...]) -> Organization:
-    return Organization(row[-1], ClerkOrganization(*row[: len(ORGANIZATION_COLUMNS)]))

@@ -211,7 +211,7 @@ class RepositoryContract(IdsContract):
     def test_watchers_are_told_after_the_commit(self, repository: Repository) -> None:
         """Who watches is told what was written, when it can be read; of nothing written, nobody is told."""
         told: list[Any] = []
-        repository.watch(lambda keys: told.append((keys, repository.find(HERE, ANN))))
+        repository.listeners.watch(lambda keys: told.append((keys, repository.find(HERE, ANN))))
 
         repository.put([person(), member()])
         repository.put([person()])

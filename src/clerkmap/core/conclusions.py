@@ -1,0 +1,55 @@
+"""What several records amount to: of one user's identities, or of one person in one organization."""
+
+import json
+from collections.abc import Collection, Iterable
+
+from .records import DELETED, GLIMPSED, SIGHTED, STATED, ClerkMembership, ClerkUser, Record
+
+MAX_ROLE = 255  # characters
+# Clerk's tokens live for a minute, and an application may have some made that live longer.
+SESSIONS_KEPT = 30 * 86_400_000  # milliseconds
+
+
+def current_membership(records: Collection[ClerkMembership]) -> ClerkMembership | None:
+    """Of all that was said of one person in one organization, the membership that counts now, if there is one.
+
+    A membership that was left is over, and one joined later is another, with another id. A sighting has no id: it
+    counts where nothing better is known, and against a removal only if its token was made after it.
+    """
+    stated = [record for record in records if record.grade in (GLIMPSED, STATED)]
+    if stated:
+        return max(stated, key=lambda record: record.rank)
+    removed_at = max((record.observed_at for record in records if record.is_deleted), default=-1)
+    sighted = [record for record in records if record.grade == SIGHTED and record.observed_at > removed_at]
+    return max(sighted, key=lambda record: record.rank, default=None)
+
+
+def last_word(records: Collection[ClerkMembership]) -> ClerkMembership | None:
+    """What stands of one person in one organization: the membership that counts, or else the tombstone of the last."""
+    over = max((record for record in records if record.is_deleted), key=lambda record: record.rank, default=None)
+    return current_membership(records) or over
+
+
+def role_in_metadata(record: ClerkUser) -> str | None:
+    """The role that `public_metadata.role` names, if it does."""
+    if '"role"' not in record.public_metadata:
+        return None
+    role = json.loads(record.public_metadata).get("role")
+    return role if isinstance(role, str) and 0 < len(role) <= MAX_ROLE and role.isprintable() else None
+
+
+def speaks_first(record: Record) -> tuple[bool, str]:
+    """Of several identities of one user, the greatest by this speaks for them: one that is alive, before any other."""
+    return not record.is_deleted, record.rank
+
+
+def deleted_at(identities: Iterable[Record]) -> int | None:
+    """When a user went: with the last of the identities. None while one is left."""
+    times = [record.observed_at if record.is_deleted else None for record in identities]
+    gone = [time for time in times if time is not None]
+    return max(gone) if gone and len(gone) == len(times) else None
+
+
+def forgotten_below(now: int) -> str:
+    """The rank under which the end of a session need not be remembered: its tokens have expired long ago."""
+    return f"{DELETED}.{0:015d}.{max(0, now - SESSIONS_KEPT):015d}"

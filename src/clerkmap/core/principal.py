@@ -1,0 +1,96 @@
+"""Who is calling: the principal, made of what a token proves and of what is known of its bearer."""
+
+from dataclasses import dataclass
+
+from ..errors import LockedOut, MembershipDeleted, OrganizationDeleted, SessionEnded, UserBanned, UserDeleted
+from .claims import Actor, Claims
+from .conclusions import current_membership
+from .model import Membership, Organization, User
+from .records import SIGHTED, AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a repository knows of a caller: the user, and of the organization in question all that was ever said.
+
+    `session_is_over` is about the session that was asked for. `settled` is False when it was read inside a
+    transaction that may yet be undone.
+    """
+
+    user: User
+    organization: Organization | None = None
+    memberships: tuple[ClerkMembership, ...] = ()
+    session_is_over: bool = False
+    settled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is calling."""
+
+    user: User
+    organization: Organization | None
+    membership: Membership | None
+    claims: Claims
+
+    @property
+    def actor(self) -> Actor | None:
+        """Who is really acting, when somebody is signed in as this user."""
+        return self.claims.actor
+
+
+def sightings(claims: Claims, standing: Standing | None) -> list[AnyRecord]:
+    """What a token tells that the repository does not know yet. Never anything against a better source."""
+    instance, observed_at, active = claims.instance, claims.issued_at * 1000, claims.organization
+    found: list[AnyRecord] = []
+    if standing is None:
+        found.append(ClerkUser.make(SIGHTED, instance, claims.subject, observed_at=observed_at))
+    if active is None or (standing is not None and _refusal(standing) is not None):
+        return found
+    organization = standing.organization if standing is not None else None
+    if organization is None or _is_news(active.slug, organization.slug, organization.clerk, observed_at):
+        found.append(ClerkOrganization.make(SIGHTED, instance, active.id, slug=active.slug, observed_at=observed_at))
+    said = standing.memberships if standing is not None else ()
+    current = current_membership(said)
+    if current is None or _is_news(active.role, current.role, current, observed_at):
+        sighted = ClerkMembership.sighted(
+            instance,
+            clerk_user_id=claims.subject,
+            clerk_organization_id=active.id,
+            role=active.role,
+            observed_at=observed_at,
+        )
+        if current is not None or current_membership([*said, sighted]) is not None:
+            found.append(sighted)
+    return found
+
+
+def _is_news(told: str | None, known: str | None, record: AnyRecord, observed_at: int) -> bool:
+    """Whether a token tells something else than an earlier one did. Against anything better it tells nothing."""
+    return told is not None and told != known and record.grade == SIGHTED and observed_at > record.observed_at
+
+
+def admit(claims: Claims, standing: Standing) -> Principal:
+    """Make a principal of claims and standing, or refuse: a good token does not outlive the person's welcome."""
+    user = standing.user
+    refusal = _refusal(standing)
+    if refusal is not None:
+        raise refusal
+    if claims.organization is None:
+        return Principal(user, None, None, claims)
+    organization = standing.organization
+    if organization is None or organization.clerk.is_deleted:
+        raise OrganizationDeleted
+    current = current_membership(standing.memberships)
+    if current is None:
+        raise MembershipDeleted
+    return Principal(user, organization, Membership(current), claims)
+
+
+def _refusal(standing: Standing) -> LockedOut | None:
+    user = standing.user
+    if user.clerk.is_deleted or user.deleted_at is not None:
+        return UserDeleted()
+    if user.clerk.banned:
+        return UserBanned()
+    return SessionEnded() if standing.session_is_over else None

@@ -1,0 +1,110 @@
+"""Who hears of what is written, and when: hooks of yours inside the transaction, everybody else after it."""
+
+import logging
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from .core.model import Change
+from .errors import ConfigurationError, HookFailed
+
+logger: logging.Logger = logging.getLogger("clerkmap.hooks")
+
+# Told, after a commit, the keys of what changed; None when that could be anything.
+Watcher = Callable[[Collection[str] | None], None]
+
+
+# Called inside the transaction that made a change, with the change and the transaction. What it raises undoes both.
+Hook = Callable[[Change, Any], None]
+# Called with a change after its commit: at most once, for the process may end in between.
+AfterCommit = Callable[[Change], None]
+
+
+class Listeners:
+    """Whoever wants to know what was written, and when: inside the transaction, or after it."""
+
+    def __init__(self, hooks: Iterable[Hook] = (), after_commit: Iterable[AfterCommit] = ()) -> None:
+        self._watchers: list[Watcher] = []
+        self._hooks: list[Hook] = []
+        self._after_commit: list[AfterCommit] = []
+        for hook in hooks:
+            self.hook(hook)
+        for listener in after_commit:
+            self.after_commit(listener)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have a function called after each commit that wrote something."""
+        self._watchers.append(watcher)
+
+    def hook(self, hook: Hook) -> None:
+        """Have a function called inside each transaction, with each change."""
+        _add(self._hooks, hook)
+
+    def after_commit(self, listener: AfterCommit) -> None:
+        """Have a function called after each commit, with each change."""
+        _add(self._after_commit, listener)
+
+    @property
+    def has_hooks(self) -> bool:
+        """Whether anybody wants to be called inside the transaction."""
+        return bool(self._hooks)
+
+    def call(self, written: Collection[Change], transaction: Any) -> None:
+        """Inside the transaction: call every hook with every change."""
+        for change in written:
+            if change.is_news:
+                for hook in self._hooks:
+                    try:
+                        hook(change, transaction)
+                    except Exception as error:
+                        raise HookFailed(f"{_name(hook)} raised {type(error).__name__}") from error
+
+    def tell(self, written: Collection[Change] | None, *, committed: bool = True) -> None:
+        """After the transaction: tell what was written; None when nobody can say."""
+        if written is None or written:
+            keys = None if written is None else frozenset(key for change in written for key in change.touches)
+            raised: list[Exception] = []
+            for watcher in self._watchers:
+                try:
+                    watcher(keys)
+                except Exception as error:  # noqa: BLE001 - the others must be told all the same
+                    raised.append(error)
+            if committed:
+                self._tell_after_commit(written or ())
+            if raised:
+                raise raised[0]
+
+    def _tell_after_commit(self, written: Collection[Change]) -> None:
+        for change in written:
+            if change.is_news:
+                for listener in self._after_commit:
+                    try:
+                        listener(change)
+                    except Exception as error:  # noqa: BLE001 - it is committed, whatever becomes of the mail
+                        logger.error("after_commit: %s raised %s", _name(listener), _place(error))
+
+
+def _add(listeners: list[Any], listener: Any) -> None:
+    if not callable(listener):
+        raise ConfigurationError("a hook is a function of a change and a transaction; after_commit ones, of a change")
+    if listener not in listeners:  # two reconcilers on one repository are given the same hooks
+        listeners.append(listener)
+
+
+def _name(function: object) -> str:
+    return getattr(function, "__qualname__", type(function).__qualname__)
+
+
+def _place(error: Exception) -> str:
+    """What was raised, and where. Not its text, which may hold what it was about."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = f" in {frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else ""
+    return type(error).__name__ + where
+
+
+def written_from_within() -> ConfigurationError:
+    """One transaction cannot wait for another on the same thread."""
+    return ConfigurationError(
+        "a hook or a linker must not write through the repository: use the transaction it is given"
+    )

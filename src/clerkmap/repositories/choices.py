@@ -1,0 +1,119 @@
+"""What is yours to choose about your side of things: how ids are made, who is linked to whom, where roles come from.
+
+Every repository takes these options, and asks here.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import TypedDict
+
+from ..core.conclusions import MAX_ROLE, role_in_metadata
+from ..core.model import Id
+from ..core.records import STATED, ClerkOrganization, ClerkUser
+from ..errors import ConfigurationError
+from ..listeners import AfterCommit, Hook, Listeners
+from ..repository import FirstRole, Ids, Linker
+
+_TYPES: dict[str, tuple[type, ...]] = {"uuid7": (str,), "clerk": (str,), "integer": (int,)}
+
+
+class Options(TypedDict, total=False):
+    """The options that every repository takes.
+
+    ids: How your ids are made: `uuid7`, `integer`, `clerk` (Clerk's own), or a function of Clerk's record.
+    linker: Asked, at the first sight of a person, for the id of a user you already have.
+    first_role: Where a user's role comes from until you set it; `public_metadata.role`, unless you say otherwise.
+    hooks: Called inside each transaction, with each change.
+    after_commit: Called after each commit, with each change.
+    clock: The time, in seconds since 1970.
+    """
+
+    ids: Ids
+    linker: Linker | None
+    first_role: FirstRole | None
+    hooks: Iterable[Hook]
+    after_commit: Iterable[AfterCommit]
+    clock: Callable[[], float]
+
+
+class Choices:
+    """The options, checked, and what follows from them."""
+
+    def __init__(
+        self,
+        *,
+        ids: Ids = "uuid7",
+        linker: Linker | None = None,
+        first_role: FirstRole | None = role_in_metadata,
+        hooks: Iterable[Hook] = (),
+        after_commit: Iterable[AfterCommit] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if not callable(ids) and ids not in _TYPES:
+            raise ConfigurationError(f"ids must be a function or one of {', '.join(_TYPES)}")
+        self.ids: Ids = ids
+        self.listeners: Listeners = Listeners(hooks, after_commit)
+        self._linker = linker
+        self._first_role = first_role
+        self._clock = clock
+
+    def now(self) -> int:
+        """The time, in milliseconds."""
+        return int(self._clock() * 1000)
+
+    def check_id(self, id: Id) -> Id:
+        """An id that came from your side, or `ConfigurationError`: a database would store "7" for 7, or refuse."""
+        types = (str, int) if callable(self.ids) else _TYPES[self.ids]
+        if type(id) not in types or not is_id(id):
+            wanted = " or ".join(each.__name__ for each in types)
+            raise ConfigurationError(f"an id of yours must be {wanted}, and storable")
+        return id
+
+    def make_id(self, record: ClerkUser | ClerkOrganization) -> Id | None:
+        """An id for a thing seen for the first time. None where the database is to make it."""
+        if callable(self.ids):
+            return self.check_id(self.ids(record))
+        if self.ids == "integer":
+            return None
+        # A tombstone does not tell the Clerk id, and its row still needs an id.
+        return record.clerk_id or record.key if self.ids == "clerk" else uuid7()
+
+    def linked_id(self, record: ClerkUser) -> Id | None:
+        """The id of a user you already have, if your linker says that this person is one."""
+        id = self._linker(record) if self._linker is not None else None
+        return None if id is None else self.check_id(id)
+
+    def first_role(self, record: ClerkUser) -> str | None:
+        """The role that a record names. Only a full statement can."""
+        if record.grade != STATED or self._first_role is None:
+            return None
+        return check_role(self._first_role(record))
+
+
+def check_role(role: str | None) -> str | None:
+    """A role that any database stores, or `ConfigurationError`."""
+    if role is not None and not (isinstance(role, str) and 0 < len(role) <= MAX_ROLE and role.isprintable()):
+        raise ConfigurationError(f"a role must be printable text of at most {MAX_ROLE} characters, or None")
+    return role
+
+
+def is_id(id: object) -> bool:
+    """Whether a database can store it, and find it again as what it is."""
+    if isinstance(id, str):
+        return 0 < len(id) <= 255 and id.isprintable()
+    return type(id) is int and -(2**63) <= id < 2**63
+
+
+def id_taken() -> ConfigurationError:
+    """Two things may not share an id, least of all two people."""
+    return ConfigurationError("the strategy given as ids made an id that something else has already")
+
+
+def uuid7() -> str:
+    """A UUID of version 7: sorts by the time it was made, so that an index grows at its end."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | (random >> 62 & 0xFFF) << 64 | 0b10 << 62
+    digits = f"{value | random & (1 << 62) - 1:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -1,0 +1,276 @@
+"""What the memory repository keeps, and what is done with it. `tables.py` says the same in SQL.
+
+Nothing here locks or commits: `memory.py` does. Every change goes through the journal, so that it can be taken back.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from ..core.conclusions import deleted_at, forgotten_below, last_word, speaks_first
+from ..core.model import Change, Id, Membership, Organization, Session, User, exported
+from ..core.principal import Standing
+from ..core.records import (
+    SIGHTED,
+    AnyRecord,
+    ClerkMembership,
+    ClerkOrganization,
+    ClerkSession,
+    ClerkUser,
+    fold,
+    key_of,
+    newer,
+)
+from ..errors import LinkRefused, UserUnknown
+from .choices import Choices, check_role, id_taken
+from .journal import Journal
+
+T = TypeVar("T")
+Written = tuple[list[Change], T]  # what was written, and what the caller is to get
+Place = tuple[str, str]  # an instance, and a key in it
+Pair = tuple[str, str, str]  # an instance, and the keys of a person and of an organization
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Your side of a user, and where the identities are that lead to it."""
+
+    role: str | None
+    role_rank: str | None
+    created_at: int
+    deleted_at: int | None
+    places: tuple[Place, ...] = ()
+
+
+class Dictionaries:
+    """Reading and writing the dictionaries."""
+
+    def __init__(self, choices: Choices, journal: Journal) -> None:
+        self._choices = choices
+        self._set = journal.set
+        self._users: dict[Id, Row] = {}
+        self._identities: dict[Place, tuple[Id, ClerkUser]] = {}
+        self._organizations: dict[Place, Organization] = {}
+        self._organization_places: dict[Id, Place] = {}
+        self._memberships: dict[Pair, tuple[ClerkMembership, ...]] = {}
+        self._pairs: dict[Place, tuple[Pair, ...]] = {}  # of each person
+        self._sessions: dict[Place, ClerkSession] = {}
+        self._last_ids: dict[str, int] = {}
+
+    def find(self, instance: str, user_id: str, organization_id: str | None, session_id: str | None) -> Standing | None:
+        user_key = key_of(user_id)
+        user = self._user_at((instance, user_key))
+        if user is None:
+            return None
+        session_is_over = session_id is not None and (instance, key_of(session_id)) in self._sessions
+        if organization_id is None:
+            return Standing(user, session_is_over=session_is_over)
+        organization_key = key_of(organization_id)
+        organization = self._organizations.get((instance, organization_key))
+        memberships = self._memberships.get((instance, user_key, organization_key), ())
+        return Standing(user, organization, memberships, session_is_over)
+
+    def user(self, id: Id) -> User | None:
+        return max(self._identities_of(id), key=lambda user: speaks_first(user.clerk), default=None)
+
+    def organization(self, id: Id) -> Organization | None:
+        place = self._organization_places.get(id)
+        return None if place is None else self._organizations[place]
+
+    def export(self, id: Id) -> dict[str, Any]:
+        users = self._known(id)
+        return exported(users, self._all_memberships(users))
+
+    def put(self, records: Iterable[AnyRecord]) -> Written[list[Change]]:
+        written = [change for record in fold(records) if (change := self._put(record)) is not None]
+        written = [self._with_ends(change) for change in written]
+        return written, [change for change in written if change.is_news]
+
+    def set_role(self, id: Id, role: str | None) -> Written[User]:
+        users = self._known(id)
+        self._set(self._users, id, replace(self._users[id], role=check_role(role), role_rank=""))
+        before = max(users, key=lambda user: speaks_first(user.clerk))
+        after = replace(before, role=role)
+        return [Change(before, after, after, also_touches=_keys(users))], after
+
+    def link(self, instance: str, clerk_id: str, id: Id) -> Written[User]:
+        self._choices.check_id(id)
+        place = (instance, key_of(clerk_id))
+        user = self._user_at(place)
+        if user is not None:
+            if user.id != id:
+                raise LinkRefused
+            return [], user
+        self._make_row(id)
+        user = self._tie(place, ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0), id)
+        return [Change(None, user, user)], user
+
+    def unlink(self, instance: str, clerk_id: str, id: Id) -> Written[User]:
+        before = self._tied(instance, clerk_id, id)
+        to = self._new_id("user", before.clerk, self._users)
+        self._make_row(to)
+        return self._move(before, to)
+
+    def relink(self, instance: str, clerk_id: str, id: Id, to: Id) -> Written[User]:
+        self._choices.check_id(to)
+        before = self._tied(instance, clerk_id, id)
+        if to not in self._users:
+            raise UserUnknown
+        return self._move(before, to)
+
+    def erase(self, id: Id) -> Written[User]:
+        users = self._known(id)
+        self._set(self._users, id, replace(self._users[id], role=None, role_rank=""))
+        now = self._choices.now()
+        said: list[AnyRecord] = [*(user.clerk for user in users), *self._all_memberships(users)]
+        written, _ = self.put(record.tombstone(now) for record in said)
+        user = self.user(id)
+        assert user is not None
+        return written, user
+
+    def _put(self, record: AnyRecord) -> Change | None:
+        if isinstance(record, ClerkUser):
+            return self._put_user(record)
+        if isinstance(record, ClerkOrganization):
+            return self._put_organization(record)
+        if isinstance(record, ClerkMembership):
+            return self._put_membership(record)
+        return self._put_session(record)
+
+    def _put_user(self, record: ClerkUser) -> Change | None:
+        place = (record.instance, record.key)
+        before = self._user_at(place)
+        id = self._first_sight(record) if before is None else before.id
+        is_written = newer(record, None if before is None else before.clerk)
+        if is_written:
+            self._tie(place, record, id)
+        is_given = self._give_role(id, record)
+        if not is_written and not is_given:
+            return None
+        after = self._tied_at(place)
+        return Change(before, after, after, also_touches=_keys(self._identities_of(id)))
+
+    def _first_sight(self, record: ClerkUser) -> Id:
+        linked = self._choices.linked_id(record)
+        id = self._new_id("user", record, self._users) if linked is None else linked
+        self._make_row(id)
+        return id
+
+    def _give_role(self, id: Id, record: ClerkUser) -> bool:
+        """The first role that Clerk named, whichever comes first: until you set one, whose empty rank is lower."""
+        role, row = self._choices.first_role(record), self._users[id]
+        if role is None or (row.role_rank is not None and row.role_rank <= record.rank):
+            return False
+        self._set(self._users, id, replace(row, role=role, role_rank=record.rank))
+        return True
+
+    def _put_organization(self, record: ClerkOrganization) -> Change | None:
+        place = (record.instance, record.key)
+        before = self._organizations.get(place)
+        if not newer(record, None if before is None else before.clerk):
+            return None
+        id = self._new_id("organization", record, self._organization_places) if before is None else before.id
+        after = Organization(id, record)
+        self._set(self._organizations, place, after)
+        self._set(self._organization_places, id, place)
+        return Change(before, after, organization=after)
+
+    def _put_membership(self, record: ClerkMembership) -> Change | None:
+        pair = (record.instance, record.user_key, record.organization_key)
+        said = self._memberships.get(pair, ())
+        others = [each for each in said if each.key != record.key]
+        if not newer(record, next((each for each in said if each.key == record.key), None)):
+            return None
+        before, after = last_word(said), last_word([*others, record])
+        assert after is not None
+        self._set(self._memberships, pair, tuple(sorted((*others, record), key=lambda each: each.key)))
+        if not said:
+            person = (record.instance, record.user_key)
+            self._set(self._pairs, person, (*self._pairs.get(person, ()), pair))
+        return Change(None if before is None else Membership(before), Membership(after))
+
+    def _put_session(self, record: ClerkSession) -> Change | None:
+        forgotten = forgotten_below(self._choices.now())
+        place = (record.instance, record.key)
+        before = self._sessions.get(place)
+        if record.rank < forgotten or not newer(record, before):
+            return None
+        self._set(self._sessions, place, record)
+        while (oldest := next(iter(self._sessions.items())))[1].rank < forgotten:
+            self._set(self._sessions, oldest[0], None)
+        return Change(None if before is None else Session(before), Session(record))
+
+    def _with_ends(self, change: Change) -> Change:
+        """The same change; that of a membership with the user and the organization that it is about."""
+        clerk = change.after.clerk
+        if not isinstance(clerk, ClerkMembership) or not change.is_news:
+            return change
+        user = self._user_at((clerk.instance, clerk.user_key))
+        return replace(
+            change, user=user, organization=self._organizations.get((clerk.instance, clerk.organization_key))
+        )
+
+    def _tied(self, instance: str, clerk_id: str, id: Id) -> User:
+        """The user that an identity is tied to, if that is the one you say."""
+        user = self._user_at((instance, key_of(clerk_id)))
+        if user is None or user.id != id:
+            raise LinkRefused("it is not linked to the user you named")
+        return user
+
+    def _tie(self, place: Place, record: ClerkUser, id: Id) -> User:
+        """Let this record speak for a user, beside the user's other identities."""
+        self._set(self._identities, place, (id, record))
+        places = self._users[id].places
+        self._settle(id, places if place in places else tuple(sorted((*places, place))))
+        return self._tied_at(place)
+
+    def _move(self, before: User, to: Id) -> Written[User]:
+        place = (before.clerk.instance, before.clerk.key)
+        self._settle(before.id, tuple(each for each in self._users[before.id].places if each != place))
+        after = self._tie(place, before.clerk, to)
+        beside = (*self._identities_of(before.id), *self._identities_of(to))
+        return [Change(before, after, after, also_touches=_keys(beside))], after
+
+    def _settle(self, id: Id, places: tuple[Place, ...]) -> None:
+        """A user is deleted with the last of the identities."""
+        gone = deleted_at(self._identities[place][1] for place in places)
+        self._set(self._users, id, replace(self._users[id], places=places, deleted_at=gone))
+
+    def _make_row(self, id: Id) -> None:
+        if id not in self._users:
+            self._set(self._users, id, Row(None, None, self._choices.now(), None))
+
+    def _user_at(self, place: Place) -> User | None:
+        return self._tied_at(place) if place in self._identities else None
+
+    def _tied_at(self, place: Place) -> User:
+        id, record = self._identities[place]
+        row = self._users[id]
+        return User(id, row.role, row.created_at, row.deleted_at, record)
+
+    def _identities_of(self, id: Id) -> list[User]:
+        return [self._tied_at(place) for place in self._users[id].places] if id in self._users else []
+
+    def _known(self, id: Id) -> list[User]:
+        users = self._identities_of(id)
+        if not users:
+            raise UserUnknown
+        return users
+
+    def _all_memberships(self, users: Iterable[User]) -> list[ClerkMembership]:
+        pairs = [pair for user in users for pair in self._pairs.get((user.clerk.instance, user.clerk.key), ())]
+        return [membership for pair in pairs for membership in self._memberships[pair]]
+
+    def _new_id(self, kind: str, record: ClerkUser | ClerkOrganization, taken: Collection[Id]) -> Id:
+        id = self._choices.make_id(record)
+        if id is None:
+            id = self._last_ids[kind] = self._last_ids.get(kind, 0) + 1
+            while id in taken:  # by a link
+                id = self._last_ids[kind] = id + 1
+        if id in taken:
+            raise id_taken()
+        return id
+
+
+def _keys(users: Iterable[User]) -> tuple[str, ...]:
+    return tuple(user.clerk.key for user in users)

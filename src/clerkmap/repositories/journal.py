@@ -1,0 +1,77 @@
+"""Transactions for dictionaries: each change is noted, and taken back if the transaction fails."""
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..forks import SurvivesForks
+from ..listeners import written_from_within
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+
+class Journal(SurvivesForks):
+    """One transaction at a time. A database that was asked for takes part in each."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._writing = False
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+        self._database: Connection | None = None
+        self.survive_forks()
+
+    def after_fork_in_child(self) -> None:
+        self.lock = threading.RLock()
+        self._take_back()  # what a thread that has stayed behind had begun
+        self._writing = False
+
+    @property
+    def database(self) -> "Connection":
+        """An SQLite database in memory, in which a transaction begins and ends with each one here."""
+        with self.lock:
+            if self._database is None:
+                import sqlite3  # most tests have no hooks
+
+                self._database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+                if self._writing:  # a first hook is about to use it
+                    self._database.execute("BEGIN")
+            return self._database
+
+    @contextmanager
+    def transaction(self) -> Generator[None, None, None]:
+        """All or nothing: what was set is set back if the block raises."""
+        with self.lock:
+            if self._writing:
+                raise written_from_within()
+            self._writing = True
+            try:
+                if self._database is not None:
+                    self._database.execute("BEGIN")
+                yield
+                if self._database is not None:
+                    self._database.execute("COMMIT")
+                self._undo.clear()
+            finally:
+                self._take_back()
+                self._writing = False
+
+    def set(self, table: dict[Any, Any], key: Any, value: Any) -> None:
+        """Set an entry, or remove it by setting None."""
+        self._undo.append((table, key, table.get(key)))
+        _put(table, key, value)
+
+    def _take_back(self) -> None:
+        while self._undo:
+            _put(*self._undo[-1])
+            self._undo.pop()  # only now: a signal may come in between
+        if self._database is not None and self._database.in_transaction:
+            self._database.execute("ROLLBACK")
+
+
+def _put(table: dict[Any, Any], key: Any, value: Any) -> None:
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value
