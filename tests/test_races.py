@@ -1,26 +1,29 @@
 """Ten thousand concurrent first requests of one person make one row and one id, across threads and processes."""
 
+import json
 import multiprocessing
 import sqlite3
 import threading
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clerkmap import Principal, Repository, Resolver
+from clerkmap import Change, Principal, Reconciler, Repository, Resolver, parse_event
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.testing import Clock, FakeClerk
 
 THREADS, PROCESSES, REQUESTS = 100, 8, 10_000
 Ids = tuple[object, object]
+MS = 1_790_000_000_000
 
 
 def world() -> tuple[FakeClerk, list[str]]:
     """The same Clerk, person, organization and tokens in every process."""
-    clerk = FakeClerk(seed=3, clock=Clock(1_790_000_000))
+    clerk = FakeClerk(seed=3, clock=Clock(MS // 1000))
     user = clerk.create_user()
     acme = clerk.create_organization(created_by=user)
     return clerk, [clerk.token(user, acme) for _ in range(50)]
@@ -114,3 +117,52 @@ def test_processes_on_sqlite(tmp_path: Path) -> None:
 
     assert len(seen) == 1
     assert _rows(path) == [1, 1, 1, 1]
+
+
+def _note(change: Change, tx: sqlite3.Connection) -> None:
+    """A hook that leaves a row for each call, in the transaction that made the change."""
+    if change.made:
+        kind = "user" if change.is_user else "other"
+        tx.execute("INSERT INTO calls VALUES (?)", (kind,))
+
+
+def _race_with_a_webhook(path: Path) -> set[Ids]:
+    repository = SqliteRepository.open(path, timeout=60, hooks=[_note])
+    start = threading.Barrier(6, action=_wait_for_the_others)
+
+    def deliver() -> None:
+        clerk, _ = world()
+        made = {"id": FakeClerk(seed=3).create_user().id, "first_name": "Ann", "created_at": MS, "updated_at": MS}
+        event = {"type": "user.created", "timestamp": MS, "data": made}
+        start.wait()
+        for _ in range(20):
+            Reconciler(clerk.instance, repository).apply(parse_event(json.dumps(event)))
+
+    thread = threading.Thread(target=deliver)
+    thread.start()
+    try:
+        return race(repository, 5, 1_000 // PROCESSES, start)
+    finally:
+        thread.join()
+        repository.close()
+
+
+@pytest.mark.slow
+def test_a_webhook_races_first_requests(tmp_path: Path) -> None:
+    """A thousand first requests in eight processes, and a webhook in each: one row, one id, one hook call."""
+    path = tmp_path / "app.db"
+    SqliteRepository.open(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE calls (kind TEXT)")
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(PROCESSES)
+    with ProcessPoolExecutor(PROCESSES, mp_context=context, initializer=_share, initargs=(barrier,)) as pool:
+        seen = set[Ids]().union(*pool.map(_race_with_a_webhook, [path] * PROCESSES))
+
+    assert len(seen) == 1
+    assert _rows(path) == [1, 1, 1, 1]
+    with closing(sqlite3.connect(path)) as connection:
+        calls = connection.execute("SELECT kind, count(*) FROM calls GROUP BY kind ORDER BY kind").fetchall()
+        (name,) = connection.execute("SELECT first_name FROM clerkmap_identities").fetchone()
+    assert calls == [("other", 2), ("user", 1)]
+    assert name == "Ann"

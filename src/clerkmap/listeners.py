@@ -14,9 +14,9 @@ Watcher = Callable[[Collection[str] | None], None]
 
 
 # Called inside the transaction that made a change, with the change and the transaction. What it raises undoes both.
-Hook = Callable[[Change, Any], None]
+Hook = Callable[[Change, Any], object]
 # Called with a change after its commit: at most once, for the process may end in between.
-AfterCommit = Callable[[Change], None]
+AfterCommit = Callable[[Change], object]
 
 
 class Listeners:
@@ -101,6 +101,11 @@ def _place(error: Exception) -> str:
         frame = frame.tb_next
     where = f" in {frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else ""
     return type(error).__name__ + where
+
+
+def ended_from_within() -> ConfigurationError:
+    """A transaction that a hook was handed has been committed or undone when the hook returns."""
+    return ConfigurationError("a hook has ended the transaction that it was given: it must not")
 
 
 def written_from_within() -> ConfigurationError:

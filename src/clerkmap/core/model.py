@@ -202,7 +202,7 @@ def exported(identities: Sequence[User], memberships: Sequence[ClerkMembership])
     return {
         "user": yours,
         "identities": [_as_json(each.clerk) for each in identities],
-        "memberships": [_as_json(each) for each in memberships],
+        "memberships": [_as_json(each) for each in sorted(memberships, key=lambda each: (each.instance, each.key))],
     }
 
 

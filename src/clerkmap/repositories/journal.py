@@ -4,9 +4,10 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
 from ..forks import SurvivesForks
-from ..listeners import written_from_within
+from ..listeners import ended_from_within, written_from_within
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -35,6 +36,7 @@ class Journal(SurvivesForks):
                 import sqlite3  # most tests have no hooks
 
                 self._database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+                finalize(self, self._database.close)  # nobody closes a repository in memory
                 if self._writing:  # a first hook is about to use it
                     self._database.execute("BEGIN")
             return self._database
@@ -51,6 +53,8 @@ class Journal(SurvivesForks):
                     self._database.execute("BEGIN")
                 yield
                 if self._database is not None:
+                    if not self._database.in_transaction:
+                        raise ended_from_within()
                     self._database.execute("COMMIT")
                 self._undo.clear()
             finally:

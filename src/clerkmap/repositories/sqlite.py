@@ -15,7 +15,7 @@ from ..core.principal import Standing
 from ..core.records import AnyRecord
 from ..driving import drive
 from ..errors import ConfigurationError
-from ..listeners import Listeners
+from ..listeners import Listeners, ended_from_within
 from .choices import Choices, Options, id_taken
 from .connections import Connections, FileConnections, SharedConnection, check_version, plain_cursor
 from .sql import SCHEMA_VERSION, Statements
@@ -140,19 +140,12 @@ class SqliteRepository:
     def _write(self, work: Work[Written[T]]) -> T:
         with self._connections.writing() as connection:
             written, result = _run(connection, work)
-            if written and self.listeners.has_hooks:
-                self._call_hooks(connection, written)
+            self.listeners.call(written, connection)
+            if not connection.in_transaction:
+                raise ended_from_within()
         # Whether a transaction of yours will be committed, nobody but you knows.
         self.listeners.tell(written, committed=self._connections.is_settled())
         return result
-
-    def _call_hooks(self, connection: sqlite3.Connection, written: list[Change]) -> None:
-        connection.execute("SAVEPOINT clerkmap_hooks")
-        self.listeners.call(written, connection)
-        try:
-            connection.execute("RELEASE clerkmap_hooks")
-        except sqlite3.OperationalError:
-            raise ConfigurationError("a hook has ended the transaction that it was given: it must not") from None
 
     def _migrate(self) -> None:
         """Bring the tables to this version's state. However many processes start at once, one does it."""

@@ -26,6 +26,8 @@ from ..core.records import (
     key_of,
 )
 from ..repository import Repository
+from .contract_facts import FactsContract
+from .contract_hooks import HooksContract
 from .contract_ids import IdsContract
 from .samples import (
     ACME,
@@ -43,7 +45,7 @@ from .samples import (
 )
 
 
-class RepositoryContract(IdsContract):
+class RepositoryContract(IdsContract, FactsContract, HooksContract):
     """Subclass it, and give it the fixture `make_repository`."""
 
     @pytest.fixture

@@ -6,12 +6,14 @@ Hypothesis makes histories: records of a few people and organizations in two ins
 that ties, late arrivals and deletions come up all the time. After each step both repositories must show the same.
 """
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from ..core.model import Change
 from ..core.records import (
     GLIMPSED,
     SIGHTED,
@@ -19,19 +21,24 @@ from ..core.records import (
     AnyRecord,
     ClerkMembership,
     ClerkOrganization,
+    ClerkSession,
     ClerkUser,
 )
-from ..errors import LinkRefused
+from ..errors import ConfigurationError, HookFailed, LinkRefused, UserUnknown
 from ..repositories.memory import MemoryRepository
+from ..repository import Repository
 from .samples import MakeRepository, by_key
 
 INSTANCES = ("here", "there")
 USERS = ("user_a", "user_b", "user_c")
 ORGANIZATIONS = ("org_a", "org_b")
+YOURS = ("mine", "yours", "ours")
+SESSION = "sess_a"
 
 _instances = st.sampled_from(INSTANCES)
 _users = st.sampled_from(USERS)
 _organizations = st.sampled_from(ORGANIZATIONS)
+_yours = st.sampled_from(YOURS)
 _times = st.integers(0, 3)
 _names = st.sampled_from([None, "x", "y"])
 _grades = st.sampled_from([GLIMPSED, STATED])
@@ -41,7 +48,7 @@ def records() -> st.SearchStrategy[AnyRecord]:
     """Any record of the small world."""
     user = st.builds(
         ClerkUser.make, _grades, _instances, _users, observed_at=_times, updated_at=_times, first_name=_names,
-        banned=st.booleans(),
+        banned=st.booleans(), public_metadata=st.sampled_from(["{}", '{"role":"a"}', '{"role":"b"}']),
     )  # fmt: skip
     sighted_user = st.builds(ClerkUser.make, st.just(SIGHTED), _instances, _users, observed_at=_times)
     organization = st.builds(
@@ -58,8 +65,13 @@ def records() -> st.SearchStrategy[AnyRecord]:
         st.builds(ClerkUser.deleted, _instances, _users, observed_at=_times),
         st.builds(ClerkOrganization.deleted, _instances, _organizations, observed_at=_times),
         st.builds(ClerkMembership.deleted, _instances, memberships, **ends, observed_at=_times),
+        st.builds(ClerkSession.deleted, _instances, st.just(SESSION), observed_at=_times),
     )
     return st.one_of(user, sighted_user, organization, membership, sighted_membership, deleted)
+
+
+def _options(machine: Any) -> dict[str, Any]:
+    return {"ids": by_key, "clock": lambda: 1.0, "hooks": [machine.hook], "after_commit": [machine.after]}
 
 
 def repository_machine(make_repository: MakeRepository, **chosen: Any) -> type[Any]:
@@ -68,31 +80,73 @@ def repository_machine(make_repository: MakeRepository, **chosen: Any) -> type[A
     class RepositoryMachine(RuleBasedStateMachine):
         def __init__(self) -> None:
             super().__init__()
-            options: dict[str, Any] = {"ids": by_key, "clock": lambda: 1.0}
-            self.model = MemoryRepository(**options)
-            self.real = make_repository(**options)
+            self.calls: list[tuple[str, Change]] = []
+            self.failing = 0
+            self.model = MemoryRepository(**_options(self))
+            self.real = make_repository(**_options(self))
 
         @rule(batch=st.lists(records(), max_size=5))
         def put(self, batch: list[AnyRecord]) -> None:
-            assert self.model.put(batch) == self.real.put(batch)
+            self.both(lambda repository: repository.put(batch))
 
-        @rule(instance=_instances, user=_users, mine=st.sampled_from(["mine", "yours"]))
+        @rule(batch=st.lists(records(), min_size=1, max_size=5), at=st.integers(1, 3))
+        def put_and_fail(self, batch: list[AnyRecord], at: int) -> None:
+            """A hook raises at its first, second or third change: all or nothing."""
+            self.failing = at
+            self.both(lambda repository: repository.put(batch))
+            self.failing = 0
+
+        @rule(instance=_instances, user=_users, mine=_yours)
         def link(self, instance: str, user: str, mine: str) -> None:
+            self.both(lambda repository: repository.link(instance, user, mine))
+
+        @rule(instance=_instances, user=_users, mine=_yours, to=_yours)
+        def relink(self, instance: str, user: str, mine: str, to: str) -> None:
+            self.both(lambda repository: repository.relink(instance, user, mine, to=to))
+
+        @rule(instance=_instances, user=_users, mine=_yours)
+        def unlink(self, instance: str, user: str, mine: str) -> None:
+            self.both(lambda repository: repository.unlink(instance, user, mine))
+
+        @rule(mine=_yours, role=_names)
+        def set_role(self, mine: str, role: str | None) -> None:
+            self.both(lambda repository: repository.set_role(mine, role))
+
+        @rule(mine=_yours)
+        def erase(self, mine: str) -> None:
+            self.both(lambda repository: repository.erase(mine))
+
+        @rule(mine=_yours)
+        def export(self, mine: str) -> None:
+            self.both(lambda repository: repository.export(mine))
+
+        def both(self, do: Callable[[Repository], object]) -> None:
+            """Both answer the same, refuse for the same reason, and call the hooks with the same changes."""
             answers: list[Any] = []
             for repository in (self.model, self.real):
+                self.calls = []
                 try:
-                    answers.append(repository.link(instance, user, mine))
-                except LinkRefused as refused:
-                    answers.append(refused.code)
+                    answer = do(repository)
+                except (LinkRefused, UserUnknown, HookFailed, ConfigurationError) as refused:
+                    answer = refused.code
+                answers.append((answer, self.calls))
             assert answers[0] == answers[1]
+
+        def hook(self, change: Change, transaction: object) -> None:
+            self.calls.append(("inside", change))
+            if len(self.calls) == self.failing:
+                raise RuntimeError
+
+        def after(self, change: Change) -> None:
+            self.calls.append(("after", change))
 
         @invariant()
         def they_show_the_same(self) -> None:
             for instance in INSTANCES:
                 for user in USERS:
                     for organization in ORGANIZATIONS:
-                        standing = self.model.find(instance, user, organization)
-                        assert standing == self.real.find(instance, user, organization)
+                        standing = self.model.find(instance, user, organization, SESSION)
+                        assert standing == self.real.find(instance, user, organization, SESSION)
                         if standing is not None:
                             assert self.model.user(standing.user.id) == self.real.user(standing.user.id)
 

@@ -1,0 +1,170 @@
+"""What every repository promises about your own facts: roles, links, exports and erasures."""
+
+import json
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from ..core.records import SIGHTED, AnyRecord, ClerkSession, ClerkUser
+from ..errors import LinkRefused, UserUnknown
+from ..repository import Repository
+from .samples import ACME, ANN, BEA, HERE, THERE, MakeRepository, by_key, company, found, member, person
+
+
+def naming(role: str | None, *, at: int) -> ClerkUser:
+    """A record whose metadata name a role."""
+    return person(at=at, public_metadata=json.dumps({"role": role}))
+
+
+class FactsContract:
+    """A part of `RepositoryContract`."""
+
+    def test_the_first_role_comes_from_clerk(self, make_repository: MakeRepository) -> None:
+        """The first role that Clerk named counts, in whatever order the records come, and Clerk never changes it."""
+        facts: list[AnyRecord] = [person(at=1), naming("author", at=2), naming("admin", at=3), person(at=4)]
+        for order in permutations([*facts, ClerkUser.deleted(HERE, ANN, observed_at=5)]):
+            repository = make_repository(ids=by_key)
+            for fact in order:
+                repository.put([fact])
+
+            assert found(repository).role == "author"
+            repository.close()
+
+    def test_a_role_once_set_is_yours(self, repository: Repository) -> None:
+        """No word of Clerk's changes it, be it early or late; and None is a role, too."""
+        repository.put([naming("author", at=2)])
+        id = found(repository).id
+
+        assert repository.set_role(id, "admin").role == "admin"
+        repository.put([naming("guest", at=1)])
+        repository.put([naming("guest", at=3)])
+        assert found(repository).role == "admin"
+
+        assert repository.set_role(id, None).role is None
+        repository.put([naming("guest", at=4)])
+        assert found(repository).role is None
+
+    def test_roles_are_found_as_you_say(self, make_repository: MakeRepository) -> None:
+        """`first_role` may look anywhere in a full statement, and None switches it off."""
+
+        def staff(record: ClerkUser) -> str | None:
+            return "staff" if record.email_verified else None
+
+        repository = make_repository(ids=by_key, first_role=staff)
+        repository.put([person(grade=SIGHTED), naming("author", at=2)])
+        assert found(repository).role is None
+        repository.put([person(at=3, email="ann@example.com", email_verified=True)])
+        assert found(repository).role == "staff"
+
+        without = make_repository(ids=by_key, first_role=None)
+        without.put([naming("author", at=2)])
+        assert found(without).role is None
+
+    @pytest.mark.parametrize("role", [7, "x" * 300, [], '"', None, "", "a\nb"])
+    def test_a_role_that_is_no_word_is_none(self, repository: Repository, role: Any) -> None:
+        """What the metadata call a role and is none is left there, and is no reason to fail."""
+        repository.put([person(public_metadata=json.dumps({"role": role, "a": [{"role": "b"}]}))])
+
+        assert found(repository).role == ('"' if role == '"' else None)
+
+    def test_unlink_makes_a_new_user_and_relink_takes_it_back(self, make_repository: MakeRepository) -> None:
+        """An identity leads to one user at any time, and to the one before again when you say so."""
+        repository = make_repository()
+        repository.put([person(email="ann@example.com"), company(), member()])
+        old = found(repository).id
+
+        new = repository.unlink(HERE, ANN, old)
+
+        assert new.id != old
+        assert found(repository) == new == repository.user(new.id)
+        assert repository.user(old) is None
+        assert new.email == "ann@example.com"
+        for id, to in ((old, new.id), ("nobody", old)):
+            with pytest.raises(LinkRefused):
+                repository.relink(HERE, ANN, id, to=to)
+        with pytest.raises(UserUnknown):
+            repository.relink(HERE, ANN, new.id, to="nobody")
+        with pytest.raises(LinkRefused):
+            repository.unlink(THERE, ANN, new.id)
+
+        assert repository.relink(HERE, ANN, new.id, to=old).id == old
+        assert found(repository) == repository.user(old)
+        assert repository.user(new.id) is None
+
+    def test_somebody_who_registered_anew_becomes_who_they_were(self, repository: Repository) -> None:
+        """A user whose only identity was deleted lives again with the new one, and dies again without it."""
+        repository.put([person(ANN), ClerkUser.deleted(HERE, ANN, observed_at=5), person(BEA, at=6)])
+        old, new = found(repository, ANN), found(repository, BEA)
+        repository.set_role(old.id, "admin")
+        assert (old.deleted_at, new.deleted_at) == (5, None)
+
+        again = repository.relink(HERE, BEA, new.id, to=old.id)
+
+        assert (again.id, again.role, again.deleted_at) == (old.id, "admin", None)
+        assert found(repository, ANN).deleted_at is None
+        assert repository.relink(HERE, BEA, old.id, to=new.id).deleted_at is None
+        assert found(repository, ANN).deleted_at == 5
+
+    def test_export_gives_everything_of_one_person(self, repository: Repository) -> None:
+        """Ready for JSON: the row, every identity with all that was said, the memberships; and nobody else's."""
+        repository.put([person(email="ann@example.com", public_metadata='{"plan":2}'), company(), member()])
+        repository.put([person(BEA, email="bea@example.com"), member("orgmem_2", user=BEA)])
+        user = found(repository)
+        repository.link(THERE, ANN, user.id)
+
+        told = json.loads(json.dumps(repository.export(user.id)))
+
+        assert told["user"] == {"id": user.id, "role": None, "created_at": user.created_at, "deleted_at": None}
+        (here, there) = told["identities"]
+        assert (here["instance"], here["clerk_id"], here["email"]) == (HERE, ANN, "ann@example.com")
+        assert (here["public_metadata"], here["updated_at"], there["instance"]) == ({"plan": 2}, 1, THERE)
+        assert [each["clerk_id"] for each in told["memberships"]] == ["orgmem_1"]
+        assert "bea@example.com" not in json.dumps(told)
+
+    def test_who_was_erased_stays_erased(self, repository: Repository) -> None:
+        """Nothing personal is left, nothing that is said later brings it back, and the row stays."""
+        repository.put([naming("author", at=2), person(at=3, email="ann@example.com"), company(), member()])
+        id = found(repository).id
+
+        erased = repository.erase(id)
+
+        assert (erased.id, erased.role, erased.email, erased.clerk_id) == (id, None, None, None)
+        assert erased.deleted_at is not None
+        repository.put([naming("author", at=9), person(at=2**40, email="ann@example.com"), member(at=2**40)])
+        assert repository.user(id) == erased
+        told = json.dumps(repository.export(id))
+        assert not any(word in told for word in (ANN, "ann@example.com", "author", "orgmem_1", "org:member"))
+        standing = repository.find(HERE, ANN, ACME)
+        assert standing is not None
+        assert all(each.is_deleted for each in standing.memberships)
+        assert repository.erase(id).deleted_at == erased.deleted_at
+
+    @pytest.mark.parametrize("id", ["nobody", 7])
+    def test_nobody_is_nobody(self, repository: Repository, id: Any) -> None:
+        """Of a user who does not exist, nothing can be said, and the answer tells so."""
+        with pytest.raises(UserUnknown):
+            repository.set_role(id, "admin")
+        with pytest.raises(UserUnknown):
+            repository.export(id)
+        with pytest.raises(UserUnknown):
+            repository.erase(id)
+
+    def test_a_session_that_is_over_is_over(self, make_repository: MakeRepository) -> None:
+        """That one, of that instance, and for as long as a token of it could live."""
+        now = [1_000_000.0]
+        repository = make_repository(ids=by_key, clock=lambda: now[0])
+        repository.put([person(), ClerkSession.deleted(HERE, "sess_1", observed_at=1_000_000_000)])
+
+        def is_over(session: str | None, instance: str = HERE) -> bool:
+            standing = repository.find(instance, ANN, ACME, session)
+            assert standing is not None
+            return standing.session_is_over
+
+        repository.put([person(instance=THERE)])
+        assert [is_over(each) for each in ("sess_1", "sess_2", None)] == [True, False, False]
+        assert not is_over("sess_1", THERE)
+        assert repository.put([ClerkSession.deleted(HERE, "sess_1", observed_at=1_000_000_001)]) == []
+        now[0] += 40 * 86_400
+        repository.put([ClerkSession.deleted(HERE, "sess_2", observed_at=int(now[0]) * 1000)])
+        assert [is_over(each) for each in ("sess_1", "sess_2")] == [False, True]

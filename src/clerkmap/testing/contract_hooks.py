@@ -1,0 +1,167 @@
+"""What every repository promises about hooks: what they are told, when, how often, and what their failure undoes."""
+
+from typing import Any
+
+import pytest
+
+from ..core.model import Change
+from ..core.records import SIGHTED, AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
+from ..errors import ConfigurationError, HookFailed
+from ..repository import Repository
+from .samples import ACME, ANN, BEA, HERE, MakeRepository, by_key, company, found, left, member, person
+
+
+def what(change: Change) -> str:
+    """What happened to which kind of thing, in two words."""
+    happened = [name for name in ("made", "altered", "deleted", "regained") if getattr(change, name)]
+    about = [name for name in ("user", "organization", "membership") if getattr(change, f"is_{name}")]
+    assert len(happened) == 1
+    return " ".join([*about, *happened]) if about else f"session {happened[0]}"
+
+
+class HooksContract:
+    """A part of `RepositoryContract`."""
+
+    def test_hooks_are_told_what_happened(self, make_repository: MakeRepository) -> None:
+        """A history of one person in one organization, in the words of its hooks: each thing once."""
+        told: list[str] = []
+
+        def hook(change: Change, tx: object) -> None:
+            told.append(what(change))
+
+        repository = make_repository(ids=by_key, clock=lambda: 1.0, hooks=[hook])
+        sighted = ClerkMembership.sighted(
+            HERE, clerk_user_id=ANN, clerk_organization_id=ACME, role="org:member", observed_at=0
+        )
+        history: list[tuple[list[AnyRecord], list[str]]] = [
+            ([person(grade=SIGHTED), company(), sighted], ["organization made", "user made", "membership made"]),
+            ([member(at=1)], ["membership altered"]),  # now its id is known: the same joining, told better
+            ([member(at=1), person(grade=SIGHTED)], []),
+            ([member(at=2, role="org:admin")], ["membership altered"]),
+            ([left(at=3)], ["membership deleted"]),
+            ([left(at=4), member(at=2)], []),
+            ([member("orgmem_2", at=5)], ["membership regained"]),
+            ([person(at=6, banned=True)], ["user altered"]),
+            ([ClerkSession.deleted(HERE, "sess_1", observed_at=6)], ["session deleted"]),
+            ([ClerkSession.deleted(HERE, "sess_1", observed_at=7)], []),
+            ([ClerkUser.deleted(HERE, ANN, observed_at=8)], ["user deleted"]),
+            ([ClerkUser.deleted(HERE, ANN, observed_at=9), person(at=99)], []),
+            ([ClerkOrganization.deleted(HERE, ACME, observed_at=9)], ["organization deleted"]),
+            ([ClerkUser.deleted(HERE, BEA, observed_at=9)], ["user deleted"]),  # and never was there
+        ]
+        for records, expected in history:
+            told.clear()
+            returned = repository.put(records)
+            assert told == [what(change) for change in returned] == expected
+
+    def test_a_change_names_whom_of_yours_it_is_about(self, make_repository: MakeRepository) -> None:
+        """A membership's ends are your rows, in whatever order the records are given; None while nothing is known."""
+        changes: list[Change] = []
+
+        def hook(change: Change, tx: object) -> None:
+            changes.append(change)
+
+        repository = make_repository(ids=by_key, hooks=[hook])
+
+        repository.put([member()])
+        assert [(change.user, change.organization) for change in changes] == [(None, None)]
+        repository.put([member(at=2, role="org:admin"), company(name="Acme"), person()])
+
+        acme, ann, place = changes[1:]
+        assert (acme.organization, acme.user) == (acme.after, None)
+        assert (ann.user, ann.organization) == (ann.after, None)
+        assert (place.user, place.organization) == (ann.after, acme.after)
+        assert place.membership is not None
+        assert (place.membership.role, place.before) == ("org:admin", changes[0].after)
+
+    def test_a_hook_that_raises_undoes_everything(self, make_repository: MakeRepository) -> None:
+        """Nothing of the put stays, nobody is told, and the next put does it all."""
+        calls: list[str] = []
+        told: list[object] = []
+
+        def hook(change: Change, tx: object) -> None:
+            calls.append(what(change))
+            if len(calls) == 3:
+                raise ValueError("the hotel is full: ann@example.com")
+
+        repository = make_repository(ids=by_key, hooks=[hook], after_commit=[told.append])
+        repository.listeners.watch(told.append)
+        everything: list[AnyRecord] = [person(), company(), member()]
+
+        with pytest.raises(HookFailed) as failed:
+            repository.put(everything)
+
+        assert isinstance(failed.value.__cause__, ValueError)
+        assert "ann@example.com" not in str(failed.value)
+        assert "hook raised ValueError" in str(failed.value)
+        assert repository.find(HERE, ANN, ACME) is None
+        assert repository.organization(by_key(company())) is None
+        assert told == []
+        assert [what(change) for change in repository.put(everything)] == calls[:3] == calls[3:]
+        assert len(told) == 4
+
+    def test_after_commit_comes_after(self, make_repository: MakeRepository) -> None:
+        """It sees what was committed, once; and what it raises is nobody else's trouble."""
+        seen: list[Any] = []
+
+        def fail(change: Change) -> None:
+            raise OSError("no mail today")
+
+        def look(change: Change) -> None:
+            seen.append((what(change), repository.find(HERE, ANN) is not None))
+
+        repository = make_repository(ids=by_key, after_commit=[fail, look])
+        repository.put([person()])
+        repository.put([person()])
+
+        assert seen == [("user made", True)]
+
+    def test_your_own_facts_call_hooks_too(self, make_repository: MakeRepository) -> None:
+        """Roles, links and erasures are changes like others."""
+        told: list[str] = []
+        repository = make_repository()
+        repository.listeners.hook(lambda change, tx: told.append(what(change)))
+        repository.put([person()])
+        id = found(repository).id
+
+        repository.set_role(id, "admin")
+        repository.set_role(id, "admin")
+        repository.link(HERE, BEA, id)
+        new = repository.unlink(HERE, BEA, id)
+        repository.relink(HERE, BEA, new.id, to=id)
+        repository.erase(id)
+
+        altered = "user altered"
+        # The first identity that is erased takes nobody away; the last one does.
+        assert told == ["user made", altered, "user made", altered, altered, altered, "user deleted"]
+
+    def test_a_hook_must_not_write_through_the_repository(self, make_repository: MakeRepository) -> None:
+        """It would wait for itself: it is refused at once, and nothing stays."""
+        repository = make_repository()
+        repository.listeners.hook(lambda change, tx: repository.put([company()]))
+
+        with pytest.raises(HookFailed) as failed:
+            repository.put([person()])
+
+        assert isinstance(failed.value.__cause__, ConfigurationError)
+        assert repository.find(HERE, ANN) is None
+
+    def test_a_hook_is_called_once_however_often_it_is_given(self, make_repository: MakeRepository) -> None:
+        """Two reconcilers that share a repository are given the same hooks."""
+        told: list[str] = []
+
+        def hook(change: Change, tx: object) -> None:
+            told.append(what(change))
+
+        repository = make_repository(ids=by_key, hooks=[hook, hook])
+        repository.listeners.hook(hook)
+        repository.put([person()])
+
+        assert told == ["user made"]
+
+    def test_a_hook_is_a_function(self, repository: Repository) -> None:
+        """What cannot be called is refused when it is given, not when it is needed."""
+        with pytest.raises(ConfigurationError, match="hook"):
+            repository.listeners.hook("open_hotel")  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="hook"):
+            repository.listeners.after_commit(None)  # type: ignore[arg-type]
