@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 
-from . import databases, processes, tokens
+from . import databases, processes, tokens, webhooks
 from .measure import Figure, Row
 from .steps import steps
 
@@ -18,6 +18,7 @@ GROUPS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "verify": tokens.verify,
     "steps": steps,
     "sqlite": databases.sqlite,
+    "webhook": webhooks.webhook,
     "import": processes.imports,
     "lookup": databases.lookup,
     "memory": processes.memory,

@@ -50,7 +50,7 @@ class Listeners:
 
     def call(self, written: Collection[Change], transaction: Any) -> None:
         """Inside the transaction: call every hook with every change."""
-        for change in written:
+        for change in written if self._hooks else ():
             if change.is_news:
                 for hook in self._hooks:
                     try:
@@ -74,7 +74,7 @@ class Listeners:
                 raise raised[0]
 
     def _tell_after_commit(self, written: Collection[Change]) -> None:
-        for change in written:
+        for change in written if self._after_commit else ():
             if change.is_news:
                 for listener in self._after_commit:
                     try:
