@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 
-.PHONY: dev test quick coverage lint docs bench soak clean
+.PHONY: dev test quick coverage lint docs bench mutants soak clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "clerkmap needs Python 3.11 or later: make PYTHON=python3.13 ...")'
@@ -42,6 +42,9 @@ docs: $(STAMP)  ## run every piece of code in the README and the docs, and check
 
 bench: $(STAMP)  ## the figures of docs/speed.md; make bench BENCH=--short for a look
 	$(BIN)/python -m benchmarks $(BENCH)
+
+mutants: $(STAMP)  ## small lies in the source, each of which a test must find
+	$(BIN)/python tests/mutants.py
 
 soak: $(STAMP)  ## the long forms of the tests that have one
 	CLERKMAP_SOAK=1 $(BIN)/python -m pytest -n auto -m slow

@@ -10,10 +10,13 @@ from typing import TypedDict
 
 from ..core.conclusions import MAX_ROLE, role_in_metadata
 from ..core.model import Id
-from ..core.records import STATED, ClerkOrganization, ClerkUser
+from ..core.records import STATED, AnyRecord, ClerkOrganization, ClerkUser
 from ..errors import ConfigurationError
 from ..listeners import AfterCommit, Hook, Listeners
 from ..repository import FirstRole, Ids, Linker
+
+# By instance and key: a role, and the rank of the record that named it.
+FirstRoles = dict[tuple[str, str], tuple[str, str]]
 
 _TYPES: dict[str, tuple[type, ...]] = {"uuid7": (str,), "clerk": (str,), "integer": (int,)}
 
@@ -84,11 +87,19 @@ class Choices:
         id = self._linker(record) if self._linker is not None else None
         return None if id is None else self.check_id(id)
 
-    def first_role(self, record: ClerkUser) -> str | None:
-        """The role that a record names. Only a full statement can."""
-        if record.grade != STATED or self._first_role is None:
-            return None
-        return check_role(self._first_role(record))
+    def first_roles(self, records: Iterable[AnyRecord]) -> FirstRoles:
+        """Of each person, the first role that these records name, whether or not the record that names it will stay.
+
+        Only a full statement can name one.
+        """
+        first: FirstRoles = {}
+        for record in records:
+            if self._first_role is not None and isinstance(record, ClerkUser) and record.grade == STATED:
+                role = check_role(self._first_role(record))
+                known = first.get((record.instance, record.key))
+                if role is not None and (known is None or record.rank < known[1]):
+                    first[record.instance, record.key] = (role, record.rank)
+        return first
 
 
 def check_role(role: str | None) -> str | None:

@@ -22,7 +22,7 @@ from ..core.records import (
     newer,
 )
 from ..errors import LinkRefused, UserUnknown
-from .choices import Choices, check_role, id_taken
+from .choices import Choices, FirstRoles, check_role, id_taken
 from .journal import Journal
 
 T = TypeVar("T")
@@ -82,7 +82,9 @@ class Dictionaries:
         return exported(users, self._all_memberships(users))
 
     def put(self, records: Iterable[AnyRecord]) -> Written[list[Change]]:
-        written = [change for record in fold(records) if (change := self._put(record)) is not None]
+        records = list(records)
+        roles = self._choices.first_roles(records)
+        written = [change for record in fold(records) if (change := self._put(record, roles)) is not None]
         written = [self._with_ends(change) for change in written]
         return written, [change for change in written if change.is_news]
 
@@ -128,23 +130,23 @@ class Dictionaries:
         assert user is not None
         return written, user
 
-    def _put(self, record: AnyRecord) -> Change | None:
+    def _put(self, record: AnyRecord, roles: FirstRoles) -> Change | None:
         if isinstance(record, ClerkUser):
-            return self._put_user(record)
+            return self._put_user(record, roles.get((record.instance, record.key)))
         if isinstance(record, ClerkOrganization):
             return self._put_organization(record)
         if isinstance(record, ClerkMembership):
             return self._put_membership(record)
         return self._put_session(record)
 
-    def _put_user(self, record: ClerkUser) -> Change | None:
+    def _put_user(self, record: ClerkUser, first: tuple[str, str] | None) -> Change | None:
         place = (record.instance, record.key)
         before = self._user_at(place)
         id = self._first_sight(record) if before is None else before.id
         is_written = newer(record, None if before is None else before.clerk)
         if is_written:
             self._tie(place, record, id)
-        is_given = self._give_role(id, record)
+        is_given = first is not None and self._give_role(id, *first)
         if not is_written and not is_given:
             return None
         after = self._tied_at(place)
@@ -156,12 +158,12 @@ class Dictionaries:
         self._make_row(id)
         return id
 
-    def _give_role(self, id: Id, record: ClerkUser) -> bool:
+    def _give_role(self, id: Id, role: str, rank: str) -> bool:
         """The first role that Clerk named, whichever comes first: until you set one, whose empty rank is lower."""
-        role, row = self._choices.first_role(record), self._users[id]
-        if role is None or (row.role_rank is not None and row.role_rank <= record.rank):
+        row = self._users[id]
+        if row.role_rank is not None and row.role_rank <= rank:
             return False
-        self._set(self._users, id, replace(row, role=role, role_rank=record.rank))
+        self._set(self._users, id, replace(row, role=role, role_rank=rank))
         return True
 
     def _put_organization(self, record: ClerkOrganization) -> Change | None:

@@ -22,7 +22,7 @@ from ..core.records import (
     key_of,
 )
 from ..errors import LinkRefused, UserUnknown
-from .choices import Choices, check_role, is_id
+from .choices import Choices, FirstRoles, check_role, is_id
 from .sql import (
     ORGANIZATION_COLUMNS,
     USER_COLUMNS,
@@ -77,9 +77,10 @@ class Tables:
         return exported(users, (yield from self._all_memberships(users)))
 
     def put(self, records: Iterable[AnyRecord]) -> Work[Written[list[Change]]]:
-        written: list[Change] = []
+        records, written = list(records), list[Change]()
+        roles = self._choices.first_roles(records)
         for record in fold(records):
-            change = yield from self._put(record)
+            change = yield from self._put(record, roles)
             if change is not None:
                 written.append(change)
         written = yield from self._with_ends(written)
@@ -129,25 +130,24 @@ class Tables:
         assert user is not None
         return written, user
 
-    def _put(self, record: AnyRecord) -> Work[Change | None]:
+    def _put(self, record: AnyRecord, roles: FirstRoles) -> Work[Change | None]:
         if isinstance(record, ClerkUser):
-            return (yield from self._put_user(record))
+            return (yield from self._put_user(record, *roles.get((record.instance, record.key), (None, None))))
         if isinstance(record, ClerkOrganization):
             return (yield from self._put_organization(record))
         if isinstance(record, ClerkMembership):
             return (yield from self._put_membership(record))
         return (yield from self._put_session(record))
 
-    def _put_user(self, record: ClerkUser) -> Work[Change | None]:
+    def _put_user(self, record: ClerkUser, role: str | None, role_rank: str | None) -> Work[Change | None]:
         before = yield from self._user_at(record.instance, record.key)
-        role = self._choices.first_role(record)
         id = self._choices.linked_id(record) if before is None else before.id
         if id is None:
-            return (yield from self._make_user(record, role))
+            return (yield from self._make_user(record, role, role_rank))
         if before is None:
             yield self._sql.insert_user_if_new, (id, self._choices.now())
         is_written = yield self._sql.upsert_identity, (*user_row(record), id)
-        is_given = (yield self._sql.give_role, (role, record.rank, id, record.rank)) if role is not None else []
+        is_given = (yield self._sql.give_role, (role, role_rank, id, role_rank)) if role is not None else []
         if not is_written and not is_given:
             return None
         if before is None or record.is_deleted:
@@ -156,9 +156,8 @@ class Tables:
         after = replace(before, role=role if is_given else before.role, clerk=record if is_written else before.clerk)
         return Change(before, after, after)
 
-    def _make_user(self, record: ClerkUser, role: str | None) -> Work[Change]:
+    def _make_user(self, record: ClerkUser, role: str | None, role_rank: str | None) -> Work[Change]:
         now, gone = self._choices.now(), deleted_at([record])
-        role_rank = None if role is None else record.rank
         ((id,),) = yield self._sql.insert_user, (self._choices.make_id(record), role, role_rank, now, gone)
         yield self._sql.upsert_identity, (*user_row(record), id)
         user = User(id, role, now, gone, record)

@@ -30,6 +30,12 @@ class FactsContract:
 
             assert found(repository).role == "author"
             repository.close()
+        for group in permutations(facts, 3):  # whether they come together or one by one
+            repository = make_repository(ids=by_key)
+            repository.put(group)
+            repository.put(facts)
+            assert found(repository).role == "author"
+            repository.close()
 
     def test_a_role_once_set_is_yours(self, repository: Repository) -> None:
         """No word of Clerk's changes it, be it early or late; and None is a role, too."""

@@ -1,0 +1,209 @@
+"""The mutants: each a small lie in the rule, in memory or in SQLite, and why the tests must notice it.
+
+An edit is a file under `src/clerkmap`, a text that stands in it exactly once, and what is put in its place. When the
+source is changed, this table is changed with it.
+"""
+
+from typing import NamedTuple
+
+
+class Edit(NamedTuple):
+    file: str
+    original: str
+    mutated: str
+
+
+class Mutant(NamedTuple):
+    name: str
+    why: str
+    edits: tuple[Edit, ...]
+
+
+RECORDS, CONCLUSIONS, SQL = "core/records.py", "core/conclusions.py", "repositories/sql.py"
+DICTIONARIES, JOURNAL, MEMORY = "repositories/dictionaries.py", "repositories/journal.py", "repositories/memory.py"
+TABLES, SQLITE, CONNECTIONS = "repositories/tables.py", "repositories/sqlite.py", "repositories/connections.py"
+CHOICES = "repositories/choices.py"
+
+NEWER = "    return old is None or new.rank > old.rank\n"
+FOLD = "        if newer(record, greatest.get(place)):\n"
+GONE = "    return max(gone) if gone and len(gone) == len(times) else None\n"
+WHERE = " WHERE excluded.rank > {table}.rank"
+RANK = '"rank", f"{grade}.{updated_at:015d}.{observed_at:015d}.{digest}")'
+TOMBSTONE = """person's tombstone.\"\"\"
+        return cls(instance, key_of(clerk_id), "", None)._ranked(DELETED, 0, observed_at)"""
+STATED_FIRST = """    if stated:
+        return max(stated, key=lambda record: record.rank)
+"""
+REMOVED = "removed_at = max((record.observed_at for record in records if record.is_deleted), default=-1)"
+SQLITE_TELLS = """                raise ended_from_within()
+        # Whether a transaction of yours will be committed, nobody but you knows.
+        self.listeners.tell("""
+MEMORY_TELLS = """self.listeners.call(written, self.database)
+        self.listeners.tell(written)
+"""
+SQLITE_USER_ID = "id = self._choices.linked_id(record) if before is None else before.id"
+SQLITE_ORGANIZATION_ID = "id = self._choices.make_id(record) if before is None else before.id"
+MEMORY_USER_ID = "self._first_sight(record) if before is None else before.id"
+MEMORY_ORGANIZATION_ID = (
+    'self._new_id("organization", record, self._organization_places) if before is None else before.id'
+)
+GIVE_ROLE = "WHERE id = ? AND (role_rank > ? OR role_rank IS NULL AND role IS NULL) RETURNING id"
+KEPT = 'kept = ("instance", "key", "id", "user_id")'
+MEMORY_PLACE = "        place = (record.instance, record.key)\n        before = self._user_at(place)\n"
+MEMORY_FOUND = "user = self._user_at((instance, user_key))"
+UNDONE = """            except BaseException as error:
+                connection.close()
+"""
+IDENTITY_KEY = "{_UPDATED_AT},\n    PRIMARY KEY (instance, key)\n) STRICT, WITHOUT"
+SESSION_KEY = "rank TEXT NOT NULL,\n    PRIMARY KEY (instance, key)\n) STRICT, WITHOUT"
+MEMBERSHIP_KEY = '    PRIMARY KEY (instance, key)\n) STRICT"""'
+
+MUTANTS = (
+    Mutant("newer: >=", "a duplicate would be a change", (
+        Edit(RECORDS, NEWER, "    return old is None or new.rank >= old.rank\n"),
+    )),
+    Mutant("newer: always", "whatever comes last would stay", (Edit(RECORDS, NEWER, "    return True\n"),)),
+    Mutant("newer: never", "the first word would stay", (Edit(RECORDS, NEWER, "    return old is None\n"),)),
+    Mutant("newer: updated_at only", "ties, glimpses and deletions would go by arrival", (
+        Edit(RECORDS, NEWER, "    return old is None or (new.updated_at or 0) > (old.updated_at or 0)\n"),
+    )),
+    Mutant("newer: without the digest", "of two words of one millisecond the first would stay", (
+        Edit(RECORDS, NEWER, "    return old is None or new.rank[:33] > old.rank[:33]\n"),
+    )),
+    Mutant("rank: without the digest", "ties would have no order", (
+        Edit(RECORDS, RANK, RANK.replace("digest", "0:032")),
+    )),
+    Mutant("rank: observed before updated", "a late word would be taken for a new one", (
+        Edit(RECORDS, RANK, RANK.replace("updated", "x").replace("observed", "updated").replace("x_", "observed_")),
+    )),
+    Mutant("grade: deletion is a statement", "a later update would raise the dead", (
+        Edit(RECORDS, TOMBSTONE, TOMBSTONE.replace("DELETED", "STATED")),
+    )),
+    Mutant("grade: deletion below a statement", "the numbers of the grades are the order", (
+        Edit(RECORDS, 'DELETED: Grade = "3"', 'DELETED: Grade = "1"'),
+    )),
+    Mutant("grade: a sighting above a statement", "a token would be believed against Clerk", (
+        Edit(RECORDS, 'SIGHTED: Grade = "0"', 'SIGHTED: Grade = "2"'),
+        Edit(RECORDS, 'STATED: Grade = "2"', 'STATED: Grade = "0"'),
+    )),
+    Mutant("grade: a glimpse is a statement", "a membership's glimpse would wipe out the address", (
+        Edit(RECORDS, 'GLIMPSED: Grade = "1"', 'GLIMPSED: Grade = "2"'),
+    )),
+    Mutant("tombstone: keeps the Clerk id", "what is deleted would still be personal", (
+        Edit(RECORDS, TOMBSTONE, TOMBSTONE.replace("None", "clerk_id")),
+    )),
+    Mutant("fold: keeps the first", "a batch would go by arrival", (
+        Edit(RECORDS, FOLD, "        if place not in greatest:\n"),
+    )),
+    Mutant("fold: keeps the last", "the same", (Edit(RECORDS, FOLD, "        if True:\n"),)),
+    Mutant("fold: without the instance", "two worlds would be one", (
+        Edit(RECORDS, "        place = (_ORDER[record.kind], record.instance, record.key)\n",
+             '        place = (_ORDER[record.kind], "", record.key)\n'),
+    )),
+    Mutant("deleted_at: with the first identity", "a user with an identity left would be gone", (
+        Edit(CONCLUSIONS, GONE, "    return max(gone) if gone else None\n"),
+    )),
+    Mutant("deleted_at: the earliest", "the time would be that of the first", (
+        Edit(CONCLUSIONS, GONE, GONE.replace("max(gone)", "min(gone)")),
+    )),
+    Mutant("current_membership: whatever was removed when", "a removal would count for ever, or never", (
+        Edit(CONCLUSIONS, REMOVED, "removed_at = -1"),
+    )),
+    Mutant("current_membership: removed at the same time", "a token of that millisecond would undo a removal", (
+        Edit(CONCLUSIONS, "record.observed_at > removed_at]", "record.observed_at >= removed_at]"),
+    )),
+    Mutant("current_membership: the first stated", "of two memberships an old one would count", (
+        Edit(CONCLUSIONS, STATED_FIRST, "    if stated:\n        return stated[0]\n"),
+    )),
+    Mutant("SQL: >=", "a duplicate would be a change", (Edit(SQL, WHERE, WHERE.replace(">", ">=")),)),
+    Mutant("SQL: <", "the oldest word would stay", (Edit(SQL, WHERE, WHERE.replace(">", "<")),)),
+    Mutant("SQL: no WHERE", "whatever comes last would stay", (Edit(SQL, WHERE, ""),)),
+    Mutant("SQL: rank without the digest", "ties would go by arrival", (
+        Edit(SQL, WHERE, " WHERE substr(excluded.rank, 1, 33) > substr({table}.rank, 1, 33)"),
+    )),
+    Mutant("SQLite: a user gets a new id", "an id, once given, stays", (
+        Edit(SQL, KEPT, 'kept = ("instance", "key")'),
+        Edit(TABLES, SQLITE_USER_ID, "id = self._choices.linked_id(record)"),
+    )),
+    Mutant("SQLite: an organization gets a new id", "the same", (
+        Edit(SQL, KEPT, 'kept = ("instance", "key")'),
+        Edit(TABLES, SQLITE_ORGANIZATION_ID, "id = self._choices.make_id(record)"),
+    )),
+    Mutant("memory: a user gets a new id", "the same", (
+        Edit(DICTIONARIES, MEMORY_USER_ID, "self._first_sight(record)"),
+    )),
+    Mutant("memory: an organization gets a new id", "the same", (
+        Edit(DICTIONARIES, MEMORY_ORGANIZATION_ID,
+             MEMORY_ORGANIZATION_ID.replace(" if before is None else before.id", "")),
+    )),
+    Mutant("SQL: conflict without the instance", "the same Clerk id in two instances would be one row", (
+        Edit(SQL, IDENTITY_KEY, IDENTITY_KEY.replace("instance, ", "")),
+        Edit(SQL, SESSION_KEY, SESSION_KEY.replace("instance, ", "")),
+        Edit(SQL, MEMBERSHIP_KEY, MEMBERSHIP_KEY.replace("instance, ", "")),
+        Edit(SQL, "UNIQUE (instance, key)", "UNIQUE (key)"),
+        Edit(SQL, "ON CONFLICT (instance, key)", "ON CONFLICT (key)"),
+    )),
+    Mutant("SQL: found without the instance", "one instance would see another's people", (
+        Edit(SQL, "{over} {tied} WHERE i.instance = ? AND", "{over} {tied} WHERE (i.instance = ? OR 1) AND"),
+    )),
+    Mutant("SQL: memberships without the instance", "one instance would see another's memberships", (
+        Edit(SQL, "WHERE m.instance = ? AND m.user_key = ?", "WHERE (m.instance = ? OR 1) AND m.user_key = ?"),
+    )),
+    Mutant("memory: found without the instance", "one instance would see another's people", (
+        Edit(DICTIONARIES, MEMORY_PLACE, MEMORY_PLACE.replace("record.instance", '""')),
+        Edit(DICTIONARIES, MEMORY_FOUND, MEMORY_FOUND.replace("instance", '""')),
+    )),
+    Mutant("SQLite: deletion is not settled", "a user whose person is deleted would stay", (
+        Edit(TABLES, "if before is None or record.is_deleted:", "if before is None:"),
+    )),
+    Mutant("SQLite: watchers before the commit", "a reader would keep the old state", (
+        Edit(SQLITE, SQLITE_TELLS, SQLITE_TELLS.replace("        self.l", "            self.l")),
+    )),
+    Mutant("memory: watchers before the commit", "a watcher that fails would undo what was written", (
+        Edit(MEMORY, MEMORY_TELLS,
+             MEMORY_TELLS.replace("        self.listeners.tell", "            self.listeners.tell")),
+    )),
+    Mutant("memory: nothing is taken back", "half of a put that failed would stay", (
+        Edit(JOURNAL, "                self._take_back()\n", "                self._undo.clear()\n"),
+    )),
+    Mutant("SQLite: BEGIN on a file", "two processes that read before they write would fail under load", (
+        Edit(CONNECTIONS, 'connection.execute("BEGIN IMMEDIATE")', 'connection.execute("BEGIN")'),
+    )),
+    Mutant("SQLite: BEGIN on your connection", "the same", (
+        Edit(CONNECTIONS, 'ALONE = ("BEGIN IMMEDIATE"', 'ALONE = ("BEGIN"'),
+    )),
+    Mutant("SQLite: no transaction on a file", "half of a put that failed would stay", (
+        Edit(CONNECTIONS, '                connection.execute("BEGIN IMMEDIATE")\n', ""),
+        Edit(CONNECTIONS, '                connection.execute("COMMIT")\n', ""),
+    )),
+    Mutant("SQLite: no rollback on a file", "the next writer would go on with what failed", (
+        Edit(CONNECTIONS, UNDONE, UNDONE.replace("connection.close()", "self._idle.append(connection)")),
+    )),
+    Mutant("SQLite: no rollback on your connection", "the same", (
+        Edit(CONNECTIONS, "for statement in rollback:", "for statement in ():"),
+    )),
+    Mutant("SQLite: commit for rollback", "half of a put that failed would stay", (
+        Edit(CONNECTIONS, '("ROLLBACK",))', '("COMMIT",))'),
+    )),
+    Mutant("roles: whatever is named last", "a late word of Clerk's would take a role away", (
+        Edit(SQL, GIVE_ROLE, "WHERE id = ? AND (role_rank > ? OR 1) RETURNING id"),
+    )),
+    Mutant("roles: of the record that stays", "what is put at once would give another role", (
+        Edit(CHOICES, "record.rank < known[1]", "record.rank > known[1]"),
+    )),
+    Mutant("roles: set by you, and taken back", "a role of yours is yours", (
+        Edit(SQL, "SET role = ?, role_rank = '' WHERE", "SET role = ?, role_rank = 'x' WHERE"),
+    )),
+    Mutant("sessions: of any instance", "a session of one instance would end another's", (
+        Edit(SQL, "s.instance = i.instance AND s.key = ?", "s.key = ?"),
+    )),
+    Mutant("sessions: forgotten at once", "a revoked session would go on", (
+        Edit(SQL, "FROM {sessions} WHERE rank < ?", "FROM {sessions} WHERE rank > ?"),
+    )),
+    Mutant("hooks: after the commit", "a hook that fails would undo nothing", (
+        Edit(SQLITE, "            self.listeners.call(written, connection)\n", ""),
+    )),
+    Mutant("changes: a rejoining is a joining", "a hook would make the same row again", (
+        Edit(CONCLUSIONS, "return current_membership(records) or over", "return current_membership(records)"),
+    )),
+)  # fmt: skip
