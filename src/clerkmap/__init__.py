@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .core.claims import ActiveOrganization, Actor, Claims
+    from .core.conclusions import role_in_metadata
     from .core.events import Event, parse_event
     from .core.instance import Instance
-    from .core.model import Change, Membership, Organization, User
+    from .core.model import Change, Id, Membership, Organization, Session, User
     from .core.principal import Principal, Standing
     from .core.records import ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
     from .errors import (
@@ -41,9 +42,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "core.claims": ("ActiveOrganization", "Actor", "Claims"),
+    "core.conclusions": ("role_in_metadata",),
     "core.events": ("Event", "parse_event"),
     "core.instance": ("Instance",),
-    "core.model": ("Change", "Membership", "Organization", "User"),
+    "core.model": ("Change", "Id", "Membership", "Organization", "Session", "User"),
     "core.principal": ("Principal", "Standing"),
     "core.records": ("ClerkMembership", "ClerkOrganization", "ClerkSession", "ClerkUser"),
     "errors": (
@@ -81,6 +83,7 @@ __all__ = [
     "ConfigurationError",
     "Event",
     "HookFailed",
+    "Id",
     "Instance",
     "KeysUnavailable",
     "LinkRefused",
@@ -94,6 +97,7 @@ __all__ = [
     "Repository",
     "RepositoryUnavailable",
     "Resolver",
+    "Session",
     "Standing",
     "TokenError",
     "Unavailable",
@@ -102,6 +106,7 @@ __all__ = [
     "Verifier",
     "WebhookError",
     "parse_event",
+    "role_in_metadata",
     "threaded",
 ]
 

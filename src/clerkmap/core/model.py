@@ -167,7 +167,13 @@ class Change:
 
     @property
     def is_news(self) -> bool:
-        """Whether anything but the rank is another than before. Others are not returned, and no hook hears of them."""
+        """Whether anything but the rank is another than before. Others are not returned, and no hook hears of them.
+
+        Nobody joins who is deleted, and nobody joins what is: such a membership never counts.
+        """
+        ends = [end for end in (self.user, self.organization) if end is not None]
+        if self.is_membership and _is_there(self.after) and any(end.clerk.is_deleted for end in ends):
+            return False
         if self.before is None:
             return True
         if not _is_there(self.before) and not _is_there(self.after):

@@ -74,6 +74,22 @@ class HooksContract:
         assert place.membership is not None
         assert (place.membership.role, place.before) == ("org:admin", changes[0].after)
 
+    @pytest.mark.parametrize("gone", [ClerkUser.deleted, ClerkOrganization.deleted])
+    def test_nobody_joins_what_is_gone(self, make_repository: MakeRepository, gone: Any) -> None:
+        """A membership told of after the end of one of its ends never counts: no hook hears that it was made."""
+        told: list[str] = []
+
+        def hook(change: Change, tx: object) -> None:
+            told.append(what(change))
+
+        repository = make_repository(ids=by_key, hooks=[hook])
+        whom = ANN if gone == ClerkUser.deleted else ACME
+        repository.put([gone(HERE, whom, observed_at=5)])
+        repository.put([member()])
+        repository.put([member(at=2, role="org:admin"), left()])
+
+        assert told[1:] == ["membership deleted"]
+
     def test_a_hook_that_raises_undoes_everything(self, make_repository: MakeRepository) -> None:
         """Nothing of the put stays, nobody is told, and the next put does it all."""
         calls: list[str] = []

@@ -1,0 +1,104 @@
+"""A hotel application: a WSGI app with one route for everything that Clerk sends, and pages for those who work there.
+
+application = make_app(instance, "hotels.db")
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from http import HTTPStatus
+from typing import Any
+
+from clerkmap import Instance, LockedOut, Principal, Reconciler, Refused, Resolver, Unavailable, Verifier, WebhookError
+from clerkmap.errors import WebhookTooLarge
+from clerkmap.repositories import SqliteRepository
+
+from .hotels import TABLES, keep_hotels, keep_staff, tell_clerk
+
+MAX_BODY = 1_048_576
+Answer = tuple[int, dict[str, Any]]
+
+
+class HotelApp:
+    """Pages for people, and the door for Clerk."""
+
+    def __init__(
+        self,
+        instance: Instance,
+        path: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        merge_metadata: Callable[[str, dict[str, Any]], None] = lambda clerk_id, metadata: None,
+    ) -> None:
+        self.path = path
+        # An organization's id here is Clerk's own: older tables of this application are keyed on it already.
+        self.repository = SqliteRepository.open(path, ids="clerk", hooks=[keep_hotels, keep_staff])
+        self.repository.listeners.after_commit(tell_clerk(merge_metadata))
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(TABLES)
+        self.resolver = Resolver(instance, self.repository, verifier=Verifier(instance, clock=clock))
+        self.reconciler = Reconciler(instance, self.repository, clock=clock)
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        pages: dict[str, Callable[[dict[str, Any]], Answer]] = {
+            "POST /webhooks/clerk": self.webhook,
+            "GET /hotel": self.hotel,
+            "GET /no-hotel": self.no_hotel,
+        }
+        page = pages.get(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
+        try:
+            status, body = page(environ) if page else (404, {"error": "not_found"})
+        except LockedOut as error:
+            status, body = 403, {"error": error.code}
+        except Refused as error:
+            status, body = 401, {"error": error.code}
+        except Unavailable as error:
+            status, body = 503, {"error": error.code}
+        headers = [("Content-Type", "application/json")]
+        if status == 303:
+            headers.append(("Location", body["see"]))
+        start_response(f"{status} {HTTPStatus(status).phrase}", headers)
+        return [json.dumps(body).encode()]
+
+    def webhook(self, environ: dict[str, Any]) -> Answer:
+        """One door for all events. What an event is about, its own `type` says, and the signature that it is Clerk's.
+
+        Whatever else goes wrong here is ours: the server answers 500, and Clerk sends the delivery again.
+        """
+        length = int(environ["CONTENT_LENGTH"]) if environ.get("CONTENT_LENGTH", "").isdecimal() else 0
+        headers = {name[5:].replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")}
+        try:
+            outcome = self.reconciler.receive(headers, environ["wsgi.input"].read(min(length, MAX_BODY + 1)))
+        except WebhookTooLarge as error:
+            return 413, {"error": error.code}
+        except WebhookError as error:
+            return 400, {"error": error.code}
+        return 200, {"outcome": outcome.kind}
+
+    def hotel(self, environ: dict[str, Any]) -> Answer:
+        """The hotel of the organization that the caller acts in."""
+        principal = self.caller(environ)
+        if principal.organization is None:
+            return 303, {"see": "/no-hotel"}
+        with closing(sqlite3.connect(self.path)) as connection:
+            name, closed = connection.execute(
+                "SELECT name, closed FROM hotels WHERE id = ?", (principal.organization.id,)
+            ).fetchone()
+            rows = connection.execute("SELECT name FROM departments WHERE hotel_id = ?", (principal.organization.id,))
+            departments = [department for (department,) in rows]
+        role = principal.membership.role if principal.membership else None
+        return 200, {"hotel": name, "closed": bool(closed), "departments": departments, "your role": role}
+
+    def no_hotel(self, environ: dict[str, Any]) -> Answer:
+        """Where people are sent who belong to no hotel."""
+        user = self.caller(environ).user
+        return 200, {"user": user.id, "message": "You belong to no hotel yet: found one, or ask to be invited."}
+
+    def caller(self, environ: dict[str, Any]) -> Principal:
+        """Who is calling, or the reason why nobody is."""
+        return self.resolver.resolve(environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer "))
+
+    def close(self) -> None:
+        self.repository.close()

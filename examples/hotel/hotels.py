@@ -1,0 +1,70 @@
+"""What a hotel application makes of organizations and members: its own rows, in the transaction that made the change.
+
+Everything that clerkmap is told comes here, whether a webhook told it, a token, or the sync. Nothing arrives too early,
+and nothing twice: a membership may come before its hotel, and a delivery may come again.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from clerkmap import Change
+
+DEPARTMENTS = ("Reception", "Housekeeping", "Kitchen")
+TABLES = """
+CREATE TABLE IF NOT EXISTS hotels (
+    id TEXT PRIMARY KEY REFERENCES clerkmap_organizations (id),
+    name TEXT,
+    closed INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE IF NOT EXISTS departments (hotel_id TEXT NOT NULL REFERENCES hotels (id), name TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS staff (
+    hotel_id TEXT NOT NULL REFERENCES hotels (id),
+    user_id TEXT NOT NULL REFERENCES clerkmap_users (id),
+    role TEXT,
+    left_it INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (hotel_id, user_id)
+) STRICT;
+"""
+
+
+def keep_hotels(change: Change, tx: sqlite3.Connection) -> None:
+    """Open, rename and close hotels as organizations come, change and go."""
+    if not change.is_organization or change.organization is None:
+        return
+    id, name = change.organization.id, change.organization.name
+    if change.made:
+        tx.execute("INSERT INTO hotels (id, name) VALUES (?, ?)", (id, name))
+        tx.executemany("INSERT INTO departments VALUES (?, ?)", [(id, each) for each in DEPARTMENTS])
+    elif change.deleted:
+        tx.execute("UPDATE hotels SET closed = 1 WHERE id = ?", (id,))
+    else:
+        tx.execute("UPDATE hotels SET name = ? WHERE id = ?", (name, id))
+
+
+def keep_staff(change: Change, tx: sqlite3.Connection) -> None:
+    """Put people on the staff, and take them off, as they join, change their role, leave, and join again."""
+    if change.membership is None or change.organization is None or change.user is None:
+        return
+    row = (change.organization.id, change.user.id, change.membership.role, change.deleted)
+    tx.execute(
+        "INSERT INTO staff VALUES (?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET role = excluded.role, left_it = excluded.left_it",
+        row,
+    )
+
+
+def tell_clerk(merge_metadata: Callable[[str, dict[str, Any]], None]) -> Callable[[Change], None]:
+    """Let the front end find the hotel's own id in Clerk's metadata. Merged, so what else is there stays there.
+
+    Only where it is not there yet: each writing makes Clerk send `organization.updated`, which would make the next one.
+    """
+
+    def tell(change: Change) -> None:
+        organization = change.organization
+        if not change.is_organization or organization is None or organization.clerk_id is None:
+            return
+        if organization.public_metadata.get("hotel_id") != organization.id:
+            merge_metadata(organization.clerk_id, {"hotel_id": organization.id})
+
+    return tell
