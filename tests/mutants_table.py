@@ -22,7 +22,7 @@ class Mutant(NamedTuple):
 RECORDS, CONCLUSIONS, SQL = "core/records.py", "core/conclusions.py", "repositories/sql.py"
 DICTIONARIES, JOURNAL, MEMORY = "repositories/dictionaries.py", "repositories/journal.py", "repositories/memory.py"
 TABLES, SQLITE, CONNECTIONS = "repositories/tables.py", "repositories/sqlite.py", "repositories/connections.py"
-CHOICES = "repositories/choices.py"
+CHOICES, FILES = "repositories/choices.py", "repositories/file_connections.py"
 
 NEWER = "    return old is None or new.rank > old.rank\n"
 FOLD = "        if newer(record, greatest.get(place)):\n"
@@ -167,17 +167,18 @@ MUTANTS = (
         Edit(JOURNAL, "                self._take_back()\n", "                self._undo.clear()\n"),
     )),
     Mutant("SQLite: BEGIN on a file", "two processes that read before they write would fail under load", (
-        Edit(CONNECTIONS, 'connection.execute("BEGIN IMMEDIATE")', 'connection.execute("BEGIN")'),
+        Edit(FILES, 'connection.execute("BEGIN IMMEDIATE")', 'connection.execute("BEGIN")'),
     )),
     Mutant("SQLite: BEGIN on your connection", "the same", (
         Edit(CONNECTIONS, 'ALONE = ("BEGIN IMMEDIATE"', 'ALONE = ("BEGIN"'),
     )),
     Mutant("SQLite: no transaction on a file", "half of a put that failed would stay", (
-        Edit(CONNECTIONS, '                connection.execute("BEGIN IMMEDIATE")\n', ""),
-        Edit(CONNECTIONS, '                connection.execute("COMMIT")\n', ""),
+        Edit(FILES, '                    connection.execute("BEGIN IMMEDIATE")\n', ""),
+        Edit(FILES, '                    connection.execute("COMMIT")\n', ""),
     )),
     Mutant("SQLite: no rollback on a file", "the next writer would go on with what failed", (
-        Edit(CONNECTIONS, UNDONE, UNDONE.replace("connection.close()", "self._idle.append(connection)")),
+        Edit(FILES, UNDONE, UNDONE.replace("connection.close()", "self._idle.append(connection)")),
+        Edit(FILES, 'connection.execute("ROLLBACK")', "pass"),
     )),
     Mutant("SQLite: no rollback on your connection", "the same", (
         Edit(CONNECTIONS, "for statement in rollback:", "for statement in ():"),

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import pytest
 
-from clerkmap import ClerkUser, ConfigurationError, RepositoryUnavailable
+from clerkmap import Change, ClerkUser, ConfigurationError, HookFailed, RepositoryUnavailable
 from clerkmap.repositories import SqliteRepository
-from clerkmap.repositories.connections import FileConnections
+from clerkmap.repositories.file_connections import FileConnections
 from clerkmap.repositories.sql import Statements
 from clerkmap.testing.samples import ANN, HERE, company, found, member, person
 
@@ -287,3 +287,40 @@ def test_a_signal_while_waiting_leaves_no_transaction_open(path: Path) -> None:
     assert other.execute("SELECT count(*) FROM clerkmap_users").fetchone() == (1,)
     mine.close()
     other.close()
+
+
+def test_a_transaction_that_cannot_be_undone_is_not_taken_for_yours(path: Path) -> None:
+    """If our own rollback fails, nothing is written into what is left of it, where nobody would ever commit it."""
+    mine = sqlite3.connect(path, isolation_level=None)
+    repository = SqliteRepository(mine)
+    mine.set_progress_handler(lambda: mine.in_transaction, 1)  # a time limit that is up as soon as it begins
+    with pytest.raises(RepositoryUnavailable):
+        repository.put([person()])
+    mine.set_progress_handler(None, 1)
+    assert mine.in_transaction
+
+    with pytest.raises(RepositoryUnavailable, match="roll your connection back"):
+        repository.put([person()])
+    mine.execute("ROLLBACK")
+    assert len(repository.put([person()])) == 1
+    mine.close()
+    again = SqliteRepository.open(path)
+    assert again.find(HERE, ANN) is not None
+    again.close()
+
+
+def test_an_error_that_is_kept_keeps_no_lock(path: Path, repository: SqliteRepository) -> None:
+    """Whoever holds on to an error, with a statement in its traceback that was not read to its end, blocks nobody."""
+
+    def hook(change: Change, tx: sqlite3.Connection) -> None:
+        rows = tx.execute("SELECT 1 UNION SELECT 2")
+        next(rows)
+        raise ValueError
+
+    failing = SqliteRepository.open(path, hooks=[hook])
+    with pytest.raises(HookFailed) as kept:
+        failing.put([person()])
+
+    assert len(repository.put([person()])) == 1
+    assert isinstance(kept.value.__cause__, ValueError)
+    failing.close()

@@ -8,21 +8,16 @@ What SQLite raises when it cannot answer comes out as `RepositoryUnavailable`, w
 import logging
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import Protocol
 
 from ..errors import ConfigurationError, RepositoryUnavailable
-from ..forks import SurvivesForks
 from ..listeners import written_from_within
-from .gate import Gate
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 OLDEST = (3, 37, 0)  # the first with STRICT tables
 SOUND = (3, 51, 3)  # before it, two connections that write and checkpoint at the wrong moment could damage a file
-MAX_IDLE = 8
 POLL_EVERY = 0.5  # seconds: another process is to see a change within one
 
 # How a transaction begins, is kept and is undone: one of its own, or a part of yours.
@@ -42,139 +37,6 @@ class Connections(Protocol):
     def close(self) -> None: ...
 
 
-class FileConnections(SurvivesForks):
-    """Connections to one file, opened as needed, kept for the next caller. For any number of threads and processes.
-
-    While the process is forked, no connection is open: a fork waits for those that are in use.
-    """
-
-    poll_every: float | None = POLL_EVERY
-
-    def __init__(self, path: Path, *, durable: bool, timeout: float) -> None:
-        self._path = path
-        self._durable = durable
-        self._timeout = timeout
-        self._idle: list[sqlite3.Connection] = []
-        self._watch: sqlite3.Connection | None = None
-        self._version: int | None = None
-        self._stranded = self._closed = False
-        self._make_locks()
-        self.poll(lambda: None)
-        self.survive_forks()
-
-    def _make_locks(self) -> None:
-        # Writers of one process queue here: SQLite's own waiting is a poll with growing pauses, and starves some.
-        self._write_lock = threading.Lock()
-        self._writer: int | None = None
-        self._watch_lock = threading.RLock()
-        self._telling = False
-        self._gate = Gate()
-
-    @contextmanager
-    def reading(self) -> Generator[sqlite3.Connection, None, None]:
-        with self._gate:
-            self._check_open()
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                with unavailable():
-                    connection = self._connect()
-            try:
-                yield connection
-            except BaseException as error:
-                connection.close()
-                if is_fault(error):
-                    raise RepositoryUnavailable(type(error).__name__) from error
-                raise
-            if self._closed or len(self._idle) >= MAX_IDLE:
-                connection.close()
-            else:
-                self._idle.append(connection)
-
-    @contextmanager
-    def writing(self) -> Generator[sqlite3.Connection, None, None]:
-        if self._writer == threading.get_ident():
-            raise written_from_within()
-        if not self._write_lock.acquire(timeout=self._timeout):
-            raise RepositoryUnavailable("too many writers are waiting")
-        self._writer = threading.get_ident()
-        try:
-            with self.reading() as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection  # if this or the commit raises, the connection is closed, which undoes it all
-                connection.execute("COMMIT")
-        finally:
-            self._writer = None
-            self._write_lock.release()
-
-    def poll(self, tell: Callable[[], None]) -> None:
-        """Call `tell` if any other connection has committed since the last time."""
-        with self._watch_lock, self._gate, unavailable():
-            self._check_open()
-            if self._telling:  # a watcher that polls is being told already
-                return
-            if self._watch is None:  # a version means something on its own connection only
-                self._watch, self._version = self._connect(), None
-            version = _data_version(self._watch)
-            if version != self._version:
-                self._telling = True
-                try:
-                    tell()
-                finally:
-                    self._telling = False
-                self._version = version  # only now: who polls meanwhile must not believe that nothing happened
-
-    def is_settled(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self._closed = True
-        if self._gate.shut(self._timeout):
-            self._close_unused()
-        self._gate.open()
-
-    def before_fork(self) -> None:
-        if self._gate.shut(self._timeout):
-            self._close_unused()
-
-    def after_fork_in_parent(self) -> None:
-        self._gate.open()
-
-    def after_fork_in_child(self) -> None:
-        # A connection that is still open is open in both now. To use the file here could damage it.
-        self._stranded = self._stranded or self._watch is not None or bool(self._idle) or self._gate.is_occupied
-        self._make_locks()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise RepositoryUnavailable("it is closed")
-        if self._stranded:
-            raise RepositoryUnavailable("this process was forked while another thread was using the file")
-
-    def _close_unused(self) -> None:
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
-        while self._idle:
-            self._idle.pop().close()
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=64
-        )
-        try:
-            mode = _write_ahead(connection, self._timeout)
-            connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
-            connection.execute("PRAGMA foreign_keys = ON")
-            (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
-            if mode != "wal" or synchronous != (2 if self._durable else 1):
-                raise ConfigurationError("the file system cannot hold a write-ahead log; put the file on a local disk")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-
 class SharedConnection:
     """One connection: your own, or one to a database in memory. It joins a transaction of yours, and never ends it."""
 
@@ -182,7 +44,7 @@ class SharedConnection:
         self.poll_every: float | None = None if owned else POLL_EVERY
         self._connection = connection
         self._owned = owned
-        self._closed = self._writing = False
+        self._closed = self._writing = self._left_open = False
         self._lock = threading.RLock()
         with unavailable():
             self._version = self._count_writes()
@@ -192,6 +54,7 @@ class SharedConnection:
         with self._lock, unavailable():
             if self._closed:
                 raise RepositoryUnavailable("it is closed")
+            self._check_left_open()
             yield self._connection
 
     @contextmanager
@@ -210,11 +73,21 @@ class SharedConnection:
             except BaseException:
                 # SQLite may have undone it all by itself, when the disk is full; and a signal may come during BEGIN.
                 if connection.in_transaction and (begun or not joined):
+                    self._left_open = not joined
                     for statement in rollback:
                         connection.execute(statement)
+                    self._left_open = False
                 raise
             finally:
                 self._writing = False
+
+    def _check_left_open(self) -> None:
+        """A transaction of ours that could not be undone must not be taken for one of yours: nobody would commit it."""
+        if self._left_open and self._connection.in_transaction:
+            if not self._owned:
+                raise RepositoryUnavailable("a transaction could not be undone; roll your connection back")
+            self._connection.execute("ROLLBACK")
+        self._left_open = False
 
     def poll(self, tell: Callable[[], None]) -> None:
         """Call `tell` if anything was written since the last time, here or elsewhere."""
@@ -226,7 +99,7 @@ class SharedConnection:
 
     def _count_writes(self) -> tuple[int, int]:
         # SQLite tells a connection what others have written, and counts apart what it has written itself.
-        return _data_version(self._connection), self._connection.total_changes
+        return data_version(self._connection), self._connection.total_changes
 
     def is_settled(self) -> bool:
         return not self._connection.in_transaction
@@ -266,7 +139,7 @@ def is_fault(error: BaseException) -> bool:
     return isinstance(error, sqlite3.Error) and not isinstance(error, wrong_use)
 
 
-def _data_version(connection: sqlite3.Connection) -> int:
+def data_version(connection: sqlite3.Connection) -> int:
     (version,) = plain_cursor(connection).execute("PRAGMA data_version").fetchone()
     return int(version)
 
@@ -276,16 +149,3 @@ def plain_cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:
     cursor = connection.cursor()
     cursor.row_factory = None
     return cursor
-
-
-def _write_ahead(connection: sqlite3.Connection, timeout: float) -> str:
-    # SQLite does not wait for other processes that are switching the same new file over, so this does.
-    ends = time.monotonic() + timeout
-    while True:
-        try:
-            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            return str(mode)
-        except sqlite3.OperationalError:
-            if time.monotonic() > ends:
-                raise
-            time.sleep(0.02)

@@ -17,7 +17,8 @@ from ..driving import drive
 from ..errors import ConfigurationError
 from ..listeners import Listeners, ended_from_within
 from .choices import Choices, Options, id_taken
-from .connections import Connections, FileConnections, SharedConnection, check_version, plain_cursor
+from .connections import Connections, SharedConnection, check_version, plain_cursor
+from .file_connections import FileConnections
 from .sql import SCHEMA_VERSION, Statements
 from .tables import Ask, Rows, Tables, Work, Written
 

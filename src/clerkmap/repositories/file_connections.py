@@ -1,0 +1,169 @@
+"""Connections to one file, which clerkmap opens and closes itself."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import ConfigurationError, RepositoryUnavailable
+from ..forks import SurvivesForks
+from ..listeners import written_from_within
+from .connections import POLL_EVERY, data_version, is_fault, unavailable
+from .gate import Gate
+
+MAX_IDLE = 8
+
+
+class FileConnections(SurvivesForks):
+    """Connections to one file, opened as needed, kept for the next caller. For any number of threads and processes.
+
+    While the process is forked, no connection is open: a fork waits for those that are in use.
+    """
+
+    poll_every: float | None = POLL_EVERY
+
+    def __init__(self, path: Path, *, durable: bool, timeout: float) -> None:
+        self._path = path
+        self._durable = durable
+        self._timeout = timeout
+        self._idle: list[sqlite3.Connection] = []
+        self._watch: sqlite3.Connection | None = None
+        self._version: int | None = None
+        self._stranded = self._closed = False
+        self._make_locks()
+        self.poll(lambda: None)
+        self.survive_forks()
+
+    def _make_locks(self) -> None:
+        # Writers of one process queue here: SQLite's own waiting is a poll with growing pauses, and starves some.
+        self._write_lock = threading.Lock()
+        self._writer: int | None = None
+        self._watch_lock = threading.RLock()
+        self._telling = False
+        self._gate = Gate()
+
+    @contextmanager
+    def reading(self) -> Generator[sqlite3.Connection, None, None]:
+        with self._gate:
+            self._check_open()
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                with unavailable():
+                    connection = self._connect()
+            try:
+                yield connection
+            except BaseException as error:
+                connection.close()
+                if is_fault(error):
+                    raise RepositoryUnavailable(type(error).__name__) from error
+                raise
+            if self._closed or len(self._idle) >= MAX_IDLE:
+                connection.close()
+            else:
+                self._idle.append(connection)
+
+    @contextmanager
+    def writing(self) -> Generator[sqlite3.Connection, None, None]:
+        if self._writer == threading.get_ident():
+            raise written_from_within()
+        if not self._write_lock.acquire(timeout=self._timeout):
+            raise RepositoryUnavailable("too many writers are waiting")
+        self._writer = threading.get_ident()
+        try:
+            with self.reading() as connection:
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException:
+                    # Closing undoes it too, but only once no cursor is left, and the traceback may hold one.
+                    with suppress(sqlite3.Error):
+                        if connection.in_transaction:
+                            connection.execute("ROLLBACK")
+                    raise
+        finally:
+            self._writer = None
+            self._write_lock.release()
+
+    def poll(self, tell: Callable[[], None]) -> None:
+        """Call `tell` if any other connection has committed since the last time."""
+        with self._watch_lock, self._gate, unavailable():
+            self._check_open()
+            if self._telling:  # a watcher that polls is being told already
+                return
+            if self._watch is None:  # a version means something on its own connection only
+                self._watch, self._version = self._connect(), None
+            version = data_version(self._watch)
+            if version != self._version:
+                self._telling = True
+                try:
+                    tell()
+                finally:
+                    self._telling = False
+                self._version = version  # only now: who polls meanwhile must not believe that nothing happened
+
+    def is_settled(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._closed = True
+        if self._gate.shut(self._timeout):
+            self._close_unused()
+        self._gate.open()
+
+    def before_fork(self) -> None:
+        if self._gate.shut(self._timeout):
+            self._close_unused()
+
+    def after_fork_in_parent(self) -> None:
+        self._gate.open()
+
+    def after_fork_in_child(self) -> None:
+        # A connection that is still open is open in both now. To use the file here could damage it.
+        self._stranded = self._stranded or self._watch is not None or bool(self._idle) or self._gate.is_occupied
+        self._make_locks()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RepositoryUnavailable("it is closed")
+        if self._stranded:
+            raise RepositoryUnavailable("this process was forked while another thread was using the file")
+
+    def _close_unused(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        while self._idle:
+            self._idle.pop().close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+        try:
+            mode = _write_ahead(connection, self._timeout)
+            connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+            connection.execute("PRAGMA foreign_keys = ON")
+            (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+            if mode != "wal" or synchronous != (2 if self._durable else 1):
+                raise ConfigurationError("the file system cannot hold a write-ahead log; put the file on a local disk")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _write_ahead(connection: sqlite3.Connection, timeout: float) -> str:
+    # SQLite does not wait for other processes that are switching the same new file over, so this does.
+    ends = time.monotonic() + timeout
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            return str(mode)
+        except sqlite3.OperationalError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.02)
