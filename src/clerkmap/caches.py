@@ -40,12 +40,13 @@ class Bounded(dict[str, V], SurvivesForks, Generic[V]):
 
 
 class Known:
-    """The standing of one caller, for as long as nothing was written about it."""
+    """The standing of one caller, for as long as nothing was written about it: about any of the keys."""
 
-    __slots__ = ("current", "standing")
+    __slots__ = ("current", "keys", "standing")
 
-    def __init__(self, standing: Standing) -> None:
+    def __init__(self, standing: Standing, keys: tuple[str, ...]) -> None:
         self.standing: Standing = standing
+        self.keys: tuple[str, ...] = keys
         self.current: bool = True
 
 
@@ -95,8 +96,9 @@ class Standings(SurvivesForks):
                 for oldest in list(islice(self._known, self._limit // 8 + 1)):
                     self._drop(oldest)
             self._drop(caller)
-            known = self._known[caller] = Known(standing)
-            for key in _keys(caller):
+            keys = tuple(key_of(clerk_id) for clerk_id in caller if clerk_id is not None)
+            known = self._known[caller] = Known(standing, keys)
+            for key in keys:
                 self._touched_by.setdefault(key, set()).add(caller)
             return known
 
@@ -119,12 +121,8 @@ class Standings(SurvivesForks):
         if known is None:
             return
         known.current = False  # tokens point to it
-        for key in _keys(caller):
+        for key in known.keys:
             callers = self._touched_by[key]
             callers.discard(caller)
             if not callers:
                 del self._touched_by[key]
-
-
-def _keys(caller: Caller) -> list[str]:
-    return [key_of(clerk_id) for clerk_id in caller if clerk_id is not None]

@@ -57,12 +57,12 @@ class Tables:
         rows = yield self._sql.select_standing, (session_key, instance, user_key)
         if not rows:
             return None
-        *row, session_is_over = rows[0]
+        user, session_is_over = _user(rows[0]), bool(rows[0][-1])
         if organization_id is None:
-            return Standing(_user(row), session_is_over=bool(session_is_over))
+            return Standing(user, None, (), session_is_over)
         organization = yield from self._organization_at(instance, key_of(organization_id))
         memberships = yield from self._memberships_of(instance, user_key, key_of(organization_id))
-        return Standing(_user(row), organization, memberships, bool(session_is_over))
+        return Standing(user, organization, memberships, session_is_over)
 
     def user(self, id: Id) -> Work[User | None]:
         users = yield from self._identities_of(id)
@@ -260,10 +260,11 @@ def _keys(users: list[User]) -> tuple[str, ...]:
     return tuple(user.clerk.key for user in users)
 
 
-def _user(row: Iterable[Any]) -> User:
-    *said, id, role, created_at, deleted_at = row
+def _user(row: tuple[Any, ...]) -> User:
+    said = list(row[: len(USER_COLUMNS)])
     said[_EMAIL_VERIFIED] = bool(said[_EMAIL_VERIFIED])
     said[_BANNED] = bool(said[_BANNED])
+    id, role, created_at, deleted_at = row[len(USER_COLUMNS) : len(USER_COLUMNS) + 4]
     return User(id, role, created_at, deleted_at, ClerkUser(*said))
 
 
