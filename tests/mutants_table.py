@@ -41,15 +41,15 @@ SQLITE_TELLS = """                raise ended_from_within()
 MEMORY_TELLS = """self.listeners.call(written, self.database)
         self.listeners.tell(written)
 """
-SQLITE_USER_ID = "id = self._choices.linked_id(record) if before is None else before.id"
+SQLITE_USER_ID = "id = self._choices.linked_id(record) if known is None else known.id"
 SQLITE_ORGANIZATION_ID = "id = self._choices.make_id(record) if before is None else before.id"
-MEMORY_USER_ID = "self._first_sight(record) if before is None else before.id"
+MEMORY_USER_ID = "self._first_sight(record) if known is None else known.id"
 MEMORY_ORGANIZATION_ID = (
     'self._new_id("organization", record, self._organization_places) if before is None else before.id'
 )
 GIVE_ROLE = "WHERE id = ? AND (role_rank > ? OR role_rank IS NULL AND role IS NULL) RETURNING id"
 KEPT = 'kept = ("instance", "key", "id", "user_id")'
-MEMORY_PLACE = "        place = (record.instance, record.key)\n        before = self._user_at(place)\n"
+MEMORY_PLACE = "        place = (record.instance, record.key)\n        known = self._user_at(place)\n"
 MEMORY_FOUND = "user = self._user_at((instance, user_key))"
 UNDONE = """            except BaseException as error:
                 connection.close()
@@ -154,7 +154,7 @@ MUTANTS = (
         Edit(DICTIONARIES, MEMORY_FOUND, MEMORY_FOUND.replace("instance", '""')),
     )),
     Mutant("SQLite: deletion is not settled", "a user whose person is deleted would stay", (
-        Edit(TABLES, "if before is None or record.is_deleted:", "if before is None:"),
+        Edit(TABLES, "if known is None or record.is_deleted:", "if known is None:"),
     )),
     Mutant("SQLite: watchers before the commit", "a reader would keep the old state", (
         Edit(SQLITE, SQLITE_TELLS, SQLITE_TELLS.replace("        self.l", "            self.l")),

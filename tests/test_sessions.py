@@ -57,7 +57,7 @@ def test_its_tokens_are_refused_from_then_on(kind: str, what: str, tmp_path: Pat
 
 
 def test_it_may_be_over_before_anybody_was_seen() -> None:
-    """The end comes first: the token that comes after it makes no organization, and lets nobody in."""
+    """The end comes first: the token that comes after it lets nobody in."""
     rows = MemoryRepository(clock=CLERK.clock)
     Reconciler(INSTANCE, rows).apply(over(PHONE))
 

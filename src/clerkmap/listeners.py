@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Collection, Iterable
+from inspect import iscoroutinefunction
 from typing import Any
 
 from .core.model import Change
@@ -26,6 +27,12 @@ class Listeners:
         self._watchers: list[Watcher] = []
         self._hooks: list[Hook] = []
         self._after_commit: list[AfterCommit] = []
+        self.add(hooks, after_commit)
+
+    def add(self, hooks: Iterable[Hook] = (), after_commit: Iterable[AfterCommit] = ()) -> None:
+        """Take in several at once, each only if it is not there already."""
+        if callable(hooks) or callable(after_commit):
+            raise ConfigurationError("hooks and after_commit are lists of functions, also where there is one")
         for hook in hooks:
             self.hook(hook)
         for listener in after_commit:
@@ -86,6 +93,8 @@ class Listeners:
 def _add(listeners: list[Any], listener: Any) -> None:
     if not callable(listener):
         raise ConfigurationError("a hook is a function of a change and a transaction; after_commit ones, of a change")
+    if iscoroutinefunction(listener) or iscoroutinefunction(type(listener).__call__):
+        raise ConfigurationError("hooks are plain functions, also in async code: nobody would await this one")
     if listener not in listeners:  # two reconcilers on one repository are given the same hooks
         listeners.append(listener)
 

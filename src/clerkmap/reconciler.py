@@ -76,10 +76,7 @@ class Reconciler(SurvivesForks):
             raise ConfigurationError("tolerance must be more than 0 and at most 3600 seconds")
         if type(max_body) is not int or max_body < 1024:
             raise ConfigurationError("max_body must be an integer, and at least 1024 bytes")
-        for hook in hooks:
-            repository.listeners.hook(hook)
-        for listener in after_commit:
-            repository.listeners.after_commit(listener)
+        repository.listeners.add(hooks, after_commit)
         self._instance = instance
         self._repository = None if is_async(repository) else cast(Repository, repository)
         self._async_repository = (

@@ -98,14 +98,15 @@ class Dictionaries:
     def link(self, instance: str, clerk_id: str, id: Id) -> Written[User]:
         self._choices.check_id(id)
         place = (instance, key_of(clerk_id))
-        user = self._user_at(place)
-        if user is not None:
-            if user.id != id:
+        known = self._user_at(place)
+        if known is not None:
+            if known.id != id:
                 raise LinkRefused
-            return [], user
+            return [], known
+        before = self.user(id)
         self._make_row(id)
-        user = self._tie(place, ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0), id)
-        return [Change(None, user, user)], user
+        after = self._tie(place, ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0), id)
+        return [Change(before, after, after, also_touches=_keys(self._identities_of(id)))], after
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> Written[User]:
         before = self._tied(instance, clerk_id, id)
@@ -141,9 +142,10 @@ class Dictionaries:
 
     def _put_user(self, record: ClerkUser, first: tuple[str, str] | None) -> Change | None:
         place = (record.instance, record.key)
-        before = self._user_at(place)
-        id = self._first_sight(record) if before is None else before.id
-        is_written = newer(record, None if before is None else before.clerk)
+        known = self._user_at(place)
+        id = self._first_sight(record) if known is None else known.id
+        before = self.user(id) if known is None else known  # who has other identities already, perhaps
+        is_written = newer(record, None if known is None else known.clerk)
         if is_written:
             self._tie(place, record, id)
         is_given = first is not None and self._give_role(id, *first)

@@ -96,15 +96,16 @@ class Tables:
 
     def link(self, instance: str, clerk_id: str, id: Id) -> Work[Written[User]]:
         self._choices.check_id(id)
-        before = yield from self._user_at(instance, key_of(clerk_id))
-        if before is not None:
-            if before.id != id:
+        known = yield from self._user_at(instance, key_of(clerk_id))
+        if known is not None:
+            if known.id != id:
                 raise LinkRefused
-            return [], before
+            return [], known
+        before = yield from self.user(id)
         sighted = ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0)
         yield self._sql.insert_user_if_new, (id, self._choices.now())
         yield self._sql.upsert_identity, (*user_row(sighted), id)
-        return (yield from self._tied_anew(None, sighted, id))
+        return (yield from self._tied_anew(before, sighted, id))
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> Work[Written[User]]:
         before = yield from self._tied(instance, clerk_id, id)
@@ -140,20 +141,22 @@ class Tables:
         return (yield from self._put_session(record))
 
     def _put_user(self, record: ClerkUser, role: str | None, role_rank: str | None) -> Work[Change | None]:
-        before = yield from self._user_at(record.instance, record.key)
-        id = self._choices.linked_id(record) if before is None else before.id
+        known = yield from self._user_at(record.instance, record.key)
+        id = self._choices.linked_id(record) if known is None else known.id
         if id is None:
             return (yield from self._make_user(record, role, role_rank))
-        if before is None:
+        before = known
+        if known is None:
+            before = yield from self.user(id)  # who has other identities already, perhaps
             yield self._sql.insert_user_if_new, (id, self._choices.now())
         is_written = yield self._sql.upsert_identity, (*user_row(record), id)
         is_given = (yield self._sql.give_role, (role, role_rank, id, role_rank)) if role is not None else []
         if not is_written and not is_given:
             return None
-        if before is None or record.is_deleted:
+        if known is None or record.is_deleted:
             ((change,), _) = yield from self._tied_anew(before, record, id)
             return change
-        after = replace(before, role=role if is_given else before.role, clerk=record if is_written else before.clerk)
+        after = replace(known, role=role if is_given else known.role, clerk=record if is_written else known.clerk)
         return Change(before, after, after)
 
     def _make_user(self, record: ClerkUser, role: str | None, role_rank: str | None) -> Work[Change]:
