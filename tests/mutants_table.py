@@ -20,7 +20,7 @@ class Mutant(NamedTuple):
 
 
 RECORDS, CONCLUSIONS, SQL = "core/records.py", "core/conclusions.py", "repositories/sql.py"
-DICTIONARIES, JOURNAL, MEMORY = "repositories/dictionaries.py", "repositories/journal.py", "repositories/memory.py"
+MEMORY_TABLES, JOURNAL, MEMORY = "repositories/memory_tables.py", "repositories/journal.py", "repositories/memory.py"
 TABLES, SQLITE, CONNECTIONS = "repositories/tables.py", "repositories/sqlite.py", "repositories/connections.py"
 CHOICES, FILES = "repositories/choices.py", "repositories/file_connections.py"
 
@@ -130,10 +130,10 @@ MUTANTS = (
         Edit(TABLES, SQLITE_ORGANIZATION_ID, "id = self._choices.make_id(record)"),
     )),
     Mutant("memory: a user gets a new id", "the same", (
-        Edit(DICTIONARIES, MEMORY_USER_ID, "self._first_sight(record)"),
+        Edit(MEMORY_TABLES, MEMORY_USER_ID, "self._first_sight(record)"),
     )),
     Mutant("memory: an organization gets a new id", "the same", (
-        Edit(DICTIONARIES, MEMORY_ORGANIZATION_ID,
+        Edit(MEMORY_TABLES, MEMORY_ORGANIZATION_ID,
              MEMORY_ORGANIZATION_ID.replace(" if before is None else before.id", "")),
     )),
     Mutant("SQL: conflict without the instance", "the same Clerk id in two instances would be one row", (
@@ -150,11 +150,11 @@ MUTANTS = (
         Edit(SQL, "WHERE m.instance = ? AND m.user_key = ?", "WHERE (m.instance = ? OR 1) AND m.user_key = ?"),
     )),
     Mutant("memory: found without the instance", "one instance would see another's people", (
-        Edit(DICTIONARIES, MEMORY_PLACE, MEMORY_PLACE.replace("record.instance", '""')),
-        Edit(DICTIONARIES, MEMORY_FOUND, MEMORY_FOUND.replace("instance", '""')),
+        Edit(MEMORY_TABLES, MEMORY_PLACE, MEMORY_PLACE.replace("record.instance", '""')),
+        Edit(MEMORY_TABLES, MEMORY_FOUND, MEMORY_FOUND.replace("instance", '""')),
     )),
     Mutant("SQLite: deletion is not settled", "a user whose person is deleted would stay", (
-        Edit(TABLES, "if known is None or record.is_deleted:", "if known is None:"),
+        Edit(TABLES, "if known is None or record.is_deleted or is_given:", "if known is None or is_given:"),
     )),
     Mutant("SQLite: watchers before the commit", "a reader would keep the old state", (
         Edit(SQLITE, SQLITE_TELLS, SQLITE_TELLS.replace("        self.l", "            self.l")),

@@ -68,7 +68,7 @@ class LinkRefused(ClerkmapError):
 
 
 class UserUnknown(ClerkmapError):
-    """There is no user of yours with that id."""
+    """There is no user of yours with that id, or none whom an identity leads to."""
 
     code = "user_unknown"
     text = "there is no user of that id"

@@ -1,4 +1,4 @@
-"""Webhook in, records out, into the repository: the second way in for what Clerk says.
+"""Webhook in, records out, into `put`.
 
 `receive` takes a delivery as it came over the wire; `apply` takes an event whose origin is beyond doubt. Both end in
 the one `put` that tokens use too, so nothing here orders, waits or remembers what it has seen: a delivery that comes

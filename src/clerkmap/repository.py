@@ -48,7 +48,7 @@ class Repository(Protocol):
         ...
 
     def user(self, id: Id) -> User | None:
-        """Your user of that id, with the newest of its identities."""
+        """Your user of that id, with the identity that speaks for it. None where no identity leads there."""
         ...
 
     def organization(self, id: Id) -> Organization | None:

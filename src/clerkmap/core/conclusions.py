@@ -30,12 +30,17 @@ def last_word(records: Collection[ClerkMembership]) -> ClerkMembership | None:
     return current_membership(records) or over
 
 
+def is_role(role: object) -> bool:
+    """Whether it is a word that any database stores."""
+    return isinstance(role, str) and 0 < len(role) <= MAX_ROLE and role.isprintable()
+
+
 def role_in_metadata(record: ClerkUser) -> str | None:
     """The role that `public_metadata.role` names, if it does."""
     if '"role"' not in record.public_metadata:
         return None
-    role = json.loads(record.public_metadata).get("role")
-    return role if isinstance(role, str) and 0 < len(role) <= MAX_ROLE and role.isprintable() else None
+    role: str | None = json.loads(record.public_metadata).get("role")
+    return role if is_role(role) else None
 
 
 def speaks_first(record: Record) -> tuple[bool, str]:

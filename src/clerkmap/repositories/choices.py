@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypedDict
 
-from ..core.conclusions import MAX_ROLE, role_in_metadata
+from ..core.conclusions import MAX_ROLE, is_role, role_in_metadata
 from ..core.model import Id
 from ..core.records import STATED, AnyRecord, ClerkOrganization, ClerkUser
 from ..errors import ConfigurationError
@@ -104,7 +104,7 @@ class Choices:
 
 def check_role(role: str | None) -> str | None:
     """A role that any database stores, or `ConfigurationError`."""
-    if role is not None and not (isinstance(role, str) and 0 < len(role) <= MAX_ROLE and role.isprintable()):
+    if role is not None and not is_role(role):
         raise ConfigurationError(f"a role must be printable text of at most {MAX_ROLE} characters, or None")
     return role
 
@@ -119,6 +119,11 @@ def is_id(id: object) -> bool:
 def id_taken() -> ConfigurationError:
     """Two things may not share an id, least of all two people."""
     return ConfigurationError("the strategy given as ids made an id that something else has already")
+
+
+def no_other_id() -> ConfigurationError:
+    """Where the id follows from the person, the same person cannot be two users."""
+    return ConfigurationError("the strategy given as ids gives this person the same id again; relink them instead")
 
 
 def uuid7() -> str:

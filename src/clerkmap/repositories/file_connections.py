@@ -39,13 +39,17 @@ class FileConnections(SurvivesForks):
     def _make_locks(self) -> None:
         # Writers of one process queue here: SQLite's own waiting is a poll with growing pauses, and starves some.
         self._write_lock = threading.Lock()
-        self._writer: int | None = None
+        self._writer: int | None = None  # the thread that holds the lock
+        self._lent: sqlite3.Connection | None = None  # and what it writes with
         self._watch_lock = threading.RLock()
         self._telling = False
         self._gate = Gate()
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
+        if self._writer == threading.get_ident() and self._lent is not None:
+            yield self._lent  # a hook that reads sees what its transaction has written
+            return
         with self._gate:
             self._check_open()
             try:
@@ -76,6 +80,7 @@ class FileConnections(SurvivesForks):
             with self.reading() as connection:
                 try:
                     connection.execute("BEGIN IMMEDIATE")
+                    self._lent = connection
                     yield connection
                     connection.execute("COMMIT")
                 except BaseException:
@@ -85,7 +90,7 @@ class FileConnections(SurvivesForks):
                             connection.execute("ROLLBACK")
                     raise
         finally:
-            self._writer = None
+            self._writer = self._lent = None
             self._write_lock.release()
 
     def poll(self, tell: Callable[[], None]) -> None:
@@ -106,7 +111,7 @@ class FileConnections(SurvivesForks):
                 self._version = version  # only now: who polls meanwhile must not believe that nothing happened
 
     def is_settled(self) -> bool:
-        return True
+        return self._writer != threading.get_ident()
 
     def close(self) -> None:
         self._closed = True

@@ -61,6 +61,11 @@ class Journal(SurvivesForks):
                 self._take_back()
                 self._writing = False
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether what is read now will stay: not inside a transaction, that is."""
+        return not self._writing
+
     def set(self, table: dict[Any, Any], key: Any, value: Any) -> None:
         """Set an entry, or remove it by setting None."""
         self._undo.append((table, key, table.get(key)))

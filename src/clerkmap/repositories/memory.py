@@ -1,9 +1,11 @@
-"""The reference repository: what the others do in SQL, done with dictionaries. For tests, and for reading.
+"""The reference repository, for tests and for reading: this is its lock and its transactions, and `memory_tables.py`
+what it does inside them. The others do the same in SQL.
 
 Everything is lost with the process.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from ..core.model import Change, Id, Organization, User
@@ -11,8 +13,8 @@ from ..core.principal import Standing
 from ..core.records import AnyRecord
 from ..listeners import Listeners
 from .choices import Choices, Options
-from .dictionaries import Dictionaries, Written
 from .journal import Journal
+from .memory_tables import MemoryTables, Written
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -33,7 +35,7 @@ class MemoryRepository:
         choices = Choices(**options)
         self.listeners: Listeners = choices.listeners
         self._journal = Journal()
-        self._tables = Dictionaries(choices, self._journal)
+        self._tables = MemoryTables(choices, self._journal)
 
     @property
     def database(self) -> "Connection":
@@ -51,7 +53,9 @@ class MemoryRepository:
         clerk_session_id: str | None = None,
     ) -> Standing | None:
         with self._journal.lock:
-            return self._tables.find(instance, clerk_user_id, clerk_organization_id, clerk_session_id)
+            standing = self._tables.find(instance, clerk_user_id, clerk_organization_id, clerk_session_id)
+            settled = self._journal.is_settled
+        return standing if settled or standing is None else replace(standing, settled=False)
 
     def user(self, id: Id) -> User | None:
         with self._journal.lock:

@@ -125,7 +125,7 @@ CREATE TABLE {sessions} (
         self.set_deleted_at: str = f"UPDATE {users} SET deleted_at = ? WHERE id = ?"
         # An empty rank is lower than any: a role that you have set.
         self.set_role: str = f"UPDATE {users} SET role = ?, role_rank = '' WHERE id = ?"
-        # The first role that Clerk named, whichever comes first. One that was set in SQL, without a rank, is yours too.
+        # The first role that Clerk named, whichever comes first. Where it named none, one that you wrote in SQL stays.
         self.give_role: str = (
             f"UPDATE {users} SET role = ?, role_rank = ? "
             "WHERE id = ? AND (role_rank > ? OR role_rank IS NULL AND role IS NULL) RETURNING id"
@@ -141,7 +141,7 @@ CREATE TABLE {sessions} (
         tied = f"FROM {identities} i JOIN {users} u ON u.id = i.user_id"
         organization = f"SELECT {_listed('o', ORGANIZATION_COLUMNS)}, o.id FROM {organizations} o"
         membership = f"SELECT {_listed('m', MEMBERSHIP_COLUMNS)} FROM {memberships} m"
-        over = f"EXISTS (SELECT 1 FROM {sessions} s WHERE s.instance = i.instance AND s.key = ?)"
+        over = f"EXISTS (SELECT 1 FROM {sessions} s WHERE s.instance = i.instance AND s.key = ? AND s.rank >= ?)"
         self.select_standing: str = f"SELECT {user}, {over} {tied} WHERE i.instance = ? AND i.key = ?"
         self.select_user: str = f"SELECT {user} {tied} WHERE i.instance = ? AND i.key = ?"
         self.select_identities: str = f"SELECT {user} {tied} WHERE i.user_id = ?"

@@ -1,7 +1,7 @@
 """What the SQL repositories do, statement by statement, said once for all of them.
 
 Each method is a generator: it yields a statement with its values and is sent the rows. Who runs it chooses the driver,
-sync or async, and holds the transaction around it. `memory.py` says the same without SQL.
+sync or async, and holds the transaction around it. `memory_tables.py` says the same without SQL.
 """
 
 from collections.abc import Generator, Iterable
@@ -22,7 +22,7 @@ from ..core.records import (
     key_of,
 )
 from ..errors import LinkRefused, UserUnknown
-from .choices import Choices, FirstRoles, check_role, is_id
+from .choices import Choices, FirstRoles, check_role, is_id, no_other_id
 from .sql import (
     ORGANIZATION_COLUMNS,
     USER_COLUMNS,
@@ -54,7 +54,8 @@ class Tables:
     ) -> Work[Standing | None]:
         user_key = key_of(user_id)
         session_key = None if session_id is None else key_of(session_id)
-        rows = yield self._sql.select_standing, (session_key, instance, user_key)
+        forgotten = forgotten_below(self._choices.now())
+        rows = yield self._sql.select_standing, (session_key, forgotten, instance, user_key)
         if not rows:
             return None
         user, session_is_over = _user(rows[0]), bool(rows[0][-1])
@@ -110,6 +111,8 @@ class Tables:
     def unlink(self, instance: str, clerk_id: str, id: Id) -> Work[Written[User]]:
         before = yield from self._tied(instance, clerk_id, id)
         made = self._choices.make_id(before.clerk)
+        if made is not None and (yield self._sql.select_id, (made,)):
+            raise no_other_id()
         ((to,),) = yield self._sql.insert_user, (made, None, None, self._choices.now(), None)
         return (yield from self._move(before, to))
 
@@ -153,10 +156,10 @@ class Tables:
         is_given = (yield self._sql.give_role, (role, role_rank, id, role_rank)) if role is not None else []
         if not is_written and not is_given:
             return None
-        if known is None or record.is_deleted:
+        if known is None or record.is_deleted or is_given:
             ((change,), _) = yield from self._tied_anew(before, record, id)
             return change
-        after = replace(known, role=role if is_given else known.role, clerk=record if is_written else known.clerk)
+        after = replace(known, clerk=record)
         return Change(before, after, after)
 
     def _make_user(self, record: ClerkUser, role: str | None, role_rank: str | None) -> Work[Change]:
@@ -191,7 +194,7 @@ class Tables:
         is_new = not (yield self._sql.select_session, (record.instance, record.key))
         written = yield self._sql.upsert_session, session_row(record)
         yield self._sql.forget_sessions, (forgotten,)
-        return Change(None if is_new else Session(record), Session(record)) if written else None
+        return Change(None, Session(record)) if written and is_new else None  # it was over before
 
     def _with_ends(self, written: list[Change]) -> Work[list[Change]]:
         """The same changes, those of memberships with the user and the organization that they are about."""

@@ -3,7 +3,7 @@
     class TestMyRepository(RepositoryContract):
         @pytest.fixture
         def make_repository(self):
-            return MyRepository.for_tests          # called with ids=, linker=, clock=; each call a new, empty one
+            return MyRepository.for_tests          # called with any of `Options`; each call a new, empty one
 
 Only public names are used, so nothing of a repository's insides is prescribed. The tests need pytest, and nothing else.
 """

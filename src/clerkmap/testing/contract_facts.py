@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ..core.records import SIGHTED, AnyRecord, ClerkSession, ClerkUser
-from ..errors import LinkRefused, UserUnknown
+from ..core.records import SIGHTED, AnyRecord, ClerkSession, ClerkUser, key_of
+from ..errors import ConfigurationError, LinkRefused, UserUnknown
 from ..repository import Repository
 from .samples import ACME, ANN, BEA, HERE, THERE, MakeRepository, by_key, company, found, member, person
 
@@ -36,6 +36,19 @@ class FactsContract:
             repository.put(facts)
             assert found(repository).role == "author"
             repository.close()
+
+    def test_a_role_concerns_every_identity(self, repository: Repository) -> None:
+        """Whoever watches one identity of a user is told of the role that another one brings, or that you set."""
+        repository.put([person(ANN)])
+        id = found(repository).id
+        repository.link(HERE, BEA, id)
+        told: list[Any] = []
+        repository.listeners.watch(told.append)
+
+        repository.put([person(BEA, public_metadata='{"role":"author"}')])
+        repository.set_role(id, "admin")
+
+        assert [key_of(ANN) in keys for keys in told] == [True, True]
 
     def test_a_role_once_set_is_yours(self, repository: Repository) -> None:
         """No word of Clerk's changes it, be it early or late; and None is a role, too."""
@@ -97,6 +110,14 @@ class FactsContract:
         assert repository.relink(HERE, ANN, new.id, to=old).id == old
         assert found(repository) == repository.user(old)
         assert repository.user(new.id) is None
+
+    def test_where_ids_follow_from_the_person_nobody_is_unlinked(self, make_repository: MakeRepository) -> None:
+        """There is no second id for the same person: the error says so, and what to do."""
+        repository = make_repository(ids="clerk")
+        repository.put([person()])
+        with pytest.raises(ConfigurationError, match="relink"):
+            repository.unlink(HERE, ANN, ANN)
+        assert found(repository).id == ANN
 
     def test_somebody_who_registered_anew_becomes_who_they_were(self, repository: Repository) -> None:
         """A user whose only identity was deleted lives again with the new one, and dies again without it."""
@@ -171,6 +192,11 @@ class FactsContract:
         assert [is_over(each) for each in ("sess_1", "sess_2", None)] == [True, False, False]
         assert not is_over("sess_1", THERE)
         assert repository.put([ClerkSession.deleted(HERE, "sess_1", observed_at=1_000_000_001)]) == []
+        now[0] += 29 * 86_400
+        repository.put([ClerkSession.deleted(HERE, "sess_3", observed_at=1_000_000_002)])  # late
+        assert [is_over(each) for each in ("sess_1", "sess_3")] == [True, True]
+        now[0] += 2 * 86_400
+        assert [is_over(each) for each in ("sess_1", "sess_3")] == [False, False]
         now[0] += 40 * 86_400
         repository.put([ClerkSession.deleted(HERE, "sess_2", observed_at=int(now[0]) * 1000)])
         assert [is_over(each) for each in ("sess_1", "sess_2")] == [False, True]

@@ -162,6 +162,23 @@ class HooksContract:
         assert isinstance(failed.value.__cause__, ConfigurationError)
         assert repository.find(HERE, ANN) is None
 
+    def test_a_hook_reads_what_is_written(self, make_repository: MakeRepository) -> None:
+        """Through the repository, too: what its transaction has written is there, and is not settled."""
+        seen: list[Any] = []
+
+        def hook(change: Change, tx: object) -> None:
+            seen.append(repository.find(HERE, ANN))
+            seen.append(repository.user(by_key(person())))
+
+        repository = make_repository(ids=by_key, hooks=[hook])
+        repository.put([person()])
+
+        standing, user = seen
+        assert (standing.user, standing.settled) == (user, False)
+        settled = repository.find(HERE, ANN)
+        assert settled is not None
+        assert settled.settled
+
     def test_a_hook_is_called_once_however_often_it_is_given(self, make_repository: MakeRepository) -> None:
         """Two reconcilers that share a repository are given the same hooks."""
         told: list[str] = []

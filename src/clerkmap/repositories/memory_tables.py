@@ -1,4 +1,4 @@
-"""What the memory repository keeps, and what is done with it. `tables.py` says the same in SQL.
+"""What the memory repository keeps, and what is done with it. The tests hold `tables.py`, which says it in SQL, to it.
 
 Nothing here locks or commits: `memory.py` does. Every change goes through the journal, so that it can be taken back.
 """
@@ -22,7 +22,7 @@ from ..core.records import (
     newer,
 )
 from ..errors import LinkRefused, UserUnknown
-from .choices import Choices, FirstRoles, check_role, id_taken
+from .choices import Choices, FirstRoles, check_role, id_taken, no_other_id
 from .journal import Journal
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class Row:
     places: tuple[Place, ...] = ()
 
 
-class Dictionaries:
+class MemoryTables:
     """Reading and writing the dictionaries."""
 
     def __init__(self, choices: Choices, journal: Journal) -> None:
@@ -62,7 +62,8 @@ class Dictionaries:
         user = self._user_at((instance, user_key))
         if user is None:
             return None
-        session_is_over = session_id is not None and (instance, key_of(session_id)) in self._sessions
+        over = self._sessions.get((instance, key_of(session_id))) if session_id is not None else None
+        session_is_over = over is not None and over.rank >= forgotten_below(self._choices.now())
         if organization_id is None:
             return Standing(user, session_is_over=session_is_over)
         organization_key = key_of(organization_id)
@@ -110,6 +111,8 @@ class Dictionaries:
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> Written[User]:
         before = self._tied(instance, clerk_id, id)
+        if self._choices.make_id(before.clerk) in self._users:
+            raise no_other_id()
         to = self._new_id("user", before.clerk, self._users)
         self._make_row(to)
         return self._move(before, to)
@@ -202,7 +205,7 @@ class Dictionaries:
         self._set(self._sessions, place, record)
         while (oldest := next(iter(self._sessions.items())))[1].rank < forgotten:
             self._set(self._sessions, oldest[0], None)
-        return Change(None if before is None else Session(before), Session(record))
+        return Change(None, Session(record)) if before is None else None  # it was over before
 
     def _with_ends(self, change: Change) -> Change:
         """The same change; that of a membership with the user and the organization that it is about."""
