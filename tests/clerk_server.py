@@ -49,6 +49,7 @@ class Handler(BaseHTTPRequestHandler):
         path, _ = self._asked()
         (organization,) = (each for each in self.server.organizations if f"/{each['id']}/metadata" in path)
         organization["public_metadata"] |= self._body()["public_metadata"]
+        organization["updated_at"] = organization.get("updated_at", 0) + 1
         self._answer(organization)
 
     def _asked(self) -> tuple[str, dict[str, str]]:

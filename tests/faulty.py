@@ -101,6 +101,9 @@ class Lent:
     def in_transaction(self) -> bool:
         return self._connection.in_transaction
 
+    def set_authorizer(self, authorizer: Any) -> None:
+        self._connection.set_authorizer(authorizer)
+
     def cursor(self) -> sqlite3.Cursor:
         return self._connection.cursor(lambda connection: FaultyCursor(connection, self._faults))
 

@@ -35,12 +35,9 @@ STATED_FIRST = """    if stated:
         return max(stated, key=lambda record: record.rank)
 """
 REMOVED = "removed_at = max((record.observed_at for record in records if record.is_deleted), default=-1)"
-SQLITE_TELLS = """                raise ended_from_within()
-        # Whether a transaction of yours will be committed, nobody but you knows.
-        self.listeners.tell("""
-MEMORY_TELLS = """self.listeners.call(written, self.database)
-        self.listeners.tell(written)
-"""
+SQLITE_TELLS = "            self.listeners.tell(written, committed="
+SQLITE_CALLS = "                        self.listeners.call(written, connection, lambda: is_open(connection))\n"
+MEMORY_TELLS = "            self.listeners.tell(written)\n"
 SQLITE_USER_ID = "id = self._choices.linked_id(record) if known is None else known.id"
 SQLITE_ORGANIZATION_ID = "id = self._choices.make_id(record) if before is None else before.id"
 MEMORY_USER_ID = "self._first_sight(record) if known is None else known.id"
@@ -157,11 +154,10 @@ MUTANTS = (
         Edit(TABLES, "if known is None or record.is_deleted or is_given:", "if known is None or is_given:"),
     )),
     Mutant("SQLite: watchers before the commit", "a reader would keep the old state", (
-        Edit(SQLITE, SQLITE_TELLS, SQLITE_TELLS.replace("        self.l", "            self.l")),
+        Edit(SQLITE, SQLITE_TELLS, "    " + SQLITE_TELLS),
     )),
     Mutant("memory: watchers before the commit", "a watcher that fails would undo what was written", (
-        Edit(MEMORY, MEMORY_TELLS,
-             MEMORY_TELLS.replace("        self.listeners.tell", "            self.listeners.tell")),
+        Edit(MEMORY, MEMORY_TELLS, "    " + MEMORY_TELLS),
     )),
     Mutant("memory: nothing is taken back", "half of a put that failed would stay", (
         Edit(JOURNAL, "                self._take_back()\n", "                self._undo.clear()\n"),
@@ -202,7 +198,7 @@ MUTANTS = (
         Edit(SQL, "FROM {sessions} WHERE rank < ?", "FROM {sessions} WHERE rank > ?"),
     )),
     Mutant("hooks: after the commit", "a hook that fails would undo nothing", (
-        Edit(SQLITE, "            self.listeners.call(written, connection)\n", ""),
+        Edit(SQLITE, SQLITE_CALLS, "                        pass\n"),
     )),
     Mutant("changes: a rejoining is a joining", "a hook would make the same row again", (
         Edit(CONCLUSIONS, "return current_membership(records) or over", "return current_membership(records)"),

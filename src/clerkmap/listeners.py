@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Collection, Iterable
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, isgeneratorfunction
 from typing import Any
 
 from .core.model import Change
@@ -55,8 +55,8 @@ class Listeners:
         """Whether anybody wants to be called inside the transaction."""
         return bool(self._hooks)
 
-    def call(self, written: Collection[Change], transaction: Any) -> None:
-        """Inside the transaction: call every hook with every change."""
+    def call(self, written: Collection[Change], transaction: Any, is_open: Callable[[], bool]) -> None:
+        """Inside the transaction, as long as it is open: call every hook with every change."""
         for change in written if self._hooks else ():
             if change.is_news:
                 for hook in self._hooks:
@@ -64,6 +64,10 @@ class Listeners:
                         hook(change, transaction)
                     except Exception as error:
                         raise HookFailed(f"{_name(hook)} raised {type(error).__name__}") from error
+                    finally:
+                        if not is_open():
+                            self.tell(None, committed=False)  # what it has committed, if anything, nobody knows
+                            raise ended_from_within()
 
     def tell(self, written: Collection[Change] | None, *, committed: bool = True) -> None:
         """After the transaction: tell what was written; None when nobody can say."""
@@ -93,10 +97,14 @@ class Listeners:
 def _add(listeners: list[Any], listener: Any) -> None:
     if not callable(listener):
         raise ConfigurationError("a hook is a function of a change and a transaction; after_commit ones, of a change")
-    if iscoroutinefunction(listener) or iscoroutinefunction(type(listener).__call__):
-        raise ConfigurationError("hooks are plain functions, also in async code: nobody would await this one")
+    if any(map(_is_lazy, (listener, type(listener).__call__))):
+        raise ConfigurationError("hooks are plain functions, also in async code: nobody would run this one to its end")
     if listener not in listeners:  # two reconcilers on one repository are given the same hooks
         listeners.append(listener)
+
+
+def _is_lazy(function: object) -> bool:
+    return iscoroutinefunction(function) or isgeneratorfunction(function)
 
 
 def _name(function: object) -> str:

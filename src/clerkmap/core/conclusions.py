@@ -16,7 +16,11 @@ def current_membership(records: Collection[ClerkMembership]) -> ClerkMembership 
     A membership that was left is over, and one joined later is another, with another id. A sighting has no id: it
     counts where nothing better is known, and against a removal only if its token was made after it.
     """
-    stated = [record for record in records if record.grade in (GLIMPSED, STATED)]
+    # Nobody is a member twice: one who has left a later membership had left the earlier ones, whether or not we heard.
+    left = max((record.created_at or 0 for record in records if record.is_deleted), default=0)
+    stated = [
+        record for record in records if record.grade in (GLIMPSED, STATED) and (record.created_at or left) >= left
+    ]
     if stated:
         return max(stated, key=lambda record: record.rank)
     removed_at = max((record.observed_at for record in records if record.is_deleted), default=-1)

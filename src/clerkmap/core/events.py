@@ -194,6 +194,7 @@ def _membership(source: _Source, data: dict[str, Any], grade: Grade) -> list[Any
             clerk_user_id=user_id,
             clerk_organization_id=organization_id,
             observed_at=source.observed_at,
+            created_at=_time(data.get("created_at")),
         )
     else:
         role = _text(data, "role")

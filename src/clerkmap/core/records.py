@@ -192,8 +192,8 @@ class ClerkMembership(Record):
     """Clerk's word on a person's place in an organization. It may come before either of the two.
 
     A token names the two ends and not the membership's id. So the key is made of the ends, and of the id where there
-    is one: a sighting is a record of its own. A tombstone keeps the ends: without them it would not tell who is no
-    longer a member of what.
+    is one: a sighting is a record of its own. A tombstone keeps the ends, and since when: without them it would not
+    tell who is no longer a member of what, and which older memberships are over as well.
     """
 
     user_key: str = ""
@@ -202,7 +202,7 @@ class ClerkMembership(Record):
     created_at: int | None = None
 
     kind: ClassVar[Kind] = "membership"
-    ends: ClassVar[tuple[str, ...]] = ("user_key", "organization_key")
+    ends: ClassVar[tuple[str, ...]] = ("user_key", "organization_key", "created_at")
 
     @classmethod
     def sighted(
@@ -233,11 +233,18 @@ class ClerkMembership(Record):
 
     @classmethod
     def deleted(
-        cls, instance: str, clerk_id: str, *, clerk_user_id: str, clerk_organization_id: str, observed_at: int
+        cls,
+        instance: str,
+        clerk_id: str,
+        *,
+        clerk_user_id: str,
+        clerk_organization_id: str,
+        observed_at: int,
+        created_at: int | None = None,
     ) -> Self:
         """A membership's tombstone."""
         key = key_of(f"{clerk_organization_id} {clerk_user_id} {clerk_id}")
-        record = cls(instance, key, "", None, key_of(clerk_user_id), key_of(clerk_organization_id))
+        record = cls(instance, key, "", None, key_of(clerk_user_id), key_of(clerk_organization_id), None, created_at)
         return record._ranked(DELETED, 0, observed_at)
 
 

@@ -3,6 +3,7 @@
 Every repository takes these options, and asks here.
 """
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -14,6 +15,8 @@ from ..core.records import STATED, AnyRecord, ClerkOrganization, ClerkUser
 from ..errors import ConfigurationError
 from ..listeners import AfterCommit, Hook, Listeners
 from ..repository import FirstRole, Ids, Linker
+
+logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 
 # By instance and key: a role, and the rank of the record that named it.
 FirstRoles = dict[tuple[str, str], tuple[str, str]]
@@ -95,7 +98,11 @@ class Choices:
         first: FirstRoles = {}
         for record in records:
             if self._first_role is not None and isinstance(record, ClerkUser) and record.grade == STATED:
-                role = check_role(self._first_role(record))
+                role = self._first_role(record)
+                if role is not None and not is_role(role):
+                    # Not an error, for with the record a ban would be lost.
+                    logger.error("first_role gave what is no role: printable text of at most %d characters", MAX_ROLE)
+                    role = None
                 known = first.get((record.instance, record.key))
                 if role is not None and (known is None or record.rank < known[1]):
                     first[record.instance, record.key] = (role, record.rank)

@@ -9,7 +9,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Protocol
 
 from ..errors import ConfigurationError, RepositoryUnavailable
@@ -34,6 +34,7 @@ class Connections(Protocol):
     def writing(self) -> AbstractContextManager[sqlite3.Connection]: ...
     def poll(self, tell: Callable[[], None]) -> None: ...
     def is_settled(self) -> bool: ...
+    def lend(self, connection: sqlite3.Connection) -> AbstractContextManager[None]: ...
     def close(self) -> None: ...
 
 
@@ -62,8 +63,8 @@ class SharedConnection:
         with self.reading() as connection:
             if self._writing:
                 raise written_from_within()
-            self._writing = True
             joined, begun = connection.in_transaction, False
+            self._writing = True
             begin, commit, rollback = JOINED if joined else ALONE
             try:
                 connection.execute(begin)
@@ -104,11 +105,39 @@ class SharedConnection:
     def is_settled(self) -> bool:
         return not self._connection.in_transaction
 
+    def lend(self, connection: sqlite3.Connection) -> AbstractContextManager[None]:
+        """For hooks. What your connection authorizes is yours to say."""
+        return no_other_transactions(connection) if self._owned else nullcontext()
+
     def close(self) -> None:
         with self._lock:
             self._closed = True
             if self._owned:
                 self._connection.close()
+
+
+@contextmanager
+def no_other_transactions(connection: sqlite3.Connection) -> Generator[None, None, None]:
+    """While hooks have a connection, they can neither end its transaction nor begin another."""
+    connection.set_authorizer(_deny_transactions)
+    try:
+        yield
+    finally:
+        with suppress(sqlite3.ProgrammingError):  # one has closed it
+            connection.set_authorizer(None)
+
+
+def _deny_transactions(action: int, *_: object) -> int:
+    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_TRANSACTION else sqlite3.SQLITE_OK
+
+
+def is_open(connection: sqlite3.Connection) -> bool:
+    """Whether a transaction is open on it. None is on a connection that has been closed."""
+    try:
+        connection.execute("SELECT 1").close()
+        return connection.in_transaction
+    except sqlite3.ProgrammingError:
+        return False
 
 
 def check_version() -> None:

@@ -4,13 +4,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..forks import SurvivesForks
 from ..listeners import written_from_within
-from .connections import POLL_EVERY, data_version, is_fault, unavailable
+from .connections import POLL_EVERY, data_version, is_fault, no_other_transactions, unavailable
 from .gate import Gate
 
 MAX_IDLE = 8
@@ -41,6 +41,7 @@ class FileConnections(SurvivesForks):
         self._write_lock = threading.Lock()
         self._writer: int | None = None  # the thread that holds the lock
         self._lent: sqlite3.Connection | None = None  # and what it writes with
+        self._used_up: sqlite3.Connection | None = None
         self._watch_lock = threading.RLock()
         self._telling = False
         self._gate = Gate()
@@ -64,7 +65,7 @@ class FileConnections(SurvivesForks):
                 if is_fault(error):
                     raise RepositoryUnavailable(type(error).__name__) from error
                 raise
-            if self._closed or len(self._idle) >= MAX_IDLE:
+            if self._closed or len(self._idle) >= MAX_IDLE or connection is self._used_up:
                 connection.close()
             else:
                 self._idle.append(connection)
@@ -90,7 +91,7 @@ class FileConnections(SurvivesForks):
                             connection.execute("ROLLBACK")
                     raise
         finally:
-            self._writer = self._lent = None
+            self._writer = self._lent = self._used_up = None
             self._write_lock.release()
 
     def poll(self, tell: Callable[[], None]) -> None:
@@ -112,6 +113,11 @@ class FileConnections(SurvivesForks):
 
     def is_settled(self) -> bool:
         return self._writer != threading.get_ident()
+
+    def lend(self, connection: sqlite3.Connection) -> AbstractContextManager[None]:
+        """For hooks. Nobody else gets it afterwards: a cursor that one keeps would hold it in the past."""
+        self._used_up = connection
+        return no_other_transactions(connection)
 
     def close(self) -> None:
         self._closed = True

@@ -91,9 +91,15 @@ class MemoryRepository:
         """There is nothing to let go of."""
 
     def _write(self, write: Callable[[], Written[T]]) -> T:
-        with self._journal.transaction():
-            written, result = write()
-            if written and self.listeners.has_hooks:
-                self.listeners.call(written, self.database)
-        self.listeners.tell(written)
+        try:
+            with self._journal.transaction():
+                written, result = write()
+                if written and self.listeners.has_hooks:
+                    self._journal.call_hooks(self.listeners, written)
+            self.listeners.tell(written)
+        except Exception:
+            raise
+        except BaseException:  # it may have come between the two
+            self.listeners.tell(None, committed=False)
+            raise
         return result

@@ -114,7 +114,7 @@ class MemoryTables:
         if self._choices.make_id(before.clerk) in self._users:
             raise no_other_id()
         to = self._new_id("user", before.clerk, self._users)
-        self._make_row(to)
+        self._set(self._users, to, Row(None, "", self._choices.now(), None))  # the role is yours to say
         return self._move(before, to)
 
     def relink(self, instance: str, clerk_id: str, id: Id, to: Id) -> Written[User]:

@@ -15,9 +15,9 @@ from ..core.principal import Standing
 from ..core.records import AnyRecord
 from ..driving import drive
 from ..errors import ConfigurationError
-from ..listeners import Listeners, ended_from_within
+from ..listeners import Listeners
 from .choices import Choices, Options, id_taken
-from .connections import Connections, SharedConnection, check_version, plain_cursor
+from .connections import Connections, SharedConnection, check_version, is_open, plain_cursor
 from .file_connections import FileConnections
 from .sql import SCHEMA_VERSION, Statements
 from .tables import Ask, Rows, Tables, Work, Written
@@ -139,13 +139,19 @@ class SqliteRepository:
             return _run(connection, work)
 
     def _write(self, work: Work[Written[T]]) -> T:
-        with self._connections.writing() as connection:
-            written, result = _run(connection, work)
-            self.listeners.call(written, connection)
-            if not connection.in_transaction:
-                raise ended_from_within()
-        # Whether a transaction of yours will be committed, nobody but you knows.
-        self.listeners.tell(written, committed=self._connections.is_settled())
+        try:
+            with self._connections.writing() as connection:
+                written, result = _run(connection, work)
+                if self.listeners.has_hooks and any(change.is_news for change in written):
+                    with self._connections.lend(connection):
+                        self.listeners.call(written, connection, lambda: is_open(connection))
+            # Whether a transaction of yours will be committed, nobody but you knows.
+            self.listeners.tell(written, committed=self._connections.is_settled())
+        except Exception:
+            raise
+        except BaseException:  # it may have come between the two
+            self.listeners.tell(None, committed=False)
+            raise
         return result
 
     def _migrate(self) -> None:
@@ -176,6 +182,6 @@ def _run(connection: sqlite3.Connection, work: Work[T]) -> T:
     try:
         return drive(work, answer)
     except sqlite3.IntegrityError as error:
-        if error.sqlite_errorname in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"):
+        if getattr(error, "sqlite_errorname", None) in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"):
             raise id_taken() from None
         raise

@@ -113,7 +113,7 @@ class Tables:
         made = self._choices.make_id(before.clerk)
         if made is not None and (yield self._sql.select_id, (made,)):
             raise no_other_id()
-        ((to,),) = yield self._sql.insert_user, (made, None, None, self._choices.now(), None)
+        ((to,),) = yield self._sql.insert_user, (made, None, "", self._choices.now(), None)  # the role is yours to say
         return (yield from self._move(before, to))
 
     def relink(self, instance: str, clerk_id: str, id: Id, to: Id) -> Work[Written[User]]:

@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 
-from ..core.records import SIGHTED, AnyRecord, ClerkSession, ClerkUser, key_of
+from ..core.conclusions import current_membership
+from ..core.records import (
+    DELETED,
+    SIGHTED,
+    STATED,
+    AnyRecord,
+    ClerkMembership,
+    ClerkSession,
+    ClerkUser,
+    Grade,
+    key_of,
+)
 from ..errors import ConfigurationError, LinkRefused, UserUnknown
 from ..repository import Repository
 from .samples import ACME, ANN, BEA, HERE, THERE, MakeRepository, by_key, company, found, member, person
@@ -15,6 +26,14 @@ from .samples import ACME, ANN, BEA, HERE, THERE, MakeRepository, by_key, compan
 def naming(role: str | None, *, at: int) -> ClerkUser:
     """A record whose metadata name a role."""
     return person(at=at, public_metadata=json.dumps({"role": role}))
+
+
+def membership(grade: Grade, clerk_id: str, *, role: str, at: int) -> ClerkMembership:
+    """A membership that began at a given time, or its end."""
+    ends: dict[str, Any] = {"clerk_user_id": ANN, "clerk_organization_id": ACME, "created_at": at, "observed_at": at}
+    if grade == DELETED:
+        return ClerkMembership.deleted(HERE, clerk_id, **ends)
+    return ClerkMembership.stated(HERE, clerk_id, role=role, **ends)
 
 
 class FactsContract:
@@ -110,6 +129,25 @@ class FactsContract:
         assert repository.relink(HERE, ANN, new.id, to=old).id == old
         assert found(repository) == repository.user(old)
         assert repository.user(new.id) is None
+
+    def test_who_left_has_left_before(self, make_repository: MakeRepository) -> None:
+        """A removal ends older memberships of the pair too: the word of their own removal may have been lost."""
+        facts: list[AnyRecord] = [
+            membership(STATED, "orgmem_1", role="org:admin", at=1),
+            membership(STATED, "orgmem_2", role="org:member", at=5),
+            membership(DELETED, "orgmem_2", role="", at=5),
+        ]
+        for order in permutations(facts):
+            repository = make_repository(ids=by_key)
+            repository.put([person()])
+            for fact in order:
+                repository.put([fact])
+
+            standing = repository.find(HERE, ANN, ACME)
+            assert standing is not None
+            assert len(standing.memberships) == 2
+            assert current_membership(standing.memberships) is None
+            repository.close()
 
     def test_where_ids_follow_from_the_person_nobody_is_unlinked(self, make_repository: MakeRepository) -> None:
         """There is no second id for the same person: the error says so, and what to do."""
