@@ -18,7 +18,7 @@ class Journal(SurvivesForks):
     """One transaction at a time. A database that was asked for takes part in each."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
         self._writing = False
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
         self._database: Connection | None = None
