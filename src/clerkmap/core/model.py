@@ -4,10 +4,11 @@ The ids are your own. What Clerk says may change or be taken back at any time; a
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .conclusions import speaks_first
 from .records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
 
 Id = str | int
@@ -185,6 +186,16 @@ class Change:
         """The keys of whose standing this touches: the person's, the organization's, the session's."""
         clerk = self.after.clerk
         return (clerk.user_key if isinstance(clerk, ClerkMembership) else clerk.key, *self.also_touches)
+
+
+def spokesman(identities: Iterable[User]) -> User | None:
+    """Of several identities of one user, the one that speaks for them."""
+    return max(identities, key=lambda user: speaks_first(user.clerk), default=None)
+
+
+def keys_of(users: Iterable[User]) -> tuple[str, ...]:
+    """The keys of the identities through which these users are shown."""
+    return tuple(user.clerk.key for user in users)
 
 
 def _is_there(row: Mapped) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from ..core.conclusions import deleted_at, forgotten_below, last_word, speaks_first
-from ..core.model import Change, Id, Membership, Organization, Session, User, exported
+from ..core.conclusions import deleted_at, forgotten_below, last_word
+from ..core.model import Change, Id, Membership, Organization, Session, User, exported, keys_of, spokesman
 from ..core.principal import Standing
 from ..core.records import (
     SIGHTED,
@@ -72,7 +72,7 @@ class MemoryTables:
         return Standing(user, organization, memberships, session_is_over)
 
     def user(self, id: Id) -> User | None:
-        return max(self._identities_of(id), key=lambda user: speaks_first(user.clerk), default=None)
+        return spokesman(self._identities_of(id))
 
     def organization(self, id: Id) -> Organization | None:
         place = self._organization_places.get(id)
@@ -92,9 +92,10 @@ class MemoryTables:
     def set_role(self, id: Id, role: str | None) -> Written[User]:
         users = self._known(id)
         self._set(self._users, id, replace(self._users[id], role=check_role(role), role_rank=""))
-        before = max(users, key=lambda user: speaks_first(user.clerk))
+        before = spokesman(users)
+        assert before is not None
         after = replace(before, role=role)
-        return [Change(before, after, after, also_touches=_keys(users))], after
+        return [Change(before, after, after, also_touches=keys_of(users))], after
 
     def link(self, instance: str, clerk_id: str, id: Id) -> Written[User]:
         self._choices.check_id(id)
@@ -107,7 +108,7 @@ class MemoryTables:
         before = self.user(id)
         self._make_row(id)
         after = self._tie(place, ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0), id)
-        return [Change(before, after, after, also_touches=_keys(self._identities_of(id)))], after
+        return [Change(before, after, after, also_touches=keys_of(self._identities_of(id)))], after
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> Written[User]:
         before = self._tied(instance, clerk_id, id)
@@ -155,7 +156,7 @@ class MemoryTables:
         if not is_written and not is_given:
             return None
         after = self._tied_at(place)
-        return Change(before, after, after, also_touches=_keys(self._identities_of(id)))
+        return Change(before, after, after, also_touches=keys_of(self._identities_of(id)))
 
     def _first_sight(self, record: ClerkUser) -> Id:
         linked = self._choices.linked_id(record)
@@ -236,7 +237,7 @@ class MemoryTables:
         self._settle(before.id, tuple(each for each in self._users[before.id].places if each != place))
         after = self._tie(place, before.clerk, to)
         beside = (*self._identities_of(before.id), *self._identities_of(to))
-        return [Change(before, after, after, also_touches=_keys(beside))], after
+        return [Change(before, after, after, also_touches=keys_of(beside))], after
 
     def _settle(self, id: Id, places: tuple[Place, ...]) -> None:
         """A user is deleted with the last of the identities."""
@@ -277,7 +278,3 @@ class MemoryTables:
         if id in taken:
             raise id_taken()
         return id
-
-
-def _keys(users: Iterable[User]) -> tuple[str, ...]:
-    return tuple(user.clerk.key for user in users)

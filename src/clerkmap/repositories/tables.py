@@ -8,8 +8,8 @@ from collections.abc import Generator, Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from ..core.conclusions import deleted_at, forgotten_below, last_word, speaks_first
-from ..core.model import Change, Id, Membership, Organization, Session, User, exported
+from ..core.conclusions import deleted_at, forgotten_below, last_word
+from ..core.model import Change, Id, Membership, Organization, Session, User, exported, keys_of, spokesman
 from ..core.principal import Standing
 from ..core.records import (
     SIGHTED,
@@ -67,7 +67,7 @@ class Tables:
 
     def user(self, id: Id) -> Work[User | None]:
         users = yield from self._identities_of(id)
-        return max(users, key=lambda user: speaks_first(user.clerk), default=None)
+        return spokesman(users)
 
     def organization(self, id: Id) -> Work[Organization | None]:
         rows = (yield self._sql.select_organization_by_id, (id,)) if is_id(id) else []
@@ -91,9 +91,10 @@ class Tables:
         check_role(role)
         users = yield from self._known(id)
         yield self._sql.set_role, (role, id)
-        before = max(users, key=lambda user: speaks_first(user.clerk))
+        before = spokesman(users)
+        assert before is not None
         after = replace(before, role=role)
-        return [Change(before, after, after, also_touches=_keys(users))], after
+        return [Change(before, after, after, also_touches=keys_of(users))], after
 
     def link(self, instance: str, clerk_id: str, id: Id) -> Work[Written[User]]:
         self._choices.check_id(id)
@@ -220,7 +221,7 @@ class Tables:
         left = yield from self._identities_of(before.id)
         yield self._sql.set_deleted_at, (deleted_at(user.clerk for user in left), before.id)
         ((change,), after) = yield from self._tied_anew(before, before.clerk, to)
-        return [replace(change, also_touches=(*change.also_touches, *_keys(left)))], after
+        return [replace(change, also_touches=(*change.also_touches, *keys_of(left)))], after
 
     def _tied_anew(self, before: User | None, record: ClerkUser, id: Id) -> Work[Written[User]]:
         """What follows for a user from another set of identities, one of which is this record's."""
@@ -229,7 +230,7 @@ class Tables:
         yield self._sql.set_deleted_at, (gone, id)
         (after,) = (user for user in users if (user.clerk.instance, user.clerk.key) == (record.instance, record.key))
         after = replace(after, deleted_at=gone)
-        return [Change(before, after, after, also_touches=_keys(users))], after
+        return [Change(before, after, after, also_touches=keys_of(users))], after
 
     def _known(self, id: Id) -> Work[list[User]]:
         users = yield from self._identities_of(id)
@@ -260,10 +261,6 @@ class Tables:
             rows = yield self._sql.select_all_memberships, (user.clerk.instance, user.clerk.key)
             found.extend(ClerkMembership(*row) for row in sorted(rows))
         return found
-
-
-def _keys(users: list[User]) -> tuple[str, ...]:
-    return tuple(user.clerk.key for user in users)
 
 
 def _user(row: tuple[Any, ...]) -> User:

@@ -216,14 +216,15 @@ class HooksContract:
 
     def test_a_hook_is_a_function(self, repository: Repository) -> None:
         """What cannot be called is refused when it is given, not when it is needed."""
+        listeners: Any = repository.listeners
         with pytest.raises(ConfigurationError, match="hook"):
-            repository.listeners.hook("open_hotel")  # type: ignore[arg-type]
+            listeners.hook("open_hotel")
         with pytest.raises(ConfigurationError, match="hook"):
-            repository.listeners.after_commit(None)  # type: ignore[arg-type]
+            listeners.after_commit(None)
 
         async def wait(change: Change, tx: object) -> None: ...
 
         with pytest.raises(ConfigurationError, match="plain"):
             repository.listeners.hook(wait)
         with pytest.raises(ConfigurationError, match="lists"):
-            repository.listeners.add(hooks=what)  # type: ignore[arg-type]
+            listeners.add(hooks=what)
