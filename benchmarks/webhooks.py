@@ -13,6 +13,7 @@ from svix.webhooks import Webhook
 from clerkmap import Reconciler
 from clerkmap.core.records import ClerkUser
 from clerkmap.repositories import SqliteRepository
+from clerkmap.repositories.dialects import SQLITE, Names
 from clerkmap.repositories.sql import Statements, user_row
 from clerkmap.testing import Clock, FakeClerk
 
@@ -131,7 +132,7 @@ def _plain_file(path: Path) -> sqlite3.Connection:
 
 
 def _bare_upsert(connection: sqlite3.Connection) -> Callable[[tuple[Any, ...]], None]:
-    statement = Statements("clerkmap_", "TEXT").upsert_identity
+    statement = Statements(SQLITE, Names("clerkmap_")).upsert_identity
 
     def upsert(row: tuple[Any, ...]) -> None:
         assert connection.execute(statement, (*row, "somebody")).fetchone() is not None

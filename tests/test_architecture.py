@@ -29,7 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "caches": {"errors", "core", "forks", "repository", "verifier"},
     "resolver": {"errors", "core", "driving", "repository", "verifier", "caches"},
     "reconciler": {"errors", "core", "driving", "forks", "listeners", "repository"},
-    "testing": {"errors", "core", "repository", "repositories", "clerk", "verifier", "caches", "resolver"},
+    "testing": {"errors", "core", "listeners", "repository", "repositories", "clerk", "verifier", "caches", "resolver"},
 }
 
 # What the core leaves to others: the world, and the time in it.

@@ -12,6 +12,7 @@ import pytest
 
 from clerkmap import Change, ClerkUser, ConfigurationError, HookFailed, RepositoryUnavailable
 from clerkmap.repositories import SqliteRepository
+from clerkmap.repositories.dialects import SQLITE, Names
 from clerkmap.repositories.file_connections import FileConnections
 from clerkmap.repositories.sql import Statements
 from clerkmap.testing.samples import ANN, HERE, company, found, member, person
@@ -77,7 +78,9 @@ def test_a_look_up_uses_an_index_for_each_of_its_terms(path: Path, repository: S
     """However many memberships an instance has, those of one person in one organization are found at once."""
     repository.put([person(), company(), member()])
     connection = sqlite3.connect(path)
-    plan = connection.execute("EXPLAIN QUERY PLAN " + Statements("clerkmap_", "TEXT").select_memberships, ("", "", ""))
+    plan = connection.execute(
+        "EXPLAIN QUERY PLAN " + Statements(SQLITE, Names("clerkmap_")).select_memberships, ("", "", "")
+    )
 
     assert "(instance=? AND user_key=? AND organization_key=?)" in str(plan.fetchall())
     connection.close()

@@ -5,7 +5,7 @@ The ids are your own. What Clerk says may change or be taken back at any time; a
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .conclusions import speaks_first
@@ -191,6 +191,14 @@ class Change:
 def spokesman(identities: Iterable[User]) -> User | None:
     """Of several identities of one user, the one that speaks for them."""
     return max(identities, key=lambda user: speaks_first(user.clerk), default=None)
+
+
+def without_role(change: Change) -> Change:
+    """The same change of a user who has lost the role with it."""
+    if not isinstance(change.after, User):
+        return change
+    after = replace(change.after, role=None)
+    return replace(change, after=after, user=after)
 
 
 def keys_of(users: Iterable[User]) -> tuple[str, ...]:

@@ -1,21 +1,25 @@
 """Repositories, each in a file of its own. Nothing is imported before it is asked for."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .memory import MemoryRepository as MemoryRepository
+    from .postgres import AsyncPostgresRepository as AsyncPostgresRepository
+    from .postgres import PostgresRepository as PostgresRepository
     from .sqlite import SqliteRepository as SqliteRepository
 
-__all__ = ["MemoryRepository", "SqliteRepository"]
+__all__ = ["AsyncPostgresRepository", "MemoryRepository", "PostgresRepository", "SqliteRepository"]
+
+_MODULES = {
+    "AsyncPostgresRepository": ".postgres",
+    "MemoryRepository": ".memory",
+    "PostgresRepository": ".postgres",
+    "SqliteRepository": ".sqlite",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "MemoryRepository":
-        from .memory import MemoryRepository
-
-        return MemoryRepository
-    if name == "SqliteRepository":
-        from .sqlite import SqliteRepository
-
-        return SqliteRepository
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name], __name__), name)

@@ -5,9 +5,10 @@ Every repository takes these options, and asks here.
 
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterable
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from ..core.conclusions import MAX_ROLE, is_role, role_in_metadata
 from ..core.model import Id
@@ -21,7 +22,11 @@ logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 # By instance and key: a role, and the rank of the record that named it.
 FirstRoles = dict[tuple[str, str], tuple[str, str]]
 
-_TYPES: dict[str, tuple[type, ...]] = {"uuid7": (str,), "clerk": (str,), "integer": (int,)}
+# What an id of yours is in the database, and what it is in Python.
+IdType = Literal["text", "bigint", "uuid"]
+_STRATEGIES: dict[str, IdType] = {"uuid7": "text", "clerk": "text", "integer": "bigint"}
+_WANTED: dict[IdType | None, str] = {"text": "str", "bigint": "int", "uuid": "UUID in lower case", None: "str or int"}
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 class Options(TypedDict, total=False):
@@ -55,11 +60,19 @@ class Choices:
         hooks: Iterable[Hook] = (),
         after_commit: Iterable[AfterCommit] = (),
         clock: Callable[[], float] = time.time,
+        id_type: IdType | None = None,
+        speaks_async: bool = False,
     ) -> None:
-        if not callable(ids) and ids not in _TYPES:
-            raise ConfigurationError(f"ids must be a function or one of {', '.join(_TYPES)}")
+        if not callable(ids) and ids not in _STRATEGIES:
+            raise ConfigurationError(f"ids must be a function or one of {', '.join(_STRATEGIES)}")
+        if id_type not in _WANTED:
+            raise ConfigurationError("id_type must be text, bigint or uuid")
+        if not callable(ids) and id_type not in (None, _STRATEGIES[ids], "uuid" if ids == "uuid7" else None):
+            raise ConfigurationError(f"{ids} makes no ids of type {id_type}")
         self.ids: Ids = ids
-        self.listeners: Listeners = Listeners(hooks, after_commit)
+        # None where a function makes ids of either type.
+        self.id_type: IdType | None = id_type or (None if callable(ids) else _STRATEGIES[ids])
+        self.listeners: Listeners = Listeners(hooks, after_commit, speaks_async=speaks_async)
         self._linker = linker
         self._first_role = first_role
         self._clock = clock
@@ -70,11 +83,15 @@ class Choices:
 
     def check_id(self, id: Id) -> Id:
         """An id that came from your side, or `ConfigurationError`: a database would store "7" for 7, or refuse."""
-        types = (str, int) if callable(self.ids) else _TYPES[self.ids]
-        if type(id) not in types or not is_id(id):
-            wanted = " or ".join(each.__name__ for each in types)
-            raise ConfigurationError(f"an id of yours must be {wanted}, and storable")
+        if not self.is_id(id):
+            raise ConfigurationError(f"an id of yours must be {_WANTED[self.id_type]}, and storable")
         return id
+
+    def is_id(self, id: object) -> bool:
+        """Whether it can be an id here: a database can store it, and find it again as what it is."""
+        if isinstance(id, str):
+            return self.id_type != "bigint" and _is_text(id) and (self.id_type != "uuid" or bool(_UUID.fullmatch(id)))
+        return self.id_type in ("bigint", None) and type(id) is int and -(2**63) <= id < 2**63
 
     def make_id(self, record: ClerkUser | ClerkOrganization) -> Id | None:
         """An id for a thing seen for the first time. None where the database is to make it."""
@@ -116,11 +133,8 @@ def check_role(role: str | None) -> str | None:
     return role
 
 
-def is_id(id: object) -> bool:
-    """Whether a database can store it, and find it again as what it is."""
-    if isinstance(id, str):
-        return 0 < len(id) <= 255 and id.isprintable()
-    return type(id) is int and -(2**63) <= id < 2**63
+def _is_text(id: str) -> bool:
+    return 0 < len(id) <= 255 and id.isprintable()
 
 
 def id_taken() -> ConfigurationError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ..core.conclusions import deleted_at, forgotten_below, last_word
-from ..core.model import Change, Id, Membership, Organization, Session, User, exported, keys_of, spokesman
+from ..core.model import Change, Id, Membership, Organization, Session, User, exported, keys_of, spokesman, without_role
 from ..core.principal import Standing
 from ..core.records import (
     SIGHTED,
@@ -127,13 +127,13 @@ class MemoryTables:
 
     def erase(self, id: Id) -> Written[User]:
         users = self._known(id)
-        self._set(self._users, id, replace(self._users[id], role=None, role_rank=""))
         now = self._choices.now()
         said: list[AnyRecord] = [*(user.clerk for user in users), *self._all_memberships(users)]
         written, _ = self.put(record.tombstone(now) for record in said)
+        self._set(self._users, id, replace(self._users[id], role=None, role_rank=""))
         user = self.user(id)
         assert user is not None
-        return written, user
+        return [without_role(change) for change in written], user
 
     def _put(self, record: AnyRecord, roles: FirstRoles) -> Change | None:
         if isinstance(record, ClerkUser):

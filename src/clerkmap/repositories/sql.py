@@ -1,22 +1,15 @@
-"""The tables and statements that the SQL repositories share.
-
-People read these tables and point foreign keys at them, so each column has its own type and an honest name. A record's
-columns are its fields, in their order; that is what lets a row become a record and back without a mapping between.
+"""The statements that the SQL repositories share, whatever the database.
 
 The whole merge is the `WHERE` at the end of each upsert. There is no other place where one record is held against
 another.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
 from ..core.records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
-from ..errors import ConfigurationError
-
-SCHEMA_VERSION = 1
-_PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+from .dialects import Dialect, Names
 
 USER_COLUMNS = COLUMNS["user"]
 ORGANIZATION_COLUMNS = COLUMNS["organization"]
@@ -29,99 +22,30 @@ organization_row: Callable[[ClerkOrganization], tuple[Any, ...]] = attrgetter(*O
 membership_row: Callable[[ClerkMembership], tuple[Any, ...]] = attrgetter(*MEMBERSHIP_COLUMNS)
 session_row: Callable[[ClerkSession], tuple[Any, ...]] = attrgetter(*SESSION_COLUMNS)
 
-# Part of the rank already; as a column of its own, for people who read the table.
-_UPDATED_AT = "updated_at INTEGER GENERATED ALWAYS AS (nullif(CAST(substr(rank, 3, 15) AS INTEGER), 0))"
-
 
 class Statements:
-    """Every statement, with the prefix of the tables filled in. `id_type` is the column type of your ids."""
+    """Every statement, with the names of the tables filled in.
 
-    def __init__(self, prefix: str, id_type: str) -> None:
-        if not _PREFIX.fullmatch(prefix):
-            raise ConfigurationError("prefix must be lower-case letters, digits and underscores, at most 40")
-        users, identities = f"{prefix}users", f"{prefix}identities"
-        organizations, memberships = f"{prefix}organizations", f"{prefix}memberships"
-        sessions = f"{prefix}sessions"
-        self.schema: tuple[str, ...] = (
-            f"""
-CREATE TABLE {users} (
-    id {id_type} PRIMARY KEY NOT NULL,
-    role TEXT,
-    role_rank TEXT,
-    created_at INTEGER NOT NULL,
-    deleted_at INTEGER
-) STRICT""",
-            f"""
-CREATE TABLE {identities} (
-    instance TEXT NOT NULL,
-    key TEXT NOT NULL,
-    rank TEXT NOT NULL,
-    clerk_id TEXT,
-    email TEXT,
-    email_verified INTEGER NOT NULL,
-    first_name TEXT,
-    last_name TEXT,
-    username TEXT,
-    image_url TEXT,
-    external_id TEXT,
-    banned INTEGER NOT NULL,
-    public_metadata TEXT NOT NULL,
-    created_at INTEGER,
-    user_id {id_type} NOT NULL REFERENCES {users} (id),
-    name TEXT GENERATED ALWAYS AS (nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '')),
-    {_UPDATED_AT},
-    PRIMARY KEY (instance, key)
-) STRICT, WITHOUT ROWID""",
-            f"CREATE INDEX {identities}_user ON {identities} (user_id)",
-            f"""
-CREATE TABLE {organizations} (
-    id {id_type} PRIMARY KEY NOT NULL,
-    instance TEXT NOT NULL,
-    key TEXT NOT NULL,
-    rank TEXT NOT NULL,
-    clerk_id TEXT,
-    name TEXT,
-    slug TEXT,
-    image_url TEXT,
-    public_metadata TEXT NOT NULL,
-    created_at INTEGER,
-    {_UPDATED_AT},
-    UNIQUE (instance, key)
-) STRICT""",
-            f"""
-CREATE TABLE {memberships} (
-    instance TEXT NOT NULL,
-    key TEXT NOT NULL,
-    rank TEXT NOT NULL,
-    clerk_id TEXT,
-    user_key TEXT NOT NULL,
-    organization_key TEXT NOT NULL,
-    role TEXT,
-    created_at INTEGER,
-    {_UPDATED_AT},
-    PRIMARY KEY (instance, key)
-) STRICT""",
-            # And that table has row ids: without them SQLite would rather read a whole instance by its primary key.
-            f"CREATE INDEX {memberships}_ends ON {memberships} (instance, user_key, organization_key)",
-            f"""
-CREATE TABLE {sessions} (
-    instance TEXT NOT NULL,
-    key TEXT NOT NULL,
-    rank TEXT NOT NULL,
-    PRIMARY KEY (instance, key)
-) STRICT, WITHOUT ROWID""",
-            f"CREATE INDEX {sessions}_rank ON {sessions} (rank)",
-        )
+    Those that read in order to write keep other writers from the rows, where these do not wait in line anyway.
+    """
 
-        self.create_schema: str = (
-            f"CREATE TABLE IF NOT EXISTS {prefix}schema (version INTEGER NOT NULL, id_type TEXT NOT NULL) STRICT"
-        )
-        self.select_schema: str = f"SELECT version, id_type FROM {prefix}schema"
-        self.insert_schema: str = f"INSERT INTO {prefix}schema (version, id_type) VALUES (?, ?)"
+    def __init__(self, dialect: Dialect, names: Names, *, id_type: str = "") -> None:
+        users, identities = names.table("users"), names.table("identities")
+        organizations, memberships = names.table("organizations"), names.table("memberships")
+        sessions, locked = names.table("sessions"), dialect.locked
+        # Ids are text or numbers to us, also where the database has a better type for them.
+        id, new_user, new_organization = ("id::text" if id_type == "uuid" else "id"), "?", "?"
+        if dialect.next_id and id_type == "bigint":
+            new_user, new_organization = dialect.next_id.format(users), dialect.next_id.format(organizations)
+
         self.insert_user: str = (
-            f"INSERT INTO {users} (id, role, role_rank, created_at, deleted_at) VALUES (?, ?, ?, ?, ?) RETURNING id"
+            f"INSERT INTO {users} (id, role, role_rank, created_at, deleted_at) VALUES ({new_user}, ?, ?, ?, ?) "
+            f"ON CONFLICT (id) DO NOTHING RETURNING {id}"
         )
+        # The numbers that you have linked people to have been used up without the database having counted them.
+        self.skip_ids: str = dialect.skip_ids.format(users)
         self.insert_user_if_new: str = f"INSERT INTO {users} (id, created_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING"
+        self.delete_user: str = f"DELETE FROM {users} WHERE id = ?"
         self.set_deleted_at: str = f"UPDATE {users} SET deleted_at = ? WHERE id = ?"
         # An empty rank is lower than any: a role that you have set.
         self.set_role: str = f"UPDATE {users} SET role = ?, role_rank = '' WHERE id = ?"
@@ -131,33 +55,60 @@ CREATE TABLE {sessions} (
             "WHERE id = ? AND (role_rank > ? OR role_rank IS NULL AND role IS NULL) RETURNING id"
         )
         self.move_identity: str = f"UPDATE {identities} SET user_id = ? WHERE instance = ? AND key = ?"
-        self.upsert_identity: str = _upsert(identities, (*USER_COLUMNS, "user_id"), "user_id")
-        self.upsert_organization: str = _upsert(organizations, (*ORGANIZATION_COLUMNS, "id"), "id")
-        self.upsert_membership: str = _upsert(memberships, MEMBERSHIP_COLUMNS, "key")
-        self.upsert_session: str = _upsert(sessions, SESSION_COLUMNS, "key")
+        self.insert_identity: str = _insert(identities, (*USER_COLUMNS, "user_id"))
+        self.upsert_identity: str = _upsert(identities, (*USER_COLUMNS, "user_id"))
+        self.insert_organization: str = _insert(organizations, (*ORGANIZATION_COLUMNS, "id"), new_organization, id)
+        self.upsert_organization: str = _upsert(organizations, (*ORGANIZATION_COLUMNS, "id"))
+        self.upsert_membership: str = _upsert(memberships, MEMBERSHIP_COLUMNS)
+        self.insert_session: str = _insert(sessions, SESSION_COLUMNS)
+        self.upsert_session: str = _upsert(sessions, SESSION_COLUMNS)
         self.forget_sessions: str = f"DELETE FROM {sessions} WHERE rank < ?"
 
-        user = f"{_listed('i', USER_COLUMNS)}, u.id, u.role, u.created_at, u.deleted_at"
+        user = f"{_listed('i', USER_COLUMNS)}, u.{id}, u.role, u.created_at, u.deleted_at"
         tied = f"FROM {identities} i JOIN {users} u ON u.id = i.user_id"
-        organization = f"SELECT {_listed('o', ORGANIZATION_COLUMNS)}, o.id FROM {organizations} o"
-        membership = f"SELECT {_listed('m', MEMBERSHIP_COLUMNS)} FROM {memberships} m"
+        organization = f"{_listed('o', ORGANIZATION_COLUMNS)}, o.{id}"
+        membership = _listed("m", MEMBERSHIP_COLUMNS)
         over = f"EXISTS (SELECT 1 FROM {sessions} s WHERE s.instance = i.instance AND s.key = ? AND s.rank >= ?)"
         self.select_standing: str = f"SELECT {user}, {over} {tied} WHERE i.instance = ? AND i.key = ?"
+        self.select_standing_in: str = (
+            f"SELECT {user}, {over}, {organization}, {membership} {tied} "
+            f"LEFT JOIN {organizations} o ON o.instance = i.instance AND o.key = ? "
+            f"LEFT JOIN {memberships} m ON m.instance = i.instance AND m.user_key = i.key AND m.organization_key = ? "
+            "WHERE i.instance = ? AND i.key = ?"
+        )
         self.select_user: str = f"SELECT {user} {tied} WHERE i.instance = ? AND i.key = ?"
+        self.select_user_to_write: str = self.select_user + locked
         self.select_identities: str = f"SELECT {user} {tied} WHERE i.user_id = ?"
-        self.select_id: str = f"SELECT id FROM {users} WHERE id = ?"
-        self.select_organization: str = f"{organization} WHERE o.instance = ? AND o.key = ?"
-        self.select_organization_by_id: str = f"{organization} WHERE o.id = ?"
-        self.select_all_memberships: str = f"{membership} WHERE m.instance = ? AND m.user_key = ?"
+        self.select_id_to_write: str = f"SELECT id FROM {users} WHERE id = ?{locked}"
+        self.select_organization: str = (
+            f"SELECT {organization} FROM {organizations} o WHERE o.instance = ? AND o.key = ?"
+        )
+        self.select_organization_to_write: str = self.select_organization + locked
+        self.select_organization_by_id: str = f"SELECT {organization} FROM {organizations} o WHERE o.id = ?"
+        self.select_all_memberships: str = (
+            f"SELECT {membership} FROM {memberships} m WHERE m.instance = ? AND m.user_key = ?"
+        )
         self.select_memberships: str = f"{self.select_all_memberships} AND m.organization_key = ?"
-        self.select_session: str = f"SELECT key FROM {sessions} WHERE instance = ? AND key = ?"
+        # Two memberships of one person in one organization are two rows, and neither may be there yet.
+        self.lock_pair: str | None = dialect.lock
+        for name, statement in vars(self).items():
+            if statement is not None:
+                setattr(self, name, statement.replace("?", dialect.value))
 
 
 def _listed(alias: str, columns: Sequence[str]) -> str:
     return ", ".join(f"{alias}.{column}" for column in columns)
 
 
-def _upsert(table: str, columns: Sequence[str], returned: str) -> str:
+def _insert(table: str, columns: Sequence[str], last: str = "?", returned: str = "key") -> str:
+    """Insert what is not there yet. A row comes back if, and only if, it was."""
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({'?, ' * (len(columns) - 1)}{last}) "
+        f"ON CONFLICT DO NOTHING RETURNING {returned}"
+    )
+
+
+def _upsert(table: str, columns: Sequence[str]) -> str:
     """Insert, or replace what Clerk said before if this outranks it. What is yours (`id`, `user_id`) stays.
 
     A row comes back if, and only if, it was written.
@@ -167,5 +118,5 @@ def _upsert(table: str, columns: Sequence[str], returned: str) -> str:
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
         f"ON CONFLICT (instance, key) DO UPDATE SET {replaced} WHERE excluded.rank > {table}.rank "
-        f"RETURNING {returned}"
+        f"RETURNING key"
     )

@@ -3,30 +3,32 @@
 Each `put` is one transaction with one conditional upsert a record. What is committed is on the disk when `put` returns.
 """
 
-import logging
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, TypeVar, Unpack
+from typing import ParamSpec, Self, TypeVar, Unpack
 
-from ..core.model import Change, Id, Organization, User
 from ..core.principal import Standing
-from ..core.records import AnyRecord
 from ..driving import drive
-from ..errors import ConfigurationError
 from ..listeners import Listeners
-from .choices import Choices, Options, id_taken
+from .choices import Choices, Options
 from .connections import Connections, SharedConnection, check_version, is_open, plain_cursor
+from .dialects import SQLITE, Names
 from .file_connections import FileConnections
-from .sql import SCHEMA_VERSION, Statements
-from .tables import Ask, Rows, Tables, Work, Written
+from .putting import Written
+from .schema import Schema
+from .shells import SqlRepository
+from .sql import Statements
+from .tables import Tables
+from .work import Ask, Rows, Work
 
-logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 T = TypeVar("T")
+P = ParamSpec("P")
+_ID_TYPES = {"text": "TEXT", "bigint": "INTEGER", None: "ANY"}
 
 
-class SqliteRepository:
+class SqliteRepository(SqlRepository):
     """Keeps everything in SQLite.
 
     `SqliteRepository.open("app.db")` handles its own connections. `SqliteRepository(connection)` uses yours, and takes
@@ -49,13 +51,13 @@ class SqliteRepository:
         if isinstance(connection, sqlite3.Connection):
             connection = SharedConnection(connection, owned=False)
         self._connections = connection
-        choices = Choices(**options)
+        choices, names = Choices(**options), Names(prefix)
         self.listeners: Listeners = choices.listeners
-        self._id_type = "ANY" if callable(choices.ids) else "INTEGER" if choices.ids == "integer" else "TEXT"
-        self._sql = Statements(prefix, self._id_type)
-        self._tables = Tables(self._sql, choices)
+        self._tables = Tables(Statements(SQLITE, names), choices)
         self.poll_every: float | None = connection.poll_every
-        self._migrate()
+        schema = Schema(SQLITE, names, _ID_TYPES[choices.id_type])
+        with self._connections.writing() as connection_to_write:  # however many start at once, one migrates
+            _run(connection_to_write, schema.migrate())
 
     @classmethod
     def open(
@@ -88,9 +90,6 @@ class SqliteRepository:
             connections.close()
             raise
 
-    def put(self, records: Iterable[AnyRecord]) -> list[Change]:
-        return self._write(self._tables.put(records))
-
     def find(
         self,
         instance: str,
@@ -104,44 +103,20 @@ class SqliteRepository:
             standing = _run(connection, work)
         return standing if settled or standing is None else replace(standing, settled=False)
 
-    def user(self, id: Id) -> User | None:
-        return self._read(self._tables.user(id))
-
-    def organization(self, id: Id) -> Organization | None:
-        return self._read(self._tables.organization(id))
-
-    def set_role(self, id: Id, role: str | None) -> User:
-        return self._write(self._tables.set_role(id, role))
-
-    def link(self, instance: str, clerk_id: str, id: Id) -> User:
-        return self._write(self._tables.link(instance, clerk_id, id))
-
-    def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
-        return self._write(self._tables.unlink(instance, clerk_id, id))
-
-    def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
-        return self._write(self._tables.relink(instance, clerk_id, id, to))
-
-    def export(self, id: Id) -> dict[str, Any]:
-        return self._read(self._tables.export(id))
-
-    def erase(self, id: Id) -> User:
-        return self._write(self._tables.erase(id))
-
     def poll(self) -> None:
         self._connections.poll(lambda: self.listeners.tell(None))
 
     def close(self) -> None:
         self._connections.close()
 
-    def _read(self, work: Work[T]) -> T:
+    def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._connections.reading() as connection:
-            return _run(connection, work)
+            return _run(connection, work(*args, **kwargs))
 
-    def _write(self, work: Work[Written[T]]) -> T:
+    def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             with self._connections.writing() as connection:
-                written, result = _run(connection, work)
+                written, result = _run(connection, work(*args, **kwargs))
                 if self.listeners.has_hooks and any(change.is_news for change in written):
                     with self._connections.lend(connection):
                         self.listeners.call(written, connection, lambda: is_open(connection))
@@ -154,24 +129,6 @@ class SqliteRepository:
             raise
         return result
 
-    def _migrate(self) -> None:
-        """Bring the tables to this version's state. However many processes start at once, one does it."""
-        with self._connections.writing() as connection:
-            cursor = plain_cursor(connection)
-            cursor.execute(self._sql.create_schema)
-            row = cursor.execute(self._sql.select_schema).fetchone()
-            if row is None:
-                for statement in self._sql.schema:
-                    cursor.execute(statement)
-                cursor.execute(self._sql.insert_schema, (SCHEMA_VERSION, self._id_type))
-                logger.info("made the tables, at schema version %d", SCHEMA_VERSION)
-                return
-        version, id_type = row
-        if version > SCHEMA_VERSION:
-            raise ConfigurationError(f"the tables are at schema version {version}: a newer clerkmap made them; upgrade")
-        if id_type != self._id_type:
-            raise ConfigurationError(f"the tables hold ids of type {id_type}, and ids= asks for {self._id_type}")
-
 
 def _run(connection: sqlite3.Connection, work: Work[T]) -> T:
     cursor = plain_cursor(connection)
@@ -179,9 +136,4 @@ def _run(connection: sqlite3.Connection, work: Work[T]) -> T:
     def answer(ask: Ask) -> Rows:
         return cursor.execute(*ask).fetchall()
 
-    try:
-        return drive(work, answer)
-    except sqlite3.IntegrityError as error:
-        if getattr(error, "sqlite_errorname", None) in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"):
-            raise id_taken() from None
-        raise
+    return drive(work, answer)

@@ -1,0 +1,70 @@
+"""Where the databases differ in what they are told: types, how a row is locked, how an id is made.
+
+Everything else that is said to them is one text for all, in `schema.py` and `sql.py`.
+"""
+
+import re
+from dataclasses import dataclass
+
+from ..errors import ConfigurationError
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """How the tables are called: a prefix, and the schema that they are in, if it is said."""
+
+    prefix: str
+    schema: str | None = None
+
+    def __post_init__(self) -> None:
+        for what, name in (("prefix", self.prefix), ("schema", self.schema)):
+            if name is not None and not _NAME.fullmatch(name):
+                raise ConfigurationError(f"{what} must be lower-case letters, digits and underscores, at most 40")
+
+    def table(self, name: str) -> str:
+        """A table, or whatever else lives in a schema."""
+        return self.prefix + name if self.schema is None else f"{self.schema}.{self.prefix}{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What one database calls things."""
+
+    integer: str
+    boolean: str
+    key: str  # text that is compared byte by byte
+    generated: str  # how a column that follows from others is kept
+    table: str  # what follows a table's columns
+    small_table: str  # the same, where rows are small and always found by their primary key
+    value: str  # where a statement has a value
+    locked: str = ""  # how the rows of a SELECT are kept from other writers, where these do not wait in line anyway
+    lock: str | None = None  # the same for what has no row yet
+    next_id: str = ""  # how a number is made for a row of a table that is given none, where that does not go by itself
+    skip_ids: str = ""  # how those numbers go on after the greatest there is
+
+
+SQLITE = Dialect(
+    integer="INTEGER",
+    boolean="INTEGER",
+    key="TEXT",
+    generated="VIRTUAL",
+    table=" STRICT",
+    small_table=" STRICT, WITHOUT ROWID",
+    value="?",
+)
+# FOR NO KEY UPDATE, since your rows that point to a user's must not wait for it.
+POSTGRES = Dialect(
+    integer="bigint",
+    boolean="boolean",
+    key='text COLLATE "C"',
+    generated="STORED",
+    table="",
+    small_table="",
+    value="%s",
+    locked=" FOR NO KEY UPDATE",
+    lock="SELECT pg_advisory_xact_lock(?)",
+    next_id="coalesce(?, nextval('{}_id_seq'))",
+    skip_ids="SELECT setval('{0}_id_seq', (SELECT max(id) FROM {0}))",
+)

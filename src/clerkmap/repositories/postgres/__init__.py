@@ -1,0 +1,11 @@
+"""PostgreSQL, for which clerkmap[postgres] is to be installed: psycopg 3 and its pool."""
+
+try:
+    import psycopg as psycopg
+    import psycopg_pool as psycopg_pool
+except ImportError as error:
+    raise ImportError("PostgreSQL needs psycopg and its pool: pip install 'clerkmap[postgres]'") from error
+
+from .async_repository import AsyncPostgresRepository as AsyncPostgresRepository
+from .repository import PostgresRepository as PostgresRepository
+from .setup import PostgresOptions as PostgresOptions

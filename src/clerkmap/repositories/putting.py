@@ -1,0 +1,159 @@
+"""How what Clerk says gets into the tables, statement by statement.
+
+Where writers do not wait in line for the whole database, each keeps the others from the rows it has read to write, and
+what it found missing may be there by the time it inserts it: then it begins anew with that thing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from ..core.conclusions import deleted_at, forgotten_below, last_word
+from ..core.model import Change, Id, Membership, Organization, Session, User, keys_of
+from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, fold, key_of
+from .choices import FirstRoles, id_taken
+from .reading import Reading, organization_of
+from .sql import membership_row, organization_row, session_row, user_row
+from .work import T, Work
+
+Written = tuple[list[Change], T]  # what was written, and what the caller is to get
+
+
+class Putting(Reading):
+    """What is there, and how it comes to be there."""
+
+    def put(self, records: Iterable[AnyRecord]) -> Work[Written[list[Change]]]:
+        records, written = list(records), list[Change]()
+        roles = self._choices.first_roles(records)
+        for record in fold(records):
+            change = yield from self._put(record, roles)
+            if change is not None:
+                written.append(change)
+        written = yield from self._with_ends(written)
+        return written, [change for change in written if change.is_news]
+
+    def _put(self, record: AnyRecord, roles: FirstRoles) -> Work[Change | None]:
+        if isinstance(record, ClerkUser):
+            return (yield from self._put_user(record, *roles.get((record.instance, record.key), (None, None))))
+        if isinstance(record, ClerkOrganization):
+            return (yield from self._put_organization(record))
+        if isinstance(record, ClerkMembership):
+            return (yield from self._put_membership(record))
+        return (yield from self._put_session(record))
+
+    def _put_user(self, record: ClerkUser, role: str | None, role_rank: str | None) -> Work[Change | None]:
+        known = yield from self._user_to_write(record.instance, record.key)
+        if known is None:
+            id = self._choices.linked_id(record)
+            if id is None:
+                change = yield from self._make_user(record, role, role_rank)
+            else:
+                tied = yield from self._tie(record, id, role, role_rank)
+                change = tied[0][0] if tied is not None else None
+            return change or (yield from self._put_user(record, role, role_rank))
+        is_written = yield self._sql.upsert_identity, (*user_row(record), known.id)
+        is_given = yield from self._give_role(known.id, role, role_rank)
+        if not is_written and not is_given:
+            return None
+        if record.is_deleted or is_given:
+            ((change,), _) = yield from self._tied_anew(known, record, known.id)
+            return change
+        after = replace(known, clerk=record)
+        return Change(known, after, after)
+
+    def _make_user(self, record: ClerkUser, role: str | None, role_rank: str | None) -> Work[Change | None]:
+        """A new user, or None if somebody else has just made one of this person."""
+        now, gone = self._choices.now(), deleted_at([record])
+        id = yield from self._insert_user(record, role, role_rank, now, gone)
+        if id is None:
+            if (yield from self._user_at(record.instance, record.key)) is None:
+                raise id_taken()
+            return None
+        if not (yield self._sql.insert_identity, (*user_row(record), id)):
+            yield self._sql.delete_user, (id,)
+            return None
+        user = User(id, role, now, gone, record)
+        return Change(None, user, user)
+
+    def _insert_user(self, record: ClerkUser, *values: Any) -> Work[Id | None]:
+        """A row for a new user, and its id. None if the id that was made for it is somebody's already."""
+        made = self._choices.make_id(record)
+        rows = yield self._sql.insert_user, (made, *values)
+        while made is None and not rows:
+            yield self._sql.skip_ids, ()
+            rows = yield self._sql.insert_user, (made, *values)
+        return rows[0][0] if rows else None
+
+    def _give_role(self, id: Id, role: str | None, role_rank: str | None) -> Work[bool]:
+        return role is not None and bool((yield self._sql.give_role, (role, role_rank, id, role_rank)))
+
+    def _tie(
+        self, record: ClerkUser, id: Id, role: str | None = None, role_rank: str | None = None
+    ) -> Work[Written[User] | None]:
+        """Tie a person nobody knows to a user of yours. None if somebody else has just made them known."""
+        yield self._sql.insert_user_if_new, (id, self._choices.now())
+        yield self._sql.select_id_to_write, (id,)
+        before = yield from self.user(id)  # who has other identities already, perhaps
+        if not (yield self._sql.insert_identity, (*user_row(record), id)):
+            return None
+        yield from self._give_role(id, role, role_rank)
+        return (yield from self._tied_anew(before, record, id))
+
+    def _tied_anew(self, before: User | None, record: ClerkUser, id: Id) -> Work[Written[User]]:
+        """What follows for a user from another set of identities, one of which is this record's. The user's row is kept
+        from other writers."""
+        users = yield from self._identities_of(id)
+        gone = deleted_at(user.clerk for user in users)
+        yield self._sql.set_deleted_at, (gone, id)
+        (after,) = (user for user in users if (user.clerk.instance, user.clerk.key) == (record.instance, record.key))
+        after = replace(after, deleted_at=gone)
+        return [Change(before, after, after, also_touches=keys_of(users))], after
+
+    def _put_organization(self, record: ClerkOrganization) -> Work[Change | None]:
+        rows = yield self._sql.select_organization_to_write, (record.instance, record.key)
+        if rows:
+            before = organization_of(rows[0])
+            written = yield self._sql.upsert_organization, (*organization_row(record), before.id)
+            after = Organization(before.id, record)
+            return Change(before, after, organization=after) if written else None
+        rows = yield self._sql.insert_organization, (*organization_row(record), self._choices.make_id(record))
+        if not rows:
+            if (yield from self._organization_at(record.instance, record.key)) is None:
+                raise id_taken()
+            return (yield from self._put_organization(record))
+        made = Organization(rows[0][0], record)
+        return Change(None, made, organization=made)
+
+    def _put_membership(self, record: ClerkMembership) -> Work[Change | None]:
+        if self._sql.lock_pair is not None:
+            pair = key_of(f"{record.instance} {record.user_key} {record.organization_key}")
+            yield self._sql.lock_pair, (int(pair[:15], 16),)
+        said = yield from self._memberships_of(record.instance, record.user_key, record.organization_key)
+        if not (yield self._sql.upsert_membership, membership_row(record)):
+            return None
+        before = last_word(said)
+        after = last_word([*(each for each in said if each.key != record.key), record])
+        assert after is not None
+        return Change(None if before is None else Membership(before), Membership(after))
+
+    def _put_session(self, record: ClerkSession) -> Work[Change | None]:
+        forgotten = forgotten_below(self._choices.now())
+        if record.rank < forgotten:
+            return None
+        is_new = yield self._sql.insert_session, session_row(record)
+        if not is_new:  # it was over before
+            yield self._sql.upsert_session, session_row(record)
+        yield self._sql.forget_sessions, (forgotten,)
+        return Change(None, Session(record)) if is_new else None
+
+    def _with_ends(self, written: list[Change]) -> Work[list[Change]]:
+        """The same changes, those of memberships with the user and the organization that they are about."""
+        complete: list[Change] = []
+        for change in written:
+            clerk = change.after.clerk
+            if isinstance(clerk, ClerkMembership) and change.is_news:
+                user = yield from self._user_at(clerk.instance, clerk.user_key)
+                organization = yield from self._organization_at(clerk.instance, clerk.organization_key)
+                change = replace(change, user=user, organization=organization)
+            complete.append(change)
+        return complete

@@ -1,0 +1,150 @@
+"""The tables, and how they come to be: one text for every database.
+
+People read these tables and point foreign keys at them, so each column has its own type and an honest name. A record's
+columns are its fields, in their order; that is what lets a row become a record and back without a mapping between.
+"""
+
+import logging
+
+from ..errors import ConfigurationError
+from .dialects import Dialect, Names
+from .work import Work
+
+logger: logging.Logger = logging.getLogger("clerkmap.repositories")
+SCHEMA_VERSION = 1
+
+
+class Schema:
+    """The tables of one repository. `id_type` is the column type of your ids, `new_id` what makes one by itself."""
+
+    def __init__(self, dialect: Dialect, names: Names, id_type: str, new_id: str = "") -> None:
+        self._id_type = id_type
+        self._dialect = dialect
+        table = self.table = names.table("schema")
+        self.select_version: str = f"SELECT version, id_type FROM {table}"
+        self._create = f"CREATE TABLE IF NOT EXISTS {table} ({_SCHEMA.format(d=dialect)}){dialect.table}"
+        self._insert = f"INSERT INTO {table} (version, id_type) VALUES ({dialect.value}, {dialect.value})"
+        self._move = f"UPDATE {table} SET version = {dialect.value}"
+        # What makes each version out of the one before it. A version that has been released is never touched again.
+        self._steps: tuple[tuple[str, ...], ...] = (_first_version(dialect, names, id_type, new_id),)
+
+    def migrate(self) -> Work[None]:
+        """Bring the tables to this version's state. To be run in a transaction, by one process at a time."""
+        yield self._create, ()
+        rows = yield self.select_version, ()
+        version = self.check(rows)
+        for number, step in enumerate(self._steps[version:], version + 1):
+            for statement in step:
+                yield statement, ()
+            logger.info("brought the tables to schema version %d", number)
+        if not rows:
+            yield self._insert, (SCHEMA_VERSION, self._id_type)
+        elif version < SCHEMA_VERSION:
+            yield self._move, (SCHEMA_VERSION,)
+
+    def check(self, rows: list[tuple[object, ...]]) -> int:
+        """Which version the tables are at, or `ConfigurationError` if this version cannot work with them."""
+        if not rows:
+            return 0
+        ((version, id_type),) = rows
+        assert isinstance(version, int)
+        if version > SCHEMA_VERSION:
+            raise ConfigurationError(f"the tables are at schema version {version}: a newer clerkmap made them; upgrade")
+        if id_type != self._id_type:
+            raise ConfigurationError(f"the tables hold ids of type {id_type}, and ids= asks for {self._id_type}")
+        return version
+
+    def ddl(self, since: int) -> str:
+        """What `migrate` does to tables that are at a version, 0 for none, as a script to be run by other means."""
+        if type(since) is not int or not 0 <= since <= SCHEMA_VERSION:
+            raise ConfigurationError(f"since is a schema version from 0 to {SCHEMA_VERSION}")
+        statements = [statement for step in self._steps[since:] for statement in step]
+        if since == 0:
+            filled = self._insert.replace(self._dialect.value, str(SCHEMA_VERSION), 1)
+            statements += [self._create, filled.replace(self._dialect.value, f"'{self._id_type}'")]
+        elif since < SCHEMA_VERSION:
+            statements.append(self._move.replace(self._dialect.value, str(SCHEMA_VERSION)))
+        return "".join(f"{statement.strip()};\n" for statement in statements)
+
+
+_SCHEMA = "version {d.integer} NOT NULL, id_type {d.key} NOT NULL"
+
+
+def _first_version(dialect: Dialect, names: Names, id_type: str, new_id: str) -> tuple[str, ...]:
+    d, table, index = dialect, names.table, names.prefix
+    # Part of the rank already; as a column of its own, for people who read the table.
+    updated_at = (
+        f"updated_at {d.integer} GENERATED ALWAYS AS "
+        f"(nullif(CAST(substr(rank, 3, 15) AS {d.integer}), 0)) {d.generated}"
+    )
+    return (
+        f"""
+CREATE TABLE {table("users")} (
+    id {id_type} {new_id}PRIMARY KEY NOT NULL,
+    role TEXT,
+    role_rank {d.key},
+    created_at {d.integer} NOT NULL,
+    deleted_at {d.integer}
+){d.table}""",
+        f"""
+CREATE TABLE {table("identities")} (
+    instance {d.key} NOT NULL,
+    key {d.key} NOT NULL,
+    rank {d.key} NOT NULL,
+    clerk_id TEXT,
+    email TEXT,
+    email_verified {d.boolean} NOT NULL,
+    first_name TEXT,
+    last_name TEXT,
+    username TEXT,
+    image_url TEXT,
+    external_id TEXT,
+    banned {d.boolean} NOT NULL,
+    public_metadata TEXT NOT NULL,
+    created_at {d.integer},
+    user_id {id_type} NOT NULL REFERENCES {table("users")} (id),
+    name TEXT GENERATED ALWAYS AS
+        (nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '')) {d.generated},
+    {updated_at},
+    PRIMARY KEY (instance, key)
+){d.small_table}""",
+        f"CREATE INDEX {index}identities_user ON {table('identities')} (user_id)",
+        f"""
+CREATE TABLE {table("organizations")} (
+    id {id_type} {new_id}PRIMARY KEY NOT NULL,
+    instance {d.key} NOT NULL,
+    key {d.key} NOT NULL,
+    rank {d.key} NOT NULL,
+    clerk_id TEXT,
+    name TEXT,
+    slug TEXT,
+    image_url TEXT,
+    public_metadata TEXT NOT NULL,
+    created_at {d.integer},
+    {updated_at},
+    UNIQUE (instance, key)
+){d.table}""",
+        f"""
+CREATE TABLE {table("memberships")} (
+    instance {d.key} NOT NULL,
+    key {d.key} NOT NULL,
+    rank {d.key} NOT NULL,
+    clerk_id TEXT,
+    user_key {d.key} NOT NULL,
+    organization_key {d.key} NOT NULL,
+    role TEXT,
+    created_at {d.integer},
+    {updated_at},
+    PRIMARY KEY (instance, key)
+){d.table}""",
+        # And that table has row ids: without them SQLite would rather read a whole instance by its primary key.
+        f"CREATE INDEX {index}memberships_ends ON {table('memberships')} (instance, user_key, organization_key)",
+        f"""
+CREATE TABLE {table("sessions")} (
+    instance {d.key} NOT NULL,
+    key {d.key} NOT NULL,
+    rank {d.key} NOT NULL,
+    PRIMARY KEY (instance, key)
+){d.small_table}""",
+        f"CREATE INDEX {index}sessions_rank ON {table('sessions')} (rank)",
+    )

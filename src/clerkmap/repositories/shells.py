@@ -1,0 +1,125 @@
+"""What all SQL repositories have in common: each method is some work on the tables, run by whoever can run it.
+
+`SqlRepository` and `AsyncSqlRepository` say the same in the two colours. A database supplies `_read` and `_write`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any, ParamSpec, TypeVar
+
+from ..core.model import Change, Id, Organization, User
+from ..core.principal import Standing
+from ..core.records import AnyRecord
+from ..listeners import Listeners
+from .putting import Written
+from .tables import Tables
+from .work import Work
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class SqlRepository(ABC):
+    """The methods of `Repository`, in terms of two: one that reads, one that writes."""
+
+    listeners: Listeners
+    _tables: Tables
+
+    @abstractmethod
+    def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    @abstractmethod
+    def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """All or nothing. Where it is not known whether it was committed, it is done again: that must be harmless."""
+
+    def _write_once(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for what must not be done twice."""
+        return self._write(work, *args, **kwargs)
+
+    def put(self, records: Iterable[AnyRecord]) -> list[Change]:
+        return self._write(self._tables.put, list(records))
+
+    def find(
+        self,
+        instance: str,
+        clerk_user_id: str,
+        clerk_organization_id: str | None = None,
+        clerk_session_id: str | None = None,
+    ) -> Standing | None:
+        return self._read(self._tables.find, instance, clerk_user_id, clerk_organization_id, clerk_session_id)
+
+    def user(self, id: Id) -> User | None:
+        return self._read(self._tables.user, id)
+
+    def organization(self, id: Id) -> Organization | None:
+        return self._read(self._tables.organization, id)
+
+    def set_role(self, id: Id, role: str | None) -> User:
+        return self._write(self._tables.set_role, id, role)
+
+    def link(self, instance: str, clerk_id: str, id: Id) -> User:
+        return self._write(self._tables.link, instance, clerk_id, id)
+
+    def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
+        return self._write_once(self._tables.unlink, instance, clerk_id, id)
+
+    def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
+        return self._write_once(self._tables.relink, instance, clerk_id, id, to)
+
+    def export(self, id: Id) -> dict[str, Any]:
+        return self._read(self._tables.export, id)
+
+    def erase(self, id: Id) -> User:
+        return self._write(self._tables.erase, id)
+
+
+class AsyncSqlRepository(ABC):
+    """The same for drivers that speak async."""
+
+    listeners: Listeners
+    _tables: Tables
+
+    @abstractmethod
+    async def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    @abstractmethod
+    async def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    @abstractmethod
+    async def _write_once(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    async def put(self, records: Iterable[AnyRecord]) -> list[Change]:
+        return await self._write(self._tables.put, list(records))
+
+    async def find(
+        self,
+        instance: str,
+        clerk_user_id: str,
+        clerk_organization_id: str | None = None,
+        clerk_session_id: str | None = None,
+    ) -> Standing | None:
+        return await self._read(self._tables.find, instance, clerk_user_id, clerk_organization_id, clerk_session_id)
+
+    async def user(self, id: Id) -> User | None:
+        return await self._read(self._tables.user, id)
+
+    async def organization(self, id: Id) -> Organization | None:
+        return await self._read(self._tables.organization, id)
+
+    async def set_role(self, id: Id, role: str | None) -> User:
+        return await self._write(self._tables.set_role, id, role)
+
+    async def link(self, instance: str, clerk_id: str, id: Id) -> User:
+        return await self._write(self._tables.link, instance, clerk_id, id)
+
+    async def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
+        return await self._write_once(self._tables.unlink, instance, clerk_id, id)
+
+    async def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
+        return await self._write_once(self._tables.relink, instance, clerk_id, id, to)
+
+    async def export(self, id: Id) -> dict[str, Any]:
+        return await self._read(self._tables.export, id)
+
+    async def erase(self, id: Id) -> User:
+        return await self._write(self._tables.erase, id)

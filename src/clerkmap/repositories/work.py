@@ -1,0 +1,13 @@
+"""What is to be done in a database, apart from who does it.
+
+Work is a generator: it yields a statement with its values and is sent the rows. Who runs it chooses the driver, sync or
+async, and holds the transaction around it.
+"""
+
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Ask = tuple[str, tuple[Any, ...]]  # a statement and its values
+Rows = list[tuple[Any, ...]]
+Work = Generator[Ask, Rows, T]

@@ -1,0 +1,138 @@
+"""For whoever writes an asynchronous repository: the contract's tests are synchronous, and so is what they test.
+
+class TestMine(RepositoryContract):
+    @pytest.fixture
+    def make_repository(self):
+        return lambda **options: Blocking(MyAsyncRepository.for_tests, **options)
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from ..core.model import Change, Id, Organization, User
+from ..core.principal import Standing
+from ..core.records import AnyRecord
+from ..listeners import AfterCommit, Hook, Listeners
+from ..repository import AsyncRepository
+
+T = TypeVar("T")
+
+
+class Blocking:
+    """An asynchronous repository as a synchronous one. It lives in an event loop on a thread of its own.
+
+    Hooks run in further threads and watchers in the caller's, so that they may use it like everybody else.
+    """
+
+    def __init__(
+        self,
+        make: Callable[..., AsyncRepository],
+        *,
+        hooks: Iterable[Callable[[Change, Any], object]] = (),
+        after_commit: Iterable[Callable[[Change], object]] = (),
+        **options: Any,
+    ) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._repository = asyncio.run_coroutine_threadsafe(_made(make, options), self._loop).result()
+        self.poll_every: float | None = self._repository.poll_every
+        self._in_threads = _InThreads(self._repository.listeners, self._thread)
+        self.listeners: Listeners = self._in_threads
+        self.listeners.add(hooks, after_commit)
+
+    def put(self, records: Iterable[AnyRecord]) -> list[Change]:
+        return self._wait(self._repository.put(records))
+
+    def find(
+        self,
+        instance: str,
+        clerk_user_id: str,
+        clerk_organization_id: str | None = None,
+        clerk_session_id: str | None = None,
+    ) -> Standing | None:
+        return self._wait(self._repository.find(instance, clerk_user_id, clerk_organization_id, clerk_session_id))
+
+    def user(self, id: Id) -> User | None:
+        return self._wait(self._repository.user(id))
+
+    def organization(self, id: Id) -> Organization | None:
+        return self._wait(self._repository.organization(id))
+
+    def set_role(self, id: Id, role: str | None) -> User:
+        return self._wait(self._repository.set_role(id, role))
+
+    def link(self, instance: str, clerk_id: str, id: Id) -> User:
+        return self._wait(self._repository.link(instance, clerk_id, id))
+
+    def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
+        return self._wait(self._repository.unlink(instance, clerk_id, id))
+
+    def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
+        return self._wait(self._repository.relink(instance, clerk_id, id, to=to))
+
+    def export(self, id: Id) -> dict[str, Any]:
+        return self._wait(self._repository.export(id))
+
+    def erase(self, id: Id) -> User:
+        return self._wait(self._repository.erase(id))
+
+    def poll(self) -> None:
+        self._wait(self._repository.poll())
+
+    def close(self) -> None:
+        if not self._loop.is_closed():
+            self._wait(self._repository.close())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        finally:
+            self._in_threads.tell_watchers()
+
+
+async def _made(make: Callable[..., AsyncRepository], options: dict[str, Any]) -> AsyncRepository:
+    return make(**options)
+
+
+class _InThreads(Listeners):
+    """The listeners of another repository, each called in a thread."""
+
+    def __init__(self, real: Listeners, loop_thread: threading.Thread) -> None:
+        super().__init__()
+        self._real = real
+        self._made: dict[Callable[..., object], Any] = {}
+        self._to_tell: list[Collection[str] | None] = []
+        self._loop_thread = loop_thread
+        real.watch(self._hear)
+
+    def tell_watchers(self) -> None:
+        """Tell them what has been written in the event loop."""
+        while self._to_tell:
+            self.heard(self._to_tell.pop(0))
+
+    def _hear(self, keys: Collection[str] | None) -> None:
+        if threading.current_thread() is self._loop_thread:
+            self._to_tell.append(keys)
+        else:
+            self.heard(keys)
+
+    def hook(self, hook: Hook) -> None:
+        self._real.hook(self._in_a_thread(hook))
+
+    def after_commit(self, listener: AfterCommit) -> None:
+        self._real.after_commit(self._in_a_thread(listener))
+
+    def _in_a_thread(self, function: Callable[..., object]) -> Any:
+        Listeners([function])  # refuses what is no hook
+
+        async def call(*args: Any) -> object:
+            return await asyncio.to_thread(function, *args)
+
+        call.__qualname__ = getattr(function, "__qualname__", type(function).__qualname__)
+        return self._made.setdefault(function, call)
