@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from postgres_server import postgres_schema as postgres_schema
+
 # The same histories in every run, so that a change is judged by what it changes; new ones in a soak.
 settings.register_profile("suite", deadline=None, derandomize="CLERKMAP_SOAK" not in os.environ)
 settings.load_profile("suite")

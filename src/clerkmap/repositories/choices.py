@@ -102,6 +102,11 @@ class Choices:
         # A tombstone does not tell the Clerk id, and its row still needs an id.
         return record.clerk_id or record.key if self.ids == "clerk" else uuid7()
 
+    @property
+    def has_linker(self) -> bool:
+        """Whether somebody is to be asked about each new person."""
+        return self._linker is not None
+
     def linked_id(self, record: ClerkUser) -> Id | None:
         """The id of a user you already have, if your linker says that this person is one."""
         id = self._linker(record) if self._linker is not None else None

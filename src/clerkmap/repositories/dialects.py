@@ -41,7 +41,8 @@ class Dialect:
     value: str  # where a statement has a value
     locked: str = ""  # how the rows of a SELECT are kept from other writers, where these do not wait in line anyway
     lock: str | None = None  # the same for what has no row yet
-    next_id: str = ""  # how a number is made for a row of a table that is given none, where that does not go by itself
+    next_id: str = ""  # how a number is made for a table's next row, where the database does not count by itself
+    rows: str = ""  # how one JSON text becomes rows
     skip_ids: str = ""  # how those numbers go on after the greatest there is
 
 
@@ -65,6 +66,7 @@ POSTGRES = Dialect(
     value="%s",
     locked=" FOR NO KEY UPDATE",
     lock="SELECT pg_advisory_xact_lock(?)",
-    next_id="coalesce(?, nextval('{}_id_seq'))",
+    next_id="nextval('{}_id_seq')",
+    rows="json_to_recordset(?) AS r({})",
     skip_ids="SELECT setval('{0}_id_seq', (SELECT max(id) FROM {0}))",
 )

@@ -11,22 +11,28 @@ from typing import Any
 from ..core.conclusions import deleted_at, forgotten_below, last_word
 from ..core.model import Change, Id, Membership, Organization, Session, User, keys_of
 from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, fold, key_of
+from .bulk import MANY, Bulk
 from .choices import FirstRoles, id_taken
-from .reading import Reading, organization_of
+from .reading import organization_of
 from .sql import membership_row, organization_row, session_row, user_row
 from .work import T, Work
 
 Written = tuple[list[Change], T]  # what was written, and what the caller is to get
 
 
-class Putting(Reading):
+class Putting(Bulk):
     """What is there, and how it comes to be there."""
 
     def put(self, records: Iterable[AnyRecord]) -> Work[Written[list[Change]]]:
         records, written = list(records), list[Change]()
         roles = self._choices.first_roles(records)
-        for record in fold(records):
-            change = yield from self._put(record, roles)
+        folded = fold(records)
+        users = [record for record in folded if isinstance(record, ClerkUser)] if self._sql.puts_many else []
+        done = (yield from self._put_many_users(users, roles)) if len(users) >= MANY else {}
+        for record in folded:
+            place = (record.instance, record.key)
+            is_done = isinstance(record, ClerkUser) and place in done
+            change = done[place] if is_done else (yield from self._put(record, roles))
             if change is not None:
                 written.append(change)
         written = yield from self._with_ends(written)

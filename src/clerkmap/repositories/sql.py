@@ -15,6 +15,9 @@ USER_COLUMNS = COLUMNS["user"]
 ORGANIZATION_COLUMNS = COLUMNS["organization"]
 MEMBERSHIP_COLUMNS = COLUMNS["membership"]
 SESSION_COLUMNS = ("instance", "key", "rank")
+IDENTITY_COLUMNS = (*USER_COLUMNS, "user_id")
+NEW_USER_COLUMNS = ("id", "role", "role_rank", "created_at", "deleted_at")
+_TYPES = {"email_verified": "boolean", "banned": "boolean", "created_at": "bigint", "deleted_at": "bigint"}
 
 # A record as a row.
 user_row: Callable[[ClerkUser], tuple[Any, ...]] = attrgetter(*USER_COLUMNS)
@@ -36,10 +39,12 @@ class Statements:
         # Ids are text or numbers to us, also where the database has a better type for them.
         id, new_user, new_organization = ("id::text" if id_type == "uuid" else "id"), "?", "?"
         if dialect.next_id and id_type == "bigint":
-            new_user, new_organization = dialect.next_id.format(users), dialect.next_id.format(organizations)
+            new_user, new_organization = (
+                f"coalesce(?, {dialect.next_id.format(table)})" for table in (users, organizations)
+            )
 
         self.insert_user: str = (
-            f"INSERT INTO {users} (id, role, role_rank, created_at, deleted_at) VALUES ({new_user}, ?, ?, ?, ?) "
+            f"INSERT INTO {users} ({', '.join(NEW_USER_COLUMNS)}) VALUES ({new_user}, ?, ?, ?, ?) "
             f"ON CONFLICT (id) DO NOTHING RETURNING {id}"
         )
         # The numbers that you have linked people to have been used up without the database having counted them.
@@ -55,8 +60,8 @@ class Statements:
             "WHERE id = ? AND (role_rank > ? OR role_rank IS NULL AND role IS NULL) RETURNING id"
         )
         self.move_identity: str = f"UPDATE {identities} SET user_id = ? WHERE instance = ? AND key = ?"
-        self.insert_identity: str = _insert(identities, (*USER_COLUMNS, "user_id"))
-        self.upsert_identity: str = _upsert(identities, (*USER_COLUMNS, "user_id"))
+        self.insert_identity: str = _insert(identities, IDENTITY_COLUMNS)
+        self.upsert_identity: str = _upsert(identities, IDENTITY_COLUMNS)
         self.insert_organization: str = _insert(organizations, (*ORGANIZATION_COLUMNS, "id"), new_organization, id)
         self.upsert_organization: str = _upsert(organizations, (*ORGANIZATION_COLUMNS, "id"))
         self.upsert_membership: str = _upsert(memberships, MEMBERSHIP_COLUMNS)
@@ -91,8 +96,24 @@ class Statements:
         self.select_memberships: str = f"{self.select_all_memberships} AND m.organization_key = ?"
         # Two memberships of one person in one organization are two rows, and neither may be there yet.
         self.lock_pair: str | None = dialect.lock
-        for name, statement in vars(self).items():
-            if statement is not None:
+        # Many at once, from one JSON text: where each statement is a way there and back.
+        self.puts_many: bool = dialect.rows != ""
+        columns = ", ".join(NEW_USER_COLUMNS)
+        self.next_ids: str = f"SELECT {dialect.next_id} FROM generate_series(1, ?)".format(users)
+        self.insert_users: str = (
+            f"INSERT INTO {users} ({columns}) SELECT {columns} FROM {_rows(dialect, NEW_USER_COLUMNS, id_type)} "
+            f"ON CONFLICT (id) DO NOTHING RETURNING {id}"
+        )
+        columns = ", ".join(IDENTITY_COLUMNS)
+        many = f"INSERT INTO {identities} ({columns}) SELECT {columns} FROM {_rows(dialect, IDENTITY_COLUMNS, id_type)}"
+        self.insert_identities: str = f"{many} ON CONFLICT DO NOTHING RETURNING instance, key"
+        self.upsert_identities: str = f"{many} {_replace(identities, IDENTITY_COLUMNS)} RETURNING instance, key"
+        self.select_users_to_write: str = (
+            f"SELECT {user} {tied} WHERE i.instance = ? AND i.key = ANY(ARRAY(SELECT json_array_elements_text(?))) "
+            f"ORDER BY i.instance, i.key{locked}"
+        )
+        for name, statement in list(vars(self).items()):
+            if isinstance(statement, str):
                 setattr(self, name, statement.replace("?", dialect.value))
 
 
@@ -109,14 +130,20 @@ def _insert(table: str, columns: Sequence[str], last: str = "?", returned: str =
 
 
 def _upsert(table: str, columns: Sequence[str]) -> str:
-    """Insert, or replace what Clerk said before if this outranks it. What is yours (`id`, `user_id`) stays.
-
-    A row comes back if, and only if, it was written.
-    """
-    kept = ("instance", "key", "id", "user_id")
-    replaced = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in kept)
+    """Insert, or replace what Clerk said before. A row comes back if, and only if, it was written."""
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
-        f"ON CONFLICT (instance, key) DO UPDATE SET {replaced} WHERE excluded.rank > {table}.rank "
-        f"RETURNING key"
+        f"{_replace(table, columns)} RETURNING key"
     )
+
+
+def _replace(table: str, columns: Sequence[str]) -> str:
+    """Instead of inserting: replace what Clerk said before, if this outranks it. What is yours stays."""
+    kept = ("instance", "key", "id", "user_id")
+    replaced = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in kept)
+    return f"ON CONFLICT (instance, key) DO UPDATE SET {replaced} WHERE excluded.rank > {table}.rank"
+
+
+def _rows(dialect: Dialect, columns: Sequence[str], id_type: str) -> str:
+    types = {"id": id_type, "user_id": id_type} | _TYPES
+    return dialect.rows.format(", ".join(f"{column} {types.get(column, 'text')}" for column in columns))
