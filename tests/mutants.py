@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mutants_table import MUTANTS, Mutant
+from postgres_server import postgres
 
 TESTS = Path(__file__).parent
 SOURCE = TESTS.parent / "src" / "clerkmap"
@@ -41,6 +42,8 @@ CHOSEN = (
     f"{ORDERS}[0]",
     f"{ORDERS}[2]",
     "test_repositories.py",
+    "test_postgres.py::TestPostgres",
+    "test_postgres_bulk.py",
 )
 TIMEOUT = 120  # seconds; a mutant that makes a test wait for ever is found out, too
 
@@ -84,7 +87,7 @@ def run(mutant: Mutant | None) -> Fate:
             for file, text in mutated(mutant).items():
                 (package / file).write_text(text, encoding="utf-8")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("CLERKMAP", "PYTEST"))}
-        environment |= {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
+        environment |= {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1", "CLERKMAP_TEST_POSTGRES": postgres()}
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
         command += [f"--basetemp={folder}/tests", "--tb=no", "-o", "addopts="]
         command += [str(TESTS / name) for name in CHOSEN]

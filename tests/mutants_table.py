@@ -21,7 +21,9 @@ class Mutant(NamedTuple):
 
 RECORDS, CONCLUSIONS, SQL = "core/records.py", "core/conclusions.py", "repositories/sql.py"
 MEMORY_TABLES, JOURNAL, MEMORY = "repositories/memory_tables.py", "repositories/journal.py", "repositories/memory.py"
-TABLES, SQLITE, CONNECTIONS = "repositories/tables.py", "repositories/sqlite.py", "repositories/connections.py"
+SCHEMA, PUTTING, BULK = "repositories/schema.py", "repositories/putting.py", "repositories/bulk.py"
+SQLITE, CONNECTIONS = "repositories/sqlite.py", "repositories/connections.py"
+POSTGRES, SETUP = "repositories/postgres/repository.py", "repositories/postgres/setup.py"
 CHOICES, FILES = "repositories/choices.py", "repositories/file_connections.py"
 
 NEWER = "    return old is None or new.rank > old.rank\n"
@@ -38,8 +40,8 @@ REMOVED = "removed_at = max((record.observed_at for record in records if record.
 SQLITE_TELLS = "            self.listeners.tell(written, committed="
 SQLITE_CALLS = "                        self.listeners.call(written, connection, lambda: is_open(connection))\n"
 MEMORY_TELLS = "            self.listeners.tell(written)\n"
-SQLITE_USER_ID = "id = self._choices.linked_id(record) if known is None else known.id"
-SQLITE_ORGANIZATION_ID = "id = self._choices.make_id(record) if before is None else before.id"
+SQL_USER_ID = "self._sql.upsert_identity, (*user_row(record), known.id)"
+SQL_ORGANIZATION_ID = "self._sql.upsert_organization, (*organization_row(record), before.id)"
 MEMORY_USER_ID = "self._first_sight(record) if known is None else known.id"
 MEMORY_ORGANIZATION_ID = (
     'self._new_id("organization", record, self._organization_places) if before is None else before.id'
@@ -51,9 +53,9 @@ MEMORY_FOUND = "user = self._user_at((instance, user_key))"
 UNDONE = """            except BaseException as error:
                 connection.close()
 """
-IDENTITY_KEY = "{_UPDATED_AT},\n    PRIMARY KEY (instance, key)\n) STRICT, WITHOUT"
-SESSION_KEY = "rank TEXT NOT NULL,\n    PRIMARY KEY (instance, key)\n) STRICT, WITHOUT"
-MEMBERSHIP_KEY = '    PRIMARY KEY (instance, key)\n) STRICT"""'
+IDENTITY_KEY = "{updated_at},\n    PRIMARY KEY (instance, key)\n){d.small_table}"
+SESSION_KEY = "rank {d.key} NOT NULL,\n    PRIMARY KEY (instance, key)\n){d.small_table}"
+MEMBERSHIP_KEY = '    PRIMARY KEY (instance, key)\n){d.table}"""'
 
 MUTANTS = (
     Mutant("newer: >=", "a duplicate would be a change", (
@@ -118,13 +120,14 @@ MUTANTS = (
     Mutant("SQL: rank without the digest", "ties would go by arrival", (
         Edit(SQL, WHERE, " WHERE substr(excluded.rank, 1, 33) > substr({table}.rank, 1, 33)"),
     )),
-    Mutant("SQLite: a user gets a new id", "an id, once given, stays", (
+    Mutant("SQL: a user gets a new id", "an id, once given, stays", (
         Edit(SQL, KEPT, 'kept = ("instance", "key")'),
-        Edit(TABLES, SQLITE_USER_ID, "id = self._choices.linked_id(record)"),
+        Edit(PUTTING, SQL_USER_ID, SQL_USER_ID.replace("known.id", "self._choices.make_id(record)")),
     )),
-    Mutant("SQLite: an organization gets a new id", "the same", (
+    Mutant("SQL: an organization gets a new id", "the same", (
         Edit(SQL, KEPT, 'kept = ("instance", "key")'),
-        Edit(TABLES, SQLITE_ORGANIZATION_ID, "id = self._choices.make_id(record)"),
+        Edit(PUTTING, SQL_ORGANIZATION_ID,
+             SQL_ORGANIZATION_ID.replace("before.id", "self._choices.make_id(record)")),
     )),
     Mutant("memory: a user gets a new id", "the same", (
         Edit(MEMORY_TABLES, MEMORY_USER_ID, "self._first_sight(record)"),
@@ -134,24 +137,48 @@ MUTANTS = (
              MEMORY_ORGANIZATION_ID.replace(" if before is None else before.id", "")),
     )),
     Mutant("SQL: conflict without the instance", "the same Clerk id in two instances would be one row", (
-        Edit(SQL, IDENTITY_KEY, IDENTITY_KEY.replace("instance, ", "")),
-        Edit(SQL, SESSION_KEY, SESSION_KEY.replace("instance, ", "")),
-        Edit(SQL, MEMBERSHIP_KEY, MEMBERSHIP_KEY.replace("instance, ", "")),
-        Edit(SQL, "UNIQUE (instance, key)", "UNIQUE (key)"),
+        Edit(SCHEMA, IDENTITY_KEY, IDENTITY_KEY.replace("instance, ", "")),
+        Edit(SCHEMA, SESSION_KEY, SESSION_KEY.replace("instance, ", "")),
+        Edit(SCHEMA, MEMBERSHIP_KEY, MEMBERSHIP_KEY.replace("instance, ", "")),
+        Edit(SCHEMA, "UNIQUE (instance, key)", "UNIQUE (key)"),
         Edit(SQL, "ON CONFLICT (instance, key)", "ON CONFLICT (key)"),
     )),
     Mutant("SQL: found without the instance", "one instance would see another's people", (
         Edit(SQL, "{over} {tied} WHERE i.instance = ? AND", "{over} {tied} WHERE (i.instance = ? OR 1) AND"),
     )),
     Mutant("SQL: memberships without the instance", "one instance would see another's memberships", (
+        Edit(SQL, "ON m.instance = i.instance AND", "ON"),
+    )),
+    Mutant("SQL: an organization without the instance", "one instance would see another's organizations", (
+        Edit(SQL, "ON o.instance = i.instance AND", "ON"),
+    )),
+    Mutant("SQL: all memberships without the instance", "another's would be exported and erased", (
         Edit(SQL, "WHERE m.instance = ? AND m.user_key = ?", "WHERE (m.instance = ? OR 1) AND m.user_key = ?"),
     )),
     Mutant("memory: found without the instance", "one instance would see another's people", (
         Edit(MEMORY_TABLES, MEMORY_PLACE, MEMORY_PLACE.replace("record.instance", '""')),
         Edit(MEMORY_TABLES, MEMORY_FOUND, MEMORY_FOUND.replace("instance", '""')),
     )),
-    Mutant("SQLite: deletion is not settled", "a user whose person is deleted would stay", (
-        Edit(TABLES, "if known is None or record.is_deleted or is_given:", "if known is None or is_given:"),
+    Mutant("SQL: deletion is not settled", "a user whose person is deleted would stay", (
+        Edit(PUTTING, "if record.is_deleted or is_given:", "if is_given:"),
+    )),
+    Mutant("bulk: what is no better", "a page that comes again would be a change", (
+        Edit(BULK, "if newer(record, user.clerk):", "if True:"),
+    )),
+    Mutant("bulk: without roles", "a person in a page would get no role", (
+        Edit(BULK, "or place in roles:", "or False:"),
+    )),
+    Mutant("bulk: without the linker", "people in a page would not be linked", (
+        Edit(BULK, "if not self._choices.has_linker:", "if True:"),
+    )),
+    Mutant("bulk: deletion is a row", "a user whose person is deleted in a page would stay", (
+        Edit(BULK, "user is None or record.is_deleted or", "user is None or"),
+    )),
+    Mutant("PostgreSQL: a transaction for each statement", "half of a put that failed would stay", (
+        Edit(POSTGRES, "with self._connections.transaction(connection) as joins:", "for joins in (False,):"),
+    )),
+    Mutant("PostgreSQL: nobody is told", "other processes would keep the old state", (
+        Edit(SETUP, "yield self._notify, (payloads,)", "pass"),
     )),
     Mutant("SQLite: watchers before the commit", "a reader would keep the old state", (
         Edit(SQLITE, SQLITE_TELLS, "    " + SQLITE_TELLS),

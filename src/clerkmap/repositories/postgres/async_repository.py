@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, LiteralString, ParamSpec, Self, TypeVar, Unpack, cast
 
 from psycopg import AsyncConnection, AsyncCursor
-from psycopg.rows import tuple_row
+from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from ...core.principal import Standing
@@ -100,14 +100,14 @@ class AsyncPostgresRepository(AsyncSqlRepository):
     async def _ask(self, begin: Callable[[], Work[T]]) -> T:
         lent = lent_by(self._setup)
         if lent is not None:
-            return await _arun(lent, begin())
+            return await _arun(self._connections.cursor(lent), begin())
         attempts = Attempts(self._setup.timeout, again=not self._connections.are_yours)
         while True:
             attempt = Attempt()
             try:
                 async with self._connections.borrowed(attempts.seconds_left) as connection:
                     attempt.connection = connection
-                    return await _arun(connection, begin())
+                    return await _arun(self._connections.cursor(connection), begin())
             except Exception as error:  # noqa: BLE001 - it comes out, unless there is to be another attempt
                 pause = attempts.after(error, attempt)
             await asyncio.sleep(pause)
@@ -130,8 +130,8 @@ class AsyncPostgresRepository(AsyncSqlRepository):
                 async with self._connections.borrowed(attempts.seconds_left) as connection:
                     attempt.connection = connection
                     async with self._connections.transaction(connection) as joins:
-                        written, result = await _arun(connection, begin())
-                        await _arun(connection, self._setup.notify(written))
+                        written, result = await _arun(self._connections.cursor(connection), begin())
+                        await _arun(self._connections.cursor(connection), self._setup.notify(written))
                         if self.listeners.has_hooks and any(change.is_news for change in written):
                             with lending(self._setup, connection):
                                 await self.listeners.acall(written, connection, lambda: is_open(connection))
@@ -149,9 +149,7 @@ class AsyncPostgresRepository(AsyncSqlRepository):
             await asyncio.sleep(pause)
 
 
-async def _arun(connection: AsyncConnection[Any], work: Work[T]) -> T:
-    cursor = AsyncCursor(connection, row_factory=tuple_row)
-
+async def _arun(cursor: AsyncCursor[TupleRow], work: Work[T]) -> T:
     async def answer(ask: Ask) -> Rows:
         await cursor.execute(cast(LiteralString, ask[0]), ask[1])
         return await cursor.fetchall() if cursor.rownumber is not None else []

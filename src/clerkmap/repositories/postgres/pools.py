@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self
 from weakref import finalize
 
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow, tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ...errors import ConfigurationError, RepositoryUnavailable
@@ -120,7 +121,8 @@ class Connections:
         self._source = source
         self._closed = False
         self._lock = threading.RLock()  # one connection, one transaction at a time
-        self.are_yours: bool = isinstance(source, Connection)
+        self._cursor = Cursor(source, row_factory=tuple_row) if isinstance(source, Connection) else None
+        self.are_yours: bool = self._cursor is not None
 
     def check_open(self) -> None:
         if self._closed:
@@ -129,6 +131,12 @@ class Connections:
     def is_settled(self) -> bool:
         """Whether what is read now is committed."""
         return not isinstance(self._source, Connection) or is_alone(self._source)
+
+    def cursor(self, connection: Connection[Any]) -> Cursor[TupleRow]:
+        """A cursor whose rows are tuples. A connection of yours may make rows in its own way."""
+        if self._cursor is not None and connection is self._source:
+            return self._cursor
+        return Cursor(connection, row_factory=tuple_row)
 
     @contextmanager
     def borrowed(self, seconds: float) -> Generator[Connection[Any], None, None]:
@@ -164,7 +172,8 @@ class AsyncConnections:
         self._source = source
         self._closed = False
         self._lock = asyncio.Lock()
-        self.are_yours: bool = isinstance(source, AsyncConnection)
+        self._cursor = AsyncCursor(source, row_factory=tuple_row) if isinstance(source, AsyncConnection) else None
+        self.are_yours: bool = self._cursor is not None
 
     def check_open(self) -> None:
         if self._closed:
@@ -173,6 +182,12 @@ class AsyncConnections:
     def is_settled(self) -> bool:
         """Whether what is read now is committed."""
         return not isinstance(self._source, AsyncConnection) or is_alone(self._source)
+
+    def cursor(self, connection: AsyncConnection[Any]) -> AsyncCursor[TupleRow]:
+        """A cursor whose rows are tuples. A connection of yours may make rows in its own way."""
+        if self._cursor is not None and connection is self._source:
+            return self._cursor
+        return AsyncCursor(connection, row_factory=tuple_row)
 
     @asynccontextmanager
     async def borrowed(self, seconds: float) -> AsyncGenerator[AsyncConnection[Any], None]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, LiteralString, ParamSpec, Self, TypeVar, Unpack, cast
 
 from psycopg import Connection, Cursor
-from psycopg.rows import tuple_row
+from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from ...core.principal import Standing
@@ -108,14 +108,14 @@ class PostgresRepository(SqlRepository):
     def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         lent = lent_by(self._setup)
         if lent is not None:
-            return _run(lent, work(*args, **kwargs))
+            return _run(self._connections.cursor(lent), work(*args, **kwargs))
         attempts = Attempts(self._setup.timeout, again=not self._connections.are_yours)
         while True:
             attempt = Attempt()
             try:
                 with self._connections.borrowed(attempts.seconds_left) as connection:
                     attempt.connection = connection
-                    return _run(connection, work(*args, **kwargs))
+                    return _run(self._connections.cursor(connection), work(*args, **kwargs))
             except Exception as error:  # noqa: BLE001 - it comes out, unless there is to be another attempt
                 pause = attempts.after(error, attempt)
             time.sleep(pause)
@@ -136,8 +136,8 @@ class PostgresRepository(SqlRepository):
                 with self._connections.borrowed(attempts.seconds_left) as connection:
                     attempt.connection = connection
                     with self._connections.transaction(connection) as joins:
-                        written, result = _run(connection, begin())
-                        _run(connection, self._setup.notify(written))
+                        written, result = _run(self._connections.cursor(connection), begin())
+                        _run(self._connections.cursor(connection), self._setup.notify(written))
                         if self.listeners.has_hooks and any(change.is_news for change in written):
                             with lending(self._setup, connection):
                                 self.listeners.call(written, connection, lambda: is_open(connection))
@@ -162,9 +162,7 @@ def listener_of(source: Any, setup: Setup) -> Listener | None:
     return Listener(connect, setup.channel, setup.listeners.heard) if connect is not None else None
 
 
-def _run(connection: Connection[Any], work: Work[T]) -> T:
-    cursor = Cursor(connection, row_factory=tuple_row)  # a connection of yours may make rows in its own way
-
+def _run(cursor: Cursor[TupleRow], work: Work[T]) -> T:
     def answer(ask: Ask) -> Rows:
         cursor.execute(cast(LiteralString, ask[0]), ask[1])
         return cursor.fetchall() if cursor.rownumber is not None else []
