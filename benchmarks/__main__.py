@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 
-from . import databases, postgres, processes, tokens, webhooks
+from . import databases, postgres, processes, sizes, tokens, webhooks
 from .measure import Figure, Row
 from .steps import steps
 
@@ -20,6 +20,7 @@ GROUPS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "sqlite": databases.sqlite,
     "webhook": webhooks.webhook,
     "postgres": postgres.postgres,
+    "sizes": sizes.sizes,
     "import": processes.imports,
     "lookup": databases.lookup,
     "memory": processes.memory,

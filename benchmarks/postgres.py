@@ -32,7 +32,7 @@ PAGE = 500
 
 def postgres(short: bool) -> Iterator[Row]:
     """The rows of PostgreSQL."""
-    with _server() as uri, psycopg.connect(uri, autocommit=True) as connection:
+    with server() as uri, psycopg.connect(uri, autocommit=True) as connection:
         # Pools have threads of their own; on one connection the two sides differ in nothing but the work.
         repository = PostgresRepository(connection, schema="ours")
         PostgresRepository(connection, schema="theirs")
@@ -161,7 +161,7 @@ def _pages(connection: Connection, repository: PostgresRepository, short: bool) 
 
 
 @contextmanager
-def _server() -> Iterator[str]:
+def server() -> Iterator[str]:
     given = os.environ.get("CLERKMAP_TEST_POSTGRES")
     if given is not None:
         yield given

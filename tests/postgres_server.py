@@ -51,6 +51,13 @@ def new_schema() -> str:
     return f"t{os.getpid()}_{next(_numbers)}"
 
 
+def url_of_a_new_schema(name: str) -> str:
+    """A connection string to a server on which everything without a schema goes into this one, which is made."""
+    with psycopg.connect(postgres(), autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {name}".encode())
+    return f"{postgres()}{'&' if '?' in postgres() else '?'}options=-csearch_path%3D{name}"
+
+
 @contextmanager
 def schemas() -> Iterator[Any]:
     """Names of new schemas, which are dropped at the end."""

@@ -65,19 +65,24 @@ class Resolver:
         self._fresh_until = float("inf") if self._poll_every is None else float("-inf")
         repository.listeners.watch(self._standings.forget)
 
-    def resolve(self, token: str) -> Principal:
-        """Who is calling. `TokenError` for a bad token, `LockedOut` for a person who may not come in."""
+    def resolve(self, token: str, *, within: Repository | None = None) -> Principal:
+        """Who is calling. `TokenError` for a bad token, `LockedOut` for a person who may not come in.
+
+        A person seen for the first time is written through `within`, if it is given: the same repository on a
+        connection of yours, so that it becomes a part of your transaction.
+        """
         principal = self.resolve_nowait(token)
         if principal is not None:
             return principal
-        if self._repository is None:
+        repository = within or self._repository
+        if repository is None:
             raise ConfigurationError("the repository is asynchronous: await aresolve(token)")
         seen = self._remembered(token)
         generation = self._keys.generation
         claims = self._see(token, self.verifier.verify(token), generation) if seen is None else seen.claims
-        return drive(self._look_up(token, claims), lambda step: step(self._repository))
+        return drive(self._look_up(token, claims), lambda step: step(repository))
 
-    async def aresolve(self, token: str) -> Principal:
+    async def aresolve(self, token: str, *, within: AsyncRepository | None = None) -> Principal:
         """The same without holding up the event loop, and without leaving it when memory has the answer."""
         principal = self.resolve_nowait(token)
         if principal is not None:
@@ -85,7 +90,7 @@ class Resolver:
         seen = self._remembered(token)
         generation = self._keys.generation
         claims = self._see(token, await self.verifier.averify(token), generation) if seen is None else seen.claims
-        return await adrive(self._look_up(token, claims), lambda step: step(self._async_repository))
+        return await adrive(self._look_up(token, claims), lambda step: step(within or self._async_repository))
 
     def resolve_nowait(self, token: str) -> Principal | None:
         """The same from memory alone. None when keys or the repository would have to be asked."""
