@@ -76,5 +76,8 @@ def schemas() -> Iterator[Any]:
 @pytest.fixture
 def postgres_schema() -> Iterator[str]:
     """The name of a schema for one test."""
-    with schemas() as new:
-        yield new()
+    name = new_schema()
+    yield name
+    if _started.cache_info().currsize or "CLERKMAP_TEST_POSTGRES" in os.environ:
+        with psycopg.connect(postgres(), autocommit=True) as connection:
+            connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE".encode())

@@ -15,6 +15,7 @@ import pytest
 import clerkmap.errors
 from clerkmap import ClerkmapError
 from clerkmap.repositories import SqliteRepository
+from postgres_server import url_of_a_new_schema
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,9 +45,13 @@ def prose(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_python_fence_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_python_fence_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_schema: str
+) -> None:
     """What a reader copies works: the page's code runs as it stands, in an empty directory."""
     monkeypatch.chdir(tmp_path)
+    if "DATABASE_URL" in page.read_text(encoding="utf-8"):
+        monkeypatch.setenv("DATABASE_URL", url_of_a_new_schema(postgres_schema))
     namespace: dict[str, object] = {"__name__": page.stem}
     for line, language, code in fences(page):
         if language == "python":

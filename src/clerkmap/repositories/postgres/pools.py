@@ -20,7 +20,10 @@ from ...errors import ConfigurationError, RepositoryUnavailable
 from ...forks import SurvivesForks
 from .lending import is_alone
 
-_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, false)"
+# What a pool of the repository's own sets for each connection.
+_CONFIGURE = """
+SELECT set_config('lock_timeout', %s, false), set_config('default_transaction_isolation', 'read committed', false)
+"""
 _inherited: list[object] = []  # the parent's pools: to close one here would end the parent's sessions
 
 
@@ -59,7 +62,7 @@ class OpenedPool(SurvivesForks):
         return self._pool
 
     def _configure(self, connection: Connection[Any]) -> None:
-        connection.execute(_LOCK_TIMEOUT, (f"{int(self._timeout * 1000)}ms",))
+        connection.execute(_CONFIGURE, (f"{int(self._timeout * 1000)}ms",))
 
     def close(self) -> None:
         with self._lock:
@@ -103,7 +106,7 @@ class AsyncOpenedPool(SurvivesForks):
         return pool
 
     async def _configure(self, connection: AsyncConnection[Any]) -> None:
-        await connection.execute(_LOCK_TIMEOUT, (f"{int(self._timeout * 1000)}ms",))
+        await connection.execute(_CONFIGURE, (f"{int(self._timeout * 1000)}ms",))
 
     async def close(self) -> None:
         if self._pool is not None and not self._pool.closed:
