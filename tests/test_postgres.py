@@ -1,5 +1,7 @@
 """PostgreSQL keeps the contract in both colours and on a connection of yours, and does whatever memory does."""
 
+import subprocess
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,6 +92,13 @@ class Disposable(OnYourConnection):
 
 def disposable_async(**options: Any) -> Repository:
     return Blocking(AsyncPostgresRepository.open, conninfo=postgres(), schema=new_schema(), **options)
+
+
+def test_without_psycopg() -> None:
+    """Who has not installed it is told what to install."""
+    program = "import sys; sys.modules['psycopg'] = None\nfrom clerkmap.repositories import PostgresRepository"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "ImportError: PostgreSQL needs psycopg and its pool: pip install 'clerkmap[postgres]'" in ended.stderr
 
 
 TestPostgresMachine = repository_machine(Disposable, max_examples=100, stateful_step_count=20)

@@ -285,10 +285,4 @@ def fold(records: Iterable[AnyRecord]) -> list[AnyRecord]:
         place = (_ORDER[record.kind], record.instance, record.key)
         if newer(record, greatest.get(place)):
             greatest[place] = record
-    return sorted(greatest.values(), key=_lock_order)
-
-
-def _lock_order(record: AnyRecord) -> tuple[int, str, str, str]:
-    # Memberships are locked by their two ends.
-    ends = record.user_key + record.organization_key if isinstance(record, ClerkMembership) else ""
-    return _ORDER[record.kind], record.instance, ends, record.key
+    return [greatest[place] for place in sorted(greatest)]

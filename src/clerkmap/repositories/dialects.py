@@ -40,7 +40,7 @@ class Dialect:
     small_table: str  # the same, where rows are small and always found by their primary key
     value: str  # where a statement has a value
     locked: str = ""  # how the rows of a SELECT are kept from other writers, where these do not wait in line anyway
-    lock: str | None = None  # the same for what has no row yet
+    lock: str | None = None  # the same for several things at once, whether or not they have rows
     next_id: str = ""  # how a number is made for a table's next row, where the database does not count by itself
     rows: str = ""  # how one JSON text becomes rows
     skip_ids: str = ""  # how those numbers go on after the greatest there is
@@ -65,7 +65,7 @@ POSTGRES = Dialect(
     small_table="",
     value="%s",
     locked=" FOR NO KEY UPDATE",
-    lock="SELECT pg_advisory_xact_lock(?)",
+    lock="SELECT pg_advisory_xact_lock({}, slot) FROM unnest(?::int[]) slot",
     next_id="nextval('{}_id_seq')",
     rows="json_to_recordset(?) AS r({})",
     skip_ids="SELECT setval('{0}_id_seq', (SELECT max(id) FROM {0}))",

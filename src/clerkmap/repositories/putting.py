@@ -1,7 +1,7 @@
 """How what Clerk says gets into the tables, statement by statement.
 
-Where writers do not wait in line for the whole database, each keeps the others from the rows it has read to write, and
-what it found missing may be there by the time it inserts it: then it begins anew with that thing.
+Where writers do not wait in line for the whole database, each keeps the others from what it is about to write; and what
+it found missing may be there by the time it inserts it: then it begins anew with that thing.
 """
 
 from collections.abc import Iterable
@@ -10,13 +10,14 @@ from typing import Any
 
 from ..core.conclusions import deleted_at, forgotten_below, last_word
 from ..core.model import Change, Id, Membership, Organization, Session, User, keys_of
-from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, fold, key_of
+from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, fold
 from .bulk import MANY, Bulk
 from .choices import FirstRoles, id_taken
 from .reading import organization_of
 from .sql import membership_row, organization_row, session_row, user_row
 from .work import T, Work
 
+SLOTS = 1024  # a server has room for some thousands of locks, and a batch may be of any size
 Written = tuple[list[Change], T]  # what was written, and what the caller is to get
 
 
@@ -27,6 +28,7 @@ class Putting(Bulk):
         records, written = list(records), list[Change]()
         roles = self._choices.first_roles(records)
         folded = fold(records)
+        yield from self._lock(folded)
         users = [record for record in folded if isinstance(record, ClerkUser)] if self._sql.puts_many else []
         done = (yield from self._put_many_users(users, roles)) if len(users) >= MANY else {}
         for record in folded:
@@ -37,6 +39,14 @@ class Putting(Bulk):
                 written.append(change)
         written = yield from self._with_ends(written)
         return written, [change for change in written if change.is_news]
+
+    def _lock(self, folded: list[AnyRecord]) -> Work[None]:
+        """Who writes about several things takes a lock for each beforehand, in one order, so that nobody waits in a
+        circle; so does who writes of a membership, since another one of the same two ends may be another row."""
+        is_one_row = len(folded) == 1 and not isinstance(folded[0], ClerkMembership)
+        if self._sql.lock_slots is not None and folded and not is_one_row:
+            keys = {each.user_key if isinstance(each, ClerkMembership) else each.key for each in folded}
+            yield self._sql.lock_slots, (sorted({int(key[:8], 16) % SLOTS for key in keys}),)
 
     def _put(self, record: AnyRecord, roles: FirstRoles) -> Work[Change | None]:
         if isinstance(record, ClerkUser):
@@ -131,9 +141,6 @@ class Putting(Bulk):
         return Change(None, made, organization=made)
 
     def _put_membership(self, record: ClerkMembership) -> Work[Change | None]:
-        if self._sql.lock_pair is not None:
-            pair = key_of(f"{record.instance} {record.user_key} {record.organization_key}")
-            yield self._sql.lock_pair, (int(pair[:15], 16),)
         said = yield from self._memberships_of(record.instance, record.user_key, record.organization_key)
         if not (yield self._sql.upsert_membership, membership_row(record)):
             return None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
-from ..core.records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
+from ..core.records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, key_of
 from .dialects import Dialect, Names
 
 USER_COLUMNS = COLUMNS["user"]
@@ -94,8 +94,8 @@ class Statements:
             f"SELECT {membership} FROM {memberships} m WHERE m.instance = ? AND m.user_key = ?"
         )
         self.select_memberships: str = f"{self.select_all_memberships} AND m.organization_key = ?"
-        # Two memberships of one person in one organization are two rows, and neither may be there yet.
-        self.lock_pair: str | None = dialect.lock
+        space = int(key_of(names.table(""))[:7], 16)
+        self.lock_slots: str | None = None if dialect.lock is None else dialect.lock.format(space)
         # Many at once, from one JSON text: where each statement is a way there and back.
         self.puts_many: bool = dialect.rows != ""
         columns = ", ".join(NEW_USER_COLUMNS)
