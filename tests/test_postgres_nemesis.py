@@ -1,0 +1,163 @@
+"""Whatever happens to the server, the network and the processes: nothing acknowledged is lost, nobody gets a second id,
+nobody deleted comes back, and no rank goes backwards.
+
+Eight processes put and find, and write down what they do, while their server is restarted at once, their back ends are
+terminated, they themselves are paused, and the network between is cut or stalls. Then a checker reads what they wrote.
+
+`CLERKMAP_SOAK=1` makes it a minute of each of several seeds. `CLERKMAP_SEED` makes it other ones.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+
+from nemesis import STOPS, Event, Nemesis, schedule
+from nemesis_checker import Operation, last_look, read, violations
+from nemesis_worker import PROCESSES, Orders, work
+from postgres_cluster import clusters
+from tcp_proxy import TcpProxy
+
+SOAK = bool(os.environ.get("CLERKMAP_SOAK"))
+SEED = os.environ.get("CLERKMAP_SEED", "1")
+SECONDS = 60 if SOAK else 12
+SEEDS = [f"{SEED}.{number}" for number in range(3)] if SOAK else [SEED]
+SCHEMA = "nemesis"
+STARTS_WITHIN = ENDS_WITHIN = 60  # seconds
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system cannot pause a process"),
+]
+
+
+class Workers:
+    """The processes, which are at work until they are told to stop."""
+
+    def __init__(self, orders: Sequence[Orders]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipes: list[Connection] = []
+        self._processes: list[BaseProcess] = []
+        for each in orders:
+            pipe, theirs = context.Pipe()
+            process = context.Process(target=work, args=(each, theirs), daemon=True)
+            process.start()
+            theirs.close()  # so that the pipe ends with the process
+            self._pipes.append(pipe)
+            self._processes.append(process)
+        self.pids = [process.pid or 0 for process in self._processes]
+
+    def wait_until_ready(self) -> None:
+        for pipe in self._pipes:
+            assert pipe.poll(STARTS_WITHIN), "a process did not start"
+            pipe.recv()
+
+    def stop(self) -> None:
+        """Have them end what they are doing, and come back after what was done to them."""
+        for pipe in self._pipes:
+            pipe.send("stop")
+        for process in self._processes:
+            process.join(ENDS_WITHIN)
+        assert [process.exitcode for process in self._processes] == [0] * len(self._processes)
+
+    def close(self) -> None:
+        for process, pipe in zip(self._processes, self._pipes, strict=True):
+            process.kill()  # a paused one, too
+            process.join()
+            process.close()
+            pipe.close()
+
+
+@contextmanager
+def started(orders: Sequence[Orders]) -> Iterator[Workers]:
+    workers = Workers(orders)
+    try:
+        workers.wait_until_ready()
+        yield workers
+    finally:
+        workers.close()
+
+
+def summary(operations: Sequence[Operation], nemesis: Nemesis, answers_lost: int) -> str:
+    """One line about a run."""
+    seen = {(seen.thing, seen.rank) for each in operations for seen in each.seen}
+    outcomes = Counter(f"{'puts' if each.put else 'finds'} {each.outcome}" for each in operations)
+    landed = sum(each.outcome == "unknown" and not seen.isdisjoint(each.put) for each in operations)
+    deleted = sum(rank.startswith("3") for each in operations if each.is_ok for _, rank in each.put)
+    things = len({thing for each in operations for thing, _ in each.put})
+    longest = max((each.ended - each.began) / 1e9 for each in operations)
+    recovered = (max(each.ended for each in operations) - nemesis.healed_at) / 1e9
+    return "; ".join(
+        (
+            ", ".join(f"{what} {count:,}" for what, count in sorted(outcomes.items())),
+            f"{landed} of the unknown were seen to have been committed",
+            f"{things:,} things, {deleted:,} deletions acknowledged",
+            ", ".join(f"{what} {count}" for what, count in sorted(nemesis.done.items())),
+            f"{nemesis.broken} connections cut, {answers_lost} at a commit, {nemesis.terminated} terminated",
+            f"the longest operation took {longest:.1f} s, and all were back {recovered:.1f} s after the end",
+        )
+    )
+
+
+def check_that_something_happened(operations: Sequence[Operation], nemesis: Nemesis) -> None:
+    """A run in which little was done, or done to it, would show nothing."""
+    acknowledged = [each for each in operations if each.put and each.is_ok]
+    assert len(acknowledged) >= 10 * SECONDS
+    assert sum(not each.put and each.is_ok for each in operations) >= 10 * SECONDS
+    assert sum(rank.startswith("3") for each in acknowledged for _, rank in each.put) >= SECONDS / 2
+    assert sum(seen.is_gone for each in operations for seen in each.seen) >= SECONDS / 2
+    for what in ("restart", "terminate", "pause", "go on", *STOPS, "heal"):
+        assert nemesis.done[what] >= 1
+    assert nemesis.broken >= 1
+    assert nemesis.terminated >= 1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_nemesis(tmp_path: Path, seed: str) -> None:
+    """A checker finds nothing wrong in what the processes have seen, nor in what the tables hold at the end."""
+    print(f"CLERKMAP_SEED={SEED}, seed {seed}, {SECONDS} s")
+    with ExitStack() as stack:
+        cluster = stack.enter_context(clusters())()
+        cluster.make()
+        proxy = stack.enter_context(TcpProxy(cluster.port))
+        uri = f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres"
+        orders = [Orders(number, seed, uri, SCHEMA, tmp_path) for number in range(PROCESSES)]
+        workers = stack.enter_context(started(orders))
+        nemesis = Nemesis(cluster, proxy, workers.pids)
+        nemesis.run(schedule(seed, SECONDS, PROCESSES))
+        workers.stop()
+        operations = [operation for each in orders for operation in read(each.history)]
+        at_the_end, wrong = last_look(cluster.uri, SCHEMA, operations)
+
+    print(summary(operations, nemesis, proxy.answers_lost))
+    assert violations([*operations, at_the_end]) == []
+    assert wrong == []
+    for each in orders:  # each of them has come back by itself
+        last = read(each.history)[-1]
+        assert last.is_ok, f"{last.who} {last.outcome}: {last.why}"
+        assert last.began > nemesis.healed_at
+    check_that_something_happened(operations, nemesis)
+    assert proxy.answers_lost >= 1
+
+
+def test_a_seed_is_a_schedule() -> None:
+    """The same seed does the same to the same processes, each thing at least once, and heals all of it."""
+    events = schedule("a", 60, PROCESSES)
+
+    assert events == schedule("a", 60, PROCESSES) != schedule("b", 60, PROCESSES)
+    short = schedule("a", 1, PROCESSES)
+    assert {event.what for event in short} == {event.what for event in events}
+    paused: Counter[int] = Counter()
+    stopped = False
+    for event in events:
+        stopped = event.what in STOPS or (stopped and event.what != "heal")
+        paused.update({each: {"pause": 1, "go on": -1}.get(event.what, 0) for each in event.whom})
+    assert (stopped, set(paused.values())) == (False, {0})
+    assert all(isinstance(event, Event) and event.at >= 0 for event in events)
