@@ -177,8 +177,11 @@ MUTANTS = (
     Mutant("PostgreSQL: a transaction for each statement", "half of a put that failed would stay", (
         Edit(POSTGRES, "with self._connections.transaction(connection) as joins:", "for joins in (False,):"),
     )),
+    Mutant("PostgreSQL: no rows are kept from others", "of two writers one would work on what is gone", (
+        Edit("repositories/dialects.py", 'locked=" FOR NO KEY UPDATE",', 'locked="",'),
+    )),
     Mutant("PostgreSQL: nobody is told", "other processes would keep the old state", (
-        Edit(SETUP, "yield self._notify, (payloads,)", "pass"),
+        Edit(SETUP, "yield self._notify, (payloads,)", 'yield "SELECT 1", ()'),
     )),
     Mutant("SQLite: watchers before the commit", "a reader would keep the old state", (
         Edit(SQLITE, SQLITE_TELLS, "    " + SQLITE_TELLS),

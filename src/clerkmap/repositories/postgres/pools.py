@@ -6,6 +6,7 @@ yours is shared: what is written on it becomes a part of your transaction, if yo
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self
@@ -14,7 +15,7 @@ from weakref import finalize
 from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow, tuple_row
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from ...errors import ConfigurationError, RepositoryUnavailable
 from ...forks import SurvivesForks
@@ -24,6 +25,9 @@ from .lending import is_alone
 _CONFIGURE = """
 SELECT set_config('lock_timeout', %s, false), set_config('default_transaction_isolation', 'read committed', false)
 """
+# A pool that has failed to connect tries again after ever longer pauses, of minutes in the end. So ours gives up at
+# once, and whoever waits for a connection asks anew.
+ASK_EVERY = 0.25  # seconds
 _inherited: list[object] = []  # the parent's pools: to close one here would end the parent's sessions
 
 
@@ -49,13 +53,32 @@ class OpenedPool(SurvivesForks):
             self._close_at_exit.detach()
             self._pool = None
 
-    def get(self) -> ConnectionPool[Any]:
+    @contextmanager
+    def connection(self, timeout: float) -> Generator[Connection[Any], None, None]:
+        """One of its connections. After an outage, as soon as there is one to be had."""
+        pool = self._get()
+        connection = self._take(pool, time.monotonic() + timeout)
+        try:
+            with connection:
+                yield connection
+        finally:
+            pool.putconn(connection)
+
+    def _take(self, pool: ConnectionPool[Any], ends: float) -> Connection[Any]:
+        while True:
+            try:
+                return pool.getconn(timeout=min(ASK_EVERY, max(0.1, ends - time.monotonic())))
+            except PoolTimeout:
+                if time.monotonic() > ends:
+                    raise
+
+    def _get(self) -> ConnectionPool[Any]:
         if self._pool is None:
             with self._lock:
                 if self._pool is None:
                     pool = ConnectionPool[Any](
                         self.conninfo, kwargs=self.kwargs, min_size=1, max_size=self._size, timeout=self._timeout,
-                        configure=self._configure, name="clerkmap", open=True,
+                        configure=self._configure, name="clerkmap", open=True, reconnect_timeout=0,
                     )  # fmt: skip
                     self._close_at_exit = finalize(self, pool.close)  # its threads would be waited for
                     self._pool = pool
@@ -92,13 +115,32 @@ class AsyncOpenedPool(SurvivesForks):
         _inherited.append(self._pool)
         self._pool = self._loop = None
 
-    async def get(self) -> AsyncConnectionPool[Any]:
+    @asynccontextmanager
+    async def connection(self, timeout: float) -> AsyncGenerator[AsyncConnection[Any], None]:  # noqa: ASYNC109 - as pools do
+        """One of its connections. After an outage, as soon as there is one to be had."""
+        pool = await self._get()
+        connection = await self._take(pool, time.monotonic() + timeout)
+        try:
+            async with connection:
+                yield connection
+        finally:
+            await pool.putconn(connection)
+
+    async def _take(self, pool: AsyncConnectionPool[Any], ends: float) -> AsyncConnection[Any]:
+        while True:
+            try:
+                return await pool.getconn(timeout=min(ASK_EVERY, max(0.1, ends - time.monotonic())))
+            except PoolTimeout:
+                if time.monotonic() > ends:
+                    raise
+
+    async def _get(self) -> AsyncConnectionPool[Any]:
         loop = asyncio.get_running_loop()
         if self._pool is None or self._loop is not loop:
             self._loop = loop
             self._pool = AsyncConnectionPool[Any](
                 self.conninfo, kwargs=self.kwargs, min_size=1, max_size=self._size, timeout=self._timeout,
-                configure=self._configure, name="clerkmap", open=False,
+                configure=self._configure, name="clerkmap", open=False, reconnect_timeout=0,
             )  # fmt: skip
         pool = self._pool
         if pool.closed:
@@ -149,8 +191,7 @@ class Connections:
             with self._lock:
                 yield self._source
             return
-        pool = self._source.get() if isinstance(self._source, OpenedPool) else self._source
-        with pool.connection(timeout=seconds) as connection:
+        with self._source.connection(timeout=seconds) as connection:
             yield connection
 
     @contextmanager
@@ -200,8 +241,7 @@ class AsyncConnections:
             async with self._lock:
                 yield self._source
             return
-        pool = await self._source.get() if isinstance(self._source, AsyncOpenedPool) else self._source
-        async with pool.connection(timeout=seconds) as connection:
+        async with self._source.connection(timeout=seconds) as connection:
             yield connection
 
     @asynccontextmanager
@@ -222,7 +262,13 @@ class AsyncConnections:
 def settings(conninfo: str, timeout: float) -> dict[str, Any]:
     """What a connection is opened with, where the connection string does not say it."""
     said = conninfo_to_dict(conninfo)
-    bounds = {"connect_timeout": max(2, round(timeout)), "tcp_user_timeout": int(timeout * 1000)}
+    bounds = {
+        "connect_timeout": max(2, round(timeout)),
+        "tcp_user_timeout": int(timeout * 1000),
+        "keepalives_idle": max(1, round(timeout)),
+        "keepalives_interval": 1,
+        "keepalives_count": 3,
+    }
     return {"autocommit": True} | {name: value for name, value in bounds.items() if name not in said}
 
 

@@ -33,7 +33,8 @@ class PostgresOptions(Options, total=False):
         processes: what is remembered is then dropped every 0.4 seconds.
     migrate: Whether the tables may be made, and brought to this version's state.
     durable: Whether a server that acknowledges before it has written is refused.
-    timeout: Seconds after which a lost connection, a full pool or a locked row is an error.
+    timeout: Seconds after which a lost connection, a full pool or a locked row is an error. A server that is there and
+        says nothing is waited for, unless it has a `statement_timeout`.
     """
 
     prefix: str
