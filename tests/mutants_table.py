@@ -175,7 +175,7 @@ MUTANTS = (
         Edit(BULK, "user is None or record.is_deleted or", "user is None or"),
     )),
     Mutant("PostgreSQL: a transaction for each statement", "half of a put that failed would stay", (
-        Edit(POSTGRES, "with self._connections.transaction(connection) as joins:", "for joins in (False,):"),
+        Edit(POSTGRES, "with self._source.transaction(connection) as joins:", "for joins in (False,):"),
     )),
     Mutant("PostgreSQL: no rows are kept from others", "of two writers one would work on what is gone", (
         Edit("repositories/dialects.py", 'locked=" FOR NO KEY UPDATE",', 'locked="",'),

@@ -76,19 +76,19 @@ class Listeners:
                 if isawaitable(result):
                     await result
 
-    def tell(self, written: Collection[Change] | None, *, committed: bool = True) -> None:
-        """After the transaction: tell what was written; None when nobody can say."""
-        if written is None or written:
+    def tell(self, written: Collection[Change], *, committed: bool = True) -> None:
+        """After the transaction: tell what was written."""
+        if written:
             with self._telling(written):
-                for listener, change in _pairs(self._after_commit if committed else (), written or ()):
+                for listener, change in _pairs(self._after_commit if committed else (), written):
                     with _reported(listener):
                         listener(change)
 
-    async def atell(self, written: Collection[Change] | None, *, committed: bool = True) -> None:
+    async def atell(self, written: Collection[Change], *, committed: bool = True) -> None:
         """The same, awaiting each listener that is to be awaited."""
-        if written is None or written:
+        if written:
             with self._telling(written):
-                for listener, change in _pairs(self._after_commit if committed else (), written or ()):
+                for listener, change in _pairs(self._after_commit if committed else (), written):
                     with _reported(listener):
                         result = listener(change)
                         if isawaitable(result):
@@ -106,10 +106,10 @@ class Listeners:
             raise raised[0]
 
     @contextmanager
-    def _telling(self, written: Collection[Change] | None) -> Generator[None, None, None]:
+    def _telling(self, written: Collection[Change]) -> Generator[None, None, None]:
         """Tell the watchers first. What one raises must not keep the rest from being told."""
         try:
-            self.heard(None if written is None else frozenset(key for change in written for key in change.touches))
+            self.heard(frozenset(key for change in written for key in change.touches))
         except Exception:
             yield
             raise

@@ -68,19 +68,20 @@ class Resolver:
     def resolve(self, token: str, *, within: Repository | None = None) -> Principal:
         """Who is calling. `TokenError` for a bad token, `LockedOut` for a person who may not come in.
 
-        A person seen for the first time is written through `within`, if it is given: the same repository on a
-        connection of yours, so that it becomes a part of your transaction.
+        What the token tells of a person for the first time is written through `within`, if it is given: the same
+        repository on a connection of yours, so that it becomes a part of your transaction.
         """
         principal = self.resolve_nowait(token)
         if principal is not None:
             return principal
-        repository = within or self._repository
-        if repository is None:
+        if within is not None and is_async(within):
+            raise ConfigurationError("within is asynchronous: await aresolve(token, within=...)")
+        if self._repository is None:
             raise ConfigurationError("the repository is asynchronous: await aresolve(token)")
         seen = self._remembered(token)
         generation = self._keys.generation
         claims = self._see(token, self.verifier.verify(token), generation) if seen is None else seen.claims
-        return drive(self._look_up(token, claims), lambda step: step(repository))
+        return drive(self._look_up(token, claims, within), lambda step: step(self._repository))
 
     async def aresolve(self, token: str, *, within: AsyncRepository | None = None) -> Principal:
         """The same without holding up the event loop, and without leaving it when memory has the answer."""
@@ -90,7 +91,9 @@ class Resolver:
         seen = self._remembered(token)
         generation = self._keys.generation
         claims = self._see(token, await self.verifier.averify(token), generation) if seen is None else seen.claims
-        return await adrive(self._look_up(token, claims), lambda step: step(within or self._async_repository))
+        if within is not None and not is_async(within):
+            within = threaded(cast(Repository, within))
+        return await adrive(self._look_up(token, claims, within), lambda step: step(self._async_repository))
 
     def resolve_nowait(self, token: str) -> Principal | None:
         """The same from memory alone. None when keys or the repository would have to be asked."""
@@ -133,8 +136,14 @@ class Resolver:
         self._tokens.keep(token, Seen(claims, generation, starts, ends))
         return claims
 
-    def _look_up(self, token: str, claims: Claims) -> Generator[Step, Any, Principal]:
-        """Find the caller's standing; if the token tells more than the repository knows, put that and look again."""
+    def _look_up(
+        self, token: str, claims: Claims, within: Repository | AsyncRepository | None
+    ) -> Generator[Step, Any, Principal]:
+        """Find the caller's standing; if the token tells more than the repository knows, put that and look again.
+
+        The first look is never within a transaction of yours, which may see the past: who was deleted meanwhile must
+        not get in.
+        """
         now = self._monotonic()
         if now >= self._fresh_until:
             yield lambda repository: repository.poll()
@@ -145,17 +154,17 @@ class Resolver:
         standing: Standing | None = known.standing if known is not None else (yield self._find(claims))
         told = sightings(claims, standing)
         if told or standing is None:
-            yield lambda repository: repository.put(told)
+            yield lambda repository: (within or repository).put(told)
             epoch, known = self._standings.epoch, None
-            standing = yield self._find(claims)
+            standing = yield self._find(claims, within)
         if standing is None:  # what was put is gone again: a transaction of yours was undone
             raise RepositoryUnavailable
         known = known or self._standings.keep(caller, standing, epoch)
         return admit(claims, standing) if known is None else self._seat(token, claims, known)
 
-    def _find(self, claims: Claims) -> Step:
+    def _find(self, claims: Claims, within: Repository | AsyncRepository | None = None) -> Step:
         caller = _caller(claims)
-        return lambda repository: repository.find(claims.instance, *caller)
+        return lambda repository: (within or repository).find(claims.instance, *caller)
 
     def _seat(self, token: str, claims: Claims, known: Known) -> Principal:
         principal = admit(claims, known.standing)

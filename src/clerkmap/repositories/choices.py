@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable
+from inspect import iscoroutinefunction
 from typing import Literal, TypedDict
 
 from ..core.conclusions import MAX_ROLE, is_role, role_in_metadata
@@ -25,7 +26,12 @@ FirstRoles = dict[tuple[str, str], tuple[str, str]]
 # What an id of yours is in the database, and what it is in Python.
 IdType = Literal["text", "bigint", "uuid"]
 _STRATEGIES: dict[str, IdType] = {"uuid7": "text", "clerk": "text", "integer": "bigint"}
-_WANTED: dict[IdType | None, str] = {"text": "str", "bigint": "int", "uuid": "UUID in lower case", None: "str or int"}
+_WANTED: dict[IdType | None, str] = {
+    "text": "str (a database that keeps numbers may need id_type=)",
+    "bigint": "int",
+    "uuid": "a UUID as text in lower case",
+    None: "str or int",
+}
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -69,6 +75,9 @@ class Choices:
             raise ConfigurationError("id_type must be text, bigint or uuid")
         if not callable(ids) and id_type not in (None, _STRATEGIES[ids], "uuid" if ids == "uuid7" else None):
             raise ConfigurationError(f"{ids} makes no ids of type {id_type}")
+        for name, function in (("ids", ids), ("linker", linker), ("first_role", first_role)):
+            if iscoroutinefunction(function):
+                raise ConfigurationError(f"{name} must be a plain function, also in async code")
         self.ids: Ids = ids
         # None where a function makes ids of either type.
         self.id_type: IdType | None = id_type or (None if callable(ids) else _STRATEGIES[ids])

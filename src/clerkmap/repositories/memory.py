@@ -100,6 +100,6 @@ class MemoryRepository:
         except Exception:
             raise
         except BaseException:  # it may have come between the two
-            self.listeners.tell(None, committed=False)
+            self.listeners.heard(None)
             raise
         return result

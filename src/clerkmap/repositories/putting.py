@@ -15,10 +15,9 @@ from .bulk import MANY, Bulk
 from .choices import FirstRoles, id_taken
 from .reading import organization_of
 from .sql import membership_row, organization_row, session_row, user_row
-from .work import T, Work
+from .work import Work, Written
 
 SLOTS = 1024  # a server has room for some thousands of locks, and a batch may be of any size
-Written = tuple[list[Change], T]  # what was written, and what the caller is to get
 
 
 class Putting(Bulk):
@@ -96,7 +95,7 @@ class Putting(Bulk):
         made = self._choices.make_id(record)
         rows = yield self._sql.insert_user, (made, *values)
         while made is None and not rows:
-            yield self._sql.skip_ids, ()
+            yield self._sql.skip_user_ids, ()
             rows = yield self._sql.insert_user, (made, *values)
         return rows[0][0] if rows else None
 
@@ -132,13 +131,16 @@ class Putting(Bulk):
             written = yield self._sql.upsert_organization, (*organization_row(record), before.id)
             after = Organization(before.id, record)
             return Change(before, after, organization=after) if written else None
-        rows = yield self._sql.insert_organization, (*organization_row(record), self._choices.make_id(record))
+        made = self._choices.make_id(record)
+        rows = yield self._sql.insert_organization, (*organization_row(record), made)
         if not rows:
             if (yield from self._organization_at(record.instance, record.key)) is None:
-                raise id_taken()
+                if made is not None:
+                    raise id_taken()
+                yield self._sql.skip_organization_ids, ()
             return (yield from self._put_organization(record))
-        made = Organization(rows[0][0], record)
-        return Change(None, made, organization=made)
+        organization = Organization(rows[0][0], record)
+        return Change(None, organization, organization=organization)
 
     def _put_membership(self, record: ClerkMembership) -> Work[Change | None]:
         said = yield from self._memberships_of(record.instance, record.user_key, record.organization_key)

@@ -20,7 +20,8 @@ class Schema:
     def __init__(self, dialect: Dialect, names: Names, id_type: str, new_id: str = "") -> None:
         self._id_type = id_type
         self._dialect = dialect
-        table = self.table = names.table("schema")
+        table = names.table("schema")
+        self.table: str = table
         self.select_version: str = f"SELECT version, id_type FROM {table}"
         self._create = f"CREATE TABLE IF NOT EXISTS {table} ({_SCHEMA.format(d=dialect)}){dialect.table}"
         self._insert = f"INSERT INTO {table} (version, id_type) VALUES ({dialect.value}, {dialect.value})"

@@ -5,15 +5,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 from ..core.model import Change, Id, Organization, User
 from ..core.principal import Standing
 from ..core.records import AnyRecord
 from ..listeners import Listeners
-from .putting import Written
 from .tables import Tables
-from .work import Work
+from .work import Work, Written
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -36,6 +36,10 @@ class SqlRepository(ABC):
         """The same for what must not be done twice."""
         return self._write(work, *args, **kwargs)
 
+    @abstractmethod
+    def _is_settled(self) -> bool:
+        """Whether what is read now is committed."""
+
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         return self._write(self._tables.put, list(records))
 
@@ -46,7 +50,8 @@ class SqlRepository(ABC):
         clerk_organization_id: str | None = None,
         clerk_session_id: str | None = None,
     ) -> Standing | None:
-        return self._read(self._tables.find, instance, clerk_user_id, clerk_organization_id, clerk_session_id)
+        standing = self._read(self._tables.find, instance, clerk_user_id, clerk_organization_id, clerk_session_id)
+        return standing if standing is None or self._is_settled() else replace(standing, settled=False)
 
     def user(self, id: Id) -> User | None:
         return self._read(self._tables.user, id)
@@ -85,8 +90,11 @@ class AsyncSqlRepository(ABC):
     @abstractmethod
     async def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
 
+    async def _write_once(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._write(work, *args, **kwargs)
+
     @abstractmethod
-    async def _write_once(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def _is_settled(self) -> bool: ...
 
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         return await self._write(self._tables.put, list(records))
@@ -98,7 +106,9 @@ class AsyncSqlRepository(ABC):
         clerk_organization_id: str | None = None,
         clerk_session_id: str | None = None,
     ) -> Standing | None:
-        return await self._read(self._tables.find, instance, clerk_user_id, clerk_organization_id, clerk_session_id)
+        ids = (instance, clerk_user_id, clerk_organization_id, clerk_session_id)
+        standing = await self._read(self._tables.find, *ids)
+        return standing if standing is None or self._is_settled() else replace(standing, settled=False)
 
     async def user(self, id: Id) -> User | None:
         return await self._read(self._tables.user, id)

@@ -47,8 +47,9 @@ class Statements:
             f"INSERT INTO {users} ({', '.join(NEW_USER_COLUMNS)}) VALUES ({new_user}, ?, ?, ?, ?) "
             f"ON CONFLICT (id) DO NOTHING RETURNING {id}"
         )
-        # The numbers that you have linked people to have been used up without the database having counted them.
-        self.skip_ids: str = dialect.skip_ids.format(users)
+        # Numbers that you have linked people to, or brought along, are used up without the database having counted.
+        self.skip_user_ids: str = dialect.skip_ids.format(users)
+        self.skip_organization_ids: str = dialect.skip_ids.format(organizations)
         self.insert_user_if_new: str = f"INSERT INTO {users} (id, created_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING"
         self.delete_user: str = f"DELETE FROM {users} WHERE id = ?"
         self.set_deleted_at: str = f"UPDATE {users} SET deleted_at = ? WHERE id = ?"

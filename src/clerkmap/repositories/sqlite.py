@@ -16,12 +16,11 @@ from .choices import Choices, Options
 from .connections import Connections, SharedConnection, check_version, is_open, plain_cursor
 from .dialects import SQLITE, Names
 from .file_connections import FileConnections
-from .putting import Written
 from .schema import Schema
 from .shells import SqlRepository
 from .sql import Statements
 from .tables import Tables
-from .work import Ask, Rows, Work
+from .work import Ask, Rows, Work, Written
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -104,10 +103,13 @@ class SqliteRepository(SqlRepository):
         return standing if settled or standing is None else replace(standing, settled=False)
 
     def poll(self) -> None:
-        self._connections.poll(lambda: self.listeners.tell(None))
+        self._connections.poll(lambda: self.listeners.heard(None))
 
     def close(self) -> None:
         self._connections.close()
+
+    def _is_settled(self) -> bool:
+        return self._connections.is_settled()
 
     def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._connections.reading() as connection:
@@ -125,7 +127,7 @@ class SqliteRepository(SqlRepository):
         except Exception:
             raise
         except BaseException:  # it may have come between the two
-            self.listeners.tell(None, committed=False)
+            self.listeners.heard(None)
             raise
         return result
 

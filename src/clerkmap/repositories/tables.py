@@ -10,8 +10,8 @@ from ..core.model import Change, Id, User, keys_of, spokesman, without_role
 from ..core.records import SIGHTED, AnyRecord, ClerkUser, key_of
 from ..errors import LinkRefused, UserUnknown
 from .choices import check_role, no_other_id
-from .putting import Putting, Written
-from .work import Work
+from .putting import Putting
+from .work import Work, Written
 
 
 class Tables(Putting):

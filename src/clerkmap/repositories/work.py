@@ -7,7 +7,10 @@ async, and holds the transaction around it.
 from collections.abc import Generator
 from typing import Any, TypeVar
 
+from ..core.model import Change
+
 T = TypeVar("T")
 Ask = tuple[str, tuple[Any, ...]]  # a statement and its values
 Rows = list[tuple[Any, ...]]
 Work = Generator[Ask, Rows, T]
+Written = tuple[list[Change], T]  # what was written, and what the caller is to get

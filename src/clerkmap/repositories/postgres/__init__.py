@@ -3,8 +3,8 @@
 try:
     import psycopg as psycopg
     import psycopg_pool as psycopg_pool
-except ImportError as error:
-    raise ImportError("PostgreSQL needs psycopg and its pool: pip install 'clerkmap[postgres]'") from error
+except ModuleNotFoundError as _error:
+    raise ImportError("PostgreSQL needs psycopg and its pool: pip install 'clerkmap[postgres]'") from _error
 
 from .async_repository import AsyncPostgresRepository as AsyncPostgresRepository
 from .repository import PostgresRepository as PostgresRepository

@@ -3,24 +3,23 @@
 import asyncio
 import copy
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, LiteralString, ParamSpec, Self, TypeVar, Unpack, cast
 
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-from ...core.principal import Standing
 from ...driving import adrive
 from ...listeners import Listeners, written_from_within
-from ..putting import Written
 from ..shells import AsyncSqlRepository
-from ..work import Ask, Rows, Work
-from .attempts import Attempt, Attempts
-from .lending import is_open, lending, lent_by
-from .pools import AsyncConnections, AsyncOpenedPool, OpenedPool
-from .repository import POLL_EVERY, PostgresRepository, listener_of
+from ..work import Ask, Rows, Work, Written
+from .attempts import Attempts
+from .lending import is_open
+from .notifications import POLL_EVERY, Notifications, connects_to_listen
+from .pools import AsyncOpenedPool
+from .repository import PostgresRepository
 from .setup import PostgresOptions, Setup
+from .sources import AsyncSource
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -43,74 +42,78 @@ class AsyncPostgresRepository(AsyncSqlRepository):
         self._setup = Setup(speaks_async=True, **options)
         self._tables = self._setup.tables
         self.listeners: Listeners = self._setup.listeners
-        self._connections = AsyncConnections(source)
-        self._listener = listener_of(source, self._setup)
-        self._is_ready = False
+        self._source = AsyncSource(source)
+        connect = connects_to_listen(source, self._setup.listen, self._setup.timeout)
+        self._notifications = connect and Notifications(connect, self._setup.channel, self.listeners.heard)
+        self._is_part = False
+        self._whole = self
         self._preparing = asyncio.Lock()
 
     @classmethod
     def open(cls, conninfo: str, *, pool_size: int = 10, **options: Unpack[PostgresOptions]) -> Self:
-        """Connect to a server, making the tables if need be."""
-        without_functions: PostgresOptions = {**options, "hooks": (), "after_commit": ()}
-        with OpenedPool(conninfo, 1, options.get("timeout", 5)) as pool:
-            PostgresRepository(pool, **without_functions)
+        """Connect to a server, making the tables if need be. This is done before it returns, and holds up the caller.
+
+        Args:
+            conninfo: A URL, or whatever else libpq takes.
+            pool_size: How many connections to have at most, besides the one that listens.
+            options: See `PostgresOptions` and `Options`.
+        """
         repository = cls(AsyncOpenedPool(conninfo, pool_size, options.get("timeout", 5)), **options)
-        repository._is_ready = True
+        without_functions: PostgresOptions = {**options, "hooks": (), "after_commit": ()}
+        PostgresRepository.open(conninfo, pool_size=1, **without_functions).close()
+        repository._setup.prepared = True
         return repository
+
+    @staticmethod
+    def ddl(*, since: int = 0, **options: Unpack[PostgresOptions]) -> str:
+        """See `PostgresRepository.ddl`."""
+        return PostgresRepository.ddl(since=since, **options)
 
     def within(self, connection: AsyncConnection[Any]) -> Self:
         """The same repository on a connection of yours, in whose transaction it takes part: you commit."""
-        joined = copy.copy(self)
-        joined._connections = AsyncConnections(connection)
-        return joined
-
-    async def find(
-        self,
-        instance: str,
-        clerk_user_id: str,
-        clerk_organization_id: str | None = None,
-        clerk_session_id: str | None = None,
-    ) -> Standing | None:
-        standing = await super().find(instance, clerk_user_id, clerk_organization_id, clerk_session_id)
-        if standing is None or (self._connections.is_settled() and lent_by(self._setup) is None):
-            return standing
-        return replace(standing, settled=False)
+        part = copy.copy(self)
+        part._source, part._is_part = AsyncSource(connection), True
+        return part
 
     async def poll(self) -> None:
-        self._connections.check_open()
-        if self._listener is None or not self._listener.is_listening():
+        self._source.check_open()
+        if self._notifications is None or not self._notifications.are_heard():
             self.listeners.heard(None)
 
     async def close(self) -> None:
-        if self._listener is not None:
-            await asyncio.to_thread(self._listener.close)
-        await self._connections.close()
+        if self._notifications is not None and not self._is_part:
+            await asyncio.to_thread(self._notifications.close)
+        await self._source.close()
+
+    def _is_settled(self) -> bool:
+        return self._source.is_settled() and self._setup.lending.connection() is None
 
     async def _prepare(self) -> None:
-        if not self._is_ready:
+        """Make the tables, if need be: on the connection or pool that the repository was made with."""
+        if not self._setup.prepared:
             async with self._preparing:
-                if not self._is_ready and not await self._ask(self._setup.is_ready):
-                    await self._transact(self._setup.migrate, repeatable=True)
-                self._is_ready = True
+                if not self._setup.prepared and not await self._whole._ask(self._setup.is_ready):
+                    await self._whole._transact(self._setup.migrate, repeatable=True)
+                self._setup.prepared = True
 
     async def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         await self._prepare()
         return await self._ask(lambda: work(*args, **kwargs))
 
-    async def _ask(self, begin: Callable[[], Work[T]]) -> T:
-        lent = lent_by(self._setup)
+    async def _ask(self, work: Callable[[], Work[T]]) -> T:
+        lent = self._setup.lending.connection()
         if lent is not None:
-            return await _arun(self._connections.cursor(lent), begin())
-        attempts = Attempts(self._setup.timeout, again=not self._connections.are_yours)
+            return await _arun(self._source.cursor(lent), work())
+        attempts = self._attempts()
         while True:
-            attempt = Attempt()
             try:
-                async with self._connections.borrowed(attempts.seconds_left) as connection:
-                    attempt.connection = connection
-                    return await _arun(self._connections.cursor(connection), begin())
+                async with self._source.borrowed(attempts.seconds_left) as connection:
+                    attempts.connection = connection
+                    return await _arun(self._source.cursor(connection), work())
             except Exception as error:  # noqa: BLE001 - it comes out, unless there is to be another attempt
-                pause = attempts.after(error, attempt)
+                pause = attempts.after(error)
             await asyncio.sleep(pause)
+            attempts.begin()
 
     async def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         await self._prepare()
@@ -120,33 +123,42 @@ class AsyncPostgresRepository(AsyncSqlRepository):
         await self._prepare()
         return await self._transact(lambda: work(*args, **kwargs), repeatable=False)
 
-    async def _transact(self, begin: Callable[[], Work[Written[T]]], *, repeatable: bool) -> T:
-        if lent_by(self._setup) is not None:
+    async def _transact(self, work: Callable[[], Work[Written[T]]], *, repeatable: bool) -> T:
+        if self._setup.lending.connection() is not None:
             raise written_from_within()
-        attempts = Attempts(self._setup.timeout, again=not self._connections.are_yours)
+        attempts = self._attempts()
         while True:
-            attempt = Attempt()
             try:
-                async with self._connections.borrowed(attempts.seconds_left) as connection:
-                    attempt.connection = connection
-                    async with self._connections.transaction(connection) as joins:
-                        written, result = await _arun(self._connections.cursor(connection), begin())
-                        await _arun(self._connections.cursor(connection), self._setup.notify(written))
-                        if self.listeners.has_hooks and any(change.is_news for change in written):
-                            with lending(self._setup, connection):
-                                await self.listeners.acall(written, connection, lambda: is_open(connection))
-                        attempt.is_committing = not joins
+                async with self._source.borrowed(attempts.seconds_left) as connection:
+                    attempts.connection = connection
+                    async with self._source.transaction(connection) as joins:
+                        written, result = await self._work_in(connection, work())
+                        attempts.is_committing = not joins
             except Exception as error:  # noqa: BLE001 - it comes out, unless there is to be another attempt
-                if attempt.is_unknown:
+                if attempts.is_unknown:
                     self.listeners.heard(None)
-                pause = attempts.after(error, attempt, repeatable=repeatable)
+                pause = attempts.after(error, repeatable=repeatable)
             except BaseException:  # a cancellation, too, may come in the middle of the commit
                 self.listeners.heard(None)
                 raise
             else:
+                # Whether a transaction of yours will be committed, nobody but you knows.
                 await self.listeners.atell(written, committed=not joins)
                 return result
             await asyncio.sleep(pause)
+            attempts.begin()
+
+    async def _work_in(self, connection: AsyncConnection[Any], work: Work[Written[T]]) -> Written[T]:
+        with self._setup.lending.of(connection):
+            cursor = self._source.cursor(connection)
+            written, result = await _arun(cursor, work)
+            await _arun(cursor, self._setup.notify(written))
+            if self.listeners.has_hooks:
+                await self.listeners.acall(written, connection, lambda: is_open(connection))
+        return written, result
+
+    def _attempts(self) -> Attempts:
+        return Attempts(self._setup.timeout, again=not self._source.is_yours)
 
 
 async def _arun(cursor: AsyncCursor[TupleRow], work: Work[T]) -> T:

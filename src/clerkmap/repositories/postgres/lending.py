@@ -1,4 +1,4 @@
-"""A connection in the middle of a write, and the hooks it is lent to. In either colour."""
+"""A connection in the middle of a write, and the functions of yours that are called there. In either colour."""
 
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -14,32 +14,39 @@ AnyConnection = Connection[Any] | AsyncConnection[Any]
 
 
 class _Lent:
-    def __init__(self, owner: object, connection: AnyConnection) -> None:
-        self.owner = owner
+    def __init__(self, lending: "Lending", connection: AnyConnection) -> None:
+        self.lending = lending
         self.connection: AnyConnection | None = connection
 
 
 _lent: ContextVar[tuple[_Lent, ...]] = ContextVar("clerkmap_lent", default=())
 
 
-def lent_by(owner: object) -> Any:
-    """The connection that the caller, a hook, is writing with. None for anybody else."""
-    return next((lent.connection for lent in _lent.get() if lent.owner is owner and lent.connection is not None), None)
+class Lending:
+    """What one repository is writing with, known to the hooks and linkers that it calls meanwhile, and to nobody else:
+    they read with it, and must not write."""
 
+    def connection(self) -> Any:
+        """The connection, for whoever is called in the middle of a write. None for anybody else."""
+        for lent in _lent.get():
+            if lent.lending is self and lent.connection is not None:
+                return lent.connection
+        return None
 
-@contextmanager
-def lending(owner: object, connection: AnyConnection) -> Generator[None, None, None]:
-    """While hooks have the connection."""
-    lent = _Lent(owner, connection)
-    before = _lent.set((*_lent.get(), lent))
-    try:
-        yield
-    finally:
-        lent.connection = None  # also for a task that a hook has begun, and that goes on
-        with suppress(ValueError):
-            _lent.reset(before)
-    if connection.info.transaction_status == TransactionStatus.INERROR:
-        raise HookFailed("one has caught an error of the database, which undoes it all: use a savepoint, or let it out")
+    @contextmanager
+    def of(self, connection: AnyConnection) -> Generator[None, None, None]:
+        """While a write is under way."""
+        lent = _Lent(self, connection)
+        before = _lent.set((*_lent.get(), lent))
+        try:
+            yield
+        finally:
+            lent.connection = None  # also for a task that a hook has begun, and that goes on with a copy of all this
+            with suppress(ValueError):  # a generator may be ended in another context than it began in
+                _lent.reset(before)
+        if connection.info.transaction_status == TransactionStatus.INERROR:
+            told = "one has caught an error of the database, which undoes it all: use a savepoint, or let it out"
+            raise HookFailed(told)
 
 
 def is_open(connection: AnyConnection) -> bool:

@@ -7,28 +7,25 @@ Each `put` is one transaction with one conditional upsert a record. What other p
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, LiteralString, ParamSpec, Self, TypeVar, Unpack, cast
 
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
-from ...core.principal import Standing
 from ...driving import drive
 from ...listeners import Listeners, written_from_within
-from ..putting import Written
 from ..shells import SqlRepository
-from ..work import Ask, Rows, Work
-from .attempts import Attempt, Attempts
-from .lending import is_open, lending, lent_by
-from .listener import Listener
-from .pools import Connections, OpenedPool, listening
+from ..work import Ask, Rows, Work, Written
+from .attempts import Attempts
+from .lending import is_open
+from .notifications import POLL_EVERY, Notifications, connects_to_listen
+from .pools import OpenedPool
 from .setup import PostgresOptions, Setup
+from .sources import Source
 
 T = TypeVar("T")
 P = ParamSpec("P")
-POLL_EVERY = 0.4  # seconds; with the time for which a silent listener is believed, less than one
 
 
 class PostgresRepository(SqlRepository):
@@ -51,8 +48,10 @@ class PostgresRepository(SqlRepository):
         self._setup = Setup(speaks_async=False, **options)
         self._tables = self._setup.tables
         self.listeners: Listeners = self._setup.listeners
-        self._connections = Connections(source)
-        self._listener = listener_of(source, self._setup)
+        self._source = Source(source)
+        connect = connects_to_listen(source, self._setup.listen, self._setup.timeout)
+        self._notifications = connect and Notifications(connect, self._setup.channel, self.listeners.heard)
+        self._is_part = False
         if not self._read(self._setup.is_ready):
             self._write(self._setup.migrate)
 
@@ -79,46 +78,37 @@ class PostgresRepository(SqlRepository):
 
     def within(self, connection: Connection[Any]) -> Self:
         """The same repository on a connection of yours, in whose transaction it takes part: you commit."""
-        joined = copy.copy(self)
-        joined._connections = Connections(connection)
-        return joined
-
-    def find(
-        self,
-        instance: str,
-        clerk_user_id: str,
-        clerk_organization_id: str | None = None,
-        clerk_session_id: str | None = None,
-    ) -> Standing | None:
-        standing = super().find(instance, clerk_user_id, clerk_organization_id, clerk_session_id)
-        if standing is None or (self._connections.is_settled() and lent_by(self._setup) is None):
-            return standing
-        return replace(standing, settled=False)
+        part = copy.copy(self)
+        part._source, part._is_part = Source(connection), True
+        return part
 
     def poll(self) -> None:
-        self._connections.check_open()
-        if self._listener is None or not self._listener.is_listening():
+        self._source.check_open()
+        if self._notifications is None or not self._notifications.are_heard():
             self.listeners.heard(None)
 
     def close(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
-        self._connections.close()
+        if self._notifications is not None and not self._is_part:
+            self._notifications.close()
+        self._source.close()
+
+    def _is_settled(self) -> bool:
+        return self._source.is_settled() and self._setup.lending.connection() is None
 
     def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        lent = lent_by(self._setup)
+        lent = self._setup.lending.connection()
         if lent is not None:
-            return _run(self._connections.cursor(lent), work(*args, **kwargs))
-        attempts = Attempts(self._setup.timeout, again=not self._connections.are_yours)
+            return _run(self._source.cursor(lent), work(*args, **kwargs))
+        attempts = self._attempts()
         while True:
-            attempt = Attempt()
             try:
-                with self._connections.borrowed(attempts.seconds_left) as connection:
-                    attempt.connection = connection
-                    return _run(self._connections.cursor(connection), work(*args, **kwargs))
+                with self._source.borrowed(attempts.seconds_left) as connection:
+                    attempts.connection = connection
+                    return _run(self._source.cursor(connection), work(*args, **kwargs))
             except Exception as error:  # noqa: BLE001 - it comes out, unless there is to be another attempt
-                pause = attempts.after(error, attempt)
+                pause = attempts.after(error)
             time.sleep(pause)
+            attempts.begin()
 
     def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._transact(lambda: work(*args, **kwargs), repeatable=True)
@@ -126,26 +116,21 @@ class PostgresRepository(SqlRepository):
     def _write_once(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._transact(lambda: work(*args, **kwargs), repeatable=False)
 
-    def _transact(self, begin: Callable[[], Work[Written[T]]], *, repeatable: bool) -> T:
-        if lent_by(self._setup) is not None:
+    def _transact(self, work: Callable[[], Work[Written[T]]], *, repeatable: bool) -> T:
+        if self._setup.lending.connection() is not None:
             raise written_from_within()
-        attempts = Attempts(self._setup.timeout, again=not self._connections.are_yours)
+        attempts = self._attempts()
         while True:
-            attempt = Attempt()
             try:
-                with self._connections.borrowed(attempts.seconds_left) as connection:
-                    attempt.connection = connection
-                    with self._connections.transaction(connection) as joins:
-                        written, result = _run(self._connections.cursor(connection), begin())
-                        _run(self._connections.cursor(connection), self._setup.notify(written))
-                        if self.listeners.has_hooks and any(change.is_news for change in written):
-                            with lending(self._setup, connection):
-                                self.listeners.call(written, connection, lambda: is_open(connection))
-                        attempt.is_committing = not joins
+                with self._source.borrowed(attempts.seconds_left) as connection:
+                    attempts.connection = connection
+                    with self._source.transaction(connection) as joins:
+                        written, result = self._work_in(connection, work())
+                        attempts.is_committing = not joins
             except Exception as error:  # noqa: BLE001 - it comes out, unless there is to be another attempt
-                if attempt.is_unknown:
+                if attempts.is_unknown:
                     self.listeners.heard(None)
-                pause = attempts.after(error, attempt, repeatable=repeatable)
+                pause = attempts.after(error, repeatable=repeatable)
             except BaseException:  # it may have come in the middle of the commit
                 self.listeners.heard(None)
                 raise
@@ -154,12 +139,19 @@ class PostgresRepository(SqlRepository):
                 self.listeners.tell(written, committed=not joins)
                 return result
             time.sleep(pause)
+            attempts.begin()
 
+    def _work_in(self, connection: Connection[Any], work: Work[Written[T]]) -> Written[T]:
+        with self._setup.lending.of(connection):
+            cursor = self._source.cursor(connection)
+            written, result = _run(cursor, work)
+            _run(cursor, self._setup.notify(written))
+            if self.listeners.has_hooks:
+                self.listeners.call(written, connection, lambda: is_open(connection))
+        return written, result
 
-def listener_of(source: Any, setup: Setup) -> Listener | None:
-    """What hears of other processes' changes. None where that cannot be, or is not wanted."""
-    connect = listening(source, setup.listen, setup.timeout)
-    return Listener(connect, setup.channel, setup.listeners.heard) if connect is not None else None
+    def _attempts(self) -> Attempts:
+        return Attempts(self._setup.timeout, again=not self._source.is_yours)
 
 
 def _run(cursor: Cursor[TupleRow], work: Work[T]) -> T:

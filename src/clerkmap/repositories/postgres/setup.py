@@ -9,11 +9,11 @@ from ...errors import ConfigurationError
 from ...listeners import Listeners
 from ..choices import Choices, IdType, Options
 from ..dialects import POSTGRES, Names
-from ..putting import Written
 from ..schema import SCHEMA_VERSION, Schema
 from ..sql import Statements
 from ..tables import Tables
-from ..work import Work
+from ..work import Work, Written
+from .lending import Lending
 
 OLDEST = 120_000  # the first with generated columns
 _KEYS_IN_ONE = 240  # of 33 bytes: a notification has less than 8,000
@@ -47,7 +47,7 @@ class PostgresOptions(Options, total=False):
 
 
 class Setup:
-    """The options, checked, and what follows from them."""
+    """Everything that a repository, and those made of it for your connections, have in common."""
 
     def __init__(
         self,
@@ -71,11 +71,15 @@ class Setup:
             raise ConfigurationError("listen is True, False, or a connection string that leads to the server itself")
         if type(self.timeout) not in (int, float) or not 0 < self.timeout <= 3600:
             raise ConfigurationError("timeout must be more than 0 and at most 3600 seconds")
+        # A column has one type: where a function makes ids of either, it is text.
+        id_type = id_type or ("text" if callable(options.get("ids")) else None)
         choices = Choices(speaks_async=speaks_async, id_type=id_type, **options)
-        id_type = choices.id_type = choices.id_type or "text"
-        self._schema = Schema(POSTGRES, self._names, id_type, _NEW_ID[id_type])
+        assert choices.id_type is not None
+        self._schema = Schema(POSTGRES, self._names, choices.id_type, _NEW_ID[choices.id_type])
         self.listeners: Listeners = choices.listeners
-        self.tables: Tables = Tables(Statements(POSTGRES, self._names, id_type=id_type), choices)
+        self.tables: Tables = Tables(Statements(POSTGRES, self._names, id_type=choices.id_type), choices)
+        self.lending: Lending = Lending()
+        self.prepared: bool = False  # whether the tables have been found at this version's state
         self.channel: str = f"{self._names.prefix}changes"
         self._notify = f"SELECT pg_notify('{self.channel}', payload) FROM unnest(%s::text[]) payload"
 
@@ -91,7 +95,7 @@ class Setup:
             (),
         )
         if int(server) < OLDEST:
-            raise ConfigurationError("PostgreSQL 12 or newer is needed")
+            raise ConfigurationError(f"PostgreSQL 12 or newer is needed; this one is {server}")
         if self._durable and commits == "off":
             raise ConfigurationError(
                 "synchronous_commit is off: what is acknowledged could be lost; turn it on, or say durable=False"
@@ -105,9 +109,13 @@ class Setup:
 
     def migrate(self) -> Work[Written[None]]:
         """Bring the tables to this version's state: however many processes start at once, one does it."""
+        # One number: the locks of writers have two, and never meet it.
         yield "SELECT pg_advisory_xact_lock(%s)", (int(key_of(f"clerkmap schema {self._schema.table}")[:15], 16),)
         if self._names.schema is not None:
-            yield f"CREATE SCHEMA IF NOT EXISTS {self._names.schema}", ()
+            # Who owns a schema may still not make one.
+            ((there,),) = yield "SELECT to_regnamespace(%s)::text", (self._names.schema,)
+            if there is None:
+                yield f"CREATE SCHEMA {self._names.schema}", ()
         yield from self._schema.migrate()
         return [], None
 

@@ -1,0 +1,106 @@
+"""What other processes have written: `LISTEN`, on a connection and a thread of its own.
+
+Nothing that was said while nobody listened can be had afterwards, so whenever listening begins, everything that is
+remembered is forgotten. And silence proves nothing: a line that has been cut, or a pooler that swallows what it does
+not know, sounds the same. So it asks for an answer again and again, and is believed only while it gets one.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from psycopg import AsyncConnection, Connection
+
+from ...errors import ConfigurationError
+from ...forks import SurvivesForks
+from ...listeners import Watcher
+from .pools import settings
+
+logger: logging.Logger = logging.getLogger("clerkmap.repositories")
+POLL_EVERY = 0.4  # seconds; with the next but one, less than the one within which a change is seen
+BEAT = 0.2  # seconds between two proofs that the connection lives
+BELIEVED_FOR = 0.5  # seconds since the last one
+_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds before it connects again
+
+Connect = Callable[[], Connection[Any]]
+
+
+class Notifications(SurvivesForks):
+    """Listens from the first time that it is asked whether it does."""
+
+    def __init__(self, connect: Connect, channel: str, tell: Watcher) -> None:
+        self._connect = connect
+        self._channel = channel
+        self._tell = tell
+        self._make_thread()
+        self.survive_forks()
+
+    def _make_thread(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._proven_at = float("-inf")
+        self._closed = threading.Event()
+
+    def after_fork_in_child(self) -> None:
+        self._make_thread()
+
+    def are_heard(self) -> bool:
+        """Whether all that was committed until a moment ago has been heard of."""
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None and not self._closed.is_set():
+                    self._thread = threading.Thread(target=self._listen, name="clerkmap-listen", daemon=True)
+                    self._thread.start()
+        return time.monotonic() - self._proven_at < BELIEVED_FOR
+
+    def close(self) -> None:
+        """Stop listening."""
+        with self._lock:
+            self._closed.set()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=5)
+
+    def _listen(self) -> None:
+        closed, self._failures = self._closed, 0
+        while not closed.is_set():
+            try:
+                with self._connect() as connection:
+                    self._listen_on(connection, closed)
+            except Exception as error:  # noqa: BLE001 - a watcher's, too: what it was told it may not have taken in
+                if self._failures == 0:
+                    told = "not listening for changes: %s; until it is, nothing is remembered for long"
+                    logger.warning(told, type(error).__name__)
+            closed.wait(_PAUSES[min(self._failures, len(_PAUSES) - 1)])
+            self._failures += 1
+
+    def _listen_on(self, connection: Connection[Any], closed: threading.Event) -> None:
+        connection.execute(f"LISTEN {self._channel}".encode())
+        self._tell(None)
+        if self._failures > 0:
+            logger.info("listening for changes again")
+            self._failures = 0
+        while not closed.is_set():
+            asked_at = time.monotonic()
+            connection.execute("SELECT 1")
+            self._proven_at = asked_at
+            for notice in connection.notifies(timeout=BEAT):
+                self._tell(notice.payload.split() or None)
+
+
+def connects_to_listen(source: Any, listen: bool | str, timeout: float) -> Connect | None:
+    """What makes a connection to listen on: to where the others lead, or to where you say. None for no listening."""
+    if isinstance(listen, str):
+        return lambda: Connection.connect(listen, **settings(listen, timeout))
+    if not listen or isinstance(source, (Connection, AsyncConnection)):  # which does not tell its password
+        return None
+    conninfo: Any = source.conninfo
+    kwargs: Any = source.kwargs
+    if callable(conninfo) or callable(kwargs):
+        raise ConfigurationError("a pool that asks for its connection string needs listen=, with one to listen on")
+    python_only = ("row_factory", "cursor_factory", "context", "autocommit")
+    said: dict[str, Any] = kwargs or {}
+    ours = {name: value for name, value in said.items() if name not in python_only}
+    return lambda: Connection.connect(conninfo, autocommit=True, **ours)
