@@ -1,7 +1,7 @@
 """Many users at once: a page of a backfill in a handful of statements, where each statement is a way there and back.
 
-The rows travel as one JSON text. That measured within a fifth of `COPY` into a staging table and an upsert from there,
-and needs no table of its own. Whatever is out of the ordinary is left to be put one by one.
+The rows travel as one JSON text, which needs no table of its own, as `COPY` would; `python -m benchmarks postgres`
+says what each costs. Whatever is out of the ordinary is left to be put one by one.
 """
 
 import json
@@ -38,8 +38,9 @@ class Bulk(Reading):
                 better[place] = user, record
             else:
                 done[place] = None
-        if not self._choices.has_linker:
-            yield from self._make_many_users([each for each in records if _place(each) not in known], roles, done)
+        new = [record for record in records if _place(record) not in known]
+        if new and not self._choices.has_linker:
+            yield from self._make_many_users(new, roles, done)
         rows = [(*user_row(record), user.id) for user, record in better.values()]
         for place in (yield from self._write_many(self._sql.upsert_identities, rows)):
             before, record = better[place]

@@ -17,8 +17,8 @@ from .connections import Connections, SharedConnection, check_version, is_open, 
 from .dialects import SQLITE, Names
 from .file_connections import FileConnections
 from .schema import Schema
-from .shells import SqlRepository
 from .sql import Statements
+from .sql_repository import SqlRepository
 from .tables import Tables
 from .work import Ask, Rows, Work, Written
 

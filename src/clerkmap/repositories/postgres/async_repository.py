@@ -11,7 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from ...driving import adrive
 from ...listeners import Listeners, written_from_within
-from ..shells import AsyncSqlRepository
+from ..sql_repository import AsyncSqlRepository
 from ..work import Ask, Rows, Work, Written
 from .attempts import Attempts
 from .lending import is_open

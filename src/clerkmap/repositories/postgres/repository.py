@@ -15,7 +15,7 @@ from psycopg_pool import ConnectionPool
 
 from ...driving import drive
 from ...listeners import Listeners, written_from_within
-from ..shells import SqlRepository
+from ..sql_repository import SqlRepository
 from ..work import Ask, Rows, Work, Written
 from .attempts import Attempts
 from .lending import is_open
