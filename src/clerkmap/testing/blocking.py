@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from ..core.model import Change, Id, Organization, User
 from ..core.principal import Standing
 from ..core.records import AnyRecord
+from ..errors import ConfigurationError
 from ..listeners import AfterCommit, Hook, Listeners
 from ..repository import AsyncRepository
 
@@ -90,6 +91,9 @@ class Blocking:
             self._loop.close()
 
     def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if threading.current_thread() is self._thread:  # a linker, which the event loop itself calls
+            coroutine.close()
+            raise ConfigurationError("what is called in the middle of a write cannot wait for an asynchronous one")
         try:
             return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
         finally:
