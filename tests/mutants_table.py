@@ -169,7 +169,7 @@ MUTANTS = (
         Edit(BULK, "or place in roles:", "or False:"),
     )),
     Mutant("bulk: without the linker", "people in a page would not be linked", (
-        Edit(BULK, "if not self._choices.has_linker:", "if True:"),
+        Edit(BULK, "if new and not self._choices.has_linker:", "if new:"),
     )),
     Mutant("bulk: deletion is a row", "a user whose person is deleted in a page would stay", (
         Edit(BULK, "user is None or record.is_deleted or", "user is None or"),
