@@ -3,6 +3,7 @@
 import asyncio
 import copy
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, LiteralString, ParamSpec, Self, TypeVar, Unpack, cast
 
 from psycopg import AsyncConnection, AsyncCursor
@@ -10,6 +11,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from ...driving import adrive
+from ...errors import ClerkmapError
 from ...listeners import Listeners, written_from_within
 from ..sql_repository import AsyncSqlRepository
 from ..work import Ask, Rows, Work, Written
@@ -77,8 +79,14 @@ class AsyncPostgresRepository(AsyncSqlRepository):
 
     async def poll(self) -> None:
         self._source.check_open()
-        if self._notifications is None or not self._notifications.are_heard():
+        listening = self._notifications
+        if listening is None or not listening.are_heard():
             self.listeners.heard(None)
+        # Not in a transaction of yours, which would send it when it ends, if at all.
+        if listening is not None and self._is_settled() and (proof := listening.wanted()) is not None:
+            with suppress(ClerkmapError):  # without it nothing is remembered for long, which is right, too
+                await self._ask(lambda: self._setup.prove(proof))
+                listening.sent()
 
     async def close(self) -> None:
         if self._notifications is not None and not self._is_part:

@@ -1,11 +1,13 @@
 """What other processes have written: `LISTEN`, on a connection and a thread of its own.
 
 Nothing that was said while nobody listened can be had afterwards, so whenever listening begins, everything that is
-remembered is forgotten. And silence proves nothing: a line that has been cut, or a pooler that swallows what it does
-not know, sounds the same. So it asks for an answer again and again, and is believed only while it gets one.
+remembered is forgotten. And silence proves nothing: a line that has been cut, a pooler that hands the session on, or
+another database sound the same. So it is believed only when it has heard a proof, which the repository has sent where
+it writes, and then only while the same session goes on answering.
 """
 
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -22,9 +24,19 @@ logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 POLL_EVERY = 0.4  # seconds; with the next but one, less than the one within which a change is seen
 BEAT = 0.2  # seconds between two proofs that the connection lives
 BELIEVED_FOR = 0.5  # seconds since the last one
+DEAF_AFTER = 5  # seconds without the proof, after it was sent
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds before it connects again
+_PROOF = "proof "  # keys have no spaces, so none begins like this
 
 Connect = Callable[[], Connection[Any]]
+
+
+class HeardNothing(Exception):
+    """What is sent where the repository writes does not come out where it listens: the two are not one database."""
+
+
+class AnotherSession(Exception):
+    """A pooler has put another session in the place of the one that listens."""
 
 
 class Notifications(SurvivesForks):
@@ -41,6 +53,9 @@ class Notifications(SurvivesForks):
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._proven_at = float("-inf")
+        self._wanted: str | None = None
+        self._asked_at: float | None = None
+        self._sent_at: float | None = None
         self._closed = threading.Event()
 
     def after_fork_in_child(self) -> None:
@@ -54,6 +69,20 @@ class Notifications(SurvivesForks):
                     self._thread = threading.Thread(target=self._listen, name="clerkmap-listen", daemon=True)
                     self._thread.start()
         return time.monotonic() - self._proven_at < BELIEVED_FOR
+
+    def wanted(self) -> str | None:
+        """What is to be sent on the channel, from where the repository writes, before this is believed. None while
+        there is no need, or somebody else has just been asked for it."""
+        with self._lock:
+            now = time.monotonic()
+            if self._wanted is None or (self._asked_at is not None and now - self._asked_at < POLL_EVERY):
+                return None
+            self._asked_at = now
+            return self._wanted
+
+    def sent(self) -> None:
+        """It has been sent."""
+        self._sent_at = self._sent_at or time.monotonic()
 
     def close(self) -> None:
         """Stop listening."""
@@ -73,21 +102,38 @@ class Notifications(SurvivesForks):
                 if self._failures == 0:
                     told = "not listening for changes: %s; until it is, nothing is remembered for long"
                     logger.warning(told, type(error).__name__)
+            self._wanted = None
             closed.wait(_PAUSES[min(self._failures, len(_PAUSES) - 1)])
             self._failures += 1
 
     def _listen_on(self, connection: Connection[Any], closed: threading.Event) -> None:
-        connection.execute(f"LISTEN {self._channel}".encode())
+        self._proven_at = float("-inf")
+        # In one message, which is one transaction: a pooler in between cannot give it to two sessions.
+        listening = connection.execute(f"LISTEN {self._channel}; SELECT pg_backend_pid()".encode())
+        listening.nextset()
+        session = listening.fetchall()
         self._tell(None)
-        if self._failures > 0:
-            logger.info("listening for changes again")
-            self._failures = 0
+        self._asked_at = self._sent_at = None
+        self._wanted = _PROOF + secrets.token_hex(16)
         while not closed.is_set():
-            asked_at = time.monotonic()
-            connection.execute("SELECT 1")
-            self._proven_at = asked_at
+            answered_at = time.monotonic()
+            if connection.execute("SELECT pg_backend_pid()").fetchall() != session:
+                raise AnotherSession
+            if self._wanted is None:
+                self._proven_at = answered_at
+            elif self._sent_at is not None and answered_at - self._sent_at > DEAF_AFTER:
+                raise HeardNothing
             for notice in connection.notifies(timeout=BEAT):
-                self._tell(notice.payload.split() or None)
+                self._hear(notice.payload, answered_at)
+
+    def _hear(self, payload: str, answered_at: float) -> None:
+        if not payload.startswith(_PROOF):
+            self._tell(payload.split() or None)
+        elif payload == self._wanted:  # others are other processes'
+            self._wanted, self._proven_at = None, answered_at
+            if self._failures > 0:
+                logger.info("listening for changes again")
+                self._failures = 0
 
 
 def connects_to_listen(source: Any, listen: bool | str, timeout: float) -> Connect | None:

@@ -7,6 +7,7 @@ Each `put` is one transaction with one conditional upsert a record. What other p
 import copy
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, LiteralString, ParamSpec, Self, TypeVar, Unpack, cast
 
 from psycopg import Connection, Cursor
@@ -14,6 +15,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from ...driving import drive
+from ...errors import ClerkmapError
 from ...listeners import Listeners, written_from_within
 from ..sql_repository import SqlRepository
 from ..work import Ask, Rows, Work, Written
@@ -84,8 +86,14 @@ class PostgresRepository(SqlRepository):
 
     def poll(self) -> None:
         self._source.check_open()
-        if self._notifications is None or not self._notifications.are_heard():
+        listening = self._notifications
+        if listening is None or not listening.are_heard():
             self.listeners.heard(None)
+        # Not in a transaction of yours, which would send it when it ends, if at all.
+        if listening is not None and self._is_settled() and (proof := listening.wanted()) is not None:
+            with suppress(ClerkmapError):  # without it nothing is remembered for long, which is right, too
+                self._read(self._setup.prove, proof)
+                listening.sent()
 
     def close(self) -> None:
         if self._notifications is not None and not self._is_part:

@@ -127,3 +127,7 @@ class Setup:
             if len(payloads) > _MOST_NOTIFICATIONS:
                 payloads = [""]  # everybody's
             yield self._notify, (payloads,)
+
+    def prove(self, proof: str) -> Work[None]:
+        """Tell the listener of this process that it hears what is sent from here."""
+        yield self._notify, ([proof],)
