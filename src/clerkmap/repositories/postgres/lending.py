@@ -6,9 +6,9 @@ from contextvars import ContextVar
 from typing import Any
 
 from psycopg import AsyncConnection, Connection
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
-from ...errors import HookFailed
+from ...errors import ConfigurationError, HookFailed
 
 AnyConnection = Connection[Any] | AsyncConnection[Any]
 
@@ -47,6 +47,12 @@ class Lending:
         if connection.info.transaction_status == TransactionStatus.INERROR:
             told = "one has caught an error of the database, which undoes it all: use a savepoint, or let it out"
             raise HookFailed(told)
+
+
+def check_in_turn(connection: AnyConnection) -> None:
+    """That a statement is answered before the next one is sent. In a pipeline each answer would look like none."""
+    if connection.pgconn.pipeline_status != PipelineStatus.OFF:
+        raise ConfigurationError("the connection is in pipeline mode, in which nothing is answered in time: leave it")
 
 
 def is_open(connection: AnyConnection) -> bool:

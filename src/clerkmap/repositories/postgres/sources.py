@@ -15,7 +15,7 @@ from psycopg.rows import TupleRow, tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ...errors import ConfigurationError, RepositoryUnavailable
-from .lending import is_alone
+from .lending import check_in_turn, is_alone
 from .pools import AsyncOpenedPool, OpenedPool
 
 
@@ -41,6 +41,7 @@ class Source:
 
     def cursor(self, connection: Connection[Any]) -> Cursor[TupleRow]:
         """A cursor whose rows are tuples. A connection of yours may make rows in its own way."""
+        check_in_turn(connection)
         if self._cursor is not None and connection is self._source:
             return self._cursor
         return Cursor(connection, row_factory=tuple_row)
@@ -51,6 +52,7 @@ class Source:
         self.check_open()
         if isinstance(self._source, Connection):
             with self._lock:
+                check_in_turn(self._source)
                 yield self._source
             return
         with self._source.connection(timeout=seconds) as connection:
@@ -93,6 +95,7 @@ class AsyncSource:
 
     def cursor(self, connection: AsyncConnection[Any]) -> AsyncCursor[TupleRow]:
         """A cursor whose rows are tuples. A connection of yours may make rows in its own way."""
+        check_in_turn(connection)
         if self._cursor is not None and connection is self._source:
             return self._cursor
         return AsyncCursor(connection, row_factory=tuple_row)
@@ -103,6 +106,7 @@ class AsyncSource:
         self.check_open()
         if isinstance(self._source, AsyncConnection):
             async with self._lock:
+                check_in_turn(self._source)
                 yield self._source
             return
         async with self._source.connection(timeout=seconds) as connection:
