@@ -4,9 +4,10 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any, Self
-from weakref import WeakKeyDictionary, finalize
+from weakref import WeakKeyDictionary, WeakSet, finalize
 
 from psycopg import AsyncConnection, Connection
 from psycopg.conninfo import conninfo_to_dict
@@ -32,6 +33,7 @@ class OpenedPool(SurvivesForks):
         self.conninfo = conninfo
         self.kwargs: dict[str, Any] = settings(conninfo, timeout)
         self._size = _checked(size)
+        self._configure = partial(_configure, milliseconds=_milliseconds(timeout))  # a method would keep this alive
         self._timeout = timeout
         self._pool: ConnectionPool[Any] | None = None
         self._make_lock()
@@ -79,9 +81,6 @@ class OpenedPool(SurvivesForks):
                     self._pool = pool
         return self._pool
 
-    def _configure(self, connection: Connection[Any]) -> None:
-        connection.execute(_CONFIGURE, (f"{max(1, int(self._timeout * 1000))}ms",))
-
     def close(self) -> None:
         with self._lock:
             if self._pool is not None:
@@ -102,7 +101,7 @@ class AsyncOpenedPool(SurvivesForks):
         self.kwargs: dict[str, Any] = settings(conninfo, timeout)
         self._size = _checked(size)
         self._timeout = timeout
-        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncConnectionPool[Any]] = WeakKeyDictionary()
+        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopsPool] = WeakKeyDictionary()
         self.survive_forks()
 
     def after_fork_in_child(self) -> None:
@@ -131,23 +130,76 @@ class AsyncOpenedPool(SurvivesForks):
 
     async def _get(self) -> AsyncConnectionPool[Any]:
         loop = asyncio.get_running_loop()
-        pool = self._pools.get(loop)
-        if pool is None:
-            pool = self._pools[loop] = AsyncConnectionPool[Any](
+        mine = self._pools.get(loop)
+        if mine is None:
+            connections = WeakSet[AsyncConnection[Any]]()
+            pool = AsyncConnectionPool[Any](
                 self.conninfo, kwargs=self.kwargs, min_size=1, max_size=self._size, timeout=self._timeout,
-                configure=self._configure, name="clerkmap", open=False, reconnect_timeout=0,
+                configure=partial(_configure_async, milliseconds=_milliseconds(self._timeout), made=connections),
+                name="clerkmap", open=False, reconnect_timeout=0,
             )  # fmt: skip
-        if pool.closed:
-            await pool.open()
-        return pool
-
-    async def _configure(self, connection: AsyncConnection[Any]) -> None:
-        await connection.execute(_CONFIGURE, (f"{max(1, int(self._timeout * 1000))}ms",))
+            mine = self._pools[loop] = _LoopsPool(pool)
+            guard = loop.create_task(_guard(mine, self._pools, connections))
+            when_forgotten = finalize(self, _end, loop, guard)  # and it keeps the task, which the loop does not
+            when_forgotten.atexit = False
+            guard.add_done_callback(lambda _: when_forgotten.detach())
+        if mine.pool.closed:
+            await mine.pool.open()
+        return mine.pool
 
     async def close(self) -> None:
-        pool = self._pools.pop(asyncio.get_running_loop(), None)
-        if pool is not None:
-            await pool.close()
+        mine = self._pools.pop(asyncio.get_running_loop(), None)
+        if mine is not None:
+            mine.closed.set()
+            await mine.pool.close()
+
+
+class _LoopsPool:
+    """An event loop's pool, and what tells its guard that it has been closed."""
+
+    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+        self.pool = pool
+        self.closed = asyncio.Event()
+
+
+async def _guard(
+    mine: _LoopsPool,
+    pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopsPool],
+    connections: WeakSet[AsyncConnection[Any]],
+) -> None:
+    """Close a pool that nobody has closed: when its loop ends, which cancels what is left, or when it is forgotten.
+
+    The pool's own tasks are cancelled with this one, and without it some would be waited for in vain.
+    """
+    try:
+        await mine.closed.wait()
+    except asyncio.CancelledError:
+        with suppress(asyncio.CancelledError):
+            await mine.pool.close()
+        for connection in list(connections):
+            connection.pgconn.finish()
+        pools.pop(asyncio.get_running_loop(), None)
+        raise
+
+
+def _end(loop: asyncio.AbstractEventLoop, guard: asyncio.Task[None]) -> None:
+    with suppress(RuntimeError):  # the loop is closed, and its guard with it
+        loop.call_soon_threadsafe(guard.cancel)
+
+
+def _configure(connection: Connection[Any], milliseconds: str) -> None:
+    connection.execute(_CONFIGURE, (milliseconds,))
+
+
+async def _configure_async(
+    connection: AsyncConnection[Any], milliseconds: str, made: WeakSet[AsyncConnection[Any]]
+) -> None:
+    made.add(connection)
+    await connection.execute(_CONFIGURE, (milliseconds,))
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{max(1, int(seconds * 1000))}ms"
 
 
 def settings(conninfo: str, timeout: float) -> dict[str, Any]:
