@@ -71,7 +71,8 @@ class Statements:
         self.forget_sessions: str = f"DELETE FROM {sessions} WHERE rank < ?"
 
         user = f"{_listed('i', USER_COLUMNS)}, u.{id}, u.role, u.created_at, u.deleted_at"
-        tied = f"FROM {identities} i JOIN {users} u ON u.id = i.user_id"
+        # Locked in this order, by everybody: first the user, then the identity.
+        tied = f"FROM {users} u JOIN {identities} i ON u.id = i.user_id"
         organization = f"{_listed('o', ORGANIZATION_COLUMNS)}, o.{id}"
         membership = _listed("m", MEMBERSHIP_COLUMNS)
         over = f"EXISTS (SELECT 1 FROM {sessions} s WHERE s.instance = i.instance AND s.key = ? AND s.rank >= ?)"

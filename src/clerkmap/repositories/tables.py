@@ -47,22 +47,34 @@ class Tables(Putting):
 
     def relink(self, instance: str, clerk_id: str, id: Id, to: Id) -> Work[Written[User]]:
         self._choices.check_id(to)
+        for each in sorted([id, to], key=repr):  # in one order, so that two do not wait for each other
+            if self._choices.is_id(each):
+                yield self._sql.select_id_to_write, (each,)
         before = yield from self._tied(instance, clerk_id, id)
         if not (yield self._sql.select_id_to_write, (to,)):
             raise UserUnknown
         return (yield from self._move(before, to))
 
     def erase(self, id: Id) -> Work[Written[User]]:
-        users = yield from self._known(id)
-        memberships = yield from self._all_memberships(users)
+        said = yield from self._said_of(id)
+        while True:
+            yield from self._lock(said)
+            yield self._sql.select_id_to_write, (id,)
+            known, said = said, (yield from self._said_of(id))
+            if {(each.instance, each.key) for each in said} == {(each.instance, each.key) for each in known}:
+                break  # if not, somebody was faster, and what is there now may not be locked
         now = self._choices.now()
-        said: list[AnyRecord] = [*(user.clerk for user in users), *memberships]
         written, _ = yield from self.put(record.tombstone(now) for record in said)
         yield self._sql.set_role, (None, id)
         written = [without_role(change) for change in written]
         user = yield from self.user(id)
         assert user is not None
         return written, user
+
+    def _said_of(self, id: Id) -> Work[list[AnyRecord]]:
+        """All that Clerk has said of a user."""
+        users = yield from self._known(id)
+        return [*(user.clerk for user in users), *(yield from self._all_memberships(users))]
 
     def _tied(self, instance: str, clerk_id: str, id: Id) -> Work[User]:
         """The user that an identity is tied to, if that is the one you say."""
