@@ -1,14 +1,16 @@
 """What PostgreSQL or psycopg would answer wrongly, or with a text that tells too much, is refused in words of ours."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
-from clerkmap import Change, ConfigurationError, HookFailed
-from clerkmap.repositories import AsyncPostgresRepository
-from clerkmap.testing.samples import ANN, BEA, HERE, person
+from clerkmap import Change, ConfigurationError, HookFailed, RepositoryUnavailable
+from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
+from clerkmap.testing.samples import ANN, BEA, HERE, found, person
 from postgres_server import postgres
 from schema_descriptions import connected, opened
 
@@ -58,3 +60,85 @@ def test_an_async_connection_in_pipeline_mode(postgres_schema: str) -> None:
             assert await repository.find(HERE, BEA) is None
 
     asyncio.run(use())
+
+
+UNREADABLE = (
+    "postgresql//bob:s3cret@127.0.0.1/postgres",
+    "host=127.0.0.1 pasword=s3cret",
+    "host=127.0.0.1 password=my s3cret user=x",
+    "postgresql://bob:s3%zzcret@127.0.0.1/x",
+    "postgresql://bob:s3cret@127.0.0.1/x?foo=s3cret",
+)
+
+
+@pytest.mark.parametrize("conninfo", UNREADABLE)
+@pytest.mark.parametrize("how", ["open", "open in async", "listen"])
+def test_a_connection_string_that_cannot_be_read(conninfo: str, how: str) -> None:
+    """It is refused, and neither the text nor what is behind it shows the password."""
+    opening: dict[str, Callable[[], object]] = {
+        "open": lambda: PostgresRepository.open(conninfo),
+        "open in async": lambda: AsyncPostgresRepository.open(conninfo),
+        "listen": lambda: PostgresRepository.open(postgres(), listen=conninfo),
+    }
+    with pytest.raises(ConfigurationError, match="connection string") as raised:
+        opening[how]()
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None
+    assert "cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"prefix": None}, {"prefix": 7}, {"prefix": ""}, {"schema": 7}, {"schema": "A"}, {"conninfo": None},
+        {"conninfo": 7}, {"timeout": "5"}, {"timeout": None}, {"timeout": float("nan")}, {"timeout": 0},
+        {"pool_size": "5"}, {"pool_size": 0}, {"ids": ["uuid7"]}, {"ids": None}, {"id_type": ["text"]},
+        {"hooks": None}, {"hooks": 7}, {"hooks": [7]}, {"after_commit": None}, {"clock": 7}, {"linker": "me"},
+        {"first_role": 7}, {"listen": 7}, {"listen": ""},
+    ],
+)  # fmt: skip
+def test_options_that_cannot_work(wrong: dict[str, Any]) -> None:
+    """Each is refused with an error of ours, before anybody connects."""
+    options: dict[str, Any] = {"conninfo": "postgresql://127.0.0.1:1/nowhere", "timeout": 1, **wrong}
+    for open_ in (PostgresRepository.open, AsyncPostgresRepository.open):
+        with pytest.raises(ConfigurationError):
+            open_(**options)
+
+
+@pytest.mark.parametrize(
+    "names", [{"schema": "user"}, {"schema": "pg_mine"}, {"schema": "left"}, {"prefix": "current_"}]
+)
+def test_words_of_sql_as_names(names: dict[str, Any]) -> None:
+    """They are refused, and it is said why."""
+    with pytest.raises(ConfigurationError, match=r"word of SQL's own|ReservedName"):
+        PostgresRepository.open(postgres(), **names)
+
+
+def test_a_server_that_is_not_there() -> None:
+    """Who cannot connect is told where to look."""
+    with pytest.raises(RepositoryUnavailable, match=r"psycopg\.pool"):
+        PostgresRepository.open("postgresql://127.0.0.1:1/nowhere", timeout=0.3)
+
+
+def test_a_database_of_another_encoding(postgres_schema: str) -> None:
+    """It could not keep everybody's name, so it is refused."""
+    with connected() as connection:
+        connection.execute(
+            f"CREATE DATABASE {postgres_schema} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0".encode()
+        )
+        with (
+            pytest.raises(ConfigurationError, match="LATIN1"),
+            opened(None, make_conninfo(postgres(), dbname=postgres_schema)),
+        ):
+            pass
+        connection.execute(f"DROP DATABASE {postgres_schema} WITH (FORCE)".encode())
+
+
+def test_a_connection_of_another_encoding(postgres_schema: str) -> None:
+    """One of yours is refused; those that `open` makes speak UTF-8, whatever the connection string says."""
+    latin = make_conninfo(postgres(), client_encoding="latin1")
+    with psycopg.connect(latin) as connection, pytest.raises(ConfigurationError, match="client_encoding"):
+        PostgresRepository(connection, schema=postgres_schema)
+    with opened(postgres_schema, latin) as repository:
+        repository.put([person(first_name="Żółć")])
+        assert found(repository).name == "Żółć"

@@ -38,7 +38,7 @@ class Listeners:
 
     def add(self, hooks: Iterable[Hook] = (), after_commit: Iterable[AfterCommit] = ()) -> None:
         """Take in several at once, each only if it is not there already."""
-        if callable(hooks) or callable(after_commit):
+        if not all(isinstance(several, Iterable) and not callable(several) for several in (hooks, after_commit)):
             raise ConfigurationError("hooks and after_commit are lists of functions, also where there is one")
         for hook in hooks:
             self.hook(hook)

@@ -69,15 +69,17 @@ class Choices:
         id_type: IdType | None = None,
         speaks_async: bool = False,
     ) -> None:
-        if not callable(ids) and ids not in _STRATEGIES:
+        if not callable(ids) and ids not in list(_STRATEGIES):
             raise ConfigurationError(f"ids must be a function or one of {', '.join(_STRATEGIES)}")
-        if id_type not in _WANTED:
+        if id_type not in list(_WANTED):
             raise ConfigurationError("id_type must be text, bigint or uuid")
         if not callable(ids) and id_type not in (None, _STRATEGIES[ids], "uuid" if ids == "uuid7" else None):
             raise ConfigurationError(f"{ids} makes no ids of type {id_type}")
         for name, function in (("ids", ids), ("linker", linker), ("first_role", first_role)):
-            if iscoroutinefunction(function):
+            if iscoroutinefunction(function) or not (callable(function) or function is None or name == "ids"):
                 raise ConfigurationError(f"{name} must be a plain function, also in async code")
+        if not callable(clock):
+            raise ConfigurationError("clock must be a function that gives the seconds since 1970")
         self.ids: Ids = ids
         # None where a function makes ids of either type.
         self.id_type: IdType | None = id_type or (None if callable(ids) else _STRATEGIES[ids])

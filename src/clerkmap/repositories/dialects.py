@@ -20,7 +20,7 @@ class Names:
 
     def __post_init__(self) -> None:
         for what, name in (("prefix", self.prefix), ("schema", self.schema)):
-            if name is not None and not _NAME.fullmatch(name):
+            if (name is not None or what == "prefix") and not (isinstance(name, str) and _NAME.fullmatch(name)):
                 raise ConfigurationError(f"{what} must be lower-case letters, digits and underscores, at most 40")
 
     def table(self, name: str) -> str:

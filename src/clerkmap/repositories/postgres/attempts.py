@@ -12,6 +12,8 @@ from .lending import AnyConnection
 
 # Nothing of such a transaction has been kept: it met another one, and the other was let through.
 _GAVE_WAY = ("40001", "40P01")  # serialization_failure, deadlock_detected
+_MISPLACED = (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName, errors.ReservedName)
+_NO_CONNECTION = "nobody could connect in time, or all connections are busy; the log psycopg.pool says why"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  # seconds
 
 
@@ -66,10 +68,10 @@ def _gave_way(error: Exception) -> bool:
 def _raise(error: Exception) -> None:
     """As an error of ours, if it is the database's."""
     if isinstance(error, PoolTimeout):
-        raise RepositoryUnavailable("no connection was free in time: a larger pool, or a slow database") from error
+        raise RepositoryUnavailable(_NO_CONNECTION) from error
     if isinstance(error, errors.InFailedSqlTransaction):
         raise ConfigurationError("your transaction has failed before this: roll it back") from error
-    if isinstance(error, (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName)):
+    if isinstance(error, _MISPLACED):
         told = f"the database says {type(error).__name__}: see the page on PostgreSQL, Migrations"
         raise ConfigurationError(told) from error
     if is_fault(error):

@@ -139,7 +139,8 @@ class Notifications(SurvivesForks):
 def connects_to_listen(source: Any, listen: bool | str, timeout: float) -> Connect | None:
     """What makes a connection to listen on: to where the others lead, or to where you say. None for no listening."""
     if isinstance(listen, str):
-        return lambda: Connection.connect(listen, **settings(listen, timeout))
+        as_ours = settings(listen, timeout)
+        return lambda: Connection.connect(listen, **as_ours)
     if not listen or isinstance(source, (Connection, AsyncConnection)):  # which does not tell its password
         return None
     conninfo: Any = source.conninfo

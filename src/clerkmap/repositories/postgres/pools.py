@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Self
 from weakref import WeakKeyDictionary, WeakSet, finalize
 
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncConnection, Connection, Error
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
@@ -31,7 +31,7 @@ class OpenedPool(SurvivesForks):
 
     def __init__(self, conninfo: str, size: int, timeout: float) -> None:
         self.conninfo = conninfo
-        self.kwargs: dict[str, Any] = settings(conninfo, timeout)
+        self.kwargs: dict[str, Any] = settings(conninfo, checked_timeout(timeout))
         self._size = _checked(size)
         self._configure = partial(_configure, milliseconds=_milliseconds(timeout))  # a method would keep this alive
         self._timeout = timeout
@@ -98,7 +98,7 @@ class AsyncOpenedPool(SurvivesForks):
 
     def __init__(self, conninfo: str, size: int, timeout: float) -> None:
         self.conninfo = conninfo
-        self.kwargs: dict[str, Any] = settings(conninfo, timeout)
+        self.kwargs: dict[str, Any] = settings(conninfo, checked_timeout(timeout))
         self._size = _checked(size)
         self._timeout = timeout
         self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopsPool] = WeakKeyDictionary()
@@ -203,8 +203,8 @@ def _milliseconds(seconds: float) -> str:
 
 
 def settings(conninfo: str, timeout: float) -> dict[str, Any]:
-    """What a connection is opened with, where the connection string does not say it."""
-    said = conninfo_to_dict(conninfo)
+    """What a connection is opened with: in any case, or where the connection string does not say it."""
+    said = _parsed(conninfo)
     bounds = {
         "connect_timeout": max(2, round(timeout)),
         "tcp_user_timeout": max(1, int(timeout * 1000)),
@@ -212,7 +212,22 @@ def settings(conninfo: str, timeout: float) -> dict[str, Any]:
         "keepalives_interval": 1,
         "keepalives_count": 3,
     }
-    return {"autocommit": True} | {name: value for name, value in bounds.items() if name not in said}
+    given = {name: value for name, value in bounds.items() if name not in said}
+    return {"autocommit": True, "client_encoding": "utf8"} | given
+
+
+def _parsed(conninfo: str) -> dict[str, Any]:
+    if isinstance(conninfo, str):
+        with suppress(Error, ValueError):  # whose text may be the password
+            return dict(conninfo_to_dict(conninfo))
+    raise ConfigurationError("a connection string cannot be read: it is postgresql://... or name=value ...")
+
+
+def checked_timeout(timeout: float) -> float:
+    """It, or `ConfigurationError`."""
+    if type(timeout) not in (int, float) or not 0 < timeout <= 3600:
+        raise ConfigurationError("timeout must be more than 0 and at most 3600 seconds")
+    return timeout
 
 
 def _slice(ends: float) -> float:
