@@ -158,6 +158,14 @@ def id_taken() -> ConfigurationError:
     return ConfigurationError("the strategy given as ids made an id that something else has already")
 
 
+def not_inserted(table: str) -> ConfigurationError:
+    """What is not there cannot be inserted, and no error says why."""
+    return ConfigurationError(
+        f"something of yours keeps rows from being inserted into the table of {table}, or from being read there: "
+        "look at its unique indexes, triggers, rules and policies"
+    )
+
+
 def no_other_id() -> ConfigurationError:
     """Where the id follows from the person, the same person cannot be two users."""
     return ConfigurationError("the strategy given as ids gives this person the same id again; relink them instead")

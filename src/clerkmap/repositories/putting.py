@@ -12,11 +12,12 @@ from ..core.conclusions import deleted_at, forgotten_below, last_word
 from ..core.model import Change, Id, Membership, Organization, Session, User, keys_of
 from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, fold
 from .bulk import MANY, Bulk
-from .choices import FirstRoles, id_taken
+from .choices import FirstRoles, id_taken, not_inserted
 from .reading import organization_of
 from .sql import membership_row, organization_row, session_row, user_row
 from .work import Work, Written
 
+TRIES = 10  # more than others can be faster
 SLOTS = 1024  # a server has room for some thousands of locks, and a batch may be of any size
 
 
@@ -56,7 +57,11 @@ class Putting(Bulk):
             return (yield from self._put_membership(record))
         return (yield from self._put_session(record))
 
-    def _put_user(self, record: ClerkUser, role: str | None, role_rank: str | None) -> Work[Change | None]:
+    def _put_user(
+        self, record: ClerkUser, role: str | None, role_rank: str | None, tries: int = TRIES
+    ) -> Work[Change | None]:
+        if tries == 0:
+            raise not_inserted("identities")
         known = yield from self._user_to_write(record.instance, record.key)
         if known is None:
             id = self._choices.linked_id(record)
@@ -65,7 +70,7 @@ class Putting(Bulk):
             else:
                 tied = yield from self._tie(record, id, role, role_rank)
                 change = tied[0][0] if tied is not None else None
-            return change or (yield from self._put_user(record, role, role_rank))
+            return change or (yield from self._put_user(record, role, role_rank, tries - 1))
         is_written = yield self._sql.upsert_identity, (*user_row(record), known.id)
         is_given = yield from self._give_role(known.id, role, role_rank)
         if not is_written and not is_given:
@@ -93,11 +98,12 @@ class Putting(Bulk):
     def _insert_user(self, record: ClerkUser, *values: Any) -> Work[Id | None]:
         """A row for a new user, and its id. None if the id that was made for it is somebody's already."""
         made = self._choices.make_id(record)
-        rows = yield self._sql.insert_user, (made, *values)
-        while made is None and not rows:
-            yield self._sql.skip_user_ids, ()
+        for _ in range(TRIES):
             rows = yield self._sql.insert_user, (made, *values)
-        return rows[0][0] if rows else None
+            if rows or made is not None:
+                return rows[0][0] if rows else None
+            yield self._sql.skip_user_ids, ()
+        raise not_inserted("users")
 
     def _give_role(self, id: Id, role: str | None, role_rank: str | None) -> Work[bool]:
         return role is not None and bool((yield self._sql.give_role, (role, role_rank, id, role_rank)))
@@ -106,10 +112,12 @@ class Putting(Bulk):
         self, record: ClerkUser, id: Id, role: str | None = None, role_rank: str | None = None
     ) -> Work[Written[User] | None]:
         """Tie a person nobody knows to a user of yours. None if somebody else has just made them known."""
-        yield self._sql.insert_user_if_new, (id, self._choices.now())
+        is_new = yield self._sql.insert_user_if_new, (id, self._choices.now())
         yield self._sql.select_id_to_write, (id,)
         before = yield from self.user(id)  # who has other identities already, perhaps
         if not (yield self._sql.insert_identity, (*user_row(record), id)):
+            if is_new:
+                yield self._sql.delete_user, (id,)
             return None
         yield from self._give_role(id, role, role_rank)
         return (yield from self._tied_anew(before, record, id))
@@ -124,7 +132,9 @@ class Putting(Bulk):
         after = replace(after, deleted_at=gone)
         return [Change(before, after, after, also_touches=keys_of(users))], after
 
-    def _put_organization(self, record: ClerkOrganization) -> Work[Change | None]:
+    def _put_organization(self, record: ClerkOrganization, tries: int = TRIES) -> Work[Change | None]:
+        if tries == 0:
+            raise not_inserted("organizations")
         rows = yield self._sql.select_organization_to_write, (record.instance, record.key)
         if rows:
             before = organization_of(rows[0])
@@ -138,7 +148,7 @@ class Putting(Bulk):
                 if made is not None:
                     raise id_taken()
                 yield self._sql.skip_organization_ids, ()
-            return (yield from self._put_organization(record))
+            return (yield from self._put_organization(record, tries - 1))
         organization = Organization(rows[0][0], record)
         return Change(None, organization, organization=organization)
 

@@ -50,7 +50,9 @@ class Statements:
         # Numbers that you have linked people to, or brought along, are used up without the database having counted.
         self.skip_user_ids: str = dialect.skip_ids.format(users)
         self.skip_organization_ids: str = dialect.skip_ids.format(organizations)
-        self.insert_user_if_new: str = f"INSERT INTO {users} (id, created_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING"
+        self.insert_user_if_new: str = (
+            f"INSERT INTO {users} (id, created_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING RETURNING id"
+        )
         self.delete_user: str = f"DELETE FROM {users} WHERE id = ?"
         self.set_deleted_at: str = f"UPDATE {users} SET deleted_at = ? WHERE id = ?"
         # An empty rank is lower than any: a role that you have set.
@@ -63,7 +65,7 @@ class Statements:
         self.move_identity: str = f"UPDATE {identities} SET user_id = ? WHERE instance = ? AND key = ?"
         self.insert_identity: str = _insert(identities, IDENTITY_COLUMNS)
         self.upsert_identity: str = _upsert(identities, IDENTITY_COLUMNS)
-        self.insert_organization: str = _insert(organizations, (*ORGANIZATION_COLUMNS, "id"), new_organization, id)
+        self.insert_organization: str = _insert(organizations, (*ORGANIZATION_COLUMNS, "id"), new_organization, id, "")
         self.upsert_organization: str = _upsert(organizations, (*ORGANIZATION_COLUMNS, "id"))
         self.upsert_membership: str = _upsert(memberships, MEMBERSHIP_COLUMNS)
         self.insert_session: str = _insert(sessions, SESSION_COLUMNS)
@@ -108,7 +110,7 @@ class Statements:
         )
         columns = ", ".join(IDENTITY_COLUMNS)
         many = f"INSERT INTO {identities} ({columns}) SELECT {columns} FROM {_rows(dialect, IDENTITY_COLUMNS, id_type)}"
-        self.insert_identities: str = f"{many} ON CONFLICT DO NOTHING RETURNING instance, key"
+        self.insert_identities: str = f"{many} ON CONFLICT (instance, key) DO NOTHING RETURNING instance, key"
         self.upsert_identities: str = f"{many} {_replace(identities, IDENTITY_COLUMNS)} RETURNING instance, key"
         self.select_users_to_write: str = (
             f"SELECT {user} {tied} WHERE i.instance = ? AND i.key = ANY(ARRAY(SELECT json_array_elements_text(?))) "
@@ -123,11 +125,14 @@ def _listed(alias: str, columns: Sequence[str]) -> str:
     return ", ".join(f"{alias}.{column}" for column in columns)
 
 
-def _insert(table: str, columns: Sequence[str], last: str = "?", returned: str = "key") -> str:
-    """Insert what is not there yet. A row comes back if, and only if, it was."""
+def _insert(
+    table: str, columns: Sequence[str], last: str = "?", returned: str = "key", there: str = " (instance, key)"
+) -> str:
+    """Insert what is not there yet. A row comes back if, and only if, it was. Of other unique indexes, which may be
+    yours, none keeps it silently from being inserted; an organization has two of ours, and names none."""
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({'?, ' * (len(columns) - 1)}{last}) "
-        f"ON CONFLICT DO NOTHING RETURNING {returned}"
+        f"ON CONFLICT{there} DO NOTHING RETURNING {returned}"
     )
 
 

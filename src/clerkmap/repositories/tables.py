@@ -9,8 +9,8 @@ from ..core.conclusions import deleted_at
 from ..core.model import Change, Id, User, keys_of, spokesman, without_role
 from ..core.records import SIGHTED, AnyRecord, ClerkUser, key_of
 from ..errors import LinkRefused, UserUnknown
-from .choices import check_role, no_other_id
-from .putting import Putting
+from .choices import check_role, no_other_id, not_inserted
+from .putting import TRIES, Putting
 from .work import Work, Written
 
 
@@ -28,7 +28,9 @@ class Tables(Putting):
         after = replace(before, role=role)
         return [Change(before, after, after, also_touches=keys_of(users))], after
 
-    def link(self, instance: str, clerk_id: str, id: Id) -> Work[Written[User]]:
+    def link(self, instance: str, clerk_id: str, id: Id, tries: int = TRIES) -> Work[Written[User]]:
+        if tries == 0:
+            raise not_inserted("identities")
         self._choices.check_id(id)
         known = yield from self._user_to_write(instance, key_of(clerk_id))
         if known is not None:
@@ -36,7 +38,7 @@ class Tables(Putting):
                 raise LinkRefused
             return [], known
         tied = yield from self._tie(ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0), id)
-        return tied or (yield from self.link(instance, clerk_id, id))
+        return tied or (yield from self.link(instance, clerk_id, id, tries - 1))
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> Work[Written[User]]:
         before = yield from self._tied(instance, clerk_id, id)

@@ -15,7 +15,7 @@ from ...errors import ClerkmapError
 from ...listeners import Listeners, written_from_within
 from ..sql_repository import AsyncSqlRepository
 from ..work import Ask, Rows, Work, Written
-from .attempts import Attempts
+from .attempts import REFUSALS, Attempts, refusal
 from .lending import is_open
 from .notifications import POLL_EVERY, Notifications, connects_to_listen
 from .pools import AsyncOpenedPool
@@ -171,7 +171,11 @@ class AsyncPostgresRepository(AsyncSqlRepository):
 
 async def _arun(cursor: AsyncCursor[TupleRow], work: Work[T]) -> T:
     async def answer(ask: Ask) -> Rows:
-        await cursor.execute(cast(LiteralString, ask[0]), ask[1])
-        return await cursor.fetchall() if cursor.rownumber is not None else []
+        try:
+            await cursor.execute(cast(LiteralString, ask[0]), ask[1])
+            return await cursor.fetchall() if cursor.rownumber is not None else []
+        except REFUSALS as error:
+            refused = refusal(error)
+        raise refused  # out here, where psycopg's error is not its context
 
     return await adrive(work, answer)

@@ -13,6 +13,8 @@ from .lending import AnyConnection
 # Nothing of such a transaction has been kept: it met another one, and the other was let through.
 _GAVE_WAY = ("40001", "40P01")  # serialization_failure, deadlock_detected
 _MISPLACED = (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName, errors.ReservedName)
+# What a row of ours met with: a constraint or a trigger of yours, or a value that the database does not take.
+REFUSALS = (psycopg.IntegrityError, psycopg.DataError, errors.RaiseException, UnicodeError)
 _NO_CONNECTION = "nobody could connect in time, or all connections are busy; the log psycopg.pool says why"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  # seconds
 
@@ -57,6 +59,14 @@ class Attempts:
         pause = self._pause * random.uniform(0.5, 1)  # noqa: S311 - so that two that met do not meet again
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
         return pause
+
+
+def refusal(error: Exception) -> ConfigurationError:
+    """The same without psycopg's text, which shows the row. To be raised where there is nothing that it came from."""
+    state = error.sqlstate if isinstance(error, psycopg.Error) else None
+    constraint = error.diag.constraint_name if isinstance(error, psycopg.Error) else None
+    told = f"the database refuses a row or a value: {type(error).__name__}"
+    return ConfigurationError(f"{told}, {state or 'without a code'}, {constraint or 'no constraint'}")
 
 
 def _gave_way(error: Exception) -> bool:

@@ -19,7 +19,7 @@ from ...errors import ClerkmapError
 from ...listeners import Listeners, written_from_within
 from ..sql_repository import SqlRepository
 from ..work import Ask, Rows, Work, Written
-from .attempts import Attempts
+from .attempts import REFUSALS, Attempts, refusal
 from .lending import is_open
 from .notifications import POLL_EVERY, Notifications, connects_to_listen
 from .pools import OpenedPool
@@ -164,7 +164,11 @@ class PostgresRepository(SqlRepository):
 
 def _run(cursor: Cursor[TupleRow], work: Work[T]) -> T:
     def answer(ask: Ask) -> Rows:
-        cursor.execute(cast(LiteralString, ask[0]), ask[1])
-        return cursor.fetchall() if cursor.rownumber is not None else []
+        try:
+            cursor.execute(cast(LiteralString, ask[0]), ask[1])
+            return cursor.fetchall() if cursor.rownumber is not None else []
+        except REFUSALS as error:
+            refused = refusal(error)
+        raise refused  # out here, where psycopg's error is not its context
 
     return drive(work, answer)

@@ -1,0 +1,118 @@
+"""Constraints, triggers and policies of yours on these tables: what they refuse is told, without whom it was about."""
+
+import asyncio
+import traceback
+from typing import Any
+
+import pytest
+
+from clerkmap import ClerkUser, ConfigurationError
+from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
+from clerkmap.testing.samples import ANN, BEA, HERE, company, found, person
+from postgres_server import postgres
+from schema_descriptions import opened, run
+
+SECRET = "secret@example.org"
+BOOM = """
+CREATE FUNCTION {s}.boom() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not %', NEW.email; END $$;
+CREATE TRIGGER t BEFORE INSERT OR UPDATE ON {s}.clerkmap_identities FOR EACH ROW EXECUTE FUNCTION {s}.boom()
+"""
+SWALLOW = """
+CREATE FUNCTION {s}.swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER t BEFORE INSERT ON {s}.clerkmap_{table} FOR EACH ROW EXECUTE FUNCTION {s}.swallow()
+"""
+
+
+def told_nothing(error: BaseException) -> None:
+    """Nobody's address is in the text, nor in anything behind it."""
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    assert "secret" not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize(
+    ("yours", "told"),
+    [
+        ("CREATE UNIQUE INDEX one_each ON {s}.clerkmap_identities (email)", "23505, one_each"),
+        ("ALTER TABLE {s}.clerkmap_identities ADD CONSTRAINT no_bob CHECK (first_name <> 'Bob')", "23514, no_bob"),
+        ("ALTER TABLE {s}.clerkmap_identities ALTER email TYPE varchar(9)", "22001"),
+        (BOOM, "P0001"),
+    ],
+)
+@pytest.mark.parametrize("many", [1, 30])
+def test_a_row_that_yours_refuses(postgres_schema: str, yours: str, told: str, many: int) -> None:
+    """An error of ours names the code and the constraint, and nobody: alone or in a page, in either colour."""
+    people = [person(f"user_{number}", email=SECRET, first_name="Bob") for number in range(many)]
+    with opened(postgres_schema) as repository:
+        if "one_each" in told:
+            repository.put([person(ANN, email=SECRET)])
+        run(yours.format(s=postgres_schema))
+        with pytest.raises(ConfigurationError, match=told) as raised:
+            repository.put(people)
+        told_nothing(raised.value)
+        assert repository.find(HERE, "user_0") is None
+
+        async def use() -> None:
+            there = AsyncPostgresRepository.open(postgres(), schema=postgres_schema)
+            with pytest.raises(ConfigurationError, match=told) as raised:
+                await there.put(people)
+            told_nothing(raised.value)
+            await there.close()
+
+        asyncio.run(use())
+
+
+def test_a_value_that_cannot_be_stored(postgres_schema: str) -> None:
+    """One with half a character, or a zero in it, is refused likewise."""
+    with opened(postgres_schema) as repository:
+        for value in ("\udcff", "\0"):
+            with pytest.raises(ConfigurationError, match="refuses") as raised:
+                repository.find(HERE + value, ANN)
+            told_nothing(raised.value)
+
+
+@pytest.mark.parametrize("ids", ["uuid7", "integer", "clerk"])
+@pytest.mark.parametrize("table", ["identities", "organizations", "users"])
+def test_a_row_that_yours_swallows(postgres_schema: str, table: str, ids: Any) -> None:
+    """What is neither inserted nor refused is not tried for ever, and it is said where to look."""
+    with opened(postgres_schema, ids=ids) as repository:
+        run(SWALLOW.format(s=postgres_schema, table=table))
+        with pytest.raises(ConfigurationError, match=r"triggers|already"):
+            repository.put([company() if table == "organizations" else person()])
+        if table == "identities":
+            with pytest.raises(ConfigurationError, match="triggers"):
+                repository.link(HERE, BEA, 7 if ids == "integer" else "mine")
+
+
+def test_a_unique_index_of_yours_on_organizations(postgres_schema: str) -> None:
+    """Which a second one of the same name meets."""
+    with opened(postgres_schema, ids="integer") as repository:
+        run(f"CREATE UNIQUE INDEX ON {postgres_schema}.clerkmap_organizations (name)")
+        repository.put([company(name="Acme")])
+        with pytest.raises(ConfigurationError, match="unique indexes"):
+            repository.put([company("org_other", name="Acme")])
+
+
+def test_numbers_that_are_used_up(postgres_schema: str) -> None:
+    """After a link to the greatest number there is, the database has none left, and says so."""
+    with opened(postgres_schema, ids="integer") as repository:
+        repository.link(HERE, ANN, 2**63 - 1)
+        run(f"SELECT setval('{postgres_schema}.clerkmap_users_id_seq', {2**63 - 1})")
+        with pytest.raises(ConfigurationError, match="SequenceGeneratorLimitExceeded"):
+            repository.put([person(BEA)])
+
+
+def test_a_linker_that_somebody_outruns(postgres_schema: str) -> None:
+    """The person is made known while your linker is asked: no row stays that nobody leads to."""
+
+    def linker(record: ClerkUser) -> str:
+        other.put([record])
+        return "mine"
+
+    with opened(postgres_schema) as other:
+        repository = PostgresRepository.open(postgres(), schema=postgres_schema, linker=linker)
+        repository.put([person()])
+        assert found(repository).id != "mine"
+        assert repository.set_role(found(repository).id, "staff").role == "staff"
+        repository.close()
+        run(f"DO $$ BEGIN ASSERT (SELECT count(*) FROM {postgres_schema}.clerkmap_users) = 1; END $$")
