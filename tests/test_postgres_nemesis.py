@@ -107,12 +107,13 @@ def summary(operations: Sequence[Operation], nemesis: Nemesis, answers_lost: int
 
 
 def check_that_something_happened(operations: Sequence[Operation], nemesis: Nemesis) -> None:
-    """A run in which little was done, or done to it, would show nothing."""
+    """A run in which little was done, or done to it, would show nothing. How much a short one does is chance."""
+    often, seldom = (10 * SECONDS, SECONDS / 2) if SOAK else (20, 1)
     acknowledged = [each for each in operations if each.put and each.is_ok]
-    assert len(acknowledged) >= 10 * SECONDS
-    assert sum(not each.put and each.is_ok for each in operations) >= 10 * SECONDS
-    assert sum(rank.startswith("3") for each in acknowledged for _, rank in each.put) >= SECONDS / 2
-    assert sum(seen.is_gone for each in operations for seen in each.seen) >= SECONDS / 2
+    assert len(acknowledged) >= often
+    assert sum(not each.put and each.is_ok for each in operations) >= often
+    assert sum(rank.startswith("3") for each in acknowledged for _, rank in each.put) >= seldom
+    assert sum(seen.is_gone for each in operations for seen in each.seen) >= seldom
     for what in ("restart", "terminate", "pause", "go on", *STOPS, "heal"):
         assert nemesis.done[what] >= 1
     assert nemesis.broken >= 1
@@ -144,7 +145,7 @@ def test_the_nemesis(tmp_path: Path, seed: str) -> None:
         assert last.is_ok, f"{last.who} {last.outcome}: {last.why}"
         assert last.began > nemesis.healed_at
     check_that_something_happened(operations, nemesis)
-    assert proxy.answers_lost >= 1
+    assert proxy.answers_lost >= 1 or not SOAK
 
 
 def test_a_seed_is_a_schedule() -> None:

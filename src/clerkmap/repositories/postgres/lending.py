@@ -56,7 +56,9 @@ def check_in_turn(connection: AnyConnection) -> None:
 
 
 def is_open(connection: AnyConnection) -> bool:
-    """Whether a transaction has begun, and has not been ended."""
+    """Whether a transaction has begun, and has not been ended by a hook. A connection that broke ended nothing."""
+    if connection.broken:
+        return True
     return connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
