@@ -98,7 +98,8 @@ class Statements:
             f"SELECT {membership} FROM {memberships} m WHERE m.instance = ? AND m.user_key = ?"
         )
         self.select_memberships: str = f"{self.select_all_memberships} AND m.organization_key = ?"
-        space = int(key_of(names.table(""))[:7], 16)
+        # Of the prefix alone: a schema may be said by one process, and be in the `search_path` of another.
+        space = int(key_of(names.prefix)[:7], 16)
         self.lock_slots: str | None = None if dialect.lock is None else dialect.lock.format(space)
         # Many at once, from one JSON text: where each statement is a way there and back.
         self.puts_many: bool = dialect.rows != ""

@@ -4,6 +4,7 @@ import asyncio
 import copy
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, LiteralString, ParamSpec, Self, TypeVar, Unpack, cast
 
 from psycopg import AsyncConnection, AsyncCursor
@@ -101,7 +102,8 @@ class AsyncPostgresRepository(AsyncSqlRepository):
         if not self._setup.prepared:
             async with self._preparing:
                 if not self._setup.prepared and not await self._whole._ask(self._setup.is_ready):
-                    await self._whole._transact(self._setup.migrate, repeatable=True)
+                    migrate = partial(self._setup.migrate, alone=self._whole._source.is_settled())
+                    await self._whole._transact(migrate, repeatable=True)
                 self._setup.prepared = True
 
     async def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:

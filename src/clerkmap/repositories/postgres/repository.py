@@ -55,7 +55,7 @@ class PostgresRepository(SqlRepository):
         self._notifications = connect and Notifications(connect, self._setup.channel, self.listeners.heard)
         self._is_part = False
         if not self._read(self._setup.is_ready):
-            self._write(self._setup.migrate)
+            self._write(self._setup.migrate, alone=self._source.is_settled())
 
     @classmethod
     def open(cls, conninfo: str, *, pool_size: int = 10, **options: Unpack[PostgresOptions]) -> Self:

@@ -20,6 +20,8 @@ OLDEST = 120_000  # the first with generated columns
 _KEYS_IN_ONE = 240  # of 33 bytes: a notification has less than 8,000
 _MOST_NOTIFICATIONS = 50
 
+_MIGRATING = int(key_of("clerkmap schema")[:15], 16)
+
 # The server, and which of two names it would not take for one.
 _SERVER = """
 SELECT current_setting('server_version_num'), current_setting('synchronous_commit'),
@@ -120,10 +122,15 @@ class Setup:
             raise ConfigurationError("the tables are missing or old, and migrate=False: run what ddl() prints")
         return is_ready
 
-    def migrate(self) -> Work[Written[None]]:
-        """Bring the tables to this version's state: however many processes start at once, one does it."""
-        # One number: the locks of writers have two, and never meet it.
-        yield "SELECT pg_advisory_xact_lock(%s)", (int(key_of(f"clerkmap schema {self._schema.table}")[:15], 16),)
+    def migrate(self, *, alone: bool) -> Work[Written[None]]:
+        """Bring the tables to this version's state: however many processes start at once, one does it.
+
+        Alone is who is in no transaction of yours.
+        """
+        if alone:  # or else who has waited would see what was there before
+            yield "SET TRANSACTION ISOLATION LEVEL READ COMMITTED", ()
+        # For all tables the same, since two prefixes may want one schema made. The locks of writers have two numbers.
+        yield "SELECT pg_advisory_xact_lock(%s)", (_MIGRATING,)
         if self._names.schema is not None:
             # Who owns a schema may still not make one.
             ((there,),) = yield "SELECT to_regnamespace(%s)::text", (self._names.schema,)
