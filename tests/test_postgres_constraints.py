@@ -1,12 +1,14 @@
 """Constraints, triggers and policies of yours on these tables: what they refuse is told, without whom it was about."""
 
 import asyncio
+import os
 import traceback
+import warnings
 from typing import Any
 
 import pytest
 
-from clerkmap import ClerkUser, ConfigurationError
+from clerkmap import Change, ClerkUser, ConfigurationError
 from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
 from clerkmap.testing.samples import ANN, BEA, HERE, company, found, person
 from postgres_server import postgres
@@ -116,3 +118,49 @@ def test_a_linker_that_somebody_outruns(postgres_schema: str) -> None:
         assert repository.set_role(found(repository).id, "staff").role == "staff"
         repository.close()
         run(f"DO $$ BEGIN ASSERT (SELECT count(*) FROM {postgres_schema}.clerkmap_users) = 1; END $$")
+
+
+@pytest.mark.parametrize("column", ["identities ALTER email", "users ALTER role"])
+def test_a_column_whose_type_you_alter(postgres_schema: str, column: str) -> None:
+    """What connections have prepared by then fits no more: they are replaced, and nobody notices."""
+    alter = f"ALTER TABLE {postgres_schema}.clerkmap_{column} TYPE varchar(300)"
+    with opened(postgres_schema, pool_size=1) as repository:
+        repository.put([person()])
+        for number in range(7):
+            repository.find(HERE, ANN)
+            repository.put([person(at=number + 2, first_name=str(number))])
+        run(alter)
+        assert repository.find(HERE, ANN) is not None
+        assert repository.put([person(at=20, first_name="C")])
+
+    async def use() -> None:
+        there = AsyncPostgresRepository.open(postgres(), schema=postgres_schema, pool_size=1)
+        for number in range(7):
+            await there.find(HERE, ANN)
+            await there.put([person(at=number + 30, first_name=str(number))])
+        run(alter.replace("300", "301"))
+        run(alter.replace("varchar(300)", "text"))
+        assert await there.find(HERE, ANN) is not None
+        assert await there.put([person(at=60, first_name="D")])
+        await there.close()
+
+    asyncio.run(use())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_hook_that_forks(postgres_schema: str) -> None:
+    """The child reads on a connection of its own, and does not see what is not committed."""
+    ended: list[int] = []
+
+    def hook(change: Change, tx: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # a fork with threads is what this is about
+            child = os.fork()
+        if child == 0:
+            os._exit(0 if repository.find(HERE, ANN) is None else 1)
+        ended.append(os.waitpid(child, 0)[1])
+
+    with opened(postgres_schema, hooks=[hook], listen=False) as repository:
+        repository.put([person()])
+        assert found(repository).clerk == person()
+        assert ended == [0]

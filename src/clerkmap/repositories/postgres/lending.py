@@ -1,5 +1,6 @@
 """A connection in the middle of a write, and the functions of yours that are called there. In either colour."""
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -17,6 +18,7 @@ class _Lent:
     def __init__(self, lending: "Lending", connection: AnyConnection) -> None:
         self.lending = lending
         self.connection: AnyConnection | None = connection
+        self.process = os.getpid()
 
 
 _lent: ContextVar[tuple[_Lent, ...]] = ContextVar("clerkmap_lent", default=())
@@ -29,7 +31,8 @@ class Lending:
     def connection(self) -> Any:
         """The connection, for whoever is called in the middle of a write. None for anybody else."""
         for lent in _lent.get():
-            if lent.lending is self and lent.connection is not None:
+            # Whoever a hook has forked off must not speak on its parent's connection.
+            if lent.lending is self and lent.connection is not None and lent.process == os.getpid():
                 return lent.connection
         return None
 

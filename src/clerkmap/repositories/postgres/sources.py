@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
+from psycopg.errors import FeatureNotSupported
 from psycopg.rows import TupleRow, tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
@@ -56,7 +57,11 @@ class Source:
                 yield self._source
             return
         with self._source.connection(timeout=seconds) as connection:
-            yield connection
+            try:
+                yield connection
+            except FeatureNotSupported:  # what it has prepared fits a table no more that somebody has altered
+                connection.close()
+                raise
 
     @contextmanager
     def transaction(self, connection: Connection[Any]) -> Generator[bool, None, None]:
@@ -110,7 +115,11 @@ class AsyncSource:
                 yield self._source
             return
         async with self._source.connection(timeout=seconds) as connection:
-            yield connection
+            try:
+                yield connection
+            except FeatureNotSupported:  # what it has prepared fits a table no more that somebody has altered
+                await connection.close()
+                raise
 
     @asynccontextmanager
     async def transaction(self, connection: AsyncConnection[Any]) -> AsyncGenerator[bool, None]:
