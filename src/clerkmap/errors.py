@@ -54,7 +54,8 @@ class ClerkmapError(Exception):
 
 
 class ConfigurationError(ClerkmapError, ValueError):
-    """Something you configured cannot work. The text says what was expected."""
+    """Something you configured cannot work, a constraint of yours on the tables included. The text says what was
+    expected."""
 
     code = "configuration_invalid"
     text = "wrong configuration"
