@@ -141,7 +141,9 @@ MUTANTS = (
         Edit(SCHEMA, SESSION_KEY, SESSION_KEY.replace("instance, ", "")),
         Edit(SCHEMA, MEMBERSHIP_KEY, MEMBERSHIP_KEY.replace("instance, ", "")),
         Edit(SCHEMA, "UNIQUE (instance, key)", "UNIQUE (key)"),
-        Edit(SQL, "ON CONFLICT (instance, key)", "ON CONFLICT (key)"),
+        Edit(SQL, "ON CONFLICT (instance, key) DO UPDATE", "ON CONFLICT (key) DO UPDATE"),
+        Edit(SQL, "ON CONFLICT (instance, key) DO NOTHING", "ON CONFLICT (key) DO NOTHING"),
+        Edit(SQL, 'there: str = " (instance, key)"', 'there: str = " (key)"'),
     )),
     Mutant("SQL: found without the instance", "one instance would see another's people", (
         Edit(SQL, "{over} {tied} WHERE i.instance = ? AND", "{over} {tied} WHERE (i.instance = ? OR 1) AND"),
