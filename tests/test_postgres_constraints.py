@@ -39,6 +39,10 @@ def told_nothing(error: BaseException) -> None:
         ("ALTER TABLE {s}.clerkmap_identities ADD CONSTRAINT no_bob CHECK (first_name <> 'Bob')", "23514, no_bob"),
         ("ALTER TABLE {s}.clerkmap_identities ALTER email TYPE varchar(9)", "22001"),
         (BOOM, "P0001"),
+        (
+            "ALTER TABLE {s}.clerkmap_identities ADD CONSTRAINT one_each UNIQUE (email) DEFERRABLE INITIALLY DEFERRED",
+            "23505, one_each",
+        ),
     ],
 )
 @pytest.mark.parametrize("many", [1, 30])

@@ -16,6 +16,7 @@ from psycopg.rows import TupleRow, tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ...errors import ConfigurationError, RepositoryUnavailable
+from .attempts import REFUSALS, refusal
 from .lending import check_in_turn, is_alone
 from .pools import AsyncOpenedPool, OpenedPool
 
@@ -69,8 +70,18 @@ class Source:
         joins = self.is_yours and not is_alone(connection)
         if joins:
             connection.execute("SELECT 1")  # begins yours, so that what follows does not begin one of its own
-        with connection.transaction():
-            yield joins
+        is_done = False
+        try:
+            with connection.transaction():
+                yield joins
+                is_done = True
+        except REFUSALS as error:  # of what is deferred until the commit
+            if not is_done:
+                raise
+            refused = refusal(error)
+        else:
+            return
+        raise refused
 
     def close(self) -> None:
         self._closed = True
@@ -127,8 +138,18 @@ class AsyncSource:
         joins = self.is_yours and not is_alone(connection)
         if joins:
             await connection.execute("SELECT 1")  # begins yours, so that what follows does not begin one of its own
-        async with connection.transaction():
-            yield joins
+        is_done = False
+        try:
+            async with connection.transaction():
+                yield joins
+                is_done = True
+        except REFUSALS as error:  # of what is deferred until the commit
+            if not is_done:
+                raise
+            refused = refusal(error)
+        else:
+            return
+        raise refused
 
     async def close(self) -> None:
         self._closed = True
