@@ -37,8 +37,8 @@ WORLD = {"socket", "ssl", "http", "urllib.request", "httpx", "sqlite3", "time", 
 WORLD |= {"concurrent", "multiprocessing", "subprocess", "logging", "random", "secrets", "uuid", "os", "pathlib"}
 WORLD_OF = {"core/instance.py": {"os", "pathlib"}, "core/settings.py": {"pathlib"}}
 
-# A list of some forty classes, each with a docstring, a code and a text, is as long as the list.
-LONG = {"errors.py": 420}
+# A list of some fifty classes, each with a docstring, a code and a text, is as long as the list.
+LONG = {"errors.py": 490}
 MOST_LINES = 300
 
 # Written in pieces, so that this file is clean too.

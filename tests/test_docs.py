@@ -5,6 +5,7 @@ failure points into the page.
 """
 
 import inspect
+import json
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 import clerkmap.errors
 from clerkmap import ClerkmapError
+from clerkmap.core.answers import answer
 from clerkmap.repositories import SqliteRepository
 from postgres_server import url_of_a_new_schema
 
@@ -152,3 +154,19 @@ def test_the_tree_in_the_errors_module_names_every_error_under_its_parent() -> N
             above.pop()
         assert not above or parents[name] == above[-1][1], name
         above.append((depth, name))
+
+
+def test_the_requests_page_answers_every_error_as_it_is_answered() -> None:
+    """Each error's row in the table of answers, its own or the nearest above, says what `answer` does."""
+    page = prose(ROOT / "docs" / "requests.md").split("## What is answered")[1]
+    rows = {"ClerkmapError": ("500", "", "none")}  # everything else
+    for line in re.findall(r"^\| (`.*|any .*) \|$", page, re.MULTILINE):
+        errors, statuses, challenge, remedy = (cell.strip() for cell in line.split("|"))
+        names = re.findall(r"`(\w+)`", errors)
+        for name, status in zip(names, re.findall(r"\d+", statuses) * len(names), strict=False):
+            rows[name] = (status, challenge.strip("`"), remedy.split("`")[1] if "`" in remedy else "none")
+    for kind in ERRORS:
+        status, headers, body = answer(kind())
+        challenge = re.sub(r'Bearer error="(\w+)".*', r"\1", dict(headers).get("www-authenticate", ""))
+        said = next(rows[each.__name__] for each in kind.__mro__ if each.__name__ in rows)
+        assert said == (str(status), challenge, json.loads(body)["remedy"] or "none"), kind

@@ -5,7 +5,9 @@
     ├── LinkRefused                   yours: a link that would contradict another
     ├── UserUnknown                   yours: there is no user of that id
     ├── HookFailed                    yours: a hook raised, and nothing was written
-    ├── Refused                       the caller's: answer 401 (403 for LockedOut, 400 for WebhookError)
+    ├── Refused                       the caller's: answer 401 (where it is another, `core/answers.py` says so)
+    │   ├── RequestRefused            the request does not carry a token as it should; it is not even looked at
+    │   │   ├── TokenMissing · AuthorizationRefused · SchemeRefused · CookieRefused · OriginRefused
     │   ├── TokenError                the token proves nothing
     │   │   ├── TokenMalformed            it cannot be read
     │   │   │   ├── TokenTooLarge
@@ -24,6 +26,8 @@
     │   │       ├── IssuerRefused · PartyRefused · AudienceRefused · SessionPending
     │   ├── LockedOut                 the token is good, and the person may not come in
     │   │   ├── UserDeleted · UserBanned · SessionEnded · OrganizationDeleted · MembershipDeleted
+    │   ├── NotAllowed                the person may come in, and may not do this
+    │   │   ├── OrganizationMissing · ReverificationNeeded
     │   └── WebhookError              the delivery is not Clerk's, or cannot be read
     │       ├── WebhookHeadersRefused · WebhookOutOfTime · WebhookTooLarge
     │       ├── WebhookSignatureInvalid · WebhookMalformed · WebhookFromElsewhere
@@ -90,6 +94,48 @@ class Refused(ClerkmapError):
 
     code = "refused"
     text = "the request is refused"
+
+
+class RequestRefused(Refused):
+    """The request does not carry a token in the one way that is read. What the token says was not looked at."""
+
+    code = "request_refused"
+    text = "the request does not carry a token as it should"
+
+
+class TokenMissing(RequestRefused):
+    """There is no token on the request, and there must be one."""
+
+    code = "token_missing"
+    text = "the request carries no token"
+
+
+class AuthorizationRefused(RequestRefused):
+    """The Authorization header is there, and is not `Bearer` and one token."""
+
+    code = "authorization_refused"
+    text = "the Authorization header is not Bearer and one token"
+
+
+class SchemeRefused(RequestRefused):
+    """The Authorization header is of another scheme, such as Basic."""
+
+    code = "authorization_scheme_refused"
+    text = "the Authorization header is of another scheme than Bearer"
+
+
+class CookieRefused(RequestRefused):
+    """The session cookie stands there twice, or in a way that no browser of ours writes."""
+
+    code = "cookie_refused"
+    text = "the session cookie is refused"
+
+
+class OriginRefused(RequestRefused):
+    """A cookie asks for more than to read, and the page that had it sent may not do that."""
+
+    code = "origin_refused"
+    text = "the cookie was sent from a page that may not act for its owner"
 
 
 class TokenError(Refused):
@@ -335,6 +381,31 @@ class MembershipDeleted(LockedOut):
 
     code = "membership_deleted"
     text = "the user is no longer a member of the organization"
+
+
+class NotAllowed(Refused):
+    """The person is known and may come in, but what they asked for is not for them."""
+
+    code = "not_allowed"
+    text = "the person may not do this"
+
+
+class OrganizationMissing(NotAllowed):
+    """No organization is active in the token, and one has to be."""
+
+    code = "organization_missing"
+    text = "the person has to choose an organization first"
+
+
+class ReverificationNeeded(NotAllowed):
+    """The person has to prove anew who they are: as one of Clerk's presets says, or a level and its minutes."""
+
+    code = "reverification_needed"
+    text = "the person has to prove anew who they are"
+
+    def __init__(self, wanted: str | tuple[str, int] = "strict") -> None:
+        super().__init__()
+        self.wanted: str | tuple[str, int] = wanted
 
 
 class WebhookError(Refused):

@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from .core.events import Event, Unreadable, parse_event
+from .core.headers import Headers
 from .core.instance import Instance
 from .core.model import Change
-from .core.webhooks import MAX_BODY, TOLERANCE, Delivery, Headers, read_delivery
+from .core.webhooks import MAX_BODY, TOLERANCE, Delivery, read_delivery
 from .driving import adrive, drive
 from .errors import ConfigurationError, WebhookError, WebhookFromElsewhere, WebhookSignatureInvalid
 from .forks import SurvivesForks

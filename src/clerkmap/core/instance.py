@@ -158,7 +158,7 @@ class Instance:
         for secret in self.webhook_secrets:
             check_webhook_secret(secret)
         for party in parties:
-            check_origin(party)
+            check_origin("authorized_parties", party)
         if not set(self.oidc_algorithms) <= set(OIDC_ALGORITHMS):
             raise ConfigurationError(f"algorithms must be some of {', '.join(OIDC_ALGORITHMS)}")
         if self.oidc_algorithms and not self.audiences:

@@ -86,12 +86,12 @@ def check_url(name: str, url: str) -> None:
         raise ConfigurationError(f"{name} must be a plain https:// URL")
 
 
-def check_origin(origin: str) -> None:
+def check_origin(name: str, origin: str) -> None:
     """The origin of a front end, spelled as browsers spell it."""
     default_port = {"https": ":443", "http": ":80"}.get(origin.partition("://")[0], "/")
     if not ORIGIN.fullmatch(origin) or origin.endswith(default_port):
         raise ConfigurationError(
-            "authorized_parties are compared with origins, such as https://app.example.com: a scheme, a host in "
+            f"{name} are compared with origins, such as https://app.example.com: a scheme, a host in "
             "lower case, perhaps a port that is not the usual one, and no slash at the end"
         )
 

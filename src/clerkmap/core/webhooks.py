@@ -5,10 +5,10 @@ signatures and a text, of which the signature is yet to be proven. Nothing here 
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..errors import WebhookHeadersRefused, WebhookMalformed, WebhookOutOfTime, WebhookTooLarge
+from .headers import Headers, collect
 
 MAX_BODY = 1_048_576  # Clerk's largest are tens of kilobytes
 MAX_SIGNATURES = 16  # two while a secret is rotated; the standard names no limit
@@ -16,10 +16,8 @@ MAX_HEADER = 8_192
 TOLERANCE = 300  # seconds, both ways: the standard's
 FAMILIES = ("svix", "webhook")
 
-Headers = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
-
 _PARTS = ("id", "timestamp", "signature")
-_PREFIXES = tuple(f"{family}-" for family in FAMILIES)
+_NAMES = frozenset(f"{family}-{part}" for family in FAMILIES for part in _PARTS)
 _ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
 _TIMESTAMP = re.compile(r"[1-9][0-9]{9}")  # 2001 to 2286, in seconds; the very text is part of what is signed
 _SIGNATURE = re.compile(r"v1,[0-9A-Za-z+/]{43}=")
@@ -61,12 +59,10 @@ def read_delivery(
 
 def _one_family(headers: Headers) -> tuple[str, str, str]:
     """The three headers of the first family of which any is there: all three, each once."""
-    found: dict[str, list[str]] = {}
-    for name, value in _pairs(headers):
-        lowered = name.lower()
-        # Some letters beyond ASCII become ASCII in lower case, and two spellings must not be one header.
-        if name.isascii() and lowered.startswith(_PREFIXES):
-            found.setdefault(lowered, []).append(_text(value))
+    try:
+        found = collect(headers, _NAMES)
+    except ValueError as fault:
+        raise WebhookHeadersRefused(str(fault)) from None
     for family in FAMILIES:
         values = [found.get(f"{family}-{part}", []) for part in _PARTS]
         if any(values):
@@ -76,20 +72,3 @@ def _one_family(headers: Headers) -> tuple[str, str, str]:
                 raise WebhookHeadersRefused("a header is too long")
             return values[0][0], values[1][0], values[2][0]
     raise WebhookHeadersRefused("no svix-id, svix-timestamp and svix-signature: this is no webhook")
-
-
-def _pairs(headers: Any) -> list[tuple[str, object]]:
-    """Names and values of whatever a framework calls headers: a mapping, a message, or pairs of text or bytes."""
-    try:
-        listed = headers.items() if hasattr(headers, "items") else headers
-        return [(_text(name), value) for name, value in listed]
-    except (TypeError, ValueError):
-        raise WebhookHeadersRefused("headers are a mapping, or pairs of a name and a value") from None
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    if isinstance(value, str):
-        return value
-    raise WebhookHeadersRefused("a header is no text")

@@ -1,0 +1,237 @@
+"""Where the token is on a request, and whether it may come that way. The same for every framework.
+
+Each way in makes a `Request` of what its framework hands it; a `TokenFinder` looks there, in this order:
+
+    1  Authorization: Bearer    if the header is there, it decides; nothing else is looked at
+    2  the session cookie       of this very instance; to do more than read, only from a page that may act
+
+There is a token, or there is none, or the request is refused: a header that is wrong is never taken for one that is not
+there. What is found is not proven; that is the verifier's business. `docs/requests.md` has the table of all answers.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+from ..errors import (
+    AuthorizationRefused,
+    ConfigurationError,
+    CookieRefused,
+    OriginRefused,
+    RequestRefused,
+    SchemeRefused,
+    TokenMalformed,
+    TokenTooLarge,
+    WrongKind,
+)
+from .claims import Claims
+from .headers import Headers, collect
+from .instance import Instance
+from .jose import MAX_TOKEN, read_token
+from .settings import ORIGIN, check_origin, strings
+
+MAX_COOKIES = 16_384  # of the whole header; servers commonly stop reading at 8 or 16 KiB
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # those that only read, by RFC 9110
+OWN = "same-origin"  # what browsers say in Sec-Fetch-Site of a request from a page to its own host
+WEBSOCKET = "WEBSOCKET"  # stands in the place of the method: whoever opens one means to act
+
+SESSION_COOKIE = "__session"
+UPDATED_COOKIE = "__client_uat"  # when the browser's sessions last changed; "0" when nobody is signed in
+
+_NAMES = ("authorization", "cookie", "origin", "host", "sec-fetch-site", "upgrade")
+_ASGI_NAMES = {name.encode(): name for name in _NAMES}
+_WSGI_NAMES = tuple((f"HTTP_{name.upper().replace('-', '_')}", name) for name in _NAMES)
+_SCHEME = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]+")  # what RFC 9110 calls a token
+
+
+class Request(NamedTuple):
+    """What of a request tells who sent it: a method, and headers by lower-case name.
+
+    A header that was sent twice is joined with a comma, as WSGI servers do it. No value that is accepted has one.
+    """
+
+    method: str
+    headers: Mapping[str, str]
+
+
+class Found(NamedTuple):
+    """A token as it was found. Nothing in it is proven."""
+
+    token: str
+    carrier: Literal["header", "cookie"]
+
+    def check(self, claims: Claims) -> None:
+        """Refuse what a cookie must not carry. To be called with what the token proved."""
+        if self.carrier == "cookie" and claims.kind != "session":
+            raise WrongKind("a cookie carries a session and nothing else")
+
+
+def make_request(method: str, headers: Headers) -> Request:
+    """From a method, and a mapping or pairs of headers."""
+    try:
+        found = collect(headers, _NAMES)
+    except ValueError as fault:
+        raise RequestRefused(str(fault)) from None
+    joined = {name: values[0] if len(values) == 1 else ",".join(values) for name, values in found.items()}
+    return Request(_websocket_or(method, joined), joined)
+
+
+def make_asgi_request(scope: Mapping[str, Any]) -> Request:
+    """From the scope of a request or a WebSocket."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:  # on the way of every request: `collect` would take twice as long
+        known = _ASGI_NAMES.get(name.lower())
+        if known is not None:
+            text = value.decode("latin-1")
+            found[known] = text if known not in found else f"{found[known]}{_joint(known, scope)}{text}"
+    method = WEBSOCKET if scope["type"] == "websocket" else scope["method"]
+    return Request(_websocket_or(method, found), found)
+
+
+def _joint(name: str, scope: Mapping[str, Any]) -> str:
+    """From HTTP/2 on, a browser may send a header for each cookie."""
+    return "; " if name == "cookie" and scope.get("http_version", "1.1")[:1] != "1" else ","
+
+
+def make_wsgi_request(environ: Mapping[str, Any]) -> Request:
+    """From an environ, or from Django's `request.META`."""
+    found = {name: environ[key] for key, name in _WSGI_NAMES if key in environ}
+    return Request(_websocket_or(environ["REQUEST_METHOD"], found), found)
+
+
+def _websocket_or(method: str, headers: Mapping[str, str]) -> str:
+    return WEBSOCKET if "upgrade" in headers and "websocket" in headers["upgrade"].lower() else method
+
+
+class TokenFinder:
+    """Finds the tokens of one instance on requests.
+
+    Args:
+        instance: Whose tokens.
+        cookies: Whether to read the session cookie at all. A provider other than Clerk has none.
+        origins: The pages that may do more than read on the strength of a cookie. By default the instance's authorized
+            parties; where there are none, the pages of the very host the request was sent to.
+    """
+
+    def __init__(self, instance: Instance, *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
+        if type(cookies) is not bool:
+            raise ConfigurationError("cookies is True or False")
+        listed = tuple(instance.parties) if origins is None else strings("origins", origins)
+        for origin in listed:
+            check_origin("origins", origin)
+        if origins is not None and not listed:
+            raise ConfigurationError("origins is empty; leave it out, or turn cookies off")
+        self.instance: Instance = instance
+        self.cookies: bool = cookies and instance.is_clerk
+        self.origins: frozenset[str] = frozenset(listed)
+        names = (SESSION_COOKIE, UPDATED_COOKIE)
+        suffix = instance.cookie_suffix
+        self._suffixed: tuple[str, ...] = () if suffix is None else tuple(f"{name}_{suffix}" for name in names)
+        self._names = frozenset({*names, *self._suffixed})
+        self._sessions = frozenset({SESSION_COOKIE, *self._suffixed[:1]})
+        # A server that makes one header of two puts a comma between them; what follows would be part of a value.
+        self._joined = re.compile(rf",[ \t]*({'|'.join(map(re.escape, self._sessions))})=")
+
+    def find(self, request: Request) -> Found | None:
+        """The token, or None where there is none; a `RequestRefused` or `TokenTooLarge` where it is not to be read."""
+        headers = request.headers
+        if "authorization" in headers:
+            return Found(_bearer(headers["authorization"]), "header")
+        if not self.cookies or "cookie" not in headers:
+            return None
+        token = self._session(self._read_cookies(headers["cookie"]))
+        if token is None:
+            return None
+        if not _is_one_word(token):
+            raise CookieRefused("it is not one word")
+        if request.method not in SAFE_METHODS:
+            self._check_origin(headers)
+        return Found(token, "cookie")
+
+    def _read_cookies(self, header: str) -> dict[str, str]:
+        """The cookies that have a say, each as it stands there: nothing is unquoted or decoded, all others are let be.
+
+        One that is empty is one that was deleted.
+        """
+        if len(header) > MAX_COOKIES:
+            raise CookieRefused(f"more than {MAX_COOKIES} characters of cookies")
+        if "\r" in header or "\n" in header or "\0" in header:
+            raise CookieRefused("a character that no header has")
+        found: dict[str, str] = {}
+        for piece in header.split(";"):
+            name, _, value = piece.strip(" \t").partition("=")
+            if not value or name not in self._names:
+                continue
+            if name in found and name in self._sessions:
+                raise CookieRefused("it stands there twice")
+            found.setdefault(name, value)  # of the times, the first counts, as it does at Clerk
+        if "," in header and self._joined.search(header):
+            raise CookieRefused("it stands behind a comma")
+        return found
+
+    def _session(self, cookies: Mapping[str, str]) -> str | None:
+        """The plain session cookie or the suffixed one, by Clerk's rule for several instances on one domain.
+
+        The texts that decide are not proven: a stranger can pick which of two tokens is verified, and no more.
+        """
+        plain = cookies.get(SESSION_COOKIE)
+        suffixed, suffixed_updated = (cookies.get(name) for name in self._suffixed) if self._suffixed else (None, None)
+        issuer, made_at = _glance(plain)
+        if plain is not None and issuer in (None, "", 0):
+            return plain  # no token at all, which the verifier will say
+        if plain is not None and not (isinstance(issuer, str) and issuer in self.instance.issuers):
+            return suffixed  # another instance's: it has no say
+        if cookies.get(UPDATED_COOKIE) != "0" and (suffixed_updated == "0" or made_at > _glance(suffixed)[1]):
+            return plain  # written later, by a front end too old to know of suffixes
+        return suffixed if suffixed_updated is not None else plain
+
+    def _check_origin(self, headers: Mapping[str, str]) -> None:
+        """Browsers send a cookie along whoever asks for it, so who asked has to be somebody who may."""
+        origin = headers.get("origin")
+        if origin is None:
+            raise OriginRefused("there is no Origin; who is no browser sends the token in Authorization")
+        if self.origins:
+            if origin not in self.origins:
+                raise OriginRefused("its Origin is none of those allowed")
+        # Where the browser itself says whether it is the same origin, it has to say so: it knows the scheme, too.
+        elif headers.get("sec-fetch-site", OWN) != OWN or not _is_own(origin, headers.get("host", "")):
+            raise OriginRefused("its Origin is not the Host that was asked; list in origins who else may act")
+
+
+def _bearer(header: str) -> str:
+    """RFC 9110 and 6750: the scheme in any case, blanks, one token."""
+    scheme, _, rest = header.strip(" \t").partition(" ")
+    if scheme.lower() != "bearer":
+        raise SchemeRefused if _SCHEME.fullmatch(scheme) else AuthorizationRefused
+    if len(rest) > MAX_TOKEN:
+        raise TokenTooLarge(f"more than {MAX_TOKEN} characters")
+    token = rest.lstrip(" ")
+    if not token or not _is_one_word(token):
+        raise AuthorizationRefused
+    return token
+
+
+def _is_one_word(text: str) -> bool:
+    """Whether it is plain and all of one piece. The rest of the spelling is the verifier's business."""
+    return text.isascii() and not (" " in text or "," in text or "\t" in text)
+
+
+@lru_cache(maxsize=512)  # a browser sends the same cookie for a minute; a stranger can put 8 MB here at most
+def _glance(token: str | None) -> tuple[object, float]:
+    """Who a token says made it, and when. None and 0 where it does not say."""
+    try:
+        payload = read_token(token or "", {}).payload
+    except TokenMalformed:
+        return None, 0
+    made_at = payload.get("iat")
+    return payload.get("iss"), made_at if isinstance(made_at, (int, float)) else 0
+
+
+def _is_own(origin: str, host: str) -> bool:
+    """Whether a page of this origin came from this host. A proxy may have ended TLS, so the scheme has no say."""
+    scheme, _, place = origin.partition("://")
+    usual_port = {"https": ":443", "http": ":80"}.get(scheme)
+    if usual_port is None or not ORIGIN.fullmatch(origin):
+        return False
+    return place == host.lower().removesuffix(usual_port)
