@@ -29,6 +29,9 @@ ARROWS: dict[str, set[str]] = {
     "caches": {"errors", "core", "forks", "repository", "verifier"},
     "resolver": {"errors", "core", "driving", "repository", "verifier", "caches"},
     "reconciler": {"errors", "core", "driving", "forks", "listeners", "repository"},
+    "lease": {"errors", "core", "resolver"},
+    "caller": {"errors", "core", "lease", "resolver"},
+    "adapters": {"errors", "core", "lease", "caller", "resolver", "reconciler"},
     "testing": {"errors", "core", "listeners", "repository", "repositories", "clerk", "verifier", "caches", "resolver"},
 }
 

@@ -15,7 +15,7 @@ from .core.records import key_of
 from .forks import SurvivesForks
 
 V = TypeVar("V")
-Caller = tuple[str, str | None, str | None]  # Clerk's ids: of a person, the organization they act in, the session
+CallerIds = tuple[str, str | None, str | None]  # Clerk's ids: of a person, the organization they act in, the session
 
 
 class Bounded(dict[str, V], SurvivesForks, Generic[V]):
@@ -77,17 +77,17 @@ class Standings(SurvivesForks):
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._lock = threading.Lock()
-        self._known: dict[Caller, Known] = {}
-        self._touched_by: dict[str, set[Caller]] = {}
+        self._known: dict[CallerIds, Known] = {}
+        self._touched_by: dict[str, set[CallerIds]] = {}
         self.epoch: int = 0
-        self.get: Callable[[Caller], Known | None] = self._known.get
+        self.get: Callable[[CallerIds], Known | None] = self._known.get
         self.survive_forks()
 
     def after_fork_in_child(self) -> None:
         self._lock = threading.Lock()
         self.forget(None)
 
-    def keep(self, caller: Caller, standing: Standing, epoch: int) -> Known | None:
+    def keep(self, caller: CallerIds, standing: Standing, epoch: int) -> Known | None:
         """Keep a standing that was read at this epoch. None if it may be out of date already."""
         with self._lock:
             if epoch != self.epoch or not standing.settled:
@@ -116,7 +116,7 @@ class Standings(SurvivesForks):
                 for caller in list(self._touched_by.get(key, ())):
                     self._drop(caller)
 
-    def _drop(self, caller: Caller) -> None:
+    def _drop(self, caller: CallerIds) -> None:
         known = self._known.pop(caller, None)
         if known is None:
             return

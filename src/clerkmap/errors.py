@@ -27,9 +27,10 @@
     │   ├── LockedOut                 the token is good, and the person may not come in
     │   │   ├── UserDeleted · UserBanned · SessionEnded · OrganizationDeleted · MembershipDeleted
     │   ├── NotAllowed                the person may come in, and may not do this
-    │   │   ├── OrganizationMissing · ReverificationNeeded
+    │   │   ├── OrganizationMissing · RoleMissing · PermissionMissing · FeatureMissing · PlanMissing
+    │   │   ├── TokenOutdated · ReverificationNeeded · ImpersonationRefused
     │   └── WebhookError              the delivery is not Clerk's, or cannot be read
-    │       ├── WebhookHeadersRefused · WebhookOutOfTime · WebhookTooLarge
+    │       ├── WebhookHeadersRefused · WebhookOutOfTime · WebhookTooLarge · WebhookIncomplete
     │       ├── WebhookSignatureInvalid · WebhookMalformed · WebhookFromElsewhere
     └── Unavailable                   the world's: answer 503 and ask again
         ├── KeysUnavailable
@@ -397,6 +398,48 @@ class OrganizationMissing(NotAllowed):
     text = "the person has to choose an organization first"
 
 
+class RoleMissing(NotAllowed):
+    """The person does not have the role."""
+
+    code = "role_missing"
+    text = "the person does not have the role that this takes"
+
+
+class PermissionMissing(NotAllowed):
+    """The person does not have the permission in the active organization."""
+
+    code = "permission_missing"
+    text = "the person does not have the permission that this takes"
+
+
+class FeatureMissing(NotAllowed):
+    """Neither the organization nor the person has the feature."""
+
+    code = "feature_missing"
+    text = "this takes a feature that neither the organization nor the person has"
+
+
+class PlanMissing(NotAllowed):
+    """Neither the organization nor the person is on the plan."""
+
+    code = "plan_missing"
+    text = "this takes a plan that neither the organization nor the person is on"
+
+
+class ImpersonationRefused(NotAllowed):
+    """Somebody else is signed in as this person, and this takes the person."""
+
+    code = "impersonation_refused"
+    text = "this takes the person, and somebody else is acting as them"
+
+
+class TokenOutdated(NotAllowed):
+    """The role has changed since the token was made, so what it grants may have changed too."""
+
+    code = "token_outdated"
+    text = "the person's role has changed since the token was made"
+
+
 class ReverificationNeeded(NotAllowed):
     """The person has to prove anew who they are: as one of Clerk's presets says, or a level and its minutes."""
 
@@ -434,6 +477,13 @@ class WebhookTooLarge(WebhookError):
 
     code = "webhook_too_large"
     text = "the webhook is too large"
+
+
+class WebhookIncomplete(WebhookError):
+    """The body did not arrive in time, or not to its end."""
+
+    code = "webhook_incomplete"
+    text = "the webhook did not arrive whole and in time"
 
 
 class WebhookSignatureInvalid(WebhookError):

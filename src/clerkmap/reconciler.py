@@ -84,7 +84,7 @@ class Reconciler(SurvivesForks):
             cast(AsyncRepository, repository) if self._repository is None else threaded(self._repository)
         )
         self._tolerance = tolerance
-        self._max_body = max_body
+        self.max_body: int = max_body
         self._clock = clock
         self._signers: list[Webhook] = []
         self._lock = threading.Lock()
@@ -130,7 +130,7 @@ class Reconciler(SurvivesForks):
             raise ConfigurationError("the instance has no webhook_secrets: give it the endpoint's signing secret")
         try:
             now = self._clock()
-            delivery = read_delivery(headers, body, now, tolerance=self._tolerance, max_body=self._max_body)
+            delivery = read_delivery(headers, body, now, tolerance=self._tolerance, max_body=self.max_body)
             self._check_signature(delivery)
             event = parse_event(delivery.body)
             known = self._instance.instance_id

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any, cast
 
-from .caches import Bounded, Caller, Known, Seen, Standings
+from .caches import Bounded, CallerIds, Known, Seen, Standings
 from .core.claims import Claims
 from .core.instance import Instance
 from .core.principal import Principal, Standing, admit, sightings
 from .driving import adrive, drive
-from .errors import ConfigurationError, MachineToken, RepositoryUnavailable, TokenMalformed
+from .errors import ConfigurationError, MachineToken, RepositoryUnavailable, TokenMalformed, UserDeleted
 from .repository import AsyncRepository, Repository, is_async, threaded
 from .verifier import Verifier
 
@@ -115,6 +115,24 @@ class Resolver:
             return None
         return self._seat(token, claims, known)
 
+    def confirm(self, principal: Principal) -> Principal:
+        """The same caller as the repository knows them at this moment, past all that is remembered. `LockedOut` if
+        they may not come in any more. Whether their token has expired meanwhile is not asked."""
+        if self._repository is None:
+            raise ConfigurationError("the repository is asynchronous: await aconfirm(principal)")
+        return _admit_anew(principal, self._find(principal.claims)(self._repository))
+
+    async def aconfirm(self, principal: Principal) -> Principal:
+        """The same without holding up the event loop."""
+        return _admit_anew(principal, await self._find(principal.claims)(self._async_repository))
+
+    def confirm_nowait(self, principal: Principal) -> Principal | None:
+        """The same from memory alone. None when memory does not know, or may be out of date."""
+        known = self._standings.get(_caller(principal.claims))
+        if known is None or self._monotonic() >= self._fresh_until:
+            return None
+        return _admit_anew(principal, known.standing)
+
     def _remembered(self, token: str) -> Seen | None:
         """What is known of a token that has been verified, if it would be verified again now."""
         try:
@@ -174,5 +192,11 @@ class Resolver:
         return principal
 
 
-def _caller(claims: Claims) -> Caller:
+def _admit_anew(principal: Principal, standing: Standing | None) -> Principal:
+    if standing is None:  # nobody is ever taken out of a repository, so it is another one, or it lost what it had
+        raise UserDeleted
+    return admit(principal.claims, standing)
+
+
+def _caller(claims: Claims) -> CallerIds:
     return claims.subject, claims.organization.id if claims.organization is not None else None, claims.session_id

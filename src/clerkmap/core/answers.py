@@ -35,9 +35,11 @@ from ..errors import (
     TokenError,
     TokenMalformed,
     TokenMissing,
+    TokenOutdated,
     TokenTooLarge,
     Unavailable,
     WebhookError,
+    WebhookIncomplete,
     WebhookTooLarge,
 )
 
@@ -84,15 +86,23 @@ _ROWS: Mapping[type, _Row] = {
     MembershipDeleted: _Row(403, None, "pick_organization"),
     NotAllowed: _Row(403, "insufficient_scope"),
     OrganizationMissing: _Row(401, "invalid_token", "pick_organization"),  # another token is what it takes
+    TokenOutdated: _Row(401, "invalid_token", "refresh_token"),
     ReverificationNeeded: _Row(403, "insufficient_scope", "reverify"),
     WebhookError: _Row(400),
+    WebhookIncomplete: _Row(408),
     WebhookTooLarge: _Row(413),
 }
 
 
-def answer(error: ClerkmapError) -> Answer:
-    """The answer to a request that ended in this error."""
+def answer(error: ClerkmapError, *, organization_page: str | None = None) -> Answer:
+    """The answer to a request that ended in this error.
+
+    Where the remedy is to pick an organization, and there is a page for it, a browser is sent there.
+    """
     row = next(_ROWS[kind] for kind in type(error).__mro__ if kind in _ROWS)
+    if row.remedy == "pick_organization" and organization_page is not None:
+        headers_there = (("location", organization_page), ("content-length", "0"), ("cache-control", "no-store"))
+        return Answer(303, headers_there, b"")
     content: dict[str, Any] = {"code": error.code, "remedy": row.remedy, "message": error.text}
     if isinstance(error, ReverificationNeeded):
         content["clerk_error"] = _reverification(error.wanted)

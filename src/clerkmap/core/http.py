@@ -39,7 +39,7 @@ WEBSOCKET = "WEBSOCKET"  # stands in the place of the method: whoever opens one 
 SESSION_COOKIE = "__session"
 UPDATED_COOKIE = "__client_uat"  # when the browser's sessions last changed; "0" when nobody is signed in
 
-_NAMES = ("authorization", "cookie", "origin", "host", "sec-fetch-site", "upgrade")
+_NAMES = ("authorization", "cookie", "origin", "host", "sec-fetch-site", "upgrade", "accept")
 _ASGI_NAMES = {name.encode(): name for name in _NAMES}
 _WSGI_NAMES = tuple((f"HTTP_{name.upper().replace('-', '_')}", name) for name in _NAMES)
 _SCHEME = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]+")  # what RFC 9110 calls a token
@@ -53,6 +53,11 @@ class Request(NamedTuple):
 
     method: str
     headers: Mapping[str, str]
+
+    @property
+    def is_for_a_page(self) -> bool:
+        """Whether it is a browser that wants to show what it gets, and would follow where it is sent."""
+        return self.method in ("GET", "HEAD") and "text/html" in self.headers.get("accept", "").lower()
 
 
 class Found(NamedTuple):

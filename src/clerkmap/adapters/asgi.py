@@ -1,0 +1,149 @@
+"""For any ASGI application: who is calling, on HTTP and on WebSockets.
+
+    app = AuthMiddleware(app, resolver)                  # says who is calling, and lets everybody through
+    app = AuthMiddleware(app, resolver, require=True)    # nobody gets through who is not signed in
+
+Which requests are protected is never told by a path: wrap what is to be protected, a whole application, a mounted one
+or a single route's. Whatever fails in here, the application is not reached.
+"""
+
+from collections.abc import Iterable
+
+from ..caller import SIGNED_IN, Caller, enter, leave
+from ..core.answers import answer
+from ..core.http import make_asgi_request
+from ..core.principal import Principal
+from ..core.requirements import Requirement
+from ..errors import ConfigurationError, Refused, Unavailable
+from ..lease import GRACE, Lease
+from ..resolver import Resolver
+from .asgi_messages import App, Message, Receive, Scope, Send, deny, respond
+from .asgi_sockets import LeasedSocket
+from .asgi_webhooks import WebhookEndpoint
+from .gate import Gate, as_requirement
+
+__all__ = ["AuthMiddleware", "Require", "WebhookEndpoint", "lease_of", "optional_principal_of", "principal_of"]
+
+_CALLER = "clerkmap.caller"
+_LEASE = "clerkmap.lease"
+
+
+def principal_of(scope: Scope) -> Principal:
+    """Who is calling. Where nobody is, this raises why, and an `AuthMiddleware` makes the answer of it."""
+    return caller_of(scope).principal
+
+
+def optional_principal_of(scope: Scope) -> Principal | None:
+    """None where the request carries no token at all. One that is refused is refused here, too."""
+    return caller_of(scope).optional_principal
+
+
+def lease_of(scope: Scope) -> Lease:
+    """The caller's admission, to be renewed and checked by what goes on longer than a token: a WebSocket, a stream."""
+    lease: Lease | None = scope.get(_LEASE)
+    if lease is None:
+        lease = scope[_LEASE] = caller_of(scope).lease()
+    return lease
+
+
+def caller_of(scope: Scope) -> Caller:
+    """Who is calling, or why nobody is."""
+    caller = scope.get(_CALLER)
+    if not isinstance(caller, Caller):
+        raise ConfigurationError("nobody has looked who is calling: wrap the application in AuthMiddleware")
+    return caller
+
+
+class AuthMiddleware:
+    """Finds out who is calling before an application is called.
+
+    Args:
+        app: The application.
+        resolver: Whom tokens lead to.
+        require: Whether to let through only who is signed in, or has all that a `Requirement` names. `OPTIONS` passes
+            in any case: a browser asks it without a token before it sends one from another origin.
+        cookies: Whether to read Clerk's session cookie at all.
+        origins: The pages that may do more than read on the strength of a cookie, see `TokenFinder`.
+        grace: How many seconds a WebSocket stays open when its token has expired and nobody has renewed it.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        resolver: Resolver,
+        *,
+        require: bool | Requirement = False,
+        cookies: bool = True,
+        origins: Iterable[str] | None = None,
+        grace: float = GRACE,
+    ) -> None:
+        self.app: App = app
+        self._gate = Gate(resolver, cookies=cookies, origins=origins)
+        self._required = as_requirement(require)
+        self._grace = grace
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._gate.warm()
+            await self.app(scope, receive, send)
+            return
+        if kind not in ("http", "websocket"):
+            raise ConfigurationError("a connection that is neither http nor websocket cannot be told whose it is")
+        request = make_asgi_request(scope)
+        caller = self._gate.identify_nowait(request) or await self._gate.aidentify(request)
+        scope[_CALLER] = caller
+        scope.pop(_LEASE, None)
+        app = self.app if kind == "http" or caller.refusal is not None else self._leased
+        token = enter(caller)
+        try:
+            await _pass(app, self._required, scope, receive, send)
+        finally:
+            leave(token)
+
+    async def _leased(self, scope: Scope, receive: Receive, send: Send) -> None:
+        lease = scope[_LEASE] = caller_of(scope).lease(grace=self._grace)
+        await LeasedSocket(lease, receive, send).run(self.app, scope)
+
+
+class Require:
+    """Lets only those through who have what is required. Stands within an `AuthMiddleware`, around a mounted
+    application or a single route's."""
+
+    def __init__(self, app: App, required: Requirement = SIGNED_IN) -> None:
+        self.app: App = app
+        self._required = as_requirement(required)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        else:
+            await _pass(self.app, self._required, scope, receive, send)
+
+
+async def _pass(app: App, required: Requirement | None, scope: Scope, receive: Receive, send: Send) -> None:
+    """Call an application if the caller has what is required. What either refuses becomes an answer, unless the
+    application has begun one."""
+    begun = False
+
+    async def tell(message: Message) -> None:
+        nonlocal begun
+        begun = True
+        await send(message)
+
+    try:
+        if required is not None and scope.get("method") != "OPTIONS":
+            await caller_of(scope).arequire(required)
+        await app(scope, receive, tell)
+    except (Refused, Unavailable) as refusal:
+        is_socket = scope["type"] == "websocket"
+        if begun and not is_socket:
+            raise
+        page = required.organization_page if required is not None and make_asgi_request(scope).is_for_a_page else None
+        told = answer(refusal, organization_page=page)
+        if begun:
+            await send({"type": "websocket.close", "code": 4000 + told.status, "reason": refusal.code})
+        elif is_socket:
+            await deny(told, refusal.code, scope, receive, send)
+        else:
+            await respond(told, send)

@@ -1,0 +1,29 @@
+"""What ASGI applications are made of, and how an answer is told in its words."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from ..core.answers import Answer
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+async def respond(answer: Answer, send: Send, *, to: str = "http") -> None:
+    """Send a whole response. A WebSocket that is not open yet can be answered in HTTP, too, by servers that say so."""
+    prefix = "websocket.http" if to == "websocket" else "http"
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+    await send({"type": f"{prefix}.response.start", "status": answer.status, "headers": headers})
+    await send({"type": f"{prefix}.response.body", "body": answer.body})
+
+
+async def deny(answer: Answer, code: str, scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a WebSocket before it is open."""
+    await receive()  # what asks for it: the specification has it taken before anything is said
+    if "websocket.http.response" in (scope.get("extensions") or {}):
+        await respond(answer, send, to="websocket")
+    else:  # the server makes a 403 of it, and the browser is told neither
+        await send({"type": "websocket.close", "code": 4000 + answer.status, "reason": code})

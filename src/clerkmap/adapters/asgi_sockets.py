@@ -1,0 +1,84 @@
+"""A WebSocket for as long as its caller may stay: every message, in either direction, is one that a lease lets pass."""
+
+import asyncio
+
+from ..errors import ClerkmapError, Unavailable
+from ..lease import Lease
+from .asgi_messages import App, Message, Receive, Scope, Send
+
+LOOK_EVERY = 1.0  # seconds between two looks at a socket on which nothing happens
+OVER = 4401  # of the codes that are an application's own: who is told it, gets a new token and comes back
+LATER = 1013  # "try again later"
+
+
+class LeasedSocket:
+    """Stands between a server and an application."""
+
+    def __init__(self, lease: Lease, receive: Receive, send: Send) -> None:
+        self._lease = lease
+        self._receive = receive
+        self._send = send
+        self._is_open = False
+        self._ended: Message | None = None
+        self._one_at_a_time = asyncio.Lock()  # the application and the watch may want to say something at once
+
+    async def run(self, app: App, scope: Scope) -> None:
+        """Run the application."""
+        watch = asyncio.create_task(self._watch())
+        try:
+            await app(scope, self.receive, self.send)
+        finally:
+            watch.cancel()
+            await asyncio.wait({watch})
+
+    async def receive(self) -> Message:
+        """What the client says, or that the connection is over."""
+        if self._ended is not None:
+            return self._ended
+        message = await self._receive()
+        if message["type"] == "websocket.receive":
+            await self._check()
+        elif message["type"] == "websocket.disconnect":
+            self._is_open = False
+        return self._ended or message
+
+    async def send(self, message: Message) -> None:
+        """Say something to the client. After the end this is an OSError, as ASGI has it."""
+        if message["type"] == "websocket.send":
+            await self._check()
+        async with self._one_at_a_time:
+            if self._ended is not None:
+                raise ConnectionAbortedError("the WebSocket was closed: its caller may not stay")
+            if message["type"] == "websocket.accept":
+                self._is_open = True
+            elif message["type"] == "websocket.close":
+                self._is_open = False
+            await self._send(message)
+
+    async def _check(self) -> None:
+        try:
+            await self._lease.check()
+        except Unavailable as error:
+            await self._end(LATER, error)
+        except ClerkmapError as error:
+            await self._end(OVER, error)
+
+    async def _watch(self) -> None:
+        """Who says nothing, and is told nothing, is looked at too. An outage of the database sends nobody away."""
+        while self._ended is None:
+            await asyncio.sleep(max(0.0, min(LOOK_EVERY, self._lease.seconds_left)))
+            try:
+                await self._lease.check()
+            except Unavailable:
+                continue
+            except ClerkmapError as error:
+                await self._end(OVER, error)
+
+    async def _end(self, code: int, error: ClerkmapError) -> None:
+        async with self._one_at_a_time:
+            if self._ended is not None:
+                return
+            self._ended = {"type": "websocket.disconnect", "code": code, "reason": error.code}
+            if self._is_open:
+                self._is_open = False
+                await self._send({"type": "websocket.close", "code": code, "reason": error.code})

@@ -1,0 +1,86 @@
+"""From a request to its caller. What every adapter does first, in two colours."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from ..caller import Caller
+from ..core.http import Found, Request, TokenFinder
+from ..core.principal import Principal
+from ..core.requirements import Requirement
+from ..errors import ClerkmapError, ConfigurationError, TokenMissing, UnknownKey
+from ..resolver import Resolver
+
+logger: logging.Logger = logging.getLogger("clerkmap.adapters")
+
+WARMING = 5.0  # seconds for which a start waits for the signing keys
+
+
+class Gate:
+    """Finds out who is calling.
+
+    Args:
+        resolver: Whom tokens lead to.
+        cookies: Whether to read Clerk's session cookie at all.
+        origins: The pages that may do more than read on the strength of a cookie, see `TokenFinder`.
+    """
+
+    def __init__(self, resolver: Resolver, *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
+        self.resolver: Resolver = resolver
+        self._finder = TokenFinder(resolver.verifier.instance, cookies=cookies, origins=origins)
+        self._nobody = Caller(resolver, TokenMissing())
+
+    def identify(self, request: Request) -> Caller:
+        """Who is calling. What is wrong with the request, and what is away, is in the caller: nothing of it raises."""
+        try:
+            found = self._finder.find(request)
+            return self._nobody if found is None else self._caller(found, self.resolver.resolve(found.token))
+        except ClerkmapError as refusal:
+            return self._refused(refusal)
+
+    async def aidentify(self, request: Request) -> Caller:
+        """The same without holding up the event loop."""
+        try:
+            found = self._finder.find(request)
+            return self._nobody if found is None else self._caller(found, await self.resolver.aresolve(found.token))
+        except ClerkmapError as refusal:
+            return self._refused(refusal)
+
+    def identify_nowait(self, request: Request) -> Caller | None:
+        """The same from memory alone. None when keys or the repository would have to be asked."""
+        try:
+            found = self._finder.find(request)
+            if found is None:
+                return self._nobody
+            principal = self.resolver.resolve_nowait(found.token)
+            return None if principal is None else self._caller(found, principal)
+        except ClerkmapError as refusal:
+            return self._refused(refusal)
+
+    def _caller(self, found: Found, principal: Principal) -> Caller:
+        found.check(principal.claims)
+        return Caller(self.resolver, principal)
+
+    def _refused(self, refusal: ClerkmapError) -> Caller:
+        if isinstance(refusal, ConfigurationError):  # nobody's fault who calls
+            raise refusal
+        return Caller(self.resolver, refusal)
+
+    async def warm(self) -> None:
+        """Fetch the signing keys before the first request needs them. Without them the application starts all the
+        same: until they can be had, who brings a token is answered 503."""
+        try:
+            await asyncio.wait_for(self.resolver.verifier.keys.aget(None), WARMING)
+        except UnknownKey:
+            pass  # of the key without a name that was asked for; the others are there now
+        except (ClerkmapError, TimeoutError) as error:
+            logger.warning("the signing keys are not at hand yet: %s", type(error).__name__)
+
+
+def as_requirement(require: bool | Requirement) -> Requirement | None:
+    """What `require=` means: nothing, that somebody is signed in, or all that a requirement names."""
+    if isinstance(require, Requirement):
+        return require
+    if type(require) is not bool:
+        raise ConfigurationError("require is True, False, or a Requirement(...)")
+    return Requirement() if require else None

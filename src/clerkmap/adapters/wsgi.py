@@ -1,0 +1,219 @@
+"""For any WSGI application: who is calling. The same names and answers as in `asgi.py`.
+
+app = AuthMiddleware(app, resolver)                  # says who is calling, and lets everybody through
+app = AuthMiddleware(app, resolver, require=True)    # nobody gets through who is not signed in
+"""
+
+import contextvars
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from ..caller import SIGNED_IN, Caller, enter
+from ..core.answers import Answer, answer
+from ..core.http import make_wsgi_request
+from ..core.principal import Principal
+from ..core.requirements import Requirement
+from ..errors import (
+    ClerkmapError,
+    ConfigurationError,
+    Refused,
+    Unavailable,
+    WebhookHeadersRefused,
+    WebhookIncomplete,
+    WebhookTooLarge,
+)
+from ..reconciler import Reconciler
+from ..resolver import Resolver
+from .deliveries import NOT_POST, is_encoded, refused, taken_in
+from .gate import Gate, as_requirement
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication
+
+_CALLER = "clerkmap.caller"
+
+Environ = dict[str, Any]
+
+
+def principal_of(environ: Environ) -> Principal:
+    """Who is calling. Where nobody is, this raises why, and an `AuthMiddleware` makes the answer of it."""
+    return caller_of(environ).principal
+
+
+def optional_principal_of(environ: Environ) -> Principal | None:
+    """None where the request carries no token at all. One that is refused is refused here, too."""
+    return caller_of(environ).optional_principal
+
+
+def caller_of(environ: Environ) -> Caller:
+    """Who is calling, or why nobody is."""
+    caller = environ.get(_CALLER)
+    if not isinstance(caller, Caller):
+        raise ConfigurationError("nobody has looked who is calling: wrap the application in AuthMiddleware")
+    return caller
+
+
+class AuthMiddleware:
+    """Finds out who is calling before an application is called.
+
+    Args:
+        app: The application.
+        resolver: Whom tokens lead to.
+        require: Whether to let through only who is signed in, or has all that a `Requirement` names. `OPTIONS` passes
+            in any case: a browser asks it without a token before it sends one from another origin.
+        cookies: Whether to read Clerk's session cookie at all.
+        origins: The pages that may do more than read on the strength of a cookie, see `TokenFinder`.
+    """
+
+    def __init__(
+        self,
+        app: "WSGIApplication",
+        resolver: Resolver,
+        *,
+        require: bool | Requirement = False,
+        cookies: bool = True,
+        origins: Iterable[str] | None = None,
+    ) -> None:
+        self.app = app
+        self._gate = Gate(resolver, cookies=cookies, origins=origins)
+        self._required = as_requirement(require)
+
+    def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
+        caller = environ[_CALLER] = self._gate.identify(make_wsgi_request(environ))
+        context = contextvars.copy_context()  # of this request alone, also while its body is being sent
+        context.run(enter, caller)
+        return _entered(self.app, self._required, environ, start_response, context)
+
+
+class Require:
+    """Lets only those through who have what is required. Stands within an `AuthMiddleware`, around a mounted
+    application or a single route's."""
+
+    def __init__(self, app: "WSGIApplication", required: Requirement = SIGNED_IN) -> None:
+        self.app = app
+        self._required = as_requirement(required)
+
+    def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
+        return _entered(self.app, self._required, environ, start_response, contextvars.copy_context())
+
+
+class WebhookEndpoint:
+    """Takes in deliveries: a WSGI application of one page. It answers 2xx once they are committed, 4xx to what is not
+    Clerk's, and 5xx to what is our own fault, after which Clerk delivers again.
+
+    How long a body may take to arrive, the server decides.
+    """
+
+    def __init__(self, reconciler: Reconciler) -> None:
+        self._reconciler = reconciler
+
+    def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
+        return _tell(self._answer(environ), start_response)
+
+    def _answer(self, environ: Environ) -> Answer:
+        if environ["REQUEST_METHOD"] != "POST":
+            return NOT_POST
+        try:
+            if is_encoded(environ.get("HTTP_CONTENT_ENCODING", "")):
+                raise WebhookHeadersRefused("its body is encoded, and what was signed is not")
+            headers = {name[5:].replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")}
+            return taken_in(self._reconciler.receive(headers, self._body(environ)))
+        except ClerkmapError as error:
+            return refused(error)
+
+    def _body(self, environ: Environ) -> bytes:
+        length = environ.get("CONTENT_LENGTH") or ""
+        most = self._reconciler.max_body
+        if length.isascii() and length.isdecimal() and len(length) < 20:
+            if int(length) > most:
+                raise WebhookTooLarge
+            wanted = int(length)
+        elif environ.get("wsgi.input_terminated"):  # it came in chunks, and the server knows where it ends
+            wanted = most + 1
+        else:
+            raise WebhookIncomplete("its length is not told")
+        body = _read(environ["wsgi.input"], wanted)
+        if len(body) > most:
+            raise WebhookTooLarge
+        if length and len(body) < wanted:
+            raise WebhookIncomplete("the sender hung up")
+        return body
+
+
+def _read(stream: Any, wanted: int) -> bytes:
+    """So many bytes, or fewer where there are no more."""
+    body = bytearray()
+    while len(body) < wanted:
+        try:
+            piece = stream.read(wanted - len(body))
+        except OSError:
+            raise WebhookIncomplete("the sender hung up") from None
+        if not piece:
+            break
+        body += piece
+    return bytes(body)
+
+
+def _entered(
+    app: "WSGIApplication",
+    required: Requirement | None,
+    environ: Environ,
+    start_response: "StartResponse",
+    context: contextvars.Context,
+) -> Iterable[bytes]:
+    """Call an application if the caller has what is required. What either refuses becomes an answer, unless the
+    application has begun one."""
+
+    def refuse(refusal: Refused | Unavailable) -> Iterable[bytes]:
+        page = required.organization_page if required is not None and make_wsgi_request(environ).is_for_a_page else None
+        return _tell(answer(refusal, organization_page=page), start_response)
+
+    try:
+        if required is not None and environ["REQUEST_METHOD"] != "OPTIONS":
+            caller_of(environ).require(required)
+        return _Body(context.run(app, environ, start_response), context, refuse)
+    except (Refused, Unavailable) as refusal:
+        return refuse(refusal)
+
+
+class _Body:
+    """An application's body, each piece of which is made in the context of its request.
+
+    An application that is a generator begins only when the first piece is asked for, so it may refuse there, too.
+    """
+
+    def __init__(
+        self,
+        body: Iterable[bytes],
+        context: contextvars.Context,
+        refuse: Callable[[Refused | Unavailable], Iterable[bytes]],
+    ) -> None:
+        self._body = body
+        self._context = context
+        self._refuse = refuse
+        self._pieces: Iterator[bytes] = context.run(iter, body)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return self._context.run(next, self._pieces)
+        except (Refused, Unavailable) as refusal:
+            self._pieces = iter(self._refuse(refusal))
+            return next(self._pieces)
+
+    def close(self) -> None:
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            self._context.run(close)
+
+
+def _tell(told: Answer, start_response: "StartResponse") -> list[bytes]:
+    """An answer in the words of WSGI. If the application had begun one of its own, the server raises what it did."""
+    error = sys.exc_info()
+    status = f"{told.status} {HTTPStatus(told.status).phrase}"
+    start_response(status, list(told.headers), error if error[0] is not None else None)
+    return [told.body]

@@ -1,0 +1,85 @@
+"""Who is calling, or why nobody is: what every adapter finds out about a request, and hands to the application.
+
+Whether that is enough, the application decides: by asking for the principal, or by requiring something of it. Nothing
+here knows of HTTP.
+"""
+
+from contextvars import ContextVar, Token
+
+from .core.principal import Principal
+from .core.requirements import Requirement
+from .errors import ClerkmapError, TokenMissing
+from .lease import GRACE, Lease
+from .resolver import Resolver
+
+SIGNED_IN = Requirement()
+
+
+class Caller:
+    """Who is calling, or why nobody is."""
+
+    __slots__ = ("_principal", "_resolver", "refusal")
+
+    def __init__(self, resolver: Resolver, found: Principal | ClerkmapError) -> None:
+        self._resolver = resolver
+        self._principal = found if isinstance(found, Principal) else None
+        self.refusal: ClerkmapError | None = found if isinstance(found, ClerkmapError) else None
+
+    @property
+    def principal(self) -> Principal:
+        """The principal. Where there is none, this raises why."""
+        if self._principal is None:
+            assert self.refusal is not None
+            raise self.refusal.with_traceback(None)
+        return self._principal
+
+    @property
+    def optional_principal(self) -> Principal | None:
+        """None where the request does not even try to tell who is calling. A token that is refused is refused here
+        too: nobody becomes anonymous by accident."""
+        return None if isinstance(self.refusal, TokenMissing) else self.principal
+
+    def require(self, requirement: Requirement = SIGNED_IN) -> Principal:
+        """The principal, who has what is required. May ask the repository."""
+        principal = self.principal
+        if requirement.fresh_membership:
+            principal = self._resolver.confirm(principal)
+        requirement.check(principal)
+        return principal
+
+    async def arequire(self, requirement: Requirement = SIGNED_IN) -> Principal:
+        """The same without holding up the event loop."""
+        principal = self.principal
+        if requirement.fresh_membership:
+            principal = await self._resolver.aconfirm(principal)
+        requirement.check(principal)
+        return principal
+
+    def lease(self, *, grace: float = GRACE) -> Lease:
+        """The principal's admission, for what goes on longer than their token."""
+        return Lease(self._resolver, self.principal, grace=grace)
+
+    def __repr__(self) -> str:
+        return f"Caller({self._principal or self.refusal!r})"
+
+
+_current: ContextVar[Caller | None] = ContextVar("clerkmap_caller", default=None)
+
+
+def current_principal() -> Principal:
+    """Who is calling, in the code that a request is being answered by, however deep. Where there is none, this raises
+    why."""
+    caller = _current.get()
+    if caller is None:
+        raise TokenMissing
+    return caller.principal
+
+
+def enter(caller: Caller) -> Token[Caller | None]:
+    """Make somebody the current caller, for this thread or task and what it begins, until `leave`."""
+    return _current.set(caller)
+
+
+def leave(token: Token[Caller | None]) -> None:
+    """Whoever was the current caller before is that again."""
+    _current.reset(token)

@@ -1,0 +1,60 @@
+"""For what outlives a request: a WebSocket, a stream, whose token lasts a minute.
+
+A lease is somebody's admission, for as long as their token and a little longer, unless it is renewed with a newer one.
+It ends at once when the person is locked out.
+"""
+
+from collections.abc import Callable
+
+from .core.principal import Principal
+from .errors import ConfigurationError, NotForUs, TokenExpired
+from .resolver import Resolver
+
+GRACE = 60.0  # seconds after the token's end: front ends renew tokens shortly before it, and networks are slow
+
+
+class Lease:
+    """Somebody's admission.
+
+    Args:
+        resolver: Whom tokens lead to.
+        principal: Who was let in.
+        grace: How many seconds the lease goes on when its token has expired.
+    """
+
+    def __init__(self, resolver: Resolver, principal: Principal, *, grace: float = GRACE) -> None:
+        if type(grace) not in (int, float) or not 0 <= grace <= 86_400:
+            raise ConfigurationError("grace must be from 0 to 86400 seconds")
+        self._resolver = resolver
+        self._clock: Callable[[], float] = resolver.verifier.clock
+        self._grace = grace
+        self._principal = principal
+
+    @property
+    def principal(self) -> Principal:
+        """Who was let in, as last heard. To be sure that they still are, `check`."""
+        return self._principal
+
+    @property
+    def seconds_left(self) -> float:
+        """How long until it ends, if it is not renewed."""
+        return self._principal.claims.expires_at + self._grace - self._clock()
+
+    async def check(self) -> Principal:
+        """The principal as of now; `TokenExpired` or `LockedOut` if the lease is over. As a rule, memory can tell."""
+        if self.seconds_left <= 0:
+            raise TokenExpired("nobody has renewed the lease")
+        principal = self._resolver.confirm_nowait(self._principal)
+        if principal is None:
+            principal = await self._resolver.aconfirm(self._principal)
+        self._principal = principal
+        return principal
+
+    async def renew(self, token: str) -> Principal:
+        """Go on with a newer token of the same person. Another organization is fine: the principal says which."""
+        principal = await self._resolver.aresolve(token)
+        if principal.user.id != self._principal.user.id:
+            raise NotForUs("it is another person's")
+        if principal.claims.expires_at > self._principal.claims.expires_at:
+            self._principal = principal
+        return await self.check()
