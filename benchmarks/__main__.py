@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 
-from . import databases, postgres, processes, sizes, tokens, webhooks
+from . import databases, postgres, processes, servers, sizes, tokens, webhooks
 from .measure import Figure, Row
 from .steps import steps
 
@@ -19,6 +19,7 @@ GROUPS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "steps": steps,
     "sqlite": databases.sqlite,
     "webhook": webhooks.webhook,
+    "asgi": servers.servers,
     "postgres": postgres.postgres,
     "sizes": sizes.sizes,
     "import": processes.imports,
