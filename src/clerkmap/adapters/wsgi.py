@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
 _CALLER = "clerkmap.caller"
+_ISOLATED = "clerkmap.isolated"
 
 Environ = dict[str, Any]
 
@@ -99,6 +100,23 @@ class Require:
         return _entered(self.app, self._required, environ, start_response, contextvars.copy_context())
 
 
+class Isolated:
+    """An application each of whose requests has a context of its own, so that whoever it makes the current caller is
+    gone with the request, whatever fails, and not before. For frameworks that look themselves who is calling."""
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self.app = app
+
+    def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
+        environ[_ISOLATED] = True
+        return _entered(self.app, None, environ, start_response, contextvars.copy_context())
+
+
+def is_isolated(environ: Environ) -> bool:
+    """Whether a request came through `Isolated`."""
+    return _ISOLATED in environ
+
+
 class WebhookEndpoint:
     """Takes in deliveries: a WSGI application of one page. It answers 2xx once they are committed, 4xx to what is not
     Clerk's, and 5xx to what is our own fault, after which Clerk delivers again.
@@ -110,9 +128,10 @@ class WebhookEndpoint:
         self._reconciler = reconciler
 
     def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
-        return _tell(self._answer(environ), start_response)
+        return _tell(self.answer(environ), start_response)
 
-    def _answer(self, environ: Environ) -> Answer:
+    def answer(self, environ: Environ) -> Answer:
+        """The same as a value, for frameworks with responses of their own."""
         if environ["REQUEST_METHOD"] != "POST":
             return NOT_POST
         try:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import TypedDict
 
 from ..errors import (
     ConfigurationError,
@@ -20,6 +21,21 @@ from .principal import Principal
 # A path of this very application. Two slashes, or a backslash, would lead a browser elsewhere.
 _OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 _LEVELS = ("first_factor", "second_factor", "multi_factor")
+
+
+class Required(TypedDict, total=False):
+    """What a `Requirement` is made of, for functions that make one of their keyword arguments."""
+
+    role: str | None
+    user_role: str | None
+    permission: str | None
+    feature: str | None
+    plan: str | None
+    organization: bool
+    organization_page: str | None
+    reverified: str | tuple[FactorLevel, int] | None
+    not_impersonated: bool
+    fresh_membership: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
