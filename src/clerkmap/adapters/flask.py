@@ -1,0 +1,198 @@
+"""For Flask: who is calling, on `flask.g.clerk`, and the answers to what is refused.
+
+    clerk = Clerk(app, resolver)      # or Clerk(), and clerk.init_app(app, resolver) in a factory
+
+    @app.get("/me")
+    @clerk.signed_in
+    def me():
+        return {"id": current_user.id}
+
+    app.register_blueprint(clerk_webhook(reconciler), url_prefix="/webhooks/clerk")
+
+Errors take Flask's own way: they are raised, and a handler that `init_app` registers makes the answer of them. One of
+yours for the same error, or a more special one, takes its place.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from inspect import iscoroutinefunction
+from io import BytesIO
+from typing import Any, TypeVar, Unpack, cast, overload
+
+try:
+    from flask import Blueprint, Flask, Response, current_app, g, request
+except ModuleNotFoundError as _error:
+    raise ImportError("this adapter needs Flask: pip install 'clerkmap[flask]'") from _error
+
+from werkzeug.local import LocalProxy
+
+from ..caller import SIGNED_IN, Caller, enter, leave
+from ..core.answers import Answer, answer
+from ..core.http import make_wsgi_request
+from ..core.model import User
+from ..core.principal import Principal
+from ..core.requirements import Required, Requirement
+from ..errors import ClerkmapError, ConfigurationError, Refused, Unavailable
+from ..reconciler import Reconciler
+from ..resolver import Resolver
+from .gate import Gate
+from .wsgi import Isolated, WebhookEndpoint, is_isolated
+
+__all__ = ["Clerk", "Guard", "clerk_webhook", "current_principal", "current_user"]
+
+_CALLER = "clerkmap.caller"
+_REQUIRED = "clerkmap.required"
+_BEFORE = "clerkmap.before"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class Guard:
+    """Lets only those through who have what is required: a decorator for views, synchronous and asynchronous ones.
+
+    Called without a view it looks at the request at hand, so it can be given to `before_request` of a blueprint.
+    """
+
+    def __init__(self, required: Requirement = SIGNED_IN) -> None:
+        self._required = required
+
+    @overload
+    def __call__(self) -> None: ...
+    @overload
+    def __call__(self, view: View) -> View: ...
+    def __call__(self, view: Callable[..., Any] | None = None) -> Callable[..., Any] | None:
+        if view is None:
+            if self._is_to_be_checked():
+                caller().require(self._required)
+            return None
+
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            self()
+            return view(*args, **kwargs)
+
+        @wraps(view)
+        async def aguarded(*args: Any, **kwargs: Any) -> Any:
+            if self._is_to_be_checked():
+                await caller().arequire(self._required)
+            return await view(*args, **kwargs)
+
+        return aguarded if iscoroutinefunction(view) else guarded
+
+    def _is_to_be_checked(self) -> bool:
+        request.environ[_REQUIRED] = self._required  # whoever makes the answer wants to know its page
+        return request.method != "OPTIONS"
+
+
+class Clerk:
+    """The extension: finds out who is calling before each request, and answers what is refused.
+
+    Args:
+        app: The application; without one, call `init_app`.
+        resolver: Whom tokens lead to, on a synchronous repository.
+        cookies: Whether to read Clerk's session cookie at all.
+        origins: The pages that may do more than read on the strength of a cookie, see `TokenFinder`.
+    """
+
+    signed_in: Guard = Guard()
+
+    def __init__(
+        self,
+        app: Flask | Resolver | None = None,
+        resolver: Resolver | None = None,
+        *,
+        cookies: bool = True,
+        origins: Iterable[str] | None = None,
+    ) -> None:
+        if not isinstance(app, Flask):
+            app, resolver = None, app or resolver
+        self._resolver = resolver
+        self._cookies = cookies
+        self._origins = origins if origins is None else tuple(origins)
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask, resolver: Resolver | None = None) -> None:
+        """Be the extension of an application. One can serve several of them."""
+        resolver = resolver or self._resolver
+        if resolver is None:
+            raise ConfigurationError("there is no resolver: Clerk(app, resolver), or init_app(app, resolver)")
+        if "clerkmap" in app.extensions:
+            raise ConfigurationError("this application has its Clerk already")
+        gate = app.extensions["clerkmap"] = Gate(resolver, cookies=self._cookies, origins=self._origins)
+        # Whoever is made the current caller before a request is so until the last piece of a stream, and never longer:
+        # the context is gone then, even if somebody else's function that is called at the end raises.
+        app.wsgi_app = Isolated(app.wsgi_app)  # type: ignore[method-assign]
+        app.before_request(lambda: _begin(gate))
+        app.teardown_request(_end)
+        for kind in (Refused, Unavailable):
+            if kind not in app.error_handler_spec[None][None]:
+                app.register_error_handler(kind, _answered)
+
+    def require(self, **required: Unpack[Required]) -> Guard:
+        """A guard that lets only those through who have all that is named, in the words of `Requirement`."""
+        return Guard(Requirement(**required))
+
+
+def caller() -> Caller:
+    """Who is calling, or why nobody is."""
+    found = request.environ.get(_CALLER)
+    if not isinstance(found, Caller):
+        raise ConfigurationError("nobody has looked who is calling: make a Clerk(app, resolver)")
+    return found
+
+
+current_principal: Principal = cast(Principal, LocalProxy(lambda: caller().principal))
+current_user: User = cast(User, LocalProxy(lambda: caller().principal.user))
+
+
+def clerk_webhook(reconciler: Reconciler) -> Blueprint:
+    """The page where Clerk delivers its webhooks, as a blueprint. It stands at `/webhooks/clerk`, or at the
+    `url_prefix` with which it is registered."""
+    endpoint = WebhookEndpoint(reconciler)
+    page = Blueprint("clerk_webhook", __name__, url_prefix="/webhooks/clerk")
+
+    @page.route("", methods=_METHODS, strict_slashes=False)
+    def receive() -> Response:
+        environ = request.environ
+        read = getattr(request, "_cached_data", None)
+        if read is not None:  # a function before the request has asked for the body; this is where Werkzeug keeps it
+            environ = {**environ, "wsgi.input": BytesIO(read)}
+        return _respond(endpoint.answer(environ))
+
+    return page
+
+
+def _begin(gate: Gate) -> None:
+    found = request.environ[_CALLER] = gate.identify(make_wsgi_request(request.environ))
+    request.environ[_BEFORE] = enter(found), g.get("clerk")
+    g.clerk = found
+
+
+def _end(_error: BaseException | None) -> None:
+    """All is as it was before the request. `g` may be older than it, and live on: it is the application context's."""
+    if _BEFORE not in request.environ:  # something before ours has answered, or a test comes by once more
+        return
+    token, before = request.environ.pop(_BEFORE)
+    if not is_isolated(request.environ):  # as in a test that pushes a request's context itself
+        leave(token)
+    g.pop("clerk", None)
+    if before is not None:
+        g.clerk = before
+
+
+def _answered(error: ClerkmapError) -> Any:
+    own = current_app.error_handler_spec[None][None].get(ClerkmapError)
+    if own is not None:  # Flask prefers ours, which is for something more special; but theirs was meant for this, too
+        return current_app.ensure_sync(own)(error)
+    required = request.environ.get(_REQUIRED, SIGNED_IN)
+    page = required.organization_page if make_wsgi_request(request.environ).is_for_a_page else None
+    return _respond(answer(error, organization_page=page))
+
+
+def _respond(told: Answer) -> Response:
+    response = Response(told.body, told.status)
+    response.headers.clear()  # a type of content that Flask would add, also where there is no content
+    response.headers.extend(told.headers)
+    return response

@@ -1,0 +1,216 @@
+"""The Flask extension: how it is made, who is the current caller and for how long, and whose error handlers count."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask, Response, g, request, stream_with_context
+
+from clerkmap import Resolver
+from clerkmap.adapters.flask import Clerk, current_principal, current_user
+from clerkmap.adapters.wsgi import principal_of
+from clerkmap.caller import current_principal as principal_anywhere
+from clerkmap.core.requirements import Required, Requirement
+from clerkmap.errors import ConfigurationError, TokenMissing
+from clerkmap.repositories import MemoryRepository
+from clerkmap.repository import threaded
+from flask_world import FlaskWorld
+
+
+@pytest.fixture
+def world() -> FlaskWorld:
+    return FlaskWorld()
+
+
+def nobody_is_current() -> bool:
+    """Whether this thread has no caller."""
+    try:
+        principal_anywhere()
+    except TokenMissing:
+        return True
+    return False
+
+
+def test_every_way_to_make_it(world: FlaskWorld) -> None:
+    """At once, in a factory that has the resolver, in one that gets it later, and for several applications."""
+    later = Clerk(cookies=False)
+    apps = [Flask("a"), Flask("b"), Flask("c"), Flask("d"), Flask("e")]
+    Clerk(apps[0], world.resolver)
+    Clerk(app=apps[1], resolver=world.resolver)
+    Clerk(resolver=world.resolver).init_app(apps[2])
+    later.init_app(apps[3], world.resolver)
+    later.init_app(apps[4], resolver=world.resolver)
+    for app in apps:
+        app.add_url_rule("/me", "me", later.signed_in(world.page))
+        assert app.test_client().get("/me", headers=world.bearer()).get_json()["agreed"]
+        assert app.test_client().get("/me").status_code == 401
+
+
+def test_what_cannot_work_is_said_at_the_start(world: FlaskWorld) -> None:
+    """No resolver, an application that has its Clerk, a requirement that means nothing."""
+    for make in (lambda: Clerk(Flask("a")), lambda: Clerk().init_app(Flask("a")), lambda: Clerk(world.app, None)):
+        with pytest.raises(ConfigurationError, match="no resolver"):
+            make()
+    with pytest.raises(ConfigurationError, match="has its Clerk"):
+        Clerk(world.app, world.resolver)
+    with pytest.raises(ConfigurationError, match="organization_page"):
+        world.clerk.require(organization_page="https://evil.example")
+    with pytest.raises(TypeError):
+        world.clerk.require(rol="admin")  # type: ignore[call-arg]
+
+
+def test_the_keywords_are_those_of_a_requirement() -> None:
+    """What type checkers are told of `require` is what it takes."""
+    assert list(Required.__annotations__) == list(Requirement.__dataclass_fields__)
+
+
+def test_a_guard_where_nobody_looks_is_an_error_of_ours(world: FlaskWorld) -> None:
+    """Without the extension no view is reached, and the answer is a 500."""
+    app = Flask("bare")
+    app.add_url_rule("/me", "me", world.clerk.signed_in(world.page))
+    app.add_url_rule("/ame", "ame", world.clerk.signed_in(world.apage))
+    for path in ("/me", "/ame"):
+        assert app.test_client().get(path, headers=world.bearer()).status_code == 500
+    app.testing = True
+    with pytest.raises(ConfigurationError, match=r"make a Clerk\(app, resolver\)"):
+        app.test_client().get("/me", headers=world.bearer())
+    assert world.reached == 0
+
+
+def test_the_proxies_are_what_they_stand_for(world: FlaskWorld) -> None:
+    """`current_user`, `current_principal`, `g.clerk` and the environ tell of the same person."""
+
+    @world.app.get("/proxies")
+    def proxies() -> str:
+        assert current_principal.user == current_user == g.clerk.principal.user
+        assert current_user.clerk_id == world.ada.id
+        assert principal_of(request.environ) is g.clerk.principal
+        assert principal_anywhere() is g.clerk.principal
+        return "same"
+
+    assert world.app.test_client().get("/proxies", headers=world.bearer()).text == "same"
+
+
+def test_decorated_views_stay_what_they_are(world: FlaskWorld) -> None:
+    """Name, text and colour of a view survive its guard, and its arguments arrive."""
+
+    @world.app.get("/add/<int:a>/<int:b>")
+    @world.clerk.require(role="admin")
+    async def add(a: int, b: int) -> str:
+        """Adds."""
+        return str(a + b)
+
+    assert (add.__name__, add.__doc__) == ("add", "Adds.")
+    headers = world.bearer(organization=world.acme)
+    assert world.app.test_client().get("/add/2/3", headers=headers).text == "5"
+
+
+def test_nobody_leaks_into_the_next_request(world: FlaskWorld) -> None:
+    """Also when a view raises, and when somebody else's function at the end of a request does."""
+
+    @world.app.get("/raises")
+    def raises() -> str:
+        raise RuntimeError(principal_anywhere().user.id)
+
+    @world.app.get("/ends-badly")
+    def ends_badly() -> str:
+        return "well"
+
+    @world.app.teardown_request
+    def end(error: BaseException | None) -> None:
+        if request.path == "/ends-badly":
+            raise RuntimeError("the end")
+
+    client = world.app.test_client()
+    assert client.get("/me", headers=world.bearer()).status_code == 200
+    assert nobody_is_current()
+    assert client.get("/raises", headers=world.bearer()).status_code == 500
+    assert nobody_is_current()
+    with pytest.raises(RuntimeError, match="the end"):
+        client.get("/ends-badly", headers=world.bearer())
+    assert nobody_is_current()
+    assert client.get("/open").json == {"id": None}
+    assert client.get("/by-hand").status_code == 401
+
+
+def test_g_is_as_it_was_where_it_outlives_the_request(world: FlaskWorld) -> None:
+    """An application context that is pushed by hand, or a request inside a request, shares its `g`."""
+    bob = world.fake.create_user()
+
+    @world.app.get("/outer")
+    @world.clerk.signed_in
+    def outer() -> str:
+        inner = world.app.test_client().get("/me", headers=world.bearer(world.fake.token(bob)))
+        ids = {str(each.id) for each in (current_user, g.clerk.principal.user, principal_anywhere().user)}
+        return (
+            "ok"
+            if ids == {world.id_of(world.fake.token(world.ada))} and inner.get_json()["id"] not in ids
+            else "mixed up"
+        )
+
+    with world.app.app_context():
+        assert world.app.test_client().get("/outer", headers=world.bearer()).text == "ok"
+        assert "clerk" not in g
+
+
+def test_a_request_pushed_by_a_test(world: FlaskWorld) -> None:
+    """Flask's way to test without a client: who is calling is known inside, and nobody is after it."""
+    with world.app.test_request_context(headers=world.bearer()):
+        with pytest.raises(ConfigurationError):
+            _ = current_user.id
+        world.app.preprocess_request()
+        assert current_user.clerk_id == principal_anywhere().user.clerk_id == g.clerk.principal.user.clerk_id
+    assert nobody_is_current()
+
+
+def test_a_client_that_keeps_the_context(world: FlaskWorld) -> None:
+    """`with client:` leaves the proxies usable until the next request, and nobody current."""
+    with world.app.test_client() as client:
+        client.get("/me", headers=world.bearer())
+        assert current_user.clerk_id == world.ada.id
+        client.get("/open")
+        with pytest.raises(TokenMissing):
+            _ = current_user.id
+        assert nobody_is_current()
+    assert nobody_is_current()
+
+
+@pytest.mark.parametrize("keep", [lambda pieces: pieces, stream_with_context])
+def test_a_stream_knows_its_caller_to_the_end(world: FlaskWorld, keep: Any) -> None:
+    """Pieces that are made after the view has returned are made for the same caller."""
+
+    @world.app.get("/stream")
+    @world.clerk.signed_in
+    def stream() -> Response:
+        def pieces() -> Iterator[str]:
+            for _ in range(3):
+                yield f"{principal_anywhere().user.id}\n"
+
+        return Response(keep(pieces()))
+
+    client = world.app.test_client()
+    token = world.fake.token(world.ada)
+    streams = [client.get("/stream", headers=world.bearer(token), buffered=False) for _ in range(2)]
+    assert nobody_is_current()
+    texts = [each.text for each in streams]  # one begins before the other has ended
+    assert texts == [f"{world.id_of(token)}\n" * 3] * 2
+    assert nobody_is_current()
+
+
+def test_an_asynchronous_repository_cannot_be_used(world: FlaskWorld) -> None:
+    """Flask is synchronous, and says so."""
+    app = Flask("async")
+    Clerk(app, Resolver(world.fake.instance, threaded(MemoryRepository())))
+    app.testing = True
+    with pytest.raises(ConfigurationError, match="asynchronous"):
+        app.test_client().get("/", headers=world.bearer())
+
+
+def test_without_flask_it_says_what_to_install() -> None:
+    """The import fails with a text that helps."""
+    code = "import sys; sys.modules['flask'] = None; import clerkmap.adapters.flask"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode
+    assert "ImportError: this adapter needs Flask: pip install 'clerkmap[flask]'" in done.stderr
