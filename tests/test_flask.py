@@ -35,7 +35,7 @@ def nobody_is_current() -> bool:
 
 def test_every_way_to_make_it(world: FlaskWorld) -> None:
     """At once, in a factory that has the resolver, in one that gets it later, and for several applications."""
-    later = Clerk(cookies=False)
+    later = Clerk(origins=iter(["https://admin.example.com"]))
     apps = [Flask("a"), Flask("b"), Flask("c"), Flask("d"), Flask("e")]
     Clerk(apps[0], world.resolver)
     Clerk(app=apps[1], resolver=world.resolver)
