@@ -55,6 +55,8 @@ def test_what_cannot_work_is_said_at_the_start(world: FlaskWorld) -> None:
             make()
     with pytest.raises(ConfigurationError, match="has its Clerk"):
         Clerk(world.app, world.resolver)
+    with pytest.raises(ConfigurationError, match="origins"):
+        Clerk(Flask("a"), world.resolver, origins="https://admin.example.com")
     with pytest.raises(ConfigurationError, match="organization_page"):
         world.clerk.require(organization_page="https://evil.example")
     with pytest.raises(TypeError):

@@ -109,7 +109,8 @@ class Clerk:
             app, resolver = None, app or resolver
         self._resolver = resolver
         self._cookies = cookies
-        self._origins = origins if origins is None else tuple(origins)
+        # An iterator would serve one application only. A single text is refused where origins are checked.
+        self._origins = origins if origins is None or isinstance(origins, str) else tuple(origins)
         if app is not None:
             self.init_app(app)
 
