@@ -16,7 +16,7 @@ from .core.claims import Claims
 from .core.instance import Instance
 from .core.principal import Principal, Standing, admit, sightings
 from .driving import adrive, drive
-from .errors import ConfigurationError, MachineToken, RepositoryUnavailable, TokenMalformed, UserDeleted
+from .errors import ConfigurationError, IssuerRefused, MachineToken, RepositoryUnavailable, TokenMalformed, UserDeleted
 from .repository import AsyncRepository, Repository, is_async, threaded
 from .verifier import Verifier
 
@@ -120,18 +120,24 @@ class Resolver:
         they may not come in any more. Whether their token has expired meanwhile is not asked."""
         if self._repository is None:
             raise ConfigurationError("the repository is asynchronous: await aconfirm(principal)")
-        return _admit_anew(principal, self._find(principal.claims)(self._repository))
+        return _admit_anew(principal, self._find(self._ours(principal))(self._repository))
 
     async def aconfirm(self, principal: Principal) -> Principal:
         """The same without holding up the event loop."""
-        return _admit_anew(principal, await self._find(principal.claims)(self._async_repository))
+        return _admit_anew(principal, await self._find(self._ours(principal))(self._async_repository))
 
     def confirm_nowait(self, principal: Principal) -> Principal | None:
         """The same from memory alone. None when memory does not know, or may be out of date."""
-        known = self._standings.get(_caller(principal.claims))
+        known = self._standings.get(_caller(self._ours(principal)))
         if known is None or self._monotonic() >= self._fresh_until:
             return None
         return _admit_anew(principal, known.standing)
+
+    def _ours(self, principal: Principal) -> Claims:
+        """What a principal's token proved. One of another instance may have come a long way, and is not known here."""
+        if principal.claims.instance != self.verifier.instance.name:
+            raise IssuerRefused
+        return principal.claims
 
     def _remembered(self, token: str) -> Seen | None:
         """What is known of a token that has been verified, if it would be verified again now."""
