@@ -21,6 +21,7 @@ ARROWS: dict[str, set[str]] = {
     "forks": set(),
     "driving": set(),
     "core": {"errors"},
+    "sealing": {"errors", "core"},
     "listeners": {"errors", "core"},
     "repository": {"errors", "core", "listeners"},
     "repositories": {"errors", "core", "driving", "forks", "listeners", "repository"},

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .caller import current_principal
     from .core.claims import ActiveOrganization, Actor, Claims
     from .core.conclusions import role_in_metadata
     from .core.events import Event, parse_event
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         KeysUnavailable,
         LinkRefused,
         LockedOut,
+        PrincipalRefused,
         Refused,
         RepositoryUnavailable,
         TokenError,
@@ -36,11 +38,13 @@ if TYPE_CHECKING:
     from .reconciler import Outcome, Reconciler
     from .repository import AsyncRepository, Repository, threaded
     from .resolver import Resolver
+    from .sealing import seal, unseal
     from .verifier import Verifier
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "caller": ("current_principal",),
     "core.claims": ("ActiveOrganization", "Actor", "Claims"),
     "core.conclusions": ("role_in_metadata",),
     "core.events": ("Event", "parse_event"),
@@ -55,6 +59,7 @@ _HOMES = {
         "KeysUnavailable",
         "LinkRefused",
         "LockedOut",
+        "PrincipalRefused",
         "Refused",
         "RepositoryUnavailable",
         "TokenError",
@@ -65,6 +70,7 @@ _HOMES = {
     "reconciler": ("Outcome", "Reconciler"),
     "repository": ("AsyncRepository", "Repository", "threaded"),
     "resolver": ("Resolver",),
+    "sealing": ("seal", "unseal"),
     "verifier": ("Verifier",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -92,6 +98,7 @@ __all__ = [
     "Organization",
     "Outcome",
     "Principal",
+    "PrincipalRefused",
     "Reconciler",
     "Refused",
     "Repository",
@@ -105,9 +112,12 @@ __all__ = [
     "UserUnknown",
     "Verifier",
     "WebhookError",
+    "current_principal",
     "parse_event",
     "role_in_metadata",
+    "seal",
     "threaded",
+    "unseal",
 ]
 
 # A library says nothing unless the application listens.

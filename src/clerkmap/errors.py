@@ -29,6 +29,8 @@
     │   ├── NotAllowed                the person may come in, and may not do this
     │   │   ├── OrganizationMissing · RoleMissing · PermissionMissing · FeatureMissing · PlanMissing
     │   │   ├── TokenOutdated · ReverificationNeeded · ImpersonationRefused
+    │   ├── PrincipalRefused          what was handed on is no principal
+    │   │   ├── SealBroken · SealExpired
     │   └── WebhookError              the delivery is not Clerk's, or cannot be read
     │       ├── WebhookHeadersRefused · WebhookOutOfTime · WebhookTooLarge · WebhookIncomplete
     │       ├── WebhookSignatureInvalid · WebhookMalformed · WebhookFromElsewhere
@@ -449,6 +451,27 @@ class ReverificationNeeded(NotAllowed):
     def __init__(self, wanted: str | tuple[str, int] = "strict") -> None:
         super().__init__()
         self.wanted: str | tuple[str, int] = wanted
+
+
+class PrincipalRefused(Refused):
+    """What was handed on, to a job or to another process, is no principal."""
+
+    code = "principal_refused"
+    text = "what was handed on is no principal"
+
+
+class SealBroken(PrincipalRefused):
+    """None of the secrets made this seal over this very text."""
+
+    code = "seal_broken"
+    text = "the principal's seal is broken, or another's"
+
+
+class SealExpired(PrincipalRefused):
+    """The seal was good once: whoever it was made for came too late."""
+
+    code = "seal_expired"
+    text = "the principal's seal has expired"
 
 
 class WebhookError(Refused):

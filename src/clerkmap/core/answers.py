@@ -68,7 +68,7 @@ class _Row(NamedTuple):
 _ROWS: Mapping[type, _Row] = {
     ClerkmapError: _Row(500),
     Unavailable: _Row(503, None, "ask_again"),
-    Refused: _Row(401, ""),  # of an application's own making: each of ours stands below
+    Refused: _Row(401, ""),  # of an application's own making, or a sealed principal's: each other of ours stands below
     # RFC 6750 tells a request that is wrong (400) from a token that is (401), and names no error where no token came.
     RequestRefused: _Row(400, "invalid_request"),
     TokenMissing: _Row(401, "", "sign_in"),

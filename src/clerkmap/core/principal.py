@@ -1,12 +1,14 @@
 """Who is calling: the principal, made of what a token proves and of what is known of its bearer."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import LockedOut, MembershipDeleted, OrganizationDeleted, SessionEnded, UserBanned, UserDeleted
 from .claims import Actor, Claims
 from .conclusions import current_membership
 from .model import Membership, Organization, User
 from .records import SIGHTED, AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser
+from .travel import pack, unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,18 @@ class Principal:
     def actor(self) -> Actor | None:
         """Who is really acting, when somebody is signed in as this user."""
         return self.claims.actor
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain JSON, for a job queue of your own. Personal data is in it; the token is not."""
+        return pack(self.user, self.organization, self.membership, self.claims)
+
+    @classmethod
+    def from_dict(cls, value: object) -> "Principal":
+        """The same principal again, or `PrincipalRefused`. Whether they still may come in, `Resolver.confirm` says.
+
+        Whoever can write the dictionary can be anybody. Where that is not only you, `unseal` what you have sealed.
+        """
+        return cls(*unpack(value))
 
 
 def sightings(claims: Claims, standing: Standing | None) -> list[AnyRecord]:

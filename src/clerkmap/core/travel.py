@@ -1,0 +1,166 @@
+"""A principal as plain JSON, for a job queue or another process, and back: the very same one, or a refusal.
+
+What comes back is read as strictly as a token. Nobody's word is taken for anything that the parts can be asked
+themselves: the claims are read again from the token's own payload, and a person, an organization and a membership have
+to be those that the claims name. Who may have written it is not told here; that is what `seal` is for.
+"""
+
+import json
+import re
+from collections.abc import Collection
+from typing import Any
+
+from ..errors import ClerkmapError, PrincipalRefused
+from .claims import Claims, TokenKind, read_claims
+from .events import MAX_BODY_DEPTH
+from .model import Id, Membership, Organization, User
+from .records import COLUMNS, DELETED, ClerkMembership, ClerkOrganization, ClerkUser, R, Record, key_of
+from .strict_json import MAX_DEPTH as MAX_DEPTH_OF_CLAIMS
+from .strict_json import fields, read_object
+
+VERSION = 1
+MAX_SIZE = 1_048_576  # characters of JSON; a principal with all that Clerk lets people keep has about 50,000
+MAX_DEPTH = MAX_DEPTH_OF_CLAIMS + 2  # the claims stand two deep in it
+
+Parts = tuple[User, Organization | None, Membership | None, Claims]
+
+_RANK = re.compile(r"[0-3]\.[0-9]{15}\.[0-9]{15}\.[0-9a-f]{32}")
+_KINDS: tuple[TokenKind, ...] = ("session", "oauth", "oidc")  # a machine is nobody
+# The fields of records, by what may stand in them. All others are texts, or None.
+_FLAGS = frozenset({"email_verified", "banned"})
+_TIMES = frozenset({"created_at"})
+_NEEDED = frozenset({"instance", "key", "rank", "user_key", "organization_key", "public_metadata"})
+
+
+def pack(
+    user: User, organization: Organization | None, membership: Membership | None, claims: Claims
+) -> dict[str, Any]:
+    """The parts of a principal as plain JSON. The token itself is not in it, and cannot be made of it."""
+    own = {"id": user.id, "role": user.role, "created_at": user.created_at, "deleted_at": user.deleted_at}
+    return {
+        "version": VERSION,
+        "user": own | {"clerk": _told(user.clerk)},
+        "organization": organization and {"id": organization.id, "clerk": _told(organization.clerk)},
+        "membership": membership and {"clerk": _told(membership.clerk)},
+        "claims": {"kind": claims.kind, "instance": claims.instance, "payload": claims.payload},
+    }
+
+
+def unpack(value: object) -> Parts:
+    """The parts again, or `PrincipalRefused`."""
+    whole = _members(_plain(value), ("version", "user", "organization", "membership", "claims"))
+    if whole["version"] != VERSION or type(whole["version"]) is not int:
+        raise PrincipalRefused("it was written by another version")
+    claims = _claims(whole["claims"])
+    user = _user(whole["user"])
+    organization = None if whole["organization"] is None else _organization(whole["organization"])
+    membership = None if whole["membership"] is None else _membership(whole["membership"])
+    if not _belong_together(user, organization, membership, claims):
+        raise PrincipalRefused("its parts are not of one principal")
+    return user, organization, membership, claims
+
+
+def _plain(value: object) -> object:
+    """The value as JSON has it, whatever it was made of: no odd types, no circles, no bottomless depth."""
+    if type(value) is not dict:
+        raise PrincipalRefused("it is no dictionary")
+    try:
+        text = json.dumps(value, allow_nan=False)
+        if len(text) > MAX_SIZE:
+            raise PrincipalRefused(f"more than {MAX_SIZE} characters")
+        return read_object(text.encode(), max_depth=MAX_DEPTH)
+    except (TypeError, ValueError, RecursionError):
+        raise PrincipalRefused("it is not plain JSON") from None
+
+
+def _members(value: object, names: Collection[str]) -> dict[str, Any]:
+    found = fields(value)
+    if found.keys() != set(names):
+        raise PrincipalRefused("a part is missing, or there is one too many")
+    return found
+
+
+def _claims(value: object) -> Claims:
+    told = _members(value, ("kind", "instance", "payload"))
+    kind, instance, payload = told["kind"], told["instance"], fields(told["payload"])
+    if kind not in _KINDS or type(instance) is not str or type(payload.get("iss")) is not str:
+        raise PrincipalRefused("its claims")
+    try:
+        return read_claims(kind, instance, payload)
+    except ClerkmapError:
+        raise PrincipalRefused("its claims") from None
+
+
+def _user(value: object) -> User:
+    told = _members(value, ("id", "role", "created_at", "deleted_at", "clerk"))
+    role, created_at, deleted_at = told["role"], told["created_at"], told["deleted_at"]
+    if role is not None and type(role) is not str:
+        raise PrincipalRefused("the user's role")
+    if type(created_at) is not int or deleted_at is not None:
+        raise PrincipalRefused("the user's dates")
+    return User(_id(told["id"]), role, created_at, deleted_at, _record(ClerkUser, told["clerk"]))
+
+
+def _organization(value: object) -> Organization:
+    told = _members(value, ("id", "clerk"))
+    return Organization(_id(told["id"]), _record(ClerkOrganization, told["clerk"]))
+
+
+def _membership(value: object) -> Membership:
+    return Membership(_record(ClerkMembership, _members(value, ("clerk",))["clerk"]))
+
+
+def _id(value: object) -> Id:
+    if isinstance(value, (str, int)) and type(value) is not bool and value != "":
+        return value
+    raise PrincipalRefused("an id")
+
+
+def _told(record: Record) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in COLUMNS[record.kind]}
+
+
+def _record(kind: type[R], value: object) -> R:
+    told = _members(value, COLUMNS[kind.kind])
+    if not all(_may_be(name, each) for name, each in told.items()):
+        raise PrincipalRefused("a record has a field that cannot be")
+    record = kind(**told)
+    if not _RANK.fullmatch(record.rank) or record.grade == DELETED:
+        raise PrincipalRefused("a record's rank")
+    return record
+
+
+def _may_be(name: str, value: object) -> bool:
+    if name in _FLAGS:
+        return type(value) is bool
+    if name in _TIMES:
+        return value is None or type(value) is int
+    if name == "public_metadata" and type(value) is str:
+        return _is_object(value)
+    return type(value) is str or (value is None and name not in _NEEDED)
+
+
+def _is_object(text: str) -> bool:
+    try:
+        read_object(text.encode(), max_depth=MAX_BODY_DEPTH, half_characters=True)
+    except ValueError:
+        return False
+    return True
+
+
+def _belong_together(
+    user: User, organization: Organization | None, membership: Membership | None, claims: Claims
+) -> bool:
+    """Whether they could have been admitted together."""
+    person = claims.instance, key_of(claims.subject)
+    if (user.clerk.instance, user.clerk.key) != person or user.clerk.banned:
+        return False
+    if claims.organization is None or organization is None or membership is None:
+        return (claims.organization, organization, membership) == (None, None, None)
+    place = claims.instance, key_of(claims.organization.id)
+    ends = membership.clerk.user_key, membership.clerk.organization_key
+    return (
+        (organization.clerk.instance, organization.clerk.key) == place
+        and membership.clerk.instance == claims.instance
+        and ends == (person[1], place[1])
+    )
