@@ -4,6 +4,7 @@ Whether that is enough, the application decides: by asking for the principal, or
 here knows of HTTP.
 """
 
+from contextlib import suppress
 from contextvars import ContextVar, Token
 
 from .core.principal import Principal
@@ -82,4 +83,6 @@ def enter(caller: Caller) -> Token[Caller | None]:
 
 def leave(token: Token[Caller | None]) -> None:
     """Whoever was the current caller before is that again."""
-    _current.reset(token)
+    # A server that stops may close a request from outside its context, where nobody entered and nobody has to leave.
+    with suppress(ValueError):
+        _current.reset(token)
