@@ -17,10 +17,12 @@ from starlette.applications import Starlette
 from clerkmap import Resolver, Verifier, current_principal
 from clerkmap.adapters.asgi import AuthMiddleware
 from clerkmap.adapters.mcp import ClerkTokenVerifier, principal_of_call
+from clerkmap.errors import RepositoryUnavailable
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk, FakeUser
 
 RESOURCE = "https://notes.example.com/mcp"
+OTHER = "https://notes.example.com/other"
 METADATA = "https://notes.example.com/.well-known/oauth-protected-resource/mcp"
 PATIENCE = 30.0  # seconds after which a test that hangs is ended
 
@@ -86,6 +88,28 @@ class Notes:
         """The note of the current principal."""
         await asyncio.sleep(0)
         return self.notes[current_principal().user.id]
+
+
+class Away(MemoryRepository):
+    """A database that is away."""
+
+    is_away = False
+
+    def find(self, *args: Any) -> Any:
+        """What every request needs."""
+        if self.is_away:
+            raise RepositoryUnavailable
+        return super().find(*args)
+
+
+def notes_of_a_database_that_is_away() -> tuple[Notes, str]:
+    """A server, and a good token of somebody it does not remember."""
+    notes = Notes()
+    away = Away()
+    away.is_away = True
+    resolver = Resolver(notes.resolver.verifier.instance, away, verifier=notes.resolver.verifier)
+    notes.resolver = notes.verifier._resolver = resolver
+    return notes, notes.token(notes.clerk.create_user())
 
 
 @contextmanager
