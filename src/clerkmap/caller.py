@@ -4,8 +4,10 @@ Whether that is enough, the application decides: by asking for the principal, or
 here knows of HTTP.
 """
 
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
+from copy import copy
 
 from .core.principal import Principal
 from .core.requirements import Requirement
@@ -60,6 +62,10 @@ class Caller:
         """The principal's admission, for what goes on longer than their token."""
         return Lease(self._resolver, self.principal, grace=grace)
 
+    def dismiss(self) -> None:
+        """From now on this is nobody."""
+        self._principal, self.refusal = None, TokenMissing()
+
     def __repr__(self) -> str:
         return f"Caller({self._principal or self.refusal!r})"
 
@@ -76,8 +82,8 @@ def current_principal() -> Principal:
     return caller.principal
 
 
-def enter(caller: Caller) -> Token[Caller | None]:
-    """Make somebody the current caller, for this thread or task and what it begins, until `leave`."""
+def enter(caller: Caller | None) -> Token[Caller | None]:
+    """Make somebody the current caller, or nobody, for this thread or task and what it begins, until `leave`."""
     return _current.set(caller)
 
 
@@ -86,3 +92,16 @@ def leave(token: Token[Caller | None]) -> None:
     # A server that stops may close a request from outside its context, where nobody entered and nobody has to leave.
     with suppress(ValueError):
         _current.reset(token)
+
+
+@contextmanager
+def current_within(caller: Caller) -> Generator[None]:
+    """Make somebody the current caller within a block, and nobody afterwards: neither in the task or thread itself nor
+    in any that it began. For where a server may begin the next request in the context of this one."""
+    lent = copy(caller)
+    before = enter(lent)
+    try:
+        yield
+    finally:
+        leave(before)
+        lent.dismiss()

@@ -97,7 +97,7 @@ class AuthMiddleware:
         app = self.app if kind == "http" or caller.refusal is not None else self._leased
         token = enter(caller)
         try:
-            await _pass(app, self._required, scope, receive, send)
+            await _pass(app, self._required, scope, *_outside(receive, send))
         finally:
             leave(token)
 
@@ -119,6 +119,27 @@ class Require:
             await self.app(scope, receive, send)
         else:
             await _pass(self.app, self._required, scope, receive, send)
+
+
+def _outside(receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """What talks to the server does so with nobody as the current caller. In there servers begin what outlives this
+    request: the task of the next one on the same connection, which may be somebody else's."""
+
+    async def hear() -> Message:
+        token = enter(None)
+        try:
+            return await receive()
+        finally:
+            leave(token)
+
+    async def say(message: Message) -> None:
+        token = enter(None)
+        try:
+            await send(message)
+        finally:
+            leave(token)
+
+    return hear, say
 
 
 async def _pass(app: App, required: Requirement | None, scope: Scope, receive: Receive, send: Send) -> None:

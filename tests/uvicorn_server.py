@@ -1,0 +1,43 @@
+"""A real server on this machine: uvicorn in a thread, on a port that is free."""
+
+import socket
+import threading
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import uvicorn
+
+PATIENCE = 30.0  # seconds after which a test that hangs is ended
+
+
+@contextmanager
+def serving(app: Any, http: Any = "auto") -> Generator[tuple[str, int]]:
+    """The address at which an application is served until the block is left. What comes before it runs, waits."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, http=http, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield listening.getsockname()
+        finally:
+            server.should_exit = True
+            thread.join(PATIENCE)
+            assert not thread.is_alive(), "the server hangs"
+
+
+def asked(connection: socket.socket, *requests: bytes) -> list[bytes]:
+    """The bodies of the answers to requests that are sent one right behind the other on one connection."""
+    connection.settimeout(PATIENCE)
+    connection.sendall(b"".join(requests))
+    with connection.makefile("rb") as answers:
+        return [_body(answers) for _ in requests]
+
+
+def _body(answers: Any) -> bytes:
+    length = 0
+    assert answers.readline().startswith(b"HTTP/1.1 ")
+    while (line := answers.readline()) not in (b"\r\n", b""):
+        name, _, value = line.partition(b":")
+        length = int(value) if name.lower() == b"content-length" else length
+    return bytes(answers.read(length))
