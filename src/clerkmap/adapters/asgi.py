@@ -25,6 +25,7 @@ from .gate import Gate, as_requirement
 __all__ = ["AuthMiddleware", "Require", "WebhookEndpoint", "lease_of", "optional_principal_of", "principal_of"]
 
 _CALLER = "clerkmap.caller"
+_GATE = "clerkmap.gate"
 _LEASE = "clerkmap.lease"
 
 
@@ -51,6 +52,23 @@ def caller_of(scope: Scope) -> Caller:
     caller = scope.get(_CALLER)
     if not isinstance(caller, Caller):
         raise ConfigurationError("nobody has looked who is calling: wrap the application in AuthMiddleware")
+    return caller
+
+
+async def find_caller(gate: Gate, scope: Scope) -> Caller:
+    """Who is calling, for what stands within an application. If a gate that asks the same has been asked further out,
+    its caller is taken: a request is looked at once."""
+    asked = scope.get(_GATE)
+    if isinstance(asked, Gate) and asked.asks_the_same_as(gate):
+        return caller_of(scope)
+    return await _look(gate, scope)
+
+
+async def _look(gate: Gate, scope: Scope) -> Caller:
+    request = make_asgi_request(scope)
+    caller = gate.identify_nowait(request) or await gate.aidentify(request)
+    scope[_CALLER], scope[_GATE] = caller, gate
+    scope.pop(_LEASE, None)
     return caller
 
 
@@ -90,10 +108,7 @@ class AuthMiddleware:
             return
         if kind not in ("http", "websocket"):
             raise ConfigurationError("a connection that is neither http nor websocket cannot be told whose it is")
-        request = make_asgi_request(scope)
-        caller = self._gate.identify_nowait(request) or await self._gate.aidentify(request)
-        scope[_CALLER] = caller
-        scope.pop(_LEASE, None)
+        caller = await _look(self._gate, scope)
         app = self.app if kind == "http" or caller.refusal is not None else self._leased
         token = enter(caller)
         try:

@@ -31,7 +31,7 @@ from ..core.answers import Answer, answer
 from ..core.http import make_wsgi_request
 from ..core.model import User
 from ..core.principal import Principal
-from ..core.requirements import Required, Requirement
+from ..core.requirements import RequirementOptions, Requirement
 from ..errors import ClerkmapError, ConfigurationError, Refused, Unavailable
 from ..reconciler import Reconciler
 from ..resolver import Resolver
@@ -131,7 +131,7 @@ class Clerk:
             if kind not in app.error_handler_spec[None][None]:
                 app.register_error_handler(kind, _answered)
 
-    def require(self, **required: Unpack[Required]) -> Guard:
+    def require(self, **required: Unpack[RequirementOptions]) -> Guard:
         """A guard that lets only those through who have all that is named, in the words of `Requirement`."""
         return Guard(Requirement(**required))
 

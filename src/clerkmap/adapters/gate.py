@@ -30,6 +30,16 @@ class Gate:
         self._finder = TokenFinder(resolver.verifier.instance, cookies=cookies, origins=origins)
         self._nobody = Caller(resolver, TokenMissing())
 
+    @property
+    def cookies(self) -> bool:
+        """Whether the session cookie is read."""
+        return self._finder.cookies
+
+    def asks_the_same_as(self, other: "Gate") -> bool:
+        """Whether the other would find the same caller on any request."""
+        mine, theirs = self._finder, other._finder
+        return self.resolver is other.resolver and (mine.cookies, mine.origins) == (theirs.cookies, theirs.origins)
+
     def identify(self, request: Request) -> Caller:
         """Who is calling. What is wrong with the request, and what is away, is in the caller: nothing of it raises."""
         try:

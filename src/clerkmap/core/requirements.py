@@ -23,8 +23,8 @@ _OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 _LEVELS = ("first_factor", "second_factor", "multi_factor")
 
 
-class Required(TypedDict, total=False):
-    """What a `Requirement` is made of, for functions that make one of their keyword arguments."""
+class RequirementOptions(TypedDict, total=False):
+    """The keywords of a `Requirement`, for what takes them in its stead: `**what: Unpack[RequirementOptions]`."""
 
     role: str | None
     user_role: str | None
