@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from clerkmap import ClerkMembership, Resolver
+from clerkmap import ClerkMembership, Principal, Resolver
 from clerkmap.clerk.jwks import RemoteKeys
 from clerkmap.core.answers import answer
 from clerkmap.core.principal import Standing
@@ -44,16 +44,14 @@ class Away(MemoryRepository):
         raise RepositoryUnavailable
 
 
-class Counting(MemoryRepository):
-    """Counts how often it is asked."""
+class Counted(Resolver):
+    """Counts how often somebody is looked for in memory."""
 
-    asked = 0
+    looked = 0
 
-    def find(
-        self, instance: str, clerk_user_id: str, clerk_organization_id: str | None = None, session: str | None = None
-    ) -> Standing | None:
-        self.asked += 1
-        return super().find(instance, clerk_user_id, clerk_organization_id, session)
+    def resolve_nowait(self, token: str) -> Principal | None:
+        self.looked += 1
+        return super().resolve_nowait(token)
 
 
 def make_resolver(trouble: str = "") -> Resolver:

@@ -1,5 +1,6 @@
 """Who is calling is known within their own request, and in nobody else's on the same connection."""
 
+import asyncio
 import contextvars
 import socket
 from typing import Any
@@ -31,8 +32,10 @@ def who() -> bytes:
 
 async def tell(scope: Any, receive: Any, send: Any) -> None:
     """Reads its body, and tells whether somebody is the current caller."""
-    while (await receive()).get("more_body"):
-        pass
+    more = True
+    while more:
+        more = (await receive()).get("more_body", False)
+        await asyncio.sleep(0.005)  # a slow reader: the server has to wait for it, and stops reading
     body = who()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})

@@ -207,6 +207,7 @@ def test_a_handler_may_do_as_fastapi_does() -> None:
     client = TestClient(site.app)
     told = client.get("/user")
     assert told.json()["detail"]["code"] == "token_missing"
+    assert told.headers["content-length"] == str(len(told.content))
     assert (told.status_code, told.headers["www-authenticate"]) == (401, "Bearer")
 
 

@@ -6,7 +6,7 @@ import pytest
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 
-from adapter_world import ADA, CLERK, PERMISSION, TOKEN, Counting, bearer, make_resolver, shown, wanted
+from adapter_world import ADA, CLERK, PERMISSION, TOKEN, Counted, bearer, make_resolver, shown, wanted
 from clerkmap import Organization, Reconciler, Resolver, User
 from clerkmap.adapters.asgi import AuthMiddleware
 from clerkmap.adapters.fastapi import Clerk
@@ -20,25 +20,25 @@ from delivery_base import INSTANCE as SENDING
 from delivery_base import event, signed
 
 
-def test_one_request_is_looked_at_once() -> None:
+@pytest.mark.parametrize("wrap", [False, True])
+def test_one_request_is_looked_at_once(wrap: bool) -> None:
     """However many dependencies there are, and whether an AuthMiddleware has looked before."""
-    for wrap in (False, True):
-        repository = Counting()
-        resolver = Resolver(CLERK.instance, repository, keep=8)
-        clerk, app = Clerk(resolver), FastAPI()
+    resolver = Counted(CLERK.instance, MemoryRepository())
+    clerk, app = Clerk(resolver), FastAPI()
 
-        @app.get("/", dependencies=[Depends(clerk.require(permission=PERMISSION)), Depends(clerk.principal)])
-        def page(
-            user: Annotated[User, Depends(clerk.user)],
-            organization: Annotated[Organization, Depends(clerk.organization)],
-            caller: Annotated[Caller, Depends(clerk.caller)],
-            again: Annotated[Caller, Depends(clerk.caller, use_cache=False)],
-        ) -> bool:
-            return caller is again and caller.principal.user is user
+    @app.get("/", dependencies=[Depends(clerk.require(permission=PERMISSION)), Depends(clerk.principal)])
+    def page(
+        user: Annotated[User, Depends(clerk.user)],
+        organization: Annotated[Organization, Depends(clerk.organization)],
+        caller: Annotated[Caller, Depends(clerk.caller)],
+        again: Annotated[Caller, Depends(clerk.caller, use_cache=False)],
+    ) -> bool:
+        return caller is again and caller.principal.user is user
 
-        told = TestClient(AuthMiddleware(app, resolver) if wrap else app).get("/", headers=bearer(TOKEN))
-        assert told.json() is True
-        assert repository.asked == 2  # before and after the first sighting was put
+    resolver.resolve(TOKEN)
+    resolver.looked = 0
+    told = TestClient(AuthMiddleware(app, resolver) if wrap else app).get("/", headers=bearer(TOKEN))
+    assert (told.json(), resolver.looked) == (True, 1)
 
 
 def test_a_middleware_that_asks_something_else_is_not_believed() -> None:
@@ -54,8 +54,13 @@ def test_a_middleware_that_asks_something_else_is_not_believed() -> None:
 
     cookie = {"cookie": f"__session={TOKEN}"}
     assert TestClient(AuthMiddleware(app, resolver)).get("/", headers=cookie).json()["code"] == "token_missing"
+    sent = cookie | {"origin": "https://a.example"}
+    wary, generous = Clerk(resolver, origins=["https://b.example"]), ["https://a.example"]
+    app.post("/", dependencies=[Depends(wary.user)])(lambda: None)
+    told = TestClient(AuthMiddleware(app, resolver, origins=generous)).post("/", headers=sent)
+    assert told.json()["code"] == "origin_refused"
     theirs = bearer(other.token(other.create_user()))
-    told = TestClient(AuthMiddleware(app, elsewhere)).get("/", headers=theirs)
+    told = TestClient(AuthMiddleware(app, elsewhere, cookies=False)).get("/", headers=theirs)
     assert told.json()["code"] == "token_key_unknown"
 
 

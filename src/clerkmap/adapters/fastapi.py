@@ -66,6 +66,7 @@ class Clerk:
         origins: The pages that may do more than read on the strength of a cookie, see `TokenFinder`.
 
     Attributes:
+        resolver: Whom tokens lead to.
         caller: Who is calling, or why nobody is. All the others ask this one.
         principal: Who is calling.
         optional_principal: None where the request carries no token at all. One that is refused is refused here, too.
@@ -76,6 +77,7 @@ class Clerk:
 
     def __init__(self, resolver: Resolver, *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
         gate = Gate(resolver, cookies=cookies, origins=origins)
+        self.resolver: Resolver = resolver
         self._requirements: dict[Requirement, Callable[..., Awaitable[Principal]]] = {}
         in_header = _Scheme("Clerk", HTTPBearer(bearerFormat="JWT", description="A session token"))
         in_cookie = _Scheme("ClerkCookie", APIKey.model_validate({"in": APIKeyIn.cookie, "name": SESSION_COOKIE}))
@@ -138,7 +140,7 @@ class Clerk:
     def webhook(self, reconciler: Reconciler, path: str = "/webhooks/clerk") -> APIRouter:
         """A router to include: the page to which Clerk delivers its webhooks. No dependency of the application stands
         in front of it."""
-        return APIRouter(routes=[Route(path, WebhookEndpoint(reconciler), include_in_schema=False)])
+        return APIRouter(routes=[Route(path, WebhookEndpoint(reconciler))])
 
 
 class _Scheme(SecurityBase):
