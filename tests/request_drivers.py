@@ -1,0 +1,234 @@
+"""How the table of requests is put to an adapter: over real servers, and by calling the application directly.
+
+To add a framework, write a function that makes its application for one world, and a line in ADAPTERS that names it:
+
+    # tests/request_apps_flask.py
+    def flask_app(world: World) -> Flask:
+        app = Flask("table")
+        clerk = Clerk(app, world.resolver, **world.options)      # whatever the adapter is called
+        for path, route in ROUTES.items():                       # each page, protected in the framework's own manner
+            ...
+        return app
+
+    # below
+    "flask": Adapter("wsgi", "request_apps_flask:flask_app"),
+
+- Each page of ROUTES takes all of METHODS. One that does not ask (`asks=False`), and any that is asked with OPTIONS,
+  answers 200 and `HELLO`. One without `required` answers `page(optional principal)`, the others `page(principal)`. All
+  as application/json, in these very bytes. What is refused, the adapter answers.
+- The function is called once for each world, and its pages are at the root: `mounted_asgi` and `mounted_wsgi` put the
+  worlds under their prefixes. It is named by a text, so that a server in another process can import it.
+- A framework is driven by the servers of its colour that DRIVERS lists; the names of the servers are those of `instead`
+  in the table.
+"""
+
+import asyncio
+import io
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, Literal, NamedTuple, Protocol, cast
+
+from requests_row import Headers
+from requests_world import WORLDS
+
+HOST = "app.example.com"
+NO_SERVER = "none"  # stands in front of an application that is called directly
+
+
+class Adapter(NamedTuple):
+    """How an application is protected: the colour of its servers, and what makes it for a world."""
+
+    colour: Literal["asgi", "wsgi"]
+    build: str
+
+
+ADAPTERS: dict[str, Adapter] = {
+    "asgi": Adapter("asgi", "request_apps:asgi_app"),
+    "asgi, each page": Adapter("asgi", "request_apps:asgi_app_for_each"),
+    "wsgi": Adapter("wsgi", "request_apps:wsgi_app"),
+    "wsgi, each page": Adapter("wsgi", "request_apps:wsgi_app_for_each"),
+}
+
+
+class Reply(NamedTuple):
+    """What came back. Names of headers are in lower case, and a header that came twice is there twice."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class Driver(Protocol):
+    """A running application. `server` is what stands in front of it."""
+
+    server: str
+
+    def ask(self, method: str, path: str, headers: Headers) -> Reply:
+        """Send a request, to the letter, and wait for what comes back."""
+        ...
+
+    def close(self) -> None:
+        """Stop it all."""
+        ...
+
+
+def served(adapter: str) -> Any:
+    """The application of an adapter with all worlds in it, each under its prefix."""
+    module, _, name = ADAPTERS[adapter].build.partition(":")
+    build = getattr(import_module(module), name)
+    apps = {name: build(make()) for name, make in WORLDS.items()}
+    return mounted_asgi(apps) if ADAPTERS[adapter].colour == "asgi" else mounted_wsgi(apps)
+
+
+def mounted_asgi(apps: dict[str, Any]) -> Callable[..., Any]:
+    """Each application under its name. What happens at the start and the end is not what is asked here."""
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        while scope["type"] == "lifespan":
+            moment = (await receive())["type"]
+            await send({"type": f"{moment}.complete"})
+            if moment == "lifespan.shutdown":
+                return
+        _, world, page = scope["path"].split("/", 2)
+        path = f"/{page}"
+        await apps[world]({**scope, "path": path, "raw_path": path.encode(), "root_path": ""}, receive, send)
+
+    return app
+
+
+def mounted_wsgi(apps: dict[str, Any]) -> Callable[..., Any]:
+    """The same in WSGI."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        _, world, page = environ["PATH_INFO"].split("/", 2)
+        for name in ("RAW_URI", "REQUEST_URI"):
+            environ.pop(name, None)
+        return apps[world]({**environ, "PATH_INFO": f"/{page}", "SCRIPT_NAME": ""}, start_response)
+
+    return app
+
+
+def completed(method: str, headers: Headers) -> Headers:
+    """With the Host that a client sends, and the length of the body there is not."""
+    host = [] if any(name.lower() == "host" for name, _ in headers) else [("Host", HOST)]
+    length = [("Content-Length", "0")] if method in ("POST", "PUT", "PATCH", "DELETE") else []
+    return [*host, *headers, *length]
+
+
+class DirectAsgi:
+    """Calls an ASGI application as a server would."""
+
+    server = NO_SERVER
+
+    def __init__(self, app: Callable[..., Any]) -> None:
+        self._app = app
+        self._runner = asyncio.Runner()
+
+    def ask(self, method: str, path: str, headers: Headers) -> Reply:
+        return self._runner.run(self._ask(method, path, headers))
+
+    async def _ask(self, method: str, path: str, headers: Headers) -> Reply:
+        where, _, query = path.partition("?")
+        sent = [
+            (name.lower().encode("latin-1"), value.strip(" \t").encode("latin-1"))
+            for name, value in completed(method, headers)
+        ]
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": where,
+            "raw_path": where.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": sent,
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+        }
+        told: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            told.append(message)
+
+        try:
+            await self._app(scope, receive, send)
+        except Exception:
+            if told:
+                raise
+            return Reply(500, [], b"")
+        return _reply(
+            method,
+            told[0]["status"],
+            [(name.decode("latin-1"), value.decode("latin-1")) for name, value in told[0]["headers"]],
+            (message.get("body", b"") for message in told[1:]),
+        )
+
+    def close(self) -> None:
+        self._runner.close()
+
+
+class DirectWsgi:
+    """Calls a WSGI application as a server would: headers sent twice in one, those with an underscore left out."""
+
+    server = NO_SERVER
+
+    def __init__(self, app: Callable[..., Any]) -> None:
+        self._app = app
+
+    def ask(self, method: str, path: str, headers: Headers) -> Reply:
+        where, _, query = path.partition("?")
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": where,
+            "QUERY_STRING": query,
+            "SERVER_NAME": "127.0.0.1",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REMOTE_ADDR": "127.0.0.1",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(),
+            "wsgi.errors": io.StringIO(),
+            "wsgi.multithread": False,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+        }
+        for name, value in completed(method, headers):
+            key = name.upper().replace("-", "_")
+            key = key if key in ("CONTENT_LENGTH", "CONTENT_TYPE") else f"HTTP_{key}"
+            if "_" not in name:
+                text = value.strip(" \t")
+                environ[key] = f"{environ[key]},{text}" if key in environ else text
+        begun: list[tuple[str, Headers]] = []
+
+        def start_response(status: str, headers: Headers, error: object = None) -> None:
+            assert not begun or error is not None
+            begun[:] = [(status, headers)]
+
+        body = None
+        try:
+            body = self._app(environ, start_response)
+            pieces = list(body)
+        except Exception:
+            return Reply(500, [], b"")
+        finally:
+            with suppress(AttributeError):
+                cast(Any, body).close()
+        status, sent = begun[0]
+        return _reply(method, int(status[:3]), sent, pieces)
+
+    def close(self) -> None:
+        pass
+
+
+def _reply(method: str, status: int, headers: Headers, body: Iterable[bytes]) -> Reply:
+    """A server sends no body in answer to HEAD."""
+    whole = b"".join(body) if method != "HEAD" else b""
+    return Reply(status, [(name.lower(), value) for name, value in headers], whole)
