@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from clerkmap import Principal
 from clerkmap.adapters import asgi, wsgi
 from clerkmap.adapters.asgi_messages import App, Receive, Scope, Send
+from clerkmap.caller import current_principal
 from requests_world import ROUTES, Route, World, told
 
 HELLO = b'{"hello": "world"}'
@@ -13,7 +14,12 @@ WsgiApp = Callable[..., Iterable[bytes]]
 
 
 def page(principal: Principal | None) -> bytes:
-    """What a page that asks sends. Every framework sends these very bytes, as application/json."""
+    """What a page that asks sends. Every framework sends these very bytes, as application/json.
+
+    The same caller is current here, however deep in a framework it is called.
+    """
+    if principal is not None:
+        assert (current_principal().user.id, current_principal().claims) == (principal.user.id, principal.claims)
     return json.dumps(told(principal)).encode()
 
 

@@ -52,9 +52,7 @@ from requests_world import OTHER_SUFFIX, SUFFIX
 # What servers do that read more strictly, or less, than an application that is called without one.
 ALL_OF_THEM: dict[str, Want] = dict.fromkeys((H11, HTTPTOOLS, HYPERCORN, GUNICORN, WAITRESS), REFUSED)
 BUT_H11: dict[str, Want] = dict.fromkeys((HTTPTOOLS, GUNICORN, WAITRESS), REFUSED)
-FOLDED: dict[str, Want] = dict.fromkeys((HTTPTOOLS, GUNICORN), REFUSED) | dict.fromkeys(
-    (H11, HYPERCORN, WAITRESS), IS_ADA
-)
+FOLDED: dict[str, Want] = {**ALL_OF_THEM, **dict.fromkeys((H11, HYPERCORN, WAITRESS), IS_ADA)}
 # To h11 a line feed alone ends a line, as RFC 9112 lets it: what follows is a header of its own.
 ANOTHER_LINE: dict[str, Want] = {**ALL_OF_THEM, **dict.fromkeys((H11, HYPERCORN), IS_ADA)}
 TOO_LONG: dict[str, Want] = {GUNICORN: Plain(431)}  # it reads no line of more than 8,190 characters
