@@ -88,9 +88,9 @@ def _nothing() -> Iterator[Row]:
 def _bearer() -> Iterator[Row]:
     page, basic = "/clerk/signed-in", ("Authorization", "Basic YTpi")
     for scheme in ("Bearer ", "bearer ", "BEARER ", "bEaReR ", "Bearer  ", f"Bearer{' ' * 40}", "  Bearer "):
-        yield Row(f"Bearer: {scheme!r}", page, [("Authorization", f"{scheme}{ADA}")], IS_ADA)
+        yield Row(f"Bearer: written {scheme!r}", page, [("Authorization", f"{scheme}{ADA}")], IS_ADA)
     for name in ("authorization", "AUTHORIZATION", "aUthOrIzAtIoN"):
-        yield Row(f"Bearer: {name}", page, [(name, f"Bearer {ADA}")], IS_ADA)
+        yield Row(f"Bearer: the header written {name}", page, [(name, f"Bearer {ADA}")], IS_ADA)
     yield Row("Bearer: tabs around", page, [("Authorization", f"\tBearer {ADA}\t")], IS_ADA)
     yield Row("Bearer: an open page", "/clerk/open", bearer(ADA), IS_ADA)
     yield Row("Bearer: a page that asks nobody", "/clerk/blind", bearer(ADA), Hello())

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from answers_page import CHOSEN, PAGE, written
 from request_drivers import NO_SERVER, Driver
 from request_servers import DRIVERS
 from requests_answers import Plain
@@ -55,3 +56,9 @@ def check(row: Row, driver: Driver) -> None:
     told = [(name, value) for name, value in reply.headers if name in HEADERS]
     assert (row.name, reply.status, sorted(told)) == (row.name, status, sorted(headers.items()))
     assert (row.name, reply.body) == (row.name, b"" if row.method == "HEAD" else body)
+
+
+def test_the_page_of_answers_is_that_table() -> None:
+    """docs/answers.md shows rows of it as they are. `python tests/answers_page.py` writes them."""
+    assert PAGE.read_text(encoding="utf-8") == written()
+    assert sum(map(len, CHOSEN.values())) >= 60
