@@ -3,14 +3,23 @@
 import json
 from collections.abc import Callable, Iterable
 
+import pytest
+
 from clerkmap import Principal
 from clerkmap.adapters import asgi, wsgi
 from clerkmap.adapters.asgi_messages import App, Receive, Scope, Send
 from clerkmap.caller import current_principal
+from clerkmap.errors import TokenMissing
 from requests_world import ROUTES, Route, World, told
 
 HELLO = b'{"hello": "world"}'
 WsgiApp = Callable[..., Iterable[bytes]]
+
+
+def nobody_is_current() -> None:
+    """Outside of a request there is no caller, whoever sent the one before."""
+    with pytest.raises(TokenMissing):
+        current_principal()
 
 
 def page(principal: Principal | None) -> bytes:
@@ -18,7 +27,9 @@ def page(principal: Principal | None) -> bytes:
 
     The same caller is current here, however deep in a framework it is called.
     """
-    if principal is not None:
+    if principal is None:
+        nobody_is_current()
+    else:
         assert (current_principal().user.id, current_principal().claims) == (principal.user.id, principal.claims)
     return json.dumps(told(principal)).encode()
 
@@ -73,7 +84,7 @@ def _wsgi_page(route: Route) -> WsgiApp:
         else:
             body = page(wsgi.principal_of(environ))
         start_response("200 OK", [("content-type", "application/json"), ("content-length", str(len(body)))])
-        return [body]
+        return [body] if environ["REQUEST_METHOD"] != "HEAD" else []  # waitress would send it
 
     return answer
 

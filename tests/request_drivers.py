@@ -24,15 +24,16 @@ To add a framework, write a function that makes its application for one world, a
 
 import asyncio
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
+from request_apps import nobody_is_current
+from request_wire import Reply, completed
 from requests_row import Headers
 from requests_world import WORLDS
 
-HOST = "app.example.com"
 NO_SERVER = "none"  # stands in front of an application that is called directly
 
 
@@ -51,12 +52,12 @@ ADAPTERS: dict[str, Adapter] = {
 }
 
 
-class Reply(NamedTuple):
-    """What came back. Names of headers are in lower case, and a header that came twice is there twice."""
+class Asked(NamedTuple):
+    """A request."""
 
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes
+    method: str
+    path: str
+    headers: Headers
 
 
 class Driver(Protocol):
@@ -66,6 +67,10 @@ class Driver(Protocol):
 
     def ask(self, method: str, path: str, headers: Headers) -> Reply:
         """Send a request, to the letter, and wait for what comes back."""
+        ...
+
+    def ask_in_turn(self, requests: Iterable[Asked]) -> Iterator[Reply]:
+        """The same for many, on one connection as long as the server keeps it."""
         ...
 
     def close(self) -> None:
@@ -90,6 +95,7 @@ def mounted_asgi(apps: dict[str, Any]) -> Callable[..., Any]:
             await send({"type": f"{moment}.complete"})
             if moment == "lifespan.shutdown":
                 return
+        nobody_is_current()
         _, world, page = scope["path"].split("/", 2)
         path = f"/{page}"
         await apps[world]({**scope, "path": path, "raw_path": path.encode(), "root_path": ""}, receive, send)
@@ -101,6 +107,7 @@ def mounted_wsgi(apps: dict[str, Any]) -> Callable[..., Any]:
     """The same in WSGI."""
 
     def app(environ: dict[str, Any], start_response: Any) -> Any:
+        nobody_is_current()
         _, world, page = environ["PATH_INFO"].split("/", 2)
         for name in ("RAW_URI", "REQUEST_URI"):
             environ.pop(name, None)
@@ -109,17 +116,23 @@ def mounted_wsgi(apps: dict[str, Any]) -> Callable[..., Any]:
     return app
 
 
-def completed(method: str, headers: Headers) -> Headers:
-    """With the Host that a client sends, and the length of the body there is not."""
-    host = [] if any(name.lower() == "host" for name, _ in headers) else [("Host", HOST)]
-    length = [("Content-Length", "0")] if method in ("POST", "PUT", "PATCH", "DELETE") else []
-    return [*host, *headers, *length]
-
-
-class DirectAsgi:
-    """Calls an ASGI application as a server would."""
+class _Direct:
+    """What is the same for applications that are called without a server."""
 
     server = NO_SERVER
+
+    def ask(self, method: str, path: str, headers: Headers) -> Reply:
+        raise NotImplementedError
+
+    def ask_in_turn(self, requests: Iterable[Asked]) -> Iterator[Reply]:
+        return (self.ask(*request) for request in requests)
+
+    def close(self) -> None:
+        pass
+
+
+class DirectAsgi(_Direct):
+    """Calls an ASGI application as a server would."""
 
     def __init__(self, app: Callable[..., Any]) -> None:
         self._app = app
@@ -173,10 +186,8 @@ class DirectAsgi:
         self._runner.close()
 
 
-class DirectWsgi:
+class DirectWsgi(_Direct):
     """Calls a WSGI application as a server would: headers sent twice in one, those with an underscore left out."""
-
-    server = NO_SERVER
 
     def __init__(self, app: Callable[..., Any]) -> None:
         self._app = app
@@ -223,9 +234,6 @@ class DirectWsgi:
                 cast(Any, body).close()
         status, sent = begun[0]
         return _reply(method, int(status[:3]), sent, pieces)
-
-    def close(self) -> None:
-        pass
 
 
 def _reply(method: str, status: int, headers: Headers, body: Iterable[bytes]) -> Reply:

@@ -1,24 +1,21 @@
 """Real servers on this machine, with an application of the table of requests in each, and a client of our own."""
 
 import asyncio
-import io
 import os
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from http.client import HTTPResponse
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import clerkmap
-from request_drivers import ADAPTERS, NO_SERVER, DirectAsgi, DirectWsgi, Driver, Reply, completed, served
+from request_drivers import ADAPTERS, NO_SERVER, Asked, DirectAsgi, DirectWsgi, Driver, served
+from request_wire import PATIENCE, Reply, Wire
 from requests_row import GUNICORN, H11, HTTPTOOLS, HYPERCORN, WAITRESS, Headers
-
-PATIENCE = 60.0  # seconds after which a test that hangs is ended
 
 
 def _listening() -> socket.socket:
@@ -28,36 +25,8 @@ def _listening() -> socket.socket:
     return listener
 
 
-def raw_request(method: str, path: str, headers: Headers) -> bytes:
-    """A request as bytes, one for each character."""
-    sent = [*completed(method, headers), ("Connection", "close")]
-    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent)]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-
-class _Recorded:
-    """Stands in the place of a socket whose other end has said all it had to say."""
-
-    def __init__(self, raw: bytes) -> None:
-        self.stream = io.BytesIO(raw)
-
-    def makefile(self, _mode: str) -> io.BytesIO:
-        return self.stream
-
-
-def read_reply(method: str, raw: bytes) -> Reply:
-    """A response out of bytes. What follows it, although nothing should, is taken for a part of its body."""
-    recorded = _Recorded(raw)
-    with HTTPResponse(cast(Any, recorded), method=method) as response:
-        response.begin()
-        headers = [(name.lower(), value) for name, value in response.getheaders()]
-        body = response.read()
-        rest = b"" if recorded.stream.closed else recorded.stream.read()
-        return Reply(response.status, headers, body + rest)
-
-
 class _Served:
-    """What is the same for every server: a client that says exactly what it is told, and listens to the end."""
+    """What is the same for every server: how one talks to it."""
 
     server = ""
 
@@ -65,15 +34,15 @@ class _Served:
         self._address = listener.getsockname()
 
     def ask(self, method: str, path: str, headers: Headers) -> Reply:
-        with socket.create_connection(self._address, timeout=PATIENCE) as connection:
-            connection.sendall(raw_request(method, path, headers))
-            heard = bytearray()
-            try:
-                while piece := connection.recv(65_536):
-                    heard += piece
-            except ConnectionResetError:  # a server that refuses a request need not have read all of it
-                pass
-        return read_reply(method, bytes(heard))
+        with Wire(self._address) as wire:
+            return wire.ask(method, path, headers, "close")
+
+    def ask_in_turn(self, requests: Iterable[Asked]) -> Iterator[Reply]:
+        remaining = list(requests)
+        while remaining:
+            with Wire(self._address) as wire:
+                while remaining and not wire.is_over:
+                    yield wire.ask(*remaining.pop(0), "keep-alive")
 
 
 class _Threaded(_Served):

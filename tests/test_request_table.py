@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from answers_page import CHOSEN, PAGE, written
-from request_drivers import NO_SERVER, Driver
+from request_drivers import NO_SERVER, Asked, Driver
 from request_servers import DRIVERS
+from request_wire import Reply
 from requests_answers import Plain
 from requests_row import Row
 from requests_table import rows
@@ -34,21 +35,29 @@ def test_the_table_is_large_and_names_each_row_once() -> None:
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
 def test_each_request_has_its_one_answer(driver: Driver, row: Row) -> None:
     """Status, headers and body, byte for byte, whatever the adapter and the server."""
-    check(row, driver)
+    check(row, driver.ask(row.method, row.path, row.headers), driver.server)
+
+
+def test_none_is_answered_with_what_belongs_to_the_one_before(driver: Driver) -> None:
+    """The same on one connection: nothing of a caller, and nothing of an answer, is left for the next."""
+    asked = [Asked(row.method, row.path, row.headers) for row in TABLE]
+    for row, reply in zip(TABLE, driver.ask_in_turn(asked), strict=True):
+        check(row, reply, driver.server)
 
 
 def test_they_do_not_get_in_each_others_way(driver: Driver) -> None:
-    """The same when they come in another order, and several at once where there is a server to take them."""
+    """The same in another order, and several at once where there is a server to take them."""
+    backwards = TABLE[::-1]
     with ThreadPoolExecutor(1 if driver.server == NO_SERVER else 4) as crowd:
-        for _ in crowd.map(lambda row: check(row, driver), reversed(TABLE)):
-            pass
+        replies = crowd.map(lambda row: driver.ask(row.method, row.path, row.headers), backwards)
+        for row, reply in zip(backwards, replies, strict=True):
+            check(row, reply, driver.server)
 
 
-def check(row: Row, driver: Driver) -> None:
-    """Send a request and compare what comes back with what the table says."""
-    want = row.instead.get(driver.server, row.want)
+def check(row: Row, reply: Reply, server: str) -> None:
+    """Compare what came back with what the table says."""
+    want = row.instead.get(server, row.want)
     status, headers, body = want.expected()
-    reply = driver.ask(row.method, row.path, row.headers)
     if isinstance(want, Plain):
         assert reply.status == status, row.name
         assert b'"user"' not in reply.body, f"the page was reached: {row.name}"
