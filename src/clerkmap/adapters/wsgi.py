@@ -128,7 +128,7 @@ class WebhookEndpoint:
         self._reconciler = reconciler
 
     def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
-        return _tell(self.answer(environ), start_response)
+        return _tell(self.answer(environ), environ, start_response)
 
     def answer(self, environ: Environ) -> Answer:
         """The same as a value, for frameworks with responses of their own."""
@@ -187,7 +187,7 @@ def _entered(
 
     def refuse(refusal: Refused | Unavailable) -> Iterable[bytes]:
         page = required.organization_page if required is not None and make_wsgi_request(environ).is_for_a_page else None
-        return _tell(answer(refusal, organization_page=page), start_response)
+        return _tell(answer(refusal, organization_page=page), environ, start_response)
 
     try:
         if required is not None and environ["REQUEST_METHOD"] != "OPTIONS":
@@ -230,9 +230,9 @@ class _Body:
             self._context.run(close)
 
 
-def _tell(told: Answer, start_response: "StartResponse") -> list[bytes]:
+def _tell(told: Answer, environ: Environ, start_response: "StartResponse") -> list[bytes]:
     """An answer in the words of WSGI. If the application had begun one of its own, the server raises what it did."""
     error = sys.exc_info()
     status = f"{told.status} {HTTPStatus(told.status).phrase}"
     start_response(status, list(told.headers), error if error[0] is not None else None)
-    return [told.body]
+    return [told.body] if environ["REQUEST_METHOD"] != "HEAD" else []  # not every server takes it away
