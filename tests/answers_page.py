@@ -10,7 +10,7 @@ from pathlib import Path
 from requests_answers import Hello, Plain, Refusal, Sent, Want, Who
 from requests_row import GUNICORN, H11, HTTPTOOLS, HYPERCORN, WAITRESS, Row
 from requests_table import rows
-from requests_world import OTHER_SUFFIX, ROUTES, SUFFIX, Route
+from requests_world import OTHER_SUFFIX, ROUTES, SUFFIX, Route, words
 
 PAGE = Path(__file__).parent.parent / "docs" / "answers.md"
 SERVERS = (H11, HTTPTOOLS, HYPERCORN, GUNICORN, WAITRESS)
@@ -158,9 +158,7 @@ def _page(route: Route) -> str:
         return "asks nobody"
     if route.required is None:
         return "open"
-    required = route.required
-    named = {name: getattr(required, name) for name in required.__slots__}
-    told = [f"{name}={value!r}" for name, value in named.items() if value is not None and value is not False]
+    told = [f"{name}={value!r}" for name, value in words(route.required).items()]
     return f"`{', '.join(told)}`" if told else "signed in"
 
 

@@ -1,21 +1,24 @@
 """How the table of requests is put to an adapter: over real servers, and by calling the application directly.
 
-To add a framework, write a function that makes its application for one world, and a line in ADAPTERS that names it:
+To add a framework, write a function that makes its application for one world, a line in ADAPTERS that names it, and one
+in DRIVERS of `request_servers.py` for each server:
 
     # tests/request_apps_flask.py
     def flask_app(world: World) -> Flask:
         app = Flask("table")
-        clerk = Clerk(app, world.resolver, **world.options)      # whatever the adapter is called
-        for path, route in ROUTES.items():                       # each page, protected in the framework's own manner
+        clerk = Clerk(app, world.resolver, **world.options)          # whatever the adapter is called
+        for path, route in ROUTES.items():
+            clerk.require(**words(route.required))                   # each page, in the framework's own manner
             ...
         return app
 
-    # below
-    "flask": Adapter("wsgi", "request_apps_flask:flask_app"),
+    "flask": Adapter("wsgi", "request_apps_flask:flask_app"),        # below
+    ("flask", NO_SERVER), ("flask", GUNICORN),                       # in DRIVERS
 
-- Each page of ROUTES takes all of METHODS. One that does not ask (`asks=False`), and any that is asked with OPTIONS,
-  answers 200 and `HELLO`. One without `required` answers `page(optional principal)`, the others `page(principal)`. All
-  as application/json, in these very bytes. What is refused, the adapter answers.
+- Each page of ROUTES takes all of METHODS. One that does not ask (`asks=False`) answers 200 and `HELLO`; any that is
+  asked with OPTIONS answers 200 and whatever the framework says there. One without `required` answers
+  `page(optional principal)`, the others `page(principal)`. All as application/json, in these very bytes. What is
+  refused, the adapter answers.
 - The function is called once for each world, and its pages are at the root: `mounted_asgi` and `mounted_wsgi` put the
   worlds under their prefixes. It is named by a text, so that a server in another process can import it.
 - A framework is driven by the servers of its colour that DRIVERS lists; the names of the servers are those of `instead`
@@ -172,9 +175,9 @@ class DirectAsgi(_Direct):
         try:
             await self._app(scope, receive, send)
         except Exception:
-            if told:
-                raise
-            return Reply(500, [], b"")
+            if not told:
+                return Reply(500, [], b"")
+            assert told[0]["status"] == 500, "it failed with its answer under way"
         return _reply(
             method,
             told[0]["status"],

@@ -54,6 +54,8 @@ class Wire:
         if then == "close" or dict(told).get("connection", "").lower() == "close":
             self.is_over = True
             body += self._all()
+        if status == "500":  # behind which a server may hang up without a word
+            self.is_over = True
         return Reply(int(status), told, body)
 
     def _body(self, method: str, status: int, told: dict[str, str]) -> bytes:

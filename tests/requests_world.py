@@ -5,6 +5,7 @@ Tokens are made at NOW, what happened to people happened a second later, and req
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any, NamedTuple, TypedDict
 
 from clerkmap import Principal, Resolver, Verifier
@@ -187,6 +188,14 @@ ROUTES: dict[str, Route] = {
         )
     ),
 }
+
+
+def words(required: Requirement) -> dict[str, Any]:
+    """What a requirement names, as keywords: frameworks have a `require(...)` that takes those."""
+    named = {each.name: getattr(required, each.name) for each in fields(required)}
+    return {name: value for name, value in named.items() if value is not None and value is not False}
+
+
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
