@@ -12,7 +12,7 @@ from clerkmap import Resolver
 from clerkmap.adapters.flask import Clerk, current_principal, current_user
 from clerkmap.adapters.wsgi import principal_of
 from clerkmap.caller import current_principal as principal_anywhere
-from clerkmap.core.requirements import Required, Requirement
+from clerkmap.core.requirements import Requirement, RequirementOptions
 from clerkmap.errors import ConfigurationError, TokenMissing
 from clerkmap.repositories import MemoryRepository
 from clerkmap.repository import threaded
@@ -65,7 +65,7 @@ def test_what_cannot_work_is_said_at_the_start(world: FlaskWorld) -> None:
 
 def test_the_keywords_are_those_of_a_requirement() -> None:
     """What type checkers are told of `require` is what it takes."""
-    assert list(Required.__annotations__) == list(Requirement.__dataclass_fields__)
+    assert list(RequirementOptions.__annotations__) == list(Requirement.__dataclass_fields__)
 
 
 def test_a_guard_where_nobody_looks_is_an_error_of_ours(world: FlaskWorld) -> None:

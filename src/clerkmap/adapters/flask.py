@@ -31,7 +31,7 @@ from ..core.answers import Answer, answer
 from ..core.http import make_wsgi_request
 from ..core.model import User
 from ..core.principal import Principal
-from ..core.requirements import RequirementOptions, Requirement
+from ..core.requirements import Requirement, RequirementOptions
 from ..errors import ClerkmapError, ConfigurationError, Refused, Unavailable
 from ..reconciler import Reconciler
 from ..resolver import Resolver
