@@ -41,8 +41,8 @@ WORLD = {"socket", "ssl", "http", "urllib.request", "httpx", "sqlite3", "time", 
 WORLD |= {"concurrent", "multiprocessing", "subprocess", "logging", "random", "secrets", "uuid", "os", "pathlib"}
 WORLD_OF = {"core/instance.py": {"os", "pathlib"}, "core/settings.py": {"pathlib"}}
 
-# A list of some fifty classes, each with a docstring, a code and a text, is as long as the list.
-LONG = {"errors.py": 490}
+# A list of some sixty classes, each with a docstring, a code and a text, is as long as the list.
+LONG = {"errors.py": 560}
 MOST_LINES = 300
 
 # Written in pieces, so that this file is clean too.

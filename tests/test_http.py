@@ -199,7 +199,7 @@ def test_every_error_has_an_answer() -> None:
         content = json.loads(body)
         assert (content["code"], content["message"]) == (kind.code, kind.text)
         assert content["remedy"] in (None, "refresh_token", "sign_in", "pick_organization", "reverify", "ask_again")
-        assert status in (400, 401, 403, 413, 500, 503)
+        assert status in (400, 401, 403, 408, 413, 500, 503)
         names = dict(headers)
         assert len(names) == len(headers)
         assert names["content-length"] == str(len(body))
