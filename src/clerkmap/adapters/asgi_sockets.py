@@ -1,10 +1,14 @@
 """A WebSocket for as long as its caller may stay: every message, in either direction, is one that a lease lets pass."""
 
 import asyncio
+import logging
+from contextlib import suppress
 
 from ..errors import ClerkmapError, Unavailable
 from ..lease import Lease
 from .asgi_messages import App, Message, Receive, Scope, Send
+
+logger: logging.Logger = logging.getLogger("clerkmap.adapters")
 
 LOOK_EVERY = 1.0  # seconds between two looks at a socket on which nothing happens
 OVER = 4401  # of the codes that are an application's own: who is told it, gets a new token and comes back
@@ -20,6 +24,8 @@ class LeasedSocket:
         self._send = send
         self._is_open = False
         self._ended: Message | None = None
+        self._heard: Message | None = None  # and not checked yet: whoever is cancelled meanwhile finds it here again
+        self._one_listener = asyncio.Lock()
         self._one_at_a_time = asyncio.Lock()  # the application and the watch may want to say something at once
 
     async def run(self, app: App, scope: Scope) -> None:
@@ -33,14 +39,17 @@ class LeasedSocket:
 
     async def receive(self) -> Message:
         """What the client says, or that the connection is over."""
-        if self._ended is not None:
-            return self._ended
-        message = await self._receive()
-        if message["type"] == "websocket.receive":
-            await self._check()
-        elif message["type"] == "websocket.disconnect":
-            self._is_open = False
-        return self._ended or message
+        async with self._one_listener:
+            if self._ended is not None:
+                return self._ended
+            if self._heard is None:
+                self._heard = await self._receive()
+            if self._heard["type"] == "websocket.receive":
+                await self._check()
+            elif self._heard["type"] == "websocket.disconnect":
+                self._is_open = False
+            message, self._heard = self._heard, None
+            return self._ended or message
 
     async def send(self, message: Message) -> None:
         """Say something to the client. After the end this is an OSError, as ASGI has it."""
@@ -73,12 +82,15 @@ class LeasedSocket:
                 continue
             except ClerkmapError as error:
                 await self._end(OVER, error)
+            except Exception as error:  # noqa: BLE001 - whatever it was, the socket must be looked at again
+                logger.error("a WebSocket's lease could not be checked: %s", type(error).__name__)
 
     async def _end(self, code: int, error: ClerkmapError) -> None:
+        if self._ended is not None:
+            return
+        self._ended = {"type": "websocket.disconnect", "code": code, "reason": error.code}
         async with self._one_at_a_time:
-            if self._ended is not None:
-                return
-            self._ended = {"type": "websocket.disconnect", "code": code, "reason": error.code}
             if self._is_open:
                 self._is_open = False
-                await self._send({"type": "websocket.close", "code": code, "reason": error.code})
+                with suppress(OSError):  # they have hung up
+                    await self._send({"type": "websocket.close", "code": code, "reason": error.code})
