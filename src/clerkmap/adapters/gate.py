@@ -28,7 +28,6 @@ class Gate:
     def __init__(self, resolver: Resolver, *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
         self.resolver: Resolver = resolver
         self._finder = TokenFinder(resolver.verifier.instance, cookies=cookies, origins=origins)
-        self._nobody = Caller(resolver, TokenMissing())
 
     @property
     def cookies(self) -> bool:
@@ -44,7 +43,7 @@ class Gate:
         """Who is calling. What is wrong with the request, and what is away, is in the caller: nothing of it raises."""
         try:
             found = self._finder.find(request)
-            return self._nobody if found is None else self._caller(found, self.resolver.resolve(found.token))
+            return self._nobody() if found is None else self._caller(found, self.resolver.resolve(found.token))
         except ClerkmapError as refusal:
             return self._refused(refusal)
 
@@ -52,7 +51,7 @@ class Gate:
         """The same without holding up the event loop."""
         try:
             found = self._finder.find(request)
-            return self._nobody if found is None else self._caller(found, await self.resolver.aresolve(found.token))
+            return self._nobody() if found is None else self._caller(found, await self.resolver.aresolve(found.token))
         except ClerkmapError as refusal:
             return self._refused(refusal)
 
@@ -61,11 +60,15 @@ class Gate:
         try:
             found = self._finder.find(request)
             if found is None:
-                return self._nobody
+                return self._nobody()
             principal = self.resolver.resolve_nowait(found.token)
             return None if principal is None else self._caller(found, principal)
         except ClerkmapError as refusal:
             return self._refused(refusal)
+
+    def _nobody(self) -> Caller:
+        # An error for each request: it takes the traceback, and the context it was raised in, along with it.
+        return Caller(self.resolver, TokenMissing())
 
     def _caller(self, found: Found, principal: Principal) -> Caller:
         found.check(principal.claims)
@@ -83,14 +86,15 @@ class Gate:
             await asyncio.wait_for(self.resolver.verifier.keys.aget(None), WARMING)
         except UnknownKey:
             pass  # of the key without a name that was asked for; the others are there now
-        except (ClerkmapError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - a start that fails here would be one without the application's own
             logger.warning("the signing keys are not at hand yet: %s", type(error).__name__)
 
 
-def as_requirement(require: bool | Requirement) -> Requirement | None:
-    """What `require=` means: nothing, that somebody is signed in, or all that a requirement names."""
+def as_requirement(require: bool | Requirement, *, always: bool = False) -> Requirement | None:
+    """What `require=` means: nothing, that somebody is signed in, or all that a requirement names. `always` is for
+    what stands there to require something: a False that got there by mistake would let everybody through."""
     if isinstance(require, Requirement):
         return require
-    if type(require) is not bool:
+    if type(require) is not bool or (always and not require):
         raise ConfigurationError("require is True, False, or a Requirement(...)")
     return Requirement() if require else None
