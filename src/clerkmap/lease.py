@@ -7,7 +7,7 @@ It ends at once when the person is locked out.
 from collections.abc import Callable
 
 from .core.principal import Principal
-from .errors import ConfigurationError, NotForUs, TokenExpired
+from .errors import ConfigurationError, LockedOut, NotForUs, TokenExpired
 from .resolver import Resolver
 
 GRACE = 60.0  # seconds after the token's end: front ends renew tokens shortly before it, and networks are slow
@@ -23,9 +23,8 @@ class Lease:
     """
 
     def __init__(self, resolver: Resolver, principal: Principal, *, grace: float = GRACE) -> None:
-        if type(grace) not in (int, float) or not 0 <= grace <= 86_400:
-            raise ConfigurationError("grace must be from 0 to 86400 seconds")
-        self._resolver = resolver
+        check_grace(grace)
+        self.resolver: Resolver = resolver
         self._clock: Callable[[], float] = resolver.verifier.clock
         self._grace = grace
         self._principal = principal
@@ -42,19 +41,32 @@ class Lease:
 
     async def check(self) -> Principal:
         """The principal as of now; `TokenExpired` or `LockedOut` if the lease is over. As a rule, memory can tell."""
-        if self.seconds_left <= 0:
-            raise TokenExpired("nobody has renewed the lease")
-        principal = self._resolver.confirm_nowait(self._principal)
-        if principal is None:
-            principal = await self._resolver.aconfirm(self._principal)
-        self._principal = principal
-        return principal
+        while True:
+            asked = self._principal
+            if self.seconds_left <= 0:
+                raise TokenExpired("nobody has renewed the lease")
+            try:
+                confirmed = self.resolver.confirm_nowait(asked) or await self.resolver.aconfirm(asked)
+            except LockedOut:
+                if self._principal.claims is asked.claims:
+                    raise
+                continue  # it was renewed meanwhile, perhaps with another organization
+            if self._principal.claims is asked.claims:
+                self._principal = confirmed
+                if self.seconds_left > 0:  # the repository may have taken its time
+                    return confirmed
 
     async def renew(self, token: str) -> Principal:
         """Go on with a newer token of the same person. Another organization is fine: the principal says which."""
-        principal = await self._resolver.aresolve(token)
+        principal = await self.resolver.aresolve(token)
         if principal.user.id != self._principal.user.id:
             raise NotForUs("it is another person's")
         if principal.claims.expires_at > self._principal.claims.expires_at:
             self._principal = principal
         return await self.check()
+
+
+def check_grace(grace: object) -> None:
+    """Refuse what cannot be a number of seconds to go on for."""
+    if not (isinstance(grace, (int, float)) and not isinstance(grace, bool) and 0 <= grace <= 86_400):
+        raise ConfigurationError("grace must be from 0 to 86400 seconds")
