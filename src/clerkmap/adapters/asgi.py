@@ -8,6 +8,7 @@ or a single route's. Whatever fails in here, the application is not reached.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from ..caller import SIGNED_IN, Caller, enter, leave
 from ..core.answers import answer
@@ -15,7 +16,7 @@ from ..core.http import make_asgi_request
 from ..core.principal import Principal
 from ..core.requirements import Requirement
 from ..errors import ConfigurationError, Refused, Unavailable
-from ..lease import GRACE, Lease
+from ..lease import GRACE, Lease, check_grace
 from ..resolver import Resolver
 from .asgi_messages import App, Message, Receive, Scope, Send, deny, respond
 from .asgi_sockets import LeasedSocket
@@ -98,6 +99,7 @@ class AuthMiddleware:
         self.app: App = app
         self._gate = Gate(resolver, cookies=cookies, origins=origins)
         self._required = as_requirement(require)
+        check_grace(grace)
         self._grace = grace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,8 +110,14 @@ class AuthMiddleware:
             return
         if kind not in ("http", "websocket"):
             raise ConfigurationError("a connection that is neither http nor websocket cannot be told whose it is")
+        lease = scope.get(_LEASE)
         caller = await _look(self._gate, scope)
-        app = self.app if kind == "http" or caller.refusal is not None else self._leased
+        app = self.app
+        if kind == "websocket" and caller.refusal is None:
+            if isinstance(lease, Lease) and lease.resolver is self._gate.resolver:
+                scope[_LEASE] = lease  # another middleware watches this socket already, and renewing is to renew that
+            else:
+                app = self._leased
         token = enter(caller)
         try:
             await _pass(app, self._required, scope, *_outside(receive, send))
@@ -127,7 +135,7 @@ class Require:
 
     def __init__(self, app: App, required: Requirement = SIGNED_IN) -> None:
         self.app: App = app
-        self._required = as_requirement(required)
+        self._required = as_requirement(required, always=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -160,26 +168,33 @@ def _outside(receive: Receive, send: Send) -> tuple[Receive, Send]:
 async def _pass(app: App, required: Requirement | None, scope: Scope, receive: Receive, send: Send) -> None:
     """Call an application if the caller has what is required. What either refuses becomes an answer, unless the
     application has begun one."""
-    begun = False
+    last_heard = last_told = None
+    is_socket = scope["type"] == "websocket"
+
+    async def hear() -> Message:
+        nonlocal last_heard
+        message = await receive()
+        last_heard = message["type"]
+        return message
 
     async def tell(message: Message) -> None:
-        nonlocal begun
-        begun = True
+        nonlocal last_told
+        last_told = message["type"]
         await send(message)
 
     try:
         if required is not None and scope.get("method") != "OPTIONS":
             await caller_of(scope).arequire(required)
-        await app(scope, receive, tell)
+        await app(scope, hear if is_socket else receive, tell)
     except (Refused, Unavailable) as refusal:
-        is_socket = scope["type"] == "websocket"
-        if begun and not is_socket:
+        if last_told is not None and not is_socket:
             raise
         page = required.organization_page if required is not None and make_asgi_request(scope).is_for_a_page else None
         told = answer(refusal, organization_page=page)
-        if begun:
-            await send({"type": "websocket.close", "code": 4000 + told.status, "reason": refusal.code})
-        elif is_socket:
-            await deny(told, refusal.code, scope, receive, send)
-        else:
+        if not is_socket:
             await respond(told, send)
+        elif last_told is None:
+            await deny(told, refusal.code, scope, receive if last_heard is None else None, send)
+        elif last_told in ("websocket.accept", "websocket.send") and last_heard != "websocket.disconnect":
+            with suppress(OSError):  # they have hung up
+                await send({"type": "websocket.close", "code": 4000 + told.status, "reason": refusal.code})

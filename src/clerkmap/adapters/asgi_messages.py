@@ -20,9 +20,10 @@ async def respond(answer: Answer, send: Send, *, to: str = "http") -> None:
     await send({"type": f"{prefix}.response.body", "body": answer.body})
 
 
-async def deny(answer: Answer, code: str, scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuse a WebSocket before it is open."""
-    await receive()  # what asks for it: the specification has it taken before anything is said
+async def deny(answer: Answer, code: str, scope: Scope, receive: Receive | None, send: Send) -> None:
+    """Refuse a WebSocket before it is open. `receive` is None when somebody has received what asks for it."""
+    if receive is not None:
+        await receive()  # the specification has it taken before anything is said
     if "websocket.http.response" in (scope.get("extensions") or {}):
         await respond(answer, send, to="websocket")
     else:  # the server makes a 403 of it, and the browser is told neither
