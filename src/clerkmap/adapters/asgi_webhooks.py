@@ -39,7 +39,7 @@ class WebhookEndpoint:
             return NOT_POST
         headers = list(scope["headers"])
         try:
-            if is_encoded(dict(headers).get(b"content-encoding", b"").decode("latin-1")):
+            if any(name == b"content-encoding" and is_encoded(value.decode("latin-1")) for name, value in headers):
                 raise WebhookHeadersRefused("its body is encoded, and what was signed is not")
             return taken_in(await self._reconciler.areceive(headers, await self._body(receive)))
         except ClerkmapError as error:
