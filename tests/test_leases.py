@@ -1,0 +1,125 @@
+"""Leases: long streams that check theirs, and a renewal in the middle of a look."""
+
+import asyncio
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from asgi_base import PATIENCE, SERVERS, World, served, until
+from clerkmap import Repository
+from clerkmap.adapters.asgi import AuthMiddleware, lease_of, principal_of
+from clerkmap.errors import ConfigurationError, NotForUs, TokenExpired
+from clerkmap.lease import Lease
+from clerkmap.repositories import MemoryRepository
+from clerkmap.testing import Clock
+from socket_base import Room, Slow, locked_out
+
+
+@pytest.mark.parametrize("how", ["banned", "expired"])
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_long_stream_checks_its_lease(server: str, how: str) -> None:
+    """It goes on beyond its token for as long as the grace, and breaks off when the person is locked out."""
+
+    async def run() -> None:
+        world = World()
+        sent = 0
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            nonlocal sent
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            while True:
+                principal = await lease_of(scope).check()
+                assert principal.user == principal_of(scope).user
+                sent += 1
+                await send({"type": "http.response.body", "body": b"tick\n", "more_body": True})
+                await asyncio.sleep(0.01)
+
+        protected = AuthMiddleware(app, world.resolver, require=True)
+        headers = {"Authorization": f"Bearer {world.token(expires_in=60)}"}
+        async with (
+            served(server, protected) as port,
+            httpx.AsyncClient(trust_env=False, headers=headers) as client,
+            asyncio.timeout(PATIENCE),
+            client.stream("GET", f"http://127.0.0.1:{port}") as response,
+        ):
+            assert response.status_code == 200
+            lines = response.aiter_lines()
+            assert [await anext(lines) for _ in range(3)] == ["tick"] * 3
+            world.clock.advance(65)  # beyond the token, within the grace
+            assert [await anext(lines) for _ in range(3)] == ["tick"] * 3
+            if how == "banned":
+                world.rows.put([world.clerk.record(world.user, banned=True)])
+            else:
+                world.clock.advance(60)
+            so_far = sent
+            with pytest.raises(httpx.RemoteProtocolError):
+                [line async for line in lines]
+            assert sent == so_far
+
+    asyncio.run(run())
+
+
+def test_another_persons_token_renews_nothing() -> None:
+    """The lease is who was let in, and stays that."""
+
+    async def run() -> None:
+        world = World()
+        lease = Lease(world.resolver, await world.resolver.aresolve(world.token()))
+        with pytest.raises(NotForUs):
+            await lease.renew(world.clerk.token(world.clerk.create_user()))
+        assert (await lease.check()).user.clerk_id == world.user.id
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_a_lease_that_is_renewed_while_it_is_checked_stays_renewed(left: bool) -> None:
+    """A look that began with the old token must not put it back, nor end what goes on with another organization."""
+
+    async def run() -> None:
+        clock = Clock()
+        rows = Slow(MemoryRepository(clock=clock))
+        world = World(cast(Repository, rows), clock=clock)
+        other = world.clerk.create_organization("Other", created_by=world.user)
+        lease = Lease(world.resolver, await world.resolver.aresolve(world.token(expires_in=60)), grace=0)
+        if left:
+            rows.rows.put([locked_out(world, "membership_deleted")])
+        rows.holds_next = True
+        look = asyncio.create_task(lease.check())
+        await until(rows.holding.is_set)
+        renewed = await lease.renew(world.clerk.token(world.user, other, expires_in=300))
+        assert renewed.organization is not None
+        assert renewed.organization.clerk_id == other.id
+        world.clock.advance(120)
+        rows.go.set()
+        assert (await look).organization == renewed.organization
+        assert (await lease.check()).organization == renewed.organization
+
+    asyncio.run(run())
+
+
+def test_a_look_that_takes_too_long_comes_too_late() -> None:
+    """The token and the grace are over by the time the repository has answered."""
+
+    async def run() -> None:
+        clock = Clock()
+        rows = Slow(MemoryRepository(clock=clock))
+        world = World(cast(Repository, rows), clock=clock)
+        lease = Lease(world.resolver, await world.resolver.aresolve(world.token(expires_in=60)), grace=0)
+        rows.holds_next = True
+        look = asyncio.create_task(lease.check())
+        await until(rows.holding.is_set)
+        world.clock.advance(61)
+        rows.go.set()
+        with pytest.raises(TokenExpired):
+            await look
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("grace", [-1, 86_401, True, "60", None, float("nan")])
+def test_a_grace_that_is_none_is_refused_where_it_is_given(grace: Any) -> None:
+    """Not when the first WebSocket opens."""
+    with pytest.raises(ConfigurationError):
+        AuthMiddleware(Room, World().resolver, grace=grace)  # type: ignore[arg-type]
