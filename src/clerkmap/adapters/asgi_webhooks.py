@@ -6,10 +6,10 @@ mount("/webhooks/clerk", WebhookEndpoint(reconciler))
 import asyncio
 
 from ..core.answers import Answer
-from ..errors import ClerkmapError, WebhookHeadersRefused, WebhookIncomplete, WebhookTooLarge
+from ..errors import ClerkmapError, WebhookError, WebhookHeadersRefused, WebhookIncomplete, WebhookTooLarge
 from ..reconciler import Reconciler
 from .asgi_messages import Receive, Scope, Send, respond
-from .deliveries import NOT_POST, is_encoded, refused, taken_in
+from .deliveries import NOT_POST, is_encoded, refused, taken_in, unread
 
 PATIENCE = 10.0  # seconds for a body to arrive; Clerk itself hangs up after 15
 
@@ -41,7 +41,11 @@ class WebhookEndpoint:
         try:
             if any(name == b"content-encoding" and is_encoded(value.decode("latin-1")) for name, value in headers):
                 raise WebhookHeadersRefused("its body is encoded, and what was signed is not")
-            return taken_in(await self._reconciler.areceive(headers, await self._body(receive)))
+            body = await self._body(receive)
+        except WebhookError as error:
+            return unread(error)
+        try:
+            return taken_in(await self._reconciler.areceive(headers, body))
         except ClerkmapError as error:
             return refused(error)
 

@@ -23,6 +23,12 @@ def taken_in(outcome: Outcome) -> Answer:
     return Answer(200, (("content-type", "application/json"), ("content-length", str(len(body)))), body)
 
 
+def unread(error: WebhookError) -> Answer:
+    """What is told of a delivery that never came to the reconciler, which logs what it refuses."""
+    logger.warning("a webhook was not read: %s", error)
+    return answer(error)
+
+
 def refused(error: ClerkmapError) -> Answer:
     """What is told otherwise: 4xx to what is not Clerk's, 5xx where it is our own fault, and Clerk delivers again."""
     if not isinstance(error, WebhookError):  # those the reconciler has logged

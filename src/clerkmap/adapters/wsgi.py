@@ -20,13 +20,14 @@ from ..errors import (
     ConfigurationError,
     Refused,
     Unavailable,
+    WebhookError,
     WebhookHeadersRefused,
     WebhookIncomplete,
     WebhookTooLarge,
 )
 from ..reconciler import Reconciler
 from ..resolver import Resolver
-from .deliveries import NOT_POST, is_encoded, refused, taken_in
+from .deliveries import NOT_POST, is_encoded, refused, taken_in, unread
 from .gate import Gate, as_requirement
 
 if TYPE_CHECKING:
@@ -137,8 +138,12 @@ class WebhookEndpoint:
         try:
             if is_encoded(environ.get("HTTP_CONTENT_ENCODING", "")):
                 raise WebhookHeadersRefused("its body is encoded, and what was signed is not")
-            headers = {name[5:].replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")}
-            return taken_in(self._reconciler.receive(headers, self._body(environ)))
+            body = self._body(environ)
+        except WebhookError as error:
+            return unread(error)
+        headers = {name[5:].replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")}
+        try:
+            return taken_in(self._reconciler.receive(headers, body))
         except ClerkmapError as error:
             return refused(error)
 
