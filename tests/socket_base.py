@@ -124,7 +124,7 @@ def with_outages() -> tuple[World, Outages]:
 
 
 class Slow(Outages):
-    """A repository that keeps an answer back, made at that moment, until a test lets it go."""
+    """A repository that keeps an answer back until a test lets it go."""
 
     def __init__(self, rows: Repository) -> None:
         super().__init__(rows)
@@ -132,11 +132,9 @@ class Slow(Outages):
         self.holding = threading.Event()
         self.go = threading.Event()
 
-    def find(self, *args: Any) -> Any:
+    def _ask(self) -> None:
         held, self.holds_next = self.holds_next, False
-        try:
-            return super().find(*args)
-        finally:
-            if held:
-                self.holding.set()
-                assert self.go.wait(PATIENCE)
+        super()._ask()
+        if held:
+            self.holding.set()
+            assert self.go.wait(PATIENCE)

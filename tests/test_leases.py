@@ -1,17 +1,19 @@
 """Leases: long streams that check theirs, and a renewal in the middle of a look."""
 
 import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import httpx
 import pytest
 
 from asgi_base import PATIENCE, SERVERS, World, served, until
-from clerkmap import Repository
+from clerkmap import Repository, Resolver
 from clerkmap.adapters.asgi import AuthMiddleware, lease_of, principal_of
-from clerkmap.errors import ConfigurationError, NotForUs, TokenExpired
+from clerkmap.errors import ConfigurationError, NotForUs, TokenExpired, UserBanned
 from clerkmap.lease import Lease
-from clerkmap.repositories import MemoryRepository
+from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.testing import Clock
 from socket_base import Room, Slow, locked_out
 
@@ -123,3 +125,51 @@ def test_a_grace_that_is_none_is_refused_where_it_is_given(grace: Any) -> None:
     """Not when the first WebSocket opens."""
     with pytest.raises(ConfigurationError):
         AuthMiddleware(Room, World().resolver, grace=grace)  # type: ignore[arg-type]
+
+
+def test_many_leases_ask_the_repository_no_more_than_one() -> None:
+    """Whether memory is out of date is asked for all of them at once; and what somebody else has written is heard."""
+
+    async def run(path: Path) -> None:
+        world = World()
+        now = Clock(1000)
+        mine = SqliteRepository.open(path, clock=world.clock)
+        theirs = SqliteRepository.open(path, clock=world.clock)
+        rows = Counting(mine)
+        resolver = Resolver(world.clerk.instance, cast(Repository, rows), verifier=world.verifier, monotonic=now)
+        people = [world.clerk.create_user() for _ in range(20)]
+        leases = [Lease(resolver, await resolver.aresolve(world.clerk.token(each))) for each in people]
+        for turn in range(4):
+            now.advance(1)
+            rows.calls.clear()
+            for lease in leases:
+                await lease.check()
+            if turn:  # the first may find that it was itself that wrote
+                assert rows.calls == ["poll"]
+        theirs.put([world.clerk.record(people[7], banned=True)])
+        now.advance(1)
+        outcomes = await asyncio.gather(*(lease.check() for lease in leases), return_exceptions=True)
+        assert [type(each) is UserBanned for each in outcomes] == [place == 7 for place in range(20)]
+        mine.close()
+        theirs.close()
+
+    with TemporaryDirectory() as folder:
+        asyncio.run(run(Path(folder) / "app.db"))
+
+
+class Counting:
+    """Notes what a repository is asked."""
+
+    def __init__(self, rows: Repository) -> None:
+        self.poll_every = rows.poll_every
+        self.listeners = rows.listeners
+        self.calls: list[str] = []
+        for name in ("find", "put", "poll"):
+            setattr(self, name, self._noting(name, getattr(rows, name)))
+
+    def _noting(self, name: str, method: Any) -> Any:
+        def call(*args: Any) -> Any:
+            self.calls.append(name)
+            return method(*args)
+
+        return call

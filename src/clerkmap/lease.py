@@ -46,7 +46,7 @@ class Lease:
             if self.seconds_left <= 0:
                 raise TokenExpired("nobody has renewed the lease")
             try:
-                confirmed = self.resolver.confirm_nowait(asked) or await self.resolver.aconfirm(asked)
+                confirmed = self.resolver.confirm_nowait(asked) or await self.resolver.arecall(asked)
             except LockedOut:
                 if self._principal.claims is asked.claims:
                     raise

@@ -133,6 +133,12 @@ class Resolver:
             return None
         return _admit_anew(principal, known.standing)
 
+    async def arecall(self, principal: Principal) -> Principal:
+        """The same caller as last heard of. Unlike `aconfirm` this asks the repository no more than a request does:
+        now and then whether memory is out of date, and otherwise only for whom memory does not know."""
+        standing = await adrive(self._recall_and_keep(self._ours(principal)), lambda step: step(self._async_repository))
+        return _admit_anew(principal, standing)
+
     def _ours(self, principal: Principal) -> Claims:
         """What a principal's token proved. One of another instance may have come a long way, and is not known here."""
         if principal.claims.instance != self.verifier.instance.name:
@@ -168,14 +174,7 @@ class Resolver:
         The first look is never within a transaction of yours, which may see the past: who was deleted meanwhile must
         not get in.
         """
-        now = self._monotonic()
-        if now >= self._fresh_until:
-            yield lambda repository: repository.poll()
-            self._fresh_until = now + (self._poll_every or 0)
-        caller = _caller(claims)
-        known = self._standings.get(caller)
-        epoch = self._standings.epoch
-        standing: Standing | None = known.standing if known is not None else (yield self._find(claims))
+        standing, known, epoch = yield from self._recall(claims)
         told = sightings(claims, standing)
         if told or standing is None:
             yield lambda repository: (within or repository).put(told)
@@ -183,8 +182,25 @@ class Resolver:
             standing = yield self._find(claims, within)
         if standing is None:  # what was put is gone again: a transaction of yours was undone
             raise RepositoryUnavailable
-        known = known or self._standings.keep(caller, standing, epoch)
+        known = known or self._standings.keep(_caller(claims), standing, epoch)
         return admit(claims, standing) if known is None else self._seat(token, claims, known)
+
+    def _recall(self, claims: Claims) -> Generator[Step, Any, tuple[Standing | None, Known | None, int]]:
+        """A standing out of memory that is not out of date, or else out of the repository; and the epoch of before."""
+        now = self._monotonic()
+        if now >= self._fresh_until:
+            yield lambda repository: repository.poll()
+            self._fresh_until = now + (self._poll_every or 0)
+        known = self._standings.get(_caller(claims))
+        epoch = self._standings.epoch
+        standing: Standing | None = known.standing if known is not None else (yield self._find(claims))
+        return standing, known, epoch
+
+    def _recall_and_keep(self, claims: Claims) -> Generator[Step, Any, Standing | None]:
+        standing, known, epoch = yield from self._recall(claims)
+        if standing is not None and known is None:
+            self._standings.keep(_caller(claims), standing, epoch)
+        return standing
 
     def _find(self, claims: Claims, within: Repository | AsyncRepository | None = None) -> Step:
         caller = _caller(claims)
