@@ -1,12 +1,13 @@
 """How a WebSocket ends that outlives its token, through real servers and with a real client."""
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
 import pytest
 
-from asgi_base import SERVERS, World, served, until
+from asgi_base import PATIENCE, SERVERS, Message, World, served, until, websocket_scope
 from clerkmap.adapters.asgi import AuthMiddleware
 from clerkmap.errors import RepositoryUnavailable
 from socket_base import Room, closing, echoed, locked_out, opened, with_outages
@@ -151,3 +152,42 @@ def test_an_application_that_only_sends_is_stopped_by_an_os_error(server: str) -
 
     asyncio.run(run())
     assert stopped == [ConnectionAbortedError]
+
+
+def test_the_client_is_told_before_the_application_is() -> None:
+    """An application that returns at once does not cut off what is being sent."""
+    told: list[Message] = []
+
+    async def run() -> None:
+        world = World()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "websocket.accept"})
+            world.rows.put([world.clerk.record(world.user, banned=True)])
+            heard: Message = {"type": ""}
+            while heard["type"] != "websocket.disconnect":
+                with contextlib.suppress(TimeoutError):
+                    heard = await asyncio.wait_for(receive(), 0.02)
+
+        async def receive() -> Message:
+            if not connected.is_set():
+                connected.set()
+                return {"type": "websocket.connect"}
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            await asyncio.sleep(0.1)
+            told.append(message)
+
+        connected = asyncio.Event()
+        protected = AuthMiddleware(app, world.resolver, require=True)
+        async with asyncio.timeout(PATIENCE):
+            await protected(websocket_scope(world.bearer()), receive, send)
+
+    asyncio.run(run())
+    assert [(message["type"], message.get("code")) for message in told] == [
+        ("websocket.accept", None),
+        ("websocket.close", 4401),
+    ]

@@ -41,7 +41,7 @@ class LeasedSocket:
         """What the client says, or that the connection is over."""
         async with self._one_listener:
             if self._ended is not None:
-                return self._ended
+                return await self._end_as_told(self._ended)
             if self._heard is None:
                 self._heard = await self._receive()
             if self._heard["type"] == "websocket.receive":
@@ -49,7 +49,12 @@ class LeasedSocket:
             elif self._heard["type"] == "websocket.disconnect":
                 self._is_open = False
             message, self._heard = self._heard, None
-            return self._ended or message
+            return message if self._ended is None else await self._end_as_told(self._ended)
+
+    async def _end_as_told(self, ended: Message) -> Message:
+        """Who hears of the end may return, and would cut off what the client is being told of it."""
+        async with self._one_at_a_time:
+            return ended
 
     async def send(self, message: Message) -> None:
         """Say something to the client. After the end this is an OSError, as ASGI has it."""
