@@ -235,7 +235,7 @@ def call_wsgi(reconciler: Reconciler, **environ: Any) -> tuple[str, bytes]:
         ({"CONTENT_LENGTH": str(MAX_BODY + 1)}, "413 "),
         ({"wsgi.input_terminated": True, "wsgi.input": io.BytesIO(b"a" * (MAX_BODY + 1))}, "413 "),
     ],
-    ids=repr,
+    ids=lambda given: given if isinstance(given, str) else " ".join(given) or "nothing",
 )
 def test_a_wsgi_body_is_read_as_far_as_its_length_is_told(environ: dict[str, Any], status: str) -> None:
     """Where nobody tells where it ends, it is not read: a server might wait for ever."""
@@ -270,7 +270,7 @@ def test_it_is_no_websocket_and_has_no_lifespan() -> None:
         ({"CONTENT_LENGTH": str(len(BODY)), "HTTP_CONTENT_ENCODING": "gzip"}, "its body is encoded"),
         ({"CONTENT_LENGTH": str(len(BODY)), "HTTP_SVIX_ID": "a b"}, "the id is not of the form"),
     ],
-    ids=repr,
+    ids=lambda given: given if isinstance(given, str) else " ".join(given) or "nothing",
 )
 def test_each_refusal_is_logged_once(environ: dict[str, Any], why: str, listener: Listener) -> None:
     """Whoever refuses it, the endpoint or the reconciler."""
