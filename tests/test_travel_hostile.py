@@ -1,6 +1,7 @@
 """What is no principal that travelled is refused, whatever it is: odd types, missing parts, parts of several people."""
 
 import copy
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -161,6 +162,20 @@ def test_a_bottomless_value_is_refused() -> None:
     for value in (abyss(), changed(FULL.to_dict(), ("claims", "payload", "deep"), deep)):
         with pytest.raises(PrincipalRefused):
             Principal.from_dict(value)
+
+
+def test_who_is_too_large_is_refused() -> None:
+    """However well it is written. Just below the bound it is read."""
+    size = len(json.dumps(FULL.to_dict(), separators=(",", ":")))
+    kept = FULL.user.clerk.first_name
+    assert kept is not None
+    for more, fits in ((MAX_SIZE - size, True), (MAX_SIZE - size + 1, False)):
+        told = changed(FULL.to_dict(), ("user", "clerk", "first_name"), kept + "x" * more)
+        if fits:
+            assert Principal.from_dict(told).to_dict() == told
+        else:
+            with pytest.raises(PrincipalRefused, match="characters"):
+                Principal.from_dict(told)
 
 
 anything = st.recursive(

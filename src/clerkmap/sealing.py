@@ -11,7 +11,6 @@ has one spelling.
 """
 
 import hmac
-import json
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from hashlib import sha256
 
 from .core.principal import Principal
 from .core.strict_json import read_object
-from .core.travel import MAX_DEPTH, MAX_SIZE
+from .core.travel import MAX_DEPTH, MAX_SIZE, write
 from .errors import ConfigurationError, PrincipalRefused, SealBroken, SealExpired
 
 MIN_SECRET = 32  # bytes: as long as the digest, by RFC 2104
@@ -50,10 +49,7 @@ def seal(
     if type(expires_in) not in (int, float) or not 0 < expires_in <= MAX_EXPIRES_IN:
         raise ConfigurationError(f"expires_in must be more than 0 and at most {MAX_EXPIRES_IN} seconds")
     key = _keys(secret)[0]
-    told = json.dumps(principal.to_dict(), separators=(",", ":"), allow_nan=False)
-    if len(told) > MAX_SIZE:
-        raise PrincipalRefused(f"more than {MAX_SIZE} characters")
-    body = urlsafe_b64encode(told.encode()).decode().rstrip("=")
+    body = urlsafe_b64encode(write(principal.to_dict()).encode()).decode().rstrip("=")
     signed = f"{_VERSION}.{int(clock() + expires_in)}.{body}"
     return f"{signed}.{_mac(key, signed)}"
 

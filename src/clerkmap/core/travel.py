@@ -8,7 +8,7 @@ to be those that the claims name. Who may have written it is not told here; that
 import json
 import re
 from collections.abc import Collection
-from typing import Any
+from typing import Any, cast
 
 from ..errors import ClerkmapError, PrincipalRefused
 from .claims import Claims, TokenKind, read_claims
@@ -60,15 +60,20 @@ def unpack(value: object) -> Parts:
     return user, organization, membership, claims
 
 
-def _plain(value: object) -> object:
+def write(value: dict[str, Any]) -> str:
+    """What was packed, as text."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    if len(text) > MAX_SIZE:
+        raise PrincipalRefused(f"more than {MAX_SIZE} characters")
+    return text
+
+
+def _plain(value: object) -> dict[str, Any]:
     """The value as JSON has it, whatever it was made of: no odd types, no circles, no bottomless depth."""
     if type(value) is not dict:
         raise PrincipalRefused("it is no dictionary")
     try:
-        text = json.dumps(value, allow_nan=False)
-        if len(text) > MAX_SIZE:
-            raise PrincipalRefused(f"more than {MAX_SIZE} characters")
-        return read_object(text.encode(), max_depth=MAX_DEPTH)
+        return read_object(write(cast(dict[str, Any], value)).encode(), max_depth=MAX_DEPTH)
     except (TypeError, ValueError, RecursionError):
         raise PrincipalRefused("it is not plain JSON") from None
 
