@@ -7,13 +7,16 @@ keeps it.
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, Protocol
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 from .core.model import Change, Id, Organization, User
 from .core.principal import Standing
 from .core.records import AnyRecord, ClerkOrganization, ClerkUser
 from .listeners import Listeners
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 # How your ids are made: by name, or by a function of Clerk's record. A function that looks at more than the Clerk id
 # gives ids that depend on which record came first.
@@ -133,18 +136,27 @@ def is_async(repository: "Repository | AsyncRepository") -> bool:
 
 
 def threaded(repository: Repository) -> AsyncRepository:
-    """Lend a synchronous repository to async code: each call runs in a thread."""
+    """Lend a synchronous repository to async code: each call runs in a thread.
+
+    Where that may not be any thread, the repository has a `to_thread` of its own, with the arguments of
+    `asyncio.to_thread`.
+    """
     return _Threaded(repository)
+
+
+class _ToThread(Protocol):
+    def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]: ...
 
 
 class _Threaded:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
+        self._to_thread: _ToThread = getattr(repository, "to_thread", asyncio.to_thread)
         self.poll_every = repository.poll_every
         self.listeners = repository.listeners
 
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]:
-        return await asyncio.to_thread(self._repository.put, records)
+        return await self._to_thread(self._repository.put, records)
 
     async def find(
         self,
@@ -154,34 +166,34 @@ class _Threaded:
         clerk_session_id: str | None = None,
     ) -> Standing | None:
         ids = (clerk_user_id, clerk_organization_id, clerk_session_id)
-        return await asyncio.to_thread(self._repository.find, instance, *ids)
+        return await self._to_thread(self._repository.find, instance, *ids)
 
     async def user(self, id: Id) -> User | None:
-        return await asyncio.to_thread(self._repository.user, id)
+        return await self._to_thread(self._repository.user, id)
 
     async def organization(self, id: Id) -> Organization | None:
-        return await asyncio.to_thread(self._repository.organization, id)
+        return await self._to_thread(self._repository.organization, id)
 
     async def set_role(self, id: Id, role: str | None) -> User:
-        return await asyncio.to_thread(self._repository.set_role, id, role)
+        return await self._to_thread(self._repository.set_role, id, role)
 
     async def link(self, instance: str, clerk_id: str, id: Id) -> User:
-        return await asyncio.to_thread(self._repository.link, instance, clerk_id, id)
+        return await self._to_thread(self._repository.link, instance, clerk_id, id)
 
     async def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
-        return await asyncio.to_thread(self._repository.unlink, instance, clerk_id, id)
+        return await self._to_thread(self._repository.unlink, instance, clerk_id, id)
 
     async def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
-        return await asyncio.to_thread(lambda: self._repository.relink(instance, clerk_id, id, to=to))
+        return await self._to_thread(lambda: self._repository.relink(instance, clerk_id, id, to=to))
 
     async def export(self, id: Id) -> dict[str, Any]:
-        return await asyncio.to_thread(self._repository.export, id)
+        return await self._to_thread(self._repository.export, id)
 
     async def erase(self, id: Id) -> User:
-        return await asyncio.to_thread(self._repository.erase, id)
+        return await self._to_thread(self._repository.erase, id)
 
     async def poll(self) -> None:
-        await asyncio.to_thread(self._repository.poll)
+        await self._to_thread(self._repository.poll)
 
     async def close(self) -> None:
-        await asyncio.to_thread(self._repository.close)
+        await self._to_thread(self._repository.close)
