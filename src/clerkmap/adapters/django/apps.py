@@ -1,0 +1,19 @@
+"""The app: its name, and what `manage.py check` looks at."""
+
+from django.apps import AppConfig
+from django.core.checks import register
+
+from . import checks
+
+
+class ClerkmapConfig(AppConfig):
+    """clerkmap in a Django project."""
+
+    name = "clerkmap.adapters.django"
+    label = "clerkmap"
+    verbose_name = "clerkmap"
+
+    def ready(self) -> None:
+        register(checks.check_settings)
+        register(checks.check_middleware)
+        register(checks.check_user)

@@ -1,0 +1,131 @@
+"""The middleware: who is calling, before a view is called; and answers of what a view refuses."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, cast
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpResponse
+
+from ...caller import Caller, enter, leave
+from ...core.answers import Answer, answer
+from ...core.http import Request, make_asgi_request, make_wsgi_request
+from ...errors import ConfigurationError, Refused, Unavailable
+from . import conf, users
+
+_PAGE = "_clerkmap_organization_page"
+
+
+def caller_of(request: Any) -> Caller:
+    """Who is calling, or why nobody is."""
+    caller = getattr(request, "clerk", None)
+    if not isinstance(caller, Caller):
+        path = "clerkmap.adapters.django.AuthMiddleware"
+        raise ConfigurationError(f"nobody has looked who is calling: add {path!r} to MIDDLEWARE")
+    return caller
+
+
+def request_of(request: Any) -> Request:
+    """What of a request of Django's tells who sent it."""
+    scope = getattr(request, "scope", None)  # Django would join headers in a way of its own
+    return make_wsgi_request(request.META) if scope is None else make_asgi_request(scope)
+
+
+def remember_page(request: Any, page: str | None) -> None:
+    """Where to send the browser of somebody who has no organization, whatever it is that finds out."""
+    setattr(request, _PAGE, page)
+
+
+def respond(told: Answer) -> Any:
+    """An answer in the words of Django."""
+    response = HttpResponse(told.body, status=told.status)
+    del response["Content-Type"]
+    for name, value in told.headers:
+        response[name.title()] = value
+    return response
+
+
+def refuse(request: Any, refusal: Refused | Unavailable) -> Any:
+    """The answer to a request that was refused."""
+    page = getattr(request, _PAGE, None)
+    return respond(answer(refusal, organization_page=page if request_of(request).is_for_a_page else None))
+
+
+class AuthMiddleware:
+    """Finds out who is calling before a view is called, in sync and in async code. It decides nothing by itself.
+
+    The view finds a `Caller` in `request.clerk`, and, if the settings say so, a user of your own model in
+    `request.user`. What a view refuses becomes an answer here.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[Any], Any]) -> None:
+        self._get_response = get_response
+        self._is_async = bool(iscoroutinefunction(get_response))  # pyright: ignore[reportDeprecated]
+        if self._is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: Any) -> Any:
+        if self._is_async:
+            return self._acall(request)
+        caller = conf.gate().identify(request_of(request))
+        self._introduce(request, caller)
+        token = enter(caller)
+        try:
+            return _streaming_as(caller, self._get_response(request))
+        finally:
+            leave(token)
+
+    async def _acall(self, request: Any) -> Any:
+        gate, told = conf.gate(), request_of(request)
+        caller = gate.identify_nowait(told) or await gate.aidentify(told)
+        self._introduce(request, caller)
+        token = enter(caller)
+        try:
+            return _streaming_as(caller, await cast(Awaitable[Any], self._get_response(request)))
+        finally:
+            leave(token)
+
+    def process_exception(self, request: Any, exception: Exception) -> Any:
+        """The answer to what a view has refused. Anything else is Django's."""
+        return refuse(request, exception) if isinstance(exception, (Refused, Unavailable)) else None
+
+    def _introduce(self, request: Any, caller: Caller) -> None:
+        request.clerk = caller
+        if caller.refusal is None and "HTTP_AUTHORIZATION" in request.META:
+            request._dont_enforce_csrf_checks = True  # as Django's own test client does: no browser sends it by itself
+        if users.are_wanted():
+            users.introduce(request, caller)
+
+
+def _streaming_as(caller: Caller, response: Any) -> Any:
+    """What is streamed is made after all this has returned, and still for this caller. Files need nobody."""
+    if getattr(response, "streaming", False) and getattr(response, "file_to_stream", None) is None:
+        stream = response.streaming_content
+        response.streaming_content = _apieces(caller, stream) if response.is_async else _pieces(caller, stream)
+    return response
+
+
+def _pieces(caller: Caller, stream: Iterator[bytes]) -> Iterator[bytes]:
+    while True:
+        token = enter(caller)
+        try:
+            piece = next(stream, None)
+        finally:
+            leave(token)
+        if piece is None:
+            return
+        yield piece
+
+
+async def _apieces(caller: Caller, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    while True:
+        token = enter(caller)
+        try:
+            piece = await anext(stream, None)
+        finally:
+            leave(token)
+        if piece is None:
+            return
+        yield piece

@@ -1,0 +1,186 @@
+"""The first version of clerkmap's tables: the very statements that `SqliteRepository` and `PostgresRepository` run.
+
+They are written down here, and not asked for, since a later clerkmap would make later tables. What comes after them is
+a migration of its own.
+"""
+
+from typing import Any
+
+from django.db import migrations
+
+from .. import conf
+
+SQLITE: str = """
+CREATE TABLE clerkmap_users (
+    id {id} {new_id}PRIMARY KEY NOT NULL,
+    role TEXT,
+    role_rank TEXT,
+    created_at INTEGER NOT NULL,
+    deleted_at INTEGER
+) STRICT;
+CREATE TABLE clerkmap_identities (
+    instance TEXT NOT NULL,
+    key TEXT NOT NULL,
+    rank TEXT NOT NULL,
+    clerk_id TEXT,
+    email TEXT,
+    email_verified INTEGER NOT NULL,
+    first_name TEXT,
+    last_name TEXT,
+    username TEXT,
+    image_url TEXT,
+    external_id TEXT,
+    banned INTEGER NOT NULL,
+    public_metadata TEXT NOT NULL,
+    created_at INTEGER,
+    user_id {id} NOT NULL REFERENCES clerkmap_users (id),
+    name TEXT GENERATED ALWAYS AS
+        (nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '')) VIRTUAL,
+    updated_at INTEGER GENERATED ALWAYS AS (nullif(CAST(substr(rank, 3, 15) AS INTEGER), 0)) VIRTUAL,
+    PRIMARY KEY (instance, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX clerkmap_identities_user ON clerkmap_identities (user_id);
+CREATE TABLE clerkmap_organizations (
+    id {id} {new_id}PRIMARY KEY NOT NULL,
+    instance TEXT NOT NULL,
+    key TEXT NOT NULL,
+    rank TEXT NOT NULL,
+    clerk_id TEXT,
+    name TEXT,
+    slug TEXT,
+    image_url TEXT,
+    public_metadata TEXT NOT NULL,
+    created_at INTEGER,
+    updated_at INTEGER GENERATED ALWAYS AS (nullif(CAST(substr(rank, 3, 15) AS INTEGER), 0)) VIRTUAL,
+    UNIQUE (instance, key)
+) STRICT;
+CREATE TABLE clerkmap_memberships (
+    instance TEXT NOT NULL,
+    key TEXT NOT NULL,
+    rank TEXT NOT NULL,
+    clerk_id TEXT,
+    user_key TEXT NOT NULL,
+    organization_key TEXT NOT NULL,
+    role TEXT,
+    created_at INTEGER,
+    updated_at INTEGER GENERATED ALWAYS AS (nullif(CAST(substr(rank, 3, 15) AS INTEGER), 0)) VIRTUAL,
+    PRIMARY KEY (instance, key)
+) STRICT;
+CREATE INDEX clerkmap_memberships_ends ON clerkmap_memberships (instance, user_key, organization_key);
+CREATE TABLE clerkmap_sessions (
+    instance TEXT NOT NULL,
+    key TEXT NOT NULL,
+    rank TEXT NOT NULL,
+    PRIMARY KEY (instance, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX clerkmap_sessions_rank ON clerkmap_sessions (rank);
+CREATE TABLE IF NOT EXISTS clerkmap_schema (version INTEGER NOT NULL, id_type TEXT NOT NULL) STRICT;
+INSERT INTO clerkmap_schema (version, id_type) VALUES (1, '{id}');
+"""
+POSTGRESQL: str = """
+CREATE TABLE clerkmap_users (
+    id {id} {new_id}PRIMARY KEY NOT NULL,
+    role TEXT,
+    role_rank text COLLATE "C",
+    created_at bigint NOT NULL,
+    deleted_at bigint
+);
+CREATE TABLE clerkmap_identities (
+    instance text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    rank text COLLATE "C" NOT NULL,
+    clerk_id TEXT,
+    email TEXT,
+    email_verified boolean NOT NULL,
+    first_name TEXT,
+    last_name TEXT,
+    username TEXT,
+    image_url TEXT,
+    external_id TEXT,
+    banned boolean NOT NULL,
+    public_metadata TEXT NOT NULL,
+    created_at bigint,
+    user_id {id} NOT NULL REFERENCES clerkmap_users (id),
+    name TEXT GENERATED ALWAYS AS
+        (nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '')) STORED,
+    updated_at bigint GENERATED ALWAYS AS (nullif(CAST(substr(rank, 3, 15) AS bigint), 0)) STORED,
+    PRIMARY KEY (instance, key)
+);
+CREATE INDEX clerkmap_identities_user ON clerkmap_identities (user_id);
+CREATE TABLE clerkmap_organizations (
+    id {id} {new_id}PRIMARY KEY NOT NULL,
+    instance text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    rank text COLLATE "C" NOT NULL,
+    clerk_id TEXT,
+    name TEXT,
+    slug TEXT,
+    image_url TEXT,
+    public_metadata TEXT NOT NULL,
+    created_at bigint,
+    updated_at bigint GENERATED ALWAYS AS (nullif(CAST(substr(rank, 3, 15) AS bigint), 0)) STORED,
+    UNIQUE (instance, key)
+);
+CREATE TABLE clerkmap_memberships (
+    instance text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    rank text COLLATE "C" NOT NULL,
+    clerk_id TEXT,
+    user_key text COLLATE "C" NOT NULL,
+    organization_key text COLLATE "C" NOT NULL,
+    role TEXT,
+    created_at bigint,
+    updated_at bigint GENERATED ALWAYS AS (nullif(CAST(substr(rank, 3, 15) AS bigint), 0)) STORED,
+    PRIMARY KEY (instance, key)
+);
+CREATE INDEX clerkmap_memberships_ends ON clerkmap_memberships (instance, user_key, organization_key);
+CREATE TABLE clerkmap_sessions (
+    instance text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    rank text COLLATE "C" NOT NULL,
+    PRIMARY KEY (instance, key)
+);
+CREATE INDEX clerkmap_sessions_rank ON clerkmap_sessions (rank);
+CREATE TABLE IF NOT EXISTS clerkmap_schema (version bigint NOT NULL, id_type text COLLATE "C" NOT NULL);
+INSERT INTO clerkmap_schema (version, id_type) VALUES (1, '{id}');
+"""
+
+# The column types of ids, and what makes an id by itself.
+ID_TYPES: dict[str, dict[str, tuple[str, str]]] = {
+    "sqlite": {"text": ("TEXT", ""), "bigint": ("INTEGER", "")},
+    "postgresql": {
+        "text": ("text", ""),
+        "bigint": ("bigint", "GENERATED BY DEFAULT AS IDENTITY "),
+        "uuid": ("uuid", ""),
+    },
+}
+TABLES: tuple[str, ...] = ("schema", "sessions", "memberships", "organizations", "identities", "users")
+
+
+def statements(vendor: str, id_type: str) -> list[str]:
+    """What makes the tables there."""
+    column, new = ID_TYPES[vendor][id_type]
+    script = {"sqlite": SQLITE, "postgresql": POSTGRESQL}[vendor].format(id=column, new_id=new)
+    return [statement for statement in script.strip().removesuffix(";").split(";\n") if statement]
+
+
+def make_tables(apps: Any, schema_editor: Any) -> None:
+    """Make them, where the setting `DATABASE` has them. A router of yours may keep them out of other databases."""
+    vendor = schema_editor.connection.vendor
+    if vendor in ID_TYPES or schema_editor.connection.alias == conf.database():
+        for statement in statements(vendor, conf.id_type()):
+            schema_editor.execute(statement, params=None)
+
+
+def drop_tables(apps: Any, schema_editor: Any) -> None:
+    """For `migrate clerkmap zero`: users, links and all are gone."""
+    if schema_editor.connection.vendor in ID_TYPES:
+        for table in TABLES:
+            schema_editor.execute(f"DROP TABLE clerkmap_{table}", params=None)
+
+
+class Migration(migrations.Migration):
+    """Makes the tables."""
+
+    initial = True
+    operations = (migrations.RunPython(make_tables, drop_tables),)

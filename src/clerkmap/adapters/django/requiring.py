@@ -1,0 +1,86 @@
+"""What a view requires of its caller: a decorator for functions, a mixin for classes. The words are `Requirement`'s."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast, overload
+
+from asgiref.sync import iscoroutinefunction
+
+from ...caller import SIGNED_IN
+from ...core.requirements import Requirement
+from ...errors import ConfigurationError
+from .middleware import caller_of, remember_page
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+@overload
+def require(view: View, /) -> View: ...
+@overload
+def require(requirement: Requirement | None = None, /, **required: Any) -> Callable[[View], View]: ...
+def require(what: Any = None, /, **required: Any) -> Any:
+    """Let only those reach a view, sync or async, who have what is required: `@require(role="admin")`.
+
+    The arguments are those of `Requirement`, or one that is made already; without any, somebody must be signed in.
+    `OPTIONS` passes: a browser asks it without a token before it sends one from another origin. Whoever is refused is
+    answered by the middleware.
+    """
+    if callable(what):
+        return require()(cast("Callable[..., Any]", what))
+    requirement = Requirement(**required) if what is None else what
+    if not isinstance(requirement, Requirement) or (what is not None and required):
+        raise ConfigurationError("require takes a Requirement, or the arguments of one")
+
+    def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+        if iscoroutinefunction(view):  # pyright: ignore[reportDeprecated]
+
+            @wraps(view)
+            async def acall(request: Any, *args: Any, **kwargs: Any) -> Any:
+                await _acheck(request, requirement)
+                return await view(request, *args, **kwargs)
+
+            return acall
+
+        @wraps(view)
+        def call(request: Any, *args: Any, **kwargs: Any) -> Any:
+            _check(request, requirement)
+            return view(request, *args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+class RequireMixin:
+    """For class-based views, sync and async. It stands first among the bases.
+
+    class Invoices(RequireMixin, View):
+        required = Requirement(permission="org:invoices:read")
+    """
+
+    required: Requirement = SIGNED_IN
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Django's own, for those who have what is required."""
+        view: Any = super()
+        if getattr(self, "view_is_async", False):
+            return self._adispatch(view, request, *args, **kwargs)
+        _check(request, self.required)
+        return view.dispatch(request, *args, **kwargs)
+
+    async def _adispatch(self, view: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        await _acheck(request, self.required)
+        response = view.dispatch(request, *args, **kwargs)
+        return await response if hasattr(response, "__await__") else response  # a method that is not allowed
+
+
+def _check(request: Any, requirement: Requirement) -> None:
+    remember_page(request, requirement.organization_page)
+    if request.method != "OPTIONS":
+        caller_of(request).require(requirement)
+
+
+async def _acheck(request: Any, requirement: Requirement) -> None:
+    remember_page(request, requirement.organization_page)
+    if request.method != "OPTIONS":
+        await caller_of(request).arequire(requirement)

@@ -1,0 +1,111 @@
+"""Django REST framework: an authentication class, permission classes, and an exception handler.
+
+    REST_FRAMEWORK = {
+        "DEFAULT_AUTHENTICATION_CLASSES": ["clerkmap.adapters.django.rest.ClerkAuthentication"],
+        "EXCEPTION_HANDLER": "clerkmap.adapters.django.rest.exception_handler",
+    }
+
+The middleware has found out who is calling; these hand it on. Statuses, bodies and challenges are those of every
+other framework; with the exception handler, the rest of the answer is, too.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+try:
+    from rest_framework.authentication import BaseAuthentication
+    from rest_framework.exceptions import APIException, NotAuthenticated
+    from rest_framework.permissions import BasePermission
+except ModuleNotFoundError as _error:
+    raise ImportError("Django REST framework is needed: pip install djangorestframework") from _error
+
+from ...core.answers import RETRY_AFTER, answer
+from ...core.principal import Principal
+from ...core.requirements import Requirement
+from ...errors import Refused, TokenMissing, Unavailable
+from . import users
+from .middleware import caller_of, refuse, remember_page
+
+
+class Denied(APIException):
+    """What clerkmap refuses, as an exception of the framework's, with the same status and body."""
+
+    def __init__(self, refusal: Refused | Unavailable) -> None:
+        told = answer(refusal)
+        super().__init__(refusal.text, refusal.code)
+        self.refusal: Refused | Unavailable = refusal
+        self.status_code = told.status
+        self.detail = json.loads(told.body)
+        challenge = dict(told.headers).get("www-authenticate")
+        if challenge is not None:
+            self.auth_header = challenge
+        if told.status == 503:
+            self.wait = RETRY_AFTER
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """`request.user`, where the settings ask for no user of your own model."""
+
+    principal: Principal
+    is_authenticated: ClassVar[bool] = True
+    is_anonymous: ClassVar[bool] = False
+    is_active: ClassVar[bool] = True
+
+    @property
+    def pk(self) -> Any:
+        """clerkmap's id, which throttling counts by."""
+        return self.principal.user.id
+
+
+class ClerkAuthentication(BaseAuthentication):
+    """`request.auth` is the principal, `request.user` your own model's user, if the settings ask for it."""
+
+    def authenticate(self, request: Any) -> tuple[Any, Principal] | None:
+        """Who is calling. None where no token came at all."""
+        caller = caller_of(request._request)
+        if request.method == "OPTIONS" and caller.refusal is not None:
+            return None
+        try:
+            principal = caller.optional_principal
+            if principal is None:
+                return None
+            return (users.find(principal) if users.are_wanted() else SignedIn(principal)), principal
+        except (Refused, Unavailable) as refusal:
+            raise Denied(refusal) from None
+
+    def authenticate_header(self, request: Any) -> str:
+        """Says that a 401 is one: without it the framework would make a 403 of it."""
+        return "Bearer"
+
+
+def Requires(requirement: Requirement | None = None, /, **required: Any) -> type[BasePermission]:  # noqa: N802 - makes a class
+    """A permission class: `permission_classes = [Requires(role="admin")]`. The words are those of `Requirement`."""
+    wanted = Requirement(**required) if requirement is None else requirement
+
+    class Permission(BasePermission):
+        def has_permission(self, request: Any, view: Any) -> bool:
+            if request.method == "OPTIONS":
+                return True
+            remember_page(request._request, wanted.organization_page)
+            try:
+                caller_of(request._request).require(wanted)
+            except (Refused, Unavailable) as refusal:
+                raise Denied(refusal) from None
+            return True
+
+    return Permission
+
+
+def exception_handler(error: Exception, context: Any) -> Any:
+    """The framework's own, but for what clerkmap refuses: that gets the very answer it gets anywhere else."""
+    from rest_framework import views  # not above: while it is loaded itself, it loads the authentication classes
+
+    if isinstance(error, NotAuthenticated):
+        error = TokenMissing()
+    refusal = error.refusal if isinstance(error, Denied) else error
+    if not isinstance(refusal, (Refused, Unavailable)):
+        return views.exception_handler(error, context)
+    views.set_rollback()
+    return refuse(context["request"]._request, refusal)

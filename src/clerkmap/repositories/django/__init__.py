@@ -1,0 +1,8 @@
+"""Django's own connection, for which clerkmap[django] is to be installed."""
+
+try:
+    import django as django
+except ModuleNotFoundError as _error:
+    raise ImportError("Django is needed: pip install 'clerkmap[django]'") from _error
+
+from .repository import DjangoRepository as DjangoRepository

@@ -1,0 +1,122 @@
+"""What SQLite and PostgreSQL need to have done differently on a connection of Django's."""
+
+import sqlite3
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any, Protocol, Unpack, cast
+
+from ...core.model import Change
+from ...errors import ConfigurationError
+from ...listeners import Listeners
+from ..choices import Choices, IdType, Options
+from ..connections import is_open
+from ..dialects import SQLITE, Names
+from ..schema import SCHEMA_VERSION, Schema
+from ..sql import Statements
+from ..tables import Tables
+from ..work import Work
+
+PREFIX = "clerkmap_"
+ID_TYPES: dict[str, dict[IdType, str]] = {
+    "sqlite": {"text": "TEXT", "bigint": "INTEGER"},
+    "postgresql": {"text": "text", "bigint": "bigint", "uuid": "uuid"},
+}
+
+
+class Database(Protocol):
+    """One of the databases. Where it does something there, it is as work on a cursor of Django's."""
+
+    tables: Tables
+    listeners: Listeners
+
+    def is_ready(self) -> Work[bool]:
+        """Whether the tables are at this version's state."""
+        ...
+
+    def begin(self) -> Work[None]:
+        """What comes first in a transaction of our own."""
+        ...
+
+    def notify(self, written: Collection[Change]) -> Work[None]:
+        """What is told to other processes when the transaction is committed."""
+        ...
+
+    def is_open(self, connection: Any) -> bool:
+        """Whether a transaction is open on the driver's connection, be it to be undone."""
+        ...
+
+    def is_failed(self, connection: Any) -> bool:
+        """Whether all it can still do is to be undone."""
+        ...
+
+
+class Sqlite:
+    """Statements with Django's placeholders, and the write lock before the first look."""
+
+    def __init__(self, *, id_type: IdType | None, **options: Unpack[Options]) -> None:
+        names, dialect = Names(PREFIX), replace(SQLITE, value="%s")  # Django makes question marks of them
+        choices = Choices(id_type=id_type or ("text" if callable(options.get("ids")) else None), **options)
+        assert choices.id_type is not None
+        if choices.id_type not in ID_TYPES["sqlite"]:
+            raise ConfigurationError("SQLite has no uuid: id_type is text or bigint")
+        self._schema = Schema(dialect, names, ID_TYPES["sqlite"][choices.id_type])
+        self.listeners: Listeners = choices.listeners
+        self.tables: Tables = Tables(Statements(dialect, names), choices)
+        # Changes nothing, and waits for whoever is writing: later the wait would be a failure.
+        self._lock = f"UPDATE {self._schema.table} SET version = version WHERE 0"
+
+    def is_ready(self) -> Work[bool]:
+        found = yield "SELECT 1 FROM sqlite_master WHERE name = %s", (self._schema.table,)
+        rows = (yield self._schema.select_version, ()) if found else []
+        return self._schema.check(rows) == SCHEMA_VERSION
+
+    def begin(self) -> Work[None]:
+        yield self._lock, ()
+
+    def notify(self, written: Collection[Change]) -> Work[None]:  # SQLite has nobody to tell
+        yield from ()
+
+    def is_open(self, connection: Any) -> bool:
+        return is_open(cast(sqlite3.Connection, connection))
+
+    def is_failed(self, connection: Any) -> bool:  # a statement that fails undoes itself alone
+        return False
+
+
+class Postgres:
+    """As every repository on PostgreSQL, which others may be listening to."""
+
+    def __init__(self, *, id_type: IdType | None, **options: Unpack[Options]) -> None:
+        from ..postgres.setup import Setup  # who uses SQLite may not have psycopg
+
+        self._setup = Setup(speaks_async=False, prefix=PREFIX, id_type=id_type, **options)
+        self.listeners: Listeners = self._setup.listeners
+        self.tables: Tables = self._setup.tables
+
+    def is_ready(self) -> Work[bool]:
+        return self._setup.is_ready()
+
+    def begin(self) -> Work[None]:
+        yield from ()
+
+    def notify(self, written: Collection[Change]) -> Work[None]:
+        return self._setup.notify(written)
+
+    def is_open(self, connection: Any) -> bool:
+        from ..postgres.lending import is_open
+
+        return is_open(connection)
+
+    def is_failed(self, connection: Any) -> bool:
+        from psycopg.pq import TransactionStatus
+
+        return bool(connection.info.transaction_status == TransactionStatus.INERROR)
+
+
+def database(vendor: str, *, id_type: IdType | None, **options: Unpack[Options]) -> Database:
+    """The one that Django calls this."""
+    if vendor == "sqlite":
+        return Sqlite(id_type=id_type, **options)
+    if vendor == "postgresql":
+        return Postgres(id_type=id_type, **options)
+    raise ConfigurationError(f"clerkmap's tables can be in SQLite and PostgreSQL, not in {vendor}")

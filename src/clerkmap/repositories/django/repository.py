@@ -1,0 +1,169 @@
+"""Users, organizations and memberships on Django's own connection, SQLite or PostgreSQL.
+
+What is written in a transaction of Django's is a part of it: the order and the user are committed together, or neither.
+The tables are made by the migrations of the app `clerkmap.adapters.django`.
+
+Django has a connection for each thread, and replaces it when it likes: so it is asked for at each use, and never kept.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ParamSpec, TypeVar, Unpack
+
+from asgiref.sync import sync_to_async
+from django.db import connections, transaction
+
+from ...driving import drive
+from ...errors import HookFailed, RepositoryUnavailable
+from ...listeners import Listeners, written_from_within
+from ..choices import IdType, Options
+from ..sql_repository import SqlRepository
+from ..work import Ask, Rows, Work, Written
+from .databases import Database, database
+from .faults import gave_way, tables_missing, told
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+POLL_EVERY = 0.4  # seconds: another process is to see a change within one
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  # seconds
+
+
+class DjangoRepository(SqlRepository):
+    """Keeps everything where Django does.
+
+    Args:
+        alias: Which of `DATABASES`.
+        id_type: The column type of your ids: `text`, `bigint` or `uuid`. The same as the setting `ID_TYPE`, by which
+            the migration makes the tables.
+        timeout: Seconds for which a transaction that had to give way is begun anew.
+        options: See `Options`. The transaction that hooks are called with is Django's connection; in them, models of
+            that database can be used as ever.
+    """
+
+    poll_every: float | None = POLL_EVERY
+
+    def __init__(
+        self, alias: str = "default", *, id_type: IdType | None = None, timeout: float = 5, **options: Unpack[Options]
+    ) -> None:
+        self._alias = alias
+        self._database: Database = database(connections[alias].vendor, id_type=id_type, **options)
+        self._tables = self._database.tables
+        self.listeners: Listeners = self._database.listeners
+        self._timeout = timeout
+        self._is_ready = self._closed = False
+        self._here = threading.local()
+
+    @staticmethod
+    async def to_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """How async code calls this: in the thread in which Django, for this request, has its connection and its
+        transactions, and after it closes what is to be closed."""
+        result: T = await sync_to_async(function, thread_sensitive=True)(*args, **kwargs)
+        return result
+
+    def poll(self) -> None:
+        """What other processes write, nobody tells: so all that is remembered is dropped."""
+        self._check_open()
+        self.listeners.heard(None)
+
+    def close(self) -> None:
+        """The connections are Django's to close."""
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RepositoryUnavailable("it is closed")
+
+    def _is_settled(self) -> bool:
+        with told():
+            return not self._joins()
+
+    def _joins(self) -> bool:
+        """Whether what is done now is a part of a transaction of yours."""
+        connection = connections[self._alias]
+        return bool(connection.in_atomic_block or not connection.get_autocommit())
+
+    def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        self._check_open()
+        with told():
+            self._make_ready()
+            return self._run(work(*args, **kwargs))
+
+    def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if getattr(self._here, "is_writing", False):
+            raise written_from_within()
+        self._check_open()
+        ends, pause = time.monotonic() + self._timeout, _FIRST_PAUSE
+        while True:
+            try:
+                with told():
+                    joins = self._joins()
+                    written, result = self._transact(work(*args, **kwargs), joins=joins)
+            except (RepositoryUnavailable, HookFailed) as error:
+                if isinstance(error, RepositoryUnavailable):  # it may have come in the middle of the commit
+                    self.listeners.heard(None)
+                if self._is_in_one() or not gave_way(error) or time.monotonic() + pause > ends:
+                    raise
+            except Exception:
+                raise
+            except BaseException:
+                self.listeners.heard(None)
+                raise
+            else:
+                self._tell(written, joins=joins)
+                return result
+            time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that two that met do not meet again
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _transact(self, work: Work[Written[T]], *, joins: bool) -> Written[T]:
+        self._here.is_writing = True
+        try:
+            self._make_ready()
+            if joins and not self._is_in_one():  # out of autocommit mode, yours begins here: a savepoint would not
+                self._run(self._database.begin())
+            with transaction.atomic(using=self._alias):
+                if not joins:
+                    self._run(self._database.begin())
+                written, result = self._run(work)
+                self._run(self._database.notify(written))
+                self._call_hooks(written)
+        finally:
+            self._here.is_writing = False
+        return written, result
+
+    def _call_hooks(self, written: list[Any]) -> None:
+        if self.listeners.has_hooks:
+            connection = connections[self._alias]
+            self.listeners.call(written, connection, lambda: self._database.is_open(connection.connection))
+            if connection.needs_rollback or self._database.is_failed(connection.connection):
+                told = "one has caught an error of the database, which undoes it all: put atomic() around it"
+                raise HookFailed(told)
+
+    def _tell(self, written: list[Any], *, joins: bool) -> None:
+        """In a transaction of yours, what is remembered is dropped at once, so that you see what you have written, and
+        again when you commit: until then others have seen the past."""
+        self.listeners.tell(written, committed=not joins)
+        if joins and self._is_in_one():
+            transaction.on_commit(partial(self.listeners.tell, written), using=self._alias)
+
+    def _is_in_one(self) -> bool:
+        return bool(connections[self._alias].in_atomic_block)
+
+    def _make_ready(self) -> None:
+        """The first to come looks whether the tables are there."""
+        if not self._is_ready:
+            if not self._run(self._database.is_ready()):
+                raise tables_missing()
+            self._is_ready = True
+
+    def _run(self, work: Work[T]) -> T:
+        with connections[self._alias].cursor() as cursor:
+
+            def answer(ask: Ask) -> Rows:
+                cursor.execute(*ask)
+                return cursor.fetchall() if cursor.description is not None else []
+
+            return drive(work, answer)

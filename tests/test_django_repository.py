@@ -1,0 +1,320 @@
+"""On Django's own connection the contract is kept, and what is written is a part of Django's transactions."""
+
+import importlib
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connections, transaction
+from psycopg.conninfo import conninfo_to_dict
+
+import django_site
+from clerkmap import ConfigurationError, HookFailed, Repository, RepositoryUnavailable, Resolver
+from clerkmap.repositories import PostgresRepository, SqliteRepository
+from clerkmap.repositories.dialects import SQLITE, Names
+from clerkmap.repositories.django import DjangoRepository
+from clerkmap.repositories.schema import Schema
+from clerkmap.testing import FakeClerk
+from clerkmap.testing.contract import RepositoryContract
+from clerkmap.testing.samples import ANN, HERE, MakeRepository, found, person
+from postgres_server import postgres, schemas
+
+initial = importlib.import_module("clerkmap.adapters.django.migrations.0001_initial")
+numbers = itertools.count()
+
+
+class Closing(DjangoRepository):
+    """Closes the connections of other threads after each use, as Django does after each request."""
+
+    def _read(self, *args: Any, **kwargs: Any) -> Any:
+        return self._closing(super()._read, *args, **kwargs)
+
+    def _write(self, *args: Any, **kwargs: Any) -> Any:
+        return self._closing(super()._write, *args, **kwargs)
+
+    def _is_settled(self) -> bool:
+        return bool(self._closing(super()._is_settled))
+
+    def _closing(self, do: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return do(*args, **kwargs)
+        finally:
+            if threading.current_thread() is not threading.main_thread():
+                connections[self._alias].close()
+
+
+def add_database(vendor: str, **settings: Any) -> str:
+    """Another one of DATABASES."""
+    alias = f"made_{next(numbers)}"
+    engine = {"sqlite": "sqlite3"}.get(vendor, vendor)
+    connections.databases[alias] = {
+        **connections.databases["default"],
+        "ENGINE": f"django.db.backends.{engine}",
+        **settings,
+    }
+    return alias
+
+
+def make_tables(alias: str, id_type: str) -> None:
+    """As the migration does it."""
+    connection = connections[alias]
+    with connection.cursor() as cursor:
+        for statement in initial.statements(connection.vendor, id_type):
+            cursor.execute(statement, None)
+
+
+def a_repository(alias: str, **options: Any) -> DjangoRepository:
+    id_type = options.get("id_type") or ("bigint" if options.get("ids") == "integer" else "text")
+    make_tables(alias, id_type)
+    return Closing(alias, **options)
+
+
+@pytest.fixture
+def on_sqlite(tmp_path: Path) -> Iterator[MakeRepository]:
+    def make(**options: Any) -> Repository:
+        unsafe = {"timeout": 20, "init_command": "PRAGMA synchronous=OFF; PRAGMA journal_mode=WAL"}  # and quick
+        alias = add_database("sqlite", NAME=str(tmp_path / f"{next(numbers)}.db"), OPTIONS=unsafe)
+        return a_repository(alias, **options)
+
+    yield make
+    connections.close_all()
+
+
+@pytest.fixture
+def on_postgres() -> Iterator[MakeRepository]:
+    said = conninfo_to_dict(postgres())
+    with schemas() as new:
+
+        def make(**options: Any) -> Repository:
+            connections.close_all()
+            schema = new()
+            names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+            settings = {name: str(said.get(key) or "") for name, key in names.items()}
+            alias = add_database("postgresql", OPTIONS={"options": f"-csearch_path={schema}"}, **settings)
+            with connections[alias].cursor() as cursor:
+                cursor.execute(f"CREATE SCHEMA {schema}")
+            return a_repository(alias, **options)
+
+        yield make
+        connections.close_all()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def make(request: pytest.FixtureRequest) -> MakeRepository:
+    made: MakeRepository = request.getfixturevalue({"sqlite": "on_sqlite", "postgresql": "on_postgres"}[request.param])
+    return made
+
+
+class TestDjangoOnSqlite(RepositoryContract):
+    @pytest.fixture
+    def make_repository(self, on_sqlite: MakeRepository) -> MakeRepository:
+        return on_sqlite
+
+
+class TestDjangoOnPostgres(RepositoryContract):
+    @pytest.fixture
+    def make_repository(self, on_postgres: MakeRepository) -> MakeRepository:
+        return on_postgres
+
+
+@pytest.mark.parametrize("id_type", ["text", "bigint", "uuid"])
+def test_the_migration_makes_the_tables_of_the_first_version(id_type: Any) -> None:
+    """What is written down in the migration is, to the letter, what the other repositories do."""
+    wanted = PostgresRepository.ddl(id_type=id_type, ids="integer" if id_type == "bigint" else "uuid7")
+    assert ";\n".join(initial.statements("postgresql", id_type)) + ";\n" == wanted
+    if id_type != "uuid":
+        wanted = Schema(SQLITE, Names("clerkmap_"), initial.ID_TYPES["sqlite"][id_type][0]).ddl(0)
+        assert ";\n".join(initial.statements("sqlite", id_type)) + ";\n" == wanted
+
+
+def test_sqlite_opens_what_django_has_made(tmp_path: Path) -> None:
+    """The tables are the same: another program, without Django, goes on with the file."""
+    alias = add_database("sqlite", NAME=str(tmp_path / "app.db"))
+    a_repository(alias).put([person()])
+    connections.close_all()
+    other = SqliteRepository.open(tmp_path / "app.db")
+    assert found(other).clerk == person()
+    other.close()
+
+
+def test_the_order_and_the_user_are_one_commit(make: MakeRepository) -> None:
+    """Undone with your transaction, committed with it; and nothing that was read in it is remembered."""
+    told: list[Any] = []
+    clerk = FakeClerk()
+    repository = make(after_commit=[told.append])
+    alias = repository._alias  # type: ignore[attr-defined]
+    resolver, ada = Resolver(clerk.instance, repository), clerk.create_user()
+    with pytest.raises(ZeroDivisionError), transaction.atomic(using=alias):
+        lost = resolver.resolve(clerk.token(ada)).user
+        assert repository.user(lost.id) == lost
+        raise ZeroDivisionError
+    assert repository.user(lost.id) is None
+    assert told == []
+    with transaction.atomic(using=alias):
+        kept = resolver.resolve(clerk.token(ada)).user
+        assert told == []
+    assert kept.id != lost.id
+    assert repository.user(kept.id) == kept
+    assert [change.after.id for change in told] == [kept.id]
+    assert resolver.resolve(clerk.token(ada)).user == kept
+
+
+def test_what_is_undone_to_a_savepoint_is_told_to_nobody(make: MakeRepository) -> None:
+    """A part of your transaction that you undo was never there; the rest is committed and told."""
+    told: list[Any] = []
+    repository = make(after_commit=[told.append])
+    alias = repository._alias  # type: ignore[attr-defined]
+    with transaction.atomic(using=alias):
+        with pytest.raises(ZeroDivisionError), transaction.atomic(using=alias):
+            repository.put([person()])
+            raise ZeroDivisionError
+        assert repository.find(HERE, ANN) is None
+        repository.put([person(first_name="Ann")])
+    assert [change.after.clerk.first_name for change in told] == ["Ann"]
+
+
+def test_a_put_that_fails_leaves_your_transaction_as_it_was(make: MakeRepository) -> None:
+    """A hook undoes the put alone: what you wrote before stays."""
+
+    def hook(change: Any, tx: Any) -> None:
+        raise ZeroDivisionError
+
+    repository = make()
+    alias = repository._alias  # type: ignore[attr-defined]
+    with transaction.atomic(using=alias):
+        repository.put([person()])
+        repository.listeners.hook(hook)
+        with pytest.raises(HookFailed):
+            repository.put([person(at=99, first_name="Ann")])
+    assert found(repository).clerk.first_name is None
+
+
+def test_locked_out_at_your_commit(make: MakeRepository) -> None:
+    """What was remembered before, and what others read meanwhile, is dropped when you commit."""
+    clerk = FakeClerk()
+    repository = make()
+    alias = repository._alias  # type: ignore[attr-defined]
+    resolver, ada = Resolver(clerk.instance, repository), clerk.create_user()
+    token = clerk.token(ada)
+    user = resolver.resolve(token).user
+    with transaction.atomic(using=alias):
+        repository.set_role(user.id, "staff")
+        assert resolver.resolve(token).user.role == "staff"
+        meanwhile: list[Any] = []
+        thread = threading.Thread(target=lambda: meanwhile.append(resolver.resolve(token).user.role))
+        thread.start()
+        thread.join()
+        assert meanwhile == [None]
+    assert resolver.resolve(token).user.role == "staff"
+
+
+def test_hooks_use_models(on_sqlite: MakeRepository) -> None:
+    """A hook is in the transaction, so models of yours are too; the transaction it is given is Django's connection."""
+    with transaction.atomic():
+        seen: list[Any] = []
+
+        def hook(change: Any, tx: Any) -> None:
+            seen.append(tx.alias)
+            django_site.User.objects.create(username=change.after.id)
+
+        repository = DjangoRepository(hooks=[hook])
+        (change,) = repository.put([person()])
+        assert django_site.User.objects.get().username == change.after.id
+        assert seen == ["default"]
+        transaction.set_rollback(True)
+    connections.close_all()
+
+
+def test_a_hook_cannot_hide_that_all_is_undone(on_postgres: MakeRepository) -> None:
+    """An error of PostgreSQL undoes the transaction, whoever catches it: it is not taken for a success."""
+
+    def hook(change: Any, tx: Any) -> None:
+        with pytest.raises(Exception, match="nothing"), tx.cursor() as cursor:
+            cursor.execute("SELECT * FROM nothing")
+
+    repository = on_postgres(hooks=[hook])
+    with pytest.raises(HookFailed):
+        repository.put([person()])
+    assert repository.find(HERE, ANN) is None
+
+
+def test_who_looks_before_writing_holds_the_lock(tmp_path: Path) -> None:
+    """On SQLite another writer waits, or is told so: what was looked at cannot have changed by the time it is written.
+    The linker is asked in that very moment, and there another one tries."""
+    alias = add_database("sqlite", NAME=str(tmp_path / "app.db"))
+    make_tables(alias, "text")
+    connections.close_all()
+    other = SqliteRepository.open(tmp_path / "app.db", timeout=0.05)
+    refused: list[str] = []
+
+    def linker(record: Any) -> None:
+        with pytest.raises(RepositoryUnavailable) as unavailable:
+            other.put([person("user_other")])
+        refused.append(unavailable.value.code)
+
+    DjangoRepository(alias, linker=linker).put([person()])
+    assert refused == ["repository_unavailable"]
+    other.close()
+    connections.close_all()
+
+
+def test_tables_that_are_missing_are_yours_to_make(make: MakeRepository, tmp_path: Path) -> None:
+    """No migration has run: the error says which. With other ids than the tables hold, it says that."""
+    alias = add_database("sqlite", NAME=str(tmp_path / "empty.db"))
+    with pytest.raises(ConfigurationError, match=r"manage\.py migrate"):
+        DjangoRepository(alias).find(HERE, ANN)
+    full = make()._alias  # type: ignore[attr-defined]
+    with pytest.raises(ConfigurationError, match="hold ids of type"):
+        DjangoRepository(full, ids="integer").put([person()])
+    connections.close_all()
+
+
+def test_a_database_that_is_away_is_unavailable(tmp_path: Path) -> None:
+    """Reading and writing alike: an answer of 503, never a wrong one."""
+    alias = add_database("sqlite", NAME=str(tmp_path / "nowhere" / "app.db"))
+    repository = DjangoRepository(alias)
+    with pytest.raises(RepositoryUnavailable):
+        repository.find(HERE, ANN)
+    with pytest.raises(RepositoryUnavailable):
+        repository.put([person()])
+
+
+def test_a_connection_that_was_lost_is_replaced(on_postgres: MakeRepository) -> None:
+    """One request may be told that the database is away; after it Django closes what is lost."""
+    repository = on_postgres()
+    connection = connections[repository._alias]  # type: ignore[attr-defined]
+    repository.find(HERE, ANN)
+    connection.connection.close()
+    with pytest.raises(RepositoryUnavailable):
+        repository.find(HERE, ANN)
+    connection.close_if_unusable_or_obsolete()
+    assert repository.find(HERE, ANN) is None
+
+
+def test_in_manual_transactions_too(make: MakeRepository) -> None:
+    """Out of autocommit mode everything is yours to commit."""
+    repository = make()
+    alias = repository._alias  # type: ignore[attr-defined]
+    transaction.set_autocommit(False, using=alias)
+    repository.put([person()])
+    transaction.rollback(using=alias)
+    assert repository.find(HERE, ANN) is None
+    repository.put([person()])
+    transaction.commit(using=alias)
+    transaction.set_autocommit(True, using=alias)
+    assert found(repository).clerk == person()
+
+
+def test_another_process_is_told_by_postgres(on_postgres: MakeRepository) -> None:
+    """Who listens, as processes without Django do, hears of it when your transaction is committed."""
+    repository = on_postgres()
+    alias = repository._alias  # type: ignore[attr-defined]
+    with connections[alias].cursor() as cursor:
+        cursor.execute("LISTEN clerkmap_changes")
+    with transaction.atomic(using=alias):
+        repository.put([person()])
+    (notice,) = connections[alias].connection.notifies(timeout=20, stop_after=1)
+    assert person().key in notice.payload
