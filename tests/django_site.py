@@ -129,11 +129,11 @@ def broken(request: Any) -> Any:
     raise ZeroDivisionError
 
 
-@transaction.atomic
 def half(request: Any) -> Any:
     """Writes something and is refused then."""
-    User.objects.create(username="half")
-    return JsonResponse({"user": request.clerk.principal.user.id})
+    with transaction.atomic():
+        User.objects.create(username="half")
+        return JsonResponse({"user": request.clerk.principal.user.id})
 
 
 def ways(name: str, **required: Any) -> list[Any]:
