@@ -23,6 +23,8 @@ from postgres_server import url_of_a_new_schema
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Pages whose pieces are the files of a project: another test writes them where they say, runs and serves them.
+PROJECTS = {ROOT / "docs" / "django.md": "test_django_project.py"}
 LINKED = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ERRORS: list[type[ClerkmapError]] = [
@@ -48,7 +50,7 @@ def prose(page: Path) -> str:
     return FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in PROJECTS], ids=name_of)
 def test_every_python_fence_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_schema: str
 ) -> None:
@@ -61,6 +63,12 @@ def test_every_python_fence_runs(
     for line, language, code in fences(page):
         if language == "python":
             exec(compile("\n" * (line - 1) + code, page, "exec"), module.__dict__)
+
+
+@pytest.mark.parametrize("page", PROJECTS, ids=name_of)
+def test_every_project_has_a_test_of_its_own(page: Path) -> None:
+    """No page escapes by being called a project."""
+    assert f"docs/{page.name}" in (ROOT / "tests" / PROJECTS[page]).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", LINKED, ids=name_of)
