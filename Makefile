@@ -35,7 +35,7 @@ lint: $(STAMP)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pyright --verifytypes clerkmap --ignoreexternal  # it asks the first python there is
+	PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH=typings $(BIN)/pyright --verifytypes clerkmap --ignoreexternal  # it asks the first python there is
 
 docs: $(STAMP)  ## run every piece of code in the README and the docs, and check their links
 	$(BIN)/python -m pytest -q tests/test_docs.py

@@ -9,9 +9,9 @@ from . import checks
 class ClerkmapConfig(AppConfig):
     """clerkmap in a Django project."""
 
-    name = "clerkmap.adapters.django"
-    label = "clerkmap"
-    verbose_name = "clerkmap"
+    name: str = "clerkmap.adapters.django"
+    label: str = "clerkmap"
+    verbose_name: str = "clerkmap"
 
     def ready(self) -> None:
         register(checks.check_settings)

@@ -35,13 +35,13 @@ class Denied(APIException):
         told = answer(refusal)
         super().__init__(refusal.text, refusal.code)
         self.refusal: Refused | Unavailable = refusal
-        self.status_code = told.status
-        self.detail = json.loads(told.body)
+        self.status_code: int = told.status
+        self.detail: Any = json.loads(told.body)
         challenge = dict(told.headers).get("www-authenticate")
         if challenge is not None:
-            self.auth_header = challenge
+            self.auth_header: str = challenge
         if told.status == 503:
-            self.wait = RETRY_AFTER
+            self.wait: float = RETRY_AFTER
 
 
 @dataclass(frozen=True, slots=True)

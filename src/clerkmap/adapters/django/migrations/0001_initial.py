@@ -4,6 +4,7 @@ They are written down here, and not asked for, since a later clerkmap would make
 a migration of its own.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import migrations
@@ -182,5 +183,5 @@ def drop_tables(apps: Any, schema_editor: Any) -> None:
 class Migration(migrations.Migration):
     """Makes the tables."""
 
-    initial = True
-    operations = (migrations.RunPython(make_tables, drop_tables),)
+    initial: bool | None = True
+    operations: Sequence[Any] = (migrations.RunPython(make_tables, drop_tables),)
