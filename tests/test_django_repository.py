@@ -61,7 +61,7 @@ def add_database(vendor: str, **settings: Any) -> str:
 def make_tables(alias: str, id_type: str) -> None:
     """As the migration does it."""
     connection = connections[alias]
-    with connection.cursor() as cursor:
+    with transaction.atomic(using=alias), connection.cursor() as cursor:
         for statement in initial.statements(connection.vendor, id_type):
             cursor.execute(statement, None)
 

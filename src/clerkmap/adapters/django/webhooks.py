@@ -38,7 +38,8 @@ async def awebhook(request: Any) -> Any:
         return respond(NOT_POST)
     try:
         reconciler = conf.reconciler()
-        body = _body(request, reconciler.max_body)  # Django has all of it before it calls a view
+        # Under ASGI Django has all of it by now; under WSGI this event loop is the request's own.
+        body = _body(request, reconciler.max_body)
         return respond(taken_in(await reconciler.areceive(dict(request.headers), body)))
     except ClerkmapError as error:
         return respond(refused(error))
