@@ -50,6 +50,10 @@ class Adapter(NamedTuple):
 ADAPTERS: dict[str, Adapter] = {
     "asgi": Adapter("asgi", "request_apps:asgi_app"),
     "asgi, each page": Adapter("asgi", "request_apps:asgi_app_for_each"),
+    "flask": Adapter("wsgi", "request_apps_flask:flask_app"),
+    "fastapi": Adapter("asgi", "request_apps_fastapi:fastapi_app"),
+    "starlette": Adapter("asgi", "request_apps_fastapi:starlette_app"),
+    "django": Adapter("wsgi", "request_apps_django:django_app"),
     "wsgi": Adapter("wsgi", "request_apps:wsgi_app"),
     "wsgi, each page": Adapter("wsgi", "request_apps:wsgi_app_for_each"),
 }

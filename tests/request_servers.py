@@ -156,6 +156,17 @@ DRIVERS: dict[str, Callable[[], Driver]] = {
     for adapter, server in (
         *(("asgi", server) for server in (NO_SERVER, H11, HTTPTOOLS, HYPERCORN)),
         *(("wsgi", server) for server in (NO_SERVER, GUNICORN, WAITRESS)),
+        ("flask", NO_SERVER),
+        ("flask", GUNICORN),
+        ("flask", WAITRESS),
+        ("fastapi", NO_SERVER),
+        ("fastapi", H11),
+        ("fastapi", HYPERCORN),
+        ("starlette", NO_SERVER),
+        ("starlette", HTTPTOOLS),
+        ("django", NO_SERVER),
+        ("django", GUNICORN),
+        ("django", WAITRESS),
         ("asgi, each page", NO_SERVER),
         ("wsgi, each page", NO_SERVER),
     )
