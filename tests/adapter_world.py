@@ -1,6 +1,6 @@
 """What the tests of single frameworks share: people, their tokens, resolvers in trouble, and what must be answered."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from clerkmap import ClerkMembership, Principal, Resolver
 from clerkmap.clerk.jwks import RemoteKeys
@@ -26,13 +26,20 @@ from clerkmap.verifier import Verifier
 from key_server import TROUBLES, KeyServer
 
 CLERK = FakeClerk(62)
+
+
+def token(*who: Any, **said: Any) -> str:
+    """A token that lasts as long as the tests do, unless it is said to have expired."""
+    return CLERK.token(*who, **{"expires_in": 3600, **said})
+
+
 ADA, BANNED, LEFT = (CLERK.create_user(f"{name}@example.com", first_name=name) for name in ("ada", "bob", "cid"))
 ACME = CLERK.create_organization("Acme", created_by=ADA)
 PERMISSION = "org:invoices:create"
 
-TOKEN = CLERK.token(ADA, ACME, permissions=[PERMISSION])
-NO_ORGANIZATION = CLERK.token(ADA)
-NOT_FRESH = CLERK.token(ADA, ACME, factor_ages=(90, -1))
+TOKEN = token(ADA, ACME, permissions=[PERMISSION])
+NO_ORGANIZATION = token(ADA)
+NOT_FRESH = token(ADA, ACME, factor_ages=(90, -1))
 
 
 class Away(MemoryRepository):
@@ -93,9 +100,9 @@ def bearer(token: str) -> dict[str, str]:
 REFUSED = [
     Case("bad", bearer("nonsense"), TokenMalformed()),
     Case("another scheme", {"authorization": "Basic YTpi"}, SchemeRefused()),
-    Case("expired", bearer(CLERK.token(ADA, expires_in=-60)), TokenExpired()),
-    Case("banned", bearer(CLERK.token(BANNED)), UserBanned()),
-    Case("left the organization", bearer(CLERK.token(LEFT, ACME)), MembershipDeleted()),
+    Case("expired", bearer(token(ADA, expires_in=-60)), TokenExpired()),
+    Case("banned", bearer(token(BANNED)), UserBanned()),
+    Case("left the organization", bearer(token(LEFT, ACME)), MembershipDeleted()),
     Case("keys away", bearer(TOKEN), KeysUnavailable(), "keys"),
     Case("database away", bearer(TOKEN), RepositoryUnavailable(), "database"),
 ]

@@ -17,7 +17,7 @@ from uvicorn_server import asked, serving
 
 CLERK = FakeClerk(61)
 RESOLVER = Resolver(CLERK.instance, MemoryRepository())
-TOKEN = CLERK.token(CLERK.create_user())
+TOKEN = CLERK.token(CLERK.create_user(), expires_in=3600)
 PUBLIC = b"GET /public HTTP/1.1\r\nHost: a\r\n\r\n"
 BODY = b"x" * 2_000_000  # more than a server takes in at once, so that it stops reading and begins again
 

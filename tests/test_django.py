@@ -40,6 +40,13 @@ from clerkmap.testing import FakeClerk
 from delivery_base import BODY, INSTANCE, NOW, USER, of_length, signed
 
 clerk = FakeClerk(seed=5)
+
+
+def token(*who: Any, **said: Any) -> str:
+    """A token that lasts as long as the tests do, unless it is said to have expired."""
+    return clerk.token(*who, **{"expires_in": 3600, **said})
+
+
 ada, bob, eve = (clerk.create_user() for _ in range(3))
 acme = clerk.create_organization("Acme", created_by=ada)
 clerk.add_member(acme, bob)
@@ -88,7 +95,7 @@ class Case(NamedTuple):
     page: str | None = None
 
 
-admin, member, alone = clerk.token(ada, acme), clerk.token(bob, acme), clerk.token(ada)
+admin, member, alone = token(ada, acme), token(bob, acme), token(ada)
 cookie = {"Cookie": f"__session={alone}", "Host": "app.example.com"}
 HTML = {"Accept": "text/html, */*;q=0.1"}
 CASES = [
@@ -102,9 +109,9 @@ CASES = [
     Case("another scheme", {"Authorization": "Basic YTpi"}, SchemeRefused()),
     Case("two words", {"Authorization": "Bearer a b"}, AuthorizationRefused()),
     Case("no token", bearer("undefined"), TokenMalformed()),
-    Case("expired", bearer(clerk.token(ada, expires_in=-60)), TokenExpired()),
-    Case("banned", bearer(clerk.token(eve)), UserBanned()),
-    Case("a session that is over", bearer(clerk.token(ada, session="sess_over")), SessionEnded()),
+    Case("expired", bearer(token(ada, expires_in=-60)), TokenExpired()),
+    Case("banned", bearer(token(eve)), UserBanned()),
+    Case("a session that is over", bearer(token(ada, session="sess_over")), SessionEnded()),
     Case("a cookie from nowhere", cookie, OriginRefused(), method="POST"),
     Case("keys down", bearer(alone), KeysUnavailable(), world="no keys"),
     Case("database down", bearer(alone), RepositoryUnavailable(), world="no database"),
@@ -113,8 +120,8 @@ CASES = [
     Case("not an admin", bearer(member), RoleMissing(), "admin"),
     Case("not an admin, asked of the database", bearer(member), RoleMissing(), "fresh"),
     Case("not permitted", bearer(admin), PermissionMissing(), "permission"),
-    Case("too long ago", bearer(clerk.token(ada, factor_ages=(60, -1))), ReverificationNeeded("strict"), "strict"),
-    Case("impersonated", bearer(clerk.token(ada, actor="user_support")), ImpersonationRefused(), "real"),
+    Case("too long ago", bearer(token(ada, factor_ages=(60, -1))), ReverificationNeeded("strict"), "strict"),
+    Case("impersonated", bearer(token(ada, actor="user_support")), ImpersonationRefused(), "real"),
     Case("asked before", {}, None, "admin", method="OPTIONS"),
     Case("asked before, with a bad token", bearer("undefined"), None, method="OPTIONS"),
 ]

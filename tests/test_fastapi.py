@@ -14,7 +14,6 @@ from starlette.websockets import WebSocketDisconnect
 from adapter_world import (
     ACME,
     ADA,
-    CLERK,
     LEFT,
     MISSING,
     NO_ORGANIZATION,
@@ -26,6 +25,7 @@ from adapter_world import (
     bearer,
     make_resolver,
     shown,
+    token,
     wanted,
 )
 from clerkmap import ConfigurationError, HookFailed, Organization, Principal, User
@@ -143,9 +143,9 @@ def test_a_browser_without_an_organization_is_sent_to_the_page_where_it_can_choo
     """Everything else gets the answer that a program can read."""
     site = Site()
     html = {"accept": "text/html"}
-    for token, error in (NO_ORGANIZATION, OrganizationMissing()), (CLERK.token(LEFT, ACME), MembershipDeleted()):
-        assert site.ask("/page", bearer(token) | html) == wanted(error, "/choose")
-        assert site.ask("/page", bearer(token)) == wanted(error)
+    for sent, error in (NO_ORGANIZATION, OrganizationMissing()), (token(LEFT, ACME), MembershipDeleted()):
+        assert site.ask("/page", bearer(sent) | html) == wanted(error, "/choose")
+        assert site.ask("/page", bearer(sent)) == wanted(error)
     assert site.ask("/page", html) == wanted(TokenMissing())
     assert site.reached == []
 

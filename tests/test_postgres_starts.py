@@ -107,7 +107,9 @@ def test_writers_by_schema_and_by_search_path(postgres_schema: str) -> None:
     with opened(postgres_schema) as one, opened(None, there, timeout=0.3) as other, psycopg.connect(postgres()) as mine:
         one.within(mine).put(batch)
         with connected() as connection:
-            locks = "SELECT classid, objid FROM pg_locks WHERE locktype = 'advisory' AND pid = %s AND granted"
+            locks = (
+                "SELECT classid, objid FROM pg_locks WHERE locktype = 'advisory' AND pid = %s AND granted ORDER BY 1, 2"
+            )
             held = connection.execute(locks, [mine.info.backend_pid]).fetchall()
             mine.rollback()
             with connected(there) as theirs:

@@ -29,6 +29,7 @@ from adapter_world import (
     bearer,
     make_resolver,
     shown,
+    token,
     wanted,
 )
 from clerkmap import ClerkMembership, HookFailed, Resolver
@@ -148,7 +149,7 @@ def test_the_name_that_is_displayed_is_the_best_that_is_known() -> None:
     for said in {"first_name": None, "email": None}, {"first_name": None}, {}:
         person = CLERK.create_user("eve@example.com", first_name="Eve")
         repository.put([CLERK.record(person, **said)])
-        user = ClerkUser(resolver.resolve(CLERK.token(person)))
+        user = ClerkUser(resolver.resolve(token(person)))
         shown_names.append("the id" if user.display_name == user.identity else user.display_name)
     assert shown_names == ["the id", "eve@example.com", "Eve"]
 
@@ -188,7 +189,7 @@ def test_a_route_can_be_guarded_with_the_middleware_of_asgi() -> None:
     assert site.ask("/guarded", bearer(NO_ORGANIZATION)) == wanted(OrganizationMissing())
     html = bearer(NO_ORGANIZATION) | {"accept": "text/html"}
     assert site.ask("/guarded", html) == wanted(OrganizationMissing(), "/choose")
-    assert site.ask("/guarded", bearer(CLERK.token(LEFT, ACME))) == wanted(MembershipDeleted())
+    assert site.ask("/guarded", bearer(token(LEFT, ACME))) == wanted(MembershipDeleted())
     assert site.reached == ["me"]
 
 

@@ -95,7 +95,7 @@ class Require:
 
     def __init__(self, app: "WSGIApplication", required: Requirement = SIGNED_IN) -> None:
         self.app = app
-        self._required = as_requirement(required)
+        self._required = as_requirement(required, always=True)
 
     def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
         return _entered(self.app, self._required, environ, start_response, contextvars.copy_context())
