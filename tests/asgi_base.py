@@ -35,9 +35,10 @@ class World:
         *,
         keys: KeySource | None = None,
         clock: Clock | None = None,
+        seed: int = 61,
     ) -> None:
         self.clock = clock or Clock()
-        self.clerk = FakeClerk(61, clock=self.clock)
+        self.clerk = FakeClerk(seed, clock=self.clock)
         self.rows = MemoryRepository(clock=self.clock)
         self.verifier = Verifier(self.clerk.instance, clock=self.clock, keys=keys)
         self.resolver = Resolver(self.clerk.instance, repository or self.rows, verifier=self.verifier)

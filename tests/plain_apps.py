@@ -40,6 +40,7 @@ class Calls:
         self.status = ""
 
     def __call__(self, token: str | None = None, method: str = "GET", **environ: Any) -> bytes:
+        self.status = ""
         told = {"HTTP_AUTHORIZATION": f"Bearer {token}"} if token else {}
         body = self.app({"REQUEST_METHOD": method, "wsgi.input": io.BytesIO(), **told, **environ}, self._start)
         try:
@@ -49,4 +50,5 @@ class Calls:
                 body.close()
 
     def _start(self, status: str, headers: Any, error: Any = None) -> None:
+        assert not self.status or error is not None, "WSGI wants to be told why there is a second answer"
         self.status = status

@@ -75,6 +75,21 @@ def test_another_persons_token_renews_nothing() -> None:
     asyncio.run(run())
 
 
+def test_an_older_token_changes_nothing() -> None:
+    """Answers may overtake each other: neither the time that is left nor the organization goes back."""
+
+    async def run() -> None:
+        world = World()
+        lease = Lease(world.resolver, await world.resolver.aresolve(world.token(expires_in=120)))
+        left = lease.seconds_left
+        principal = await lease.renew(world.clerk.token(world.user, expires_in=60))
+        assert principal is lease.principal
+        assert principal.organization is not None
+        assert 0 <= left - lease.seconds_left < 30
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("left", [False, True])
 def test_a_lease_that_is_renewed_while_it_is_checked_stays_renewed(left: bool) -> None:
     """A look that began with the old token must not put it back, nor end what goes on with another organization."""

@@ -242,6 +242,17 @@ def test_a_wsgi_body_is_read_as_far_as_its_length_is_told(environ: dict[str, Any
     assert call_wsgi(in_memory(), **environ)[0].startswith(status)
 
 
+def test_a_wsgi_body_that_breaks_off_is_not_whole() -> None:
+    """Servers say so by an OSError."""
+
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError("connection of ann@example.com was reset")
+
+    status, body = call_wsgi(in_memory(), CONTENT_LENGTH=str(len(BODY)), **{"wsgi.input": Broken()})
+    assert (status, code(Answer(0, {}, body))) == ("408 Request Timeout", "webhook_incomplete")
+
+
 def test_without_a_secret_it_is_our_own_fault() -> None:
     """500, so that the deliveries come again once there is one."""
     bare = Reconciler(FakeClerk(1).instance, MemoryRepository())

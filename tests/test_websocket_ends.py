@@ -191,3 +191,35 @@ def test_the_client_is_told_before_the_application_is() -> None:
         ("websocket.accept", None),
         ("websocket.close", 4401),
     ]
+
+
+def test_who_has_hung_up_is_told_nothing_and_it_is_no_failure() -> None:
+    """A server raises an OSError then; the application hears that it is over."""
+    ends: list[Message] = []
+
+    async def run() -> None:
+        world = World()
+        over = asyncio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "websocket.accept"})
+            world.rows.put([world.clerk.record(world.user, banned=True)])
+            ends.append(await receive())
+
+        heard: list[Message] = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "hello"}]
+
+        async def receive() -> Message:
+            return heard.pop(0)
+
+        async def send(message: Message) -> None:
+            if message["type"] == "websocket.close":
+                over.set()
+                raise OSError("gone")
+
+        protected = AuthMiddleware(app, world.resolver, require=True)
+        await protected(websocket_scope(world.bearer()), receive, send)
+        assert over.is_set()
+
+    asyncio.run(run())
+    assert [(end["type"], end["code"]) for end in ends] == [("websocket.disconnect", 4401)]
