@@ -25,7 +25,7 @@ try:
     from starlette.routing import Route
     from starlette.websockets import WebSocket, WebSocketState
 except ModuleNotFoundError as _error:
-    raise ImportError("this needs FastAPI: pip install 'clerkmap[fastapi]'") from _error
+    raise ImportError("this adapter needs FastAPI: pip install 'clerkmap[fastapi]'") from _error
 
 from ..caller import Caller, current_within
 from ..core.answers import Answer, answer

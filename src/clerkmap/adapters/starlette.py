@@ -10,7 +10,7 @@ try:
     from starlette.requests import HTTPConnection
     from starlette.responses import PlainTextResponse, Response
 except ModuleNotFoundError as _error:
-    raise ImportError("this needs Starlette: pip install 'clerkmap[starlette]'") from _error
+    raise ImportError("this adapter needs Starlette: pip install 'clerkmap[starlette]'") from _error
 
 from ..core.answers import Answer, answer
 from ..core.model import User
