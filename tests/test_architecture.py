@@ -32,7 +32,7 @@ ARROWS: dict[str, set[str]] = {
     "reconciler": {"errors", "core", "driving", "forks", "listeners", "repository"},
     "lease": {"errors", "core", "resolver"},
     "caller": {"errors", "core", "lease", "resolver"},
-    "adapters": {"errors", "core", "lease", "caller", "resolver", "reconciler"},
+    "adapters": {"errors", "core", "caches", "lease", "caller", "resolver", "reconciler"},
     "testing": {"errors", "core", "listeners", "repository", "repositories", "clerk", "verifier", "caches", "resolver"},
 }
 

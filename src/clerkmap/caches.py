@@ -14,11 +14,12 @@ from .core.principal import Principal, Standing
 from .core.records import key_of
 from .forks import SurvivesForks
 
+K = TypeVar("K")
 V = TypeVar("V")
 CallerIds = tuple[str, str | None, str | None]  # Clerk's ids: of a person, the organization they act in, the session
 
 
-class Bounded(dict[str, V], SurvivesForks, Generic[V]):
+class Bounded(dict[K, V], SurvivesForks, Generic[K, V]):
     """A dictionary that forgets its oldest entries instead of growing."""
 
     def __init__(self, limit: int) -> None:
@@ -31,7 +32,7 @@ class Bounded(dict[str, V], SurvivesForks, Generic[V]):
         self._lock = threading.Lock()
         self.clear()
 
-    def keep(self, key: str, value: V) -> None:
+    def keep(self, key: K, value: V) -> None:
         with self._lock:
             if len(self) >= self._limit:
                 for oldest in list(islice(self, self._limit // 8 + 1)):

@@ -59,7 +59,7 @@ class Resolver:
         self._keys = self.verifier.keys
         self._clock = self.verifier.clock
         self._monotonic = monotonic
-        self._tokens: Bounded[Seen] = Bounded(keep)
+        self._tokens: Bounded[str, Seen] = Bounded(keep)
         self._standings = Standings(keep)
         self._poll_every = repository.poll_every
         self._fresh_until = float("inf") if self._poll_every is None else float("-inf")

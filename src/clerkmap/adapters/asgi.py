@@ -66,8 +66,12 @@ async def find_caller(gate: Gate, scope: Scope) -> Caller:
 
 
 async def _look(gate: Gate, scope: Scope) -> Caller:
-    request = make_asgi_request(scope)
-    caller = gate.identify_nowait(request) or await gate.aidentify(request)
+    caller = gate.recognise(scope["headers"])
+    if caller is None:
+        request = make_asgi_request(scope)
+        caller = gate.identify_nowait(request) or await gate.aidentify(request)
+        if caller.refusal is None:
+            gate.remember(scope["headers"], request)
     scope[_CALLER], scope[_GATE] = caller, gate
     scope.pop(_LEASE, None)
     return caller
@@ -120,7 +124,7 @@ class AuthMiddleware:
                 app = self._leased
         token = enter(caller)
         try:
-            await _pass(app, self._required, scope, *_outside(receive, send))
+            await _pass(app, self._required, scope, receive, send)
         finally:
             leave(token)
 
@@ -144,48 +148,40 @@ class Require:
             await _pass(self.app, self._required, scope, receive, send)
 
 
-def _outside(receive: Receive, send: Send) -> tuple[Receive, Send]:
-    """What talks to the server does so with nobody as the current caller. In there servers begin what outlives this
-    request: the task of the next one on the same connection, which may be somebody else's."""
-
-    async def hear() -> Message:
-        token = enter(None)
-        try:
-            return await receive()
-        finally:
-            leave(token)
-
-    async def say(message: Message) -> None:
-        token = enter(None)
-        try:
-            await send(message)
-        finally:
-            leave(token)
-
-    return hear, say
-
-
 async def _pass(app: App, required: Requirement | None, scope: Scope, receive: Receive, send: Send) -> None:
     """Call an application if the caller has what is required. What either refuses becomes an answer, unless the
-    application has begun one."""
+    application has begun one.
+
+    What talks to the server does so with nobody as the current caller. In there servers begin what outlives this
+    request: the task of the next one on the same connection, which may be somebody else's.
+    """
     last_heard = last_told = None
     is_socket = scope["type"] == "websocket"
 
     async def hear() -> Message:
         nonlocal last_heard
-        message = await receive()
+        token = enter(None)
+        try:
+            message = await receive()
+        finally:
+            leave(token)
         last_heard = message["type"]
         return message
 
     async def tell(message: Message) -> None:
         nonlocal last_told
         last_told = message["type"]
-        await send(message)
+        token = enter(None)
+        try:
+            await send(message)
+        finally:
+            leave(token)
 
     try:
         if required is not None and scope.get("method") != "OPTIONS":
-            await caller_of(scope).arequire(required)
-        await app(scope, hear if is_socket else receive, tell)
+            caller = caller_of(scope)
+            _ = await caller.arequire(required) if required.fresh_membership else caller.require(required)
+        await app(scope, hear, tell)
     except (Refused, Unavailable) as refusal:
         if last_told is not None and not is_socket:
             raise
