@@ -8,6 +8,7 @@ import pytest
 
 from asgi_base import SERVERS, World, bearer, http_scope, served, told_by, websocket_scope
 from clerkmap.adapters import asgi, wsgi
+from clerkmap.adapters.asgi_messages import Receive, Scope, Send
 from clerkmap.core.requirements import Requirement
 from clerkmap.errors import ConfigurationError
 from plain_apps import Calls, code, me, wsgi_me, wsgi_plain
@@ -188,3 +189,22 @@ def test_a_websocket_is_denied_by_a_code_where_the_server_knows_no_answers() -> 
         assert (told.types[0], told.status) == ("websocket.http.response.start", 401)
 
     asyncio.run(run())
+
+
+def test_headers_that_can_be_read_once_are_read_once() -> None:
+    """The specification allows them. The application reads them too, and so does a request that is recognised."""
+    world, seen = World(), []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append((asgi.principal_of(scope).user.clerk_id, list(scope["headers"])))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    token = world.token()
+    guarded = asgi.AuthMiddleware(app, world.resolver)
+    for _ in range(3):
+        pairs = [(b"host", b"a"), (b"authorization", b"Bearer " + token.encode())]
+        scope = http_scope()
+        scope["headers"] = iter([iter(pair) for pair in pairs])
+        asyncio.run(told_by(guarded, scope))
+        assert seen.pop() == (world.user.id, pairs)

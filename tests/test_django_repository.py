@@ -316,5 +316,6 @@ def test_another_process_is_told_by_postgres(on_postgres: MakeRepository) -> Non
         cursor.execute("LISTEN clerkmap_changes")
     with transaction.atomic(using=alias):
         repository.put([person()])
-    (notice,) = connections[alias].connection.notifies(timeout=20, stop_after=1)
-    assert person().key in notice.payload
+    # Others may say something on the same channel: it is that of the whole database.
+    heard = connections[alias].connection.notifies(timeout=20)
+    assert any(person().key in notice.payload for notice in heard)

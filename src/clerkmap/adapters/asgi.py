@@ -15,11 +15,11 @@ from ..core.answers import answer
 from ..core.http import make_asgi_request
 from ..core.principal import Principal
 from ..core.requirements import Requirement
-from ..errors import ConfigurationError, Refused, Unavailable
+from ..errors import ConfigurationError, LockedOut, Refused, Unavailable
 from ..lease import GRACE, Lease, check_grace
 from ..resolver import Resolver
 from .asgi_messages import App, Message, Receive, Scope, Send, deny, respond
-from .asgi_sockets import LeasedSocket
+from .asgi_sockets import OVER, LeasedSocket
 from .asgi_webhooks import WebhookEndpoint
 from .gate import Gate, as_requirement
 
@@ -66,12 +66,16 @@ async def find_caller(gate: Gate, scope: Scope) -> Caller:
 
 
 async def _look(gate: Gate, scope: Scope) -> Caller:
-    caller = gate.recognise(scope["headers"])
+    headers = scope["headers"]
+    if type(headers) is not list or (headers and type(headers[0]) is not tuple):
+        # By the specification these may be things that can be read once. Others want to read them, too.
+        headers = scope["headers"] = [(name, value) for name, value in headers]
+    caller = gate.recognise(headers)
     if caller is None:
         request = make_asgi_request(scope)
         caller = gate.identify_nowait(request) or await gate.aidentify(request)
         if caller.refusal is None:
-            gate.remember(scope["headers"], request)
+            gate.remember(headers, request)
     scope[_CALLER], scope[_GATE] = caller, gate
     scope.pop(_LEASE, None)
     return caller
@@ -193,4 +197,5 @@ async def _pass(app: App, required: Requirement | None, scope: Scope, receive: R
             await deny(told, refusal.code, scope, receive if last_heard is None else None, send)
         elif last_told in ("websocket.accept", "websocket.send") and last_heard != "websocket.disconnect":
             with suppress(OSError):  # they have hung up
-                await send({"type": "websocket.close", "code": 4000 + told.status, "reason": refusal.code})
+                code = OVER if isinstance(refusal, LockedOut) else 4000 + told.status
+                await send({"type": "websocket.close", "code": code, "reason": refusal.code})

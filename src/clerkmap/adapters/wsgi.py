@@ -31,6 +31,7 @@ from .deliveries import NOT_POST, is_encoded, refused, taken_in, unread
 from .gate import Gate, as_requirement
 
 if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
 _CALLER = "clerkmap.caller"
@@ -190,14 +191,23 @@ def _entered(
     """Call an application if the caller has what is required. What either refuses becomes an answer, unless the
     application has begun one."""
 
+    begun = False
+
+    def begin(status: str, headers: list[tuple[str, str]], *error: Any) -> Callable[[bytes], object]:
+        nonlocal begun
+        begun = True
+        return start_response(status, headers, *error)
+
     def refuse(refusal: Refused | Unavailable) -> Iterable[bytes]:
         page = required.organization_page if required is not None and make_wsgi_request(environ).is_for_a_page else None
-        return _tell(answer(refusal, organization_page=page), environ, start_response)
+        # What the application has begun is replaced, unless it is on its way: then the server raises the refusal.
+        error = sys.exc_info() if begun else None
+        return _tell(answer(refusal, organization_page=page), environ, start_response, error)
 
     try:
         if required is not None and environ["REQUEST_METHOD"] != "OPTIONS":
             caller_of(environ).require(required)
-        return _Body(context.run(app, environ, start_response), context, refuse)
+        return _Body(context.run(app, environ, begin), context, refuse)
     except (Refused, Unavailable) as refusal:
         return refuse(refusal)
 
@@ -235,9 +245,9 @@ class _Body:
             self._context.run(close)
 
 
-def _tell(told: Answer, environ: Environ, start_response: "StartResponse") -> list[bytes]:
-    """An answer in the words of WSGI. If the application had begun one of its own, the server raises what it did."""
-    error = sys.exc_info()
-    status = f"{told.status} {HTTPStatus(told.status).phrase}"
-    start_response(status, list(told.headers), error if error[0] is not None else None)
+def _tell(
+    told: Answer, environ: Environ, start_response: "StartResponse", error: "OptExcInfo | None" = None
+) -> list[bytes]:
+    """An answer in the words of WSGI."""
+    start_response(f"{told.status} {HTTPStatus(told.status).phrase}", list(told.headers), error)
     return [told.body] if environ["REQUEST_METHOD"] != "HEAD" else []  # not every server takes it away
