@@ -20,7 +20,10 @@ from requests_row import GUNICORN, H11, HTTPTOOLS, HYPERCORN, WAITRESS, Headers
 
 def _listening() -> socket.socket:
     """A socket that listens already: whoever calls before the server is ready waits for it."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    # The protocol is named so that asyncio knows it, and sends small answers at once.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
     listener.settimeout(None)
     return listener
 

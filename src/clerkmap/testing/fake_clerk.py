@@ -1,6 +1,7 @@
 """A Clerk in your test's own process: people, organizations, and real signed tokens, all from one seed."""
 
 import string
+import threading
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,9 @@ class FakeOrganization:
     roles: dict[str, str] = field(default_factory=dict[str, str])
 
 
+_making = threading.Lock()
+
+
 class FakeClerk:
     """One Clerk environment. Two of the same seed make the same ids, keys and tokens.
 
@@ -64,9 +68,10 @@ class FakeClerk:
     @property
     def instance(self) -> Instance:
         """This environment as clerkmap sees it, with its keys in hand: no socket is opened."""
-        if self._instance is None:
-            self._instance = self.make_instance()
-        return self._instance
+        with _making:  # of several threads that ask at once, all are to be given the same
+            if self._instance is None:
+                self._instance = self.make_instance()
+            return self._instance
 
     def make_instance(self, **options: Any) -> Instance:
         """The same with options of `Instance`; `jwks=None` leaves the keys to be fetched."""
