@@ -68,10 +68,10 @@ class FakeClerk:
     @property
     def instance(self) -> Instance:
         """This environment as clerkmap sees it, with its keys in hand: no socket is opened."""
-        with _making:  # of several threads that ask at once, all are to be given the same
-            if self._instance is None:
-                self._instance = self.make_instance()
-            return self._instance
+        if self._instance is None:
+            with _making:  # of several threads that ask at once, all are to be given the same
+                self._instance = self._instance or self.make_instance()
+        return self._instance
 
     def make_instance(self, **options: Any) -> Instance:
         """The same with options of `Instance`; `jwks=None` leaves the keys to be fetched."""
