@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .core.model import Change, Id, Membership, Organization, Session, User
     from .core.principal import Principal, Standing
     from .core.records import ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
+    from .core.requirements import Requirement
     from .errors import (
         ClerkmapError,
         ConfigurationError,
@@ -52,6 +53,7 @@ _HOMES = {
     "core.model": ("Change", "Id", "Membership", "Organization", "Session", "User"),
     "core.principal": ("Principal", "Standing"),
     "core.records": ("ClerkMembership", "ClerkOrganization", "ClerkSession", "ClerkUser"),
+    "core.requirements": ("Requirement",),
     "errors": (
         "ClerkmapError",
         "ConfigurationError",
@@ -103,6 +105,7 @@ __all__ = [
     "Refused",
     "Repository",
     "RepositoryUnavailable",
+    "Requirement",
     "Resolver",
     "Session",
     "Standing",
