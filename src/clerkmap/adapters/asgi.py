@@ -66,7 +66,7 @@ async def find_caller(gate: Gate, scope: Scope) -> Caller:
 
 
 async def _look(gate: Gate, scope: Scope) -> Caller:
-    headers = scope["headers"]
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
     if type(headers) is not list or (headers and type(headers[0]) is not tuple):
         # By the specification these may be things that can be read once. Others want to read them, too.
         headers = scope["headers"] = [(name, value) for name, value in headers]
