@@ -12,8 +12,9 @@ from django.db import connections
 from django.test import AsyncClient, Client, override_settings
 
 import django_site
-from clerkmap import Reconciler, RepositoryUnavailable, Resolver
+from clerkmap import Reconciler, RepositoryUnavailable, Requirement, Resolver
 from clerkmap.adapters.django import checks, require
+from clerkmap.adapters.django.rest import Requires
 from clerkmap.caller import current_principal
 from clerkmap.core.answers import answer
 from clerkmap.core.records import ClerkSession
@@ -245,9 +246,12 @@ def test_require_takes_what_it_can_mean() -> None:
     assert view.__doc__ == "A view."
     for mistake in ({"rolle": "admin"}, {"role": ""}):
         with pytest.raises((TypeError, ConfigurationError)):
-            require(**mistake)
+            require(**mistake)  # type: ignore[call-overload]
     with pytest.raises(ConfigurationError):
         require("admin")  # type: ignore[call-overload]
+    for takes in (require, Requires):
+        with pytest.raises(ConfigurationError, match="or the arguments of one"):  # the second would go unheard
+            takes(Requirement(), role="admin")
 
 
 class TestUser:

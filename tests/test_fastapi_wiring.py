@@ -7,12 +7,11 @@ from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 
 from adapter_world import ADA, CLERK, PERMISSION, TOKEN, Counted, bearer, make_resolver, shown, wanted
-from clerkmap import Organization, Reconciler, Resolver, User
+from clerkmap import Organization, Reconciler, Requirement, Resolver, User
 from clerkmap.adapters.asgi import AuthMiddleware
 from clerkmap.adapters.fastapi import Clerk
 from clerkmap.caller import Caller
-from clerkmap.core.requirements import Requirement, RequirementOptions
-from clerkmap.errors import OrganizationMissing, TokenMissing
+from clerkmap.errors import ConfigurationError, OrganizationMissing, TokenMissing
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk
 from delivery_base import CLERK as SENDER
@@ -116,11 +115,14 @@ def test_tests_of_an_application_can_put_somebody_in_the_place_of_each_dependenc
     assert client.get("/user").status_code == client.get("/permission").status_code == 401
 
 
-def test_the_keywords_of_require_are_those_of_a_requirement() -> None:
-    """What type checkers are told is what there is; another is an error at the start."""
-    assert list(RequirementOptions.__annotations__) == list(Requirement.__dataclass_fields__)
+def test_require_takes_a_requirement_or_the_words_of_one() -> None:
+    """Either gives the same dependency; a mistake is an error at the start."""
+    clerk = Clerk(make_resolver())
+    assert clerk.require(Requirement(permission=PERMISSION)) is clerk.require(permission=PERMISSION)
     with pytest.raises(TypeError, match="clearance"):
-        Clerk(make_resolver()).require(clearance="top")  # type: ignore[call-arg]
+        clerk.require(clearance="top")  # type: ignore[call-arg]
+    with pytest.raises(ConfigurationError, match="or the arguments of one"):
+        clerk.require(Requirement(), role="admin")
 
 
 @pytest.mark.parametrize("cookies", [True, False])

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from flask import Flask, Response, g, request, stream_with_context
 
-from clerkmap import Resolver
+from clerkmap import Requirement, Resolver
 from clerkmap.adapters.flask import Clerk, current_principal, current_user
 from clerkmap.adapters.wsgi import principal_of
 from clerkmap.caller import current_principal as principal_anywhere
-from clerkmap.core.requirements import Requirement, RequirementOptions
 from clerkmap.errors import ConfigurationError, TokenMissing
 from clerkmap.repositories import MemoryRepository
 from clerkmap.repository import threaded
@@ -61,11 +60,8 @@ def test_what_cannot_work_is_said_at_the_start(world: FlaskWorld) -> None:
         world.clerk.require(organization_page="https://evil.example")
     with pytest.raises(TypeError):
         world.clerk.require(rol="admin")  # type: ignore[call-arg]
-
-
-def test_the_keywords_are_those_of_a_requirement() -> None:
-    """What type checkers are told of `require` is what it takes."""
-    assert list(RequirementOptions.__annotations__) == list(Requirement.__dataclass_fields__)
+    with pytest.raises(ConfigurationError, match="or the arguments of one"):
+        world.clerk.require(Requirement(), role="admin")
 
 
 def test_a_guard_where_nobody_looks_is_an_error_of_ours(world: FlaskWorld) -> None:

@@ -10,7 +10,7 @@ from asgi_base import World
 from clerkmap import Principal, Resolver
 from clerkmap.caller import Caller
 from clerkmap.core.records import ClerkMembership
-from clerkmap.core.requirements import Requirement
+from clerkmap.core.requirements import Requirement, RequirementOptions
 from clerkmap.errors import (
     ClerkmapError,
     ConfigurationError,
@@ -300,3 +300,8 @@ def test_who_is_nobody_has_nothing() -> None:
             nobody.require(required)
         with pytest.raises(TokenMissing):
             asyncio.run(nobody.arequire(required))
+
+
+def test_what_type_checkers_are_told_of_the_keywords_is_what_there_is() -> None:
+    """Whatever takes the words of a requirement takes all of them."""
+    assert list(RequirementOptions.__annotations__) == list(Requirement.__dataclass_fields__)

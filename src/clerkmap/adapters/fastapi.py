@@ -39,7 +39,7 @@ from ..resolver import Resolver
 from .asgi import find_caller
 from .asgi_messages import Receive, Scope, Send, deny, respond
 from .asgi_webhooks import WebhookEndpoint
-from .gate import Gate
+from .gate import Gate, requirement_of
 
 __all__ = ["Clerk", "Refusal"]
 
@@ -126,16 +126,18 @@ class Clerk:
         self.optional_user: Callable[..., Awaitable[User | None]] = optional_user
         self.organization: Callable[..., Awaitable[Organization]] = organization
 
-    def require(self, **what: Unpack[RequirementOptions]) -> Callable[..., Awaitable[Principal]]:
-        """A dependency that lets only those through who have all that is named, see `Requirement`; it gives the
-        principal. Naming the same again gives the same dependency, so that it can be overridden."""
-        requirement = Requirement(**what)
+    def require(
+        self, requirement: Requirement | None = None, /, **options: Unpack[RequirementOptions]
+    ) -> Callable[..., Awaitable[Principal]]:
+        """A dependency that lets only those through who have all that is named, in the words of `Requirement`; it gives
+        the principal. Naming the same again gives the same dependency, so that it can be overridden."""
+        required = requirement_of(requirement, options)
 
-        async def required(connection: HTTPConnection, caller: Annotated[Caller, Depends(self.caller)]) -> Principal:
-            with _telling(connection, requirement.organization_page):
-                return await caller.arequire(requirement)
+        async def require(connection: HTTPConnection, caller: Annotated[Caller, Depends(self.caller)]) -> Principal:
+            with _telling(connection, required.organization_page):
+                return await caller.arequire(required)
 
-        return self._requirements.setdefault(requirement, required)
+        return self._requirements.setdefault(required, require)
 
     def webhook(self, reconciler: Reconciler, path: str = "/webhooks/clerk") -> APIRouter:
         """A router to include: the page to which Clerk delivers its webhooks. No dependency of the application stands

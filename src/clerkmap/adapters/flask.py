@@ -35,7 +35,7 @@ from ..core.requirements import Requirement, RequirementOptions
 from ..errors import ClerkmapError, ConfigurationError, Refused, Unavailable
 from ..reconciler import Reconciler
 from ..resolver import Resolver
-from .gate import Gate
+from .gate import Gate, requirement_of
 from .wsgi import Isolated, WebhookEndpoint, is_isolated
 
 __all__ = ["Clerk", "Guard", "clerk_webhook", "current_principal", "current_user"]
@@ -131,9 +131,9 @@ class Clerk:
             if kind not in app.error_handler_spec[None][None]:
                 app.register_error_handler(kind, _answered)
 
-    def require(self, **required: Unpack[RequirementOptions]) -> Guard:
+    def require(self, requirement: Requirement | None = None, /, **options: Unpack[RequirementOptions]) -> Guard:
         """A guard that lets only those through who have all that is named, in the words of `Requirement`."""
-        return Guard(Requirement(**required))
+        return Guard(requirement_of(requirement, options))
 
 
 def caller() -> Caller:

@@ -8,7 +8,7 @@ from ..caches import Bounded
 from ..caller import SIGNED_IN, Caller
 from ..core.http import Found, Request, TokenFinder
 from ..core.principal import Principal
-from ..core.requirements import Requirement
+from ..core.requirements import Requirement, RequirementOptions
 from ..errors import ClerkmapError, ConfigurationError, TokenMissing, UnknownKey
 from ..resolver import Resolver
 
@@ -125,3 +125,12 @@ def as_requirement(require: bool | Requirement, *, always: bool = False) -> Requ
     if type(require) is not bool or (always and not require):
         raise ConfigurationError("require is True, False, or a Requirement(...)")
     return SIGNED_IN if require else None
+
+
+def requirement_of(requirement: Requirement | None, options: RequirementOptions) -> Requirement:
+    """What is handed to a `require(...)`: the words of a requirement, or one that is made already."""
+    if requirement is None:
+        return Requirement(**options)
+    if not isinstance(requirement, Requirement) or options:
+        raise ConfigurationError("require takes a Requirement(...), or the arguments of one")
+    return requirement

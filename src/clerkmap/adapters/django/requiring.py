@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeVar, Unpack, cast, overload
 
 from asgiref.sync import iscoroutinefunction
 
 from ...caller import SIGNED_IN
-from ...core.requirements import Requirement
-from ...errors import ConfigurationError
+from ...core.requirements import Requirement, RequirementOptions
+from ..gate import requirement_of
 from .middleware import caller_of, remember_page
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -17,8 +17,10 @@ View = TypeVar("View", bound=Callable[..., Any])
 @overload
 def require(view: View, /) -> View: ...
 @overload
-def require(requirement: Requirement | None = None, /, **required: Any) -> Callable[[View], View]: ...
-def require(what: Any = None, /, **required: Any) -> Any:
+def require(
+    requirement: Requirement | None = None, /, **options: Unpack[RequirementOptions]
+) -> Callable[[View], View]: ...
+def require(what: Any = None, /, **options: Unpack[RequirementOptions]) -> Any:
     """Let only those reach a view, sync or async, who have what is required: `@require(role="admin")`.
 
     The arguments are those of `Requirement`, or one that is made already; without any, somebody must be signed in.
@@ -27,9 +29,7 @@ def require(what: Any = None, /, **required: Any) -> Any:
     """
     if callable(what):
         return require()(cast("Callable[..., Any]", what))
-    requirement = Requirement(**required) if what is None else what
-    if not isinstance(requirement, Requirement) or (what is not None and required):
-        raise ConfigurationError("require takes a Requirement, or the arguments of one")
+    requirement = requirement_of(what, options)
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         if iscoroutinefunction(view):  # pyright: ignore[reportDeprecated]

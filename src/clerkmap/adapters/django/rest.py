@@ -11,7 +11,7 @@ other framework; with the exception handler, the rest of the answer is, too.
 
 import json
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 try:
     from rest_framework.authentication import BaseAuthentication
@@ -22,8 +22,9 @@ except ModuleNotFoundError as _error:
 
 from ...core.answers import RETRY_AFTER, answer
 from ...core.principal import Principal
-from ...core.requirements import Requirement
+from ...core.requirements import Requirement, RequirementOptions
 from ...errors import Refused, TokenMissing, Unavailable
+from ..gate import requirement_of
 from . import users
 from .middleware import caller_of, refuse, remember_page
 
@@ -80,17 +81,19 @@ class ClerkAuthentication(BaseAuthentication):
         return "Bearer"
 
 
-def Requires(requirement: Requirement | None = None, /, **required: Any) -> type[BasePermission]:  # noqa: N802 - makes a class
+def Requires(  # noqa: N802 - makes a class
+    requirement: Requirement | None = None, /, **options: Unpack[RequirementOptions]
+) -> type[BasePermission]:
     """A permission class: `permission_classes = [Requires(role="admin")]`. The words are those of `Requirement`."""
-    wanted = Requirement(**required) if requirement is None else requirement
+    required = requirement_of(requirement, options)
 
     class Permission(BasePermission):
         def has_permission(self, request: Any, view: Any) -> bool:
             if request.method == "OPTIONS":
                 return True
-            remember_page(request._request, wanted.organization_page)
+            remember_page(request._request, required.organization_page)
             try:
-                caller_of(request._request).require(wanted)
+                caller_of(request._request).require(required)
             except (Refused, Unavailable) as refusal:
                 raise Denied(refusal) from None
             return True
