@@ -38,6 +38,7 @@ from clerkmap.errors import (
 )
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk
+from conftest import Listener
 from delivery_base import BODY, INSTANCE, NOW, USER, of_length, signed
 
 clerk = FakeClerk(seed=5)
@@ -342,10 +343,11 @@ class TestWebhook:
         ],
     )
     def test_it_is_refused(
-        self, deliver: Callable[..., Any], method: str, headers: Any, body: bytes, status: int
+        self, deliver: Callable[..., Any], method: str, headers: Any, body: bytes, status: int, listener: Listener
     ) -> None:
-        """As in every other framework."""
+        """As in every other framework, and logged once, whether it was read or not."""
         assert deliver(method, headers, body).status_code == status
+        assert len(listener.lines) == (method == "POST")
         assert self.repository.find(INSTANCE.name, USER.id) is None
 
     def test_our_own_fault_comes_again(self, path: str, colour: str) -> None:

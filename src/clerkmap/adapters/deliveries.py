@@ -2,9 +2,11 @@
 
 import json
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from ..core.answers import Answer, answer
-from ..errors import ClerkmapError, WebhookError
+from ..errors import ClerkmapError, WebhookError, WebhookHeadersRefused, WebhookIncomplete, WebhookTooLarge
 from ..reconciler import Outcome
 
 logger: logging.Logger = logging.getLogger("clerkmap.adapters")
@@ -12,9 +14,43 @@ logger: logging.Logger = logging.getLogger("clerkmap.adapters")
 NOT_POST: Answer = Answer(405, (("allow", "POST"), ("content-length", "0")), b"")
 
 
-def is_encoded(content_encoding: str) -> bool:
-    """Whether a body is not what was signed, but something that would have to be unpacked first."""
-    return content_encoding.strip().lower() not in ("", "identity")
+def check_encoding(content_encoding: str) -> None:
+    """Refuse a body that is not what was signed, but something that would have to be unpacked first."""
+    if content_encoding.strip().lower() not in ("", "identity"):
+        raise WebhookHeadersRefused("its body is encoded, and what was signed is not")
+
+
+def length_told(environ: Mapping[str, Any], most: int) -> int | None:
+    """How long a body is, by an environ or Django's `request.META`. None where that is not told."""
+    length = environ.get("CONTENT_LENGTH") or ""
+    if not (length.isascii() and length.isdecimal() and len(length) < 20):
+        return None
+    if int(length) > most:
+        raise WebhookTooLarge
+    return int(length)
+
+
+def read(stream: Any, wanted: int) -> bytes:
+    """So many bytes, or fewer where there are no more."""
+    body = bytearray()
+    while len(body) < wanted:
+        try:
+            piece = stream.read(wanted - len(body))
+        except OSError:
+            raise WebhookIncomplete("the sender hung up") from None
+        if not piece:
+            break
+        body += piece
+    return bytes(body)
+
+
+def check_length(body: bytes, told: int | None, most: int) -> bytes:
+    """The body, if it is as long as was told, and not too long."""
+    if len(body) > most:
+        raise WebhookTooLarge
+    if told is not None and len(body) < told:
+        raise WebhookIncomplete("the sender hung up")
+    return body
 
 
 def taken_in(outcome: Outcome) -> Answer:

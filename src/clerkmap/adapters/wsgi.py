@@ -21,13 +21,11 @@ from ..errors import (
     Refused,
     Unavailable,
     WebhookError,
-    WebhookHeadersRefused,
     WebhookIncomplete,
-    WebhookTooLarge,
 )
 from ..reconciler import Reconciler
 from ..resolver import Resolver
-from .deliveries import NOT_POST, is_encoded, refused, taken_in, unread
+from .deliveries import NOT_POST, check_encoding, check_length, length_told, read, refused, taken_in, unread
 from .gate import Gate, as_requirement
 
 if TYPE_CHECKING:
@@ -137,8 +135,7 @@ class WebhookEndpoint:
         if environ["REQUEST_METHOD"] != "POST":
             return NOT_POST
         try:
-            if is_encoded(environ.get("HTTP_CONTENT_ENCODING", "")):
-                raise WebhookHeadersRefused("its body is encoded, and what was signed is not")
+            check_encoding(environ.get("HTTP_CONTENT_ENCODING", ""))
             body = self._body(environ)
         except WebhookError as error:
             return unread(error)
@@ -149,36 +146,11 @@ class WebhookEndpoint:
             return refused(error)
 
     def _body(self, environ: Environ) -> bytes:
-        length = environ.get("CONTENT_LENGTH") or ""
         most = self._reconciler.max_body
-        if length.isascii() and length.isdecimal() and len(length) < 20:
-            if int(length) > most:
-                raise WebhookTooLarge
-            wanted = int(length)
-        elif environ.get("wsgi.input_terminated"):  # it came in chunks, and the server knows where it ends
-            wanted = most + 1
-        else:
+        told = length_told(environ, most)
+        if told is None and not environ.get("wsgi.input_terminated"):  # otherwise the server knows where chunks end
             raise WebhookIncomplete("its length is not told")
-        body = _read(environ["wsgi.input"], wanted)
-        if len(body) > most:
-            raise WebhookTooLarge
-        if length and len(body) < wanted:
-            raise WebhookIncomplete("the sender hung up")
-        return body
-
-
-def _read(stream: Any, wanted: int) -> bytes:
-    """So many bytes, or fewer where there are no more."""
-    body = bytearray()
-    while len(body) < wanted:
-        try:
-            piece = stream.read(wanted - len(body))
-        except OSError:
-            raise WebhookIncomplete("the sender hung up") from None
-        if not piece:
-            break
-        body += piece
-    return bytes(body)
+        return check_length(read(environ["wsgi.input"], most + 1 if told is None else told), told, most)
 
 
 def _entered(

@@ -5,12 +5,10 @@ path("webhooks/clerk", webhook)
 
 from typing import Any
 
-from django.core.exceptions import RequestDataTooBig
-from django.http import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 
-from ...errors import ClerkmapError, WebhookHeadersRefused, WebhookIncomplete, WebhookTooLarge
-from ..deliveries import NOT_POST, is_encoded, refused, taken_in
+from ...errors import ClerkmapError, WebhookError, WebhookIncomplete
+from ..deliveries import NOT_POST, check_encoding, check_length, length_told, read, refused, taken_in, unread
 from . import conf
 from .middleware import respond
 
@@ -47,37 +45,16 @@ async def awebhook(request: Any) -> Any:
 
 def _body(request: Any, most: int) -> bytes:
     """As it was received, to the byte. Django's own limit, DATA_UPLOAD_MAX_MEMORY_SIZE, is for forms."""
-    if is_encoded(request.headers.get("Content-Encoding", "")):
-        raise WebhookHeadersRefused("its body is encoded, and what was signed is not")
-    length = request.META.get("CONTENT_LENGTH") or ""
-    is_told = length.isascii() and length.isdecimal() and len(length) < 20
-    if is_told and int(length) > most:
-        raise WebhookTooLarge
-    stream = request
-    if not is_told and not hasattr(request, "scope"):  # it came in chunks: Django reads none of them
-        if not request.META.get("wsgi.input_terminated"):
-            raise WebhookIncomplete("its length is not told")
-        stream = request.META["wsgi.input"]
-    body = _read(request, stream, most)
-    if len(body) > most:
-        raise WebhookTooLarge
-    if is_told and len(body) < int(length):
-        raise WebhookIncomplete("the sender hung up")
-    return body
-
-
-def _read(request: Any, stream: Any, most: int) -> bytes:
     try:
-        if hasattr(request, "_body"):  # a middleware has read it
-            return bytes(request.body)
-        body = bytearray()
-        while len(body) <= most:
-            piece = stream.read(most + 1 - len(body))
-            if not piece:
-                break
-            body += piece
-        return bytes(body)
-    except RequestDataTooBig:
-        raise WebhookTooLarge from None
-    except (UnreadablePostError, OSError):
-        raise WebhookIncomplete("the sender hung up") from None
+        check_encoding(request.headers.get("Content-Encoding", ""))
+        told = length_told(request.META, most)
+        stream = request
+        if told is None and not hasattr(request, "scope"):  # it came in chunks: Django reads none of them
+            if not request.META.get("wsgi.input_terminated"):
+                raise WebhookIncomplete("its length is not told")
+            stream = request.META["wsgi.input"]
+        has_been_read = hasattr(request, "_body")  # by a middleware
+        return check_length(bytes(request.body) if has_been_read else read(stream, most + 1), told, most)
+    except WebhookError as error:
+        unread(error)
+        raise
