@@ -136,4 +136,4 @@ def test_without_the_sdk_the_import_says_what_to_install() -> None:
     """A process that has no `mcp` is told how to get it."""
     code = "import sys; sys.modules['mcp'] = None\nimport clerkmap.adapters.mcp"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert "pip install 'clerkmap[mcp]'" in done.stderr
+    assert "this adapter needs the official MCP SDK, version 2: pip install 'clerkmap[mcp]'" in done.stderr

@@ -16,7 +16,7 @@ try:
     from mcp.server.auth.provider import AccessToken, TokenVerifier
     from mcp.server.auth.settings import AuthSettings
 except ModuleNotFoundError as _error:
-    raise ImportError("MCP servers need the official SDK, version 2: pip install 'clerkmap[mcp]'") from _error
+    raise ImportError("this adapter needs the official MCP SDK, version 2: pip install 'clerkmap[mcp]'") from _error
 from pydantic import AnyHttpUrl, Field, PrivateAttr, ValidationError
 
 from ..core.claims import Claims

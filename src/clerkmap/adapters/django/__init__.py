@@ -9,7 +9,7 @@
 try:
     import django as django
 except ModuleNotFoundError as _error:
-    raise ImportError("Django is needed: pip install 'clerkmap[django]'") from _error
+    raise ImportError("this adapter needs Django: pip install 'clerkmap[django]'") from _error
 
 from .middleware import AuthMiddleware as AuthMiddleware
 from .requiring import RequireMixin as RequireMixin

@@ -18,7 +18,7 @@ try:
     from rest_framework.exceptions import APIException, NotAuthenticated
     from rest_framework.permissions import BasePermission
 except ModuleNotFoundError as _error:
-    raise ImportError("Django REST framework is needed: pip install djangorestframework") from _error
+    raise ImportError("this adapter needs Django REST framework: pip install djangorestframework") from _error
 
 from ...core.answers import RETRY_AFTER, answer
 from ...core.principal import Principal
@@ -29,13 +29,13 @@ from . import users
 from .middleware import caller_of, refuse, remember_page
 
 
-class Denied(APIException):
-    """What clerkmap refuses, as an exception of the framework's, with the same status and body."""
+class Refusal(APIException):
+    """What clerkmap refuses, in REST framework's words. `error` is the error itself."""
 
-    def __init__(self, refusal: Refused | Unavailable) -> None:
-        told = answer(refusal)
-        super().__init__(refusal.text, refusal.code)
-        self.refusal: Refused | Unavailable = refusal
+    def __init__(self, error: Refused | Unavailable) -> None:
+        told = answer(error)
+        super().__init__(error.text, error.code)
+        self.error: Refused | Unavailable = error
         self.status_code: int = told.status
         self.detail: Any = json.loads(told.body)
         challenge = dict(told.headers).get("www-authenticate")
@@ -46,7 +46,7 @@ class Denied(APIException):
 
 
 @dataclass(frozen=True, slots=True)
-class SignedIn:
+class ClerkUser:
     """`request.user`, where the settings ask for no user of your own model."""
 
     principal: Principal
@@ -72,9 +72,9 @@ class ClerkAuthentication(BaseAuthentication):
             principal = caller.optional_principal
             if principal is None:
                 return None
-            return (users.find(principal) if users.are_wanted() else SignedIn(principal)), principal
-        except (Refused, Unavailable) as refusal:
-            raise Denied(refusal) from None
+            return (users.find(principal) if users.are_wanted() else ClerkUser(principal)), principal
+        except (Refused, Unavailable) as error:
+            raise Refusal(error) from None
 
     def authenticate_header(self, request: Any) -> str:
         """Says that a 401 is one: without it the framework would make a 403 of it."""
@@ -94,8 +94,8 @@ def Requires(  # noqa: N802 - makes a class
             remember_page(request._request, required.organization_page)
             try:
                 caller_of(request._request).require(required)
-            except (Refused, Unavailable) as refusal:
-                raise Denied(refusal) from None
+            except (Refused, Unavailable) as error:
+                raise Refusal(error) from None
             return True
 
     return Permission
@@ -107,7 +107,7 @@ def exception_handler(error: Exception, context: Any) -> Any:
 
     if isinstance(error, NotAuthenticated):
         error = TokenMissing()
-    refusal = error.refusal if isinstance(error, Denied) else error
+    refusal = error.error if isinstance(error, Refusal) else error
     if not isinstance(refusal, (Refused, Unavailable)):
         return views.exception_handler(error, context)
     views.set_rollback()
