@@ -28,13 +28,14 @@ from adapter_world import (
     token,
     wanted,
 )
-from clerkmap import ConfigurationError, HookFailed, Organization, Principal, User
+from clerkmap import ConfigurationError, HookFailed, KeysUnavailable, Organization, Principal, User
 from clerkmap.adapters.asgi import lease_of
 from clerkmap.adapters.fastapi import Clerk, Refusal
 from clerkmap.caller import current_principal
-from clerkmap.errors import MembershipDeleted, OrganizationMissing, RoleMissing, TokenExpired, TokenMissing
+from clerkmap.errors import MembershipDeleted, OrganizationMissing, RoleMissing, TokenExpired, TokenMissing, UserBanned
 
 CASES = [MISSING, *REFUSED, *NOT_ENOUGH]
+ENDS = {error.code: error for error in (TokenExpired(), UserBanned(), RoleMissing(), KeysUnavailable())}
 
 
 class Site:
@@ -83,8 +84,7 @@ class Site:
             reached.append("socket")
             await websocket.accept()
             await websocket.send_text(str(user.clerk_id))
-            await websocket.receive_text()
-            raise TokenExpired
+            raise ENDS[await websocket.receive_text()]
 
     def ask(self, page: str, headers: dict[str, str], method: str = "GET") -> tuple[int, dict[str, str], bytes]:
         client = TestClient(self.app, follow_redirects=False)
@@ -116,15 +116,19 @@ def test_a_websocket_is_refused_before_it_is_open(case: Case) -> None:
     assert site.reached == []
 
 
-def test_a_websocket_is_closed_by_what_its_function_raises() -> None:
-    """Once it is open, the status is in the code, and the code in the reason."""
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [("token_expired", 4401), ("user_banned", 4401), ("role_missing", 4403), ("keys_unavailable", 1013)],
+)
+def test_a_websocket_is_closed_by_what_its_function_raises(end: str, code: int) -> None:
+    """Once it is open, with the codes that an `AuthMiddleware` closes it with, and the error's code in the reason."""
     site = Site()
     with TestClient(site.app).websocket_connect("/socket", headers=bearer(TOKEN)) as socket:
         assert socket.receive_text() == ADA.id
-        socket.send_text("")
+        socket.send_text(end)
         with pytest.raises(WebSocketDisconnect) as closed:
             socket.receive_text()
-    assert (closed.value.code, closed.value.reason) == (4401, "token_expired")
+    assert (closed.value.code, closed.value.reason) == (code, end)
 
 
 def test_who_is_let_in_is_told_to_the_path_function() -> None:

@@ -15,15 +15,23 @@ from ..core.answers import answer
 from ..core.http import make_asgi_request
 from ..core.principal import Principal
 from ..core.requirements import Requirement
-from ..errors import ConfigurationError, LockedOut, Refused, Unavailable
+from ..errors import ConfigurationError, Refused, Unavailable
 from ..lease import GRACE, Lease, check_grace
 from ..resolver import Resolver
-from .asgi_messages import App, Message, Receive, Scope, Send, deny, respond
-from .asgi_sockets import OVER, LeasedSocket
+from .asgi_messages import App, Message, Receive, Scope, Send, closing_code, deny, respond
+from .asgi_sockets import LeasedSocket
 from .asgi_webhooks import WebhookEndpoint
 from .gate import Gate, as_requirement
 
-__all__ = ["AuthMiddleware", "Require", "WebhookEndpoint", "lease_of", "optional_principal_of", "principal_of"]
+__all__ = [
+    "AuthMiddleware",
+    "Require",
+    "WebhookEndpoint",
+    "caller_of",
+    "lease_of",
+    "optional_principal_of",
+    "principal_of",
+]
 
 _CALLER = "clerkmap.caller"
 _GATE = "clerkmap.gate"
@@ -197,5 +205,4 @@ async def _pass(app: App, required: Requirement | None, scope: Scope, receive: R
             await deny(told, refusal.code, scope, receive if last_heard is None else None, send)
         elif last_told in ("websocket.accept", "websocket.send") and last_heard != "websocket.disconnect":
             with suppress(OSError):  # they have hung up
-                code = OVER if isinstance(refusal, LockedOut) else 4000 + told.status
-                await send({"type": "websocket.close", "code": code, "reason": refusal.code})
+                await send({"type": "websocket.close", "code": closing_code(refusal), "reason": refusal.code})

@@ -3,13 +3,17 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from ..core.answers import Answer
+from ..core.answers import Answer, answer
+from ..errors import LockedOut, Refused, Unavailable
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OVER = 4401  # of the codes that are an application's own: who is told it, gets a new token and comes back
+LATER = 1013  # "try again later"
 
 
 async def respond(answer: Answer, send: Send, *, to: str = "http") -> None:
@@ -28,3 +32,10 @@ async def deny(answer: Answer, code: str, scope: Scope, receive: Receive | None,
         await respond(answer, send, to="websocket")
     else:  # the server makes a 403 of it, and the browser is told neither
         await send({"type": "websocket.close", "code": 4000 + answer.status, "reason": code})
+
+
+def closing_code(refusal: Refused | Unavailable) -> int:
+    """What an open WebSocket is closed with, when its application refuses what is asked."""
+    if isinstance(refusal, Unavailable):
+        return LATER
+    return OVER if isinstance(refusal, LockedOut) else 4000 + answer(refusal).status

@@ -6,13 +6,11 @@ from contextlib import suppress
 
 from ..errors import ClerkmapError, Unavailable
 from ..lease import Lease
-from .asgi_messages import App, Message, Receive, Scope, Send
+from .asgi_messages import LATER, OVER, App, Message, Receive, Scope, Send
 
 logger: logging.Logger = logging.getLogger("clerkmap.adapters")
 
 LOOK_EVERY = 0.5  # seconds between two looks at a socket on which nothing happens
-OVER = 4401  # of the codes that are an application's own: who is told it, gets a new token and comes back
-LATER = 1013  # "try again later"
 
 
 class LeasedSocket:

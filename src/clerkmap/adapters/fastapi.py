@@ -37,7 +37,7 @@ from ..errors import OrganizationMissing, Refused, Unavailable
 from ..reconciler import Reconciler
 from ..resolver import Resolver
 from .asgi import find_caller
-from .asgi_messages import Receive, Scope, Send, deny, respond
+from .asgi_messages import Receive, Scope, Send, closing_code, deny, respond
 from .asgi_webhooks import WebhookEndpoint
 from .gate import Gate, requirement_of
 
@@ -199,4 +199,4 @@ class _Told:
         elif socket.client_state is WebSocketState.CONNECTING:
             await deny(told, self._refusal.error.code, scope, receive, send)
         elif WebSocketState.DISCONNECTED not in (socket.client_state, socket.application_state):
-            await socket.close(4000 + told.status, self._refusal.error.code)
+            await socket.close(closing_code(self._refusal.error), self._refusal.error.code)

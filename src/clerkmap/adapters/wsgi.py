@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
+__all__ = ["AuthMiddleware", "Require", "WebhookEndpoint", "caller_of", "optional_principal_of", "principal_of"]
+
 _CALLER = "clerkmap.caller"
 _ISOLATED = "clerkmap.isolated"
 
