@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from adapter_world import ADA, CLERK, PERMISSION, TOKEN, Counted, bearer, make_resolver, shown, wanted
 from clerkmap import Organization, Reconciler, Requirement, Resolver, User
 from clerkmap.adapters.asgi import AuthMiddleware
-from clerkmap.adapters.fastapi import Clerk
+from clerkmap.adapters.fastapi import Clerk, webhook
 from clerkmap.caller import Caller
 from clerkmap.errors import ConfigurationError, OrganizationMissing, TokenMissing
 from clerkmap.repositories import MemoryRepository
@@ -156,7 +156,7 @@ def test_webhooks_are_taken_in_whatever_guards_the_application() -> None:
     repository = MemoryRepository()
     clerk = Clerk(Resolver(SENDING, repository))
     app = FastAPI(dependencies=[Depends(clerk.principal)])
-    app.include_router(clerk.webhook(Reconciler(SENDING, repository, clock=SENDER.clock)))
+    app.include_router(webhook(Reconciler(SENDING, repository, clock=SENDER.clock)))
     client = TestClient(app, follow_redirects=False)
     body = event()
     told = client.post("/webhooks/clerk", headers=signed(body), content=body)

@@ -8,7 +8,7 @@ from flask import Flask, request
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from clerkmap import Reconciler
-from clerkmap.adapters.flask import clerk_webhook
+from clerkmap.adapters.flask import webhook
 from clerkmap.adapters.wsgi import WebhookEndpoint
 from clerkmap.core.webhooks import MAX_BODY
 from clerkmap.errors import RepositoryUnavailable
@@ -69,7 +69,7 @@ def test_the_answers_are_those_of_the_wsgi_endpoint(name: str) -> None:
     app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = 10
     app.register_error_handler(413, lambda error: ("too much", 413))
     app.register_error_handler(405, lambda error: ("not so", 405))
-    app.register_blueprint(clerk_webhook(reconciler()), url_prefix="/hooks")
+    app.register_blueprint(webhook(reconciler()), url_prefix="/hooks")
     wanted = told(WebhookEndpoint(reconciler()), environ(*DELIVERIES[name]))
     if name == "HEAD":  # a server leaves it out, and Flask does so before it
         wanted = (*wanted[:2], b"")
@@ -81,15 +81,15 @@ def test_the_answers_are_those_of_the_wsgi_endpoint(name: str) -> None:
 def test_where_it_stands(path: str) -> None:
     """At a place of its own unless another is given, with or without a slash at the end."""
     app = Flask("hooks")
-    app.register_blueprint(clerk_webhook(reconciler()))
+    app.register_blueprint(webhook(reconciler()))
     assert app.test_client().post(path, headers=signed(), data=BODY).get_json()["outcome"] == "applied"
 
 
 def test_two_instances_in_one_application() -> None:
     """Each blueprint under a name and a place of its own."""
     app = Flask("hooks")
-    app.register_blueprint(clerk_webhook(reconciler()), name="one", url_prefix="/one")
-    app.register_blueprint(clerk_webhook(reconciler(max_body=1024)), name="two", url_prefix="/two")
+    app.register_blueprint(webhook(reconciler()), name="one", url_prefix="/one")
+    app.register_blueprint(webhook(reconciler(max_body=1024)), name="two", url_prefix="/two")
     body = of_length(1025)
     statuses = [app.test_client().post(path, headers=signed(body), data=body).status_code for path in ("/one", "/two")]
     assert statuses == [200, 413]
@@ -98,7 +98,7 @@ def test_two_instances_in_one_application() -> None:
 def test_a_body_that_was_read_before() -> None:
     """A function of yours before the request may have asked for the body: as bytes, text or JSON."""
     app = Flask("hooks")
-    app.register_blueprint(clerk_webhook(reconciler()))
+    app.register_blueprint(webhook(reconciler()))
     seen: list[Any] = []
     app.before_request(lambda: seen.append(request.get_json(silent=True, force=True)))
     response = app.test_client().post("/webhooks/clerk", headers=signed(), data=BODY)
@@ -119,11 +119,11 @@ def test_our_own_faults_make_it_come_again() -> None:
     ):
         app = Flask("hooks")
         app.register_error_handler(Exception, lambda error: ("never mind", 200))
-        app.register_blueprint(clerk_webhook(reconciler(**options)))
+        app.register_blueprint(webhook(reconciler(**options)))
         response = app.test_client().post("/webhooks/clerk", headers=signed(), data=BODY)
         assert (response.status_code, response.get_json()["code"]) == (status, code)
     app = Flask("hooks")
-    app.register_blueprint(clerk_webhook(reconciler(repository=away(RuntimeError("a fault")))))
+    app.register_blueprint(webhook(reconciler(repository=away(RuntimeError("a fault")))))
     assert app.test_client().post("/webhooks/clerk", headers=signed(), data=BODY).status_code == 500
 
 

@@ -41,7 +41,7 @@ from .asgi_messages import Receive, Scope, Send, closing_code, deny, respond
 from .asgi_webhooks import WebhookEndpoint
 from .gate import Gate, requirement_of
 
-__all__ = ["Clerk", "Refusal"]
+__all__ = ["Clerk", "Refusal", "webhook"]
 
 _OF_THE_FRAME = ("content-type", "content-length")  # true of our body, and of no other that a handler may write
 
@@ -139,10 +139,11 @@ class Clerk:
 
         return self._requirements.setdefault(required, require)
 
-    def webhook(self, reconciler: Reconciler, path: str = "/webhooks/clerk") -> APIRouter:
-        """A router to include: the page to which Clerk delivers its webhooks. No dependency of the application stands
-        in front of it."""
-        return APIRouter(routes=[Route(path, WebhookEndpoint(reconciler))])
+
+def webhook(reconciler: Reconciler, path: str = "/webhooks/clerk") -> APIRouter:
+    """The page to which Clerk delivers its webhooks, as a router to include. No dependency of the application stands in
+    front of it."""
+    return APIRouter(routes=[Route(path, WebhookEndpoint(reconciler))])
 
 
 class _Scheme(SecurityBase):

@@ -7,7 +7,7 @@
     def me():
         return {"id": current_user.id}
 
-    app.register_blueprint(clerk_webhook(reconciler), url_prefix="/webhooks/clerk")
+    app.register_blueprint(webhook(reconciler), url_prefix="/webhooks/clerk")
 
 Errors take Flask's own way: they are raised, and a handler that `init_app` registers makes the answer of them. One of
 yours for the same error, or a more special one, takes its place.
@@ -38,7 +38,7 @@ from ..resolver import Resolver
 from .gate import Gate, requirement_of
 from .wsgi import Isolated, WebhookEndpoint, is_isolated
 
-__all__ = ["Clerk", "Guard", "clerk_webhook", "current_principal", "current_user"]
+__all__ = ["Clerk", "Guard", "current_principal", "current_user", "webhook"]
 
 _CALLER = "clerkmap.caller"
 _REQUIRED = "clerkmap.required"
@@ -148,8 +148,8 @@ current_principal: Principal = cast(Principal, LocalProxy(lambda: caller().princ
 current_user: User = cast(User, LocalProxy(lambda: caller().principal.user))
 
 
-def clerk_webhook(reconciler: Reconciler) -> Blueprint:
-    """The page where Clerk delivers its webhooks, as a blueprint. It stands at `/webhooks/clerk`, or at the
+def webhook(reconciler: Reconciler) -> Blueprint:
+    """The page to which Clerk delivers its webhooks, as a blueprint. It stands at `/webhooks/clerk`, or at the
     `url_prefix` with which it is registered."""
     endpoint = WebhookEndpoint(reconciler)
     page = Blueprint("clerk_webhook", __name__, url_prefix="/webhooks/clerk")
