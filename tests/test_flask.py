@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from flask import Flask, Response, g, request, stream_with_context
 
-from clerkmap import Requirement, Resolver
-from clerkmap.adapters.flask import Clerk, current_principal, current_user
+from clerkmap import Requirement, Resolver, current_principal
+from clerkmap.adapters.flask import Clerk, current_user
 from clerkmap.adapters.wsgi import principal_of
-from clerkmap.caller import current_principal as principal_anywhere
 from clerkmap.errors import ConfigurationError, TokenMissing
 from clerkmap.repositories import MemoryRepository
 from clerkmap.repository import threaded
@@ -26,7 +25,7 @@ def world() -> FlaskWorld:
 def nobody_is_current() -> bool:
     """Whether this thread has no caller."""
     try:
-        principal_anywhere()
+        current_principal()
     except TokenMissing:
         return True
     return False
@@ -78,14 +77,14 @@ def test_a_guard_where_nobody_looks_is_an_error_of_ours(world: FlaskWorld) -> No
 
 
 def test_the_proxies_are_what_they_stand_for(world: FlaskWorld) -> None:
-    """`current_user`, `current_principal`, `g.clerk` and the environ tell of the same person."""
+    """`current_user`, `current_principal()`, `g.clerk` and the environ tell of the same person."""
 
     @world.app.get("/proxies")
     def proxies() -> str:
-        assert current_principal.user == current_user == g.clerk.principal.user
+        assert current_user == g.clerk.principal.user
         assert current_user.clerk_id == world.ada.id
         assert principal_of(request.environ) is g.clerk.principal
-        assert principal_anywhere() is g.clerk.principal
+        assert current_principal() is g.clerk.principal
         return "same"
 
     assert world.app.test_client().get("/proxies", headers=world.bearer()).text == "same"
@@ -110,7 +109,7 @@ def test_nobody_leaks_into_the_next_request(world: FlaskWorld) -> None:
 
     @world.app.get("/raises")
     def raises() -> str:
-        raise RuntimeError(principal_anywhere().user.id)
+        raise RuntimeError(current_principal().user.id)
 
     @world.app.get("/ends-badly")
     def ends_badly() -> str:
@@ -141,7 +140,7 @@ def test_g_is_as_it_was_where_it_outlives_the_request(world: FlaskWorld) -> None
     @world.clerk.signed_in
     def outer() -> str:
         inner = world.app.test_client().get("/me", headers=world.bearer(world.fake.token(bob)))
-        ids = {str(each.id) for each in (current_user, g.clerk.principal.user, principal_anywhere().user)}
+        ids = {str(each.id) for each in (current_user, g.clerk.principal.user, current_principal().user)}
         return (
             "ok"
             if ids == {world.id_of(world.fake.token(world.ada))} and inner.get_json()["id"] not in ids
@@ -159,7 +158,7 @@ def test_a_request_pushed_by_a_test(world: FlaskWorld) -> None:
         with pytest.raises(ConfigurationError):
             _ = current_user.id
         world.app.preprocess_request()
-        assert current_user.clerk_id == principal_anywhere().user.clerk_id == g.clerk.principal.user.clerk_id
+        assert current_user.clerk_id == current_principal().user.clerk_id == g.clerk.principal.user.clerk_id
     assert nobody_is_current()
 
 
@@ -184,7 +183,7 @@ def test_a_stream_knows_its_caller_to_the_end(world: FlaskWorld, keep: Any) -> N
     def stream() -> Response:
         def pieces() -> Iterator[str]:
             for _ in range(3):
-                yield f"{principal_anywhere().user.id}\n"
+                yield f"{current_principal().user.id}\n"
 
         return Response(keep(pieces()))
 

@@ -30,7 +30,6 @@ from ..caller import SIGNED_IN, Caller, enter, leave
 from ..core.answers import Answer, answer
 from ..core.http import make_wsgi_request
 from ..core.model import User
-from ..core.principal import Principal
 from ..core.requirements import Requirement, RequirementOptions
 from ..errors import ClerkmapError, ConfigurationError, Refused, Unavailable
 from ..reconciler import Reconciler
@@ -38,7 +37,7 @@ from ..resolver import Resolver
 from .gate import Gate, requirement_of
 from .wsgi import Isolated, WebhookEndpoint, is_isolated
 
-__all__ = ["Clerk", "Guard", "current_principal", "current_user", "webhook"]
+__all__ = ["Clerk", "Guard", "current_user", "webhook"]
 
 _CALLER = "clerkmap.caller"
 _REQUIRED = "clerkmap.required"
@@ -144,7 +143,6 @@ def caller() -> Caller:
     return found
 
 
-current_principal: Principal = cast(Principal, LocalProxy(lambda: caller().principal))
 current_user: User = cast(User, LocalProxy(lambda: caller().principal.user))
 
 
