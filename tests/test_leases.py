@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from asgi_base import PATIENCE, SERVERS, World, served, until
-from clerkmap import Repository, Resolver
+from clerkmap import ClerkmapError, Repository, Requirement, Resolver
 from clerkmap.adapters.asgi import AuthMiddleware, lease_of, principal_of
 from clerkmap.errors import ConfigurationError, NotForUs, TokenExpired, UserBanned
 from clerkmap.lease import Lease
@@ -188,3 +188,30 @@ class Counting:
             return method(*args)
 
         return call
+
+
+def test_what_was_required_goes_on_to_be() -> None:
+    """A renewal with less is refused, and so is whoever has lost the role. How old factors are is asked only once."""
+    world = World()
+    acme, other = (
+        world.clerk.create_organization("Acme", created_by=world.user),
+        world.clerk.create_organization("Other"),
+    )
+    world.clerk.add_member(other, world.user)
+    required = Requirement(role="admin", reverified="strict")
+    principal = world.resolver.resolve(world.clerk.token(world.user, acme, factor_ages=(1, 1)))
+    lease = Lease(world.resolver, principal, required=required)
+
+    async def renewed_with(token: str) -> str:
+        try:
+            await lease.renew(token)
+        except ClerkmapError as error:
+            return error.code
+        return "renewed"
+
+    assert (
+        asyncio.run(renewed_with(world.clerk.token(world.user, acme, factor_ages=(60, 60), expires_in=90))) == "renewed"
+    )
+    assert asyncio.run(renewed_with(world.clerk.token(world.user, other, expires_in=120))) == "role_missing"
+    assert lease.principal.organization is not None
+    assert lease.principal.organization.clerk_id == acme.id

@@ -32,6 +32,9 @@ class Bounded(dict[K, V], SurvivesForks, Generic[K, V]):
         self._lock = threading.Lock()
         self.clear()
 
+    def __repr__(self) -> str:
+        return f"Bounded({len(self)})"  # not what is in it: tokens
+
     def keep(self, key: K, value: V) -> None:
         with self._lock:
             if len(self) >= self._limit:

@@ -59,9 +59,9 @@ class Caller:
         requirement.check(principal)
         return principal
 
-    def lease(self, *, grace: float = GRACE) -> Lease:
+    def lease(self, *, grace: float = GRACE, required: Requirement | None = None) -> Lease:
         """The principal's admission, for what goes on longer than their token."""
-        return Lease(self._resolver, self.principal, grace=grace)
+        return Lease(self._resolver, self.principal, grace=grace, required=required)
 
     def dismiss(self) -> None:
         """From now on this is nobody."""

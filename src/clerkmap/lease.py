@@ -5,8 +5,10 @@ It ends at once when the person is locked out.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from .core.principal import Principal
+from .core.requirements import Requirement
 from .errors import ConfigurationError, LockedOut, NotForUs, TokenExpired
 from .resolver import Resolver
 
@@ -20,13 +22,18 @@ class Lease:
         resolver: Whom tokens lead to.
         principal: Who was let in.
         grace: How many seconds the lease goes on when its token has expired.
+        required: What let them in, and has to go on to hold.
     """
 
-    def __init__(self, resolver: Resolver, principal: Principal, *, grace: float = GRACE) -> None:
+    def __init__(
+        self, resolver: Resolver, principal: Principal, *, grace: float = GRACE, required: Requirement | None = None
+    ) -> None:
         check_grace(grace)
         self.resolver: Resolver = resolver
         self._clock: Callable[[], float] = resolver.verifier.clock
         self._grace = grace
+        # How lately factors were shown is asked at the beginning: later it would only be longer ago.
+        self._required = replace(required, reverified=None) if required is not None else None
         self._principal = principal
 
     @property
@@ -52,6 +59,8 @@ class Lease:
                     raise
                 continue  # it was renewed meanwhile, perhaps with another organization
             if self._principal.claims is asked.claims:
+                if self._required is not None:
+                    self._required.check(confirmed)
                 self._principal = confirmed
                 if self.seconds_left > 0:  # the repository may have taken its time
                     return confirmed
@@ -61,6 +70,8 @@ class Lease:
         principal = await self.resolver.aresolve(token)
         if principal.user.id != self._principal.user.id:
             raise NotForUs("it is another person's")
+        if self._required is not None:
+            self._required.check(principal)  # before it counts: what let them in must go on to hold
         if principal.claims.expires_at > self._principal.claims.expires_at:
             self._principal = principal
         return await self.check()

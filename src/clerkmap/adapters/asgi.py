@@ -141,7 +141,7 @@ class AuthMiddleware:
             leave(token)
 
     async def _leased(self, scope: Scope, receive: Receive, send: Send) -> None:
-        lease = scope[_LEASE] = caller_of(scope).lease(grace=self._grace)
+        lease = scope[_LEASE] = caller_of(scope).lease(grace=self._grace, required=self._required)
         await LeasedSocket(lease, receive, send).run(self.app, scope)
 
 

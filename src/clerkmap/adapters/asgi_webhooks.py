@@ -26,6 +26,7 @@ class WebhookEndpoint:
     def __init__(self, reconciler: Reconciler, *, patience: float = PATIENCE) -> None:
         self._reconciler = reconciler
         self._patience = patience
+        self._most_digits = len(str(reconciler.max_body))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -42,6 +43,8 @@ class WebhookEndpoint:
             for name, value in headers:
                 if name == b"content-encoding":
                     check_encoding(value.decode("latin-1"))
+                elif name == b"content-length" and value.isdigit() and len(value.lstrip(b"0")) > self._most_digits:
+                    raise WebhookTooLarge  # without waiting for it
             body = await self._body(receive)
         except WebhookError as error:
             return unread(error)

@@ -13,7 +13,8 @@ Errors take Flask's own way: they are raised, and a handler that `init_app` regi
 yours for the same error, or a more special one, takes its place.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from functools import wraps
 from inspect import iscoroutinefunction
 from io import BytesIO
@@ -62,26 +63,35 @@ class Guard:
     def __call__(self, view: View) -> View: ...
     def __call__(self, view: Callable[..., Any] | None = None) -> Callable[..., Any] | None:
         if view is None:
-            if self._is_to_be_checked():
+            with self._passing_options():
                 caller().require(self._required)
             return None
 
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            self()
-            return view(*args, **kwargs)
+            with self._passing_options():
+                caller().require(self._required)
+                return view(*args, **kwargs)
+            return current_app.make_default_options_response()
 
         @wraps(view)
         async def aguarded(*args: Any, **kwargs: Any) -> Any:
-            if self._is_to_be_checked():
+            with self._passing_options():
                 await caller().arequire(self._required)
-            return await view(*args, **kwargs)
+                return await view(*args, **kwargs)
+            return current_app.make_default_options_response()
 
         return aguarded if iscoroutinefunction(view) else guarded
 
-    def _is_to_be_checked(self) -> bool:
+    @contextmanager
+    def _passing_options(self) -> Generator[None]:
+        """OPTIONS passes, but not into a function that others must not reach: few look at the method."""
         request.environ[_REQUIRED] = self._required  # whoever makes the answer wants to know its page
-        return request.method != "OPTIONS"
+        try:
+            yield
+        except (Refused, Unavailable):
+            if request.method != "OPTIONS":
+                raise
 
 
 class Clerk:

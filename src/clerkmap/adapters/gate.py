@@ -14,6 +14,7 @@ from ..resolver import Resolver
 
 logger: logging.Logger = logging.getLogger("clerkmap.adapters")
 
+LONGEST_KEPT = 4_096
 HEADERS_KEPT = 2_000  # of some two kilobytes each
 WARMING = 5.0  # seconds for which a start waits for the signing keys
 
@@ -78,7 +79,7 @@ class Gate:
                 if sent is not None:
                     return None
                 sent = value
-        found = self._read.get(sent) if sent is not None else None
+        found = self._read.get(sent) if type(sent) is bytes else None
         if found is None:
             return None
         try:
@@ -91,7 +92,9 @@ class Gate:
         """To be called with a request that has led to somebody: a stranger must not fill this."""
         found = self._finder.find(request)
         if found is not None and found.carrier == "header":
-            self._read.keep(next(value for name, value in headers if name.lower() == b"authorization"), found)
+            sent = next(value for name, value in headers if name.lower() == b"authorization")
+            if type(sent) is bytes and len(sent) <= LONGEST_KEPT:
+                self._read.keep(sent, found)
 
     def _nobody(self) -> Caller:
         # An error for each request: it takes the traceback, and the context it was raised in, along with it.

@@ -54,6 +54,9 @@ class Request(NamedTuple):
     method: str
     headers: Mapping[str, str]
 
+    def __repr__(self) -> str:
+        return f"Request({self.method}, {', '.join(self.headers)})"
+
     @property
     def is_for_a_page(self) -> bool:
         """Whether it is a browser that wants to show what it gets, and would follow where it is sent."""
@@ -65,6 +68,9 @@ class Found(NamedTuple):
 
     token: str
     carrier: Literal["header", "cookie"]
+
+    def __repr__(self) -> str:
+        return f"Found({self.carrier})"
 
     def check(self, claims: Claims) -> None:
         """Refuse what a cookie must not carry. To be called with what the token proved."""

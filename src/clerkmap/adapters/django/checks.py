@@ -16,6 +16,7 @@ from django.contrib.auth import get_user_model
 from django.core.checks import Error
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db import connections
+from django.db.models import AutoField
 from django.utils.module_loading import import_string
 
 from ...errors import ConfigurationError
@@ -74,7 +75,12 @@ def check_user(**_: Any) -> list[Any]:
             return [_error("E006", "request.user needs 'django.contrib.auth' in INSTALLED_APPS")]
         if function is not None:
             conf.user_function()
-        elif not get_user_model()._meta.get_field(name).unique:
+        field = get_user_model()._meta.get_field(name) if function is None else None
+        if isinstance(field, AutoField):  # it counts from 1 as clerkmap does, and somebody else is there already
+            return [
+                _error("E006", f"{name!r} numbers the users of Django's own", "Take a field that nobody else fills.")
+            ]
+        if field is not None and not field.unique:
             hint = "Otherwise two first requests would make two users."
             return [_error("E006", f"the field {name!r} of {settings.AUTH_USER_MODEL} is not unique", hint)]
     except (ConfigurationError, ImproperlyConfigured) as error:

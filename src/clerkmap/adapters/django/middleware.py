@@ -4,14 +4,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
 from django.http import HttpResponse
+from django.utils.cache import patch_vary_headers
 
 from ...caller import Caller, enter, leave
 from ...core.answers import Answer, answer
 from ...core.http import Request, make_asgi_request, make_wsgi_request
-from ...errors import ConfigurationError, Refused, Unavailable
+from ...errors import ConfigurationError, Refused, TokenMissing, Unavailable
 from . import conf, users
 
+_LOGIN = "django.contrib.auth.middleware.LoginRequiredMiddleware"
 _PAGE = "_clerkmap_organization_page"
 
 
@@ -76,7 +79,7 @@ class AuthMiddleware:
         self._introduce(request, caller)
         token = enter(caller)
         try:
-            return _streaming_as(caller, self._get_response(request))
+            return _as_for(caller, self._get_response(request))
         finally:
             leave(token)
 
@@ -86,9 +89,17 @@ class AuthMiddleware:
         self._introduce(request, caller)
         token = enter(caller)
         try:
-            return _streaming_as(caller, await cast(Awaitable[Any], self._get_response(request)))
+            return _as_for(caller, await cast(Awaitable[Any], self._get_response(request)))
         finally:
             leave(token)
+
+    def process_view(self, request: Any, view: Any, _args: Any, _kwargs: Any) -> Any:
+        """Django's LoginRequiredMiddleware asks for `request.user` before a view, where a refusal would be a 500."""
+        refusal = request.clerk.refusal
+        asks = users.are_wanted() and _LOGIN in settings.MIDDLEWARE and getattr(view, "login_required", True)
+        if not asks or not isinstance(refusal, (Refused, Unavailable)) or isinstance(refusal, TokenMissing):
+            return None
+        return refuse(request, refusal)
 
     def process_exception(self, request: Any, exception: Exception) -> Any:
         """The answer to what a view has refused. Anything else is Django's."""
@@ -96,10 +107,17 @@ class AuthMiddleware:
 
     def _introduce(self, request: Any, caller: Caller) -> None:
         request.clerk = caller
-        if caller.refusal is None and "HTTP_AUTHORIZATION" in request.META:
+        if caller.refusal is None and "authorization" in request_of(request).headers:
             request._dont_enforce_csrf_checks = True  # as Django's own test client does: no browser sends it by itself
         if users.are_wanted():
             users.introduce(request, caller)
+
+
+def _as_for(caller: Caller, response: Any) -> Any:
+    """What was made for somebody is nobody else's: caches, Django's own among them, go by `Vary`."""
+    if not isinstance(caller.refusal, TokenMissing):
+        patch_vary_headers(response, ("Authorization", "Cookie"))
+    return _streaming_as(caller, response)
 
 
 def _streaming_as(caller: Caller, response: Any) -> Any:

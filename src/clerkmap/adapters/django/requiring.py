@@ -5,9 +5,11 @@ from functools import wraps
 from typing import Any, TypeVar, Unpack, cast, overload
 
 from asgiref.sync import iscoroutinefunction
+from django.http import HttpResponse
 
 from ...caller import SIGNED_IN
 from ...core.requirements import Requirement, RequirementOptions
+from ...errors import ConfigurationError, Refused, Unavailable
 from ..gate import requirement_of
 from .middleware import caller_of, remember_page
 
@@ -36,14 +38,16 @@ def require(what: Any = None, /, **options: Unpack[RequirementOptions]) -> Any:
 
             @wraps(view)
             async def acall(request: Any, *args: Any, **kwargs: Any) -> Any:
-                await _acheck(request, requirement)
+                if not await _alets_in(request, requirement):
+                    return HttpResponse()
                 return await view(request, *args, **kwargs)
 
             return acall
 
         @wraps(view)
         def call(request: Any, *args: Any, **kwargs: Any) -> Any:
-            _check(request, requirement)
+            if not _lets_in(request, requirement):
+                return HttpResponse()
             return view(request, *args, **kwargs)
 
         return call
@@ -60,6 +64,12 @@ class RequireMixin:
 
     required: Requirement = SIGNED_IN
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        before = cls.__mro__[: cls.__mro__.index(RequireMixin)]
+        if any("as_view" in vars(base) for base in before):
+            raise ConfigurationError(f"{cls.__name__}: RequireMixin stands first among the bases")
+
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Django's own, for those who have what is required."""
         view: Any = super()
@@ -72,6 +82,29 @@ class RequireMixin:
         await _acheck(request, self.required)
         response = view.dispatch(request, *args, **kwargs)
         return await response if hasattr(response, "__await__") else response  # a method that is not allowed
+
+
+def _lets_in(request: Any, requirement: Requirement) -> bool:
+    """OPTIONS passes, but not into a function: it is called for any method, and most do the same for all of them."""
+    remember_page(request, requirement.organization_page)
+    try:
+        caller_of(request).require(requirement)
+    except (Refused, Unavailable):
+        if request.method != "OPTIONS":
+            raise
+        return False
+    return True
+
+
+async def _alets_in(request: Any, requirement: Requirement) -> bool:
+    remember_page(request, requirement.organization_page)
+    try:
+        await caller_of(request).arequire(requirement)
+    except (Refused, Unavailable):
+        if request.method != "OPTIONS":
+            raise
+        return False
+    return True
 
 
 def _check(request: Any, requirement: Requirement) -> None:
