@@ -286,6 +286,10 @@ class TestUser:
         """As with Django's own."""
         django_site.User.objects.create(username=RESOLVERS["good"].resolve(alone).user.id, is_active=False)
         assert who(bearer(alone)).json()["signed_in"] is False
+        refused = ask(
+            "sync", "GET", "/rest/signed-in", bearer(alone)
+        )  # nor does the framework's own token authentication
+        assert (refused.status_code, refused.json()["code"]) == (403, "not_allowed")
 
 
 def test_a_session_of_djangos_goes_on() -> None:

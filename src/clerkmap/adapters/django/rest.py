@@ -23,7 +23,7 @@ except ModuleNotFoundError as _error:
 from ...core.answers import RETRY_AFTER, answer
 from ...core.principal import Principal
 from ...core.requirements import Requirement, RequirementOptions
-from ...errors import Refused, TokenMissing, Unavailable
+from ...errors import NotAllowed, Refused, TokenMissing, Unavailable
 from ..gate import requirement_of
 from . import users
 from .middleware import caller_of, refuse, remember_page
@@ -72,7 +72,10 @@ class ClerkAuthentication(BaseAuthentication):
             principal = caller.optional_principal
             if principal is None:
                 return None
-            return (users.find(principal) if users.are_wanted() else ClerkUser(principal)), principal
+            user = users.find(principal) if users.are_wanted() else ClerkUser(principal)
+            if not user.is_authenticated:  # theirs is there, and not active: as with the framework's own tokens
+                raise NotAllowed
+            return user, principal
         except (Refused, Unavailable) as error:
             raise Refusal(error) from None
 
