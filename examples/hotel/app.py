@@ -11,8 +11,10 @@ from contextlib import closing
 from http import HTTPStatus
 from typing import Any
 
-from clerkmap import Instance, LockedOut, Principal, Reconciler, Refused, Resolver, Unavailable, Verifier, WebhookError
-from clerkmap.errors import WebhookTooLarge
+from clerkmap import Instance, Principal, Reconciler, Refused, Resolver, Unavailable, Verifier, WebhookError
+from clerkmap.adapters.gate import Gate
+from clerkmap.core.answers import answer
+from clerkmap.core.http import make_wsgi_request
 from clerkmap.repositories import SqliteRepository
 
 from .hotels import TABLES, keep_hotels, keep_staff, tell_clerk
@@ -38,7 +40,7 @@ class HotelApp:
         self.repository.listeners.after_commit(tell_clerk(merge_metadata))
         with closing(sqlite3.connect(path)) as connection:
             connection.executescript(TABLES)
-        self.resolver = Resolver(instance, self.repository, verifier=Verifier(instance, clock=clock))
+        self.gate = Gate(Resolver(instance, self.repository, verifier=Verifier(instance, clock=clock)))
         self.reconciler = Reconciler(instance, self.repository, clock=clock)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -50,12 +52,8 @@ class HotelApp:
         page = pages.get(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
         try:
             status, body = page(environ) if page else (404, {"error": "not_found"})
-        except LockedOut as error:
-            status, body = 403, {"error": error.code}
-        except Refused as error:
-            status, body = 401, {"error": error.code}
-        except Unavailable as error:
-            status, body = 503, {"error": error.code}
+        except (Refused, Unavailable) as error:
+            status, body = answer(error).status, {"error": error.code}
         headers = [("Content-Type", "application/json")]
         if status == 303:
             headers.append(("Location", body["see"]))
@@ -71,10 +69,8 @@ class HotelApp:
         headers = {name[5:].replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")}
         try:
             outcome = self.reconciler.receive(headers, environ["wsgi.input"].read(min(length, MAX_BODY + 1)))
-        except WebhookTooLarge as error:
-            return 413, {"error": error.code}
         except WebhookError as error:
-            return 400, {"error": error.code}
+            return answer(error).status, {"error": error.code}
         return 200, {"outcome": outcome.kind}
 
     def hotel(self, environ: dict[str, Any]) -> Answer:
@@ -98,7 +94,7 @@ class HotelApp:
 
     def caller(self, environ: dict[str, Any]) -> Principal:
         """Who is calling, or the reason why nobody is."""
-        return self.resolver.resolve(environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer "))
+        return self.gate.identify(make_wsgi_request(environ)).principal
 
     def close(self) -> None:
         self.repository.close()
