@@ -196,15 +196,33 @@ def agreed() -> Iterator[tuple[str, FakeClerk, dict[str, Any], str, str | None]]
     user = clerk.create_user()
     acme = clerk.create_organization(created_by=user)
     granted = ["org:invoices:read", "org:invoices:write", "org:members:read"]
-    yield "version 2", clerk, {}, clerk.token(user), None
-    yield "version 1", clerk, {}, clerk.token(user, version=1), None
+    yield "version 2", clerk, {}, clerk.token(user, expires_in=3600), None
+    yield "version 1", clerk, {}, clerk.token(user, expires_in=3600, version=1), None
     for version in (1, 2):
-        yield f"organization, {version}", clerk, {}, clerk.token(user, acme, permissions=granted, version=version), None
-    yield "features and plans", clerk, {}, clerk.token(user, acme, features=["o:a", "u:b"], plan="o:pro"), None
-    yield "custom claims", clerk, {}, clerk.token(user, claims={"metadata": {"é": [1, 2.5, None, True]}}), None
-    yield "actor", clerk, {}, clerk.token(user, actor="user_admin"), None
-    yield "pending", clerk, {"allow_pending": True}, clerk.token(user, pending=True), None
-    yield "no party", clerk, {"allow_no_party": True}, clerk.token(user, party=None), None
+        yield (
+            f"organization, {version}",
+            clerk,
+            {},
+            clerk.token(user, acme, expires_in=3600, permissions=granted, version=version),
+            None,
+        )
+    yield (
+        "features and plans",
+        clerk,
+        {},
+        clerk.token(user, acme, expires_in=3600, features=["o:a", "u:b"], plan="o:pro"),
+        None,
+    )
+    yield (
+        "custom claims",
+        clerk,
+        {},
+        clerk.token(user, expires_in=3600, claims={"metadata": {"é": [1, 2.5, None, True]}}),
+        None,
+    )
+    yield "actor", clerk, {}, clerk.token(user, expires_in=3600, actor="user_admin"), None
+    yield "pending", clerk, {"allow_pending": True}, clerk.token(user, expires_in=3600, pending=True), None
+    yield "no party", clerk, {"allow_no_party": True}, clerk.token(user, expires_in=3600, party=None), None
     yield "OAuth", clerk, {"accept": ["oauth"]}, clerk.oauth_token(user), None
     yield "machine", clerk, {"accept": ["m2m"]}, clerk.machine_token(scopes=["mch_other"]), None
     for algorithm in ("RS256", "ES256", "ES384", "EdDSA"):
