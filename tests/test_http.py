@@ -23,7 +23,7 @@ from clerkmap.errors import (
     TokenMissing,
     WrongKind,
 )
-from clerkmap.testing import Clock
+from clerkmap.testing import Clock, FakeClerk
 from hostile_requests import cases
 from request_base import CLERK, FINDERS, GOOD, INSTANCE, NOW, USER, Case, Headers, Want, cookies, session
 from test_docs import ERRORS
@@ -265,3 +265,12 @@ def test_clerks_front_end_understands_what_reverification_is_wanted(wanted: Any,
             "metadata": {"reverification": rule},
         },
     }
+
+
+def test_no_repr_shows_a_token() -> None:
+    """They end up in logs, and in what error trackers show of a frame."""
+    clerk = FakeClerk(seed=3)
+    token = clerk.token(clerk.create_user())
+    request = make_request("GET", {"Authorization": f"Bearer {token}"})
+    found = TokenFinder(clerk.instance).find(request)
+    assert (repr(request), repr(found)) == ("Request(GET, authorization)", "Found(header)")
