@@ -229,8 +229,11 @@ class Walk:
 def _run(coroutine: Any) -> None:
     """As `asyncio.run` does, but a KeyboardInterrupt or a cancellation comes out as what it is."""
     loop = asyncio.new_event_loop()
+    task = loop.create_task(coroutine)
     try:
-        loop.run_until_complete(coroutine)
+        loop.run_until_complete(task)
     finally:
+        if task.done() and not task.cancelled():
+            task.exception()  # an interrupt comes out of the loop itself, which leaves it in the task as well
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
