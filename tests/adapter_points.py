@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, cast
 
 from asgi_base import Message, World, http_scope, websocket_scope
@@ -233,7 +234,10 @@ def _run(coroutine: Any) -> None:
     try:
         loop.run_until_complete(task)
     finally:
-        if task.done() and not task.cancelled():
-            task.exception()  # an interrupt comes out of the loop itself, which leaves it in the task as well
+        if not task.done():  # on Python 3.11 an interrupt comes out of each task on its way
+            with suppress(KeyboardInterrupt, SystemExit):
+                loop.run_until_complete(task)
+        if not task.cancelled():
+            task.exception()  # and stays in each as well
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
