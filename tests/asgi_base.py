@@ -115,7 +115,7 @@ async def told_by(app: App, scope: Any, *heard: Message) -> Told:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until something is so, which nothing announces."""
     async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
 

@@ -39,20 +39,20 @@ settings.configure(
 )
 django.setup()
 
-from django.contrib.auth import get_user_model  # noqa: E402 - these need the settings
-from django.core.management import call_command  # noqa: E402
-from django.db import connections, transaction  # noqa: E402
-from django.http import HttpResponse, JsonResponse, StreamingHttpResponse  # noqa: E402
-from django.urls import path  # noqa: E402
-from django.views import View  # noqa: E402
-from django.views.decorators.csrf import csrf_exempt  # noqa: E402
-from rest_framework.response import Response  # noqa: E402
-from rest_framework.views import APIView  # noqa: E402
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db import connections, transaction
+from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
+from django.urls import path
+from django.views import View
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
-from clerkmap.adapters.django import RequireMixin, awebhook, require, webhook  # noqa: E402
-from clerkmap.adapters.django.rest import Requires, exception_handler  # noqa: E402
-from clerkmap.caller import current_principal  # noqa: E402
-from clerkmap.core.requirements import Requirement  # noqa: E402
+from clerkmap.adapters.django import RequireMixin, awebhook, require, webhook
+from clerkmap.adapters.django.rest import exception_handler, requires
+from clerkmap.caller import current_principal
+from clerkmap.core.requirements import Requirement
 
 call_command("migrate", verbosity=0)
 connections.close_all()
@@ -170,7 +170,7 @@ def ways(name: str, **required: Any) -> list[Any]:
     AsyncOfClass.required = Requirement(**required)
 
     class Rest(APIView):  # type: ignore[misc]
-        permission_classes = (Requires(**required),)
+        permission_classes = (requires(**required),)
 
         def get(self, request: Any) -> Any:
             return Response(told(request))

@@ -6,10 +6,13 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from postgres_server import bin_path, unprivileged
 
@@ -26,6 +29,13 @@ class Cluster:
     @property
     def uri(self) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def new_database(self) -> str:
+        """Another database of this server, empty: its connection string."""
+        name = f"d{time.monotonic_ns()}"
+        with psycopg.connect(self.uri, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return f"{self.uri.rpartition('/')[0]}/{name}"
 
     def make(self, **settings: str) -> None:
         """A new, empty one, which is started."""
@@ -112,3 +122,12 @@ def _free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def settle(uri: str) -> None:
+    """Wait until the server has ended all other sessions of a database: what one had begun, it may yet commit, and what
+    it has counted it reports at its end."""
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with psycopg.connect(uri, autocommit=True) as connection:
+        while connection.execute(others).fetchone() != (0,):
+            time.sleep(0.01)

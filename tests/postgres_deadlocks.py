@@ -1,13 +1,12 @@
 """A PostgreSQL that looks for deadlocks as soon as anybody waits, and how many it has found."""
 
-import time
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 
 from clerkmap.core.records import ClerkUser
-from postgres_cluster import Cluster, clusters
+from postgres_cluster import Cluster, clusters, settle
 
 
 @pytest.fixture(scope="module")
@@ -22,19 +21,13 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def uri(cluster: Cluster) -> str:
     """A database of its own, empty."""
-    name = f"d{time.monotonic_ns()}"
-    with psycopg.connect(cluster.uri, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    return f"{cluster.uri.rsplit('/', 1)[0]}/{name}"
+    return cluster.new_database()
 
 
 def deadlocks(uri: str) -> int:
     """How many the server has counted. A back end reports what it counted, at the latest, when it ends."""
-    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    settle(uri)
     with psycopg.connect(uri, autocommit=True) as connection:
-        while connection.execute(others).fetchone() != (0,):
-            time.sleep(0.01)
-        connection.execute("SELECT pg_stat_clear_snapshot()")
         row = connection.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").fetchone()
     assert row is not None
     count: int = row[0]

@@ -10,7 +10,6 @@ was under way, all or nothing. (What kill -9 cannot show is a power cut: what wa
 import multiprocessing
 import os
 import shutil
-import signal
 import sqlite3
 import time
 from collections import Counter
@@ -18,7 +17,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import chain, combinations, islice
 from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
 
@@ -29,6 +27,7 @@ from clerkmap.core.records import AnyRecord, fold
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.testing.samples import by_key
 from crash_writers import Orders, Told, deliveries, organizations, users, work
+from killed import Child
 from sample_bodies import NAME
 
 SOAK = bool(os.environ.get("CLERKMAP_SOAK"))
@@ -46,37 +45,11 @@ pytestmark = [
 ]
 
 
-class Child:
-    """A process that writes, and what it has said by now."""
+class Writer(Child[Orders]):
+    """A process that writes to a file, and what that must have in it."""
 
     def __init__(self, orders: Orders) -> None:
-        context = multiprocessing.get_context("forkserver")  # a process that has imported it all once forks the others
-        context.set_forkserver_preload(["clerkmap.repositories", "svix.webhooks"])
-        self.orders = orders
-        self.said = b""
-        self.pipe, theirs = context.Pipe(duplex=False)
-        self._process: BaseProcess = context.Process(target=work, args=(orders, theirs), daemon=True)
-        self._process.start()
-        theirs.close()  # so that the pipe ends with the process
-
-    def listen(self) -> bool:
-        """Wait until it says more. False when it will not."""
-        heard = os.read(self.pipe.fileno(), 65536)
-        self.said += heard
-        return heard != b""
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def bury(self) -> None:
-        """Hear the last of it, which must have been killed at work."""
-        while self.listen():
-            pass
-        self.pipe.close()
-        self._process.join()
-        assert b"!" not in self.said, self.said.decode()
-        assert self._process.exitcode == -signal.SIGKILL
-        self._process.close()
+        super().__init__(work, orders, "crash_writers")
 
     def acknowledged(self) -> list[Told]:
         """What it has taken in, by its own word."""
@@ -101,7 +74,7 @@ class Ledger:
         self.certain: list[AnyRecord] = []
         self.seen: Counter[str] = Counter()
 
-    def check(self, path: Path, teams: Sequence[int], children: Sequence[Child] = ()) -> None:
+    def check(self, path: Path, teams: Sequence[int], children: Sequence[Writer] = ()) -> None:
         """Hold the file, or a copy, against what the children have said, and settle what they left unsure."""
         acknowledged = [told for child in children for told in child.acknowledged()]
         unsure = [told for child in children for told in child.under_way()]
@@ -185,9 +158,9 @@ def _copy(path: Path, directory: Path) -> Path:
     return directory / path.name
 
 
-def crash(random: Random, orders: Sequence[Orders]) -> list[Child]:
+def crash(random: Random, orders: Sequence[Orders]) -> list[Writer]:
     """Have processes write, and kill them: while they open the file, or after so many deliveries and a moment."""
-    children = [Child(each) for each in orders]
+    children = [Writer(each) for each in orders]
     wanted = random.randrange(random.choice((1, 5, 40, 150)))
     while sum(child.said.count(b"\n") for child in children) < wanted:
         ready = wait([child.pipe for child in children])

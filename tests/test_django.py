@@ -14,7 +14,7 @@ from django.test import AsyncClient, Client, override_settings
 import django_site
 from clerkmap import Reconciler, RepositoryUnavailable, Requirement, Resolver
 from clerkmap.adapters.django import checks, require
-from clerkmap.adapters.django.rest import Requires
+from clerkmap.adapters.django.rest import requires
 from clerkmap.caller import current_principal
 from clerkmap.core.answers import answer
 from clerkmap.core.records import ClerkSession
@@ -250,7 +250,7 @@ def test_require_takes_what_it_can_mean() -> None:
             require(**mistake)  # type: ignore[call-overload]
     with pytest.raises(ConfigurationError):
         require("admin")  # type: ignore[call-overload]
-    for takes in (require, Requires):
+    for takes in (require, requires):
         with pytest.raises(ConfigurationError, match="or the arguments of one"):  # the second would go unheard
             takes(Requirement(), role="admin")
 

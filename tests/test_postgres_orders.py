@@ -6,7 +6,6 @@
 import multiprocessing
 import os
 import random as randomness
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,6 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from itertools import chain, combinations
 from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
 
 import psycopg
 import pytest
@@ -24,7 +22,8 @@ from clerkmap.core.records import AnyRecord
 from clerkmap.repositories import MemoryRepository, PostgresRepository
 from crash_writers import organizations, users
 from histories import OPTIONS, Row, shown
-from postgres_cluster import Cluster, clusters
+from killed import Child
+from postgres_cluster import Cluster, clusters, settle
 from postgres_writers import TWICE, Ranks, Share, greatest, held, taken_in, work, write
 from sample_bodies import NAME
 
@@ -50,10 +49,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def uri(cluster: Cluster) -> str:
     """A database of its own, with the tables."""
-    name = f"d{time.monotonic_ns()}"
-    with psycopg.connect(cluster.uri, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    uri = f"{cluster.uri.rsplit('/', 1)[0]}/{name}"
+    uri = cluster.new_database()
     PostgresRepository.open(uri, **OPTIONS).close()
     return uri
 
@@ -101,42 +97,9 @@ def test_shuffled_events_end_alike(uri: str) -> None:
     check_all(uri, [record for each in written for record in each.looked_at], looked_at)
 
 
-class Child:
-    """A process that writes until it is killed, and how much it has acknowledged by now."""
-
-    def __init__(self, share: Share) -> None:
-        context = multiprocessing.get_context("forkserver")  # a process that has imported it all once forks the others
-        context.set_forkserver_preload(["clerkmap.repositories", "postgres_writers", "svix.webhooks"])
-        self.share = share
-        self.said = b""
-        self.pipe, theirs = context.Pipe(duplex=False)
-        self._process: BaseProcess = context.Process(target=work, args=(share, theirs), daemon=True)
-        self._process.start()
-        theirs.close()  # so that the pipe ends with the process
-
-    def listen(self) -> bool:
-        """Wait until it says more. False when it will not."""
-        heard = os.read(self.pipe.fileno(), 65536)
-        self.said += heard
-        return heard != b""
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def bury(self) -> None:
-        """Hear the last of it, which must have been killed at work."""
-        while self.listen():
-            pass
-        self.pipe.close()
-        self._process.join()
-        assert b"!" not in self.said, self.said.decode()
-        assert self._process.exitcode == -signal.SIGKILL
-        self._process.close()
-
-
-def crash(random: randomness.Random, shares: Sequence[Share]) -> list[Child]:
+def crash(random: randomness.Random, shares: Sequence[Share]) -> list[Child[Share]]:
     """Have processes write, and kill them: while they begin, or after so many deliveries and a moment."""
-    children = [Child(share) for share in shares]
+    children = [Child(work, share, "postgres_writers") for share in shares]
     wanted = random.choice((0, random.randrange(1, 10), random.randrange(10, 300)))
     while sum(len(child.said) for child in children) < wanted:
         ready = wait([child.pipe for child in children], 60)
@@ -152,14 +115,6 @@ def crash(random: randomness.Random, shares: Sequence[Share]) -> list[Child]:
     return children
 
 
-def settle(uri: str) -> None:
-    """Wait until the server has ended the sessions of the dead: what one had begun, it may yet commit."""
-    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    with psycopg.connect(uri, autocommit=True) as connection:
-        while connection.execute(others).fetchone() != (0,):
-            time.sleep(0.01)
-
-
 @pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")
 def test_what_was_acknowledged_survives(uri: str) -> None:
     """Whenever writers are killed, what they have acknowledged is there, and of the rest all or nothing."""
@@ -172,7 +127,7 @@ def test_what_was_acknowledged_survives(uri: str) -> None:
         teams = (number, number + 1)
         children = crash(random, [Share(uri, f"{SEED}/{number}", each, KILLED, teams, 0) for each in range(KILLED)])
         settle(uri)
-        taken = [taken_in(child.share, len(child.said)) for child in children]
+        taken = [taken_in(child.orders, len(child.said)) for child in children]
         acknowledged, unsure = [record for known, _ in taken for record in known], [each for _, each in taken]
         certain = greatest(acknowledged, certain)
         found = held(uri)

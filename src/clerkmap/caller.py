@@ -56,7 +56,8 @@ class Caller:
         principal = self.principal
         if requirement.fresh_membership:
             principal = await self._resolver.aconfirm(principal)
-        requirement.check(principal)
+        if requirement is not SIGNED_IN:
+            requirement.check(principal)
         return principal
 
     def lease(self, *, grace: float = GRACE, required: Requirement | None = None) -> Lease:

@@ -81,7 +81,7 @@ async def _look(gate: Gate, scope: Scope) -> Caller:
     caller = gate.recognise(headers)
     if caller is None:
         request = make_asgi_request(scope)
-        caller = gate.identify_nowait(request) or await gate.aidentify(request)
+        caller = await gate.aidentify(request)
         if caller.refusal is None:
             gate.remember(headers, request)
     scope[_CALLER], scope[_GATE] = caller, gate
@@ -191,8 +191,7 @@ async def _pass(app: App, required: Requirement | None, scope: Scope, receive: R
 
     try:
         if required is not None and scope.get("method") != "OPTIONS":
-            caller = caller_of(scope)
-            _ = await caller.arequire(required) if required.fresh_membership else caller.require(required)
+            await caller_of(scope).arequire(required)
         await app(scope, hear, tell)
     except (Refused, Unavailable) as refusal:
         if last_told is not None and not is_socket:

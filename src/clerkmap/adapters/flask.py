@@ -133,7 +133,7 @@ class Clerk:
         gate = app.extensions["clerkmap"] = Gate(resolver, cookies=self._cookies, origins=self._origins)
         # Whoever is made the current caller before a request is so until the last piece of a stream, and never longer:
         # the context is gone then, even if somebody else's function that is called at the end raises.
-        app.wsgi_app = Isolated(app.wsgi_app)  # type: ignore[method-assign]
+        app.wsgi_app = Isolated(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's own documentation has it
         app.before_request(lambda: _begin(gate))
         app.teardown_request(_end)
         for kind in (Refused, Unavailable):

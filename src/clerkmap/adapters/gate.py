@@ -59,17 +59,6 @@ class Gate:
         except ClerkmapError as refusal:
             return self._refused(refusal)
 
-    def identify_nowait(self, request: Request) -> Caller | None:
-        """The same from memory alone. None when keys or the repository would have to be asked."""
-        try:
-            found = self._finder.find(request)
-            if found is None:
-                return self._nobody()
-            principal = self.resolver.resolve_nowait(found.token)
-            return None if principal is None else self._caller(found, principal)
-        except ClerkmapError as refusal:
-            return self._refused(refusal)
-
     def recognise(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller | None:
         """The caller whose Authorization is to the byte one that has led to somebody before, as a front end sends it
         for a minute: to read it again would take most of the time that is spent in here. None for anybody else."""

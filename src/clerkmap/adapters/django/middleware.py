@@ -85,7 +85,7 @@ class AuthMiddleware:
 
     async def _acall(self, request: Any) -> Any:
         gate, told = conf.gate(), request_of(request)
-        caller = gate.identify_nowait(told) or await gate.aidentify(told)
+        caller = await gate.aidentify(told)
         self._introduce(request, caller)
         token = enter(caller)
         try:

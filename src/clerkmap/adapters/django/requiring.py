@@ -75,11 +75,11 @@ class RequireMixin:
         view: Any = super()
         if getattr(self, "view_is_async", False):
             return self._adispatch(view, request, *args, **kwargs)
-        _check(request, self.required)
+        _lets_in(request, self.required)  # what OPTIONS is answered, Django's own view knows
         return view.dispatch(request, *args, **kwargs)
 
     async def _adispatch(self, view: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        await _acheck(request, self.required)
+        await _alets_in(request, self.required)
         response = view.dispatch(request, *args, **kwargs)
         return await response if hasattr(response, "__await__") else response  # a method that is not allowed
 
@@ -105,15 +105,3 @@ async def _alets_in(request: Any, requirement: Requirement) -> bool:
             raise
         return False
     return True
-
-
-def _check(request: Any, requirement: Requirement) -> None:
-    remember_page(request, requirement.organization_page)
-    if request.method != "OPTIONS":
-        caller_of(request).require(requirement)
-
-
-async def _acheck(request: Any, requirement: Requirement) -> None:
-    remember_page(request, requirement.organization_page)
-    if request.method != "OPTIONS":
-        await caller_of(request).arequire(requirement)

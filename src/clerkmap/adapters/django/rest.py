@@ -84,10 +84,8 @@ class ClerkAuthentication(BaseAuthentication):
         return "Bearer"
 
 
-def Requires(  # noqa: N802 - makes a class
-    requirement: Requirement | None = None, /, **options: Unpack[RequirementOptions]
-) -> type[BasePermission]:
-    """A permission class: `permission_classes = [Requires(role="admin")]`. The words are those of `Requirement`."""
+def requires(requirement: Requirement | None = None, /, **options: Unpack[RequirementOptions]) -> type[BasePermission]:
+    """A permission class: `permission_classes = [requires(role="admin")]`. The words are those of `Requirement`."""
     required = requirement_of(requirement, options)
 
     class Permission(BasePermission):
