@@ -14,8 +14,7 @@ from hypercorn.asyncio import serve
 from clerkmap import AsyncRepository, Repository, Resolver
 from clerkmap.core.keys import KeySource
 from clerkmap.repositories import MemoryRepository
-from clerkmap.testing import Clock, FakeClerk
-from clerkmap.testing.fake_clerk import FakeOrganization
+from clerkmap.testing import Clock, FakeClerk, FakeOrganization
 from clerkmap.verifier import Verifier
 
 SERVERS = ("uvicorn", "hypercorn")

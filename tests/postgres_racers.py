@@ -18,8 +18,7 @@ from clerkmap import Change, Repository, Resolver, Verifier
 from clerkmap.core.principal import sightings
 from clerkmap.core.records import ClerkMembership, ClerkOrganization
 from clerkmap.repositories import PostgresRepository
-from clerkmap.testing import Clock, FakeClerk
-from clerkmap.testing.fake_clerk import FakeOrganization, FakeUser
+from clerkmap.testing import Clock, FakeClerk, FakeOrganization, FakeUser
 
 PROCESSES = 8
 NOW = 1_790_000_000

@@ -15,8 +15,7 @@ from clerkmap.core.records import ClerkMembership, ClerkOrganization, ClerkSessi
 from clerkmap.core.requirements import Requirement
 from clerkmap.errors import RepositoryUnavailable
 from clerkmap.repositories import MemoryRepository
-from clerkmap.testing import Clock, FakeClerk
-from clerkmap.testing.fake_clerk import FakeOrganization
+from clerkmap.testing import Clock, FakeClerk, FakeOrganization
 from key_server import TROUBLES, KeyServer
 
 NOW = 1_790_000_000

@@ -11,7 +11,7 @@ import pytest
 
 from clerkmap import TokenError
 from clerkmap.errors import UserDeleted
-from clerkmap.testing.fake_clerk import FakeUser
+from clerkmap.testing import FakeUser
 from delivery_base import CLERK, INSTANCE, NOW, event, signed
 from examples.courses.app import Courses, NotAllowed
 

@@ -17,7 +17,7 @@ from key_server import NOON, KeyServer
 SIZE = 16
 KID = "ins_shared"
 USERS = [FakeUser("user_shared"), FakeUser("user_other")]
-ORGANIZATION = FakeOrganization("org_shared", "Shared", "shared", {"user_shared": "org:admin"})
+ORGANIZATION = FakeOrganization("org_shared", "Shared", "shared")
 CLOCK = Clock(NOON)
 Ask = Callable[[Verifier, str], Claims]
 Grid = list[list[bool]]
@@ -43,7 +43,7 @@ def clerks() -> list[FakeClerk]:
 @pytest.fixture(scope="module")
 def tokens(clerks: list[FakeClerk]) -> list[str]:
     """One token of each, for the person of the same id in the organization of the same id."""
-    return [clerk.token(USERS[0], ORGANIZATION, expires_in=3_600) for clerk in clerks]
+    return [clerk.token(USERS[0], ORGANIZATION, role="org:admin", expires_in=3_600) for clerk in clerks]
 
 
 def local(clerks: list[FakeClerk]) -> list[Verifier]:

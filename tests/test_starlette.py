@@ -146,12 +146,12 @@ def test_the_name_that_is_displayed_is_the_best_that_is_known() -> None:
     repository = MemoryRepository()
     resolver = Resolver(CLERK.instance, repository)
     shown_names = []
-    for said in {"first_name": None, "email": None}, {"first_name": None}, {}:
-        person = CLERK.create_user("eve@example.com", first_name="Eve")
+    for place, said in enumerate(({"first_name": None, "email": None}, {"first_name": None}, {})):
+        person = CLERK.create_user(f"eve{place}@example.com", first_name="Eve")
         repository.put([CLERK.record(person, **said)])
         user = ClerkUser(resolver.resolve(token(person)))
         shown_names.append("the id" if user.display_name == user.identity else user.display_name)
-    assert shown_names == ["the id", "eve@example.com", "Eve"]
+    assert shown_names == ["the id", "eve1@example.com", "Eve"]
 
 
 def test_a_scope_is_there_where_a_requirement_would_be_met() -> None:

@@ -255,7 +255,7 @@ def test_a_wsgi_body_that_breaks_off_is_not_whole() -> None:
 
 def test_without_a_secret_it_is_our_own_fault() -> None:
     """500, so that the deliveries come again once there is one."""
-    bare = Reconciler(FakeClerk(1).instance, MemoryRepository())
+    bare = Reconciler(FakeClerk(1).make_instance(webhook_secrets=[]), MemoryRepository())
     status, body = call_wsgi(bare, CONTENT_LENGTH=str(len(BODY)))
     assert status == "500 Internal Server Error"
     assert json.loads(body)["code"] == "configuration_invalid"

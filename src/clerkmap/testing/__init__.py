@@ -5,7 +5,31 @@ Nothing in the library imports this room. `RepositoryContract` needs pytest and 
 """
 
 from .clock import Clock
-from .fake_clerk import FakeClerk, FakeOrganization, FakeUser
+from .fake.objects import (
+    ClerkRefuses,
+    FakeInvitation,
+    FakeMachineToken,
+    FakeMembership,
+    FakeOrganization,
+    FakeSession,
+    FakeUser,
+)
+from .fake.wire import Delivery, Message, Wire
+from .fake_clerk import FakeClerk
 from .signing import SigningKey
 
-__all__ = ["Clock", "FakeClerk", "FakeOrganization", "FakeUser", "SigningKey"]
+__all__ = [
+    "ClerkRefuses",
+    "Clock",
+    "Delivery",
+    "FakeClerk",
+    "FakeInvitation",
+    "FakeMachineToken",
+    "FakeMembership",
+    "FakeOrganization",
+    "FakeSession",
+    "FakeUser",
+    "Message",
+    "SigningKey",
+    "Wire",
+]

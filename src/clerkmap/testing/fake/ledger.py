@@ -1,0 +1,193 @@
+"""The tables of the made-up Clerk: who and what there is, by id, and how each change of it is said.
+
+Each change moves `updated_at`, and says what has changed as Clerk says it. What Clerk refuses is refused here
+(`ClerkRefuses`): an address that is taken, what is not there. What can be done stands in the files beside this one.
+"""
+
+import string
+import threading
+from base64 import b64encode
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import wraps
+from random import Random
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from ..clock import Clock
+from .objects import (
+    SYSTEM_ROLES,
+    ClerkRefuses,
+    FakeInvitation,
+    FakeMachineToken,
+    FakeMembership,
+    FakeOrganization,
+    FakeRole,
+    FakeSession,
+    FakeUser,
+)
+from .shapes import (
+    Shape,
+    body_of,
+    invitation_shape,
+    membership_shape,
+    organization_shape,
+    session_shape,
+    user_shape,
+)
+from .wire import Wire
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Some = TypeVar("Some", bound="Ledger")
+
+
+def one_at_a_time(change: Callable[Concatenate[Some, P], T]) -> Callable[Concatenate[Some, P], T]:
+    """A change that no other one of the same ledger runs beside."""
+
+    @wraps(change)
+    def alone(self: Some, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self.changing:
+            return change(self, *args, **kwargs)
+
+    return alone
+
+
+class Ledger:
+    """Users, organizations, memberships, invitations and sessions, by their ids, in the order in which they came."""
+
+    def __init__(self, seed: int, clock: Clock) -> None:
+        self.seed: int = seed
+        self.clock: Clock = clock
+        self.users: dict[str, FakeUser] = {}
+        self.organizations: dict[str, FakeOrganization] = {}
+        self.memberships: dict[str, FakeMembership] = {}
+        self.invitations: dict[str, FakeInvitation] = {}
+        self.sessions: dict[str, FakeSession] = {}
+        self.machine_tokens: dict[str, FakeMachineToken] = {}
+        self.roles: dict[str, FakeRole] = {role.key: role for role in SYSTEM_ROLES}
+        self.changing: threading.RLock = threading.RLock()
+        self._random = Random(f"clerkmap {seed}")  # reproducible on purpose
+        self._message_ids = Random(f"messages {seed}")  # of their own: to say less changes no other id
+        self._last_moment = 0
+        self._silent = False
+        self._members: dict[str, dict[str, FakeMembership]] = {}  # by organization, then user
+        self._places: dict[str, dict[str, FakeMembership]] = {}  # by user, then organization
+        self._taken: dict[tuple[str, str], str] = {}  # what must be one of a kind, and whose it is
+        self.instance_id: str = self.new_id("ins")
+        self.webhook_secret: str = f"whsec_{b64encode(Random(f'whsec {seed}').randbytes(24)).decode()}"
+        self.wire: Wire = Wire([self.webhook_secret], clock, Random(f"wire {seed}"))
+
+    def new_id(self, prefix: str) -> str:
+        """An id as Clerk writes them."""
+        return _id(prefix, self._random)
+
+    def moment(self) -> int:
+        """The time in milliseconds, later than at any call before."""
+        self._last_moment = max(int(self.clock() * 1000), self._last_moment + 1)
+        return self._last_moment
+
+    @contextmanager
+    def silence(self) -> Generator[None, None, None]:
+        """No event is made of what happens in this block, as if all of it had been lost. Good for large crowds."""
+        before, self._silent = self._silent, True
+        try:
+            yield
+        finally:
+            self._silent = before
+
+    # What there is
+
+    def members_of(self, organization: FakeOrganization) -> list[FakeMembership]:
+        """The memberships in an organization."""
+        return list(self._members.get(organization.id, {}).values())
+
+    def memberships_of(self, user: FakeUser) -> list[FakeMembership]:
+        """A person's memberships."""
+        return list(self._places.get(user.id, {}).values())
+
+    def membership(self, organization: FakeOrganization, user: FakeUser) -> FakeMembership | None:
+        """A person's place in an organization; None for who is not in it."""
+        return self._places.get(user.id, {}).get(organization.id)
+
+    def invitations_to(self, organization: FakeOrganization) -> list[FakeInvitation]:
+        """The invitations into an organization."""
+        return [each for each in self.invitations.values() if each.organization_id == organization.id]
+
+    def sessions_of(self, user: FakeUser) -> list[FakeSession]:
+        """A person's sessions."""
+        return [each for each in self.sessions.values() if each.user_id == user.id]
+
+    def role(self, key: str) -> FakeRole:
+        """The role of that key. One that nobody has made permits nothing."""
+        return self.roles.get(key) or FakeRole(key, key.removeprefix("org:").title())
+
+    # How it is written
+
+    def shape(self, it: FakeUser | FakeOrganization | FakeMembership | FakeInvitation | FakeSession) -> Shape:
+        """Something in Clerk's JSON, as webhooks and the API give it."""
+        if isinstance(it, FakeUser):
+            return user_shape(it)
+        if isinstance(it, FakeOrganization):
+            return organization_shape(it)
+        if isinstance(it, FakeSession):
+            return session_shape(it)
+        organization = self.organizations[it.organization_id]
+        if isinstance(it, FakeInvitation):
+            inviter = self.users.get(it.inviter_id) if it.inviter_id else None
+            return invitation_shape(it, organization, inviter, self.role(it.role))
+        return membership_shape(it, organization_shape(organization), self.users[it.user_id], self.role(it.role))
+
+    def counted_shape(self, organization: FakeOrganization) -> Shape:
+        """An organization with its members counted."""
+        pending = sum(each.status == "pending" for each in self.invitations_to(organization))
+        return organization_shape(organization, len(self._members.get(organization.id, {})), pending)
+
+    # For those who change it
+
+    def _say(self, type: str, data: Shape) -> None:
+        """Put an event on the wire, unless nothing is to be said."""
+        if not self._silent:
+            body = body_of(type, data, self.instance_id, self.moment())
+            self.wire.say(_id("msg", self._message_ids), type, body)
+
+    def _take(self, kind: str, value: str | None, owner: str) -> None:
+        """Something that must be one of a kind now belongs to this one."""
+        if value is None:
+            return
+        if self._taken.setdefault((kind, value.lower()), owner) != owner:
+            raise ClerkRefuses(422, "form_identifier_exists", "That is taken. Please try another.", kind)
+
+    def _free(self, kind: str, value: str | None) -> None:
+        if value is not None:
+            self._taken.pop((kind, value.lower()), None)
+
+    def _owner(self, kind: str, value: str) -> str | None:
+        return self._taken.get((kind, value.lower()))
+
+    def _enter(self, membership: FakeMembership) -> None:
+        self.memberships[membership.id] = membership
+        self._members.setdefault(membership.organization_id, {})[membership.user_id] = membership
+        self._places.setdefault(membership.user_id, {})[membership.organization_id] = membership
+
+    def _leave(self, membership: FakeMembership) -> None:
+        del self.memberships[membership.id]
+        del self._members[membership.organization_id][membership.user_id]
+        del self._places[membership.user_id][membership.organization_id]
+
+    @staticmethod
+    def _set(it: object, said: dict[str, Any], allowed: tuple[str, ...]) -> None:
+        for name, value in said.items():
+            if name not in allowed:
+                raise ClerkRefuses(422, "form_param_unknown", f"{name} is not a valid parameter", name)
+            setattr(it, name, value)
+
+
+def forget(table: dict[str, T], id: str, what: str) -> T:
+    """Take something out of its table. Clerk tells who deletes it again that it is not there."""
+    if id not in table:
+        raise ClerkRefuses(404, "resource_not_found", f"No {what} was found with id {id}")
+    return table.pop(id)
+
+
+def _id(prefix: str, random: Random) -> str:
+    return f"{prefix}_{''.join(random.choices(string.ascii_letters + string.digits, k=27))}"
