@@ -5,6 +5,10 @@
     ├── LinkRefused                   yours: a link that would contradict another
     ├── UserUnknown                   yours: there is no user of that id
     ├── HookFailed                    yours: a hook raised, and nothing was written
+    ├── ApiError                      Clerk's API did not do what it was asked
+    │   ├── ApiRefused                    yours: it will not
+    │   │   ├── ApiKeyRefused · ApiNotFound · WrongInstance
+    │   └── ApiUnavailable                the world's: it could not, and is an Unavailable
     ├── Refused                       the caller's: answer 401 (where it is another, `core/answers.py` says so)
     │   ├── RequestRefused            the request does not carry a token as it should; it is not even looked at
     │   │   ├── TokenMissing · AuthorizationRefused · SchemeRefused · CookieRefused · OriginRefused
@@ -87,6 +91,49 @@ class HookFailed(ClerkmapError):
 
     code = "hook_failed"
     text = "a hook raised, and nothing was written"
+
+
+class ApiError(ClerkmapError):
+    """What Clerk's API said when it did not do what it was asked: its status, its codes, and the id of the trace that
+    Clerk's support asks for. Never its message, which may name a person."""
+
+    code = "api_error"
+    text = "Clerk's API did not do what it was asked"
+
+    def __init__(self, detail: str = "", *, status: int = 0, codes: tuple[str, ...] = (), trace_id: str = "") -> None:
+        said = [detail, f"status {status}" * (status > 0), ", ".join(codes), f"trace {trace_id}" * bool(trace_id)]
+        super().__init__("; ".join(part for part in said if part))
+        self.status: int = status
+        self.codes: tuple[str, ...] = codes
+        self.trace_id: str = trace_id
+
+
+class ApiRefused(ApiError):
+    """Clerk's API understood the request and will not do it. Sent again it would be refused again."""
+
+    code = "api_refused"
+    text = "Clerk's API refused the request"
+
+
+class ApiKeyRefused(ApiRefused):
+    """The secret key is not one that Clerk knows."""
+
+    code = "api_key_refused"
+    text = "Clerk's API refused the secret key: compare CLERK_SECRET_KEY with the dashboard's API keys page"
+
+
+class ApiNotFound(ApiRefused):
+    """What was asked for is not there, or no longer."""
+
+    code = "api_not_found"
+    text = "Clerk's API knows nothing of that id"
+
+
+class WrongInstance(ApiRefused):
+    """The secret key is another instance's than the publishable key."""
+
+    code = "wrong_instance"
+    text = "the secret key and the publishable key belong to different instances"
 
 
 # ------------------------------------------------------------------------------------------- the caller's fault
@@ -552,3 +599,11 @@ class RepositoryUnavailable(Unavailable):
 
     code = "repository_unavailable"
     text = "the repository is not available"
+
+
+class ApiUnavailable(ApiError, Unavailable):
+    """Clerk's API did not answer, or not in time, however often it was asked. Of what was to be made, nobody knows
+    whether it was: look before you ask again."""
+
+    code = "api_unavailable"
+    text = "Clerk's API is not available"

@@ -35,6 +35,7 @@ class Instance:
     Args:
         publishable_key: `pk_test_…` or `pk_live_…`. Tells the issuer, where the keys are, and the cookie suffix.
         secret_key: `sk_…`. Only needed to call Clerk's API; never to verify a token.
+        api_url: Where Clerk's API is. Another one is a Clerk of your own, on this machine.
         jwt_key: The public key, so that no key is ever fetched: PEM (line breaks real or escaped), the base64 between
             the armour, or the path of a file with either.
         jwks: A whole JWKS, likewise, as parsed JSON.
@@ -52,6 +53,7 @@ class Instance:
 
     publishable_key: str | None = None
     secret_key: str | None = None
+    api_url: str = "https://api.clerk.com"
     jwt_key: str | Path | None = None
     jwks: Mapping[str, Any] | None = None
     jwks_url: str | None = None
@@ -106,13 +108,14 @@ class Instance:
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> "Instance":
         """Read Clerk's own environment variables. Keyword arguments win over them.
 
-        `CLERK_PUBLISHABLE_KEY`, `CLERK_SECRET_KEY`, `CLERK_JWT_KEY`, and, separated by commas,
+        `CLERK_PUBLISHABLE_KEY`, `CLERK_SECRET_KEY`, `CLERK_API_URL`, `CLERK_JWT_KEY`, and, separated by commas,
         `CLERK_WEBHOOK_SIGNING_SECRET` and `CLERK_AUTHORIZED_PARTIES`. An empty variable counts as absent.
         """
         source = os.environ if environ is None else environ
         one = {
             "publishable_key": "CLERK_PUBLISHABLE_KEY",
             "secret_key": "CLERK_SECRET_KEY",
+            "api_url": "CLERK_API_URL",
             "jwt_key": "CLERK_JWT_KEY",
         }
         many = {"webhook_secrets": "CLERK_WEBHOOK_SIGNING_SECRET", "authorized_parties": "CLERK_AUTHORIZED_PARTIES"}
@@ -165,6 +168,8 @@ class Instance:
             raise ConfigurationError("an OpenID provider needs audience=: the identifier of your API there")
         if self.instance_id is not None and not re.fullmatch(r"ins_[0-9A-Za-z]{1,64}", str(self.instance_id)):
             raise ConfigurationError("instance_id must be ins_ followed by letters and digits")
+        check_url("api_url", self.api_url)
+        settle("api_url", self.api_url.rstrip("/").removesuffix("/v1"))
         if self.jwks_url is not None:
             check_url("jwks_url", self.jwks_url)
         elif self.is_clerk:
