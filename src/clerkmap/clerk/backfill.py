@@ -1,0 +1,80 @@
+"""Everything that Clerk has, into the repository: page by page, in constant memory, beside live webhooks.
+
+    report = backfill(ClerkApi(instance), repository)
+
+Each page is put like a webhook, so it can only make the state truer, and what happens meanwhile outranks it. Where a
+run has come to is noted in the repository: one that was killed goes on from there.
+
+What Clerk no longer lists is asked for by its id, and only what Clerk says it does not know is deleted. A page that was
+cut short, an empty answer, or the key of another instance deletes nobody.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from ..core.keys import KeySet
+from ..driving import adrive, drive
+from ..errors import ConfigurationError
+from ..repository import AsyncRepository, Repository
+from .api import AsyncClerkApi, ClerkApi
+from .copying import Copying
+from .runs import Report, Steps, Tell
+from .whose import check_instance, published_keys
+
+
+def backfill(
+    api: ClerkApi,
+    repository: Repository,
+    *,
+    newest_only: bool = False,
+    anew: bool = False,
+    most_departures: float = 0.1,
+    progress: Tell | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Report:
+    """Bring the repository to what Clerk has.
+
+    Args:
+        api: Clerk's API, of the instance to be copied.
+        repository: Where to.
+        newest_only: Read from the newest changes backwards, until a page has nothing new. Finds no deletions, and of
+            organizations and memberships only new ones.
+        anew: Begin at the beginning, also where an earlier run did not come to its end.
+        most_departures: Which part of what is stored may be gone at Clerk, from 0 to 1. Where it looks like more,
+            nothing is deleted, and the report says how many are held back.
+        progress: Called with how far it is.
+        clock: The time, in seconds since 1970.
+    """
+    run = Copying(api.instance.name, _part(most_departures), progress, clock)
+    steps = _steps(run, published_keys(api.instance), newest_only, anew)
+    drive(steps, lambda step: step(api, repository))
+    return run.report
+
+
+async def abackfill(
+    api: AsyncClerkApi,
+    repository: AsyncRepository,
+    *,
+    newest_only: bool = False,
+    anew: bool = False,
+    most_departures: float = 0.1,
+    progress: Tell | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Report:
+    """The same for async code."""
+    run = Copying(api.instance.name, _part(most_departures), progress, clock)
+    keys = await asyncio.to_thread(published_keys, api.instance)
+    await adrive(_steps(run, keys, newest_only, anew), lambda step: step(api, repository))
+    return run.report
+
+
+def _steps(run: Copying, keys: KeySet, newest_only: bool, anew: bool) -> Steps:
+    yield from check_instance(keys)
+    yield from run.newest() if newest_only else run.everything(anew)
+
+
+def _part(most_departures: float) -> float:
+    if type(most_departures) not in (int, float) or not 0 <= most_departures <= 1:
+        raise ConfigurationError("most_departures is a part of what is stored, from 0 to 1")
+    return most_departures

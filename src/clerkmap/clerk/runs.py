@@ -1,0 +1,44 @@
+"""What a long run over Clerk's API is made of: its steps, how far it is, and what has come of it."""
+
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Stage = Literal["users", "organizations", "memberships", "departures"]
+# One thing to be done: asked of the API, or done to the repository. In async code, what it gives is awaited.
+Step = Callable[[Any, Any], Any]
+Steps = Generator[Step, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is. `total` is what Clerk said last; the end may be elsewhere."""
+
+    stage: Stage
+    done: int
+    total: int | None
+
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass(slots=True)
+class Report:
+    """What has come of a backfill.
+
+    `complete` is whether each list was read from its beginning to its end. `held_back` is how many departures were not
+    asked about, because they were too many to be likely. `unreadable` is how many rows did not say what they must.
+    """
+
+    listed: dict[str, int] = field(default_factory=dict[str, int])
+    changed: dict[str, int] = field(default_factory=dict[str, int])
+    departed: int = 0
+    held_back: int = 0
+    unreadable: int = 0
+    passes: int = 0
+    resumed: bool = False
+    complete: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same, ready for JSON."""
+        return asdict(self)

@@ -1,0 +1,29 @@
+"""Whose secret key it is. One that belongs to another instance would find nobody, and everybody would seem to be gone.
+
+The keys that the API shows to the owner of a secret key must be those that the instance's tokens are signed with.
+"""
+
+from ..core.instance import Instance
+from ..core.keys import KeySet, import_jwks
+from ..errors import KeysUnavailable, WrongInstance
+from . import endpoints
+from .jwks import DEADLINE, fetch_jwks
+from .runs import Steps
+
+
+def published_keys(instance: Instance) -> KeySet:
+    """The keys that an instance's tokens are signed with: those it was given, or those it publishes."""
+    if instance.local_keys is not None:
+        return instance.local_keys
+    try:
+        return import_jwks(fetch_jwks(instance, None, DEADLINE), instance.algorithms)
+    except Exception as error:  # noqa: BLE001 - whatever went wrong out there, it is the keys that cannot be had
+        raise KeysUnavailable(type(error).__name__) from None
+
+
+def check_instance(keys: KeySet) -> Steps:
+    """See that the secret key belongs to the instance of these keys, or raise `WrongInstance`."""
+    shown = yield lambda api, _: api.ask(endpoints.jwks())
+    theirs = {key.publics for key in import_jwks(shown, frozenset({key.algorithm for key in keys}))}
+    if theirs.isdisjoint(key.publics for key in keys):
+        raise WrongInstance("nothing was read or written")
