@@ -89,10 +89,8 @@ class Copying:
         self.report.passes += 1
         total: int = yield from self._asked(endpoints.user_count())
         while True:
-            since = place.created_at - 1 if place.created_at else None
-            question = (
-                endpoints.users(starting_after=place.last) if place.last else endpoints.users(created_at_after=since)
-            )
+            since = None if place.last or not place.created_at else place.created_at - 1
+            question = endpoints.users(starting_after=place.last or None, created_at_after=since)
             try:
                 rows: list[Shape] = yield from self._asked(question)
             except ApiRefused:
