@@ -11,8 +11,8 @@ from ..core.events import Unreadable, read_membership, read_organization, read_u
 from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser, Kind, Record
 from ..errors import ApiNotFound
 from . import endpoints
-from .endpoints import MAX_PAGE, Page, Shape
-from .runs import Report, Stage, Step, Steps
+from .endpoints import Page, Shape
+from .runs import Report, Stage, Step, Steps, stored_page
 
 AT_ONCE = 100  # ids that one question may name
 ALWAYS_LIKELY = 10  # departures that are asked about however few there are stored
@@ -49,7 +49,7 @@ class Departures:
         asked = 0
         for kind in kinds:
             after = ""
-            while page := (yield _page(kind, self._instance, after, AT_ONCE)):
+            while page := (yield stored_page(kind, self._instance, after, AT_ONCE)):
                 after = page[-1].key
                 some = [record for record in page if self._was_missed(record)]
                 if some:
@@ -63,7 +63,7 @@ class Departures:
     def _counted(self, kind: Kind) -> Generator[Step, Any, tuple[int, int]]:
         """How many of a kind are stored, and how many of them were not listed."""
         stored, missed, after = 0, 0, ""
-        while page := (yield _page(kind, self._instance, after)):
+        while page := (yield stored_page(kind, self._instance, after)):
             after = page[-1].key
             stored += sum(not record.is_deleted for record in page)
             missed += sum(map(self._was_missed, page))
@@ -132,10 +132,6 @@ class Departures:
 
     def _put(self, records: list[AnyRecord]) -> Steps:
         yield lambda _, repository: repository.put(records)
-
-
-def _page(kind: Kind, instance: str, after: str, limit: int = MAX_PAGE) -> Step:
-    return lambda _, repository: repository.records(kind, instance, after=after, limit=limit)
 
 
 def _records(

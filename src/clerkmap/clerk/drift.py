@@ -21,7 +21,7 @@ from ..repository import AsyncRepository, Repository
 from . import endpoints
 from .api import AsyncClerkApi, ClerkApi
 from .endpoints import MAX_PAGE, Page, Shape
-from .runs import Progress, Stage, Step, Steps, Tell
+from .runs import Progress, Stage, Step, Steps, Tell, stored_page
 from .whose import check_instance, published_keys
 
 How = Literal["missing", "extra", "stale", "role"]
@@ -133,7 +133,7 @@ class _Comparing:
         stored: dict[str, tuple[str | None, str]] = {}
         after = ""
         page: list[Record]
-        while page := (yield lambda _, repository: repository.records(kind, self._instance, after=after)):
+        while page := (yield stored_page(kind, self._instance, after)):
             stored |= {record.key: (record.clerk_id, record.rank) for record in page}
             after = page[-1].key
         return stored

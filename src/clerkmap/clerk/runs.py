@@ -4,10 +4,17 @@ from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from ..core.records import Kind
+
 Stage = Literal["users", "organizations", "memberships", "departures"]
 # One thing to be done: asked of the API, or done to the repository. In async code, what it gives is awaited.
 Step = Callable[[Any, Any], Any]
 Steps = Generator[Step, Any, Any]
+
+
+def stored_page(kind: Kind, instance: str, after: str, limit: int = 500) -> Step:
+    """A page of what is stored of a kind, behind a key."""
+    return lambda _, repository: repository.records(kind, instance, after=after, limit=limit)
 
 
 @dataclass(frozen=True, slots=True)
