@@ -21,6 +21,7 @@ class Mutant(NamedTuple):
 
 RECORDS, CONCLUSIONS, SQL = "core/records.py", "core/conclusions.py", "repositories/sql.py"
 MEMORY_TABLES, JOURNAL, MEMORY = "repositories/memory_tables.py", "repositories/journal.py", "repositories/memory.py"
+MEMORY_READING, LISTING = "repositories/memory_reading.py", "repositories/listing.py"
 SCHEMA, PUTTING, BULK = "repositories/schema.py", "repositories/putting.py", "repositories/bulk.py"
 SQLITE, CONNECTIONS = "repositories/sqlite.py", "repositories/connections.py"
 POSTGRES, SETUP = "repositories/postgres/repository.py", "repositories/postgres/setup.py"
@@ -159,7 +160,7 @@ MUTANTS = (
     )),
     Mutant("memory: found without the instance", "one instance would see another's people", (
         Edit(MEMORY_TABLES, MEMORY_PLACE, MEMORY_PLACE.replace("record.instance", '""')),
-        Edit(MEMORY_TABLES, MEMORY_FOUND, MEMORY_FOUND.replace("instance", '""')),
+        Edit(MEMORY_READING, MEMORY_FOUND, MEMORY_FOUND.replace("instance", '""')),
     )),
     Mutant("SQL: deletion is not settled", "a user whose person is deleted would stay", (
         Edit(PUTTING, "if record.is_deleted or is_given:", "if is_given:"),

@@ -10,9 +10,10 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
+from .core.counts import Count
 from .core.model import Change, Id, Organization, User
 from .core.principal import Standing
-from .core.records import AnyRecord, ClerkOrganization, ClerkUser
+from .core.records import AnyRecord, ClerkOrganization, ClerkUser, Kind
 from .listeners import Listeners
 
 T = TypeVar("T")
@@ -95,6 +96,35 @@ class Repository(Protocol):
         """
         ...
 
+    def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
+        """Clerk's word on all of one kind (`user`, `organization`, `membership`) in one instance, page by page: in the
+        order of their keys, those after a key. Tombstones and sightings are among them.
+
+        The next page is after the key of the last of this one. An empty page is the end.
+        """
+        ...
+
+    def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
+        """One of them."""
+        ...
+
+    def counts(self, instance: str) -> dict[Kind, Count]:
+        """How many of each kind there are in one instance. It goes through all of them."""
+        ...
+
+    def search(self, text: str, limit: int = 20) -> list[User]:
+        """Your users whose id this is, or whose Clerk id, username, external id or e-mail address in one of their
+        identities; of the address, capital letters of ASCII do not count. It goes through all of them."""
+        ...
+
+    def note(self, name: str) -> str | None:
+        """A text that was noted under a name of at most 200 characters."""
+        ...
+
+    def set_note(self, name: str, text: str | None) -> None:
+        """Note a text of at most 64 KiB, or remove it by None. Whoever writes last has the word, and nobody is told."""
+        ...
+
     def poll(self) -> None:
         """Look whether somebody else has written, and call the watchers if so."""
         ...
@@ -126,6 +156,12 @@ class AsyncRepository(Protocol):
     async def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User: ...
     async def export(self, id: Id) -> dict[str, Any]: ...
     async def erase(self, id: Id) -> User: ...
+    async def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]: ...
+    async def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None: ...
+    async def counts(self, instance: str) -> dict[Kind, Count]: ...
+    async def search(self, text: str, limit: int = 20) -> list[User]: ...
+    async def note(self, name: str) -> str | None: ...
+    async def set_note(self, name: str, text: str | None) -> None: ...
     async def poll(self) -> None: ...
     async def close(self) -> None: ...
 
@@ -191,6 +227,24 @@ class _Threaded:
 
     async def erase(self, id: Id) -> User:
         return await self._to_thread(self._repository.erase, id)
+
+    async def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
+        return await self._to_thread(lambda: self._repository.records(kind, instance, after=after, limit=limit))
+
+    async def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
+        return await self._to_thread(self._repository.record, kind, instance, key)
+
+    async def counts(self, instance: str) -> dict[Kind, Count]:
+        return await self._to_thread(self._repository.counts, instance)
+
+    async def search(self, text: str, limit: int = 20) -> list[User]:
+        return await self._to_thread(self._repository.search, text, limit)
+
+    async def note(self, name: str) -> str | None:
+        return await self._to_thread(self._repository.note, name)
+
+    async def set_note(self, name: str, text: str | None) -> None:
+        await self._to_thread(self._repository.set_note, name, text)
 
     async def poll(self) -> None:
         await self._to_thread(self._repository.poll)

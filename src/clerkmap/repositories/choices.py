@@ -32,6 +32,7 @@ _WANTED: dict[IdType | None, str] = {
     "uuid": "a UUID as text in lower case",
     None: "str or int",
 }
+_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -103,6 +104,11 @@ class Choices:
         if isinstance(id, str):
             return self.id_type != "bigint" and _is_text(id) and (self.id_type != "uuid" or bool(_UUID.fullmatch(id)))
         return self.id_type in ("bigint", None) and type(id) is int and -(2**63) <= id < 2**63
+
+    def ids_spelled(self, text: str) -> list[Id]:
+        """The ids that a text can be: itself, and the number that it spells."""
+        spelled: list[Id] = [text, int(text)] if _NUMBER.fullmatch(text) else [text]
+        return [id for id in spelled if self.is_id(id)]
 
     def make_id(self, record: ClerkUser | ClerkOrganization) -> Id | None:
         """An id for a thing seen for the first time. None where the database is to make it."""

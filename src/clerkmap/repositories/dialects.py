@@ -39,6 +39,7 @@ class Dialect:
     table: str  # what follows a table's columns
     small_table: str  # the same, where rows are small and always found by their primary key
     value: str  # where a statement has a value
+    folded: str  # text with the capital letters of ASCII made small
     locked: str = ""  # how the rows of a SELECT are kept from other writers, where these do not wait in line anyway
     lock: str | None = None  # the same for several things at once, whether or not they have rows
     next_id: str = ""  # how a number is made for a table's next row, where the database does not count by itself
@@ -54,6 +55,7 @@ SQLITE = Dialect(
     table=" STRICT",
     small_table=" STRICT, WITHOUT ROWID",
     value="?",
+    folded="lower({})",
 )
 # FOR NO KEY UPDATE, since your rows that point to a user's must not wait for it.
 POSTGRES = Dialect(
@@ -64,6 +66,7 @@ POSTGRES = Dialect(
     table="",
     small_table="",
     value="%s",
+    folded='lower({} COLLATE "C")',
     locked=" FOR NO KEY UPDATE",
     lock="SELECT pg_advisory_xact_lock({}, slot) FROM unnest(?::int[]) slot",
     next_id="nextval('{}_id_seq')",

@@ -1,5 +1,5 @@
 """The reference repository, for tests and for reading: this is its lock and its transactions, and `memory_tables.py`
-what it does inside them. The others do the same in SQL.
+and `memory_reading.py` are what it does inside them. The others do the same in SQL.
 
 Everything is lost with the process.
 """
@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
+from ..core.counts import Count
 from ..core.model import Change, Id, Organization, User
 from ..core.principal import Standing
-from ..core.records import AnyRecord
+from ..core.records import AnyRecord, Kind
 from ..listeners import Listeners
 from .choices import Choices, Options
 from .journal import Journal
@@ -83,6 +84,29 @@ class MemoryRepository:
 
     def erase(self, id: Id) -> User:
         return self._write(lambda: self._tables.erase(id))
+
+    def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
+        with self._journal.lock:
+            return self._tables.records(kind, instance, after, limit)
+
+    def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
+        with self._journal.lock:
+            return self._tables.record(kind, instance, key)
+
+    def counts(self, instance: str) -> dict[Kind, Count]:
+        with self._journal.lock:
+            return self._tables.counts(instance)
+
+    def search(self, text: str, limit: int = 20) -> list[User]:
+        with self._journal.lock:
+            return self._tables.search(text, limit)
+
+    def note(self, name: str) -> str | None:
+        with self._journal.lock:
+            return self._tables.note(name)
+
+    def set_note(self, name: str, text: str | None) -> None:
+        self._write(lambda: self._tables.set_note(name, text))
 
     def poll(self) -> None:
         """Nobody else can write."""

@@ -1,15 +1,14 @@
-"""What the memory repository keeps, and what is done with it. The tests hold `tables.py`, which says it in SQL, to it.
+"""What is written into the memory repository. The tests hold `tables.py`, which says it in SQL, to it.
 
 Nothing here locks or commits: `memory.py` does. Every change goes through the journal, so that it can be taken back.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 from ..core.conclusions import deleted_at, forgotten_below, last_word
-from ..core.model import Change, Id, Membership, Organization, Session, User, exported, keys_of, spokesman, without_role
-from ..core.principal import Standing
+from ..core.model import Change, Id, Membership, Organization, Session, User, keys_of, spokesman, without_role
 from ..core.records import (
     SIGHTED,
     AnyRecord,
@@ -22,65 +21,22 @@ from ..core.records import (
     newer,
 )
 from ..errors import LinkRefused, UserUnknown
+from .arguments import check_note, check_note_name
 from .choices import Choices, FirstRoles, check_role, id_taken, no_other_id
 from .journal import Journal
+from .memory_reading import MemoryReading, Place, Row
 
 T = TypeVar("T")
 Written = tuple[list[Change], T]  # what was written, and what the caller is to get
-Place = tuple[str, str]  # an instance, and a key in it
-Pair = tuple[str, str, str]  # an instance, and the keys of a person and of an organization
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Your side of a user, and where the identities are that lead to it."""
-
-    role: str | None
-    role_rank: str | None
-    created_at: int
-    deleted_at: int | None
-    places: tuple[Place, ...] = ()
-
-
-class MemoryTables:
-    """Reading and writing the dictionaries."""
+class MemoryTables(MemoryReading):
+    """Writing the dictionaries."""
 
     def __init__(self, choices: Choices, journal: Journal) -> None:
-        self._choices = choices
+        super().__init__(choices)
         self._set = journal.set
-        self._users: dict[Id, Row] = {}
-        self._identities: dict[Place, tuple[Id, ClerkUser]] = {}
-        self._organizations: dict[Place, Organization] = {}
-        self._organization_places: dict[Id, Place] = {}
-        self._memberships: dict[Pair, tuple[ClerkMembership, ...]] = {}
-        self._pairs: dict[Place, tuple[Pair, ...]] = {}  # of each person
-        self._sessions: dict[Place, ClerkSession] = {}
         self._last_ids: dict[str, int] = {}
-
-    def find(self, instance: str, user_id: str, organization_id: str | None, session_id: str | None) -> Standing | None:
-        user_key = key_of(user_id)
-        user = self._user_at((instance, user_key))
-        if user is None:
-            return None
-        over = self._sessions.get((instance, key_of(session_id))) if session_id is not None else None
-        session_is_over = over is not None and over.rank >= forgotten_below(self._choices.now())
-        if organization_id is None:
-            return Standing(user, session_is_over=session_is_over)
-        organization_key = key_of(organization_id)
-        organization = self._organizations.get((instance, organization_key))
-        memberships = self._memberships.get((instance, user_key, organization_key), ())
-        return Standing(user, organization, memberships, session_is_over)
-
-    def user(self, id: Id) -> User | None:
-        return spokesman(self._identities_of(id))
-
-    def organization(self, id: Id) -> Organization | None:
-        place = self._organization_places.get(id)
-        return None if place is None else self._organizations[place]
-
-    def export(self, id: Id) -> dict[str, Any]:
-        users = self._known(id)
-        return exported(users, self._all_memberships(users))
 
     def put(self, records: Iterable[AnyRecord]) -> Written[list[Change]]:
         records = list(records)
@@ -134,6 +90,10 @@ class MemoryTables:
         user = self.user(id)
         assert user is not None
         return [without_role(change) for change in written], user
+
+    def set_note(self, name: str, text: str | None) -> Written[None]:
+        self._set(self._notes, check_note_name(name), check_note(text))
+        return [], None
 
     def _put(self, record: AnyRecord, roles: FirstRoles) -> Change | None:
         if isinstance(record, ClerkUser):
@@ -191,6 +151,7 @@ class MemoryTables:
             return None
         before, after = last_word(said), last_word([*others, record])
         assert after is not None
+        self._set(self._pair_of, (record.instance, record.key), pair)
         self._set(self._memberships, pair, tuple(sorted((*others, record), key=lambda each: each.key)))
         if not said:
             person = (record.instance, record.user_key)
@@ -247,27 +208,6 @@ class MemoryTables:
     def _make_row(self, id: Id) -> None:
         if id not in self._users:
             self._set(self._users, id, Row(None, None, self._choices.now(), None))
-
-    def _user_at(self, place: Place) -> User | None:
-        return self._tied_at(place) if place in self._identities else None
-
-    def _tied_at(self, place: Place) -> User:
-        id, record = self._identities[place]
-        row = self._users[id]
-        return User(id, row.role, row.created_at, row.deleted_at, record)
-
-    def _identities_of(self, id: Id) -> list[User]:
-        return [self._tied_at(place) for place in self._users[id].places] if id in self._users else []
-
-    def _known(self, id: Id) -> list[User]:
-        users = self._identities_of(id)
-        if not users:
-            raise UserUnknown
-        return users
-
-    def _all_memberships(self, users: Iterable[User]) -> list[ClerkMembership]:
-        pairs = [pair for user in users for pair in self._pairs.get((user.clerk.instance, user.clerk.key), ())]
-        return [membership for pair in pairs for membership in self._memberships[pair]]
 
     def _new_id(self, kind: str, record: ClerkUser | ClerkOrganization, taken: Collection[Id]) -> Id:
         id = self._choices.make_id(record)

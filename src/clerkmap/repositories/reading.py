@@ -93,11 +93,15 @@ def _standing_in(rows: Rows) -> Standing:
 
 
 def user_of(row: tuple[Any, ...]) -> User:
+    id, role, created_at, deleted_at = row[len(USER_COLUMNS) : len(USER_COLUMNS) + 4]
+    return User(id, role, created_at, deleted_at, clerk_user_of(row))
+
+
+def clerk_user_of(row: tuple[Any, ...]) -> ClerkUser:
     said = list(row[: len(USER_COLUMNS)])
     said[_EMAIL_VERIFIED] = bool(said[_EMAIL_VERIFIED])
     said[_BANNED] = bool(said[_BANNED])
-    id, role, created_at, deleted_at = row[len(USER_COLUMNS) : len(USER_COLUMNS) + 4]
-    return User(id, role, created_at, deleted_at, ClerkUser(*said))
+    return ClerkUser(*said)
 
 
 def organization_of(row: tuple[Any, ...]) -> Organization:

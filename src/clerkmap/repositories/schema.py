@@ -11,7 +11,7 @@ from .dialects import Dialect, Names
 from .work import Work
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Schema:
@@ -27,7 +27,10 @@ class Schema:
         self._insert = f"INSERT INTO {table} (version, id_type) VALUES ({dialect.value}, {dialect.value})"
         self._move = f"UPDATE {table} SET version = {dialect.value}"
         # What makes each version out of the one before it. A version that has been released is never touched again.
-        self._steps: tuple[tuple[str, ...], ...] = (_first_version(dialect, names, id_type, new_id),)
+        self._steps: tuple[tuple[str, ...], ...] = (
+            _first_version(dialect, names, id_type, new_id),
+            _second_version(dialect, names),
+        )
 
     def migrate(self) -> Work[None]:
         """Bring the tables to this version's state. To be run in a transaction, by one process at a time."""
@@ -148,4 +151,15 @@ CREATE TABLE {table("sessions")} (
     PRIMARY KEY (instance, key)
 ){d.small_table}""",
         f"CREATE INDEX {index}sessions_rank ON {table('sessions')} (rank)",
+    )
+
+
+def _second_version(dialect: Dialect, names: Names) -> tuple[str, ...]:
+    """Where a long work notes how far it has come."""
+    return (
+        f"""
+CREATE TABLE {names.table("notes")} (
+    name {dialect.key} PRIMARY KEY NOT NULL,
+    text TEXT NOT NULL
+){dialect.table}""",
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
-from ..core.records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, key_of
+from ..core.records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, Kind, key_of
 from .dialects import Dialect, Names
 
 USER_COLUMNS = COLUMNS["user"]
@@ -98,6 +98,7 @@ class Statements:
             f"SELECT {membership} FROM {memberships} m WHERE m.instance = ? AND m.user_key = ?"
         )
         self.select_memberships: str = f"{self.select_all_memberships} AND m.organization_key = ?"
+        self._list(dialect, names, "user_id::text" if id_type == "uuid" else "user_id")
         # Of the prefix alone: a schema may be said by one process, and be in the `search_path` of another.
         space = int(key_of(names.prefix)[:7], 16)
         self.lock_slots: str | None = None if dialect.lock is None else dialect.lock.format(space)
@@ -120,6 +121,36 @@ class Statements:
         for name, statement in list(vars(self).items()):
             if isinstance(statement, str):
                 setattr(self, name, statement.replace("?", dialect.value))
+
+    def _list(self, dialect: Dialect, names: Names, user_id: str) -> None:
+        """What is asked about all that is there: a page in the order of the primary key, or a look at everything."""
+        tables: dict[Kind, str] = {
+            "user": names.table("identities"),
+            "organization": names.table("organizations"),
+            "membership": names.table("memberships"),
+        }
+        self.select_page: dict[Kind, str] = {}
+        self.select_record: dict[Kind, str] = {}
+        self.count_records: dict[Kind, str] = {}
+        for kind, table in tables.items():
+            said = f"SELECT {', '.join(COLUMNS[kind])} FROM {table} WHERE instance = ? AND key"
+            parts_of_rank = "substr(rank, 1, 1), count(*), max(substr(rank, 3, 15)), max(substr(rank, 19, 15))"
+            counted = f"SELECT {parts_of_rank} FROM {table} WHERE instance = ? GROUP BY substr(rank, 1, 1)"
+            self.select_page[kind] = f"{said} > ? ORDER BY key LIMIT ?".replace("?", dialect.value)
+            self.select_record[kind] = f"{said} = ?".replace("?", dialect.value)
+            self.count_records[kind] = counted.replace("?", dialect.value)
+        # The key is a digest of the Clerk id, and is there when the id itself has been forgotten.
+        self.search: str = (
+            f"SELECT {user_id} FROM {tables['user']} "
+            f"WHERE key = ? OR username = ? OR external_id = ? OR {dialect.folded.format('email')} = ? "
+            "GROUP BY user_id ORDER BY min(instance || ' ' || key) LIMIT ?"
+        )
+        notes = names.table("notes")
+        self.select_note: str = f"SELECT text FROM {notes} WHERE name = ?"
+        self.delete_note: str = f"DELETE FROM {notes} WHERE name = ?"
+        self.upsert_note: str = (
+            f"INSERT INTO {notes} (name, text) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET text = excluded.text"
+        )
 
 
 def _listed(alias: str, columns: Sequence[str]) -> str:

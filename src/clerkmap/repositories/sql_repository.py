@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
+from ..core.counts import Count
 from ..core.model import Change, Id, Organization, User
 from ..core.principal import Standing
-from ..core.records import AnyRecord
+from ..core.records import AnyRecord, Kind
 from ..listeners import Listeners
 from .tables import Tables
 from .work import Work, Written
@@ -77,6 +78,24 @@ class SqlRepository(ABC):
     def erase(self, id: Id) -> User:
         return self._write(self._tables.erase, id)
 
+    def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
+        return self._read(self._tables.records, kind, instance, after, limit)
+
+    def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
+        return self._read(self._tables.record, kind, instance, key)
+
+    def counts(self, instance: str) -> dict[Kind, Count]:
+        return self._read(self._tables.counts, instance)
+
+    def search(self, text: str, limit: int = 20) -> list[User]:
+        return self._read(self._tables.search, text, limit)
+
+    def note(self, name: str) -> str | None:
+        return self._read(self._tables.note, name)
+
+    def set_note(self, name: str, text: str | None) -> None:
+        self._write(self._tables.set_note, name, text)
+
 
 class AsyncSqlRepository(ABC):
     """The same for drivers that speak async."""
@@ -133,3 +152,21 @@ class AsyncSqlRepository(ABC):
 
     async def erase(self, id: Id) -> User:
         return await self._write(self._tables.erase, id)
+
+    async def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
+        return await self._read(self._tables.records, kind, instance, after, limit)
+
+    async def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
+        return await self._read(self._tables.record, kind, instance, key)
+
+    async def counts(self, instance: str) -> dict[Kind, Count]:
+        return await self._read(self._tables.counts, instance)
+
+    async def search(self, text: str, limit: int = 20) -> list[User]:
+        return await self._read(self._tables.search, text, limit)
+
+    async def note(self, name: str) -> str | None:
+        return await self._read(self._tables.note, name)
+
+    async def set_note(self, name: str, text: str | None) -> None:
+        await self._write(self._tables.set_note, name, text)

@@ -10,11 +10,12 @@ from ..core.model import Change, Id, User, keys_of, spokesman, without_role
 from ..core.records import SIGHTED, AnyRecord, ClerkUser, key_of
 from ..errors import LinkRefused, UserUnknown
 from .choices import check_role, no_other_id, not_inserted
+from .listing import Listing
 from .putting import TRIES, Putting
 from .work import Work, Written
 
 
-class Tables(Putting):
+class Tables(Putting, Listing):
     """Reading and writing the tables. Everything that writes is one transaction of whoever runs it."""
 
     def set_role(self, id: Id, role: str | None) -> Work[Written[User]]:

@@ -11,9 +11,10 @@ import threading
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import Any, TypeVar
 
+from ..core.counts import Count
 from ..core.model import Change, Id, Organization, User
 from ..core.principal import Standing
-from ..core.records import AnyRecord
+from ..core.records import AnyRecord, Kind
 from ..errors import ConfigurationError
 from ..listeners import AfterCommit, Hook, Listeners
 from ..repository import AsyncRepository
@@ -79,6 +80,24 @@ class Blocking:
 
     def erase(self, id: Id) -> User:
         return self._wait(self._repository.erase(id))
+
+    def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
+        return self._wait(self._repository.records(kind, instance, after=after, limit=limit))
+
+    def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
+        return self._wait(self._repository.record(kind, instance, key))
+
+    def counts(self, instance: str) -> dict[Kind, Count]:
+        return self._wait(self._repository.counts(instance))
+
+    def search(self, text: str, limit: int = 20) -> list[User]:
+        return self._wait(self._repository.search(text, limit))
+
+    def note(self, name: str) -> str | None:
+        return self._wait(self._repository.note(name))
+
+    def set_note(self, name: str, text: str | None) -> None:
+        self._wait(self._repository.set_note(name, text))
 
     def poll(self) -> None:
         self._wait(self._repository.poll())

@@ -29,6 +29,7 @@ from ..repository import Repository
 from .contract_facts import FactsContract
 from .contract_hooks import HooksContract
 from .contract_ids import IdsContract
+from .contract_listing import ListingContract
 from .samples import (
     ACME,
     ANN,
@@ -45,7 +46,7 @@ from .samples import (
 )
 
 
-class RepositoryContract(IdsContract, FactsContract, HooksContract):
+class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContract):
     """Subclass it, and give it the fixture `make_repository`."""
 
     @pytest.fixture

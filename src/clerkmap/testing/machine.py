@@ -23,6 +23,8 @@ from ..core.records import (
     ClerkOrganization,
     ClerkSession,
     ClerkUser,
+    Kind,
+    key_of,
 )
 from ..errors import ConfigurationError, HookFailed, LinkRefused, UserUnknown
 from ..repositories.memory import MemoryRepository
@@ -34,11 +36,13 @@ USERS = ("user_a", "user_b", "user_c")
 ORGANIZATIONS = ("org_a", "org_b")
 YOURS = ("mine", "yours", "ours")
 SESSION = "sess_a"
+KINDS: tuple[Kind, ...] = ("user", "organization", "membership")
 
 _instances = st.sampled_from(INSTANCES)
 _users = st.sampled_from(USERS)
 _organizations = st.sampled_from(ORGANIZATIONS)
 _yours = st.sampled_from(YOURS)
+_kinds = st.sampled_from(KINDS)
 _times = st.integers(0, 3)
 _names = st.sampled_from([None, "x", "y"])
 _grades = st.sampled_from([GLIMPSED, STATED])
@@ -48,7 +52,7 @@ def records() -> st.SearchStrategy[AnyRecord]:
     """Any record of the small world."""
     user = st.builds(
         ClerkUser.make, _grades, _instances, _users, observed_at=_times, updated_at=_times, first_name=_names,
-        banned=st.booleans(), public_metadata=st.sampled_from(["{}", '{"role":"a"}', '{"role":"b"}']),
+        username=_names, banned=st.booleans(), public_metadata=st.sampled_from(["{}", '{"role":"a"}', '{"role":"b"}']),
     )  # fmt: skip
     sighted_user = st.builds(ClerkUser.make, st.just(SIGHTED), _instances, _users, observed_at=_times)
     organization = st.builds(
@@ -120,6 +124,19 @@ def repository_machine(make_repository: MakeRepository, **chosen: Any) -> type[A
         def export(self, mine: str) -> None:
             self.both(lambda repository: repository.export(mine))
 
+        @rule(name=_yours, text=_names)
+        def note(self, name: str, text: str | None) -> None:
+            self.both(lambda repository: repository.note(name))
+            self.both(lambda repository: repository.set_note(name, text))
+
+        @rule(kind=_kinds, instance=_instances, user=_users, limit=st.integers(1, 3))
+        def list_from(self, kind: Kind, instance: str, user: str, limit: int) -> None:
+            self.both(lambda repository: repository.records(kind, instance, after=key_of(user), limit=limit))
+
+        @rule(text=st.one_of(_users, _yours, _names.filter(bool)), limit=st.integers(1, 3))
+        def search(self, text: str, limit: int) -> None:
+            self.both(lambda repository: repository.search(text, limit))
+
         def both(self, do: Callable[[Repository], object]) -> None:
             """Both answer the same, refuse for the same reason, and call the hooks with the same changes."""
             answers: list[Any] = []
@@ -143,6 +160,9 @@ def repository_machine(make_repository: MakeRepository, **chosen: Any) -> type[A
         @invariant()
         def they_show_the_same(self) -> None:
             for instance in INSTANCES:
+                assert self.model.counts(instance) == self.real.counts(instance)
+                for kind in KINDS:
+                    assert self.model.records(kind, instance) == self.real.records(kind, instance)
                 for user in USERS:
                     for organization in ORGANIZATIONS:
                         standing = self.model.find(instance, user, organization, SESSION)

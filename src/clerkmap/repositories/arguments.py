@@ -1,0 +1,63 @@
+"""What may be asked for when everything is read, and what may be noted: checked alike by every repository."""
+
+from ..core.records import Kind
+from ..errors import ConfigurationError
+
+# What is kept for good, and so can be listed. Sessions are forgotten.
+LISTED: tuple[Kind, ...] = ("user", "organization", "membership")
+MOST = 10_000  # in one answer, so that it fits into memory
+MAX_NOTE_NAME = 200  # characters
+MAX_NOTE = 65_536  # bytes in UTF-8
+
+
+def check_kind(kind: Kind) -> Kind:
+    """A kind that can be listed, or `ConfigurationError`."""
+    if kind not in LISTED:
+        raise ConfigurationError(f"kind must be one of {', '.join(LISTED)}")
+    return kind
+
+
+def check_after(after: str) -> str:
+    """Where a page begins, or `ConfigurationError`."""
+    if not is_storable(after):
+        raise ConfigurationError("after must be the key of the last record of the page before, or empty")
+    return after
+
+
+def check_limit(limit: int) -> int:
+    """How many are wanted at once, or `ConfigurationError`."""
+    if type(limit) is not int or not 1 <= limit <= MOST:
+        raise ConfigurationError(f"limit must be a number from 1 to {MOST}: for more, ask for the next page")
+    return limit
+
+
+def check_text(text: str) -> str:
+    """What is searched for, or `ConfigurationError`."""
+    if not isinstance(text, str):
+        raise ConfigurationError("what is searched for must be text: an id, an address or a name")
+    return text
+
+
+def check_note_name(name: str) -> str:
+    """The name of a note, or `ConfigurationError`."""
+    if not (isinstance(name, str) and 0 < len(name) <= MAX_NOTE_NAME and name.isprintable()):
+        raise ConfigurationError(f"the name of a note must be printable text of at most {MAX_NOTE_NAME} characters")
+    return name
+
+
+def check_note(text: str | None) -> str | None:
+    """The text of a note, or `ConfigurationError`."""
+    if text is not None and not (is_storable(text) and len(text.encode()) <= MAX_NOTE):
+        raise ConfigurationError(f"a note must be text of at most {MAX_NOTE} bytes in UTF-8, or None to remove it")
+    return text
+
+
+def is_storable(text: object) -> bool:
+    """Whether it is text that every database stores: no zero character, and no half of a surrogate pair."""
+    return isinstance(text, str) and "\x00" not in text and text.encode("utf-8", "ignore").decode() == text
+
+
+def folded(text: str) -> str:
+    """The same text with the capital letters of ASCII made small: what every database makes of it, whatever its
+    locale."""
+    return text.encode().lower().decode()

@@ -1,0 +1,247 @@
+"""What every repository promises about all that is stored: lists, counts, searches, and notes."""
+
+from typing import Any
+
+import pytest
+
+from ..core.counts import Count
+from ..core.records import (
+    GLIMPSED,
+    SIGHTED,
+    AnyRecord,
+    ClerkMembership,
+    ClerkOrganization,
+    ClerkUser,
+    Kind,
+    key_of,
+)
+from ..errors import ConfigurationError
+from ..repository import Repository
+from .samples import ACME, ANN, BEA, HERE, THERE, MakeRepository, by_key, company, found, left, member, person
+
+KINDS: tuple[Kind, ...] = ("user", "organization", "membership")
+
+
+def everything() -> list[AnyRecord]:
+    """Records of every kind and grade, each the only one of its thing."""
+    ends = {"clerk_user_id": ANN, "clerk_organization_id": ACME}
+    return [
+        *(person(f"user_{number}", at=number, first_name=str(number), banned=number == 3) for number in range(1, 8)),
+        person("user_sighted", at=20, grade=SIGHTED),
+        person("user_glimpsed", at=9, grade=GLIMPSED, email_verified=True),
+        ClerkUser.deleted(HERE, "user_gone", observed_at=30),
+        company(at=4, name="Acme", created_at=3),
+        ClerkOrganization.deleted(HERE, "org_gone", observed_at=5),
+        *(member(f"orgmem_{number}", at=number) for number in range(1, 4)),
+        left("orgmem_gone", at=8),
+        ClerkMembership.sighted(HERE, **ends, role="org:admin", observed_at=40),
+    ]
+
+
+def read_all(repository: Repository, kind: Kind, instance: str, limit: int) -> list[AnyRecord]:
+    """Everything of one kind, page by page."""
+    read: list[AnyRecord] = []
+    while page := repository.records(kind, instance, after=read[-1].key if read else "", limit=limit):
+        assert len(page) <= limit
+        read.extend(page)
+    return read
+
+
+class ListingContract:
+    """A part of `RepositoryContract`."""
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_all_is_listed_in_the_order_of_the_keys(self, repository: Repository, kind: Kind) -> None:
+        """Tombstones and sightings too, each once, whole pages and pages of one; nothing of another instance."""
+        said = everything()
+        repository.put([*said, person(instance=THERE), company(instance=THERE)])
+        wanted = sorted((record for record in said if record.kind == kind), key=lambda record: record.key)
+
+        for limit in (1, 2, len(wanted), 10_000):
+            assert read_all(repository, kind, HERE, limit) == wanted
+        assert repository.records(kind, HERE) == wanted
+        assert repository.records(kind, HERE, after=wanted[0].key, limit=1) == wanted[1:2]
+        assert [repository.records(kind, HERE, after=after) for after in ("~", wanted[-1].key)] == [[], []]
+        assert repository.records(kind, "elsewhere") == []
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_each_is_found_by_its_key(self, repository: Repository, kind: Kind) -> None:
+        """The record that stays is what is found, also of a thing whose id has been forgotten."""
+        said = everything()
+        repository.put(said)
+
+        for record in said:
+            wanted = record if record.kind == kind else None
+            assert repository.record(kind, HERE, record.key) == wanted
+            assert repository.record(kind, THERE, record.key) is None
+        assert [repository.record(kind, HERE, key) for key in ("", "nothing", "\x00", "\ud800")] == [None] * 4
+
+    def test_pages_go_on_while_others_write(self, repository: Repository) -> None:
+        """What comes or changes between two pages moves nothing: all that was there at the beginning is read once."""
+        names = [f"user_{number}" for number in range(20)]
+        repository.put([person(name) for name in names])
+        read = repository.records("user", HERE, limit=7)
+
+        while page := repository.records("user", HERE, after=read[-1].key, limit=7):
+            read.extend(page)
+            repository.put([person(f"user_new_{len(read)}"), person(names[0], at=len(read))])
+            repository.put([ClerkUser.deleted(HERE, names[1], observed_at=1)])
+
+        keys = [record.key for record in read]
+        assert keys == sorted(set(keys))
+        assert set(keys) >= {key_of(name) for name in names}
+
+    def test_all_is_counted(self, repository: Repository) -> None:
+        """What Clerk has told apart from what tokens have, and when it last told anything."""
+        repository.put([*everything(), person(at=99, instance=THERE)])
+
+        counts = repository.counts(HERE)
+        assert counts == {
+            "user": Count(told=8, sighted=1, deleted=1, updated_at=9, observed_at=30),
+            "organization": Count(told=1, sighted=0, deleted=1, updated_at=4, observed_at=5),
+            "membership": Count(told=3, sighted=1, deleted=1, updated_at=3, observed_at=8),
+        }
+        assert [counts[kind].alive for kind in KINDS] == [9, 1, 4]
+        assert repository.counts(THERE)["user"] == Count(told=1, updated_at=99, observed_at=99)
+        assert repository.counts("elsewhere") == dict.fromkeys(KINDS, Count())
+
+    def test_what_only_tokens_tell_has_no_date(self, repository: Repository) -> None:
+        """A sighting is no word of Clerk's about when."""
+        repository.put([person(at=7, grade=SIGHTED)])
+
+        assert repository.counts(HERE)["user"] == Count(sighted=1)
+
+    def test_somebody_is_found_by_whatever_they_are_called(self, repository: Repository) -> None:
+        """By your id, Clerk's, the address in either case, the name, the external id; the whole of it, and no part."""
+        ann = person(email="Ann.Lee@Example.com", username="ann", external_id="7", first_name="A")
+        repository.put([ann, person(BEA, email="bea@example.com", username="bea")])
+        user = found(repository)
+
+        for text in (user.id, ANN, "Ann.Lee@Example.com", "ann.lee@example.COM", "ann", "7"):
+            assert repository.search(str(text)) == [user]
+        for text in ("Ann", "A", "ann.lee@example", "%", "_nn", "' OR '' = '", "", " ann", "\x00", "a\x00", "\ud800"):
+            assert repository.search(text) == []
+
+    def test_an_address_is_not_folded_beyond_ascii(self, repository: Repository) -> None:
+        """What a locale makes of other letters is no ground to take two people for one."""
+        repository.put([person(email="ZOË@example.com"), person(BEA, email="zoë@example.com")])
+
+        assert [user.clerk_id for user in repository.search("zoË@example.com")] == [ANN]
+        assert [user.clerk_id for user in repository.search("zoë@EXAMPLE.com")] == [BEA]
+
+    def test_a_user_is_found_once(self, repository: Repository) -> None:
+        """Whichever and how many of the identities it is said of: the user is shown as `user` shows it."""
+        repository.link(HERE, ANN, "mine")
+        repository.link(THERE, ANN, "mine")
+        repository.put([person(email="old@example.com", username="mine"), person(instance=THERE, at=9)])
+
+        for text in ("mine", ANN, "old@example.com"):
+            assert repository.search(text) == [repository.user("mine")]
+
+    def test_many_are_found_in_one_order(self, repository: Repository) -> None:
+        """At most as many as are wanted: whose id it is first, the others in the order of their keys."""
+        names = [f"user_{number}" for number in range(30)]
+        repository.put([person(name, email="all@example.com") for name in names])
+        repository.link(HERE, "user_named", "all@example.com")
+
+        in_order = ["user_named", *sorted(names, key=key_of)]
+        for limit in (1, 5, 20, 31, 100):
+            there = repository.search("ALL@example.com" if limit == 100 else "all@example.com", limit)
+            wanted = in_order[1:] if limit == 100 else in_order[:limit]
+            assert [user.clerk_id for user in there] == wanted
+        assert len(repository.search("all@example.com")) == 20
+
+    def test_who_is_gone_is_found_by_id_alone(self, repository: Repository) -> None:
+        """The tombstone is found by the Clerk id that it does not tell; nothing else leads to it."""
+        repository.put([person(email="ann@example.com", username="ann", external_id="7")])
+        repository.put([ClerkUser.deleted(HERE, ANN, observed_at=5)])
+
+        assert [repository.search(text) for text in ("ann@example.com", "ann", "7")] == [[], [], []]
+        assert repository.search(ANN) == repository.search(by_key(person())) == [found(repository)]
+
+    def test_numbers_are_found_as_they_are_spelled(self, make_repository: MakeRepository) -> None:
+        """Where your ids are numbers, their digits lead to them."""
+        repository = make_repository(ids="integer")
+        repository.put([person(external_id="2"), person(BEA)])
+        ann, bea = found(repository), found(repository, BEA)
+        assert {ann.id, bea.id} == {1, 2}
+
+        assert {user.id for user in repository.search("2")} == {ann.id, 2}
+        assert repository.search("2")[0].id == 2
+        for text in ("01", "+1", "1.0", "-1", "\u0661", "9" * 19, "9" * 30):
+            assert repository.search(text) == []
+
+    def test_notes_are_kept(self, repository: Repository) -> None:
+        """By their name and to the letter, until they are replaced or removed."""
+        told: list[Any] = []
+        repository.listeners.watch(told.append)
+        long = "🙂" * (65_536 // 4)
+        assert repository.note("sync") is None
+
+        for text in ("page 7", "", long, '{"n": "%s ? :a -- \u202e"}'):
+            repository.set_note("sync", text)
+            assert repository.note("sync") == text
+        repository.set_note("S" * 200, "another")
+        assert (repository.note("Sync"), repository.note("S" * 200)) == (None, "another")
+
+        for _ in range(2):
+            repository.set_note("sync", None)
+            assert repository.note("sync") is None
+        assert repository.note("S" * 200) == "another"
+        assert told == []
+
+    @pytest.mark.parametrize("limit", [0, -1, 10_001, True, 1.0, "5", None])
+    def test_a_limit_is_a_sensible_number(self, repository: Repository, limit: Any) -> None:
+        """Neither nothing nor everything at once."""
+        repository.put([person()])
+        with pytest.raises(ConfigurationError, match="from 1 to 10000"):
+            repository.records("user", HERE, limit=limit)
+        with pytest.raises(ConfigurationError, match="from 1 to 10000"):
+            repository.search(ANN, limit)
+
+    @pytest.mark.parametrize("kind", ["session", "users", "", None])
+    def test_only_what_is_kept_is_listed(self, repository: Repository, kind: Any) -> None:
+        """The text says which kinds there are."""
+        repository.put([person()])
+        with pytest.raises(ConfigurationError, match="user, organization, membership"):
+            repository.records(kind, HERE)
+        with pytest.raises(ConfigurationError, match="user, organization, membership"):
+            repository.record(kind, HERE, key_of(ANN))
+
+    @pytest.mark.parametrize("text", [None, 7, b"x"])
+    def test_what_is_no_text_is_refused(self, repository: Repository, text: Any) -> None:
+        """A number or bytes would be found in one database, and not in another."""
+        with pytest.raises(ConfigurationError, match="text"):
+            repository.search(text)
+        with pytest.raises(ConfigurationError, match="after"):
+            repository.records("user", HERE, after=text)
+
+    @pytest.mark.parametrize("name", ["", "x" * 201, "a\x00", "a\n", "\ud800", None, 7])
+    def test_the_name_of_a_note_is_short_and_printable(self, repository: Repository, name: Any) -> None:
+        """Any database can keep it, and an operator read it."""
+        with pytest.raises(ConfigurationError, match="at most 200 characters"):
+            repository.note(name)
+        with pytest.raises(ConfigurationError, match="at most 200 characters"):
+            repository.set_note(name, "x")
+
+    @pytest.mark.parametrize("text", ["x" * 65_537, "🙂" * (65_536 // 4) + "x", "\x00", "\ud800", 7, b"x"])
+    def test_a_note_is_text_of_64_kib(self, repository: Repository, text: Any) -> None:
+        """What is refused leaves the note as it was."""
+        repository.set_note("sync", "as it was")
+        with pytest.raises(ConfigurationError, match="at most 65536 bytes"):
+            repository.set_note("sync", text)
+        assert repository.note("sync") == "as it was"
+
+    def test_a_note_is_not_written_from_within(self, make_repository: MakeRepository) -> None:
+        """A hook has the transaction: to write through the repository is refused there, as ever."""
+        refused: list[ConfigurationError] = []
+
+        def hook(change: Any, tx: Any) -> None:
+            with pytest.raises(ConfigurationError) as error:
+                repository.set_note("sync", "x")
+            refused.append(error.value)
+
+        repository = make_repository(hooks=[hook])
+        repository.put([person()])
+        assert len(refused) == 1
+        assert repository.note("sync") is None
