@@ -1,7 +1,5 @@
 """On Django's own connection the contract is kept, and what is written is a part of Django's transactions."""
 
-import importlib
-import itertools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,21 +7,16 @@ from typing import Any
 
 import pytest
 from django.db import connections, transaction
-from psycopg.conninfo import conninfo_to_dict
 
 import django_site
 from clerkmap import ConfigurationError, HookFailed, Repository, RepositoryUnavailable, Resolver
-from clerkmap.repositories import PostgresRepository, SqliteRepository
-from clerkmap.repositories.dialects import SQLITE, Names
+from clerkmap.repositories import SqliteRepository
 from clerkmap.repositories.django import DjangoRepository
-from clerkmap.repositories.schema import Schema
 from clerkmap.testing import FakeClerk
 from clerkmap.testing.contract import RepositoryContract
 from clerkmap.testing.samples import ANN, HERE, MakeRepository, found, person
-from postgres_server import postgres, schemas
-
-initial = importlib.import_module("clerkmap.adapters.django.migrations.0001_initial")
-numbers = itertools.count()
+from django_databases import add_database, add_postgres, make_tables, numbers
+from postgres_server import schemas
 
 
 class Closing(DjangoRepository):
@@ -46,26 +39,6 @@ class Closing(DjangoRepository):
                 connections[self._alias].close()
 
 
-def add_database(vendor: str, **settings: Any) -> str:
-    """Another one of DATABASES."""
-    alias = f"made_{next(numbers)}"
-    engine = {"sqlite": "sqlite3"}.get(vendor, vendor)
-    connections.databases[alias] = {
-        **connections.databases["default"],
-        "ENGINE": f"django.db.backends.{engine}",
-        **settings,
-    }
-    return alias
-
-
-def make_tables(alias: str, id_type: str) -> None:
-    """As the migration does it."""
-    connection = connections[alias]
-    with transaction.atomic(using=alias), connection.cursor() as cursor:
-        for statement in initial.statements(connection.vendor, id_type):
-            cursor.execute(statement, None)
-
-
 def a_repository(alias: str, **options: Any) -> DjangoRepository:
     id_type = options.get("id_type") or ("bigint" if options.get("ids") == "integer" else "text")
     make_tables(alias, id_type)
@@ -85,18 +58,11 @@ def on_sqlite(tmp_path: Path) -> Iterator[MakeRepository]:
 
 @pytest.fixture
 def on_postgres() -> Iterator[MakeRepository]:
-    said = conninfo_to_dict(postgres())
     with schemas() as new:
 
         def make(**options: Any) -> Repository:
             connections.close_all()
-            schema = new()
-            names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
-            settings = {name: str(said.get(key) or "") for name, key in names.items()}
-            alias = add_database("postgresql", OPTIONS={"options": f"-csearch_path={schema}"}, **settings)
-            with connections[alias].cursor() as cursor:
-                cursor.execute(f"CREATE SCHEMA {schema}")
-            return a_repository(alias, **options)
+            return a_repository(add_postgres(new()), **options)
 
         yield make
         connections.close_all()
@@ -118,16 +84,6 @@ class TestDjangoOnPostgres(RepositoryContract):
     @pytest.fixture
     def make_repository(self, on_postgres: MakeRepository) -> MakeRepository:
         return on_postgres
-
-
-@pytest.mark.parametrize("id_type", ["text", "bigint", "uuid"])
-def test_the_migration_makes_the_tables_of_the_first_version(id_type: Any) -> None:
-    """What is written down in the migration is, to the letter, what the other repositories do."""
-    wanted = PostgresRepository.ddl(id_type=id_type, ids="integer" if id_type == "bigint" else "uuid7")
-    assert ";\n".join(initial.statements("postgresql", id_type)) + ";\n" == wanted
-    if id_type != "uuid":
-        wanted = Schema(SQLITE, Names("clerkmap_"), initial.ID_TYPES["sqlite"][id_type][0]).ddl(0)
-        assert ";\n".join(initial.statements("sqlite", id_type)) + ";\n" == wanted
 
 
 def test_sqlite_opens_what_django_has_made(tmp_path: Path) -> None:
