@@ -84,7 +84,7 @@ class Evidence:
         at = int(self.payload[name])
         written = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         away = at - self.now
-        return f"{written}, {_span(away)} from now" if away > 0 else f"{written}, {_span(-away)} ago"
+        return f"{written}, {_span(away)} from now" if away > 0 else f"{written}, {_span(abs(away))} ago"
 
 
 @dataclass(frozen=True)
