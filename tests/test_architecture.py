@@ -29,6 +29,8 @@ ARROWS: dict[str, set[str]] = {
     "verifier": {"errors", "core", "driving", "clerk"},
     "caches": {"errors", "core", "forks", "repository", "verifier"},
     "resolver": {"errors", "core", "driving", "repository", "verifier", "caches"},
+    "checks": {"errors", "core"},
+    "explaining": {"errors", "core", "driving", "verifier", "resolver", "checks"},
     "reconciler": {"errors", "core", "driving", "forks", "listeners", "repository"},
     "lease": {"errors", "core", "resolver"},
     "caller": {"errors", "core", "lease", "resolver"},
