@@ -47,7 +47,10 @@ def one_at_a_time(change: Callable[Concatenate[Some, P], T]) -> Callable[Concate
     @wraps(change)
     def alone(self: Some, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self.changing:
-            return change(self, *args, **kwargs)
+            try:
+                return change(self, *args, **kwargs)
+            finally:
+                self.changes += 1
 
     return alone
 
@@ -66,6 +69,7 @@ class Ledger:
         self.machine_tokens: dict[str, FakeMachineToken] = {}
         self.roles: dict[str, FakeRole] = {role.key: role for role in SYSTEM_ROLES}
         self.changing: threading.RLock = threading.RLock()
+        self.changes: int = 0  # how many there were: lists made of the tables are good until there is another
         self._random = Random(f"clerkmap {seed}")  # reproducible on purpose
         self._message_ids = Random(f"messages {seed}")  # of their own: to say less changes no other id
         self._last_moment = 0
@@ -117,6 +121,10 @@ class Ledger:
         """A person's sessions."""
         return [each for each in self.sessions.values() if each.user_id == user.id]
 
+    def owner(self, kind: str, value: str) -> str | None:
+        """The id of who has it: an `email_address`, `username` or `external_id`; or the `slug` of an organization."""
+        return self._taken.get(_key(kind, value))
+
     def role(self, key: str) -> FakeRole:
         """The role of that key. One that nobody has made permits nothing."""
         return self.roles.get(key) or FakeRole(key, key.removeprefix("org:").title())
@@ -150,19 +158,25 @@ class Ledger:
             body = body_of(type, data, self.instance_id, self.moment())
             self.wire.say(_id("msg", self._message_ids), type, body)
 
-    def _take(self, kind: str, value: str | None, owner: str) -> None:
-        """Something that must be one of a kind now belongs to this one."""
-        if value is None:
-            return
-        if self._taken.setdefault((kind, value.lower()), owner) != owner:
-            raise ClerkRefuses(422, "form_identifier_exists", "That is taken. Please try another.", kind)
+    def _take(self, owner: str, *wanted: tuple[str, str | None]) -> None:
+        """What must be one of a kind now belongs to this one: all of it, or nothing."""
+        keys = [_key(kind, value) for kind, value in wanted if value is not None]
+        for key in keys:
+            if self._taken.get(key, owner) != owner:
+                raise ClerkRefuses(422, "form_identifier_exists", "That is taken. Please try another.", key[0])
+        self._taken |= dict.fromkeys(keys, owner)
 
     def _free(self, kind: str, value: str | None) -> None:
         if value is not None:
-            self._taken.pop((kind, value.lower()), None)
+            self._taken.pop(_key(kind, value), None)
 
-    def _owner(self, kind: str, value: str) -> str | None:
-        return self._taken.get((kind, value.lower()))
+    def _change(self, it: FakeUser | FakeOrganization, said: dict[str, Any], *kinds: str) -> None:
+        """Take what is new, and let go of what it replaces."""
+        new = [(kind, said[kind]) for kind in kinds if kind in said]
+        self._take(it.id, *new)
+        for kind, _ in new:
+            self._free(kind, getattr(it, kind))
+        self._take(it.id, *new)  # once more: the old one may have differed in its capitals only
 
     def _enter(self, membership: FakeMembership) -> None:
         self.memberships[membership.id] = membership
@@ -187,6 +201,10 @@ def forget(table: dict[str, T], id: str, what: str) -> T:
     if id not in table:
         raise ClerkRefuses(404, "resource_not_found", f"No {what} was found with id {id}")
     return table.pop(id)
+
+
+def _key(kind: str, value: str) -> tuple[str, str]:
+    return kind, value if kind == "external_id" else value.lower()
 
 
 def _id(prefix: str, random: Random) -> str:

@@ -25,18 +25,21 @@ class Organizations(People):
         created_by: FakeUser | None = None,
         public_metadata: Metadata | None = None,
         private_metadata: Metadata | None = None,
+        max_allowed_memberships: int = 5,
+        created_at: int | None = None,
         id: str | None = None,
     ) -> FakeOrganization:
         """Make an organization. Who makes one is its administrator."""
         id = id or self.new_id("org")
         chosen = slug or name.lower().replace(" ", "-")
-        if slug is None and self._owner("slug", chosen):
+        if slug is None and self.owner("slug", chosen):
             chosen = f"{chosen}-{id[-6:].lower()}"
-        self._take("slug", chosen, id)
+        self._take(id, ("slug", chosen))
         organization = FakeOrganization(id, name, chosen, created_by.id if created_by else None)
         organization.public_metadata = copy.deepcopy(public_metadata or {})
         organization.private_metadata = copy.deepcopy(private_metadata or {})
-        organization.created_at = self.moment()
+        organization.max_allowed_memberships = max_allowed_memberships
+        organization.created_at = self.moment() if created_at is None else created_at
         self.organizations[id] = organization
         self._organization_changed(organization, "organization.created")
         if created_by is not None:
@@ -46,9 +49,7 @@ class Organizations(People):
     @one_at_a_time
     def update_organization(self, organization: FakeOrganization, /, **said: Any) -> FakeOrganization:
         """Change an organization's name, slug, max_allowed_memberships or admin_delete_enabled."""
-        if "slug" in said and said["slug"] != organization.slug:
-            self._take("slug", said["slug"], organization.id)
-            self._free("slug", organization.slug)
+        self._change(organization, said, "slug")
         self._set(organization, said, SETTABLE)
         return self._organization_changed(organization)
 
@@ -115,6 +116,7 @@ class Organizations(People):
         inviter: FakeUser | None = None,
         public_metadata: Metadata | None = None,
         private_metadata: Metadata | None = None,
+        expires_in: int = MONTH,
     ) -> FakeInvitation:
         """Invite somebody into an organization, by e-mail address."""
         invitation = FakeInvitation(
@@ -123,7 +125,7 @@ class Organizations(People):
         invitation.public_metadata = copy.deepcopy(public_metadata or {})
         invitation.private_metadata = copy.deepcopy(private_metadata or {})
         invitation.created_at = self.moment()
-        invitation.expires_at = invitation.created_at + MONTH
+        invitation.expires_at = invitation.created_at + expires_in
         self.invitations[invitation.id] = invitation
         return self._invitation_changed(invitation, "organizationInvitation.created")
 
@@ -132,7 +134,7 @@ class Organizations(People):
         """Accept an invitation, as a person who is there already or as a new one. Its metadata go with them."""
         self._must_be_pending(invitation)
         organization = self.organizations[invitation.organization_id]
-        known = self._owner("email_address", invitation.email)
+        known = self.owner("email_address", invitation.email)
         user = user or (self.users[known] if known else self.create_user(invitation.email))
         invitation.status, invitation.user_id = "accepted", user.id
         self._invitation_changed(invitation, "organizationInvitation.accepted")

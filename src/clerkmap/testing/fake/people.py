@@ -28,7 +28,7 @@ class People(Ledger):
     def create_user(
         self,
         email: str | None = None,
-        *,
+        *more_emails: str,
         first_name: str | None = None,
         last_name: str | None = None,
         username: str | None = None,
@@ -37,16 +37,20 @@ class People(Ledger):
         public_metadata: Metadata | None = None,
         private_metadata: Metadata | None = None,
         unsafe_metadata: Metadata | None = None,
+        banned: bool = False,
+        locked: bool = False,
+        created_at: int | None = None,
         id: str | None = None,
     ) -> FakeUser:
-        """Sign a person up. Their id is made from the seed, unless you give one."""
+        """Sign a person up. Their id is made from the seed, unless you give one. The first address is the primary."""
         user = FakeUser(id or self.new_id("user"), first_name, last_name, username, external_id)
-        self._take("username", username, user.id)
-        self._take("external_id", external_id, user.id)
-        user.created_at = self.moment()
-        if email is not None:
-            user.addresses = [self._address(user, email, verified)]
-            user.primary_address_id = user.addresses[0].id
+        emails = () if email is None else (email, *more_emails)
+        named = [("username", username), ("external_id", external_id), *(("email_address", each) for each in emails)]
+        self._take(user.id, *named)
+        user.created_at = self.moment() if created_at is None else created_at
+        user.addresses = [self._address(user, each, verified) for each in emails]
+        user.primary_address_id = user.addresses[0].id if user.addresses else None
+        user.banned, user.locked = banned, locked
         user.public_metadata = copy.deepcopy(public_metadata or {})
         user.private_metadata = copy.deepcopy(private_metadata or {})
         user.unsafe_metadata = copy.deepcopy(unsafe_metadata or {})
@@ -56,10 +60,7 @@ class People(Ledger):
     @one_at_a_time
     def update_user(self, user: FakeUser, /, **said: Any) -> FakeUser:
         """Change a person's first_name, last_name, username, external_id or primary_address_id."""
-        for name in ("username", "external_id"):
-            if name in said and said[name] != getattr(user, name):
-                self._take(name, said[name], user.id)
-                self._free(name, getattr(user, name))
+        self._change(user, said, "username", "external_id")
         self._set(user, said, SETTABLE)
         return self._user_changed(user)
 
@@ -175,7 +176,7 @@ class People(Ledger):
         return user
 
     def _address(self, user: FakeUser, email: str, verified: bool) -> FakeAddress:
-        self._take("email_address", email, user.id)
+        self._take(user.id, ("email_address", email))
         now = self.moment()
         return FakeAddress(self.new_id("idn"), email, verified, now, now)
 
