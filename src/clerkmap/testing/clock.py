@@ -16,3 +16,8 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Move the clock forward, or back."""
         self._shift += seconds
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether it moves only when it is moved."""
+        return self._start is not None

@@ -3,15 +3,21 @@
 import threading
 from collections.abc import Iterator
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.instance import Instance
 from ..core.records import ClerkUser
 from ..verifier import Verifier
 from .clock import Clock
+from .fake.api import Api
+from .fake.api_faults import Faults
+from .fake.asgi import ClerkApp
 from .fake.mint import ORIGIN, Mint
 from .fake.objects import FakeOrganization, FakeUser
 from .fake.wire import Delivery
+
+if TYPE_CHECKING:
+    from .fake.transport import ClerkTransport
 
 __all__ = ["ORIGIN", "FakeClerk"]
 
@@ -40,6 +46,9 @@ class FakeClerk(Mint):
     ) -> None:
         super().__init__(seed, Clock() if clock is None else clock, algorithm=algorithm, kid=kid, host=host)
         self.secret_key: str = f"sk_test_{Random(f'sk {seed}').randbytes(20).hex()}"
+        self.faults: Faults = Faults()
+        self.api: Api = Api(self)
+        self.app: ClerkApp = ClerkApp(self.api, self.clock, (self.frontend_api, "api.clerk.com"))
         self._instance: Instance | None = None
         self._instance_of: object = None
 
@@ -81,6 +90,12 @@ class FakeClerk(Mint):
     def verifier(self, **policy: Any) -> Verifier:
         """A verifier of `instance` that goes by this environment's clock."""
         return Verifier(self.instance, clock=self.clock, **policy)
+
+    def transport(self) -> "ClerkTransport":
+        """The API and the keys for httpx, without a socket: `httpx.Client(transport=clerk.transport())`."""
+        from .fake.transport import ClerkTransport  # here, not above: who asks nothing needs no httpx
+
+        return ClerkTransport(self.api, self.clock)
 
     def record(self, who: FakeUser, **said: Any) -> ClerkUser:
         """What Clerk would say now of a person, and with it whatever you add: `banned=True`."""

@@ -50,7 +50,10 @@ def one_at_a_time(change: Callable[Concatenate[Some, P], T]) -> Callable[Concate
     @wraps(change)
     def alone(self: Some, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self.changing:
-            return change(self, *args, **kwargs)
+            try:
+                return change(self, *args, **kwargs)
+            finally:
+                self.changes += 1
 
     return alone
 
@@ -69,6 +72,7 @@ class Ledger:
         self.machine_tokens: dict[str, FakeMachineToken] = {}
         self.roles: dict[str, FakeRole] = {role.key: role for role in SYSTEM_ROLES}
         self.changing: threading.RLock = threading.RLock()
+        self.changes: int = 0  # how many there were: lists made of the tables are good until there is another
         self._random = Random(f"clerkmap {seed}")  # reproducible on purpose
         self._message_ids = Random(f"messages {seed}")  # of their own: to say less changes no other id
         self._last_moment = 0
@@ -120,6 +124,10 @@ class Ledger:
     def sessions_of(self, user: FakeUser) -> list[FakeSession]:
         """A person's sessions."""
         return [each for each in self.sessions.values() if each.user_id == user.id]
+
+    def owner(self, kind: str, value: str) -> str | None:
+        """The id of who has it: an `email_address`, `username` or `external_id`; or the `slug` of an organization."""
+        return self._taken.get(_key(kind, value))
 
     def role(self, key: str) -> FakeRole:
         """The role of that key. One that nobody has made permits nothing."""
@@ -184,25 +192,29 @@ class Ledger:
 
     # For those who change it
 
-    def _take(self, owner: str, **wanted: str | None) -> None:
-        """What must be one of a kind now belongs to this one: all of it, or nothing of it."""
-        names = [(kind, value.lower()) for kind, value in wanted.items() if value is not None]
-        for kind, value in names:
-            if self._taken.get((kind, value), owner) != owner:
-                raise ClerkRefuses(422, "form_identifier_exists", "That is taken. Please try another.", kind)
-        self._taken |= dict.fromkeys(names, owner)
+    def _take(self, owner: str, *wanted: tuple[str, str | None]) -> None:
+        """What must be one of a kind now belongs to this one: all of it, or nothing."""
+        keys = [_key(kind, value) for kind, value in wanted if value is not None]
+        for key in keys:
+            if self._taken.get(key, owner) != owner:
+                raise ClerkRefuses(422, "form_identifier_exists", "That is taken. Please try another.", key[0])
+        self._taken |= dict.fromkeys(keys, owner)
 
-    def _free(self, **given_up: str | None) -> None:
-        for kind, value in given_up.items():
-            if value is not None:
-                self._taken.pop((kind, value.lower()), None)
+    def _free(self, kind: str, value: str | None) -> None:
+        if value is not None:
+            self._taken.pop(_key(kind, value), None)
 
     def _must_be_new(self, table: Mapping[str, object], id: str | None) -> None:
         if id in table:
             raise ClerkRefuses(422, "form_identifier_exists", "That id is taken. Please try another.", "id")
 
-    def _owner(self, kind: str, value: str) -> str | None:
-        return self._taken.get((kind, value.lower()))
+    def _change(self, it: FakeUser | FakeOrganization, said: dict[str, Any], *kinds: str) -> None:
+        """Take what is new, and let go of what it replaces."""
+        new = [(kind, said[kind]) for kind in kinds if kind in said]
+        self._take(it.id, *new)
+        for kind, _ in new:
+            self._free(kind, getattr(it, kind))
+        self._take(it.id, *new)  # once more: the old one may have differed in its capitals only
 
     def _enter(self, membership: FakeMembership) -> None:
         self.memberships[membership.id] = membership
@@ -230,6 +242,10 @@ def check_parameters(said: Iterable[str], allowed: tuple[str, ...]) -> None:
 
 def _secret(seed: str) -> str:
     return f"whsec_{b64encode(Random(seed).randbytes(24)).decode()}"
+
+
+def _key(kind: str, value: str) -> tuple[str, str]:
+    return kind, value if kind == "external_id" else value.lower()
 
 
 def _id(prefix: str, random: Random) -> str:

@@ -25,6 +25,8 @@ class Organizations(People):
         created_by: FakeUser | None = None,
         public_metadata: Metadata | None = None,
         private_metadata: Metadata | None = None,
+        max_allowed_memberships: int = 5,
+        created_at: int | None = None,
         id: str | None = None,
     ) -> FakeOrganization:
         """Make an organization. Who makes one is its administrator."""
@@ -33,13 +35,14 @@ class Organizations(People):
             self.must_be_here(created_by)
         id = id or self.new_id("org")
         chosen = slug or name.lower().replace(" ", "-")
-        if slug is None and self._owner("slug", chosen):
+        if slug is None and self.owner("slug", chosen):
             chosen = f"{chosen}-{id[-6:].lower()}"
-        self._take(id, slug=chosen)
+        self._take(id, ("slug", chosen))
         organization = FakeOrganization(id, name, chosen, created_by.id if created_by else None)
         organization.public_metadata = copy.deepcopy(public_metadata or {})
         organization.private_metadata = copy.deepcopy(private_metadata or {})
-        organization.created_at = self.moment()
+        organization.max_allowed_memberships = max_allowed_memberships
+        organization.created_at = self.moment() if created_at is None else created_at
         self.organizations[id] = organization
         self._organization_changed(organization, "organization.created")
         if created_by is not None:
@@ -51,10 +54,7 @@ class Organizations(People):
         """Change an organization's name, slug, max_allowed_memberships or admin_delete_enabled."""
         self.must_be_here(organization)
         check_parameters(said, SETTABLE)
-        if "slug" in said:
-            self._take(organization.id, slug=said["slug"])
-            self._free(slug=organization.slug)
-            self._take(organization.id, slug=said["slug"])  # again: only its case may have changed
+        self._change(organization, said, "slug")
         self._set(organization, said, SETTABLE)
         return self._organization_changed(organization)
 
@@ -63,7 +63,7 @@ class Organizations(People):
         """Delete an organization, and with it its memberships and invitations, of which Clerk says nothing."""
         self.must_be_here(organization)
         del self.organizations[organization.id]
-        self._free(slug=organization.slug)
+        self._free("slug", organization.slug)
         for membership in self.members_of(organization):
             self._leave(membership)
         for invitation in self.invitations_to(organization):
@@ -123,6 +123,7 @@ class Organizations(People):
         inviter: FakeUser | None = None,
         public_metadata: Metadata | None = None,
         private_metadata: Metadata | None = None,
+        expires_in: int = MONTH,
     ) -> FakeInvitation:
         """Invite somebody into an organization, by e-mail address. The invitation lapses after thirty days."""
         self.must_be_here(organization, *([inviter] if inviter else []))
@@ -132,7 +133,7 @@ class Organizations(People):
         invitation.public_metadata = copy.deepcopy(public_metadata or {})
         invitation.private_metadata = copy.deepcopy(private_metadata or {})
         invitation.created_at = self.moment()
-        invitation.expires_at = invitation.created_at + MONTH
+        invitation.expires_at = invitation.created_at + expires_in
         self.invitations[invitation.id] = invitation
         return self._invitation_changed(invitation, "organizationInvitation.created")
 
@@ -143,7 +144,7 @@ class Organizations(People):
         if user is not None:
             self.must_be_here(user)
         organization = self.organizations[invitation.organization_id]
-        known = self._owner("email_address", invitation.email)
+        known = self.owner("email_address", invitation.email)
         user = user or (self.users[known] if known else self.create_user(invitation.email))
         invitation.status, invitation.user_id = "accepted", user.id
         self._invitation_changed(invitation, "organizationInvitation.accepted")

@@ -29,7 +29,7 @@ class People(Ledger):
     def create_user(
         self,
         email: str | None = None,
-        *,
+        *more_emails: str,
         first_name: str | None = None,
         last_name: str | None = None,
         username: str | None = None,
@@ -38,16 +38,21 @@ class People(Ledger):
         public_metadata: Metadata | None = None,
         private_metadata: Metadata | None = None,
         unsafe_metadata: Metadata | None = None,
+        banned: bool = False,
+        locked: bool = False,
+        created_at: int | None = None,
         id: str | None = None,
     ) -> FakeUser:
-        """Sign a person up. Their id is made from the seed, unless you give one."""
+        """Sign a person up. Their id is made from the seed, unless you give one. The first address is the primary."""
         self._must_be_new(self.users, id)
         user = FakeUser(id or self.new_id("user"), first_name, last_name, username, external_id)
-        self._take(user.id, username=username, external_id=external_id, email_address=email)
-        user.created_at = self.moment()
-        if email is not None:
-            user.addresses = [self._address(email, verified)]
-            user.primary_address_id = user.addresses[0].id
+        emails = () if email is None else (email, *more_emails)
+        named = [("username", username), ("external_id", external_id), *(("email_address", each) for each in emails)]
+        self._take(user.id, *named)
+        user.created_at = self.moment() if created_at is None else created_at
+        user.addresses = [self._address(each, verified) for each in emails]
+        user.primary_address_id = user.addresses[0].id if user.addresses else None
+        user.banned, user.locked = banned, locked
         user.public_metadata = copy.deepcopy(public_metadata or {})
         user.private_metadata = copy.deepcopy(private_metadata or {})
         user.unsafe_metadata = copy.deepcopy(unsafe_metadata or {})
@@ -62,10 +67,7 @@ class People(Ledger):
         primary = said.get("primary_address_id")
         if primary is not None and not any(each.id == primary and each.verified for each in user.addresses):
             raise ClerkRefuses(422, "form_param_value_invalid", "That is no verified address", "primary_address_id")
-        names = {name: said[name] for name in ("username", "external_id") if name in said}
-        self._take(user.id, **names)
-        self._free(**{name: getattr(user, name) for name in names})
-        self._take(user.id, **names)  # again: a name of which only the case has changed was given up with the old one
+        self._change(user, said, "username", "external_id")
         self._set(user, said, SETTABLE)
         return self._user_changed(user)
 
@@ -75,7 +77,7 @@ class People(Ledger):
         self.must_be_here(user)
         if any(each.address.lower() == email.lower() for each in user.addresses):
             raise ClerkRefuses(422, "form_identifier_exists", "That is taken. Please try another.", "email_address")
-        self._take(user.id, email_address=email)
+        self._take(user.id, ("email_address", email))
         address = self._address(email, verified)
         user.addresses = [*user.addresses, address]
         if primary:
@@ -89,7 +91,7 @@ class People(Ledger):
         self.must_be_here(user)
         if address not in user.addresses:
             raise ClerkRefuses(404, "resource_not_found", f"No email address was found with id {address.id}")
-        self._free(email_address=address.address)
+        self._free("email_address", address.address)
         user.addresses = [each for each in user.addresses if each is not address]
         if user.primary_address_id == address.id:
             user.primary_address_id = user.addresses[0].id if user.addresses else None
@@ -132,8 +134,9 @@ class People(Ledger):
         self.must_be_here(user)
         del self.users[user.id]
         for address in user.addresses:
-            self._free(email_address=address.address)
-        self._free(username=user.username, external_id=user.external_id)
+            self._free("email_address", address.address)
+        self._free("username", user.username)
+        self._free("external_id", user.external_id)
         for membership in self.memberships_of(user):
             self._leave(membership)
         for session in self.sessions_of(user):

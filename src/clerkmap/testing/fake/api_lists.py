@@ -1,0 +1,161 @@
+"""Lists, as the API gives them: filtered, sorted, cut into pages. What was sorted is kept until something changes.
+
+Every list is kept in ascending order, and read backwards for a descending one. Two of equal rank stand in the order of
+their ids, so that no page depends on chance.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, TypeVar
+
+from .api_requests import Query, invalid
+from .ledger import Ledger
+from .objects import ClerkRefuses, FakeUser
+
+T = TypeVar("T")
+Condition = Callable[[FakeUser], bool]
+Rank = tuple[bool, Any, str]  # nothing comes last
+
+LISTS_KEPT = 16
+MOST = 500  # rows of one page
+DEFAULT = 10
+_PAGING = ("limit", "offset", "starting_after")
+
+
+class Lists:
+    """The lists that were asked for lately, as long as they are true."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._kept: OrderedDict[object, tuple[int, list[Any]]] = OrderedDict()
+
+    def get(self, key: object, make: Callable[[], list[T]]) -> list[T]:
+        """A list that was made since the last change; if there is none, it is made now."""
+        changes, rows = self._kept.get(key, (-1, []))
+        if changes != self._ledger.changes:
+            rows = make()
+            self._kept[key] = self._ledger.changes, rows
+            if len(self._kept) > LISTS_KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return rows
+
+
+class Order:
+    """The order that is asked for: by which of the names, and whether backwards."""
+
+    def __init__(self, query: Query, names: Iterable[str], default: str = "-created_at") -> None:
+        text = query.one("order_by") or default
+        self.name: str = text.removeprefix("+").removeprefix("-") if text[:2] not in ("+-", "-+") else ""
+        self.descending: bool = text.startswith("-")
+        if self.name not in names:
+            raise invalid("order_by", f"must be one of {', '.join(names)}")
+
+
+def asked_for(query: Query, name: str) -> tuple[object, ...]:
+    """What a list is known by: all that was asked, apart from the page and the direction."""
+    pairs = [(key, value) for key, value in query.pairs if key not in _PAGING]
+    return name, *((key, value.lstrip("+-") if key == "order_by" else value) for key, value in pairs)
+
+
+def page(query: Query, rows: list[T], order: Order) -> list[T]:
+    """The rows from `offset` on, `limit` of them."""
+    limit, offset = limit_of(query), query.number("offset") or 0
+    if order.descending:
+        end = max(0, len(rows) - offset)
+        return rows[max(0, end - limit) : end][::-1]
+    return rows[offset : offset + limit]
+
+
+def page_after(query: Query, rows: list[T], order: Order, rank: Callable[[T], Rank], last: T | None) -> list[T]:
+    """The rows behind one, whether or not that one is among them. None is one that nobody knows."""
+    if order.name != "created_at" or query.number("offset"):
+        raise invalid("starting_after", "needs the order of created_at, and no offset")
+    if last is None:
+        raise ClerkRefuses(422, "form_resource_not_found", "starting_after was not found", "starting_after")
+    limit = limit_of(query)
+    if order.descending:
+        end = bisect_left(rows, rank(last), key=rank)
+        return rows[max(0, end - limit) : end][::-1]
+    start = bisect_right(rows, rank(last), key=rank)
+    return rows[start : start + limit]
+
+
+def limit_of(query: Query) -> int:
+    """How many rows of a list are asked for."""
+    given = query.number("limit", 1, MOST)
+    return DEFAULT if given is None else given
+
+
+def choose(values: list[str]) -> tuple[set[str], set[str]]:
+    """Ids that are wanted, with or without a plus in front of them; and those that are not, with a minus."""
+    unwanted = {each[1:] for each in values if each.startswith("-")}
+    return {each.removeprefix("+") for each in values if not each.startswith("-")}, unwanted
+
+
+def user_rank(name: str) -> Callable[[FakeUser], Rank]:
+    """How people are sorted by one of their fields."""
+    if name == "email_address":
+        return lambda user: (user.email is None, user.email or "", user.id)
+    if name in ("phone_number", "web3wallet"):  # nobody has one here
+        return lambda user: (True, "", user.id)
+
+    def rank(user: FakeUser) -> Rank:
+        value = getattr(user, name)
+        return value is None, 0 if value is None else value, user.id
+
+    return rank
+
+
+def user_conditions(query: Query) -> list[Condition]:
+    """What the people in a list must be like, apart from who they are."""
+    conditions: list[Condition] = []
+    for field in ("created_at", "last_active_at", "last_sign_in_at"):
+        conditions += _between(field, query.number(f"{field}_after"), query.number(f"{field}_before"))
+    if (since := query.number("last_active_at_since")) is not None:
+        conditions += _between("last_active_at", since - 1, None)
+    if (banned := query.flag("banned")) is not None:
+        conditions.append(lambda user: user.banned == banned)
+    if query.one("phone_number_query") or query.all("phone_number") or query.all("web3_wallet"):
+        conditions.append(lambda _: False)
+    conditions += [_contains(texts, text) for name, texts in _SEARCHED.items() if (text := query.one(name))]
+    return conditions
+
+
+def one_of(ids: Collection[str | None]) -> Condition:
+    """That somebody is one of these."""
+    return lambda user: user.id in ids
+
+
+def _between(field: str, after: int | None, before: int | None) -> list[Condition]:
+    """That a date is there, and between these two; they are not included."""
+    if after is None and before is None:
+        return []
+    least, most = -1 if after is None else after, 2**63 if before is None else before
+    return [lambda user: (date := getattr(user, field)) is not None and least < date < most]
+
+
+def _contains(texts: Callable[[FakeUser], list[str]], text: str) -> Condition:
+    wanted = text.lower()
+    return lambda user: any(wanted in each for each in texts(user))
+
+
+def _names(user: FakeUser) -> list[str]:
+    return [f"{user.first_name or ''} {user.last_name or ''}".strip().lower()]
+
+
+def _emails(user: FakeUser) -> list[str]:
+    return [each.address.lower() for each in user.addresses]
+
+
+def _username(user: FakeUser) -> list[str]:
+    return [(user.username or "").lower()]
+
+
+_SEARCHED: dict[str, Callable[[FakeUser], list[str]]] = {
+    "query": lambda user: [*_emails(user), *_username(user), *_names(user), user.id.lower()],
+    "email_address_query": _emails,
+    "username_query": _username,
+    "name_query": _names,
+}
