@@ -29,10 +29,10 @@ SIGNED_OUT = ClerkSession.deleted(HERE, "sess_1", observed_at=9)
 NAMING = person(public_metadata='{"role": "editor"}')
 
 
-def note(change: Change, tx: sqlite3.Connection) -> None:
+def hear(change: Change, tx: sqlite3.Connection) -> None:
     """A hook that writes to a table of its own, in the very transaction."""
-    tx.execute("CREATE TABLE IF NOT EXISTS clerkmap_notes (made INTEGER, keys TEXT)")
-    tx.execute("INSERT INTO clerkmap_notes VALUES (?, ?)", (change.made, " ".join(change.touches)))
+    tx.execute("CREATE TABLE IF NOT EXISTS clerkmap_heard (made INTEGER, keys TEXT)")
+    tx.execute("INSERT INTO clerkmap_heard VALUES (?, ?)", (change.made, " ".join(change.touches)))
 
 
 def once(do: Callable[[Any], object]) -> Callable[[Any], None]:
@@ -58,8 +58,9 @@ def receive(name: str) -> Callable[[Reconciler], object]:
 class Operation:
     """Something to do: what was put before it, what is done, and what with: `repository`, or what `using` makes of it.
 
-    `opens`: the repository is opened as a part of it. `given` is None: the file is empty. `not_by`: the ways in which
-    no statement of it passes where faults are made.
+    `opens`: the repository is opened as a part of it. `given` is None: the file is empty. `noted`: the notes that were
+    written before it. `tells`: whether watchers are told of what it changes. `not_by`: the ways in which no statement
+    of it passes where faults are made.
     """
 
     name: str
@@ -67,6 +68,8 @@ class Operation:
     given: Collection[AnyRecord] | None = ()
     using: Callable[[SqliteRepository], Any] = lambda repository: repository
     opens: bool = False
+    noted: Collection[str] = ()
+    tells: bool = True
     options: dict[str, Any] = field(default_factory=dict)
     not_by: Collection[str] = ()
 
@@ -116,17 +119,25 @@ OPERATIONS = [
     put("a known person with a first role", NAMING, given=[person(at=9)]),
     put("a session that is over", SIGNED_OUT, given=ALL),
     put("a session that is over, again", SIGNED_OUT, given=[SIGNED_OUT]),
-    put("all at once, with a hook", *ALL, hooks=[note]),
+    put("all at once, with a hook", *ALL, hooks=[hear]),
     Operation(
         "receive a membership, with a hook",
         receive("organizationMembership.created"),
         (),
         reconciler,
-        options={"hooks": [note]},
+        options={"hooks": [hear]},
     ),
     Operation(
-        "resolve at first sight, with a hook", lambda r: r.resolve(TOKEN), (), resolver, options={"hooks": [note]}
+        "resolve at first sight, with a hook", lambda r: r.resolve(TOKEN), (), resolver, options={"hooks": [hear]}
     ),
+    Operation("list a page", lambda repository: repository.records("membership", HERE, limit=1), ALL),
+    Operation("find a record", lambda repository: repository.record("user", HERE, person().key), ALL),
+    Operation("count", lambda repository: repository.counts(HERE), ALL),
+    Operation("search", lambda repository: repository.search(ANN), ALL),
+    Operation("read a note", lambda repository: repository.note("sync"), noted=["sync"]),
+    Operation("note", lambda repository: repository.set_note("sync", "page 7"), tells=False),
+    Operation("note anew", lambda r: r.set_note("sync", "page 7"), noted=["sync", "other"], tells=False),
+    Operation("remove a note", lambda r: r.set_note("sync", None), noted=["sync", "other"], tells=False),
     Operation("poll", lambda repository: repository.poll(), ALL, not_by=["a file"]),
     Operation("resolve at first sight", lambda resolver: resolver.resolve(TOKEN), using=resolver),
     Operation("resolve somebody known", lambda resolver: resolver.resolve(TOKEN), SIGHTED, resolver),

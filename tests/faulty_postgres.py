@@ -21,8 +21,8 @@ from clerkmap.repositories import PostgresRepository
 T = TypeVar("T")
 How = Literal["terminated before", "terminated after", "refused"]
 Dump = dict[str, Any]
-TABLES = ("users", "identities", "organizations", "memberships", "sessions")  # in the order in which they are filled
-OTHERS = ("clerkmap_notes", "orders")  # what a hook has written, and what you have
+TABLES = ("users", "identities", "organizations", "memberships", "sessions", "notes")  # in which order they are filled
+OTHERS = ("clerkmap_heard", "orders")  # what a hook has written, and what you have
 
 
 class Faults:
@@ -114,11 +114,11 @@ class Server:
     def __init__(self, uri: str) -> None:
         self.uri = f"{uri}%20-csynchronous_commit%3Doff"  # a power cut is no matter here, and thousands of commits are
         self.sound = psycopg.connect(self.uri, autocommit=True)
-        self.sound.execute("CREATE TABLE clerkmap_notes (made boolean, keys text); CREATE TABLE orders (id int)")
+        self.sound.execute("CREATE TABLE clerkmap_heard (made boolean, keys text); CREATE TABLE orders (id int)")
         self._reset = ""
         _Faulty.killer = self.sound
 
-    def prepare(self, given: Iterable[AnyRecord] | None, **options: Any) -> None:
+    def prepare(self, given: Iterable[AnyRecord] | None, noted: Iterable[str] = (), **options: Any) -> None:
         """Make what `reset` goes back to. Without anything given, there are no tables."""
         others = "; ".join(f"DELETE FROM {name}" for name in OTHERS)
         if given is None:
@@ -132,6 +132,8 @@ class Server:
             for name in ("users", "organizations"):
                 self._run(f"ALTER SEQUENCE clerkmap_{name}_id_seq RESTART")
         repository.put(given)
+        for name in noted:
+            repository.set_note(name, "as it was")
         self._run("; ".join(f"DROP TABLE IF EXISTS saved_{name}" for name in TABLES))
         self._run("; ".join(f"CREATE TEMP TABLE saved_{name} AS TABLE clerkmap_{name}" for name in TABLES))
         self._reset = f"{others}; {emptied}; {'; '.join(map(self._filled, TABLES))}"
@@ -165,6 +167,6 @@ def dump(connection: psycopg.Connection[Any]) -> Dump:
     return dict(zip(names, found, strict=True))
 
 
-def note(change: Change, tx: psycopg.Connection[Any]) -> Any:
+def hear(change: Change, tx: psycopg.Connection[Any]) -> Any:
     """A hook that writes to a table of its own, in the very transaction. In async code, what it gives is awaited."""
-    return tx.execute("INSERT INTO clerkmap_notes VALUES (%s, %s)", (change.made, " ".join(change.touches)))
+    return tx.execute("INSERT INTO clerkmap_heard VALUES (%s, %s)", (change.made, " ".join(change.touches)))

@@ -236,4 +236,23 @@ MUTANTS = (
     Mutant("changes: a rejoining is a joining", "a hook would make the same row again", (
         Edit(CONCLUSIONS, "return current_membership(records) or over", "return current_membership(records)"),
     )),
+    Mutant("listing: from the last key on", "a thing would be read twice", (
+        Edit(SQL, "{said} > ? ORDER BY key LIMIT ?", "{said} >= ? ORDER BY key LIMIT ?"),
+    )),
+    Mutant("listing: of any instance", "another's people would be taken for missing at Clerk", (
+        Edit(SQL, "FROM {table} WHERE instance = ? AND key", "FROM {table} WHERE (instance = ? OR 1) AND key"),
+    )),
+    Mutant("listing: in no order", "the next page would leave something out", (
+        Edit(SQL, "{said} > ? ORDER BY key LIMIT ?", "{said} > ? ORDER BY rank LIMIT ?"),
+    )),
+    Mutant("listing: what tokens say is Clerk's word", "silent webhooks would go unnoticed", (
+        Edit(LISTING, "for grade, (_, _, observed) in grades.items() if grade != SIGHTED)",
+             "for _, (_, _, observed) in grades.items())"),
+    )),
+    Mutant("listing: an address as it is spelled", "an operator would not find somebody", (
+        Edit(SQL, "{dialect.folded.format('email')} = ?", "email = ?"),
+    )),
+    Mutant("listing: a note is kept", "a work would begin anew for ever", (
+        Edit(SQL, "DO UPDATE SET text = excluded.text", "DO NOTHING"),
+    )),
 )  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 from clerkmap import HookFailed, RepositoryUnavailable
 from clerkmap.testing.samples import by_key
 from fault_operations import OPERATIONS, Operation, resolver
-from faulty_postgres import Dump, Faults, How, Server, dump, note
+from faulty_postgres import Dump, Faults, How, Server, dump, hear
 from faulty_postgres_ways import Asynchronously, Way, Yours, YoursInATransaction
 from postgres_server import schemas, url_of_a_new_schema
 
@@ -66,7 +66,7 @@ def options_of(operation: Operation) -> dict[str, Any]:
     # A resolver would have each of a thousand repositories listen, on a thread and a connection of its own.
     options: dict[str, Any] = {"ids": by_key, "clock": lambda: 1.0, "listen": operation.using is not resolver}
     options |= operation.options
-    return options | ({"hooks": [note]} if "hooks" in options else {})
+    return options | ({"hooks": [hear]} if "hooks" in options else {})
 
 
 class World:
@@ -179,7 +179,7 @@ def test_a_fault_at_every_statement(
     mine = make_way(operation, way)
     if isinstance(mine, YoursInATransaction):
         mine.undo()
-    mine.server.prepare(operation.given, **options_of(operation))
+    mine.server.prepare(operation.given, operation.noted, **options_of(operation))
     trial = Trial(operation, mine)
     assert trial.statements
     assert trial.statements.count("COMMIT") <= 1, "there is a state between"

@@ -43,6 +43,7 @@ def read_all(repository: Repository, kind: Kind, instance: str, limit: int) -> l
     read: list[AnyRecord] = []
     while page := repository.records(kind, instance, after=read[-1].key if read else "", limit=limit):
         assert len(page) <= limit
+        assert not read or page[0].key > read[-1].key, "the page begins before its place, and so there is no end"
         read.extend(page)
     return read
 
@@ -83,6 +84,7 @@ class ListingContract:
         read = repository.records("user", HERE, limit=7)
 
         while page := repository.records("user", HERE, after=read[-1].key, limit=7):
+            assert page[0].key > read[-1].key
             read.extend(page)
             repository.put([person(f"user_new_{len(read)}"), person(names[0], at=len(read))])
             repository.put([ClerkUser.deleted(HERE, names[1], observed_at=1)])
