@@ -14,12 +14,11 @@ import time
 from collections.abc import Callable
 
 from ..core.keys import KeySet
-from ..driving import adrive, drive
 from ..errors import ConfigurationError
 from ..repository import AsyncRepository, Repository
 from .api import AsyncClerkApi, ClerkApi
 from .copying import Copying
-from .runs import Report, Steps, Tell
+from .runs import Report, Steps, Tell, arun, run
 from .whose import check_instance, published_keys
 
 
@@ -46,10 +45,10 @@ def backfill(
         progress: Called with how far it is.
         clock: The time, in seconds since 1970.
     """
-    run = Copying(api.instance.name, _part(most_departures), progress, clock)
-    steps = _steps(run, published_keys(api.instance), newest_only, anew)
-    drive(steps, lambda step: step(api, repository))
-    return run.report
+    copying = Copying(api.instance.name, _part(most_departures), progress, clock)
+    steps = _steps(copying, published_keys(api.instance), newest_only, anew)
+    run(steps, api, repository)
+    return copying.report
 
 
 async def abackfill(
@@ -63,15 +62,15 @@ async def abackfill(
     clock: Callable[[], float] = time.time,
 ) -> Report:
     """The same for async code."""
-    run = Copying(api.instance.name, _part(most_departures), progress, clock)
+    copying = Copying(api.instance.name, _part(most_departures), progress, clock)
     keys = await asyncio.to_thread(published_keys, api.instance)
-    await adrive(_steps(run, keys, newest_only, anew), lambda step: step(api, repository))
-    return run.report
+    await arun(_steps(copying, keys, newest_only, anew), api, repository)
+    return copying.report
 
 
-def _steps(run: Copying, keys: KeySet, newest_only: bool, anew: bool) -> Steps:
+def _steps(copying: Copying, keys: KeySet, newest_only: bool, anew: bool) -> Steps:
     yield from check_instance(keys)
-    yield from run.newest() if newest_only else run.everything(anew)
+    yield from copying.newest() if newest_only else copying.everything(anew)
 
 
 def _part(most_departures: float) -> float:

@@ -15,16 +15,16 @@ from typing import Any, Literal
 
 from ..core.events import Unreadable, read_membership, read_organization, read_user
 from ..core.keys import KeySet
-from ..core.records import COLUMNS, AnyRecord, ClerkMembership, Kind, Record
-from ..driving import adrive, drive
+from ..core.records import COLUMNS, AnyRecord, ClerkMembership, Kind
 from ..repository import AsyncRepository, Repository
 from . import endpoints
 from .api import AsyncClerkApi, ClerkApi
 from .endpoints import MAX_PAGE, Page, Shape
-from .runs import Progress, Stage, Step, Steps, Tell, stored_page
+from .runs import Progress, Stage, Step, Steps, Tell, arun, run, stored_page
 from .whose import check_instance, published_keys
 
 How = Literal["missing", "extra", "stale", "role"]
+Stored = dict[str, tuple[str | None, str]]  # the Clerk id and the rank of what is stored, by its key
 MOST_TOLD = 10_000  # differences that are told one by one; all are counted
 
 _KINDS: dict[Stage, Kind] = {"users": "user", "organizations": "organization", "memberships": "membership"}
@@ -77,9 +77,9 @@ def diff(
         progress: Called with how far it is.
         clock: The time, in seconds since 1970.
     """
-    run = _Comparing(api.instance.name, progress, clock)
-    drive(run.steps(published_keys(api.instance)), lambda step: step(api, repository))
-    return run.drift
+    comparing = _Comparing(api.instance.name, progress, clock)
+    run(comparing.steps(published_keys(api.instance)), api, repository)
+    return comparing.drift
 
 
 async def adiff(
@@ -90,10 +90,10 @@ async def adiff(
     clock: Callable[[], float] = time.time,
 ) -> Drift:
     """The same for async code."""
-    run = _Comparing(api.instance.name, progress, clock)
+    comparing = _Comparing(api.instance.name, progress, clock)
     keys = await asyncio.to_thread(published_keys, api.instance)
-    await adrive(run.steps(keys), lambda step: step(api, repository))
-    return run.drift
+    await arun(comparing.steps(keys), api, repository)
+    return comparing.drift
 
 
 class _Comparing:
@@ -103,6 +103,7 @@ class _Comparing:
         self._instance = instance
         self._tell = tell
         self._clock = clock
+        self._gone = set[str]()
         self.drift: Drift = Drift()
 
     def steps(self, keys: KeySet) -> Steps:
@@ -125,17 +126,22 @@ class _Comparing:
                     break
                 after = str(rows[-1].get("id"))
             for clerk_id, rank in stored.values():
-                if clerk_id is not None and rank[0] != "3" and int(rank[18:33]) < started:
+                if clerk_id is not None and int(rank[18:33]) < started:
                     self._differs("extra", kind, clerk_id)
 
-    def _stored(self, kind: Kind) -> Generator[Step, Any, dict[str, tuple[str | None, str]]]:
-        """The Clerk id and the rank of everything that is stored, by its key."""
-        stored: dict[str, tuple[str | None, str]] = {}
+    def _stored(self, kind: Kind) -> Generator[Step, Any, Stored]:
+        """What is stored of a kind. What is gone is only remembered as that, and with it the memberships in it."""
+        stored: Stored = {}
         after = ""
-        page: list[Record]
+        page: list[AnyRecord]
         while page := (yield stored_page(kind, self._instance, after)):
-            stored |= {record.key: (record.clerk_id, record.rank) for record in page}
             after = page[-1].key
+            for record in page:
+                ends = {record.user_key, record.organization_key} if isinstance(record, ClerkMembership) else set()
+                if record.is_deleted or ends & self._gone:
+                    self._gone.add(record.key)
+                else:
+                    stored[record.key] = record.clerk_id, record.rank
         return stored
 
     def _page(
@@ -149,13 +155,15 @@ class _Comparing:
         page: Page = yield lambda api, _: api.ask(listed(offset=self.drift.compared[stage]))
         return page.rows, page.total
 
-    def _compare(self, stage: Stage, row: Shape, stored: dict[str, tuple[str | None, str]]) -> Steps:
+    def _compare(self, stage: Stage, row: Shape, stored: Stored) -> Steps:
         try:
             said = _READERS[stage](self._instance, row, 0)
         except Unreadable:
             return
         record = next(each for each in reversed(said) if each.kind == _KINDS[stage])
         _, rank = stored.pop(record.key, (None, ""))
+        if record.key in self._gone:
+            return  # erased here, or deleted there just now
         if not rank or rank[0] in "01":
             self._differs("missing", record.kind, str(record.clerk_id))
         elif rank[0] == "2" and rank[34:] != record.rank[34:] and record.rank[:17] >= rank[:17]:

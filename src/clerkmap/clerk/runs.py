@@ -5,11 +5,52 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ..core.records import Kind
+from ..errors import ApiError
+from ..repository import AsyncRepository, Repository
+from .api import AsyncClerkApi, ClerkApi
 
 Stage = Literal["users", "organizations", "memberships", "departures"]
 # One thing to be done: asked of the API, or done to the repository. In async code, what it gives is awaited.
 Step = Callable[[Any, Any], Any]
 Steps = Generator[Step, Any, Any]
+
+
+def run(steps: Steps, api: ClerkApi, repository: Repository) -> None:
+    """Do all steps. What Clerk's API refuses is told to the steps, which may know what to make of it."""
+    step = next(steps, None)
+    while step is not None:
+        try:
+            result = step(api, repository)
+        except ApiError as error:
+            step = _told(steps, error)
+        else:
+            step = _sent(steps, result)
+
+
+async def arun(steps: Steps, api: AsyncClerkApi, repository: AsyncRepository) -> None:
+    """The same for async code."""
+    step = next(steps, None)
+    while step is not None:
+        try:
+            result = await step(api, repository)
+        except ApiError as error:
+            step = _told(steps, error)
+        else:
+            step = _sent(steps, result)
+
+
+def _sent(steps: Steps, result: Any) -> Step | None:
+    try:
+        return steps.send(result)
+    except StopIteration:
+        return None
+
+
+def _told(steps: Steps, error: ApiError) -> Step | None:
+    try:
+        return steps.throw(error)
+    except StopIteration:
+        return None
 
 
 def stored_page(kind: Kind, instance: str, after: str, limit: int = 500) -> Step:

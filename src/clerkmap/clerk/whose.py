@@ -24,6 +24,6 @@ def published_keys(instance: Instance) -> KeySet:
 def check_instance(keys: KeySet) -> Steps:
     """See that the secret key belongs to the instance of these keys, or raise `WrongInstance`."""
     shown = yield lambda api, _: api.ask(endpoints.jwks())
-    theirs = {key.publics for key in import_jwks(shown, frozenset({key.algorithm for key in keys}))}
-    if theirs.isdisjoint(key.publics for key in keys):
+    theirs = [key.publics for key in import_jwks(shown, frozenset(key.algorithm for key in keys)) or ()]
+    if not any(key.publics in theirs for key in keys):
         raise WrongInstance("nothing was read or written")
