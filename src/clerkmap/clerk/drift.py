@@ -137,7 +137,7 @@ class _Comparing:
         while page := (yield stored_page(kind, self._instance, after)):
             after = page[-1].key
             for record in page:
-                ends = {record.user_key, record.organization_key} if isinstance(record, ClerkMembership) else set()
+                ends = {record.user_key, record.organization_key} if isinstance(record, ClerkMembership) else set[str]()
                 if record.is_deleted or ends & self._gone:
                     self._gone.add(record.key)
                 else:
