@@ -55,8 +55,8 @@ def test_a_page_of_sqlite(file: Path, kind: Kind, analyzed: bool) -> None:
 
 @pytest.mark.parametrize("analyzed", [False, True])
 def test_a_page_of_postgres(postgres_schema: str, analyzed: bool) -> None:
-    """By an index that has the order, for the first page and for one in the middle: also right after everything has come
-    in, when the server knows nothing of the tables yet, and where it plans for any values there may be."""
+    """By an index that has the order, for the first page and for one in the middle: also right after all has come in,
+    when the server knows nothing of the tables yet, and where it plans for any values there may be."""
     sql = Statements(POSTGRES, Names("clerkmap_", postgres_schema))
     with opened(postgres_schema) as repository, connected() as connection:
         for table in ("identities", "organizations", "memberships"):

@@ -136,8 +136,8 @@ class Statements:
             said = f"SELECT {', '.join(COLUMNS[kind])} FROM {table} WHERE (instance, key)"
             parts_of_rank = "substr(rank, 1, 1), count(*), max(substr(rank, 3, 15)), max(substr(rank, 19, 15))"
             counted = f"SELECT {parts_of_rank} FROM {table} WHERE instance = ? GROUP BY substr(rank, 1, 1)"
-            # What comes after the instance's own is left out by whoever asks. With `instance = ?` PostgreSQL, as long as
-            # it has no statistics, takes the rest of the instance for a few rows, and sorts it for each page.
+            # What comes after the instance's own is left out by whoever asks. With `instance = ?`, PostgreSQL without
+            # statistics would take the rest of the instance for a few rows, and sort it for each page.
             self.select_page[kind] = f"{said} > (?, ?) ORDER BY instance, key LIMIT ?".replace("?", dialect.value)
             self.select_record[kind] = f"{said} = (?, ?)".replace("?", dialect.value)
             self.count_records[kind] = counted.replace("?", dialect.value)
