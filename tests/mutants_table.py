@@ -237,13 +237,13 @@ MUTANTS = (
         Edit(CONCLUSIONS, "return current_membership(records) or over", "return current_membership(records)"),
     )),
     Mutant("listing: from the last key on", "a thing would be read twice", (
-        Edit(SQL, "{said} > ? ORDER BY key LIMIT ?", "{said} >= ? ORDER BY key LIMIT ?"),
+        Edit(SQL, "{said} > (?, ?) ORDER", "{said} >= (?, ?) ORDER"),
     )),
     Mutant("listing: of any instance", "another's people would be taken for missing at Clerk", (
-        Edit(SQL, "FROM {table} WHERE instance = ? AND key", "FROM {table} WHERE (instance = ? OR 1) AND key"),
+        Edit(LISTING, "for row in rows if row[0] == instance]", "for row in rows]"),
     )),
     Mutant("listing: in no order", "the next page would leave something out", (
-        Edit(SQL, "{said} > ? ORDER BY key LIMIT ?", "{said} > ? ORDER BY rank LIMIT ?"),
+        Edit(SQL, "{said} > (?, ?) ORDER BY instance, key LIMIT", "{said} > (?, ?) ORDER BY rank LIMIT"),
     )),
     Mutant("listing: what tokens say is Clerk's word", "silent webhooks would go unnoticed", (
         Edit(LISTING, "for grade, (_, _, observed) in grades.items() if grade != SIGHTED)",

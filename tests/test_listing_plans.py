@@ -46,20 +46,25 @@ def test_a_page_of_sqlite(file: Path, kind: Kind, analyzed: bool) -> None:
         if analyzed:
             connection.execute("ANALYZE")
         plan = str(connection.execute(f"EXPLAIN QUERY PLAN {sql.select_page[kind]}", (HERE, "8", 500)).fetchall())
-        assert "(instance=? AND key>?)" in plan
+        assert "((instance,key)>(?,?))" in plan
         assert "TEMP B-TREE" not in plan
         one = str(connection.execute(f"EXPLAIN QUERY PLAN {sql.select_record[kind]}", (HERE, "8")).fetchall())
         assert "(instance=? AND key=?)" in one
         connection.rollback()
 
 
-def test_a_page_of_postgres(postgres_schema: str) -> None:
-    """By an index that has the order, for the first page and for one in the middle, also where the server plans for
-    any values there may be."""
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_a_page_of_postgres(postgres_schema: str, analyzed: bool) -> None:
+    """By an index that has the order, for the first page and for one in the middle: also right after all has come in,
+    when the server knows nothing of the tables yet, and where it plans for any values there may be."""
     sql = Statements(POSTGRES, Names("clerkmap_", postgres_schema))
     with opened(postgres_schema) as repository, connected() as connection:
+        for table in ("identities", "organizations", "memberships"):
+            name = f"{postgres_schema}.clerkmap_{table}"
+            connection.execute(f"ALTER TABLE {name} SET (autovacuum_enabled = false)".encode())
         fill(repository)
-        connection.execute("ANALYZE")
+        if analyzed:
+            connection.execute("ANALYZE")
         for kind in LISTED:
             connection.execute(f"PREPARE page_{kind}(text, text, int) AS {numbered(sql.select_page[kind])}".encode())
             for mode in ("force_custom_plan", "force_generic_plan"):
@@ -68,7 +73,7 @@ def test_a_page_of_postgres(postgres_schema: str) -> None:
                     explain = f"EXPLAIN EXECUTE page_{kind}('{HERE}', '{after}', 100)"
                     plan = str(connection.execute(explain.encode()).fetchall())
                     assert "Index Scan" in plan
-                    assert "Sort" not in plan
+                    assert "Sort " not in plan
                     assert "Seq Scan" not in plan
 
 

@@ -54,7 +54,7 @@ class Listing(Reading):
     def records(self, kind: Kind, instance: str, after: str, limit: int) -> Work[list[AnyRecord]]:
         place = (instance, check_after(after), check_limit(limit))
         rows = yield self._sql.select_page[check_kind(kind)], place
-        return [_RECORD_OF[kind](row) for row in rows]
+        return [_RECORD_OF[kind](row) for row in rows if row[0] == instance]  # it is the first column of each
 
     def record(self, kind: Kind, instance: str, key: str) -> Work[AnyRecord | None]:
         statement = self._sql.select_record[check_kind(kind)]

@@ -133,11 +133,13 @@ class Statements:
         self.select_record: dict[Kind, str] = {}
         self.count_records: dict[Kind, str] = {}
         for kind, table in tables.items():
-            said = f"SELECT {', '.join(COLUMNS[kind])} FROM {table} WHERE instance = ? AND key"
+            said = f"SELECT {', '.join(COLUMNS[kind])} FROM {table} WHERE (instance, key)"
             parts_of_rank = "substr(rank, 1, 1), count(*), max(substr(rank, 3, 15)), max(substr(rank, 19, 15))"
             counted = f"SELECT {parts_of_rank} FROM {table} WHERE instance = ? GROUP BY substr(rank, 1, 1)"
-            self.select_page[kind] = f"{said} > ? ORDER BY key LIMIT ?".replace("?", dialect.value)
-            self.select_record[kind] = f"{said} = ?".replace("?", dialect.value)
+            # What comes after the instance's own is left out by whoever asks. With `instance = ?`, PostgreSQL without
+            # statistics would take the rest of the instance for a few rows, and sort it for each page.
+            self.select_page[kind] = f"{said} > (?, ?) ORDER BY instance, key LIMIT ?".replace("?", dialect.value)
+            self.select_record[kind] = f"{said} = (?, ?)".replace("?", dialect.value)
             self.count_records[kind] = counted.replace("?", dialect.value)
         # The key is a digest of the Clerk id, and is there when the id itself has been forgotten.
         self.search: str = (
