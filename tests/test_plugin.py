@@ -13,6 +13,7 @@ pytest_plugins = ["pytester"]
 HERE = Path(__file__).parent
 PLUGIN = ("-p", "clerkmap.testing.plugin")
 SUITE = (HERE / "plugin_suite.py").read_text(encoding="utf-8")
+OF_DJANGO = (HERE / "plugin_suite_of_django.py").read_text(encoding="utf-8")
 OF_A_MODULE = (HERE / "plugin_suite_of_a_module.py").read_text(encoding="utf-8")
 
 
@@ -51,6 +52,13 @@ def test_an_application_made_by_an_import(project: pytest.Pytester) -> None:
     settings(project, "clerkmap_environment = true")
     project.makepyfile(test_suite=OF_A_MODULE)
     run(project, "-p", "anyio").assert_outcomes(passed=7)
+
+
+def test_an_application_of_django(project: pytest.Pytester) -> None:
+    """Its resolver lives as long as the run, and its rows as long as a test."""
+    settings(project, "clerkmap_environment = true")
+    project.makepyfile(test_suite=OF_DJANGO)
+    run(project).assert_outcomes(passed=3)
 
 
 def test_without_that_line_the_environment_is_not_touched(project: pytest.Pytester) -> None:
