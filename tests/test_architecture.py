@@ -5,10 +5,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import clerkmap
+import clerkmap.testing
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "clerkmap"
@@ -35,7 +37,10 @@ ARROWS: dict[str, set[str]] = {
     "lease": {"errors", "core", "resolver"},
     "caller": {"errors", "core", "lease", "resolver"},
     "adapters": {"errors", "core", "caches", "lease", "caller", "resolver", "reconciler"},
-    "testing": {"errors", "core", "listeners", "repository", "repositories", "clerk", "verifier", "caches", "resolver"},
+    "testing": {
+        *("errors", "core", "listeners", "repository", "repositories", "clerk", "verifier", "caches", "resolver"),
+        "reconciler",
+    },
 }
 
 # What the core leaves to others: the world, and the time in it.
@@ -142,27 +147,34 @@ def test_every_module_says_what_it_is_and_stays_short(path: Path) -> None:
     assert text.count("\n") <= LONG.get(name_of(path), MOST_LINES)
 
 
-def test_the_public_names_are_sorted_and_can_all_be_had() -> None:
+ON_DEMAND = pytest.mark.parametrize(
+    ("package", "besides"), [(clerkmap, {"__version__"}), (clerkmap.testing, set[str]())], ids=["clerkmap", "testing"]
+)
+
+
+@ON_DEMAND
+def test_the_public_names_are_sorted_and_can_all_be_had(package: ModuleType, besides: set[str]) -> None:
     """`__all__` is in order, and each name in it is there."""
-    assert clerkmap.__all__ == sorted(set(clerkmap.__all__))
-    for name in clerkmap.__all__:
-        assert getattr(getattr(clerkmap, name), "__name__", name) == name  # a union of types has none
-    assert set(dir(clerkmap)) == {*clerkmap.__all__, "__version__"}
+    assert package.__all__ == sorted(set(package.__all__))
+    for name in package.__all__:
+        assert getattr(getattr(package, name), "__name__", name) == name  # a union of types has none
+    assert set(dir(package)) == {*package.__all__, *besides}
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = clerkmap.nothing
+        _ = package.nothing
 
 
-def test_type_checkers_see_the_names_that_are_loaded() -> None:
+@ON_DEMAND
+def test_type_checkers_see_the_names_that_are_loaded(package: ModuleType, besides: set[str]) -> None:
     """The block for type checkers imports exactly what is loaded on demand, from the same places."""
-    (block,) = type_checking_blocks(ast.parse((SOURCE / "__init__.py").read_text(encoding="utf-8")))
+    (block,) = type_checking_blocks(ast.parse(Path(package.__file__ or "").read_text(encoding="utf-8")))
     seen = {
         node.module: tuple(alias.name for alias in node.names)
         for node in block.body
         if isinstance(node, ast.ImportFrom) and node.level == 1
     }
     assert len(seen) == len(block.body)
-    assert seen == clerkmap._HOMES
-    assert sorted(name for names in seen.values() for name in names) == clerkmap.__all__
+    assert seen == package._HOMES
+    assert sorted(name for names in seen.values() for name in names) == package.__all__
 
 
 @pytest.mark.parametrize(
@@ -171,7 +183,8 @@ def test_type_checkers_see_the_names_that_are_loaded() -> None:
         ("import clerkmap", ("jwt", "cryptography", "httpx", "sqlite3", "clerkmap.core")),
         ("import clerkmap.repositories", ("jwt", "cryptography", "httpx", "sqlite3")),
         ("from clerkmap import Resolver; from clerkmap.repositories import MemoryRepository", ("httpx", "sqlite3")),
-        ("import clerkmap.testing", ("pytest", "httpx", "sqlite3")),
+        ("import clerkmap.testing", ("pytest", "cryptography", "clerkmap.core")),
+        ("from clerkmap.testing import FakeClerk; FakeClerk().token", ("pytest", "httpx", "sqlite3")),
     ],
 )
 def test_an_import_loads_nothing_that_is_not_needed(statement: str, unloaded: tuple[str, ...]) -> None:
