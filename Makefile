@@ -52,4 +52,4 @@ soak: $(STAMP)  ## the long forms of the tests that have one
 	CLERKMAP_SOAK=1 $(BIN)/python -m pytest -n auto -m slow
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* dist build
+	rm -rf $(VENV) tests/js/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* dist build
