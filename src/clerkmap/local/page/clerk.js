@@ -1,8 +1,9 @@
-// The first pane: the people and organizations that this Clerk has, and a button for everything that can happen to them.
+// The first pane: who this Clerk knows, and a button for everything that can happen to them.
 
 import { h, once } from "./draw.js";
 import { askAndDo, askFor } from "./forms.js";
-import { ask, Refused } from "./live.js";
+import { ask } from "./live.js";
+import { metadata, newOrganization, organization, roleField } from "./organizations.js";
 import { badge, button, doing, roleName } from "./parts.js";
 import { openSignIn } from "./token.js";
 
@@ -28,11 +29,19 @@ export function clerkPane({ users, organizations, roles }) {
     ),
     h("h3", { key: "people" }, "People ", h("span", { class: "count" }, users.length)),
     users.length
-      ? h("ul", { class: "cards", key: "users" }, users.map((user) => once(user, organizations, () => person(user, organizations, roles))))
+      ? h(
+          "ul",
+          { class: "cards", key: "users" },
+          users.map((user) => once(user, organizations, () => person(user, organizations, roles))),
+        )
       : h("p", { class: "quiet", key: "nobody" }, "Nobody is left."),
     h("h3", { key: "organizations" }, "Organizations ", h("span", { class: "count" }, organizations.length)),
     organizations.length
-      ? h("ul", { class: "cards", key: "all" }, organizations.map((each) => once(each, users, () => organization(each, users, roles))))
+      ? h(
+          "ul",
+          { class: "cards", key: "all" },
+          organizations.map((each) => once(each, users, () => organization(each, users, roles))),
+        )
       : h("p", { class: "quiet", key: "none" }, "None yet. Whoever makes one is its first member."),
   ];
 }
@@ -41,10 +50,27 @@ function welcome(users) {
   return h(
     "div",
     { class: "welcome", key: "welcome" },
-    h("p", { class: "lead" }, "This is Clerk in a box: whoever signs up here travels as a webhook to an app, and becomes a row in its database."),
+    h(
+      "p",
+      { class: "lead" },
+      "This is Clerk in a box: who signs up here travels as a webhook to an app, and becomes a row in its database.",
+    ),
     button("Sign up the first person", () => signUp(users), { look: "main large" }),
-    h("p", { class: "quiet" }, "No account, no network. Nothing can go wrong that Reset does not mend."),
+    h(
+      "ol",
+      { class: "steps" },
+      step("Sign somebody up", " here. Nothing leaves this machine, and Reset forgets it all."),
+      step(
+        "The wire",
+        " shows what Clerk tells your app, and what came of it. Hold an event back, lose it, send it twice.",
+      ),
+      step("Your database", " shows the row that it became. Whatever happens on the wire, it ends up right."),
+    ),
   );
+}
+
+function step(name, text) {
+  return h("li", {}, h("span", {}, h("b", {}, name), text));
 }
 
 function signUp(users) {
@@ -52,27 +78,20 @@ function signUp(users) {
   const free = SUGGESTED.filter(([first]) => !taken.has(`${first.toLowerCase()}@example.com`));
   const [first, last] = free[0] ?? ["Person", String(users.length + 1)];
   const email = free.length ? `${first.toLowerCase()}@example.com` : `person${users.length + 1}@example.com`;
-  askAndDo("sign_up", {}, {
-    title: "Sign up",
-    text: "Somebody new, made up for you. Change whatever you like.",
-    label: "Sign up",
-    fields: [
-      { name: "first_name", label: "First name", value: first },
-      { name: "last_name", label: "Last name", value: last },
-      { name: "email", label: "E-mail address", value: email, type: "email", required: true },
-    ],
-  });
-}
-
-function newOrganization(users) {
-  askAndDo("create_organization", {}, {
-    title: "New organization",
-    label: "Make it",
-    fields: [
-      { name: "name", label: "Name", value: "Acme", required: true },
-      { name: "created_by", label: "Made by", options: users.map((user) => [user.id, user.name]), hint: "Becomes its first member, and admin." },
-    ],
-  });
+  askAndDo(
+    "sign_up",
+    {},
+    {
+      title: "Sign up",
+      text: "Somebody new, made up for you. Change whatever you like.",
+      label: "Sign up",
+      fields: [
+        { name: "first_name", label: "First name", value: first },
+        { name: "last_name", label: "Last name", value: last },
+        { name: "email", label: "E-mail address", value: email, type: "email", required: true },
+      ],
+    },
+  );
 }
 
 function person(user, organizations, roles) {
@@ -81,21 +100,40 @@ function person(user, organizations, roles) {
   return h(
     "li",
     { key: user.id, class: "card" },
-    h("p", { class: "name" }, h("strong", {}, user.name), user.banned && badge("banned", "bad"), user.locked && badge("locked", "bad")),
+    h(
+      "p",
+      { class: "name" },
+      h("strong", {}, user.name),
+      user.banned && badge("banned", "bad"),
+      user.locked && badge("locked", "bad"),
+    ),
     h("p", { class: "quiet" }, user.email ?? "no e-mail address", user.email && !user.verified && " (not verified)"),
     user.memberships.length > 0 &&
       h(
         "ul",
         { class: "lines", "aria-label": `Organizations of ${user.name}` },
         user.memberships.map((held) =>
-          h("li", { key: held.organization }, h("span", { class: "grow" }, roleName(held.role), " in ", h("b", {}, held.name)),
-            doing("Take out", "remove_member", { organization: held.organization, user: user.id }, { about: `${user.name} of ${held.name}`, look: "small" })),
+          h(
+            "li",
+            { key: held.organization },
+            h("span", { class: "grow" }, roleName(held.role), " in ", h("b", {}, held.name)),
+            doing(
+              "Take out",
+              "remove_member",
+              { organization: held.organization, user: user.id },
+              { about: `${user.name} of ${held.name}`, look: "small" },
+            ),
+          ),
         ),
       ),
     h(
       "div",
       { class: "buttons" },
-      button("Sign in", () => openSignIn(user), { ...about, look: "accent", title: "Get a session token, and see what the verifier makes of it" }),
+      button("Sign in", () => openSignIn(user), {
+        ...about,
+        look: "accent",
+        title: "Get a session token, and see what the verifier makes of it",
+      }),
       button("Edit", () => editUser(user), about),
       joinable.length > 0 && button("Add to organization", () => addMember(user, joinable, roles), about),
       user.banned ? doing("Unban", "unban", { user: user.id }, about) : doing("Ban", "ban", { user: user.id }, about),
@@ -106,7 +144,11 @@ function person(user, organizations, roles) {
       { class: "more" },
       h("summary", {}, "Sessions and metadata"),
       sessions(user),
-      h("div", { class: "buttons" }, button("Change metadata", () => metadata("user", user), about)),
+      h(
+        "div",
+        { class: "buttons" },
+        button("Change metadata", () => metadata("user", user), { ...about, look: "small" }),
+      ),
       h("p", { class: "id" }, user.id),
     ),
   );
@@ -141,99 +183,25 @@ function editUser(user) {
       { name: "email", label: "E-mail address", value: user.email, type: "email" },
     ],
     submit: (given) => {
-      const changed = Object.entries({ first_name: "", last_name: "", ...given }).filter(([name, value]) => value !== (user[name] ?? ""));
+      const changed = Object.entries({ first_name: "", last_name: "", ...given }).filter(
+        ([name, value]) => value !== (user[name] ?? ""),
+      );
       return ask("edit_user", { user: user.id, ...Object.fromEntries(changed) });
     },
   });
 }
 
 function addMember(user, organizations, roles) {
-  askAndDo("add_member", { user: user.id }, {
-    title: `Add ${user.name} to an organization`,
-    label: "Add",
-    fields: [
-      { name: "organization", label: "Organization", options: organizations.map((each) => [each.id, each.name]) },
-      roleField(roles),
-    ],
-  });
-}
-
-function roleField(roles) {
-  return { name: "role", label: "Role", value: "org:member", options: roles.map((role) => [role, roleName(role)]) };
-}
-
-function metadata(what, thing) {
-  askFor({
-    title: `Metadata of ${thing.name}`,
-    text: "What you write is merged into the public metadata; null takes a key away.",
-    label: "Merge",
-    fields: [{ name: "patch", label: "Public metadata, as JSON", type: "textarea", value: '{"plan": "pro"}' }],
-    submit: ({ patch }) => ask("set_metadata", { [what]: thing.id, public_metadata: parsed(patch) }),
-  });
-}
-
-function parsed(text) {
-  try {
-    return JSON.parse(text ?? "");
-  } catch (error) {
-    throw new Refused(`That is not JSON: ${error.message}`);
-  }
-}
-
-function organization(each, users, roles) {
-  const about = { about: each.name };
-  const others = users.filter((user) => !each.members.some((member) => member.user === user.id));
-  return h(
-    "li",
-    { key: each.id, class: "card" },
-    h("p", { class: "name" }, h("strong", {}, each.name), h("span", { class: "quiet" }, each.slug)),
-    h(
-      "ul",
-      { class: "lines", "aria-label": `Members and invitations of ${each.name}` },
-      each.members.map((member) =>
-        h("li", { key: member.user }, h("span", { class: "grow" }, member.name, " ", h("span", { class: "quiet" }, roleName(member.role))),
-          doing("Take out", "remove_member", { organization: each.id, user: member.user }, { about: `${member.name} of ${each.name}`, look: "small" })),
-      ),
-      each.invitations.map((invitation) =>
-        h("li", { key: invitation.id }, h("span", { class: "grow" }, invitation.email, " ", badge(invitation.status === "pending" ? "invited" : invitation.status)),
-          invitation.status === "pending" && [
-            doing("Accept", "accept_invitation", { invitation: invitation.id }, { about: invitation.email, look: "small" }),
-            doing("Revoke", "revoke_invitation", { invitation: invitation.id }, { about: invitation.email, look: "small" }),
-          ]),
-      ),
-    ),
-    h(
-      "div",
-      { class: "buttons" },
-      button("Invite", () => invite(each, roles), about),
-      others.length > 0 && button("Add member", () => addTo(each, others, roles), about),
-      button("Rename", () => rename(each), about),
-      button("Metadata", () => metadata("organization", each), about),
-      doing("Delete", "delete_organization", { organization: each.id }, { ...about, look: "bad" }),
-    ),
+  askAndDo(
+    "add_member",
+    { user: user.id },
+    {
+      title: `Add ${user.name} to an organization`,
+      label: "Add",
+      fields: [
+        { name: "organization", label: "Organization", options: organizations.map((each) => [each.id, each.name]) },
+        roleField(roles),
+      ],
+    },
   );
-}
-
-function invite(each, roles) {
-  askAndDo("invite", { organization: each.id }, {
-    title: `Invite somebody to ${each.name}`,
-    label: "Invite",
-    fields: [{ name: "email", label: "E-mail address", type: "email", required: true, value: "invited@example.com" }, roleField(roles)],
-  });
-}
-
-function addTo(each, users, roles) {
-  askAndDo("add_member", { organization: each.id }, {
-    title: `Add a member to ${each.name}`,
-    label: "Add",
-    fields: [{ name: "user", label: "Who", options: users.map((user) => [user.id, user.name]) }, roleField(roles)],
-  });
-}
-
-function rename(each) {
-  askAndDo("edit_organization", { organization: each.id }, {
-    title: `Rename ${each.name}`,
-    label: "Save",
-    fields: [{ name: "name", label: "Name", value: each.name, required: true }],
-  });
 }

@@ -1,7 +1,7 @@
 // The third pane: the rows as they are now, what changed in them last, and what each event did to them, or did not.
 
 import { h, once } from "./draw.js";
-import { badge, clockTime, shown, time } from "./parts.js";
+import { badge, broken, shown, time } from "./parts.js";
 
 // What clerkmap needs and nobody reads. "As stored" shows it.
 const INNER = new Set(["instance", "key", "rank", "role_rank"]);
@@ -46,13 +46,33 @@ export function databasePane({ path, tables }, messages, view) {
     h(
       "div",
       { class: "row", key: "tools" },
-      h("label", { class: "switch grow" }, h("input", { type: "checkbox", role: "switch", checked: view.stored, onchange: (event) => view.store(event.currentTarget.checked) }),
-        h("span", {}, "Every column, as stored")),
+      h(
+        "label",
+        { class: "switch grow" },
+        h("input", {
+          type: "checkbox",
+          role: "switch",
+          checked: view.stored,
+          onchange: (event) => view.store(event.currentTarget.checked),
+        }),
+        h("span", {}, "Every column, as stored"),
+      ),
     ),
     filled.map((table) => once(table, view, () => section(table, view))),
-    !filled.length && h("p", { class: "quiet empty", key: "empty" }, "Every table is empty. The first webhook of somebody, or their first token, makes their row."),
-    empty.length > 0 && h("p", { class: "quiet", key: "none" }, "Empty: ", empty.map((table, place) => [place > 0 && ", ", h("code", {}, table.name)])),
-    h("h3", { key: "log-title" }, "What came of each event"),
+    !filled.length &&
+      h(
+        "p",
+        { class: "quiet empty", key: "empty" },
+        "Every table is empty. The first webhook of somebody, or their first token, makes their row.",
+      ),
+    filled.length > 0 &&
+      empty.length > 0 &&
+      h(
+        "p",
+        { class: "quiet", key: "none" },
+        "Empty: ",
+        empty.map((table, place) => [place > 0 && ", ", h("code", {}, table.name)]),
+      ),
     log(messages),
     h("p", { class: "id", key: "path" }, path),
   ];
@@ -71,7 +91,15 @@ function section(table, view) {
       h(
         "table",
         {},
-        h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col", key: column }, broken(column))))),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            columns.map((column) => h("th", { scope: "col", key: column }, broken(column))),
+          ),
+        ),
         h(
           "tbody",
           {},
@@ -86,9 +114,14 @@ function section(table, view) {
                 const value = row[table.columns.indexOf(column)];
                 return h(
                   "td",
-                  { key: column, class: fresh(key, column) ? "fresh" : null, title: typeof value === "string" ? value : null, "data-column": column },
+                  {
+                    key: column,
+                    class: fresh(key, column) ? "fresh" : null,
+                    title: typeof value === "string" ? value : null,
+                    "data-column": column,
+                  },
                   number === 0 && gone && badge("deleted", "bad"),
-                  cell(column, value, view.stored),
+                  !(gone && number === 0 && value === null) && cell(column, value, view.stored),
                 );
               }),
             );
@@ -102,7 +135,10 @@ function section(table, view) {
 
 function isShown(table, column, number) {
   if (INNER.has(column)) return false;
-  return !RARE.has(column) || (column !== "updated_at" && table.rows.some((row) => row[number] !== null && row[number] !== "{}"));
+  return (
+    !RARE.has(column) ||
+    (column !== "updated_at" && table.rows.some((row) => row[number] !== null && row[number] !== "{}"))
+  );
 }
 
 function isGone(table, row) {
@@ -112,13 +148,9 @@ function isGone(table, row) {
   return clerk >= 0 && row[clerk] === null;
 }
 
-/** A name that may be broken where its words meet. */
-function broken(name) {
-  return name.split("_").flatMap((word, place) => (place ? ["_", h("wbr"), word] : [word]));
-}
-
 function cell(column, value, stored) {
-  if (value === null || value === undefined || stored) return h("span", { class: value === null ? "none" : "value" }, shown(value));
+  if (value === null || value === undefined || stored)
+    return h("span", { class: value === null ? "none" : "value" }, shown(value));
   if (column.endsWith("_at") && typeof value === "number") return time(value);
   if (column === "banned" || column.endsWith("_verified")) return value ? "yes" : "no";
   return h("span", { class: "value" }, shown(value));
@@ -126,11 +158,25 @@ function cell(column, value, stored) {
 
 function log(messages) {
   const arrived = messages
-    .flatMap((message) => message.outcomes.map((outcome, number) => ({ message, outcome, number, at: message.attempts.at(-1)?.at ?? message.at })))
+    .flatMap((message) =>
+      message.outcomes.map((outcome, number) => ({
+        message,
+        outcome,
+        number,
+        at: message.attempts.at(-1)?.at ?? message.at,
+      })),
+    )
     .sort((one, other) => other.at - one.at || other.number - one.number)
     .slice(0, LOG);
-  if (!arrived.length) return h("p", { class: "quiet", key: "nothing" }, "Nothing has arrived yet.");
-  return h("ol", { class: "log", key: "log" }, arrived.map((each) => once(each.outcome, each.message, () => entry(each))));
+  if (!arrived.length) return null;
+  return [
+    h("h3", { key: "log-title" }, "What came of each event"),
+    h(
+      "ol",
+      { class: "log", key: "log" },
+      arrived.map((each) => once(each.outcome, each.message, () => entry(each))),
+    ),
+  ];
 }
 
 function entry({ message, outcome, number, at }) {
@@ -138,7 +184,13 @@ function entry({ message, outcome, number, at }) {
   return h(
     "li",
     { key: `${message.id}/${number}` },
-    h("p", { class: "row" }, h("span", { class: "grow" }, h("b", { class: "type" }, message.type), " ", message.about), badge(word, look)),
+    h(
+      "p",
+      { class: "row" },
+      h("span", { class: "grow" }, h("b", { class: "type" }, broken(message.type)), " ", message.about),
+      badge(word, look),
+      time(at),
+    ),
     outcome.to !== "demo" && h("p", { class: "quiet" }, `at ${outcome.to}`),
     outcome.reason && h("p", { class: "quiet" }, outcome.reason),
     outcome.changes.map((change, place) =>
@@ -147,14 +199,20 @@ function entry({ message, outcome, number, at }) {
         { key: `${change.what}/${change.id}/${place}`, class: "change" },
         h("p", {}, `${change.what} ${change.how} `, h("code", { title: change.id }, change.id)),
         change.fields.length > 0 &&
-          h("dl", {}, change.fields.map((field) => [
-            h("dt", { key: `name ${field.name}` }, field.name),
-            h("dd", { key: `value ${field.name}` },
-              change.how !== "made" && [h("del", {}, shown(field.before)), " → "],
-              h("ins", {}, shown(field.after))),
-          ])),
+          h(
+            "dl",
+            {},
+            change.fields.map((field) => [
+              h("dt", { key: `name ${field.name}` }, field.name),
+              h(
+                "dd",
+                { key: `value ${field.name}` },
+                change.how !== "made" && [h("del", {}, shown(field.before)), " → "],
+                h("ins", {}, shown(field.after)),
+              ),
+            ]),
+          ),
       ),
     ),
-    h("p", { class: "id" }, clockTime(new Date(at))),
   );
 }

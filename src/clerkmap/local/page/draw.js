@@ -1,10 +1,15 @@
-// What is on the page is drawn from a description of it. When a new description comes, only what differs is touched, so
-// that focus, scrolling, what was typed and what was unfolded stay as they are. Text is inserted as text, never as HTML:
+// What is on the page is drawn from a description of it. When a new description comes, only what differs is touched:
+// focus, scrolling, what was typed and what was unfolded stay as they are. Text is inserted as text, never as HTML:
 // there is no way here to insert anything else.
 
 /** Describe an element: its tag, its settings (attributes, `on…` handlers, `key`) and what is in it. */
 export function h(tag, settings, ...inside) {
-  return { tag, settings: settings ?? {}, inside: inside.flat(Infinity).filter((each) => each !== null && each !== undefined && each !== false) };
+  return { tag, settings: settings ?? {}, inside: present(inside) };
+}
+
+/** What is there of some descriptions: conditions that did not hold leave nothing behind. */
+function present(inside) {
+  return inside.flat(Infinity).filter((each) => each !== null && each !== undefined && each !== false);
 }
 
 const remembered = new WeakMap();
@@ -22,7 +27,8 @@ export function once(object, depends, make) {
 export function shared(before, after) {
   if (before === after || typeof before !== "object" || typeof after !== "object" || !before || !after) return after;
   if (Array.isArray(before) !== Array.isArray(after)) return after;
-  const byId = Array.isArray(before) && before.length && before[0]?.id ? new Map(before.map((each) => [each.id, each])) : null;
+  const byId =
+    Array.isArray(before) && before.length && before[0]?.id ? new Map(before.map((each) => [each.id, each])) : null;
   let same = Object.keys(before).length === Object.keys(after).length;
   for (const name of Object.keys(after)) {
     after[name] = shared(byId ? byId.get(after[name]?.id) : before[name], after[name]);
@@ -37,7 +43,7 @@ const drawn = new WeakMap(); // what each element was last drawn from
 export function draw(parent, ...inside) {
   const focused = document.activeElement;
   const place = parent.contains(focused) ? placeOf(focused) : null;
-  fill(parent, inside.flat(Infinity).filter((each) => each !== null && each !== undefined && each !== false));
+  fill(parent, present(inside));
   if (place && document.activeElement !== focused) refocus(parent, focused, place);
 }
 
@@ -71,7 +77,9 @@ const SVG = new Set(["svg", "path", "circle"]);
 
 function make(each) {
   if (typeof each !== "object") return document.createTextNode(String(each));
-  return SVG.has(each.tag) ? document.createElementNS("http://www.w3.org/2000/svg", each.tag) : document.createElement(each.tag);
+  return SVG.has(each.tag)
+    ? document.createElementNS("http://www.w3.org/2000/svg", each.tag)
+    : document.createElement(each.tag);
 }
 
 function update(node, each) {

@@ -6,7 +6,7 @@ import { ask, Refused } from "./live.js";
 const dialog = () => document.getElementById("form");
 
 /**
- * Ask. Each field has a `name`, a `label`, and if need be `value`, `type`, `options` ([value, text]), `required`, `hint`.
+ * Ask. A field has a `name` and a `label`, and if need be `value`, `type`, `options` ([value, text]), `required`, `hint`.
  * `submit` is handed the values; what it throws is shown. What is left empty is not handed over.
  */
 export function askFor({ title, text, fields = [], label, submit }) {
@@ -53,9 +53,19 @@ export function askAndDo(action, details, settings) {
 }
 
 function field({ name, label, value, type = "text", options, required, hint }) {
-  const settings = { id: `field-${name}`, name, required, "aria-describedby": hint ? `hint-${name}` : null, autocomplete: "off" };
+  const settings = {
+    id: `field-${name}`,
+    name,
+    required,
+    "aria-describedby": hint ? `hint-${name}` : null,
+    autocomplete: "off",
+  };
   const input = options
-    ? h("select", settings, options.map(([each, text]) => h("option", { value: each, selected: each === value }, text)))
+    ? h(
+        "select",
+        settings,
+        options.map(([each, text]) => h("option", { value: each, selected: each === value }, text)),
+      )
     : type === "textarea"
       ? h("textarea", { ...settings, rows: 4, spellcheck: "false", value: value ?? "" })
       : h("input", { ...settings, type, value: value ?? "" });

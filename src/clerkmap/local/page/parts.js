@@ -3,21 +3,28 @@
 import { h } from "./draw.js";
 import { ask } from "./live.js";
 
-/** Say something to people who listen instead of looking; show it, too, where it is an error. */
+let fading = 0;
+
+/** Say something for a while; an error stays until it is closed or something goes well. */
 export function tell(text, { error = false } = {}) {
-  document.getElementById("news").textContent = text;
+  clearTimeout(fading);
   const alert = document.getElementById("alert");
-  if (error) {
-    document.getElementById("alert-text").textContent = text;
-    alert.hidden = false;
-  } else alert.hidden = true;
+  alert.hidden = false;
+  alert.classList.toggle("bad", error);
+  document.getElementById("alert-text").textContent = text;
+  if (!error) fading = setTimeout(hush, 4000);
+}
+
+/** Take away what was said. */
+export function hush() {
+  document.getElementById("alert").hidden = true;
 }
 
 /** Ask the server, and show what it says if that is no. Tells whether it was done. */
 export async function attempt(action, details) {
   try {
     await ask(action, details);
-    document.getElementById("alert").hidden = true;
+    hush();
     return true;
   } catch (refused) {
     tell(refused.message, { error: true });
@@ -26,10 +33,18 @@ export async function attempt(action, details) {
 }
 
 /** A button; `about` says to those who cannot see it whom or what it is about. */
-export function button(label, onclick, { about, look, title, disabled } = {}) {
+export function button(label, onclick, { about, spoken = label, look, title, disabled } = {}) {
   return h(
     "button",
-    { type: "button", class: look, onclick, title, disabled, "data-does": label, "aria-label": about ? `${label}: ${about}` : null },
+    {
+      type: "button",
+      class: look,
+      onclick,
+      title,
+      disabled,
+      "data-does": spoken,
+      "aria-label": about ? `${spoken}: ${about}` : null,
+    },
     label,
   );
 }
@@ -39,10 +54,12 @@ export function doing(label, action, details, settings) {
   return button(label, () => attempt(action, details), settings);
 }
 
-/** The time of day, in the reader's own time zone; the whole date where one rests on it. */
+/** The time in the reader's own time zone, with the day where it is not today. */
 export function time(ms) {
   const date = new Date(ms);
-  return h("time", { datetime: date.toISOString(), title: date.toLocaleString() }, clockTime(date));
+  const today = date.toDateString() === new Date().toDateString();
+  const day = today ? "" : `${date.toLocaleDateString(undefined, { day: "numeric", month: "short" })} `;
+  return h("time", { datetime: date.toISOString(), title: date.toLocaleString() }, day + clockTime(date));
 }
 
 /** Hours, minutes and seconds of a date. */
@@ -61,6 +78,11 @@ export function shown(value) {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
+/** A long name that may be broken where its words meet. */
+export function broken(name) {
+  return name.split(/(?<=[_.])|(?=[A-Z])/).flatMap((word, place) => (place ? [h("wbr"), word] : [word]));
+}
+
 /** A role without the prefix they all have. */
 export function roleName(role) {
   return role.replace(/^org:/, "");
@@ -73,7 +95,6 @@ export async function copy(text, event) {
   try {
     await navigator.clipboard.writeText(text);
     pressed.textContent = "Copied";
-    tell("Copied");
   } catch {
     tell("The browser did not let the page copy. Select the text, and copy it yourself.", { error: true });
     return;

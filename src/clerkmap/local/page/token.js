@@ -9,7 +9,13 @@ const dialog = () => document.getElementById("token");
 
 /** Sign a person in. With an organization to choose they choose first. */
 export function openSignIn(user) {
-  Object.assign(state, { user, organization: user.memberships[0]?.organization ?? "", token: "", found: null, error: null });
+  Object.assign(state, {
+    user,
+    organization: user.memberships[0]?.organization ?? "",
+    token: "",
+    found: null,
+    error: null,
+  });
   open();
   if (!user.memberships.length) signIn();
 }
@@ -68,19 +74,31 @@ function show() {
     paper(),
     h("p", { class: "error", role: "alert", key: "error" }, error ?? ""),
     found && h("div", { class: "verdict", key: "verdict", role: "status" }, verdict(found)),
-    found && h("div", { class: "columns", key: "found" }, h("section", { key: "checks" }, checks(found)), h("section", { key: "decoded" }, decoded(found))),
+    found &&
+      h(
+        "div",
+        { class: "columns", key: "found" },
+        h("section", { key: "checks" }, checks(found)),
+        h("section", { key: "decoded" }, decoded(found)),
+      ),
   );
 }
 
 function chooser() {
   const { user } = state;
-  const options = [["", "none"], ...user.memberships.map((held) => [held.organization, `${held.name} (${roleName(held.role)})`])];
+  const options = [
+    ["", "none"],
+    ...user.memberships.map((held) => [held.organization, `${held.name} (${roleName(held.role)})`]),
+  ];
   return h(
     "form",
-    { class: "row wrap", key: "chooser", onsubmit: (event) => (event.preventDefault(), signIn()) },
+    { class: "row chooser", key: "chooser", onsubmit: (event) => (event.preventDefault(), signIn()) },
     h("label", { for: "active" }, "Active organization"),
-    h("select", { id: "active", class: "grow", onchange: (event) => (state.organization = event.currentTarget.value) },
-      options.map(([value, text]) => h("option", { key: value, value, selected: value === state.organization }, text))),
+    h(
+      "select",
+      { id: "active", class: "grow", onchange: (event) => (state.organization = event.currentTarget.value) },
+      options.map(([value, text]) => h("option", { key: value, value, selected: value === state.organization }, text)),
+    ),
     h("button", { class: "main", disabled: state.busy }, state.token ? "Sign in again" : "Sign in"),
   );
 }
@@ -93,13 +111,21 @@ function paper() {
     "div",
     { class: "field", key: "paper" },
     h("label", { for: "pasted" }, "Token"),
-    h("textarea", { id: "pasted", rows: 4, spellcheck: "false", autocomplete: "off", placeholder: "eyJhbGciOi…", value: state.token, oninput: typed }),
+    h("textarea", {
+      id: "pasted",
+      rows: 4,
+      spellcheck: "false",
+      autocomplete: "off",
+      placeholder: "eyJhbGciOi…",
+      value: state.token,
+      oninput: typed,
+    }),
     h(
       "div",
       { class: "buttons" },
-      button("Look at it", look, { look: "main", disabled: state.busy }),
+      button("Look at it", look, { look: state.user ? "" : "main", disabled: state.busy }),
       button("Copy", (event) => copy(state.token, event)),
-      state.user && button("A new one", signIn, { disabled: state.busy }),
+      state.user && !state.user.memberships.length && button("Sign in again", signIn, { disabled: state.busy }),
       h("span", { class: "hint" }, "It is good for a minute. Change a letter and look again, or wait."),
     ),
   );
@@ -109,11 +135,23 @@ function verdict({ error, principal, status }) {
   if (error) return [badge("refused", "bad"), " ", h("code", {}, error.code), " ", h("span", {}, error.message)];
   const who = principal?.user;
   if (!who) return [badge("accepted", "good")];
-  const where = principal.organization ? `, ${principal.role ? roleName(principal.role) : "member"} in ${principal.organization.name}` : "";
-  return [badge(status < 400 ? "accepted" : "refused", status < 400 ? "good" : "bad"), " This is ", h("b", {}, who.name ?? who.email ?? "somebody without a name yet"), where, "."];
+  const where = principal.organization
+    ? `, ${principal.role ? roleName(principal.role) : "member"} in ${principal.organization.name}`
+    : "";
+  return [
+    badge(status < 400 ? "accepted" : "refused", status < 400 ? "good" : "bad"),
+    " This is ",
+    h("b", {}, who.name ?? who.email ?? "somebody without a name yet"),
+    where,
+    ".",
+  ];
 }
 
-const MARKS = new Map([[true, ["✓", "passed", "good"]], [false, ["✗", "failed", "bad"]], [null, ["–", "not reached", "quiet"]]]);
+const MARKS = new Map([
+  [true, ["✓", "passed", "good"]],
+  [false, ["✗", "failed", "bad"]],
+  [null, ["–", "not reached", "quiet"]],
+]);
 
 function checks(found) {
   return [
@@ -127,21 +165,40 @@ function checks(found) {
           "li",
           { key: place, class: look },
           h("span", { class: "mark", role: "img", "aria-label": spoken }, mark),
-          h("span", {}, h("b", {}, check.name), " ", h("span", { class: "told" }, check.passed === null ? "not reached" : check.told)),
+          h(
+            "span",
+            {},
+            h("b", {}, check.name),
+            " ",
+            h("span", { class: "told" }, check.passed === null ? "not reached" : check.told),
+          ),
         );
       }),
     ),
     h("h3", {}, "The principal it becomes"),
-    found.principal ? principal(found.principal) : h("p", { class: "quiet" }, "None: the request never reaches the app."),
+    found.principal
+      ? principal(found.principal)
+      : h("p", { class: "quiet" }, "None: the request never reaches the app."),
     h("h3", {}, h("code", {}, "GET /demo/me"), " ", badge(found.status, found.status < 400 ? "good" : "bad")),
     h("pre", { tabindex: 0, "aria-label": "The answer" }, JSON.stringify(found.answer, null, 2)),
   ];
 }
 
 function principal({ user, organization, role }) {
-  const lines = [["user.id", user.id], ["user.clerk_id", user.clerk_id], ["user.name", user.name], ["user.email", user.email], ["user.role", user.role],
-    ["organization", organization ? organization.name : null], ["membership.role", role]];
-  return h("dl", { class: "facts" }, lines.map(([name, value]) => [h("dt", { key: name }, name), h("dd", { key: `is ${name}` }, shown(value))]));
+  const lines = [
+    ["user.id", user.id],
+    ["user.clerk_id", user.clerk_id],
+    ["user.name", user.name],
+    ["user.email", user.email],
+    ["user.role", user.role],
+    ["organization", organization ? organization.name : null],
+    ["membership.role", role],
+  ];
+  return h(
+    "dl",
+    { class: "facts" },
+    lines.map(([name, value]) => [h("dt", { key: name }, name), h("dd", { key: `is ${name}` }, shown(value))]),
+  );
 }
 
 function decoded(found) {
@@ -151,6 +208,7 @@ function decoded(found) {
     h("pre", { tabindex: 0, "aria-label": "Header" }, found.header ? json(found.header) : "cannot be read"),
     h("h3", {}, "Payload"),
     h("pre", { tabindex: 0, "aria-label": "Payload" }, found.payload ? json(found.payload) : "cannot be read"),
-    found.payload?.exp && h("p", { class: "quiet" }, "It ends at ", new Date(found.payload.exp * 1000).toLocaleTimeString(), "."),
+    found.payload?.exp &&
+      h("p", { class: "quiet" }, "It ends at ", new Date(found.payload.exp * 1000).toLocaleTimeString(), "."),
   ];
 }
