@@ -1,11 +1,12 @@
 """A real browser for tests: Debian's Chromium (or Chrome), headless, driven by the DevTools protocol.
 
-Things are found as a person who cannot see finds them: by role and name, in the browser's own accessibility tree. They
-are clicked where they are on the screen, and keys are pressed on the keyboard: what is hidden or covered is not reached.
+Things are found as a person who cannot see finds them: by role and name, in the browser's own accessibility tree.
+They are clicked where they are on the screen, and keys are pressed on the keyboard: what is covered is not reached.
 """
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -120,7 +121,11 @@ class Page:
     def press(self, key: str, *, shift: bool = False) -> None:
         """Press a key of the keyboard."""
         text = {"Enter": "\r", "Space": " "}.get(key, "")
-        pressed: dict[str, Any] = {"key": " " if key == "Space" else key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
+        pressed: dict[str, Any] = {
+            "key": " " if key == "Space" else key,
+            "code": key,
+            "windowsVirtualKeyCode": KEYS[key],
+        }
         pressed["modifiers"] = 8 if shift else 0
         self.ask("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", text=text, **pressed)
         self.ask("Input.dispatchKeyEvent", type="keyUp", **pressed)
@@ -170,9 +175,11 @@ class Browser:
     def __init__(self) -> None:
         program = find_browser()
         self._folder = tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True)
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         command = [program, *FLAGS, f"--user-data-dir={self._folder.name}", "about:blank"]
-        self._process = subprocess.Popen(command, **quiet)
+        # What it puts among temporary files goes with its profile.
+        environment = {**os.environ, "TMPDIR": self._folder.name}
+        nothing = subprocess.DEVNULL
+        self._process = subprocess.Popen(command, env=environment, stdin=nothing, stdout=nothing, stderr=nothing)
         try:
             self._port = self._wait_for_port()
         except BaseException:
@@ -199,13 +206,15 @@ class Browser:
 
     @contextmanager
     def page(self, url: str, width: int = 1440, height: int = 900, *, dark: bool = False) -> Generator[Page]:
-        """A new tab, with an address opened in it."""
+        """A new tab, with an address opened in it. Its console must show no error until the block is left."""
         made = httpx.put(f"http://127.0.0.1:{self._port}/json/new?about:blank", timeout=PATIENCE).json()
         with connect(made["webSocketDebuggerUrl"], max_size=None, proxy=None) as socket:
             page = Page(socket)
             page.resize(width, height, dark=dark)
             page.open(url)
             yield page
+            page.evaluate("1")  # whatever was said before this has been heard after it
+            assert page.complaints == []
             page.ask("Page.close")
 
     def _wait_for_port(self) -> int:
