@@ -6,7 +6,7 @@ import { ask, Refused } from "./live.js";
 const dialog = () => document.getElementById("form");
 
 /**
- * Ask. A field has a `name`, a `label`, and if need be a `value`, `type`, `hint`, `options` ([value, text]), `required`.
+ * Ask. A field has a `name`, a `label`, and if need be `value`, `type`, `hint`, `options` ([value, text]), `required`.
  * `submit` is handed the values; what it throws is shown. What is left empty is not handed over.
  */
 export function askFor({ title, text, fields = [], label, submit }) {
