@@ -153,34 +153,28 @@ const MARKS = new Map([
   [null, ["–", "not reached", "quiet"]],
 ]);
 
-function checks(found) {
+function checks({ checks }) {
   return [
-    h("h3", {}, "What the verifier checks"),
+    h("h3", {}, "What is checked"),
     h(
       "ol",
       { class: "checks" },
-      found.checks.map((check, place) => {
+      checks.map((check) => {
         const [mark, spoken, look] = MARKS.get(check.passed ?? null);
         return h(
           "li",
-          { key: place, class: look },
+          { key: check.name, class: look },
           h("span", { class: "mark", role: "img", "aria-label": spoken }, mark),
           h(
             "span",
-            {},
+            { class: "grow" },
             h("b", {}, check.name),
-            " ",
-            h("span", { class: "told" }, check.passed === null ? "not reached" : check.told),
+            (check.passed ?? null) === null && h("span", { class: "told" }, " (not reached)"),
+            h("p", { class: "told" }, check.told),
           ),
         );
       }),
     ),
-    h("h3", {}, "The principal it becomes"),
-    found.principal
-      ? principal(found.principal)
-      : h("p", { class: "quiet" }, "None: the request never reaches the app."),
-    h("h3", {}, h("code", {}, "GET /demo/me"), " ", badge(found.status, found.status < 400 ? "good" : "bad")),
-    h("pre", { tabindex: 0, "aria-label": "The answer" }, JSON.stringify(found.answer, null, 2)),
   ];
 }
 
@@ -202,13 +196,17 @@ function principal({ user, organization, role }) {
 }
 
 function decoded(found) {
-  const json = (value) => JSON.stringify(value, null, 2);
+  const json = (value) => (value ? JSON.stringify(value, null, 2) : "cannot be read");
   return [
+    h("h3", {}, "The principal it becomes"),
+    found.principal
+      ? principal(found.principal)
+      : h("p", { class: "quiet" }, "None: the request never reaches the app."),
+    h("h3", {}, h("code", {}, "GET /demo/me"), " ", badge(found.status, found.status < 400 ? "good" : "bad")),
+    h("pre", { tabindex: 0, "aria-label": "The answer" }, JSON.stringify(found.answer, null, 2)),
     h("h3", {}, "Header"),
-    h("pre", { tabindex: 0, "aria-label": "Header" }, found.header ? json(found.header) : "cannot be read"),
+    h("pre", { tabindex: 0, "aria-label": "Header" }, json(found.header)),
     h("h3", {}, "Payload"),
-    h("pre", { tabindex: 0, "aria-label": "Payload" }, found.payload ? json(found.payload) : "cannot be read"),
-    found.payload?.exp &&
-      h("p", { class: "quiet" }, "It ends at ", new Date(found.payload.exp * 1000).toLocaleTimeString(), "."),
+    h("pre", { tabindex: 0, "aria-label": "Payload" }, json(found.payload)),
   ];
 }
