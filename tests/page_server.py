@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
 
@@ -90,6 +91,14 @@ def browser() -> Iterator[Browser]:
     """One browser for the tests of a module."""
     with Browser() as browser:
         yield browser
+
+
+@contextmanager
+def shown(browser: Browser, dev: Dev, width: int = 1440, *, dark: bool = False) -> Generator[Page]:
+    """The page in a new tab, once it has been drawn. Its console must show no error until the block is left."""
+    with browser.page(dev.url, width, dark=dark) as page:
+        page.wait_for("document.body.classList.contains('ready')")
+        yield page
 
 
 def rows(page: Page, table: str) -> list[dict[str, str]]:

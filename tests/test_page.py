@@ -3,7 +3,7 @@
 import json
 
 from browser import Browser, Page
-from page_server import Dev, rows, sign_up, wait_for_rows
+from page_server import Dev, rows, shown, sign_up, wait_for_rows
 from page_server import browser as browser
 from page_server import dev as dev
 
@@ -23,7 +23,7 @@ def outcomes(page: Page, type: str) -> list[str]:
 
 def test_a_person_comes_by_token_then_by_event_and_goes_for_good(browser: Browser, dev: Dev) -> None:
     """The row is made by the token, filled in by the event, and no replay brings it back after the deletion."""
-    with browser.page(dev.url) as page:
+    with shown(browser, dev) as page:
         page.click("switch", "Hold back everything new")
         page.wait_for("document.querySelector('[name=hold_all]').checked")
         sign_up(page)
@@ -59,7 +59,7 @@ def test_a_person_comes_by_token_then_by_event_and_goes_for_good(browser: Browse
 
 def test_a_name_is_never_taken_for_html(browser: Browser, dev: Dev) -> None:
     """What people are called is shown as it is, wherever it is shown."""
-    with browser.page(dev.url) as page:
+    with shown(browser, dev) as page:
         sign_up(page, HOSTILE, "'\"&amp;</script><script>document.title='taken'</script>", "hostile@example.com")
         wait_for_rows(page, IDENTITIES, lambda found: bool(found) and found[0]["first_name"] == HOSTILE)
         page.wait_for_text(HOSTILE, "#clerk")
@@ -75,8 +75,7 @@ def test_a_name_is_never_taken_for_html(browser: Browser, dev: Dev) -> None:
 
 def test_the_keyboard_is_enough(browser: Browser, dev: Dev) -> None:
     """Somebody signs up and signs in without a mouse, sees where the focus is, and gets it back afterwards."""
-    with browser.page(dev.url) as page:
-        page.wait_for("document.body.classList.contains('ready')")
+    with shown(browser, dev) as page:
         tab_to(page, "Sign up the first person")
         page.press("Enter")
         page.wait_for("document.activeElement.name === 'first_name'")
@@ -102,7 +101,7 @@ def tab_to(page: Page, name: str) -> None:
 
 def test_a_token_is_shown_with_every_check(browser: Browser, dev: Dev) -> None:
     """Each check is ticked; of a token that was tampered with, one is crossed and those after it were not reached."""
-    with browser.page(dev.url) as page:
+    with shown(browser, dev) as page:
         sign_up(page)
         page.click("button", "Sign in: Ada Lovelace")
         page.wait_for_text("accepted", "#token .verdict")

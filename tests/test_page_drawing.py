@@ -1,7 +1,7 @@
 """How the page is drawn, in a real browser: whatever came before, what is described is there, and the rest is kept."""
 
 from browser import Browser
-from page_server import Dev
+from page_server import Dev, shown
 from page_server import browser as browser
 from page_server import dev as dev
 
@@ -68,17 +68,17 @@ SHARED = """(async () => {
 
 def test_what_is_described_is_there(browser: Browser, dev: Dev) -> None:
     """Three hundred lists in a row end up as described, and what has a key stays the same element."""
-    with browser.page(dev.url) as page:
+    with shown(browser, dev) as page:
         assert page.evaluate(LISTS) == "as described"
 
 
 def test_the_focus_stays_near(browser: Browser, dev: Dev) -> None:
     """It goes along with what moves, and from what cannot be pressed any more to what belongs to the same thing."""
-    with browser.page(dev.url) as page:
+    with shown(browser, dev) as page:
         assert page.evaluate(FOCUS) == "b up,b up,b drop,b again"
 
 
 def test_what_has_not_changed_is_the_very_same(browser: Browser, dev: Dev) -> None:
     """Equal parts of two states are one object, found by their ids, so that they need not be drawn again."""
-    with browser.page(dev.url) as page:
+    with shown(browser, dev) as page:
         assert page.evaluate(SHARED) == ",".join(["true"] * 7)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from browser import PATIENCE, Browser, Page
-from page_server import Dev, sign_up, wait_for_rows
+from page_server import Dev, shown, sign_up, wait_for_rows
 from page_server import browser as browser
 from page_server import dev as dev
 
@@ -58,7 +58,7 @@ def a_full_house(dev: Dev) -> str:
 
 def test_held_events_are_ordered_dropped_and_delivered_by_hand(browser: Browser, dev: Dev) -> None:
     """What is held back stands in the order in which it goes out, and buttons change that order."""
-    with browser.page(dev.url) as page:
+    with shown(browser, dev) as page:
         page.click("switch", "Hold back everything new")
         page.wait_for("document.querySelector('[name=hold_all]').checked")
         for first in ("Ada", "Grace", "Alan"):
@@ -90,7 +90,7 @@ def queue(page: Page) -> list[str]:
 
 def test_an_app_that_is_down_gets_its_events_later(browser: Browser, dev: Dev) -> None:
     """Attempts fail while the app is down, are said to come again, and do once Clerk's clock has moved on."""
-    with browser.page(dev.url) as page:
+    with shown(browser, dev) as page:
         page.evaluate("document.querySelector('.switches details').open = true")
         page.click("switch", "The app is down: attempts fail, and come again")
         page.wait_for_text("1 on", ".switches")
@@ -106,7 +106,7 @@ def test_an_app_that_is_down_gets_its_events_later(browser: Browser, dev: Dev) -
 
 def test_chances_are_set_with_the_arrow_keys(browser: Browser, dev: Dev) -> None:
     """A slider says its chance and sends it; what it sends comes back with the next state."""
-    with browser.page(dev.url) as page:
+    with shown(browser, dev) as page:
         page.evaluate("document.querySelector('.switches details').open = true")
         page.wait_for("document.querySelector('[name=drop]').checkVisibility()")
         page.evaluate("document.querySelector('[name=drop]').focus()")
@@ -120,7 +120,7 @@ def test_chances_are_set_with_the_arrow_keys(browser: Browser, dev: Dev) -> None
 
 def test_organizations_by_hand(browser: Browser, dev: Dev) -> None:
     """One is made, somebody is invited and accepts, and it ends up as rows and in the token."""
-    with browser.page(dev.url) as page:
+    with shown(browser, dev) as page:
         sign_up(page)
         page.click("button", "New organization")
         page.click("button", "Make it")
@@ -138,7 +138,7 @@ def test_organizations_by_hand(browser: Browser, dev: Dev) -> None:
 
 def test_what_is_refused_is_said(browser: Browser, dev: Dev) -> None:
     """Clerk's words are shown in the dialog, which stays open, so that what was typed is not lost."""
-    with browser.page(dev.url) as page:
+    with shown(browser, dev) as page:
         sign_up(page)
         page.wait_for_text("ada@example.com", "#clerk")
         sign_up(page, "Another", "Ada", "ada@example.com")
@@ -157,14 +157,13 @@ def forget_network(page: Page) -> None:
 
 def test_the_page_comes_back_with_its_server(browser: Browser, dev: Dev) -> None:
     """Without reloading: it says that nobody is there, and shows the new state once somebody is."""
-    with browser.page(dev.url) as page:
+    with shown(browser, dev) as page:
         sign_up(page)
         page.wait_for_text("ada@example.com", "#clerk")
         dev.stop()
         page.wait_for_text("Connection lost", "#connection")
         dev.start(dev.port)
         page.wait_for_text("Live", "#connection")
-        page.wait_for("!!document.querySelector('.welcome')")
         sign_up(page, "Grace", "Hopper", "grace@example.com")
         page.wait_for_text("grace@example.com", "#clerk")
         forget_network(page)
@@ -177,7 +176,7 @@ def test_a_change_leaves_everything_else_where_it_is(browser: Browser, dev: Dev)
         user = do(dev, "sign_up", email=f"person{number}@example.com")["user"]
         do(dev, "edit_user", user=user, first_name=f"Person {number}")
         do(dev, "edit_user", user=user, last_name="Example")
-    with browser.page(dev.url) as page:
+    with shown(browser, dev) as page:
         page.wait_for("document.querySelectorAll('li.message').length === 200")
         page.evaluate("""
             window.kept = document.querySelectorAll('#wire li.message')[150];
@@ -186,9 +185,8 @@ def test_a_change_leaves_everything_else_where_it_is(browser: Browser, dev: Dev)
             kept.scrollIntoView();
         """)
         page.wait_for("!!kept.querySelector('pre')")
-        before = page.evaluate(
-            "[document.querySelector('#database').scrollTop = 300, kept.querySelector('pre').innerText]"
-        )
+        page.evaluate("document.querySelector('#database').scrollTop = 300")
+        before = page.evaluate("kept.querySelector('pre').innerText")
         do(dev, "sign_up", email="new@example.com", first_name="New")
         page.wait_for_text("new@example.com", "#clerk")
         assert page.evaluate("kept.isConnected && kept.querySelector('details').open")
@@ -201,7 +199,7 @@ def test_a_change_leaves_everything_else_where_it_is(browser: Browser, dev: Dev)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_every_text_can_be_read(browser: Browser, dev: Dev, dark: bool) -> None:
     """No text has less than 4.5 times the light of what is behind it, or the other way round."""
-    with browser.page(dev.url, dark=dark) as page:
+    with shown(browser, dev, dark=dark) as page:
         page.wait_for("!!document.querySelector('.welcome')")
         assert page.evaluate(FAINT) == []
         a_full_house(dev)
@@ -220,7 +218,7 @@ def test_nothing_sticks_out(browser: Browser, dev: Dev, width: int) -> None:
     """The page fits its window: nothing but tables is ever scrolled sideways."""
     do(dev, "sign_up", email=f"{'long' * 15}@example.com", first_name="Wolfeschlegelstein" * 4)
     a_full_house(dev)
-    with browser.page(dev.url, width) as page:
+    with shown(browser, dev, width) as page:
         page.wait_for_text("alan@example.com", "#clerk")
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         wide = """[document.documentElement, ...document.querySelectorAll('.body, .card, .log, dialog')]
@@ -231,7 +229,7 @@ def test_nothing_sticks_out(browser: Browser, dev: Dev, width: int) -> None:
 def test_every_control_has_a_name(browser: Browser, dev: Dev) -> None:
     """Whoever cannot see the page hears what each button, switch and field is."""
     a_full_house(dev)
-    with browser.page(dev.url) as page:
+    with shown(browser, dev) as page:
         page.wait_for_text("alan@example.com", "#clerk")
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         tree = page.ask("Accessibility.getFullAXTree")["nodes"]
@@ -243,7 +241,7 @@ def test_every_control_has_a_name(browser: Browser, dev: Dev) -> None:
 
 def test_the_environment_can_be_copied(browser: Browser, dev: Dev) -> None:
     """The variables an app of one's own is started with."""
-    with browser.page(dev.url) as page:
+    with shown(browser, dev) as page:
         page.click("button", "Use with your app")
         page.wait_for_text("CLERK_PUBLISHABLE_KEY=pk_test_", "#environment")
         page.press("Escape")
@@ -251,7 +249,7 @@ def test_the_environment_can_be_copied(browser: Browser, dev: Dev) -> None:
 
 def test_everything_can_be_forgotten(browser: Browser, dev: Dev) -> None:
     """After being asked once more."""
-    with browser.page(dev.url) as page:
+    with shown(browser, dev) as page:
         sign_up(page)
         wait_for_rows(page, USERS, lambda found: len(found) == 1)
         page.click("button", "Reset")

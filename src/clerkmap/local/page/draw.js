@@ -101,8 +101,7 @@ function update(node, each) {
 function set(node, name, value) {
   if (name.startsWith("on")) node[name] = value;
   else if (name === "value" || name === "checked") {
-    // What somebody is changing right now is theirs.
-    if (name === "checked" || node !== document.activeElement) node[name] = value;
+    if (node[name] !== value) node[name] = value; // even the same value would move the cursor
   } else if (value === null || value === undefined || value === false) node.removeAttribute(name);
   else node.setAttribute(name, value === true ? "" : value);
 }
