@@ -17,7 +17,7 @@ from clerkmap import HookFailed
 from clerkmap.testing import Clock, Delivery, FakeClerk
 from clerkmap.testing.fake.shapes import deleted_shape
 from examples.hotel.app import HotelApp
-from examples.hotel.clerk_api import ClerkApi
+from examples.hotel.clerk_api import VERSION, ClerkApi
 from examples.hotel.sync import sync
 from sample_bodies import say
 
@@ -35,8 +35,7 @@ class World:
         self.ann = self.clerk.create_user("ann@example.com", first_name="Ann")
         self.grand = self.clerk.create_organization("Grand Hotel", public_metadata={"theme": "dark"})
         _, self.founded = self.clerk.deliveries()
-        self.transport = Noted(self.clerk.transport())
-        self.api = ClerkApi(self.clerk.secret_key, self.transport)
+        self.api = ClerkApi(self.clerk.secret_key, Versioned(self.clerk.transport()))
         self.path = directory / "hotels.db"
         self.app = self.open(self.path)
 
@@ -73,15 +72,14 @@ class World:
         self.app.close()
 
 
-class Noted(httpx.BaseTransport):
-    """A transport that notes what is asked for."""
+class Versioned(httpx.BaseTransport):
+    """Hands on what names the version of the API that it was written for."""
 
     def __init__(self, transport: httpx.BaseTransport) -> None:
         self._transport = transport
-        self.requests: list[str] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(f"{request.method} {request.url.path}")
+        assert request.headers["Clerk-API-Version"] == VERSION
         return self._transport.handle_request(request)
 
 
@@ -181,7 +179,7 @@ def test_its_own_id_goes_into_clerks_metadata_once(world: World) -> None:
 
     (answer,) = world.clerk.deliveries()
     assert (answer.type, world.receive(answer)) == ("organization.updated", (200, {"outcome": "applied"}))
-    assert world.transport.requests == [f"PATCH /v1/organizations/{world.grand.id}/metadata"]
+    assert list(world.clerk.api.requests) == [f"PATCH /v1/organizations/{world.grand.id}/metadata"]
 
 
 def test_who_belongs_to_no_hotel_is_told_so(world: World) -> None:
