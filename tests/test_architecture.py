@@ -36,6 +36,19 @@ ARROWS: dict[str, set[str]] = {
     "caller": {"errors", "core", "lease", "resolver"},
     "adapters": {"errors", "core", "caches", "lease", "caller", "resolver", "reconciler"},
     "testing": {"errors", "core", "listeners", "repository", "repositories", "clerk", "verifier", "caches", "resolver"},
+    "local": {
+        "errors",
+        "core",
+        "repositories",
+        "verifier",
+        "resolver",
+        "explaining",
+        "reconciler",
+        "adapters",
+        "testing",
+    },
+    "cli": {"errors", "local"},
+    "__main__": {"cli"},
 }
 
 # What the core leaves to others: the world, and the time in it.
