@@ -1,4 +1,4 @@
-"""The `clerkmap` command. Nothing in the library imports this room; its libraries come with `pip install clerkmap[cli]`.
+"""The `clerkmap` command. Nothing in the library imports this room; what it needs comes with the extra `cli`.
 
 Each command is a module of its own, loaded when it is called for: `clerkmap --help` loads none of them.
 """

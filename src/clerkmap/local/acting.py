@@ -6,7 +6,7 @@ it: with a status, a code, and words.
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 from ..testing import ClerkRefuses
 from .box import Box
@@ -34,7 +34,7 @@ async def perform(box: Box, asked: dict[str, Any]) -> Result:
     arguments = _arguments(does, given)
     try:
         result = does(box, **arguments)
-        return await result if inspect.isawaitable(result) else cast(Result, result)
+        return await result if inspect.isawaitable(result) else result
     finally:
         box.keep()  # before it is answered: what has been answered is not forgotten
         box.changes.tell()

@@ -55,9 +55,7 @@ class LocalApp:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        if path.startswith(("/v1/", "/.well-known/")):
-            await self._api(scope, receive, self._kept(scope, send))
-        elif path.startswith("/demo/"):
+        if path.startswith("/demo/"):
             await self._box.demo(scope, receive, self._kept(scope, send))
         elif path == "/do":
             _check_method(scope, "POST")
@@ -73,8 +71,8 @@ class LocalApp:
         elif path in self._files:
             _check_method(scope, "GET")
             await _send(_file(self._files[path]), send)
-        else:
-            raise Stranger(404, "not_found", "There is no such page")
+        else:  # what it has no page for, it says itself
+            await self._api(scope, receive, self._kept(scope, send))
 
     def snapshot(self) -> dict[str, Any]:
         """How everything looks now."""

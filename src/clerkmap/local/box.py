@@ -7,6 +7,7 @@ from typing import Any
 
 from ..repositories.connections import data_version
 from ..testing import ClerkRefuses
+from ..testing.fake_clerk import ORIGIN
 from .clerk import KeptClerk
 from .demo import Demo, instances_in
 from .forward import Forward, origin_of
@@ -40,7 +41,7 @@ class Box:
         chaos, outcomes = (Chaos(), {}) if kept is None else self._restored(kept)
         self.changes: Changes = Changes()
         self.forward: Forward | None = None if forward is None else Forward(self.clerk, forward, self._record)
-        self.party: str | None = None if forward is None else origin_of(forward)
+        self.party: str = ORIGIN if forward is None else origin_of(forward)
         self.demo: Demo = Demo(self.clerk, path, self._record)
         receivers: list[Receiver] = [self.demo, *([self.forward] if self.forward else [])]
         self.postman: Postman = Postman(self.clerk, receivers, self.keep, self.changes.tell)

@@ -22,6 +22,7 @@ from ..testing import (
     SigningKey,
     Wire,
 )
+from ..testing.fake.ledger import one_at_a_time
 from ..testing.fake.objects import SYSTEM_ROLES, FakeRole
 from .plain import from_plain, to_plain
 
@@ -89,6 +90,7 @@ class KeptClerk(FakeClerk):
                 **{name: to_plain(list(table.values())) for name, (_, table, _) in self._tables().items()},
             }
 
+    @one_at_a_time
     def restore(self, saved: dict[str, Any]) -> None:
         """Put back what `saved` gave, or raise an error of Python's own for what is not that: ValueError, KeyError …"""
         self.clock.advance(from_plain(float, saved["clock"], "clock") - self.kept_clock.shift)
@@ -99,24 +101,25 @@ class KeptClerk(FakeClerk):
         self._taken = {(kind, value): owner for kind, value, owner in from_plain(list[list[str]], saved["taken"])}
         for name, (kind, table, key) in self._tables().items():
             table.clear()
-            table.update((key(row), row) for row in from_plain(list[kind], saved[name], name))
+            rows = [from_plain(kind, each, name) for each in from_plain(list[Any], saved[name], name)]
+            table.update((key(row), row) for row in rows)
         self._seat()
         self._restore_keys(from_plain(list[list[Any]], saved["keys"], "keys"))
         self._secrets_made = from_plain(int, saved["secrets_made"], "secrets_made")
         self.webhook_secret = from_plain(str, saved["webhook_secret"], "webhook_secret")
         self.kept_wire.restore(saved["wire"])
 
+    @one_at_a_time
     def forget_everybody(self) -> None:
         """Forget people, organizations, sessions and events. Keys and secrets stay, and no id will be made again."""
-        with self.changing:
-            for _, table, _ in self._tables().values():
-                table.clear()
-            self.roles.update((role.key, role) for role in SYSTEM_ROLES)
-            self._taken.clear()
-            self._seat()
-            self.clock.advance(-self.kept_clock.shift)
-            self._last_moment = 0
-            self.kept_wire.put_in_order([])
+        for _, table, _ in self._tables().values():
+            table.clear()
+        self.roles.update((role.key, role) for role in SYSTEM_ROLES)
+        self._taken.clear()
+        self._seat()
+        self.clock.advance(-self.kept_clock.shift)
+        self._last_moment = 0
+        self.kept_wire.put_in_order([])
 
     def _tables(self) -> "dict[str, tuple[type, dict[str, Any], Callable[[Any], str]]]":
         return {
@@ -145,7 +148,7 @@ class KeptClerk(FakeClerk):
             self.must_be_here(self.organizations[invitation.organization_id])
 
     def _saved_keys(self) -> list[list[Any]]:
-        """The numbers and ids of the keys that are still published, with the time until which; the present one first."""
+        """The numbers and ids of the keys that are published, and until when; the present one first."""
         old = [(key.kid, until) for key, until in self._old_keys]
         while old and old[-1][1] <= self.clock():
             old.pop()

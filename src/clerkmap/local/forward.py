@@ -32,7 +32,7 @@ class Forward:
         self._clerk = clerk
         self._record = record
         self._patience = patience
-        # Straight to the address, whatever the environment says of proxies; and as at Clerk, a redirection is a failure.
+        # Straight to the address, whatever the environment says of proxies. A redirection is a failure, as at Clerk.
         self._client = httpx.AsyncClient(timeout=patience, follow_redirects=False, trust_env=False)
 
     async def close(self) -> None:

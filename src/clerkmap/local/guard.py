@@ -1,7 +1,7 @@
 """Who may talk to a server on localhost. Any page that a browser shows can send requests there, so most are refused.
 
-A page of somebody else's says so in `Origin`. One whose name was made to lead here gives itself away in `Host`. And what
-changes something is JSON, which a page can send to another origin only if that one agrees, and this one never does.
+A page of somebody else's says so in `Origin`. One whose name was made to lead here shows it in `Host`. And what
+changes something is JSON, which a page can only send elsewhere if it is welcome there: here, none ever is.
 """
 
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ class Guard:
     """Refuses what does not come from this machine's own pages and programs."""
 
     def __init__(self, port: int) -> None:
-        self._hosts = {f"{host}:{port}" for host in HOSTS} | (set(HOSTS) if port == 80 else set())
+        self._hosts: set[str] = {f"{host}:{port}" for host in HOSTS} | set(HOSTS if port == 80 else ())
         self._origins = {f"http://{host}" for host in self._hosts}
 
     def check(self, scope: Scope) -> None:

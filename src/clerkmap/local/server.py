@@ -1,8 +1,9 @@
-"""The process around it: a socket on this machine alone, the server, the postman, and an end as soon as it is asked for."""
+"""The process around it: a socket on this machine alone, the server, the postman, and an end when it is asked for."""
 
 import asyncio
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -20,7 +21,7 @@ def listening_on(port: int) -> socket.socket:
     # The protocol is named, or answers in two pieces would wait for each other.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where to reuse an address is to steal it
+        if sys.platform == "win32":  # where to reuse an address is to steal it
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         else:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -36,9 +37,22 @@ class _Server(uvicorn.Server):
     """A server that sends away who only listens, before it waits for everybody else."""
 
     def __init__(self, box: Box, app: LocalApp) -> None:
-        quiet = {"log_level": "warning", "access_log": False, "server_header": False}
-        super().__init__(uvicorn.Config(app, ws="none", lifespan="off", timeout_graceful_shutdown=GRACE, **quiet))
+        super().__init__(
+            uvicorn.Config(
+                app,
+                ws="none",
+                lifespan="off",
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE,
+            )
+        )
         self._box = box
+
+    def stop(self) -> None:
+        """End as after Ctrl-C."""
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._box.changes.end()
@@ -56,15 +70,20 @@ def run(box: Box, app: LocalApp, listening: socket.socket, started: Callable[[],
 async def _serve(box: Box, app: LocalApp, listening: socket.socket, started: Callable[[], None]) -> None:
     server = _Server(box, app)
     tasks = [asyncio.create_task(box.postman.run()), asyncio.create_task(_look(box))]
+    for task in tasks:
+        task.add_done_callback(lambda _: server.stop())  # without either it is of no use
     try:
         started()
         await server.serve(sockets=[listening])
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        came = await asyncio.gather(*tasks, return_exceptions=True)
         await box.close()
         listening.close()
+    for error in came:
+        if isinstance(error, Exception):
+            raise error
 
 
 async def _look(box: Box) -> None:

@@ -144,8 +144,11 @@ def _called(person: Json, names: dict[str, str]) -> str | None:
 
 def tables(path: Path) -> list[Json]:
     """The rows as they are now, read with plain SQL."""
-    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
-        return [_table(connection, f"clerkmap_{name}") for name in TABLES]
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+            return [_table(connection, f"clerkmap_{name}") for name in TABLES]
+    except sqlite3.Error:  # somebody has taken the file away
+        return []
 
 
 def _table(connection: sqlite3.Connection, name: str) -> Json:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from dataclasses import replace
+from typing import Any
 
 from ..testing import ClerkRefuses, FakeSession, Message
 from .acting import Result, action, found
@@ -22,8 +23,7 @@ def sign_in(box: Box, user: str, organization: str | None = None) -> Result:
             403, "not_a_member_in_organization", "Only members can make an organization their active one"
         )
     session = box.clerk.sign_in(who, where)
-    party = {} if box.party is None else {"party": box.party}
-    return {"token": box.clerk.token(who, where, session=session, **party), "session": session.id}
+    return {"token": box.clerk.token(who, where, session=session, party=box.party), "session": session.id}
 
 
 @action
@@ -126,7 +126,13 @@ def chaos(
             raise ClerkRefuses(422, "form_param_value_invalid", "A chance is from 0 to 1", name)
     if delay_seconds is not None and not 0 <= delay_seconds <= LONGEST:
         raise ClerkRefuses(422, "form_param_value_invalid", "That is too long, or less than nothing", "delay_seconds")
-    said = {"hold_all": hold_all, "shuffle": shuffle, "duplicate": duplicate, "drop": drop, "delay": delay}
+    said: dict[str, Any] = {
+        "hold_all": hold_all,
+        "shuffle": shuffle,
+        "duplicate": duplicate,
+        "drop": drop,
+        "delay": delay,
+    }
     said |= {"delay_seconds": delay_seconds, "offline": offline}
     box.postman.chaos = replace(box.postman.chaos, **{name: value for name, value in said.items() if value is not None})
     return {}
