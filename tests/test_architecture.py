@@ -41,7 +41,23 @@ ARROWS: dict[str, set[str]] = {
         *("errors", "core", "listeners", "repository", "repositories", "clerk", "verifier", "caches", "resolver"),
         "reconciler",
     },
+    "local": {
+        "errors",
+        "core",
+        "repositories",
+        "verifier",
+        "resolver",
+        "explaining",
+        "reconciler",
+        "adapters",
+        "testing",
+    },
+    "cli": {"errors", "local"},
+    "__main__": {"cli"},
 }
+
+# What applications run without: nothing below imports it.
+TOP = {"testing", "local", "cli", "__main__"}
 
 # What the core leaves to others: the world, and the time in it.
 WORLD = {"socket", "ssl", "http", "urllib.request", "httpx", "sqlite3", "time", "datetime", "asyncio", "threading"}
@@ -119,10 +135,10 @@ def test_imports_go_one_way(path: Path) -> None:
     assert own_imports(path) <= ARROWS[room_of(parts_of(path))]
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if room_of(parts_of(path)) != "testing"], ids=name_of)
-def test_nothing_imports_the_testing_room(path: Path) -> None:
-    """What is for tests stays with the tests, also where only types are meant."""
-    assert "testing" not in own_imports(path, with_types=True)
+@pytest.mark.parametrize("path", [path for path in MODULES if room_of(parts_of(path)) not in TOP], ids=name_of)
+def test_nothing_imports_what_stands_on_top(path: Path) -> None:
+    """What is for tests and for developers stays with them, also where only types are meant."""
+    assert not own_imports(path, with_types=True) & TOP
 
 
 @pytest.mark.parametrize("path", sorted((SOURCE / "core").glob("*.py")), ids=name_of)
@@ -185,6 +201,8 @@ def test_type_checkers_see_the_names_that_are_loaded(package: ModuleType, beside
         ("from clerkmap import Resolver; from clerkmap.repositories import MemoryRepository", ("httpx", "sqlite3")),
         ("import clerkmap.testing", ("pytest", "cryptography", "clerkmap.core")),
         ("from clerkmap.testing import FakeClerk; FakeClerk().token", ("pytest", "httpx", "sqlite3")),
+        ("import clerkmap.cli.commands", ("clerkmap.local", "clerkmap.cli.dev", "rich", "uvicorn", "cryptography")),
+        ("import clerkmap.cli.dev", ("clerkmap.local", "rich", "uvicorn", "cryptography")),
     ],
 )
 def test_an_import_loads_nothing_that_is_not_needed(statement: str, unloaded: tuple[str, ...]) -> None:
