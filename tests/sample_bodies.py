@@ -87,7 +87,7 @@ def records(type_: str, data: Any, *, timestamp: Any = MS) -> list[AnyRecord]:
 
 def signed(content: bytes, *, at: int = NOW, id: str = "msg_1", secret: str = SECRET) -> dict[str, str]:
     """The headers of a delivery of this body."""
-    return Wire([secret], Clock(at), _RANDOM).sign(Message(id, "", content, at))
+    return Wire(secret, Clock(at), _RANDOM).sign(Message(id, "", content, at))
 
 
 def say(clerk: FakeClerk, type_: str, data: dict[str, Any], *, after: int = 0) -> Message:

@@ -97,7 +97,7 @@ class Callers(Mint):
             if each.role == role:
                 return self.users[each.user_id]
         email = f"{str(role).removeprefix('org:')}@{organization.slug}.example.com"
-        known = self._owner("email_address", email)
+        known = self.owner("email_address", email)
         return self.users[known] if known else self.create_user(email)
 
     def _arrived(self, user: FakeUser, organization: FakeOrganization | None, role: str | None) -> FakeSession | None:
