@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from clerkmap.testing import FakeClerk, SigningKey
-from generated_tables import CLAIMS, HEADERS
+from generated_tables import CLAIMS, GRANTS, HEADERS
 from hostile_base import ABSENT, changed, decode
 from hostile_purposes import UNTAGGED_CAT
 from mutations import spoiled_and_signed, spoiled_part, spoiled_text
@@ -49,6 +49,7 @@ class TokenGenerator:
             "good": (10, self._good),
             "other kind": (8, self._other_kind),
             "claims": (30, self._claims),
+            "features": (3, self._features),
             "header": (12, self._header),
             "times": (10, self._times),
             "mixed kinds": (8, self._mixed_kinds),
@@ -138,6 +139,10 @@ class TokenGenerator:
             elif isinstance(payload.get(outer), dict):
                 payload[outer] = changed(payload[outer], {inner: value})
         return self._sign(header, payload)
+
+    def _features(self) -> str:
+        header, payload = self.random.choice(self.sessions)
+        return self._sign(header, {**self._now(payload), "fea": self.random.choice(GRANTS)})
 
     def _header(self) -> str:
         header, payload = self._any()

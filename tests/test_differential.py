@@ -31,7 +31,7 @@ from node_client import NodeClient, node_client
 SOAK = bool(os.environ.get("CLERKMAP_SOAK"))
 SEED = os.environ.get("CLERKMAP_SEED", "1")
 CHUNK = 500
-CHUNKS = 200 if SOAK else 18
+CHUNKS = 200 if SOAK else 12
 LEAST = 5000  # tokens that both were asked about
 PAGE = Path(__file__).parent.parent / "docs" / "tokens.md"
 # How the two are set up, in the words of each. Chunks take turns.

@@ -56,6 +56,14 @@ def test_verify_token_refuses(official: Official) -> None:
     }
 
 
+def test_a_token_that_names_no_key(official: Official) -> None:
+    """clerkmap tries it with the only key there is; the client does with a key it is given, not with fetched ones."""
+    token = official.clerk.token(official.user, header={"kid": None})
+    assert official.clerk.verifier().verify(token).subject == official.user.id
+    assert official.verify(token, **official.known)["sub"] == official.user.id
+    assert refused(official.verify, token)["reason"] == "jwk-kid-mismatch"
+
+
 def test_a_wrong_secret_key(official: Official) -> None:
     """Keys are handed out to who has the secret key."""
     options = {**official.fetched, "secretKey": "sk_test_wrong"}
