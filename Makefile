@@ -17,8 +17,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e . --group test --group lint --group bench
 	@touch $@
 
-dev: $(STAMP)  ## an example app on SQLite on localhost, with a token to try it with
-	$(BIN)/python examples/quickstart.py
+dev: $(STAMP)  ## Clerk on localhost, with its page and a demo app; make dev DEV="--port 4401" for options
+	$(BIN)/clerkmap dev $(DEV)
 
 test: $(STAMP)  ## every test
 	$(BIN)/python -m pytest -n auto

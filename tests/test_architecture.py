@@ -29,12 +29,30 @@ ARROWS: dict[str, set[str]] = {
     "verifier": {"errors", "core", "driving", "clerk"},
     "caches": {"errors", "core", "forks", "repository", "verifier"},
     "resolver": {"errors", "core", "driving", "repository", "verifier", "caches"},
+    "checks": {"errors", "core"},
+    "explaining": {"errors", "core", "driving", "verifier", "resolver", "checks"},
     "reconciler": {"errors", "core", "driving", "forks", "listeners", "repository"},
     "lease": {"errors", "core", "resolver"},
     "caller": {"errors", "core", "lease", "resolver"},
     "adapters": {"errors", "core", "caches", "lease", "caller", "resolver", "reconciler"},
     "testing": {"errors", "core", "listeners", "repository", "repositories", "clerk", "verifier", "caches", "resolver"},
+    "local": {
+        "errors",
+        "core",
+        "repositories",
+        "verifier",
+        "resolver",
+        "explaining",
+        "reconciler",
+        "adapters",
+        "testing",
+    },
+    "cli": {"__init__", "errors", "local"},
+    "__main__": {"cli"},
 }
+
+# What applications run without: nothing below imports it.
+TOP = {"testing", "local", "cli", "__main__"}
 
 # What the core leaves to others: the world, and the time in it.
 WORLD = {"socket", "ssl", "http", "urllib.request", "httpx", "sqlite3", "time", "datetime", "asyncio", "threading"}
@@ -112,10 +130,10 @@ def test_imports_go_one_way(path: Path) -> None:
     assert own_imports(path) <= ARROWS[room_of(parts_of(path))]
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if room_of(parts_of(path)) != "testing"], ids=name_of)
-def test_nothing_imports_the_testing_room(path: Path) -> None:
-    """What is for tests stays with the tests, also where only types are meant."""
-    assert "testing" not in own_imports(path, with_types=True)
+@pytest.mark.parametrize("path", [path for path in MODULES if room_of(parts_of(path)) not in TOP], ids=name_of)
+def test_nothing_imports_what_stands_on_top(path: Path) -> None:
+    """What is for tests and for developers stays with them, also where only types are meant."""
+    assert not own_imports(path, with_types=True) & TOP
 
 
 @pytest.mark.parametrize("path", sorted((SOURCE / "core").glob("*.py")), ids=name_of)
@@ -170,6 +188,8 @@ def test_type_checkers_see_the_names_that_are_loaded() -> None:
         ("import clerkmap.repositories", ("jwt", "cryptography", "httpx", "sqlite3")),
         ("from clerkmap import Resolver; from clerkmap.repositories import MemoryRepository", ("httpx", "sqlite3")),
         ("import clerkmap.testing", ("pytest", "httpx", "sqlite3")),
+        ("import clerkmap.cli.commands", ("clerkmap.local", "clerkmap.cli.dev", "rich", "uvicorn", "cryptography")),
+        ("import clerkmap.cli.dev", ("clerkmap.local", "rich", "uvicorn", "cryptography")),
     ],
 )
 def test_an_import_loads_nothing_that_is_not_needed(statement: str, unloaded: tuple[str, ...]) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         UserUnknown,
         WebhookError,
     )
+    from .explaining import Explanation, aexplain, explain
     from .reconciler import Outcome, Reconciler
     from .repository import AsyncRepository, Repository, threaded
     from .resolver import Resolver
@@ -69,6 +70,7 @@ _HOMES = {
         "UserUnknown",
         "WebhookError",
     ),
+    "explaining": ("Explanation", "aexplain", "explain"),
     "reconciler": ("Outcome", "Reconciler"),
     "repository": ("AsyncRepository", "Repository", "threaded"),
     "resolver": ("Resolver",),
@@ -90,6 +92,7 @@ __all__ = [
     "ClerkmapError",
     "ConfigurationError",
     "Event",
+    "Explanation",
     "HookFailed",
     "Id",
     "Instance",
@@ -115,7 +118,9 @@ __all__ = [
     "UserUnknown",
     "Verifier",
     "WebhookError",
+    "aexplain",
     "current_principal",
+    "explain",
     "parse_event",
     "role_in_metadata",
     "seal",

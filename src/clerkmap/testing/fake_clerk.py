@@ -41,14 +41,15 @@ class FakeClerk(Mint):
         super().__init__(seed, Clock() if clock is None else clock, algorithm=algorithm, kid=kid, host=host)
         self.secret_key: str = f"sk_test_{Random(f'sk {seed}').randbytes(20).hex()}"
         self._instance: Instance | None = None
-        self._instance_key = self.key
+        self._instance_of: object = None
 
     @property
     def instance(self) -> Instance:
         """This environment as clerkmap sees it, with its keys and secrets in hand: no socket is opened."""
         with _making:  # of several threads that ask at once, all are to be given the same
-            if self._instance is None or self._instance_key is not self.key:
-                self._instance, self._instance_key = self.make_instance(), self.key
+            secrets = self.published_keys(), self.wire.secrets
+            if self._instance is None or self._instance_of != secrets:
+                self._instance, self._instance_of = self.make_instance(), secrets
             return self._instance
 
     def make_instance(self, **options: Any) -> Instance:

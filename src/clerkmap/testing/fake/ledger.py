@@ -1,13 +1,14 @@
 """The tables of the made-up Clerk: who and what there is, by id, and how each change of it is said.
 
 Each change moves `updated_at`, and says what has changed as Clerk says it. What Clerk refuses is refused here
-(`ClerkRefuses`): an address that is taken, what is not there. What can be done stands in the files beside this one.
+(`ClerkRefuses`), before anything has changed: an address that is taken, what is not there, what is another Clerk's.
+What can be done stands in the files beside this one.
 """
 
 import string
 import threading
 from base64 import b64encode
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from random import Random
@@ -36,6 +37,8 @@ from .shapes import (
 )
 from .wire import Wire
 
+DAY = 86_400
+Kept = FakeUser | FakeOrganization | FakeMembership | FakeInvitation | FakeSession
 P = ParamSpec("P")
 T = TypeVar("T")
 Some = TypeVar("Some", bound="Ledger")
@@ -74,8 +77,9 @@ class Ledger:
         self._places: dict[str, dict[str, FakeMembership]] = {}  # by user, then organization
         self._taken: dict[tuple[str, str], str] = {}  # what must be one of a kind, and whose it is
         self.instance_id: str = self.new_id("ins")
-        self.webhook_secret: str = f"whsec_{b64encode(Random(f'whsec {seed}').randbytes(24)).decode()}"
-        self.wire: Wire = Wire([self.webhook_secret], clock, Random(f"wire {seed}"))
+        self.webhook_secret: str = _secret(f"whsec {seed}")
+        self._secrets_made = 0
+        self.wire: Wire = Wire(self.webhook_secret, clock, Random(f"wire {seed}"))
 
     def new_id(self, prefix: str) -> str:
         """An id as Clerk writes them."""
@@ -121,10 +125,28 @@ class Ledger:
         """The role of that key. One that nobody has made permits nothing."""
         return self.roles.get(key) or FakeRole(key, key.removeprefix("org:").title())
 
+    def must_be_here(self, *things: Kept) -> None:
+        """Refuse what has been deleted, or is another made-up Clerk's: to this one it is not there."""
+        for it in things:
+            table, what = self._table_of(it)
+            if table.get(it.id) is not it:
+                raise ClerkRefuses(404, "resource_not_found", f"No {what} was found with id {it.id}")
+
+    def _table_of(self, it: Kept) -> tuple[Mapping[str, Kept], str]:
+        if isinstance(it, FakeUser):
+            return self.users, "user"
+        if isinstance(it, FakeOrganization):
+            return self.organizations, "organization"
+        if isinstance(it, FakeMembership):
+            return self.memberships, "membership"
+        if isinstance(it, FakeInvitation):
+            return self.invitations, "invitation"
+        return self.sessions, "session"
+
     # How it is written
 
-    def shape(self, it: FakeUser | FakeOrganization | FakeMembership | FakeInvitation | FakeSession) -> Shape:
-        """Something in Clerk's JSON, as webhooks and the API give it."""
+    def shape(self, it: Kept) -> Shape:
+        """Something in Clerk's JSON, as the API gives it."""
         if isinstance(it, FakeUser):
             return user_shape(it)
         if isinstance(it, FakeOrganization):
@@ -137,29 +159,47 @@ class Ledger:
             return invitation_shape(it, organization, inviter, self.role(it.role))
         return membership_shape(it, organization_shape(organization), self.users[it.user_id], self.role(it.role))
 
+    def told_shape(self, membership: FakeMembership) -> Shape:
+        """A membership as webhooks give it: the members of its organization are counted."""
+        counted = self.counted_shape(self.organizations[membership.organization_id])
+        return membership_shape(membership, counted, self.users[membership.user_id], self.role(membership.role))
+
     def counted_shape(self, organization: FakeOrganization) -> Shape:
         """An organization with its members counted."""
         pending = sum(each.status == "pending" for each in self.invitations_to(organization))
         return organization_shape(organization, len(self._members.get(organization.id, {})), pending)
 
-    # For those who change it
-
-    def _say(self, type: str, data: Shape) -> None:
-        """Put an event on the wire, unless nothing is to be said."""
+    def say(self, type: str, data: Shape) -> None:
+        """Put an event on the wire, as every change does by itself. For what no change makes, such as `sms.created`."""
         if not self._silent:
             body = body_of(type, data, self.instance_id, self.moment())
             self.wire.say(_id("msg", self._message_ids), type, body)
 
-    def _take(self, kind: str, value: str | None, owner: str) -> None:
-        """Something that must be one of a kind now belongs to this one."""
-        if value is None:
-            return
-        if self._taken.setdefault((kind, value.lower()), owner) != owner:
-            raise ClerkRefuses(422, "form_identifier_exists", "That is taken. Please try another.", kind)
+    def rotate_webhook_secret(self, *, keep_for: float = DAY) -> str:
+        """Replace the secret of the webhooks. For a day the old one signs beside it, unless you say for how long."""
+        self._secrets_made += 1
+        self.webhook_secret = _secret(f"whsec {self.seed} {self._secrets_made}")
+        self.wire.rotate(self.webhook_secret, keep_for)
+        return self.webhook_secret
 
-    def _free(self, kind: str, value: str | None) -> None:
-        if value is not None:
-            self._taken.pop((kind, value.lower()), None)
+    # For those who change it
+
+    def _take(self, owner: str, **wanted: str | None) -> None:
+        """What must be one of a kind now belongs to this one: all of it, or nothing of it."""
+        names = [(kind, value.lower()) for kind, value in wanted.items() if value is not None]
+        for kind, value in names:
+            if self._taken.get((kind, value), owner) != owner:
+                raise ClerkRefuses(422, "form_identifier_exists", "That is taken. Please try another.", kind)
+        self._taken |= dict.fromkeys(names, owner)
+
+    def _free(self, **given_up: str | None) -> None:
+        for kind, value in given_up.items():
+            if value is not None:
+                self._taken.pop((kind, value.lower()), None)
+
+    def _must_be_new(self, table: Mapping[str, object], id: str | None) -> None:
+        if id in table:
+            raise ClerkRefuses(422, "form_identifier_exists", "That id is taken. Please try another.", "id")
 
     def _owner(self, kind: str, value: str) -> str | None:
         return self._taken.get((kind, value.lower()))
@@ -176,17 +216,20 @@ class Ledger:
 
     @staticmethod
     def _set(it: object, said: dict[str, Any], allowed: tuple[str, ...]) -> None:
+        check_parameters(said, allowed)
         for name, value in said.items():
-            if name not in allowed:
-                raise ClerkRefuses(422, "form_param_unknown", f"{name} is not a valid parameter", name)
             setattr(it, name, value)
 
 
-def forget(table: dict[str, T], id: str, what: str) -> T:
-    """Take something out of its table. Clerk tells who deletes it again that it is not there."""
-    if id not in table:
-        raise ClerkRefuses(404, "resource_not_found", f"No {what} was found with id {id}")
-    return table.pop(id)
+def check_parameters(said: Iterable[str], allowed: tuple[str, ...]) -> None:
+    """Refuse what Clerk knows no parameter of."""
+    for name in said:
+        if name not in allowed:
+            raise ClerkRefuses(422, "form_param_unknown", f"{name} is not a valid parameter", name)
+
+
+def _secret(seed: str) -> str:
+    return f"whsec_{b64encode(Random(seed).randbytes(24)).decode()}"
 
 
 def _id(prefix: str, random: Random) -> str:

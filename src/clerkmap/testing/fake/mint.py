@@ -8,7 +8,7 @@ from ...core.verifier import MACHINE_CATEGORY, SESSION_CATEGORY, TEMPLATE_CATEGO
 from ..clock import Clock
 from ..signing import SigningKey
 from .ledger import one_at_a_time
-from .objects import FakeMachineToken, FakeOrganization, FakeSession, FakeUser, Metadata
+from .objects import ClerkRefuses, FakeMachineToken, FakeOrganization, FakeSession, FakeUser, Metadata
 from .organizations import Organizations
 
 ORIGIN = "https://app.example.com"
@@ -23,6 +23,7 @@ class Mint(Organizations):
         super().__init__(seed, clock)
         self._algorithm = algorithm
         self._keys_made = 0
+        self._old_keys: list[tuple[SigningKey, float]] = []
         self.frontend_api: str = host or f"seed-{seed}.clerk.accounts.dev"
         self.issuer: str = f"https://{self.frontend_api}"
         self.publishable_key: str = "pk_test_" + b64encode(f"{self.frontend_api}$".encode()).decode().rstrip("=")
@@ -30,10 +31,19 @@ class Mint(Organizations):
 
     def jwks(self) -> dict[str, Any]:
         """The public keys, as they are published."""
-        return {"keys": [self.key.jwk()]}
+        return {"keys": [key.jwk() for key in self.published_keys()]}
 
-    def rotate_key(self, kid: str | None = None) -> SigningKey:
-        """Replace the signing key. Its id stays, as it does at Clerk, unless a new one is given."""
+    def published_keys(self) -> list[SigningKey]:
+        """The signing key, and those before it that are still published."""
+        now = self.clock()
+        return [self.key, *(key for key, until in self._old_keys if now < until)]
+
+    def rotate_key(self, kid: str | None = None, *, keep_for: float = 0) -> SigningKey:
+        """Replace the signing key. Its id stays, as it does at Clerk, unless a new one is given.
+
+        For `keep_for` seconds the old one is published beside it, so that tokens signed with it can be verified.
+        """
+        self._old_keys.insert(0, (self.key, self.clock() + keep_for))
         self.key = self._new_key(self.key.kid if kid is None else kid)
         return self.key
 
@@ -125,6 +135,7 @@ class Mint(Organizations):
         expires_in: int | None = None,
     ) -> FakeMachineToken:
         """A key that belongs to a person or an organization. Its `secret` is what is sent."""
+        self.must_be_here(subject)
         return self._machine_token(
             "api_key", "ak", subject.id, expires_in, name=name, scopes=list(scopes), claims=claims
         )
@@ -140,11 +151,14 @@ class Mint(Organizations):
         self, user: FakeUser, *, scopes: Iterable[str] = ("profile",), expires_in: int = 86_400
     ) -> FakeMachineToken:
         """What a client acting for a person sends."""
+        self.must_be_here(user)
         client = self.new_id("client")
         return self._machine_token("oauth_token", "oat", user.id, expires_in, scopes=list(scopes), client_id=client)
 
     def revoke_machine_token(self, token: FakeMachineToken) -> None:
         """From now on its verification fails."""
+        if self.machine_tokens.get(token.secret) is not token:
+            raise ClerkRefuses(404, "resource_not_found", f"No token was found with id {token.id}")
         token.revoked = True
         token.updated_at = self.moment()
 

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
-from .ledger import forget, one_at_a_time
+from .ledger import check_parameters, one_at_a_time
 from .objects import ClerkRefuses, FakeInvitation, FakeMembership, FakeOrganization, FakeRole, FakeUser, Metadata
 from .people import People
 from .shapes import deleted_shape
@@ -28,11 +28,14 @@ class Organizations(People):
         id: str | None = None,
     ) -> FakeOrganization:
         """Make an organization. Who makes one is its administrator."""
+        self._must_be_new(self.organizations, id)
+        if created_by is not None:
+            self.must_be_here(created_by)
         id = id or self.new_id("org")
         chosen = slug or name.lower().replace(" ", "-")
         if slug is None and self._owner("slug", chosen):
             chosen = f"{chosen}-{id[-6:].lower()}"
-        self._take("slug", chosen, id)
+        self._take(id, slug=chosen)
         organization = FakeOrganization(id, name, chosen, created_by.id if created_by else None)
         organization.public_metadata = copy.deepcopy(public_metadata or {})
         organization.private_metadata = copy.deepcopy(private_metadata or {})
@@ -46,22 +49,26 @@ class Organizations(People):
     @one_at_a_time
     def update_organization(self, organization: FakeOrganization, /, **said: Any) -> FakeOrganization:
         """Change an organization's name, slug, max_allowed_memberships or admin_delete_enabled."""
-        if "slug" in said and said["slug"] != organization.slug:
-            self._take("slug", said["slug"], organization.id)
-            self._free("slug", organization.slug)
+        self.must_be_here(organization)
+        check_parameters(said, SETTABLE)
+        if "slug" in said:
+            self._take(organization.id, slug=said["slug"])
+            self._free(slug=organization.slug)
+            self._take(organization.id, slug=said["slug"])  # again: only its case may have changed
         self._set(organization, said, SETTABLE)
         return self._organization_changed(organization)
 
     @one_at_a_time
     def delete_organization(self, organization: FakeOrganization) -> None:
         """Delete an organization, and with it its memberships and invitations, of which Clerk says nothing."""
-        forget(self.organizations, organization.id, "organization")
-        self._free("slug", organization.slug)
+        self.must_be_here(organization)
+        del self.organizations[organization.id]
+        self._free(slug=organization.slug)
         for membership in self.members_of(organization):
             self._leave(membership)
         for invitation in self.invitations_to(organization):
             del self.invitations[invitation.id]
-        self._say("organization.deleted", deleted_shape("organization", organization.id, slug=organization.slug))
+        self.say("organization.deleted", deleted_shape("organization", organization.id, slug=organization.slug))
 
     # Memberships
 
@@ -76,6 +83,7 @@ class Organizations(People):
         private_metadata: Metadata | None = None,
     ) -> FakeMembership:
         """Give a person a role in an organization, or another one."""
+        self.must_be_here(organization, user)
         membership = self.membership(organization, user)
         if membership is not None:
             membership.role = role
@@ -90,12 +98,12 @@ class Organizations(People):
     @one_at_a_time
     def remove_member(self, organization: FakeOrganization, user: FakeUser) -> FakeMembership:
         """Take a person out of an organization. Who comes back gets another membership."""
+        self.must_be_here(organization, user)
         membership = self.membership(organization, user)
         if membership is None:
             raise ClerkRefuses(404, "resource_not_found", "The user is not a member of the organization")
-        shape = self.shape(membership)
         self._leave(membership)
-        self._say("organizationMembership.deleted", shape)
+        self.say("organizationMembership.deleted", self.told_shape(membership))
         return membership
 
     def create_role(self, key: str, *, permissions: Iterable[str] = (), name: str | None = None) -> FakeRole:
@@ -116,7 +124,8 @@ class Organizations(People):
         public_metadata: Metadata | None = None,
         private_metadata: Metadata | None = None,
     ) -> FakeInvitation:
-        """Invite somebody into an organization, by e-mail address."""
+        """Invite somebody into an organization, by e-mail address. The invitation lapses after thirty days."""
+        self.must_be_here(organization, *([inviter] if inviter else []))
         invitation = FakeInvitation(
             self.new_id("orginv"), organization.id, email, role, inviter.id if inviter else None
         )
@@ -131,6 +140,8 @@ class Organizations(People):
     def accept_invitation(self, invitation: FakeInvitation, user: FakeUser | None = None) -> FakeUser:
         """Accept an invitation, as a person who is there already or as a new one. Its metadata go with them."""
         self._must_be_pending(invitation)
+        if user is not None:
+            self.must_be_here(user)
         organization = self.organizations[invitation.organization_id]
         known = self._owner("email_address", invitation.email)
         user = user or (self.users[known] if known else self.create_user(invitation.email))
@@ -148,6 +159,9 @@ class Organizations(People):
         return self._invitation_changed(invitation, "organizationInvitation.revoked")
 
     def _must_be_pending(self, invitation: FakeInvitation) -> None:
+        self.must_be_here(invitation)
+        if invitation.status == "pending" and invitation.expires_at <= self.moment():
+            invitation.status = "expired"  # of which Clerk says nothing
         if invitation.status != "pending":
             raise ClerkRefuses(400, "organization_invitation_not_pending", "The invitation is not pending")
 
@@ -165,17 +179,17 @@ class Organizations(People):
         self, organization: FakeOrganization, event: str = "organization.updated"
     ) -> FakeOrganization:
         organization.updated_at = self.moment()
-        self._say(event, self.counted_shape(organization))
+        self.say(event, self.counted_shape(organization))
         return organization
 
     def _membership_changed(
         self, membership: FakeMembership, event: str = "organizationMembership.updated"
     ) -> FakeMembership:
         membership.updated_at = self.moment()
-        self._say(event, self.shape(membership))
+        self.say(event, self.told_shape(membership))
         return membership
 
     def _invitation_changed(self, invitation: FakeInvitation, event: str) -> FakeInvitation:
         invitation.updated_at = self.moment()
-        self._say(event, self.shape(invitation))
+        self.say(event, self.shape(invitation))
         return invitation

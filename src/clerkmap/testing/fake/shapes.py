@@ -153,7 +153,6 @@ def invitation_shape(
 ) -> Shape:
     """An invitation. Its URL holds a secret at Clerk; here it holds none."""
     accepted = {"user_id": invitation.user_id} if invitation.user_id else {}
-    pending = invitation.status == "pending"
     return {
         "created_at": invitation.created_at,
         "email_address": invitation.email,
@@ -176,7 +175,7 @@ def invitation_shape(
         "role_name": role.name,
         "status": invitation.status,
         "updated_at": invitation.updated_at,
-        "url": f"https://accounts.example.com/sign-in?invitation={invitation.id}" if pending else None,
+        "url": f"https://accounts.example.com/sign-in?invitation={invitation.id}",
         **accepted,
     }
 

@@ -9,6 +9,8 @@ import threading
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from math import inf
 from random import Random
 from typing import Literal
 
@@ -57,7 +59,7 @@ class Delivery:
     message: Message
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-    _failed: Callable[[Message, int | None], None]
+    _failed: Callable[[int | None], None] = field(repr=False)
 
     @property
     def type(self) -> str:
@@ -66,25 +68,36 @@ class Delivery:
 
     def failed(self, status: int | None = 500) -> None:
         """Say that it was not taken in: it comes again when Clerk would send it again."""
-        self._failed(self.message, status)
+        self._failed(status)
 
 
 class Wire:
     """All events of one made-up Clerk, and what has become of each.
 
     Args:
-        secret: What deliveries are signed with: `whsec_…`. Several while one is replaced by another.
+        secret: What deliveries are signed with: `whsec_…`.
         clock: The time.
         random: Where chance comes from.
     """
 
-    def __init__(self, secrets: list[str], clock: Clock, random: Random) -> None:
-        self.secrets: list[str] = secrets
+    def __init__(self, secret: str, clock: Clock, random: Random) -> None:
+        self._secrets: list[tuple[str, float]] = [(secret, inf)]  # each with the time until which it signs
         self.messages: dict[str, Message] = {}
         self._clock = clock
         self._random = random
         self._lock = threading.RLock()
         self._watchers: list[Callable[[], None]] = []
+
+    @property
+    def secrets(self) -> list[str]:
+        """What deliveries are signed with now, the newest first: several while one is replaced by another."""
+        now = self._clock()
+        return [secret for secret, until in self._secrets if now < until]
+
+    def rotate(self, secret: str, keep_for: float) -> None:
+        """Sign with another secret, and for so many seconds with the ones before it, too."""
+        until = self._clock() + keep_for
+        self._secrets = [(secret, inf), *((old, min(until, its_own)) for old, its_own in self._secrets)]
 
     def watch(self, watcher: Callable[[], None]) -> None:
         """Call a function whenever something here has changed."""
@@ -126,8 +139,8 @@ class Wire:
 
     def attempt_by_hand(self, message: Message) -> Delivery:
         """Sign an attempt, and count it as taken in unless the delivery is said to have failed."""
-        self._ended(message, 200)
-        return Delivery(message, self.sign(message), message.body, self._said_to_have_failed)
+        headers, attempt = self.sign(message), self._ended(message, 200)
+        return Delivery(message, headers, message.body, partial(self._said_to_have_failed, message, attempt))
 
     def attempt(self, message: Message, send: Send) -> Attempt:
         """Make one attempt: send it, and see what comes back."""
@@ -158,15 +171,21 @@ class Wire:
         """Lose an event."""
         self._set(message, "dropped")
 
-    def release(self, message: Message) -> None:
-        """Have an event attempted now: one that was held, or any other once more, as Clerk's dashboard replays it."""
-        message.due = self._clock()
-        message.failures = 0
+    def delay(self, message: Message, seconds: float) -> None:
+        """Have an event attempted so many seconds from now, and not before."""
+        message.due = self._clock() + seconds
         self._set(message, "waiting")
 
-    def sign(self, message: Message) -> dict[str, str]:
-        """The headers of an attempt made now. The id stays the same for all attempts."""
-        stamp = str(int(self._clock()))
+    def release(self, message: Message) -> None:
+        """Have an event attempted now: one that was held, or any other once more, as Clerk's dashboard replays it.
+
+        A replay is attempted once: what was taken in before, or has failed for good, is not tried again.
+        """
+        self.delay(message, 0)
+
+    def sign(self, message: Message, *, at: float | None = None) -> dict[str, str]:
+        """The headers of an attempt made now, or at another time. The id stays the same for all attempts."""
+        stamp = str(int(self._clock() if at is None else at))
         content = f"{message.id}.{stamp}.".encode() + message.body
         keys = [b64decode(secret.removeprefix("whsec_")) for secret in self.secrets]
         signatures = [f"v1,{b64encode(hmac.digest(key, content, 'sha256')).decode()}" for key in keys]
@@ -181,22 +200,27 @@ class Wire:
         with self._lock:
             attempt = Attempt(self._clock(), status)
             message.attempts.append(attempt)
-            if attempt.succeeded:
-                message.state = "delivered"
-            elif message.state in ("held", "dropped"):
-                pass  # somebody decided that while it was being attempted
-            elif message.failures < len(RETRIES):
-                message.due = attempt.at + RETRIES[message.failures]
-                message.failures += 1
-                message.state = "waiting"
-            else:
-                message.state = "failed"
+            self._settle(message, attempt)
             return attempt
 
-    def _said_to_have_failed(self, message: Message, status: int | None) -> None:
+    def _settle(self, message: Message, attempt: Attempt) -> None:
+        """See what an attempt means for its event: that it has been taken in, is tried again, or is given up."""
+        if any(each.succeeded for each in message.attempts):
+            message.state = "delivered"
+        elif message.state in ("held", "dropped"):
+            pass  # somebody decided that while it was being attempted
+        elif message.failures < len(RETRIES):
+            message.due = attempt.at + RETRIES[message.failures]
+            message.failures += 1
+            message.state = "waiting"
+        else:
+            message.state = "failed"
+
+    def _said_to_have_failed(self, message: Message, attempt: Attempt, status: int | None) -> None:
         with self._lock:
-            message.attempts.pop()
-            self._ended(message, status)
+            if attempt.succeeded:  # said twice, it has still failed once
+                attempt.status = status
+                self._settle(message, attempt)
         self._changed()
 
     def _set(self, message: Message, state: State) -> None:
