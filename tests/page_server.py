@@ -96,12 +96,19 @@ class Dev:
                 raise AssertionError(f"the server did not start: {heard}")
 
 
-@pytest.fixture
-def dev(tmp_path: Path) -> Iterator[Dev]:
-    """A server with nothing in it."""
-    dev = Dev(tmp_path)
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    """One server for the tests of a module."""
+    dev = Dev(tmp_path_factory.mktemp("dev"))
     yield dev
     dev.close()
+
+
+@pytest.fixture
+def dev(running: Dev) -> Dev:
+    """The server with nothing in it."""
+    running.do("reset")
+    return running
 
 
 @pytest.fixture(scope="module")
