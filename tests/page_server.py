@@ -10,7 +10,9 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
+from typing import Any
 
+import httpx
 import pytest
 
 from browser import Browser, Page
@@ -24,6 +26,7 @@ class Dev:
     """The command, running in a folder of its own. `url` is where its page is."""
 
     def __init__(self, folder: Path, *options: str) -> None:
+        self._client = httpx.Client(timeout=PATIENCE)
         self._folder = folder
         self._options = options
         self.start(0)
@@ -46,8 +49,23 @@ class Dev:
         self.port = self._told_port()
         self.url = f"http://127.0.0.1:{self.port}/"
 
+    def do(self, action: str, **details: Any) -> dict[str, Any]:
+        """Ask it for something behind the page's back."""
+        answer = self._client.post(f"{self.url}do", json={"action": action, **details})
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def state(self) -> dict[str, Any]:
+        """What it tells the page."""
+        return dict(self._client.get(f"{self.url}state").json())
+
+    def close(self) -> None:
+        """End it for good."""
+        self.stop()
+        self._client.close()
+
     def stop(self) -> None:
-        """End it as Ctrl-C does."""
+        """End it, as a terminal that is closed does."""
         self._process.terminate()
         try:
             self._process.wait(PATIENCE)
@@ -78,12 +96,19 @@ class Dev:
                 raise AssertionError(f"the server did not start: {heard}")
 
 
-@pytest.fixture
-def dev(tmp_path: Path) -> Iterator[Dev]:
-    """A server with nothing in it."""
-    dev = Dev(tmp_path)
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    """One server for the tests of a module."""
+    dev = Dev(tmp_path_factory.mktemp("dev"))
     yield dev
-    dev.stop()
+    dev.close()
+
+
+@pytest.fixture
+def dev(running: Dev) -> Dev:
+    """The server with nothing in it."""
+    running.do("reset")
+    return running
 
 
 @pytest.fixture(scope="module")

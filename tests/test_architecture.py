@@ -52,7 +52,7 @@ ARROWS: dict[str, set[str]] = {
         "adapters",
         "testing",
     },
-    "cli": {"errors", "local"},
+    "cli": {"__init__", "errors", "local"},
     "__main__": {"cli"},
 }
 

@@ -6,6 +6,7 @@ from browser import Browser, Page
 from page_server import Dev, rows, shown, sign_up, wait_for_rows
 from page_server import browser as browser
 from page_server import dev as dev
+from page_server import running as running
 
 USERS, IDENTITIES = "clerkmap_users", "clerkmap_identities"
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"

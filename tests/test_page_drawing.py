@@ -4,6 +4,7 @@ from browser import Browser
 from page_server import Dev, shown
 from page_server import browser as browser
 from page_server import dev as dev
+from page_server import running as running
 
 # Lists in random order, one after the other, some with keys and some without.
 LISTS = """(async () => {

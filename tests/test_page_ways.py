@@ -1,15 +1,14 @@
 """The page of Clerk on localhost: its switches, its connection, what it keeps in place, and what it looks like."""
 
 import json
-from typing import Any
 
-import httpx
 import pytest
 
-from browser import PATIENCE, Browser, Page
+from browser import Browser, Page
 from page_server import Dev, shown, sign_up, wait_for_rows
 from page_server import browser as browser
 from page_server import dev as dev
+from page_server import running as running
 
 USERS = "clerkmap_users"
 
@@ -33,26 +32,19 @@ FAINT = """[...document.querySelectorAll('body *')].flatMap((each) => {
 })"""
 
 
-def do(dev: Dev, action: str, **details: Any) -> dict[str, Any]:
-    """Ask the server for something behind the page's back."""
-    answer = httpx.post(f"{dev.url}do", json={"action": action, **details}, timeout=PATIENCE)
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
-
-
 def a_full_house(dev: Dev) -> str:
     """People, an organization with an invitation, and events in every state; the id of a person."""
-    ada = str(do(dev, "sign_up", email="ada@example.com", first_name="Ada", last_name="Lovelace")["user"])
-    acme = do(dev, "create_organization", name="Acme", created_by=ada)["organization"]
-    do(dev, "invite", organization=acme, email="invited@example.com", role="org:member")
-    grace = do(dev, "sign_up", email="grace@example.com", first_name="Grace", last_name="Hopper")["user"]
-    do(dev, "ban", user=grace)
-    do(dev, "chaos", hold_all=True)
-    do(dev, "edit_user", user=ada, first_name="Augusta")
-    do(dev, "sign_up", email="alan@example.com", first_name="Alan", last_name="Turing")
-    do(dev, "chaos", hold_all=False, offline=True)
-    do(dev, "edit_user", user=grace, last_name="Murray")
-    do(dev, "chaos", offline=False)
+    ada = str(dev.do("sign_up", email="ada@example.com", first_name="Ada", last_name="Lovelace")["user"])
+    acme = dev.do("create_organization", name="Acme", created_by=ada)["organization"]
+    dev.do("invite", organization=acme, email="invited@example.com", role="org:member")
+    grace = dev.do("sign_up", email="grace@example.com", first_name="Grace", last_name="Hopper")["user"]
+    dev.do("ban", user=grace)
+    dev.do("chaos", hold_all=True)
+    dev.do("edit_user", user=ada, first_name="Augusta")
+    dev.do("sign_up", email="alan@example.com", first_name="Alan", last_name="Turing")
+    dev.do("chaos", hold_all=False, offline=True)
+    dev.do("edit_user", user=grace, last_name="Murray")
+    dev.do("chaos", offline=False)
     return ada
 
 
@@ -114,8 +106,7 @@ def test_chances_are_set_with_the_arrow_keys(browser: Browser, dev: Dev) -> None
         page.press("ArrowUp")
         page.wait_for_text("10 %", ".switches")
         page.wait_for_text("1 on", ".switches")
-        chaos = httpx.get(f"{dev.url}state", timeout=PATIENCE).json()["wire"]["chaos"]
-        assert chaos["drop"] == pytest.approx(0.1)
+        assert dev.state()["wire"]["chaos"]["drop"] == pytest.approx(0.1)
 
 
 def test_organizations_by_hand(browser: Browser, dev: Dev) -> None:
@@ -171,12 +162,13 @@ def test_the_page_comes_back_with_its_server(browser: Browser, dev: Dev) -> None
 
 def test_a_change_leaves_everything_else_where_it_is(browser: Browser, dev: Dev) -> None:
     """With two hundred events: the focus, the scrolling, what is unfolded and what was typed survive a change."""
-    a_full_house(dev)
-    for number in range(70):
-        user = do(dev, "sign_up", email=f"person{number}@example.com")["user"]
-        do(dev, "edit_user", user=user, first_name=f"Person {number}")
-        do(dev, "edit_user", user=user, last_name="Example")
+    ada = a_full_house(dev)
+    dev.do("chaos", hold_all=True)
+    # The newest two hundred are shown: some of those that arrived, and these, which are held back.
+    for number in range(195):
+        dev.do("edit_user", user=ada, last_name=f"Lovelace {number}")
     with shown(browser, dev) as page:
+        page.resize(1440, 400)
         page.wait_for("document.querySelectorAll('li.message').length === 200")
         page.evaluate("""
             window.kept = document.querySelectorAll('#wire li.message')[150];
@@ -185,15 +177,15 @@ def test_a_change_leaves_everything_else_where_it_is(browser: Browser, dev: Dev)
             kept.scrollIntoView();
         """)
         page.wait_for("!!kept.querySelector('pre')")
-        page.evaluate("document.querySelector('#database').scrollTop = 300")
+        page.evaluate("document.querySelector('#database').scrollTop = 100")
         before = page.evaluate("kept.querySelector('pre').innerText")
-        do(dev, "sign_up", email="new@example.com", first_name="New")
+        dev.do("sign_up", email="new@example.com", first_name="New")
         page.wait_for_text("new@example.com", "#clerk")
         assert page.evaluate("kept.isConnected && kept.querySelector('details').open")
         assert page.evaluate("document.activeElement === kept.querySelector('button')")
         assert page.evaluate("kept.querySelector('pre').innerText") == before
-        assert page.evaluate("document.querySelector('#database').scrollTop") > 0
-        assert 0 <= page.evaluate("kept.getBoundingClientRect().top") < 900
+        assert page.evaluate("document.querySelector('#database').scrollTop") == 100
+        assert 0 <= page.evaluate("kept.getBoundingClientRect().top") < 400
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -216,7 +208,7 @@ def test_every_text_can_be_read(browser: Browser, dev: Dev, dark: bool) -> None:
 @pytest.mark.parametrize("width", [1440, 1024, 390])
 def test_nothing_sticks_out(browser: Browser, dev: Dev, width: int) -> None:
     """The page fits its window: nothing but tables is ever scrolled sideways."""
-    do(dev, "sign_up", email=f"{'long' * 15}@example.com", first_name="Wolfeschlegelstein" * 4)
+    dev.do("sign_up", email=f"{'long' * 15}@example.com", first_name="Wolfeschlegelstein" * 4)
     a_full_house(dev)
     with shown(browser, dev, width) as page:
         page.wait_for_text("alan@example.com", "#clerk")

@@ -9,9 +9,9 @@ import sys
 def main() -> None:
     """What `clerkmap` and `python -m clerkmap` run."""
     try:
-        from .commands import clerkmap
+        from .commands import root
     except ModuleNotFoundError as missing:
         if missing.name != "click":
             raise
         sys.exit("the clerkmap command needs a few libraries more: pip install 'clerkmap[cli]'")
-    clerkmap(prog_name="clerkmap")
+    root(prog_name="clerkmap")

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from .. import __version__
+import clerkmap
 
 # Each is the function of that name in the module of that name.
 COMMANDS: dict[str, str] = {
@@ -34,6 +34,6 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="clerkmap")
-def clerkmap(**_: Any) -> None:
+@click.version_option(clerkmap.__version__)
+def root(**_: Any) -> None:
     """The seam between Clerk and your own records."""

@@ -126,14 +126,8 @@ def chaos(
             raise ClerkRefuses(422, "form_param_value_invalid", "A chance is from 0 to 1", name)
     if delay_seconds is not None and not 0 <= delay_seconds <= LONGEST:
         raise ClerkRefuses(422, "form_param_value_invalid", "That is too long, or less than nothing", "delay_seconds")
-    said: dict[str, Any] = {
-        "hold_all": hold_all,
-        "shuffle": shuffle,
-        "duplicate": duplicate,
-        "drop": drop,
-        "delay": delay,
-    }
-    said |= {"delay_seconds": delay_seconds, "offline": offline}
+    said: dict[str, Any] = {"hold_all": hold_all, "shuffle": shuffle, "offline": offline}
+    said |= {"duplicate": duplicate, "drop": drop, "delay": delay, "delay_seconds": delay_seconds}
     box.postman.chaos = replace(box.postman.chaos, **{name: value for name, value in said.items() if value is not None})
     return {}
 

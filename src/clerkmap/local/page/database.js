@@ -4,9 +4,9 @@ import { h, once } from "./draw.js";
 import { badge, broken, shown, time } from "./parts.js";
 
 // What clerkmap needs and nobody reads. "As stored" shows it.
-const INNER = new Set(["instance", "key", "rank", "role_rank"]);
+const INNER = new Set(["instance", "key", "rank", "role_rank", "image_url"]);
 // What most people leave empty: shown where something is in it.
-const RARE = new Set(["username", "image_url", "external_id", "public_metadata", "updated_at"]);
+const RARE = new Set(["username", "external_id", "public_metadata", "updated_at"]);
 const KINDS = {
   applied: ["applied", "good"],
   nothing_new: ["nothing new", ""],
