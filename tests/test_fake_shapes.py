@@ -142,7 +142,9 @@ def test_times_go_on() -> None:
     stamps = [said["timestamp"] for said in SAID]
     assert stamps == sorted(set(stamps))
     for said in SAID:
-        assert said["data"].get("updated_at", 0) < said["timestamp"]
+        dates = [said["data"][name] for name in ("created_at", "updated_at") if name in said["data"]]
+        assert [0, *dates, said["timestamp"]] == sorted([0, *dates, said["timestamp"]])
+        assert 0 not in dates
 
 
 def test_a_membership_counts_the_members_as_they_are() -> None:
