@@ -51,6 +51,10 @@ class Local:
     def __exit__(self, *_: object) -> None:
         self.end(signal.SIGINT)
 
+    def tell(self, how: signal.Signals) -> None:
+        """Tell it something, as Ctrl-C does."""
+        self._process.send_signal(how)
+
     def end(self, how: signal.Signals) -> int:
         """End it, and tell what it ended with."""
         if not self.client.is_closed:

@@ -157,7 +157,7 @@ def test_invitations_are_accepted_or_revoked(local: Local) -> None:
 
 def test_sessions_end_and_are_revoked(local: Local) -> None:
     """A token of a session that is over is refused."""
-    user = local.sign_up()
+    user, now = local.sign_up(), local.state()
     for action, event in (("end_session", "session.ended"), ("revoke_session", "session.revoked")):
         signed_in = local.do("sign_in", user=user)
         local.do(action, session=signed_in["session"])

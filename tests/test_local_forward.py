@@ -90,6 +90,7 @@ def test_what_an_app_answers_decides_whether_it_is_tried_again(tmp_path: Path) -
     """Whatever is not 2xx is a failure: a redirection, too, which is not followed."""
     odd = Odd()
     with forwarding(tmp_path, odd, "/hook?x=1") as local:
+        now = local.state()
         for status, headers in ((500, []), (302, [(b"location", b"/elsewhere")]), (410, [])):
             odd.status, odd.headers = status, headers
             local.sign_up(f"Person{status}")

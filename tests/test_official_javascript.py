@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from clerkmap import Verifier
+from clerkmap.errors import UnknownKey
 from clerkmap.testing import FakeClerk
 from node_client import NodeClient, node_client
 from official_javascript import Official, official_client, refused
@@ -57,10 +59,13 @@ def test_verify_token_refuses(official: Official) -> None:
 
 
 def test_a_token_that_names_no_key(official: Official) -> None:
-    """clerkmap tries it with the only key there is; the client does with a key it is given, not with fetched ones."""
-    token = official.clerk.token(official.user, header={"kid": None})
-    assert official.clerk.verifier().verify(token).subject == official.user.id
+    """It is tried with a key that was pasted, which has no name, and refused where keys have names."""
+    clerk, token = official.clerk, official.clerk.token(official.user, header={"kid": None})
+    pasted = Verifier(clerk.make_instance(jwks=None, jwt_key=clerk.key.pem()), clock=clerk.clock)
+    assert pasted.verify(token).subject == official.user.id
     assert official.verify(token, **official.known)["sub"] == official.user.id
+    with pytest.raises(UnknownKey):
+        clerk.verifier().verify(token)
     assert refused(official.verify, token)["reason"] == "jwk-kid-mismatch"
 
 

@@ -47,7 +47,7 @@ def command(
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="clerkmap-")) if db == MEMORY else None
         path = Path(folder, "clerkmap-dev.db") if folder else Path(db)
-        kept = Path(state) if state else None if folder else path.with_name(f"{path.name}.clerk.json")
+        kept = Path(state) if state else None if folder else Path(f"{db}.clerk.json")
         _serve(port, path, kept, forward, seed, opening=opening, as_json=as_json)
 
 

@@ -53,7 +53,7 @@ class StateFile:
         if text == self._written:
             return
         # Beside it, for only within one folder does a file take another's place in one step.
-        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
+        beside = self.path.with_name(f"{self.path.name}.new")
         try:
             with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
                 file.write(text)
