@@ -175,7 +175,9 @@ def _key_ids() -> Iterator[Hostile]:
     for name, value in COMPOSED.items():
         yield Hostile(f"kid: {name}", session({}, {"kid": value}), HEADER)
     yield Hostile("kid: missing", session({}, {"kid": ABSENT}), UNKNOWN_KEY)
-    yield Hostile("kid: missing, and a stranger's signature", STRANGER.sign({"alg": "RS256"}, GOOD_PAYLOAD), UNKNOWN_KEY)
+    yield Hostile(
+        "kid: missing, and a stranger's signature", STRANGER.sign({"alg": "RS256"}, GOOD_PAYLOAD), UNKNOWN_KEY
+    )
 
 
 def _types() -> Iterator[Hostile]:
