@@ -185,11 +185,10 @@ def test_verify_webhook(node: NodeClient) -> None:
 def test_verify_webhook_while_the_secret_is_replaced(node: NodeClient) -> None:
     """Deliveries are signed with both secrets, and each of the two is enough."""
     clerk = FakeClerk(seed=47)
-    another = FakeClerk(seed=48).webhook_secret
-    clerk.wire.secrets.append(another)
+    old, new = clerk.webhook_secret, clerk.rotate_webhook_secret()
     clerk.create_user()
     (delivery,) = clerk.deliveries()
-    for secret in (clerk.webhook_secret, another):
+    for secret in (old, new):
         assert webhook(node, delivery.headers, delivery.body.decode(), secret)["type"] == "user.created"
 
 

@@ -1,9 +1,9 @@
 """What answers on the one address: the page, what it listens to and asks for, Clerk's API, and the demo app."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from ..adapters.asgi_messages import App, Message, Receive, Scope, Send, respond
+from ..adapters.asgi_messages import Message, Receive, Scope, Send, respond
 from ..core.answers import Answer
 from ..core.strict_json import read_object
 from ..testing import ClerkRefuses
@@ -40,7 +40,6 @@ class LocalApp:
         self._guard = Guard(port)
         self._files = {f"/page/{file.name}": file for file in page.iterdir() if file.suffix in KINDS}
         self._files["/"] = page / "index.html"
-        self._api: App = cast(App, getattr(box.clerk, "app", self._keys))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -71,8 +70,8 @@ class LocalApp:
         elif path in self._files:
             _check_method(scope, "GET")
             await _send(_file(self._files[path]), send)
-        else:  # what it has no page for, it says itself
-            await self._api(scope, receive, self._kept(scope, send))
+        else:  # what Clerk's API has no page for, it says itself
+            await self._box.clerk.app(scope, receive, self._kept(scope, send))
 
     def snapshot(self) -> dict[str, Any]:
         """How everything looks now."""
@@ -90,9 +89,6 @@ class LocalApp:
             await send(message)
 
         return send_kept
-
-    async def _keys(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await _send(as_json(200, self._box.clerk.jwks()), send)
 
     async def _refuse(self, status: int, code: str, message: str, send: Send) -> None:
         await _send(as_json(status, {"error": {"code": code, "message": message}}), send)
