@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 # What is tested with servers and databases, and tells nothing of the core.
-WORLD := postgres django flask fastapi starlette mcp asgi websocket webhook_endpoint request_table mutants example
+WORLD := postgres django flask fastapi starlette mcp asgi websocket webhook_endpoint request_table mutants example official differential
 
 .PHONY: dev test quick coverage lint docs bench mutants soak clean
 
@@ -17,8 +17,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e . --group test --group lint --group bench
 	@touch $@
 
-dev: $(STAMP)  ## an example app on SQLite on localhost, with a token to try it with
-	$(BIN)/python examples/quickstart.py
+dev: $(STAMP)  ## Clerk on localhost, with its page and a demo app; make dev DEV="--port 4401" for options
+	$(BIN)/clerkmap dev $(DEV)
 
 test: $(STAMP)  ## every test
 	$(BIN)/python -m pytest -n auto
@@ -52,4 +52,4 @@ soak: $(STAMP)  ## the long forms of the tests that have one
 	CLERKMAP_SOAK=1 $(BIN)/python -m pytest -n auto -m slow
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* dist build
+	rm -rf $(VENV) tests/js/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* dist build

@@ -2,6 +2,8 @@
 
 Each writer is a thread that takes in its own deliveries, one after the other, and writes a line to a pipe whenever
 `receive` has returned. So whoever reads the pipe knows what was acknowledged, and which delivery was under way.
+
+No Clerk would tell such things in such an order: the events are the kit's shapes with other ids and times in them.
 """
 
 import os

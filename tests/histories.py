@@ -1,7 +1,8 @@
 """Histories: small worlds in which seven real events get in each other's way, and how a state becomes bytes.
 
 An event is a body as Clerk sends it, so what is tried begins where a delivery does. There are few people, few
-organizations and few different times: ties, late arrivals and deletions come up in nearly every history.
+organizations and few different times: ties, late arrivals and deletions come up in nearly every history. No Clerk
+would tell all of that, nor a made-up one: so the events are the kit's shapes with other ids, times and values in them.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -174,8 +174,9 @@ def _key_ids() -> Iterator[Hostile]:
         yield Hostile(f"kid: {str(value)[:40]!r} of length {len(str(value))}", session({}, {"kid": value}), HEADER)
     for name, value in COMPOSED.items():
         yield Hostile(f"kid: {name}", session({}, {"kid": value}), HEADER)
+    yield Hostile("kid: missing", session({}, {"kid": ABSENT}), UNKNOWN_KEY)
     yield Hostile(
-        "kid: missing, and a stranger's signature", STRANGER.sign({"alg": "RS256"}, GOOD_PAYLOAD), BAD_SIGNATURE
+        "kid: missing, and a stranger's signature", STRANGER.sign({"alg": "RS256"}, GOOD_PAYLOAD), UNKNOWN_KEY
     )
 
 

@@ -1,4 +1,8 @@
-"""The far end of a fetch: an httpx transport and a real server that publish keys, or fail in every way we know."""
+"""The far end of a fetch: an httpx transport and a real server that publish keys, or fail in every way we know.
+
+The keys are a FakeClerk's. The answers are written by hand: no server that is any good would give most of them, other
+providers have their keys at other addresses, and a request must be held up for as long as a test likes.
+"""
 
 import gzip
 import json

@@ -1,15 +1,21 @@
-"""Webhooks as Clerk sends them: whole sample deliveries with their signatures, and small events made to order."""
+"""Webhooks that no FakeClerk would send of itself, ready to be taken in.
 
-import hmac
+Whole deliveries of Clerk's own are kept in `samples`: they pin what really comes over the wire. Beside them stand the
+shapes of the kit with something of your choice changed in them: an odd value, a word told at a time when it should not
+be, the fields of an account that was never there. What is ordinary is made with a FakeClerk itself.
+"""
+
 import json
-from base64 import b64decode, b64encode
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 from clerkmap import Event, Instance, Reconciler, Repository, parse_event
 from clerkmap.core.records import AnyRecord
 from clerkmap.repositories import MemoryRepository
-from clerkmap.testing import Clock
+from clerkmap.testing import Clock, FakeClerk, FakeMembership, FakeOrganization, FakeUser, Message, Wire
+from clerkmap.testing.fake.objects import SYSTEM_ROLES, FakeAddress
+from clerkmap.testing.fake.shapes import address_shape, body_of, membership_shape, organization_shape, user_shape
 
 DIRECTORY = Path(__file__).parent / "samples"
 SIGNATURES: dict[str, Any] = json.loads((DIRECTORY / "SIGNATURES.json").read_text(encoding="utf-8"))
@@ -81,33 +87,51 @@ def records(type_: str, data: Any, *, timestamp: Any = MS) -> list[AnyRecord]:
 
 def signed(content: bytes, *, at: int = NOW, id: str = "msg_1", secret: str = SECRET) -> dict[str, str]:
     """The headers of a delivery of this body."""
-    key = b64decode(secret.removeprefix("whsec_"))
-    signature = b64encode(hmac.digest(key, f"{id}.{at}.".encode() + content, "sha256")).decode()
-    return {"svix-id": id, "svix-timestamp": str(at), "svix-signature": f"v1,{signature}"}
+    return Wire(secret, Clock(at), _RANDOM).sign(Message(id, "", content, at))
+
+
+def say(clerk: FakeClerk, type_: str, data: dict[str, Any], *, after: int = 0) -> Message:
+    """Have a Clerk send what you like. It is a word of now, or of so many seconds later."""
+    at = clerk.moment() + after * 1000
+    content = body_of(type_, {**data, "updated_at": at}, clerk.instance_id, at)
+    return clerk.wire.say(clerk.new_id("msg"), type_, content)
+
+
+_RANDOM = Random(0)  # nothing is left to it here
+_ADDRESS = FakeAddress("idn_1", "ann@example.com", created_at=MS, updated_at=MS)
+_ANN = FakeUser(ANN, "Ann", addresses=[_ADDRESS], primary_address_id=_ADDRESS.id, created_at=MS)
+_ACME = FakeOrganization(ACME, "Acme", "acme", created_by=ANN, created_at=MS)
+_MEMBERSHIP = FakeMembership("orgmem_1", ACME, ANN, created_at=MS)
+_SHAPES: dict[str, dict[str, Any]] = {
+    "address": address_shape(_ADDRESS),
+    "user": user_shape(_ANN),
+    "organization": organization_shape(_ACME, 1, 0),
+    "membership": membership_shape(_MEMBERSHIP, organization_shape(_ACME), _ANN, SYSTEM_ROLES[1]),
+}
 
 
 def address(id: Any = "idn_1", email: Any = "ann@example.com", *, status: Any = "verified") -> dict[str, Any]:
     """One of a person's addresses."""
-    return {"id": id, "email_address": email, "verification": {"status": status, "strategy": "email_code"}}
+    shape = _SHAPES["address"]
+    return {**shape, "id": id, "email_address": email, "verification": {**shape["verification"], "status": status}}
 
 
 def user(clerk_id: Any = ANN, *, at: Any = MS, **said: Any) -> dict[str, Any]:
     """A person's data."""
-    mine = {"email_addresses": [address()], "primary_email_address_id": "idn_1", "first_name": "Ann"}
-    return {"id": clerk_id, "object": "user", **mine, "updated_at": at, "banned": False, **said}
+    return {**_SHAPES["user"], "id": clerk_id, "updated_at": at, **said}
 
 
 def organization(clerk_id: Any = ACME, *, at: Any = MS, **said: Any) -> dict[str, Any]:
     """An organization's data."""
-    return {"id": clerk_id, "object": "organization", "name": "Acme", "slug": "acme", "updated_at": at, **said}
+    return {**_SHAPES["organization"], "id": clerk_id, "updated_at": at, **said}
 
 
 def public_user(clerk_id: Any = ANN, **said: Any) -> dict[str, Any]:
     """A person as a membership shows them."""
-    return {"user_id": clerk_id, "first_name": "Ann", "identifier": "ann@example.com", **said}
+    return {**_SHAPES["membership"]["public_user_data"], "user_id": clerk_id, **said}
 
 
 def membership(clerk_id: Any = "orgmem_1", *, at: Any = MS, user_id: str = ANN, **said: Any) -> dict[str, Any]:
     """A membership's data, with its organization and its person in it."""
     ends = {"organization": organization(at=at), "public_user_data": public_user(user_id)}
-    return {"id": clerk_id, "object": "organization_membership", **ends, "role": "org:member", "updated_at": at, **said}
+    return {**_SHAPES["membership"], "id": clerk_id, **ends, "updated_at": at, **said}

@@ -5,10 +5,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import clerkmap
+import clerkmap.testing
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "clerkmap"
@@ -35,8 +37,27 @@ ARROWS: dict[str, set[str]] = {
     "lease": {"errors", "core", "resolver"},
     "caller": {"errors", "core", "lease", "resolver"},
     "adapters": {"errors", "core", "caches", "lease", "caller", "resolver", "reconciler"},
-    "testing": {"errors", "core", "listeners", "repository", "repositories", "clerk", "verifier", "caches", "resolver"},
+    "testing": {
+        *("errors", "core", "listeners", "repository", "repositories", "clerk", "verifier", "caches", "resolver"),
+        "reconciler",
+    },
+    "local": {
+        "errors",
+        "core",
+        "repositories",
+        "verifier",
+        "resolver",
+        "explaining",
+        "reconciler",
+        "adapters",
+        "testing",
+    },
+    "cli": {"__init__", "errors", "local"},
+    "__main__": {"cli"},
 }
+
+# What applications run without: nothing below imports it.
+TOP = {"testing", "local", "cli", "__main__"}
 
 # What the core leaves to others: the world, and the time in it.
 WORLD = {"socket", "ssl", "http", "urllib.request", "httpx", "sqlite3", "time", "datetime", "asyncio", "threading"}
@@ -114,10 +135,10 @@ def test_imports_go_one_way(path: Path) -> None:
     assert own_imports(path) <= ARROWS[room_of(parts_of(path))]
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if room_of(parts_of(path)) != "testing"], ids=name_of)
-def test_nothing_imports_the_testing_room(path: Path) -> None:
-    """What is for tests stays with the tests, also where only types are meant."""
-    assert "testing" not in own_imports(path, with_types=True)
+@pytest.mark.parametrize("path", [path for path in MODULES if room_of(parts_of(path)) not in TOP], ids=name_of)
+def test_nothing_imports_what_stands_on_top(path: Path) -> None:
+    """What is for tests and for developers stays with them, also where only types are meant."""
+    assert not own_imports(path, with_types=True) & TOP
 
 
 @pytest.mark.parametrize("path", sorted((SOURCE / "core").glob("*.py")), ids=name_of)
@@ -142,27 +163,34 @@ def test_every_module_says_what_it_is_and_stays_short(path: Path) -> None:
     assert text.count("\n") <= LONG.get(name_of(path), MOST_LINES)
 
 
-def test_the_public_names_are_sorted_and_can_all_be_had() -> None:
+ON_DEMAND = pytest.mark.parametrize(
+    ("package", "besides"), [(clerkmap, {"__version__"}), (clerkmap.testing, set[str]())], ids=["clerkmap", "testing"]
+)
+
+
+@ON_DEMAND
+def test_the_public_names_are_sorted_and_can_all_be_had(package: ModuleType, besides: set[str]) -> None:
     """`__all__` is in order, and each name in it is there."""
-    assert clerkmap.__all__ == sorted(set(clerkmap.__all__))
-    for name in clerkmap.__all__:
-        assert getattr(getattr(clerkmap, name), "__name__", name) == name  # a union of types has none
-    assert set(dir(clerkmap)) == {*clerkmap.__all__, "__version__"}
+    assert package.__all__ == sorted(set(package.__all__))
+    for name in package.__all__:
+        assert getattr(getattr(package, name), "__name__", name) == name  # a union of types has none
+    assert set(dir(package)) == {*package.__all__, *besides}
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = clerkmap.nothing
+        _ = package.nothing
 
 
-def test_type_checkers_see_the_names_that_are_loaded() -> None:
+@ON_DEMAND
+def test_type_checkers_see_the_names_that_are_loaded(package: ModuleType, besides: set[str]) -> None:
     """The block for type checkers imports exactly what is loaded on demand, from the same places."""
-    (block,) = type_checking_blocks(ast.parse((SOURCE / "__init__.py").read_text(encoding="utf-8")))
+    (block,) = type_checking_blocks(ast.parse(Path(package.__file__ or "").read_text(encoding="utf-8")))
     seen = {
         node.module: tuple(alias.name for alias in node.names)
         for node in block.body
         if isinstance(node, ast.ImportFrom) and node.level == 1
     }
     assert len(seen) == len(block.body)
-    assert seen == clerkmap._HOMES
-    assert sorted(name for names in seen.values() for name in names) == clerkmap.__all__
+    assert seen == package._HOMES
+    assert sorted(name for names in seen.values() for name in names) == package.__all__
 
 
 @pytest.mark.parametrize(
@@ -171,7 +199,10 @@ def test_type_checkers_see_the_names_that_are_loaded() -> None:
         ("import clerkmap", ("jwt", "cryptography", "httpx", "sqlite3", "clerkmap.core")),
         ("import clerkmap.repositories", ("jwt", "cryptography", "httpx", "sqlite3")),
         ("from clerkmap import Resolver; from clerkmap.repositories import MemoryRepository", ("httpx", "sqlite3")),
-        ("import clerkmap.testing", ("pytest", "httpx", "sqlite3")),
+        ("import clerkmap.testing", ("pytest", "cryptography", "clerkmap.core")),
+        ("from clerkmap.testing import FakeClerk; FakeClerk().token", ("pytest", "httpx", "sqlite3")),
+        ("import clerkmap.cli.commands", ("clerkmap.local", "clerkmap.cli.dev", "rich", "uvicorn", "cryptography")),
+        ("import clerkmap.cli.dev", ("clerkmap.local", "rich", "uvicorn", "cryptography")),
     ],
 )
 def test_an_import_loads_nothing_that_is_not_needed(statement: str, unloaded: tuple[str, ...]) -> None:

@@ -1,6 +1,5 @@
 """A project of `django-admin startproject`, with the very lines of docs/django.md: from nothing to being served."""
 
-import json
 import os
 import re
 import shlex
@@ -8,26 +7,22 @@ import socket
 import subprocess
 import sys
 import time
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 from psycopg.conninfo import conninfo_to_dict
-from svix.webhooks import Webhook
 
 import clerkmap
-from clerkmap.testing import FakeClerk
+from clerkmap.testing import FakeClerk, FakeUser
 from postgres_server import postgres, schemas
 
 PAGE = Path(__file__).parent.parent / "docs" / "django.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PLACE = re.compile(r"# ([\w/]+\.py)(, at its end)?\n")
 NOT_RUN = ("pip", "export", "runserver")  # it is installed, the environment is made here, and servers come later
-SECRET = "whsec_" + b64encode(b"a secret of the webhooks").decode()
 
 clerk = FakeClerk(seed=9)
 acme = clerk.create_organization()
@@ -35,13 +30,7 @@ acme = clerk.create_organization()
 
 def environment() -> dict[str, str]:
     """What Clerk's dashboard tells, with the key in hand: nothing is fetched."""
-    said = {
-        "CLERK_PUBLISHABLE_KEY": clerk.publishable_key,
-        "CLERK_JWT_KEY": clerk.key.pem(),
-        "CLERK_WEBHOOK_SIGNING_SECRET": SECRET,
-        "PYTHONPATH": str(Path(clerkmap.__file__).parent.parent),
-    }
-    return {**os.environ, **said}
+    return {**os.environ, **clerk.environment(), "PYTHONPATH": str(Path(clerkmap.__file__).parent.parent)}
 
 
 def run(place: Path, *command: str) -> None:
@@ -128,18 +117,16 @@ def check_pages(client: httpx.Client) -> None:
     assert ask(client, "/report", clerk.token(ada)).status_code == 401
     assert ask(client, "/report", clerk.token(clerk.create_user(), acme, role="org:member")).status_code == 403
     assert ask(client, "/report", clerk.token(clerk.create_user(), acme, role="org:admin")).status_code == 200
-    banned(client, ada.id)
+    ban(client, ada)
     assert ask(client, "/me", clerk.token(ada)).json()["code"] == "user_banned"
 
 
-def banned(client: httpx.Client, id: str) -> None:
+def ban(client: httpx.Client, user: FakeUser) -> None:
     """Clerk tells that a person is banned."""
-    now, at = datetime.now(UTC), int(clerk.clock() * 1000)
-    data = {"id": id, "object": "user", "banned": True, "created_at": at, "updated_at": at}
-    body = json.dumps({"type": "user.updated", "timestamp": at, "data": data})
-    headers = {"svix-id": "msg_1", "svix-timestamp": str(int(now.timestamp()))}
-    signature = Webhook(SECRET).sign("msg_1", now, body)
-    answered = client.post("/webhooks/clerk", content=body, headers={**headers, "svix-signature": signature})
+    list(clerk.deliveries())  # what was before gets lost
+    clerk.ban(user)
+    (told,) = clerk.deliveries()
+    answered = client.post("/webhooks/clerk", content=told.body, headers=told.headers)
     assert (answered.status_code, answered.json()["outcome"]) == (200, "applied")
 
 

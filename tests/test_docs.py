@@ -24,7 +24,10 @@ from postgres_server import url_of_a_new_schema
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Pages whose pieces are the files of a project: another test writes them where they say, runs and serves them.
-PROJECTS = {ROOT / "docs" / "django.md": "test_django_project.py"}
+PROJECTS = {
+    ROOT / "docs" / "django.md": "test_django_project.py",
+    ROOT / "docs" / "testing.md": "test_plugin_page.py",
+}
 LINKED = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ERRORS: list[type[ClerkmapError]] = [

@@ -180,7 +180,7 @@ def test_a_membership_that_was_left() -> None:
     company, who, place = of_membership("organizationMembership.deleted", data)
 
     assert (place.grade, place.observed_at, place.updated_at) == (DELETED, MS, None)
-    assert (place.clerk_id, place.role, place.created_at) == (None, None, None)
+    assert (place.clerk_id, place.role, place.created_at) == (None, None, MS)  # since when, it has to tell
     assert (place.user_key, place.organization_key) == (key_of(ANN), key_of(ACME))
     assert place.key == of_membership("organizationMembership.created", data)[2].key
     assert (company.grade, company.updated_at, who.grade) == (STATED, MS - 1_000_000, GLIMPSED)

@@ -14,9 +14,6 @@ from clerkmap.caller import Caller
 from clerkmap.errors import ConfigurationError, OrganizationMissing, TokenMissing
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk
-from delivery_base import CLERK as SENDER
-from delivery_base import INSTANCE as SENDING
-from delivery_base import event, signed
 
 
 @pytest.mark.parametrize("wrap", [False, True])
@@ -153,14 +150,15 @@ def test_openapi_tells_how_to_sign_in(cookies: bool) -> None:
 
 def test_webhooks_are_taken_in_whatever_guards_the_application() -> None:
     """The page is not in OpenAPI, takes POST alone, and needs no slash at its end."""
-    repository = MemoryRepository()
-    clerk = Clerk(Resolver(SENDING, repository))
+    fake, repository = FakeClerk(63), MemoryRepository()
+    clerk = Clerk(Resolver(fake.instance, repository))
     app = FastAPI(dependencies=[Depends(clerk.principal)])
-    app.include_router(webhook(Reconciler(SENDING, repository, clock=SENDER.clock)))
+    app.include_router(webhook(Reconciler(fake.instance, repository)))
     client = TestClient(app, follow_redirects=False)
-    body = event()
-    told = client.post("/webhooks/clerk", headers=signed(body), content=body)
+    fake.create_user()
+    (sent,) = fake.deliveries()
+    told = client.post("/webhooks/clerk", headers=sent.headers, content=sent.body)
     assert (told.status_code, told.json()["outcome"]) == (200, "applied")
-    assert client.post("/webhooks/clerk", headers=signed(body), content=body + b" ").status_code == 400
+    assert client.post("/webhooks/clerk", headers=sent.headers, content=sent.body + b" ").status_code == 400
     assert client.get("/webhooks/clerk").status_code == 405
     assert app.openapi()["paths"] == {}

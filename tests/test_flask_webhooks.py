@@ -89,8 +89,8 @@ def test_two_instances_in_one_application() -> None:
     """Each blueprint under a name and a place of its own."""
     app = Flask("hooks")
     app.register_blueprint(webhook(reconciler()), name="one", url_prefix="/one")
-    app.register_blueprint(webhook(reconciler(max_body=1024)), name="two", url_prefix="/two")
-    body = of_length(1025)
+    app.register_blueprint(webhook(reconciler(max_body=4096)), name="two", url_prefix="/two")
+    body = of_length(4097)
     statuses = [app.test_client().post(path, headers=signed(body), data=body).status_code for path in ("/one", "/two")]
     assert statuses == [200, 413]
 

@@ -12,13 +12,15 @@ import pytest
 from clerkmap import Change, Reconciler, Resolver, Verifier
 from clerkmap.errors import ConfigurationError, HookFailed
 from clerkmap.repositories import MemoryRepository, SqliteRepository
+from clerkmap.testing import Clock, FakeClerk
 from clerkmap.testing.samples import ACME, ANN, HERE, by_key, company, member, person
-from delivery_base import CLERK, INSTANCE, NOW, event, signed
 
 HOTELS = "CREATE TABLE IF NOT EXISTS hotels (id TEXT PRIMARY KEY, name TEXT)"
 DEPARTMENTS = "CREATE TABLE IF NOT EXISTS departments (hotel TEXT REFERENCES hotels (id), name TEXT)"
+CLERK = FakeClerk(clock=Clock(1_790_000_000))
+INSTANCE = CLERK.instance
 ORGANIZATION = CLERK.create_organization("Grand Hotel")
-DELIVERY = event(type="organization.created", data={"id": ORGANIZATION.id, "name": "Grand Hotel", "updated_at": NOW})
+(DELIVERY,) = CLERK.deliveries()
 
 
 def open_hotel(change: Change, tx: sqlite3.Connection) -> None:
@@ -63,8 +65,8 @@ def test_a_webhook_opens_a_hotel_once(hotels: Hotels) -> None:
     """The same hook on either repository; a redelivery calls nobody."""
     ours = Reconciler(INSTANCE, hotels.repository, hooks=[open_hotel], clock=CLERK.clock)
 
-    assert ours.receive(signed(DELIVERY), DELIVERY).kind == "applied"
-    assert ours.receive(signed(DELIVERY), DELIVERY).kind == "nothing_new"
+    assert ours.receive(DELIVERY.headers, DELIVERY.body).kind == "applied"
+    assert ours.receive(DELIVERY.headers, DELIVERY.body).kind == "nothing_new"
     assert hotels.rows() == [("Grand Hotel", 2)]
 
 
@@ -77,7 +79,7 @@ def test_a_token_opens_a_hotel_too(hotels: Hotels) -> None:
     principal = resolver.resolve(CLERK.token(ann, ORGANIZATION))
     assert principal.organization is not None
     assert hotels.rows() == [(None, 2)]
-    ours.receive(signed(DELIVERY), DELIVERY)
+    ours.receive(DELIVERY.headers, DELIVERY.body)
     assert hotels.rows() == [(None, 2)]
 
 
@@ -91,13 +93,13 @@ def test_what_a_hook_wrote_is_undone_with_the_rest(hotels: Hotels) -> None:
 
     ours = Reconciler(INSTANCE, hotels.repository, hooks=[open_hotel, fail], clock=CLERK.clock)
     with pytest.raises(HookFailed) as failed:
-        ours.receive(signed(DELIVERY), DELIVERY)
+        ours.receive(DELIVERY.headers, DELIVERY.body)
 
     assert isinstance(failed.value.__cause__, sqlite3.OperationalError)
     assert hotels.rows() == []
     assert ours.counts()["events"] == []
     broken[0] = False
-    assert ours.receive(signed(DELIVERY), DELIVERY).kind == "applied"
+    assert ours.receive(DELIVERY.headers, DELIVERY.body).kind == "applied"
     assert hotels.rows() == [("Grand Hotel", 2)]
 
 

@@ -1,6 +1,5 @@
 """Ten thousand concurrent first requests of one person make one row and one id, across threads and processes."""
 
-import json
 import multiprocessing
 import sqlite3
 import threading
@@ -18,13 +17,12 @@ from clerkmap.testing import Clock, FakeClerk
 
 THREADS, PROCESSES, REQUESTS = 100, 8, 10_000
 Ids = tuple[object, object]
-MS = 1_790_000_000_000
 
 
 def world() -> tuple[FakeClerk, list[str]]:
     """The same Clerk, person, organization and tokens in every process."""
-    clerk = FakeClerk(seed=3, clock=Clock(MS // 1000))
-    user = clerk.create_user()
+    clerk = FakeClerk(seed=3, clock=Clock(1_790_000_000))
+    user = clerk.create_user(first_name="Ann")
     acme = clerk.create_organization(created_by=user)
     return clerk, [clerk.token(user, acme) for _ in range(50)]
 
@@ -132,11 +130,10 @@ def _race_with_a_webhook(path: Path) -> set[Ids]:
 
     def deliver() -> None:
         clerk, _ = world()
-        made = {"id": FakeClerk(seed=3).create_user().id, "first_name": "Ann", "created_at": MS, "updated_at": MS}
-        event = {"type": "user.created", "timestamp": MS, "data": made}
+        created, *_ = clerk.deliveries()
         start.wait()
         for _ in range(20):
-            Reconciler(clerk.instance, repository).apply(parse_event(json.dumps(event)))
+            Reconciler(clerk.instance, repository).apply(parse_event(created.body))
 
     thread = threading.Thread(target=deliver)
     thread.start()

@@ -2,29 +2,45 @@
 
 import asyncio
 import multiprocessing
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
 
-from clerkmap import AsyncRepository, LockedOut, Reconciler, Repository, Resolver, Verifier, parse_event, threaded
+from clerkmap import (
+    AsyncRepository,
+    Event,
+    LockedOut,
+    Reconciler,
+    Repository,
+    Resolver,
+    Verifier,
+    parse_event,
+    threaded,
+)
 from clerkmap.errors import SessionEnded
 from clerkmap.repositories import MemoryRepository, SqliteRepository
-from delivery_base import CLERK, INSTANCE, NOW, event
+from clerkmap.testing import Clock, FakeClerk, FakeSession
+from clerkmap.testing.fake.people import SESSION_ENDS
 
+NOW = 1_790_000_000
+CLERK = FakeClerk(clock=Clock(NOW))
+INSTANCE = CLERK.instance
 ANN, BEA = CLERK.create_user(), CLERK.create_user()
-PHONE, LAPTOP = "sess_phone", "sess_laptop"
 
 
 def resolver(repository: Repository | AsyncRepository, clock: Any = time.monotonic) -> Resolver:
     return Resolver(INSTANCE, repository, verifier=Verifier(INSTANCE, clock=CLERK.clock), monotonic=clock)
 
 
-def over(session: str, what: str = "revoked", **said: Any) -> Any:
-    return parse_event(event(type=f"session.{what}", data={"id": session, "user_id": ANN.id, **said}))
+def over(session: FakeSession, what: SESSION_ENDS = "revoked", clerk: FakeClerk = CLERK) -> Event:
+    """What Clerk says when a session ends."""
+    clerk.end_session(session, what)
+    *_, last = clerk.deliveries()
+    return parse_event(last.body)
 
 
 def repository(kind: str, path: Path) -> Any:
@@ -33,17 +49,19 @@ def repository(kind: str, path: Path) -> Any:
 
 @pytest.mark.parametrize("what", ["revoked", "ended", "removed"])
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_its_tokens_are_refused_from_then_on(kind: str, what: str, tmp_path: Path) -> None:
+def test_its_tokens_are_refused_from_then_on(kind: str, what: SESSION_ENDS, tmp_path: Path) -> None:
     """Tokens seen before and tokens made later; and nobody else's, nor those of the person's other sessions."""
     rows = repository(kind, tmp_path / "app.db")
+    rows.put([CLERK.record(ANN)])
     ours, mine = resolver(rows), Reconciler(INSTANCE, rows)
-    seen, other, bea = CLERK.token(ANN, session=PHONE), CLERK.token(ANN, session=LAPTOP), CLERK.token(BEA)
+    phone, laptop = CLERK.sign_in(ANN), CLERK.sign_in(ANN)
+    seen, other, bea = CLERK.token(ANN, session=phone), CLERK.token(ANN, session=laptop), CLERK.token(BEA)
     for token in (seen, other, bea):
         ours.resolve(token)
 
-    assert [repr(change.after) for change in mine.apply(over(PHONE, what))] == ["Session()"]
+    assert [repr(change.after) for change in mine.apply(over(phone, what))] == ["Session()"]
 
-    for token in (seen, CLERK.token(ANN, session=PHONE, claims={"n": 2})):
+    for token in (seen, CLERK.token(ANN, session=phone, claims={"n": 2})):
         with pytest.raises(SessionEnded) as refused:
             ours.resolve(token)
         assert (refused.value.code, isinstance(refused.value, LockedOut)) == ("session_ended", True)
@@ -51,40 +69,46 @@ def test_its_tokens_are_refused_from_then_on(kind: str, what: str, tmp_path: Pat
             ours.resolve_nowait(token)
         with pytest.raises(SessionEnded):
             asyncio.run(resolver(threaded(rows)).aresolve(token))
-    assert ours.resolve(other).user == ours.resolve(CLERK.token(ANN, session=LAPTOP, claims={"n": 2})).user
+    assert ours.resolve(other).user == ours.resolve(CLERK.token(ANN, session=laptop, claims={"n": 2})).user
     assert ours.resolve(bea).user.clerk_id == BEA.id
     rows.close()
 
 
 def test_it_may_be_over_before_anybody_was_seen() -> None:
     """The end comes first: the token that comes after it lets nobody in."""
-    rows = MemoryRepository(clock=CLERK.clock)
-    Reconciler(INSTANCE, rows).apply(over(PHONE))
+    rows, phone = MemoryRepository(clock=CLERK.clock), CLERK.sign_in(ANN)
+    Reconciler(INSTANCE, rows).apply(over(phone))
 
     with pytest.raises(SessionEnded):
-        resolver(rows).resolve(CLERK.token(ANN, session=PHONE))
+        resolver(rows).resolve(CLERK.token(ANN, session=phone))
 
 
 def test_it_tells_of_the_person_too() -> None:
     """Clerk revokes the sessions of whom it bans, and shows the person as banned: either word locks out."""
-    rows = MemoryRepository(clock=CLERK.clock)
-    changes = Reconciler(INSTANCE, rows).apply(over(PHONE, user={"id": ANN.id, "banned": True}))
+    rows, clerk = MemoryRepository(clock=CLERK.clock), FakeClerk(clock=Clock(NOW))
+    ann = clerk.create_user()
+    phone, laptop = clerk.sign_in(ann), clerk.sign_in(ann)
+    clerk.ban(ann)
+    revoked, _ = (parse_event(each.body) for each in clerk.deliveries() if each.type == "session.revoked")
+    changes = Reconciler(INSTANCE, rows).apply(revoked)
 
-    assert len(changes) == 2
+    assert (phone.status, len(changes)) == ("revoked", 2)
     with pytest.raises(LockedOut) as refused:
-        resolver(rows).resolve(CLERK.token(ANN, session=LAPTOP))
+        resolver(rows).resolve(clerk.token(ann, session=laptop))
     assert refused.value.code == "user_banned"
 
 
 def test_an_end_of_long_ago_is_not_kept() -> None:
     """A replay of last year's events fills no table: those tokens have expired."""
     rows = MemoryRepository(clock=CLERK.clock)
-    old = parse_event(event(type="session.ended", data={"id": PHONE}, timestamp=(NOW - 40 * 86_400) * 1000))
+    clerk = FakeClerk(clock=Clock(NOW - 40 * 86_400))
+    ann = clerk.create_user()
+    rows.put([clerk.record(ann)])
 
-    assert Reconciler(INSTANCE, rows).apply(old) == []
+    assert Reconciler(INSTANCE, rows).apply(over(clerk.sign_in(ann), "ended", clerk)) == []
 
 
-def _watch(path: str, token: str, ready: Event, revoked: Any) -> float:
+def _watch(path: str, token: str, ready: threading.Event, revoked: Any) -> float:
     """Another process, which has seen the token: how long after the commit it still lets the token in."""
     rows = SqliteRepository.open(path, clock=CLERK.clock)
     ours = resolver(rows)
@@ -104,7 +128,8 @@ def test_another_process_knows_within_a_second(tmp_path: Path) -> None:
     """Nothing but the file tells it."""
     path = tmp_path / "app.db"
     rows = SqliteRepository.open(path, clock=CLERK.clock)
-    token = CLERK.token(ANN, session=PHONE)
+    phone = CLERK.sign_in(ANN)
+    token = CLERK.token(ANN, session=phone)
     resolver(rows).resolve(token)
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(1, mp_context=context) as pool:
@@ -112,6 +137,6 @@ def test_another_process_knows_within_a_second(tmp_path: Path) -> None:
         watching = pool.submit(_watch, str(path), token, ready, revoked)
         assert ready.wait(30)
         revoked.value = time.time()  # before: the other must not see the end first
-        Reconciler(INSTANCE, rows).apply(over(PHONE))
+        Reconciler(INSTANCE, rows).apply(over(phone))
         assert watching.result() < 1.5  # a second, and what a busy machine adds
     rows.close()

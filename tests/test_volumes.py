@@ -1,5 +1,7 @@
 """A year of events, shuffled and with one in ten told twice, ends where it ends in order: in memory and on SQLite.
 
+The events contradict each other more than those of one Clerk would, so they are written here, in the kit's shapes.
+
 `CLERKMAP_SOAK=1` makes it a million events in memory, and 200,000 on SQLite. `CLERKMAP_SEED` makes it other ones.
 """
 

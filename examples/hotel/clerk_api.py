@@ -7,14 +7,15 @@ import httpx
 
 PAGE = 500  # the most that Clerk gives at once; unless told otherwise it gives 10
 VERSION = "2025-11-10"
+URL = "https://api.clerk.com/v1"
 
 
 class ClerkApi:
-    """Calls Clerk with the secret key of the instance."""
+    """Calls Clerk with the secret key of the instance. A test calls a Clerk of its own, by another `transport`."""
 
-    def __init__(self, secret_key: str, url: str = "https://api.clerk.com/v1") -> None:
+    def __init__(self, secret_key: str, transport: httpx.BaseTransport | None = None) -> None:
         headers = {"Authorization": f"Bearer {secret_key}", "Clerk-API-Version": VERSION}
-        self._client = httpx.Client(base_url=url, headers=headers, timeout=10)
+        self._client = httpx.Client(base_url=URL, headers=headers, timeout=10, transport=transport)
 
     def found(self, name: str, clerk_user_id: str) -> str:
         """Make an organization for somebody. Its hotel follows by itself, by webhook or by the first token."""

@@ -32,6 +32,7 @@ from ..errors import (
     TokenExpired,
     TokenIssuedInFuture,
     TokenNotYetValid,
+    UnknownKey,
     UnknownKind,
 )
 from .claims import Claims, TokenKind, read_claims
@@ -85,6 +86,8 @@ class TokenRules:
         self.instance: Instance = instance
         self.accept: frozenset[str] = frozenset(wanted)
         self.leeway: float = leeway
+        # All tokens of Clerk's name their key. A key that was pasted has no name to compare with.
+        self._wants_kid = instance.is_clerk and instance.jwt_key is None
         self._allow_pending = allow_pending
         self._allow_no_party = allow_no_party
         # Headers that were signed, and the kind each names: all tokens of one key share one.
@@ -97,6 +100,8 @@ class TokenRules:
         part = reading.header_part
         header_kind = self._kinds[part] if part in self._kinds else self._kind_in_header(reading)
         kid = reading.header.get("kid")
+        if kid is None and self._wants_kid:
+            raise UnknownKey
         key = yield kid, None
         if not self._signed(reading, key):
             newer = yield kid, key

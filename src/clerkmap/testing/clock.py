@@ -13,6 +13,10 @@ class Clock:
     def __call__(self) -> float:
         return (time.time() if self._start is None else self._start) + self._shift
 
+    def freeze(self) -> None:
+        """Stand still from now on, until it is moved."""
+        self._start, self._shift = self(), 0.0
+
     def advance(self, seconds: float) -> None:
         """Move the clock forward, or back."""
         self._shift += seconds

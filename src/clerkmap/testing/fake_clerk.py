@@ -12,8 +12,9 @@ from .clock import Clock
 from .fake.api import Api
 from .fake.api_faults import Faults
 from .fake.asgi import ClerkApp
-from .fake.mint import ORIGIN, Mint
-from .fake.objects import FakeOrganization, FakeUser
+from .fake.callers import Callers
+from .fake.mint import ORIGIN
+from .fake.objects import FakeUser
 from .fake.wire import Delivery
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ __all__ = ["ORIGIN", "FakeClerk"]
 _making = threading.Lock()
 
 
-class FakeClerk(Mint):
+class FakeClerk(Callers):
     """One Clerk environment. Two of the same seed make the same ids, keys and tokens.
 
     Args:
@@ -33,6 +34,7 @@ class FakeClerk(Mint):
         algorithm: What tokens are signed with. Clerk signs with RS256; others serve `oidc_token`.
         kid: The id of the signing key. As at Clerk, it is the instance's own, unless you choose.
         host: The host of its front-end API; made from the seed by default.
+        ids: Any text. Two of the same seed have the same keys and secrets; with another text they have other people.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class FakeClerk(Mint):
         algorithm: str = "RS256",
         kid: str | None = None,
         host: str | None = None,
+        ids: str = "",
     ) -> None:
         super().__init__(seed, Clock() if clock is None else clock, algorithm=algorithm, kid=kid, host=host)
         self.secret_key: str = f"sk_test_{Random(f'sk {seed}').randbytes(20).hex()}"
@@ -51,6 +54,9 @@ class FakeClerk(Mint):
         self.app: ClerkApp = ClerkApp(self.api, self.clock, (self.frontend_api, "api.clerk.com"))
         self._instance: Instance | None = None
         self._instance_of: object = None
+        if ids:
+            self._random = Random(f"clerkmap {seed} {ids}")
+            self._message_ids = Random(f"messages {seed} {ids}")
 
     @property
     def instance(self) -> Instance:
@@ -112,33 +118,3 @@ class FakeClerk(Mint):
         all the others. A delivery counts as taken in; say `delivery.failed()`, and it comes again in its time.
         """
         return self.wire.deliveries(shuffle=shuffle, duplicate=duplicate, drop=drop, late=late)
-
-    def auth(
-        self,
-        user: FakeUser | None = None,
-        organization: FakeOrganization | None = None,
-        *,
-        role: str | None = None,
-        **token: Any,
-    ) -> dict[str, str]:
-        """The headers of a signed-in request: `client.get("/", headers=clerk.auth())`.
-
-        Without a person it is `somebody()`; with a role but no organization, the role is that person's in `Acme`.
-        """
-        user = user or self.somebody()
-        if role is not None and organization is None:
-            organization = self._acme()
-        if role is not None and organization is not None:
-            held = self.membership(organization, user)
-            if held is None or held.role != role:
-                self.add_member(organization, user, role=role)
-        return {"Authorization": f"Bearer {self.token(user, organization, **token)}"}
-
-    def somebody(self) -> FakeUser:
-        """A person to be when it does not matter who: the first one, who is made if nobody is there."""
-        with self.changing:
-            return next(iter(self.users.values()), None) or self.create_user("somebody@example.com")
-
-    def _acme(self) -> FakeOrganization:
-        with self.changing:
-            return next(iter(self.organizations.values()), None) or self.create_organization("Acme")

@@ -6,12 +6,24 @@ stands in the files beside this one, each with its own table.
 
 import re
 from collections import deque
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from . import api_keys, api_memberships, api_organizations, api_users
+from . import (
+    api_emails,
+    api_invitations,
+    api_keys,
+    api_machines,
+    api_memberships,
+    api_organizations,
+    api_sessions,
+    api_users,
+)
+from .api_faults import Chance
+from .api_limits import Limits, TooMany
 from .api_lists import Lists
-from .api_requests import ApiAnswer, ApiRequest, Call, Endpoint, Query, Routes, answer_of
+from .api_requests import ApiAnswer, ApiRequest, Call, Query, Route, Routes, answer_of, missing
 from .objects import ClerkRefuses
 
 if TYPE_CHECKING:
@@ -20,17 +32,24 @@ if TYPE_CHECKING:
 VERSIONS = ("2021-02-05", "2024-10-01", "2025-04-10", "2025-11-10", "2026-05-12")
 REQUESTS_KEPT = 10_000
 
-_Patterns = list[tuple[str, re.Pattern[str], Endpoint]]
+_Patterns = list[tuple[re.Pattern[str], Route]]
+_Found = tuple[Route, tuple[str, ...]]
+
+_NOTHING = ApiAnswer(200, b"", cut=-1)
 
 
 def _patterns(*tables: Routes) -> _Patterns:
     """Words first: `/users/count` is nobody's id."""
-    routes = sorted((route for table in tables for route in table), key=lambda route: route[1].count("{}"))
-    return [(method, re.compile(re.escape(path).replace(r"\{\}", "([^/]+)")), run) for method, path, run in routes]
+    routes = sorted((route for table in tables for route in table), key=lambda route: route.path.count("{}"))
+    return [(re.compile(re.escape(route.path).replace(r"\{\}", "([^/]+)")), route) for route in routes]
 
 
 _PUBLIC = _patterns(api_keys.PUBLIC)
-_PRIVATE = _patterns(api_keys.ROUTES, api_users.ROUTES, api_organizations.ROUTES, api_memberships.ROUTES)
+_MACHINES = _patterns(api_machines.ROUTES)  # clients ask for these with and without the version in the path
+_PRIVATE = _patterns(
+    *(api_keys.ROUTES, api_users.ROUTES, api_emails.ROUTES, api_organizations.ROUTES, api_memberships.ROUTES),
+    *(api_invitations.ROUTES, api_sessions.ROUTES, api_machines.ROUTES),
+)
 
 
 class Api:
@@ -42,30 +61,53 @@ class Api:
     def __init__(self, clerk: "FakeClerk") -> None:
         self.requests: deque[str] = deque(maxlen=REQUESTS_KEPT)
         self._clerk = clerk
+        self._faults = clerk.faults
         self._lists = Lists(clerk)
+        self._limits = Limits(clerk.faults, clerk.clock)
+        self._chance = Chance(clerk.faults, clerk.seed)
         self._traces = Random(f"traces {clerk.seed}")
 
     def __call__(self, request: ApiRequest) -> ApiAnswer:
         """The answer to a request, which is never an exception."""
-        self.requests.append(f"{request.method} {request.path}")
+        with self._clerk.changing:
+            self.requests.append(f"{request.method} {request.path}")
+            fate = self._chance.draw()
+            if fate == "cut_before":
+                answer = _NOTHING
+            elif fate == "server_error" or fate == "proxy_error":
+                answer = self._chance.failure(fate)
+            elif fate == "too_many":
+                answer = self._refusal(TooMany(1))
+            else:
+                answer = self._answer(request)
+        if fate == "cut_after":
+            answer = _NOTHING
+        if fate == "cut_within":
+            answer = replace(answer, cut=len(answer.body) // 2)
+        return replace(answer, delay=self._faults.latency)
+
+    def _answer(self, request: ApiRequest) -> ApiAnswer:
         try:
-            with self._clerk.changing:
-                return self._answer(request)
+            found = _find(_PUBLIC, request.method, request.path)
+            if found is not None:
+                return self._run(found, request, VERSIONS[-1])
+            found = _find_private(request)
+            self._check_key(request)
+            version = _version_of(request)
+            if found is None:
+                raise missing("The address")
+            route = found[0]
+            if route.path != "/jwks":
+                self._limits.count(request.path.removesuffix("/metadata") if route.kind == "change" else None)
+            if route.kind == "list" and self._faults.between_pages is not None:
+                self._faults.between_pages(request)
+            return self._run(found, request, version)
         except ClerkRefuses as refused:
             return self._refusal(refused)
 
-    def _answer(self, request: ApiRequest) -> ApiAnswer:
-        found = _find(_PUBLIC, request.method, request.path)
-        version = VERSIONS[-1]
-        if found is None:
-            path = request.path.removeprefix("/v1")
-            found = _find(_PRIVATE, request.method, path) if path != request.path else None
-            if found is None:
-                raise ClerkRefuses(404, "resource_not_found", "There is nothing at this address")
-            self._check_key(request)
-            version = _version_of(request)
-        endpoint, ids = found
-        return answer_of(endpoint(Call(self._clerk, self._lists, request, version, ids)))
+    def _run(self, found: _Found, request: ApiRequest, version: str) -> ApiAnswer:
+        route, ids = found
+        return answer_of(route.run(Call(self._clerk, self._lists, request, version, ids)))
 
     def _check_key(self, request: ApiRequest) -> None:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
@@ -78,13 +120,20 @@ class Api:
     def _refusal(self, refused: ClerkRefuses) -> ApiAnswer:
         meta = {} if refused.parameter is None else {"meta": {"param_name": refused.parameter}}
         error = {"message": refused.message, "long_message": refused.message, "code": refused.code, **meta}
-        return answer_of({"errors": [error], "clerk_trace_id": self._traces.randbytes(16).hex()}, refused.status)
+        headers = {"retry-after": str(refused.retry_after)} if isinstance(refused, TooMany) else {}
+        body = {"errors": [error], "clerk_trace_id": self._traces.randbytes(16).hex()}
+        return answer_of(body, refused.status, **headers)
 
 
-def _find(patterns: _Patterns, method: str, path: str) -> tuple[Endpoint, tuple[str, ...]] | None:
-    for wanted, pattern, endpoint in patterns:
-        if wanted == method and (match := pattern.fullmatch(path)):
-            return endpoint, match.groups()
+def _find_private(request: ApiRequest) -> _Found | None:
+    path = request.path.removeprefix("/v1")
+    return _find(_MACHINES if path == request.path else _PRIVATE, request.method, path)
+
+
+def _find(patterns: _Patterns, method: str, path: str) -> _Found | None:
+    for pattern, route in patterns:
+        if route.method == method and (match := pattern.fullmatch(path)):
+            return route, match.groups()
     return None
 
 

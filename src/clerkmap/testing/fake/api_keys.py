@@ -1,6 +1,6 @@
 """What is published: the public keys, on the API's host and on the front end's, and where to find them."""
 
-from .api_requests import Call, Json, Routes
+from .api_requests import Call, Json, Route, Routes
 
 
 def jwks(call: Call) -> Json:
@@ -26,7 +26,7 @@ def openid_configuration(call: Call) -> Json:
 
 # Without a key, and without a version.
 PUBLIC: Routes = [
-    ("GET", "/.well-known/jwks.json", jwks),
-    ("GET", "/.well-known/openid-configuration", openid_configuration),
+    Route("GET", "/.well-known/jwks.json", jwks),
+    Route("GET", "/.well-known/openid-configuration", openid_configuration),
 ]
-ROUTES: Routes = [("GET", "/jwks", jwks)]
+ROUTES: Routes = [Route("GET", "/jwks", jwks)]

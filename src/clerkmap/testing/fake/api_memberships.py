@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 
 from .api_lists import Condition, Order, Rank, asked_for, one_of, page, user_conditions, user_rank
-from .api_requests import Call, Json, Routes, missing
+from .api_requests import Call, Json, Route, Routes, missing
 from .api_users import metadata_in
-from .objects import ClerkRefuses, FakeMembership, FakeUser
+from .objects import ClerkRefuses, FakeMembership, FakeOrganization, FakeUser
 
 ORDERS = ("created_at", "email_address", "phone_number", "first_name", "last_name", "username")
 METADATA = ("public_metadata", "private_metadata")
@@ -68,7 +68,7 @@ def add_member(call: Call) -> Json:
     organization = call.organization()
     said = call.said("user_id", "role", *METADATA)
     user, role = call.user(said.needed("user_id")), known_role(call, said.needed("role"))
-    refuse_members(call, organization.id, user)
+    refuse_members(call, organization, user)
     most = organization.max_allowed_memberships
     if most and len(call.clerk.members_of(organization)) >= most:
         raise ClerkRefuses(403, "organization_membership_quota_exceeded", f"There can be {most} members at most")
@@ -106,19 +106,19 @@ def known_role(call: Call, key: str) -> str:
     return key
 
 
-def refuse_members(call: Call, organization_id: str, user: FakeUser) -> None:
+def refuse_members(call: Call, organization: FakeOrganization, user: FakeUser) -> None:
     """Who is in an organization cannot be taken into it, nor invited."""
-    if call.clerk.membership(call.organization(organization_id), user) is not None:
+    if call.clerk.membership(organization, user) is not None:
         said = "The user is a member of the organization already"
         raise ClerkRefuses(400, "already_a_member_in_organization", said, "user_id")
 
 
 ROUTES: Routes = [
-    ("GET", "/organization_memberships", list_all),
-    ("GET", "/users/{}/organization_memberships", list_places),
-    ("GET", "/organizations/{}/memberships", list_members),
-    ("POST", "/organizations/{}/memberships", add_member),
-    ("PATCH", "/organizations/{}/memberships/{}", update_member),
-    ("DELETE", "/organizations/{}/memberships/{}", remove_member),
-    ("PATCH", "/organizations/{}/memberships/{}/metadata", merge_metadata),
+    Route("GET", "/organization_memberships", list_all, "list"),
+    Route("GET", "/users/{}/organization_memberships", list_places, "list"),
+    Route("GET", "/organizations/{}/memberships", list_members, "list"),
+    Route("POST", "/organizations/{}/memberships", add_member),
+    Route("PATCH", "/organizations/{}/memberships/{}", update_member, "change"),
+    Route("DELETE", "/organizations/{}/memberships/{}", remove_member),
+    Route("PATCH", "/organizations/{}/memberships/{}/metadata", merge_metadata, "change"),
 ]

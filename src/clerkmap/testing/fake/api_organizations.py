@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .api_lists import Order, asked_for, choose, page
-from .api_requests import Call, Json, Routes
+from .api_requests import Call, Json, Route, Routes
 from .api_users import WITHOUT_METADATA, metadata_in
 from .objects import ClerkRefuses, FakeOrganization
 from .shapes import Shape, deleted_shape, organization_shape
@@ -124,11 +124,11 @@ def replace_metadata(call: Call) -> Json:
 
 
 ROUTES: Routes = [
-    ("GET", "/organizations", list_organizations),
-    ("POST", "/organizations", create_organization),
-    ("GET", "/organizations/{}", get_organization),
-    ("PATCH", "/organizations/{}", update_organization),
-    ("DELETE", "/organizations/{}", delete_organization),
-    ("PATCH", "/organizations/{}/metadata", merge_metadata),
-    ("PUT", "/organizations/{}/metadata", replace_metadata),
+    Route("GET", "/organizations", list_organizations, "list"),
+    Route("POST", "/organizations", create_organization),
+    Route("GET", "/organizations/{}", get_organization),
+    Route("PATCH", "/organizations/{}", update_organization, "change"),
+    Route("DELETE", "/organizations/{}", delete_organization),
+    Route("PATCH", "/organizations/{}/metadata", merge_metadata, "change"),
+    Route("PUT", "/organizations/{}/metadata", replace_metadata, "change"),
 ]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 from ...core.strict_json import fields, items, read_object
@@ -217,5 +217,16 @@ class Call:
             raise ClerkRefuses(400, "request_body_invalid", "The request body is invalid") from None
 
 
-Endpoint = Callable[[Call], Json]
-Routes = list[tuple[str, str, Endpoint]]
+class Route(NamedTuple):
+    """A method, a path with `{}` for each id in it, and the endpoint there.
+
+    A `list` is what `faults.between_pages` comes before; of a `change`, the object in the path has a limit of its own.
+    """
+
+    method: str
+    path: str
+    run: Callable[[Call], Json]
+    kind: Literal["list", "change", "other"] = "other"
+
+
+Routes = list[Route]

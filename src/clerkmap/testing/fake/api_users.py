@@ -1,7 +1,7 @@
 """The API of people: listing, counting, making, changing, banning and deleting them."""
 
 from .api_lists import Order, asked_for, choose, page, page_after, user_conditions, user_rank
-from .api_requests import Call, Json, Routes, Said, invalid
+from .api_requests import Call, Json, Route, Routes, Said, invalid
 from .objects import ClerkRefuses, FakeUser
 from .shapes import Shape, deleted_shape, user_shape
 
@@ -210,18 +210,18 @@ def address_in(text: str) -> str:
 
 
 ROUTES: Routes = [
-    ("GET", "/users", list_users),
-    ("POST", "/users", create_user),
-    ("GET", "/users/count", count_users),
-    ("POST", "/users/ban", ban_many),
-    ("POST", "/users/unban", unban_many),
-    ("GET", "/users/{}", get_user),
-    ("PATCH", "/users/{}", update_user),
-    ("DELETE", "/users/{}", delete_user),
-    ("PATCH", "/users/{}/metadata", merge_metadata),
-    ("PUT", "/users/{}/metadata", replace_metadata),
-    ("POST", "/users/{}/ban", ban),
-    ("POST", "/users/{}/unban", unban),
-    ("POST", "/users/{}/lock", lock),
-    ("POST", "/users/{}/unlock", unlock),
+    Route("GET", "/users", list_users, "list"),
+    Route("POST", "/users", create_user),
+    Route("GET", "/users/count", count_users),
+    Route("POST", "/users/ban", ban_many),
+    Route("POST", "/users/unban", unban_many),
+    Route("GET", "/users/{}", get_user),
+    Route("PATCH", "/users/{}", update_user, "change"),
+    Route("DELETE", "/users/{}", delete_user),
+    Route("PATCH", "/users/{}/metadata", merge_metadata, "change"),
+    Route("PUT", "/users/{}/metadata", replace_metadata, "change"),
+    Route("POST", "/users/{}/ban", ban),
+    Route("POST", "/users/{}/unban", unban),
+    Route("POST", "/users/{}/lock", lock),
+    Route("POST", "/users/{}/unlock", unlock),
 ]

@@ -68,13 +68,13 @@ class ClerkApp:
             self._clock.advance(answer.delay)
         elif answer.delay:
             await asyncio.sleep(answer.delay)
-        headers = {**answer.headers, "content-length": str(len(answer.body))}
+        # Of an answer that is cut, at least one byte is announced that does not come: the server then closes.
+        length = len(answer.body) if answer.cut is None else max(1, len(answer.body))
+        headers = {**answer.headers, "content-length": str(length)}
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": answer.status, "headers": raw})
-        if answer.cut is None:
-            await send({"type": "http.response.body", "body": answer.body})
-        else:  # the server closes the connection when the body that was announced does not come
-            await send({"type": "http.response.body", "body": answer.body[: max(0, answer.cut)], "more_body": True})
+        body = answer.body if answer.cut is None else answer.body[: max(0, answer.cut)]
+        await send({"type": "http.response.body", "body": body, "more_body": answer.cut is not None})
 
 
 def _refusal(status: int, code: str, message: str) -> ApiAnswer:

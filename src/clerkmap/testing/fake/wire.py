@@ -183,9 +183,9 @@ class Wire:
         """
         self.delay(message, 0)
 
-    def sign(self, message: Message) -> dict[str, str]:
-        """The headers of an attempt made now. The id stays the same for all attempts."""
-        stamp = str(int(self._clock()))
+    def sign(self, message: Message, *, at: float | None = None) -> dict[str, str]:
+        """The headers of an attempt made now, or at another time. The id stays the same for all attempts."""
+        stamp = str(int(self._clock() if at is None else at))
         content = f"{message.id}.{stamp}.".encode() + message.body
         keys = [b64decode(secret.removeprefix("whsec_")) for secret in self.secrets]
         signatures = [f"v1,{b64encode(hmac.digest(key, content, 'sha256')).decode()}" for key in keys]

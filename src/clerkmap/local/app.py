@@ -1,0 +1,129 @@
+"""What answers on the one address: the page, what it listens to and asks for, Clerk's API, and the demo app."""
+
+from pathlib import Path
+from typing import Any
+
+from ..adapters.asgi_messages import Message, Receive, Scope, Send, respond
+from ..core.answers import Answer
+from ..core.strict_json import read_object
+from ..testing import ClerkRefuses
+from . import actions, wire_actions
+from .acting import perform
+from .box import Box
+from .demo import as_json
+from .guard import HEADERS, MOST_ASKED, Guard, Stranger, too_large
+from .live import stream
+from .snapshot import snapshot
+
+PAGE = Path(__file__).parent / "page"
+KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+__all__ = ["LocalApp", "actions", "wire_actions"]
+
+
+class LocalApp:
+    """The ASGI application.
+
+    Args:
+        box: What it shows.
+        port: Where it listens.
+        page: The folder with the page. Only files that are in it at the start are ever sent.
+    """
+
+    def __init__(self, box: Box, port: int, *, page: Path = PAGE) -> None:
+        self.address: str = f"http://127.0.0.1:{port}"
+        self._box = box
+        self._guard = Guard(port)
+        self._files = {f"/page/{file.name}": file for file in page.iterdir() if file.suffix in KINDS}
+        self._files["/"] = page / "index.html"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            self._guard.check(scope)
+            await self._route(scope, receive, send)
+        except Stranger as stranger:
+            await self._refuse(stranger.status, stranger.code, str(stranger), send)
+        except ClerkRefuses as refusal:
+            await self._refuse(refusal.status, refusal.code, refusal.message, send)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if path.startswith("/demo/"):
+            await self._box.demo(scope, receive, self._kept(scope, send))
+        elif path == "/do":
+            _check_method(scope, "POST")
+            self._guard.check_asked(scope)
+            asked = await _read(receive)
+            await _send(as_json(200, await perform(self._box, asked)), send)
+        elif path == "/live":
+            _check_method(scope, "GET")
+            await stream(self._box.changes, self.snapshot, list(HEADERS), receive, send)
+        elif path == "/state":
+            _check_method(scope, "GET")
+            await _send(as_json(200, self.snapshot()), send)
+        elif path in self._files:
+            _check_method(scope, "GET")
+            await _send(_file(self._files[path]), send)
+        else:  # what Clerk's API has no page for, it says itself
+            await self._box.clerk.app(scope, receive, self._kept(scope, send))
+
+    def snapshot(self) -> dict[str, Any]:
+        """How everything looks now."""
+        return snapshot(self._box, self.address)
+
+    def _kept(self, scope: Scope, send: Send) -> Send:
+        """Keep what a request has changed before it is answered."""
+        if scope["method"] in ("GET", "HEAD") and not scope["path"].startswith("/demo/"):
+            return send
+
+        async def send_kept(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._box.keep()
+                self._box.changes.tell()
+            await send(message)
+
+        return send_kept
+
+    async def _refuse(self, status: int, code: str, message: str, send: Send) -> None:
+        await _send(as_json(status, {"error": {"code": code, "message": message}}), send)
+
+
+async def _send(answer: Answer, send: Send) -> None:
+    safe = tuple((name.decode(), value.decode()) for name, value in HEADERS)
+    await respond(Answer(answer.status, (*answer.headers, *safe), answer.body), send)
+
+
+def _check_method(scope: Scope, method: str) -> None:
+    if scope["method"] != method:
+        raise Stranger(405, "method_refused", f"This takes {method}")
+
+
+async def _read(receive: Receive) -> dict[str, Any]:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Stranger(400, "body_incomplete", "The request was cut off")
+        body += message.get("body", b"")
+        if len(body) > MOST_ASKED:
+            raise too_large()
+        if not message.get("more_body", False):
+            break
+    try:
+        return read_object(body.strip())
+    except ValueError as error:
+        raise Stranger(400, "body_refused", f"The request is {error}") from None
+
+
+def _file(path: Path) -> Answer:
+    try:
+        body = path.read_bytes()
+    except OSError:
+        raise Stranger(404, "not_found", "There is no such page") from None
+    return Answer(200, (("content-type", KINDS[path.suffix]), ("content-length", str(len(body)))), body)

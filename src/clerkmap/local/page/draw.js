@@ -1,0 +1,130 @@
+// What is on the page is drawn from a description of it. When a new description comes, only what differs is touched:
+// focus, scrolling, what was typed and what was unfolded stay as they are. Text is inserted as text, never as HTML:
+// there is no way here to insert anything else.
+
+/** Describe an element: its tag, its settings (attributes, `on…` handlers, `key`) and what is in it. */
+export function h(tag, settings, ...inside) {
+  return { tag, settings: settings ?? {}, inside: present(inside) };
+}
+
+/** What is there of some descriptions: conditions that did not hold leave nothing behind. */
+function present(inside) {
+  return inside.flat(Infinity).filter((each) => each !== null && each !== undefined && each !== false);
+}
+
+const remembered = new WeakMap();
+
+/** The description made for this object last time, unless something it also depends on has changed since. */
+export function once(object, depends, make) {
+  const before = remembered.get(object);
+  if (before && before.depends === depends) return before.description;
+  const description = make();
+  remembered.set(object, { depends, description });
+  return description;
+}
+
+/** The newer of two values, in which every part that is equal to the older one's is that very part. */
+export function shared(before, after) {
+  if (before === after || typeof before !== "object" || typeof after !== "object" || !before || !after) return after;
+  if (Array.isArray(before) !== Array.isArray(after)) return after;
+  const byId =
+    Array.isArray(before) && before.length && before[0]?.id ? new Map(before.map((each) => [each.id, each])) : null;
+  let same = Object.keys(before).length === Object.keys(after).length;
+  for (const name of Object.keys(after)) {
+    after[name] = shared(byId ? byId.get(after[name]?.id) : before[name], after[name]);
+    same &&= after[name] === before[name] && name in before;
+  }
+  return same ? before : after;
+}
+
+const drawn = new WeakMap(); // what each element was last drawn from
+
+/** Make an element hold exactly what is described, and keep the focus where it was, or near it. */
+export function draw(parent, ...inside) {
+  const focused = document.activeElement;
+  const place = parent.contains(focused) ? placeOf(focused) : null;
+  fill(parent, present(inside));
+  if (place && document.activeElement !== focused) refocus(parent, focused, place);
+}
+
+function fill(parent, inside) {
+  const old = new Map();
+  const counts = new Map();
+  for (const node of parent.childNodes) old.set(nameOf(drawn.get(node) ?? node.data, counts), node);
+  counts.clear();
+  const wanted = inside.map((each) => [each, old.get(nameOf(each, counts))]);
+  const kept = new Set(wanted.map(([, node]) => node));
+  for (const node of old.values()) if (!kept.has(node)) node.remove();
+  let next = parent.firstChild;
+  for (const [each, found] of wanted) {
+    const node = found ?? make(each);
+    if (node === next) next = next.nextSibling;
+    else parent.insertBefore(node, next);
+    update(node, each);
+  }
+}
+
+/** What a child is known by among its siblings: its key, or its tag and how many of these came before. */
+function nameOf(each, counts) {
+  const tag = typeof each === "object" ? each.tag : "#text";
+  const key = each.settings?.key;
+  if (key !== undefined) return `${tag} ${key}`;
+  counts.set(tag, (counts.get(tag) ?? 0) + 1);
+  return `${tag} #${counts.get(tag)}`;
+}
+
+const SVG = new Set(["svg", "path", "circle"]);
+
+function make(each) {
+  if (typeof each !== "object") return document.createTextNode(String(each));
+  return SVG.has(each.tag)
+    ? document.createElementNS("http://www.w3.org/2000/svg", each.tag)
+    : document.createElement(each.tag);
+}
+
+function update(node, each) {
+  if (typeof each !== "object") {
+    if (node.data !== String(each)) node.data = String(each);
+    return;
+  }
+  const before = drawn.get(node);
+  if (before === each) return;
+  drawn.set(node, each);
+  for (const name of Object.keys(before?.settings ?? {})) if (!(name in each.settings)) set(node, name, null);
+  for (const [name, value] of Object.entries(each.settings)) {
+    if (name !== "key" && (value !== before?.settings[name] || name === "checked")) set(node, name, value);
+  }
+  if (each.settings.key !== undefined) node.dataset.key = each.settings.key;
+  fill(node, each.inside);
+}
+
+function set(node, name, value) {
+  if (name.startsWith("on")) node[name] = value;
+  else if (name === "value" || name === "checked") {
+    if (node[name] !== value) node[name] = value; // even the same value would move the cursor
+  } else if (value === null || value === undefined || value === false) node.removeAttribute(name);
+  else node.setAttribute(name, value === true ? "" : value);
+}
+
+function placeOf(node) {
+  return { label: node.dataset.does, keys: ancestors(node).map((each) => each.dataset.key) };
+}
+
+function ancestors(node) {
+  const found = [];
+  for (let each = node; each; each = each.parentElement) if (each.dataset.key) found.push(each);
+  return found;
+}
+
+/** The button that had the focus moved or went away: focus it where it is now, or else what it belonged to. */
+function refocus(parent, focused, place) {
+  if (focused.isConnected && !focused.disabled) return focused.focus();
+  for (const key of place.keys) {
+    const near = parent.querySelector(`[data-key="${CSS.escape(key)}"]`);
+    if (!near) continue;
+    const again = place.label && near.querySelector(`[data-does="${CSS.escape(place.label)}"]:not(:disabled)`);
+    const target = again || near.querySelector("summary, button:not(:disabled), input, a[href]");
+    if (target) return target.focus();
+  }
+  parent.focus();
+}

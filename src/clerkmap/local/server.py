@@ -1,0 +1,92 @@
+"""The process around it: a socket on this machine alone, the server, the postman, and an end when it is asked for."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+import uvicorn
+
+from .app import LocalApp
+from .box import Box
+
+LOOK_EVERY = 1.0  # seconds: how soon it is seen that somebody else has written to the database
+GRACE = 2  # seconds that a request may take to end when all is over
+
+
+def listening_on(port: int) -> socket.socket:
+    """A socket that nobody reaches from another machine. OSError where the port is taken."""
+    # The protocol is named, or answers in two pieces would wait for each other.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if sys.platform == "win32":  # where to reuse an address is to steal it
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", port))
+        listening.listen(128)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+class _Server(uvicorn.Server):
+    """A server that sends away who only listens, before it waits for everybody else."""
+
+    def __init__(self, box: Box, app: LocalApp) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                ws="none",
+                lifespan="off",
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE,
+            )
+        )
+        self._box = box
+
+    def stop(self) -> None:
+        """End as after Ctrl-C."""
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._box.changes.end()
+        await super().shutdown(sockets)
+
+
+def run(box: Box, app: LocalApp, listening: socket.socket, started: Callable[[], None]) -> None:
+    """Serve until Ctrl-C, or until the process is asked to end."""
+    with suppress(ValueError):  # only the main thread hears signals
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_serve(box, app, listening, started))
+
+
+async def _serve(box: Box, app: LocalApp, listening: socket.socket, started: Callable[[], None]) -> None:
+    server = _Server(box, app)
+    tasks = [asyncio.create_task(box.postman.run()), asyncio.create_task(_look(box))]
+    for task in tasks:
+        task.add_done_callback(lambda _: server.stop())  # without either it is of no use
+    try:
+        started()
+        await server.serve(sockets=[listening])
+    finally:
+        for task in tasks:
+            task.cancel()
+        came = await asyncio.gather(*tasks, return_exceptions=True)
+        await box.close()
+        listening.close()
+    for error in came:
+        if isinstance(error, Exception):
+            raise error
+
+
+async def _look(box: Box) -> None:
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        box.look_at_file()
