@@ -25,9 +25,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 LONGEST_RETRY_AFTER = 60.0
 MOST_CODES = 10
 
-# Errors are logged, and an answer may hold anything. Codes are of one case, and ids and keys of Clerk's are not; a
-# trace has no underscore, and they have.
-_CODE = re.compile(r"(?!sk_)(?:[a-z0-9_]{1,64}|[A-Z0-9_]{1,64})", re.ASCII)
+# Errors are logged, and an answer may hold anything. A code is made of words, with digits at their ends at most, which
+# ids and keys of Clerk's are not; a trace has no underscore, which they have.
+_CODE = re.compile(r"(?!sk_)(?=.{1,64}$)[a-z]+[0-9]*(?:_[a-z]+[0-9]*)*", re.ASCII)
 _TRACE = re.compile(r"[0-9A-Za-z-]{1,64}", re.ASCII)
 
 
