@@ -54,6 +54,7 @@ class _Api(SurvivesForks, Generic[Transport]):
         self.budget: Budget = budget or shared_budget(instance, clock)
         self._patience = patience
         self._clock = clock
+        self._longest = max(timeout, patience)  # of one attempt, also where no second one is waited for
         self._timeout = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._given = transport is not None
@@ -142,7 +143,7 @@ class ClerkApi(_Api["httpx.BaseTransport"]):
     def _send(self, question: Question[Any]) -> Answer | NoAnswer:
         import httpx
 
-        body = Body(self._clock, self._patience)
+        body = Body(self._clock, self._longest)
         try:
             response = self._transport.handle_request(self._request(question))
             try:
@@ -207,7 +208,7 @@ class AsyncClerkApi(_Api["httpx.AsyncBaseTransport"]):
     async def _send(self, question: Question[Any]) -> Answer | NoAnswer:
         import httpx
 
-        body = Body(self._clock, self._patience)
+        body = Body(self._clock, self._longest)
         try:
             response = await self._transport.handle_async_request(self._request(question))
             try:

@@ -27,9 +27,9 @@ class NoAnswer(NamedTuple):
 class Body:
     """The body of an answer, taken in until it is too much, or too long in coming."""
 
-    def __init__(self, clock: Callable[[], float], patience: float) -> None:
+    def __init__(self, clock: Callable[[], float], longest: float) -> None:
         self._clock = clock
-        self._ends = clock() + patience
+        self._ends = clock() + longest
         self._taken = bytearray()
         self._wrong = ""
 
