@@ -206,3 +206,11 @@ def test_too_long_a_question() -> None:
 def test_half_a_character() -> None:
     """What came from Clerk as half a character can be asked about."""
     assert World().ask(endpoints.users(emails=["\ud800"], external_ids=["\udfff"])) == []
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "Infinity", "9" * 5000])
+def test_numbers_that_are_none(number: str) -> None:
+    """Wherever they stand: in metadata they would be stored, and no database has JSON like that."""
+    body = f'{{"id":"user_1","public_metadata":{{"a":[{number}]}}}}'.encode()
+    with pytest.raises(ApiUnavailable, match="its answer cannot be read"):
+        World("sync", Far(answer(body)), patience=0).ask(endpoints.user("user_1"))

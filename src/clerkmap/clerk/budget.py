@@ -33,7 +33,6 @@ class Budget(SurvivesForks):
         self._ahead = self._spacing * max(1.0, limit * _BURST)
         self._clock = clock
         self._full_at = clock()  # when all of the burst is there again
-        self._paused_until = self._full_at
         self._lock = threading.Lock()
         self.survive_forks()
 
@@ -42,7 +41,7 @@ class Budget(SurvivesForks):
         with self._lock:
             now = self._clock()
             full_at = max(self._full_at, now) + self._spacing
-            wait = max(full_at - self._ahead, self._paused_until) - now
+            wait = full_at - self._ahead - now
             if wait > 0:
                 return max(wait, _LEAST_WAIT)
             self._full_at = full_at
@@ -51,8 +50,7 @@ class Budget(SurvivesForks):
     def pause(self, seconds: float) -> None:
         """Nobody is to ask for a while: Clerk has said so. Afterwards they begin slowly."""
         with self._lock:
-            self._paused_until = max(self._paused_until, self._clock() + seconds)
-            self._full_at = max(self._full_at, self._paused_until + self._ahead - self._spacing)
+            self._full_at = max(self._full_at, self._clock() + seconds + self._ahead - self._spacing)
 
     def after_fork_in_child(self) -> None:
         """In a child process: the holder of the lock may have stayed behind."""
