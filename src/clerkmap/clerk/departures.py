@@ -1,21 +1,21 @@
 """Who has gone: what is stored, and was not listed by a run, is asked for by its id.
 
-Only Clerk's own word ends anything: that it does not know the id. Of a membership, which has no address of its own, it
-is that neither its organization nor its person, who are both there, lists it any longer.
+Only Clerk's own word ends anything: that it knows nothing of the id. A membership has no address of its own. It has
+ended if its organization and its person are both there, and neither lists it any longer; or if one of them is gone.
 """
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from typing import Any
 
-from ..core.events import Unreadable, read_membership, read_organization, read_user
-from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser, Kind, Record
+from ..core.events import Unreadable
+from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser, Kind
 from ..errors import ApiNotFound
 from . import endpoints
-from .endpoints import Page, Shape
-from .runs import Report, Stage, Step, Steps, stored_page
+from .endpoints import Page, Question, Shape
+from .runs import Report, Stage, Step, Steps, records_of, stored_page
 
-AT_ONCE = 100  # ids that one question may name
 ALWAYS_LIKELY = 10  # departures that are asked about however few there are stored
+ENDS_KEPT = 10_000
 
 Told = Callable[[Stage, int, int | None], None]
 
@@ -35,109 +35,133 @@ class Departures:
         self._report = report
         self._now = now
         self._told = told
+        self._asked = 0
+        self._ends: dict[str, str | None] = {}
 
     def steps(self, most: float) -> Steps:
-        """Ask about everything that was not listed, unless that is more than likely."""
-        kinds: tuple[Kind, ...] = ("user", "organization", "membership")
-        stored = missed = 0
-        for kind in kinds:
-            for_kind = yield from self._counted(kind)
-            stored, missed = stored + for_kind[0], missed + for_kind[1]
-        if missed > max(ALWAYS_LIKELY, most * stored):
-            self._report.held_back = missed
-            return
-        asked = 0
-        for kind in kinds:
-            after = ""
-            while page := (yield stored_page(kind, self._instance, after, AT_ONCE)):
-                after = page[-1].key
-                some = [record for record in page if self._was_missed(record)]
-                if some:
-                    yield from self._ask_about(kind, some)
-                    asked += len(some)
-                    self._told("departures", asked, missed)
+        """Ask about everything that was not listed, unless that is more than is likely of any kind.
 
-    def _was_missed(self, record: Record) -> bool:
-        return not record.is_deleted and record.clerk_id is not None and record.observed_at < self._started
+        People and organizations first: with them go their memberships, about which nobody needs to ask.
+        """
+        rounds: tuple[tuple[Kind, ...], ...] = (("user", "organization"), ("membership",))
+        for kinds in rounds:
+            counts = dict[Kind, tuple[int, int]]()
+            for kind in kinds:
+                counts[kind] = yield from self._counted(kind)
+            missed = sum(count[1] for count in counts.values())
+            if any(missed > max(ALWAYS_LIKELY, most * stored) for stored, missed in counts.values()):
+                self._report.held_back = missed
+                return
+            for kind in kinds:
+                yield from self._ask_about_all(kind, self._asked + missed)
 
     def _counted(self, kind: Kind) -> Generator[Step, Any, tuple[int, int]]:
         """How many of a kind are stored, and how many of them were not listed."""
         stored, missed, after = 0, 0, ""
+        page: list[AnyRecord]
         while page := (yield stored_page(kind, self._instance, after)):
             after = page[-1].key
             stored += sum(not record.is_deleted for record in page)
-            missed += sum(map(self._was_missed, page))
+            unlisted = [record for record in page if self._was_missed(record)]
+            if kind == "membership":
+                unlisted = yield from self._without_dead(unlisted)
+            missed += len(unlisted)
         return stored, missed
 
-    def _ask_about(self, kind: Kind, missed: Iterable[Any]) -> Steps:
-        if kind == "membership":
-            for record in missed:
-                yield from self._ask_about_membership(record)
-            return
-        asked_at, ids = self._now(), [str(record.clerk_id) for record in missed]
-        if kind == "user":
-            rows: list[Shape] = yield lambda api, _: api.ask(endpoints.users(ids=ids))
-        else:
-            rows = (yield lambda api, _: api.ask(endpoints.organizations(ids=ids))).rows
-        read = read_user if kind == "user" else read_organization
-        for row in rows:  # they are there, and had been passed over
-            yield from self._put(_records(read, self._instance, row, asked_at))
-        for id in set(ids) - {row.get("id") for row in rows}:
-            yield from self._ask_about_one(kind, id)
+    def _was_missed(self, record: AnyRecord) -> bool:
+        return not record.is_deleted and record.clerk_id is not None and record.observed_at < self._started
 
-    def _ask_about_one(self, kind: Kind, id: str) -> Steps:
-        """Put what Clerk says of it; and if that is that there is no such id, that it is gone."""
-        read, one = (read_user, endpoints.user) if kind == "user" else (read_organization, endpoints.organization)
-        asked_at = self._now()
-        try:
-            row: Shape = yield lambda api, _: api.ask(one(id))
-        except ApiNotFound:
-            record = ClerkUser if kind == "user" else ClerkOrganization
-            yield from self._put([record.deleted(self._instance, id, observed_at=asked_at)])
-            self._report.departed += 1
-        else:
-            yield from self._put(_records(read, self._instance, row, asked_at))
+    def _without_dead(self, memberships: list[Any]) -> Generator[Step, Any, list[AnyRecord]]:
+        """Those whose ends are both there. The others have ended with one of their ends."""
+        alive, dead = list[AnyRecord](), list[AnyRecord]()
+        for membership in memberships:
+            ends = yield from self._ends_of(membership)
+            if "" in ends:
+                dead.append(membership.tombstone(self._now()))
+            else:
+                alive.append(membership)
+        if dead:
+            yield from self._put(dead)
+        return alive
 
-    def _ask_about_membership(self, record: ClerkMembership) -> Steps:
-        person: ClerkUser | None = yield lambda _, repository: repository.record(
-            "user", self._instance, record.user_key
-        )
-        organization: ClerkOrganization | None = yield lambda _, repository: repository.record(
-            "organization", self._instance, record.organization_key
-        )
-        user_id = person.clerk_id if person else None
-        organization_id = organization.clerk_id if organization else None
-        if user_id is None or organization_id is None:
-            return  # one of its ends is gone, and so it does not count
+    def _ends_of(self, membership: ClerkMembership) -> Generator[Step, Any, tuple[str | None, ...]]:
+        """The ids of a membership's person and organization. Of who is gone it is empty, of who is not known None."""
+        ends: list[tuple[Kind, str]] = [("user", membership.user_key), ("organization", membership.organization_key)]
+        ids = list[str | None]()
+        for kind, key in ends:
+            if key not in self._ends:
+                if len(self._ends) >= ENDS_KEPT:
+                    self._ends.clear()
+                record: AnyRecord | None = yield _stored(kind, self._instance, key)
+                self._ends[key] = None if record is None else "" if record.is_deleted else record.clerk_id
+            ids.append(self._ends[key])
+        return tuple(ids)
+
+    def _ask_about_all(self, kind: Kind, total: int) -> Steps:
+        after = ""
+        page: list[AnyRecord]
+        while page := (yield stored_page(kind, self._instance, after)):
+            after = page[-1].key
+            for record in filter(self._was_missed, page):
+                yield from self._ask_about(record)
+                self._asked += 1
+                self._told("departures", self._asked, total)
+
+    def _ask_about(self, record: AnyRecord) -> Steps:
+        """Put what Clerk says of it; and if that is that it is not there, that it is gone."""
         asked_at = self._now()
-        try:
-            in_it: Page = yield lambda api, _: api.ask(endpoints.members(organization_id, users=[user_id]))
-            of_them: Page = yield lambda api, _: api.ask(endpoints.memberships_of(user_id))
-        except ApiNotFound:
-            return  # one of its ends has gone just now: the next run will hear of it
-        rows = [row for row in (*in_it.rows, *of_them.rows) if row.get("id") == record.clerk_id]
-        if rows:
-            yield from self._put(_records(read_membership, self._instance, rows[0], asked_at))
-        elif len(of_them.rows) == of_them.total:
-            gone = ClerkMembership.deleted(
-                self._instance,
-                str(record.clerk_id),
-                clerk_user_id=user_id,
-                clerk_organization_id=organization_id,
-                observed_at=asked_at,
-                created_at=record.created_at,
-            )
-            yield from self._put([gone])
+        row, is_gone = yield from self._found(record)
+        if row is not None:
+            try:
+                yield from self._put(records_of(record.kind, self._instance, row, asked_at))
+            except Unreadable:
+                self._report.unreadable += 1
+        elif is_gone:
+            yield from self._put([record.tombstone(asked_at)])
             self._report.departed += 1
+
+    def _found(self, record: AnyRecord) -> Generator[Step, Any, tuple[Shape | None, bool]]:
+        """Clerk's row of it; and if there is none, whether it is gone."""
+        if isinstance(record, ClerkMembership):
+            return (yield from self._found_membership(record))
+        one = endpoints.user if isinstance(record, ClerkUser) else endpoints.organization
+        assert isinstance(record, (ClerkUser, ClerkOrganization))
+        question: Question[Shape] = one(str(record.clerk_id))
+        try:
+            return (yield _asked(question)), False
+        except ApiNotFound as error:
+            return None, _is_of_the_id(error)
+
+    def _found_membership(self, record: ClerkMembership) -> Generator[Step, Any, tuple[Shape | None, bool]]:
+        user_id, organization_id = yield from self._ends_of(record)
+        if not user_id or not organization_id:
+            return None, False
+        try:
+            in_it: Page = yield _asked(endpoints.members(organization_id, users=[user_id]))
+            rows, seen, total = in_it.rows, 0, 1
+            while seen < total and not any(row.get("id") == record.clerk_id for row in rows):
+                theirs: Page = yield _asked(endpoints.memberships_of(user_id, offset=seen))
+                rows, total = theirs.rows, theirs.total
+                if seen < total and not rows:
+                    return None, False  # there is more, and it is not shown
+                seen += len(rows)
+        except ApiNotFound:
+            return None, False  # one of its ends has gone just now: the next run will hear of it
+        found = [row for row in rows if row.get("id") == record.clerk_id]
+        return (found[0], False) if found else (None, True)
 
     def _put(self, records: list[AnyRecord]) -> Steps:
         yield lambda _, repository: repository.put(records)
 
 
-def _records(
-    read: Callable[[str, Shape, int], list[AnyRecord]], instance: str, row: Shape, observed_at: int
-) -> list[AnyRecord]:
-    try:
-        return read(instance, row, observed_at)
-    except Unreadable:
-        return []
+def _asked(question: Question[Any]) -> Step:
+    return lambda api, _: api.ask(question)
+
+
+def _stored(kind: Kind, instance: str, key: str) -> Step:
+    return lambda _, repository: repository.record(kind, instance, key)
+
+
+def _is_of_the_id(error: ApiNotFound) -> bool:
+    """That the thing was not found, and not something else about the question."""
+    return any(code.endswith("not_found") for code in error.codes)

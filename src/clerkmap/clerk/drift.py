@@ -9,26 +9,23 @@ drift: a webhook was faster than the list. What you erased yourself is none eith
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from ..core.events import Unreadable, read_membership, read_organization, read_user
+from ..core.events import Unreadable
 from ..core.keys import KeySet
 from ..core.records import COLUMNS, AnyRecord, ClerkMembership, Kind
 from ..repository import AsyncRepository, Repository
-from . import endpoints
 from .api import AsyncClerkApi, ClerkApi
-from .endpoints import MAX_PAGE, Page, Shape
-from .runs import Progress, Stage, Step, Steps, Tell, arun, run, stored_page
+from .endpoints import Question, Shape
+from .lists import Place, read
+from .runs import KINDS, Progress, Step, Steps, Tell, arun, records_of, run, stored_page
 from .whose import check_instance, published_keys
 
 How = Literal["missing", "extra", "stale", "role"]
 Stored = dict[str, tuple[str | None, str]]  # the Clerk id and the rank of what is stored, by its key
 MOST_TOLD = 10_000  # differences that are told one by one; all are counted
-
-_KINDS: dict[Stage, Kind] = {"users": "user", "organizations": "organization", "memberships": "membership"}
-_READERS = {"users": read_user, "organizations": read_organization, "memberships": read_membership}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +44,16 @@ class Difference:
 
 @dataclass(slots=True)
 class Drift:
-    """All that differs. False where nothing does."""
+    """All that differs. False where nothing does.
+
+    `counts` says how many of each sort, `differences` the first ten thousand of them. `compared` is how many rows were
+    read. `complete` is whether each list was read to the end that Clerk says it has.
+    """
 
     differences: list[Difference] = field(default_factory=list[Difference])
     counts: Counter[str] = field(default_factory=Counter[str])
     compared: dict[str, int] = field(default_factory=dict[str, int])
+    complete: bool = True
 
     def __bool__(self) -> bool:
         return bool(self.counts)
@@ -59,7 +61,8 @@ class Drift:
     def to_dict(self) -> dict[str, Any]:
         """The same, ready for JSON."""
         told = [asdict(each) for each in self.differences]
-        return {"drift": bool(self), "counts": dict(self.counts), "compared": self.compared, "differences": told}
+        counted = {"counts": dict(self.counts), "compared": self.compared}
+        return {"drift": bool(self), "complete": self.complete, **counted, "differences": told}
 
 
 def diff(
@@ -104,76 +107,67 @@ class _Comparing:
         self._tell = tell
         self._clock = clock
         self._gone = set[str]()
+        self._stored: Stored = {}
         self.drift: Drift = Drift()
 
     def steps(self, keys: KeySet) -> Steps:
         """Kind by kind: what is stored, then what Clerk lists, then what is left over."""
         yield from check_instance(keys)
-        for stage, kind in _KINDS.items():
-            started = int(self._clock() * 1000)
-            stored = yield from self._stored(kind)
+        for stage, kind in KINDS.items():
+            place = Place(int(self._clock() * 1000), stage)
             self.drift.compared[stage] = 0
-            rows: list[Shape]
-            after, total = "", None
-            while True:
-                rows, total = yield from self._page(stage, after, total)
-                for row in rows:
-                    yield from self._compare(stage, row, stored)
-                self.drift.compared[stage] += len(rows)
-                if self._tell is not None:
-                    self._tell(Progress(stage, self.drift.compared[stage], total))
-                if len(rows) < MAX_PAGE:
-                    break
-                after = str(rows[-1].get("id"))
-            for clerk_id, rank in stored.values():
-                if clerk_id is not None and int(rank[18:33]) < started:
+            yield from self._look_up(kind)
+            self.drift.complete &= yield from read(place, _ask, self._compare)
+            for clerk_id, rank in self._stored.values():
+                if clerk_id is not None and int(rank[18:33]) < place.started:
                     self._differs("extra", kind, clerk_id)
 
-    def _stored(self, kind: Kind) -> Generator[Step, Any, Stored]:
+    def _look_up(self, kind: Kind) -> Steps:
         """What is stored of a kind. What is gone is only remembered as that, and with it the memberships in it."""
-        stored: Stored = {}
+        self._stored = {}
         after = ""
         page: list[AnyRecord]
         while page := (yield stored_page(kind, self._instance, after)):
             after = page[-1].key
             for record in page:
-                ends = {record.user_key, record.organization_key} if isinstance(record, ClerkMembership) else set[str]()
-                if record.is_deleted or ends & self._gone:
+                if record.is_deleted or self._has_lost_an_end(record):
                     self._gone.add(record.key)
                 else:
-                    stored[record.key] = record.clerk_id, record.rank
-        return stored
+                    self._stored[record.key] = record.clerk_id, record.rank
 
-    def _page(
-        self, stage: Stage, after: str, total: int | None
-    ) -> Generator[Step, Any, tuple[list[Shape], int | None]]:
-        if stage == "users":
-            if total is None:
-                total = yield lambda api, _: api.ask(endpoints.user_count())
-            return (yield lambda api, _: api.ask(endpoints.users(starting_after=after or None))), total
-        listed = endpoints.organizations if stage == "organizations" else endpoints.memberships
-        page: Page = yield lambda api, _: api.ask(listed(offset=self.drift.compared[stage]))
-        return page.rows, page.total
+    def _has_lost_an_end(self, record: AnyRecord) -> bool:
+        return isinstance(record, ClerkMembership) and not self._gone.isdisjoint(
+            (record.user_key, record.organization_key)
+        )
 
-    def _compare(self, stage: Stage, row: Shape, stored: Stored) -> Steps:
-        try:
-            said = _READERS[stage](self._instance, row, 0)
-        except Unreadable:
-            return
-        record = next(each for each in reversed(said) if each.kind == _KINDS[stage])
-        _, rank = stored.pop(record.key, (None, ""))
-        if record.key in self._gone:
+    def _compare(self, rows: list[Shape], place: Place, total: int | None) -> Steps:
+        """Hold the rows of a page against what is stored."""
+        kind = KINDS[place.stage]
+        for row in rows:
+            try:
+                record = records_of(kind, self._instance, row, 0)[-1]
+            except Unreadable:
+                continue
+            if record.kind == kind:  # of a membership without its person, only the organization can be read
+                yield from self._compare_one(record, place.started)
+        self.drift.compared[place.stage] += len(rows)
+        if self._tell is not None:
+            self._tell(Progress(place.stage, self.drift.compared[place.stage], total))
+
+    def _compare_one(self, record: AnyRecord, started: int) -> Steps:
+        _, rank = self._stored.pop(record.key, (None, ""))
+        if record.key in self._gone or self._has_lost_an_end(record):
             return  # erased here, or deleted there just now
-        if not rank or rank[0] in "01":
+        if _is_told(rank, record):
+            return
+        # A webhook may have been faster than the list, and a list that has shifted shows some rows twice.
+        before: AnyRecord | None = yield _stored_one(record)
+        if before is None or before.rank[0] in "01":
             self._differs("missing", record.kind, str(record.clerk_id))
-        elif rank[0] == "2" and rank[34:] != record.rank[34:] and record.rank[:17] >= rank[:17]:
-            before: AnyRecord | None = yield lambda _, repository: repository.record(
-                record.kind, self._instance, record.key
-            )
+        elif not before.is_deleted and not _is_told(before.rank, record):
             changed = _changed(before, record)
-            if changed:
-                is_role = isinstance(record, ClerkMembership) and "role" in changed
-                self._differs("role" if is_role else "stale", record.kind, str(record.clerk_id), changed)
+            is_role = record.kind == "membership" and "role" in changed
+            self._differs("role" if is_role else "stale", record.kind, str(record.clerk_id), changed)
 
     def _differs(self, how: How, kind: Kind, clerk_id: str, fields: tuple[str, ...] = ()) -> None:
         self.drift.counts[how] += 1
@@ -181,7 +175,20 @@ class _Comparing:
             self.drift.differences.append(Difference(how, kind, clerk_id, fields))
 
 
-def _changed(before: AnyRecord | None, after: AnyRecord) -> tuple[str, ...]:
+def _ask(question: Question[Any]) -> Steps:
+    return (yield lambda api, _: api.ask(question))
+
+
+def _stored_one(like: AnyRecord) -> Step:
+    return lambda _, repository: repository.record(like.kind, like.instance, like.key)
+
+
+def _is_told(rank: str, record: AnyRecord) -> bool:
+    """Whether what is stored says what Clerk says, or something newer."""
+    return rank[:1] == "2" and (rank[34:] == record.rank[34:] or rank[:17] > record.rank[:17])
+
+
+def _changed(before: AnyRecord, after: AnyRecord) -> tuple[str, ...]:
     """The fields in which Clerk says something else than is stored."""
     names = (name for name in COLUMNS[after.kind] if name != "rank")
-    return tuple(name for name in names if getattr(before, name, None) != getattr(after, name))
+    return tuple(name for name in names if getattr(before, name) != getattr(after, name))

@@ -4,15 +4,24 @@ from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from ..core.records import Kind
+from ..core.events import read_membership, read_organization, read_user
+from ..core.records import AnyRecord, Kind
 from ..errors import ApiError
 from ..repository import AsyncRepository, Repository
 from .api import AsyncClerkApi, ClerkApi
+from .endpoints import Shape
 
 Stage = Literal["users", "organizations", "memberships", "departures"]
 # One thing to be done: asked of the API, or done to the repository. In async code, what it gives is awaited.
 Step = Callable[[Any, Any], Any]
 Steps = Generator[Step, Any, Any]
+
+KINDS: dict[Stage, Kind] = {"users": "user", "organizations": "organization", "memberships": "membership"}
+_READERS: dict[Kind, Callable[[str, Shape, int], list[AnyRecord]]] = {
+    "user": read_user,
+    "organization": read_organization,
+    "membership": read_membership,
+}
 
 
 def run(steps: Steps, api: ClerkApi, repository: Repository) -> None:
@@ -53,6 +62,11 @@ def _told(steps: Steps, error: ApiError) -> Step | None:
         return None
 
 
+def records_of(kind: Kind, instance: str, row: Shape, observed_at: int) -> list[AnyRecord]:
+    """What a row of Clerk's says, the record of that kind last. Raises `Unreadable`."""
+    return _READERS[kind](instance, row, observed_at)
+
+
 def stored_page(kind: Kind, instance: str, after: str, limit: int = 500) -> Step:
     """A page of what is stored of a kind, behind a key."""
     return lambda _, repository: repository.records(kind, instance, after=after, limit=limit)
@@ -74,8 +88,9 @@ Tell = Callable[[Progress], None]
 class Report:
     """What has come of a backfill.
 
-    `complete` is whether each list was read from its beginning to its end. `held_back` is how many departures were not
-    asked about, because they were too many to be likely. `unreadable` is how many rows did not say what they must.
+    `listed` is how many rows were read, `changed` how many of your rows they changed, `departed` how many were found to
+    be gone. `held_back` is how many were not asked about, because they were too many to be likely. `unreadable` is how
+    many rows did not say what they must. `complete` is whether each list was read to the end that Clerk says it has.
     """
 
     listed: dict[str, int] = field(default_factory=dict[str, int])
@@ -83,7 +98,6 @@ class Report:
     departed: int = 0
     held_back: int = 0
     unreadable: int = 0
-    passes: int = 0
     resumed: bool = False
     complete: bool = True
 

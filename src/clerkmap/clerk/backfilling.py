@@ -37,11 +37,11 @@ def backfill(
     Args:
         api: Clerk's API, of the instance to be copied.
         repository: Where to.
-        newest_only: Read from the newest changes backwards, until a page has nothing new. Finds no deletions, and of
-            organizations and memberships only new ones.
-        anew: Begin at the beginning, also where an earlier run did not come to its end.
-        most_departures: Which part of what is stored may be gone at Clerk, from 0 to 1. Where it looks like more,
-            nothing is deleted, and the report says how many are held back.
+        newest_only: Read from the newest changes back to where the last run began that came to its end. Without one,
+            everything is read. It finds no deletions, and of organizations and memberships only new ones.
+        anew: Begin at the beginning, also where a run of the last day did not come to its end.
+        most_departures: Which part of what is stored of a kind may be gone at Clerk, from 0 to 1. Where it looks like
+            more, nobody is asked about, and the report says how many are held back.
         progress: Called with how far it is.
         clock: The time, in seconds since 1970.
     """
