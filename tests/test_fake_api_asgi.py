@@ -11,7 +11,7 @@ import pytest
 from clerkmap import Verifier
 from clerkmap.clerk.jwks import RemoteKeys
 from clerkmap.testing import FakeClerk
-from clerkmap.testing.fake.asgi import MAX_BODY
+from clerkmap.testing.fake.api import MAX_BODY
 from fake_api_world import client_of, refusal
 from uvicorn_server import serving
 
@@ -101,7 +101,7 @@ def test_a_body_is_json_and_says_so(clerk: FakeClerk, client: httpx.Client, kind
 
 
 def test_a_body_has_an_end(clerk: FakeClerk, client: httpx.Client) -> None:
-    """One that is longer is refused, announced or not, and the API is not asked."""
+    """One that is longer is refused, announced or not, and never read to its end."""
 
     def endless() -> Iterator[bytes]:
         for _ in range(3):
@@ -110,7 +110,7 @@ def test_a_body_has_an_end(clerk: FakeClerk, client: httpx.Client) -> None:
     headers = {"Content-Type": "application/json"}
     for content in (b" " * (MAX_BODY + 1), endless()):
         assert refusal(client.post("/v1/users", content=content, headers=headers))[0] == 413
-    assert not clerk.api.requests
+    assert len(clerk.users) == 1
     body = json.dumps({"username": "x", "public_metadata": {"long": "x" * (MAX_BODY - 100)}}).encode()
     assert client.post("/v1/users", content=body, headers=headers).status_code == 200
 

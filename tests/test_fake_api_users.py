@@ -84,6 +84,9 @@ def test_metadata_have_endpoints_of_their_own_since_2026() -> None:
         assert refusal(client.patch(f"/users/{ada.id}", json=said)) == (422, "form_param_unknown")
         assert ada.first_name is None
         client.headers["Clerk-API-Version"] = "2025-11-10"
+        clerk.create_user(username="taken")
+        assert refusal(client.patch(f"/users/{ada.id}", json=said | {"username": "taken"}))[0] == 422
+        assert ada.public_metadata == {"a": 1, "b": {"c": 1, "d": 2}}
         assert client.patch(f"/users/{ada.id}", json=said).json()["public_metadata"] == {"x": 1}
 
 
