@@ -1,6 +1,5 @@
 """Each action of the page does what its button says, to Clerk, on the wire and in the database."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,19 +7,8 @@ import pytest
 from clerkmap.local import actions, wire_actions
 from clerkmap.local.acting import ACTIONS
 from local_process import Local, kinds, messages, rows
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    with Local(tmp_path_factory.mktemp("local"), "--db", ":memory:") as local:
-        yield local
-
-
-@pytest.fixture
-def local(process: Local) -> Local:
-    """A server with nothing in it."""
-    process.do("reset")
-    return process
+from local_process import local as local
+from local_process import process as process
 
 
 def test_the_table_has_exactly_the_actions_that_are_promised() -> None:
