@@ -28,6 +28,19 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(SOURCE)}
 
 
+def run(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    """Start it, and wait until it has ended by itself."""
+    return subprocess.run(
+        command(*options),
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
 class Local:
     """One process. What it answers other than 200 is an error, unless it is asked for with `refused`."""
 

@@ -14,8 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from clerkmap.cli.commands import COMMANDS, root
-from local_process import PATIENCE, SOURCE, Local, command, environment, rows
-from test_local_forward import run
+from local_process import PATIENCE, SOURCE, Local, command, environment, rows, run
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
