@@ -18,9 +18,16 @@ class Mint(Organizations):
     """Organizations whose people have tokens, signed with the instance's own key."""
 
     def __init__(
-        self, seed: int, clock: Clock, *, algorithm: str = "RS256", kid: str | None = None, host: str | None = None
+        self,
+        seed: int,
+        clock: Clock,
+        *,
+        algorithm: str = "RS256",
+        kid: str | None = None,
+        host: str | None = None,
+        ids: str = "",
     ) -> None:
-        super().__init__(seed, clock)
+        super().__init__(seed, clock, ids)
         self._algorithm = algorithm
         self._keys_made = 0
         self._old_keys: list[tuple[SigningKey, float]] = []
