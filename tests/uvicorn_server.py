@@ -22,10 +22,10 @@ def listening() -> socket.socket:
 
 
 @contextmanager
-def serving(app: Any, http: Any = "auto") -> Generator[tuple[str, int]]:
+def serving(app: Any, http: Any = "auto", log_level: str = "warning") -> Generator[tuple[str, int]]:
     """The address at which an application is served until the block is left. What comes before it runs, waits."""
     with closing(listening()) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, http=http, log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(app, http=http, log_level=log_level))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
