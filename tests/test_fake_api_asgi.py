@@ -12,6 +12,7 @@ from clerkmap import Verifier
 from clerkmap.clerk.jwks import RemoteKeys
 from clerkmap.testing import FakeClerk
 from clerkmap.testing.fake.api import MAX_BODY
+from clerkmap.testing.fake.asgi import ClerkApp, Receive, Scope, Send
 from fake_api_world import client_of, refusal
 from uvicorn_server import serving
 
@@ -24,14 +25,31 @@ def clerk() -> FakeClerk:
     return clerk
 
 
-@pytest.fixture(params=["h11", "httptools"])
-def client(request: pytest.FixtureRequest, clerk: FakeClerk) -> Iterator[httpx.Client]:
-    """A client of that Clerk, on each of uvicorn's two servers."""
+class Site:
+    """What is behind a server: the Clerk of the test that is running."""
+
+    def __init__(self) -> None:
+        self.app: ClerkApp = FakeClerk().app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+@pytest.fixture(scope="module", params=["h11", "httptools"])
+def server(request: pytest.FixtureRequest) -> Iterator[tuple[Site, str]]:
+    """Each of uvicorn's two servers, with its address."""
+    site = Site()
+    with serving(site, http=request.param) as (host, port):
+        yield site, f"http://{host}:{port}"
+
+
+@pytest.fixture
+def client(server: tuple[Site, str], clerk: FakeClerk) -> Iterator[httpx.Client]:
+    """A client of that Clerk."""
+    site, url = server
+    site.app = clerk.app
     headers = {"Authorization": f"Bearer {clerk.secret_key}"}
-    with (
-        serving(clerk.app, http=request.param) as (host, port),
-        httpx.Client(base_url=f"http://{host}:{port}", headers=headers, trust_env=False) as client,
-    ):
+    with httpx.Client(base_url=url, headers=headers, trust_env=False) as client:
         yield client
 
 

@@ -14,8 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from clerkmap.cli.commands import COMMANDS, root
-from local_process import PATIENCE, SOURCE, Local, command, environment, rows
-from test_local_forward import run
+from local_process import PATIENCE, SOURCE, Local, command, environment, rows, run
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -130,7 +129,7 @@ def test_help_loads_nothing_it_does_not_need() -> None:
     done = subprocess.run(asked, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "Clerk on localhost" in done.stdout
-    unwanted = {"rich", "uvicorn", "httpx", "cryptography", "sqlite3", "clerkmap.local", "clerkmap.cli.dev"}
+    unwanted = {"uvicorn", "httpx", "cryptography", "sqlite3", "clerkmap.local", "clerkmap.cli.dev"}
     assert not loaded & (unwanted | {"asyncio", "clerkmap.errors"})
     for name in COMMANDS:
         result = CliRunner().invoke(root, [name, "--help"])

@@ -14,8 +14,7 @@ from clerkmap.local.box import Box
 from clerkmap.local.clerk import KeptClerk
 from clerkmap.local.state import StateDamaged, StateFile
 from clerkmap.verifier import Verifier
-from local_process import Json, Local, kinds, rows
-from test_local_forward import run
+from local_process import Json, Local, kinds, rows, run
 
 STATE = "clerkmap-dev.db.clerk.json"
 

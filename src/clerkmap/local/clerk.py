@@ -16,6 +16,7 @@ from ..testing import (
     FakeMachineToken,
     FakeMembership,
     FakeOrganization,
+    FakeRole,
     FakeSession,
     FakeUser,
     Message,
@@ -23,7 +24,7 @@ from ..testing import (
     Wire,
 )
 from ..testing.fake.ledger import one_at_a_time
-from ..testing.fake.objects import SYSTEM_ROLES, FakeRole
+from ..testing.fake.objects import SYSTEM_ROLES
 from .plain import from_plain, to_plain
 
 RandomState = list[Any]

@@ -61,7 +61,7 @@ def one_at_a_time(change: Callable[Concatenate[Some, P], T]) -> Callable[Concate
 class Ledger:
     """Users, organizations, memberships, invitations and sessions, by their ids, in the order in which they came."""
 
-    def __init__(self, seed: int, clock: Clock) -> None:
+    def __init__(self, seed: int, clock: Clock, ids: str = "") -> None:
         self.seed: int = seed
         self.clock: Clock = clock
         self.users: dict[str, FakeUser] = {}
@@ -74,13 +74,15 @@ class Ledger:
         self.changing: threading.RLock = threading.RLock()
         self.changes: int = 0  # how many there were: lists made of the tables are good until there is another
         self._random = Random(f"clerkmap {seed}")  # reproducible on purpose
-        self._message_ids = Random(f"messages {seed}")  # of their own: to say less changes no other id
         self._last_moment = 0
         self._silent = False
         self._members: dict[str, dict[str, FakeMembership]] = {}  # by organization, then user
         self._places: dict[str, dict[str, FakeMembership]] = {}  # by user, then organization
         self._taken: dict[tuple[str, str], str] = {}  # what must be one of a kind, and whose it is
         self.instance_id: str = self.new_id("ins")
+        if ids:  # from here on: what comes before is the same in all that have this seed
+            self._random = Random(f"clerkmap {seed} {ids}")
+        self._message_ids = Random(f"messages {seed} {ids}")  # of their own: to say less changes no other id
         self.webhook_secret: str = _secret(f"whsec {seed}")
         self._secrets_made = 0
         self.wire: Wire = Wire(self.webhook_secret, clock, Random(f"wire {seed}"))

@@ -1,4 +1,4 @@
-"""What the made-up Clerk keeps. Plain rows; who changes them is the directory. All times are milliseconds."""
+"""What the made-up Clerk keeps. Plain rows; the ledger has them, and changes them. All times are milliseconds."""
 
 from dataclasses import dataclass, field
 from typing import Any
