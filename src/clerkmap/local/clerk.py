@@ -73,7 +73,7 @@ class KeptClerk(FakeClerk):
         super().__init__(seed, clock=self.kept_clock)
         self.chance: Random = Random(f"wire {seed}")
         self.kept_wire: KeptWire = KeptWire(self.webhook_secret, self.clock, self.chance)
-        self.wire = self.kept_wire
+        self.wire: Wire = self.kept_wire
 
     def saved(self) -> dict[str, Any]:
         """Everything, as plain JSON."""
@@ -107,7 +107,7 @@ class KeptClerk(FakeClerk):
         self._seat()
         self._restore_keys(from_plain(list[list[Any]], saved["keys"], "keys"))
         self._secrets_made = from_plain(int, saved["secrets_made"], "secrets_made")
-        self.webhook_secret = from_plain(str, saved["webhook_secret"], "webhook_secret")
+        self.webhook_secret: str = from_plain(str, saved["webhook_secret"], "webhook_secret")
         self.kept_wire.restore(saved["wire"])
 
     @one_at_a_time
@@ -162,7 +162,7 @@ class KeptClerk(FakeClerk):
             for number, kid, until in saved
         ]
         self._keys_made = saved[0][0]
-        self.key = made[0][0]
+        self.key: SigningKey = made[0][0]
         self._old_keys = [(key, from_plain(float, until)) for key, until in made[1:]]
 
 
