@@ -188,14 +188,14 @@ class Call:
 
     def user(self, id: str | None = None) -> FakeUser:
         """The person of that id, or of the one in the path."""
-        user = self.clerk.users.get(id or self.ids[0])
+        user = self.clerk.users.get(self.ids[0] if id is None else id)
         if user is None:
             raise missing("User")
         return user
 
     def organization(self, id: str | None = None) -> FakeOrganization:
         """The organization of that id or slug, or of the one in the path."""
-        asked = id or self.ids[0]
+        asked = self.ids[0] if id is None else id
         found = self.clerk.organizations.get(asked)
         found = found or self.clerk.organizations.get(self.clerk.owner("slug", asked) or "")
         if found is None:

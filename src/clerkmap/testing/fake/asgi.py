@@ -82,10 +82,12 @@ def _refusal(status: int, code: str, message: str) -> ApiAnswer:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The body, or None for one that is too long."""
+    """The body, or None for one that is too long, or that does not come."""
     body = bytearray()
     while True:
         message = await receive()
+        if message["type"] != "http.request":
+            return None  # it was cut off, and nobody waits for an answer any more
         body += message.get("body", b"")
         if len(body) > MAX_BODY:
             return None
