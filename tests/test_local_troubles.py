@@ -20,7 +20,7 @@ from clerkmap.local.state import StateDamaged, StateFile
 from local_process import PATIENCE, Json, Local, command, environment, rows
 
 
-def refused(folder: Path, *options: str) -> str:
+def refused(folder: Path, *options: str, status: int = 1) -> str:
     """What it says when it does not start."""
     done = subprocess.run(
         command(*options),
@@ -31,7 +31,7 @@ def refused(folder: Path, *options: str) -> str:
         timeout=PATIENCE,
         check=False,
     )
-    assert done.returncode == 1, done
+    assert done.returncode == status, done
     assert "Traceback" not in done.stderr
     return done.stderr
 
@@ -73,6 +73,13 @@ def test_two_do_not_keep_their_own_in_one_file(tmp_path: Path) -> None:
         local.end(signal.SIGKILL)
     with Local(tmp_path) as local:
         assert [each["name"] for each in local.state()["clerk"]["users"]] == ["Ada"]
+
+
+@pytest.mark.parametrize("options", [("--db", ""), ("--db", "."), ("--db", "a.db", "--state", "./a.db")])
+def test_the_database_is_a_file_of_its_own(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Not a folder, nor the file that everything else is kept in."""
+    assert "--db" in refused(tmp_path, *options, status=2)
+    assert not list(tmp_path.iterdir())
 
 
 DAMAGES: dict[str, Callable[[Json], object]] = {

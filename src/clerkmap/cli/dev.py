@@ -47,6 +47,8 @@ def command(
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="clerkmap-")) if db == MEMORY else None
         path = Path(folder, "clerkmap-dev.db") if folder else Path(db)
+        if path.is_dir() or (state and Path(state).resolve() == path.resolve()):
+            raise click.BadParameter("it must be a file of its own", param_hint="--db")
         kept = Path(state) if state else None if folder else path.with_name(f"{path.name}.clerk.json")
         _serve(port, path, kept, forward, seed, opening=opening, as_json=as_json)
 
