@@ -53,6 +53,23 @@ def client(server: tuple[Site, str], clerk: FakeClerk) -> Iterator[httpx.Client]
         yield client
 
 
+def test_a_request_that_is_cut_off_does_nothing(clerk: FakeClerk) -> None:
+    """Its body never came: it is not done as if it had none."""
+    said = len(clerk.wire.messages)
+    (user,) = clerk.users
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(_message: object) -> None:
+        pass
+
+    headers = [(b"host", b"localhost"), (b"authorization", f"Bearer {clerk.secret_key}".encode())]
+    scope = {"type": "http", "method": "PATCH", "path": f"/v1/users/{user}", "query_string": b"", "headers": headers}
+    asyncio.run(clerk.app(scope, receive, send))
+    assert len(clerk.wire.messages) == said
+
+
 def test_answers_are_the_same_with_and_without_a_server(clerk: FakeClerk, client: httpx.Client) -> None:
     """To the byte: what is listed, what is refused, what is not there."""
     with client_of(clerk) as near:

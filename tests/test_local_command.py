@@ -84,7 +84,7 @@ def test_nobody_else_can_reach_it(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_told_and_left_alone(tmp_path: Path) -> None:
     """And so is a folder that is not there."""
     (tmp_path / "notes.txt").write_text("not a database, but something somebody has written\n" * 100)
-    for db in ("notes.txt", "nowhere/app.db", "."):
+    for db in ("notes.txt", "nowhere/app.db"):
         done = run(tmp_path, "--db", db)
         assert done.returncode == 1, db
         assert f"cannot use {db}" in done.stderr

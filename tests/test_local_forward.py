@@ -127,7 +127,11 @@ def test_an_app_that_is_not_there_is_tried_again_when_it_is(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:8000", "ftp://localhost/", "file:///etc/passwd", "http://", "http://[x/", ""]
+    "url",
+    [
+        *("localhost:8000", "ftp://localhost/", "file:///etc/passwd", "http://", "http://[x/", ""),
+        *("http://localhost:99999/", "http://xn--a.example/"),
+    ],
 )
 def test_only_an_address_can_be_forwarded_to(tmp_path: Path, url: str) -> None:
     """What is none is refused at the start, in words."""

@@ -12,7 +12,7 @@ import pytest
 from clerkmap.core.instance import Instance
 from clerkmap.local.box import Box
 from clerkmap.local.clerk import KeptClerk
-from clerkmap.local.state import StateDamaged, StateFile
+from clerkmap.local.state import StateDamaged, StateFile, StateNotKept
 from clerkmap.verifier import Verifier
 from local_process import Json, Local, kinds, rows, run
 

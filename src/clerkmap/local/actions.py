@@ -24,7 +24,7 @@ def edit_user(
     """Another name or another address: what is not given stays, what is empty goes."""
     who = _user(box, user)
     address = _email(email)
-    if address is not None and address != who.email:
+    if address is not None and address.lower() != (who.email or "").lower():
         before = who.primary_address
         with box.clerk.silence():  # of all of it, Clerk says one thing
             box.clerk.add_address(who, address, primary=True)

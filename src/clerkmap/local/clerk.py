@@ -4,6 +4,7 @@ What is written down is the whole of what it would do next: taken out of the fil
 and the same accidents as it would have made without.
 """
 
+import json
 from collections.abc import Callable
 from math import inf, isinf
 from random import Random
@@ -55,7 +56,10 @@ class KeptWire(Wire):
         ]
         if not self._secrets:
             raise ValueError("there is no secret")
-        self.put_in_order(from_plain(list[Message], saved["messages"], "messages"))
+        messages = from_plain(list[Message], saved["messages"], "messages")
+        for message in messages:
+            json.loads(message.body)  # a ValueError for what the page could not show
+        self.put_in_order(messages)
 
     def put_in_order(self, messages: list[Message]) -> None:
         """Have these events, in this order, and no others."""

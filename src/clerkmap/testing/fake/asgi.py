@@ -45,6 +45,8 @@ class ClerkApp:
         if refused := self._refused(headers):
             return refused
         body = await _body(receive)
+        if body is None:
+            return _refusal(400, "request_body_invalid", "The body was cut off")
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         return self._api(ApiRequest(scope["method"], path, scope["query_string"].decode("latin-1"), headers, body))
 
@@ -75,11 +77,13 @@ def _refusal(status: int, code: str, message: str) -> ApiAnswer:
     return answer_of({"errors": [{"message": message, "long_message": message, "code": code}]}, status)
 
 
-async def _body(receive: Receive) -> bytes:
-    """The body, of which no more is read than the API would take."""
+async def _body(receive: Receive) -> bytes | None:
+    """The body, of which no more is read than the API would take. None if it was cut off."""
     body = bytearray()
     while len(body) <= MAX_BODY:
         message = await receive()
+        if message["type"] != "http.request":
+            return None  # it was cut off, and nobody waits for an answer any more
         body += message.get("body", b"")
         if not message.get("more_body"):
             break

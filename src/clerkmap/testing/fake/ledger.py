@@ -75,7 +75,7 @@ class Ledger:
         self.changes: int = 0  # how many there were: lists made of the tables are good until there is another
         self._random = Random(f"clerkmap {seed}")  # reproducible on purpose
         self._last_moment = 0
-        self._silent = False
+        self._silences = 0  # counted: several threads may ask for one, and end it in any order
         self._members: dict[str, dict[str, FakeMembership]] = {}  # by organization, then user
         self._places: dict[str, dict[str, FakeMembership]] = {}  # by user, then organization
         self._taken: dict[tuple[str, str], str] = {}  # what must be one of a kind, and whose it is
@@ -99,11 +99,13 @@ class Ledger:
     @contextmanager
     def silence(self) -> Generator[None, None, None]:
         """No event is made of what happens in this block, as if all of it had been lost. Good for large crowds."""
-        before, self._silent = self._silent, True
+        with self.changing:
+            self._silences += 1
         try:
             yield
         finally:
-            self._silent = before
+            with self.changing:
+                self._silences -= 1
 
     # What there is
 
@@ -121,11 +123,11 @@ class Ledger:
 
     def invitations_to(self, organization: FakeOrganization) -> list[FakeInvitation]:
         """The invitations into an organization."""
-        return [each for each in self.invitations.values() if each.organization_id == organization.id]
+        return [each for each in list(self.invitations.values()) if each.organization_id == organization.id]
 
     def sessions_of(self, user: FakeUser) -> list[FakeSession]:
         """A person's sessions."""
-        return [each for each in self.sessions.values() if each.user_id == user.id]
+        return [each for each in list(self.sessions.values()) if each.user_id == user.id]
 
     def owner(self, kind: str, value: str) -> str | None:
         """The id of who has it: an `email_address`, `username` or `external_id`; or the `slug` of an organization."""
@@ -181,7 +183,7 @@ class Ledger:
 
     def say(self, type: str, data: Shape) -> None:
         """Put an event on the wire, as every change does by itself. For what no change makes, such as `sms.created`."""
-        if not self._silent:
+        if not self._silences:
             body = body_of(type, data, self.instance_id, self.moment())
             self.wire.say(_id("msg", self._message_ids), type, body)
 
