@@ -211,7 +211,7 @@ def test_a_state_is_written_only_when_it_is_another(tmp_path: Path) -> None:
     assert "state.json cannot be used" in done.stderr
     with pytest.raises(StateDamaged, match="it cannot be read"):
         file.read()
-    with pytest.raises(OSError, match="irectory"):
+    with pytest.raises(StateNotKept, match="irectory"):
         file.write({"a": 3})
     assert not list(tmp_path.glob("*.new"))
 
