@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 import clerkmap
+import clerkmap.clerk
 import clerkmap.testing
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +28,7 @@ ARROWS: dict[str, set[str]] = {
     "listeners": {"errors", "core"},
     "repository": {"errors", "core", "listeners"},
     "repositories": {"errors", "core", "driving", "forks", "listeners", "repository"},
-    "clerk": {"errors", "core", "forks", "repository"},
+    "clerk": {"errors", "core", "driving", "forks", "repository"},
     "verifier": {"errors", "core", "driving", "clerk"},
     "caches": {"errors", "core", "forks", "repository", "verifier"},
     "resolver": {"errors", "core", "driving", "repository", "verifier", "caches"},
@@ -65,7 +66,7 @@ WORLD |= {"concurrent", "multiprocessing", "subprocess", "logging", "random", "s
 WORLD_OF = {"core/instance.py": {"os", "pathlib"}, "core/settings.py": {"pathlib"}}
 
 # A list of some sixty classes, each with a docstring, a code and a text, is as long as the list.
-LONG = {"errors.py": 560}
+LONG = {"errors.py": 620}
 MOST_LINES = 300
 
 # Written in pieces, so that this file is clean too.
@@ -164,7 +165,9 @@ def test_every_module_says_what_it_is_and_stays_short(path: Path) -> None:
 
 
 ON_DEMAND = pytest.mark.parametrize(
-    ("package", "besides"), [(clerkmap, {"__version__"}), (clerkmap.testing, set[str]())], ids=["clerkmap", "testing"]
+    ("package", "besides"),
+    [(clerkmap, {"__version__"}), (clerkmap.clerk, set[str]()), (clerkmap.testing, set[str]())],
+    ids=["clerkmap", "clerk", "testing"],
 )
 
 
@@ -199,6 +202,8 @@ def test_type_checkers_see_the_names_that_are_loaded(package: ModuleType, beside
         ("import clerkmap", ("jwt", "cryptography", "httpx", "sqlite3", "clerkmap.core")),
         ("import clerkmap.repositories", ("jwt", "cryptography", "httpx", "sqlite3")),
         ("from clerkmap import Resolver; from clerkmap.repositories import MemoryRepository", ("httpx", "sqlite3")),
+        ("import clerkmap.clerk", ("httpx", "asyncio", "cryptography", "clerkmap.core")),
+        ("from clerkmap.clerk import AsyncClerkApi, ClerkApi, endpoints", ("httpx", "sqlite3")),
         ("import clerkmap.testing", ("pytest", "cryptography", "clerkmap.core")),
         ("from clerkmap.testing import FakeClerk; FakeClerk().token", ("pytest", "httpx", "sqlite3")),
         ("import clerkmap.cli.commands", ("clerkmap.local", "clerkmap.cli.dev", "uvicorn", "cryptography")),

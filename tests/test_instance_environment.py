@@ -14,6 +14,7 @@ PARTIES = ["https://a.example", "https://b.example"]
 FULL = {
     "CLERK_PUBLISHABLE_KEY": CLERK.publishable_key,
     "CLERK_SECRET_KEY": SECRET,
+    "CLERK_API_URL": "http://127.0.0.1:4400",
     "CLERK_JWT_KEY": CLERK.key.pem().replace("\n", "\\n"),
     "CLERK_WEBHOOK_SIGNING_SECRET": ",".join(WEBHOOKS),
     "CLERK_AUTHORIZED_PARTIES": ",".join(PARTIES),
@@ -28,6 +29,7 @@ def test_all_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (instance.issuer, instance.secret_key, instance.kind) == (CLERK.issuer, SECRET, "test")
         assert (list(instance.webhook_secrets), instance.parties) == (WEBHOOKS, frozenset(PARTIES))
         assert instance.local_keys is not None
+        assert instance.api_url == "http://127.0.0.1:4400"
     for name in FULL:
         monkeypatch.delenv(name)
     with pytest.raises(ConfigurationError, match="set CLERK_PUBLISHABLE_KEY"):
@@ -40,6 +42,7 @@ def test_an_empty_variable_is_absent(empty: str | None) -> None:
     blank = {} if empty is None else dict.fromkeys(FULL, empty)
     instance = Instance.from_env(blank | {"CLERK_PUBLISHABLE_KEY": CLERK.publishable_key})
     assert (instance.secret_key, instance.jwt_key, instance.local_keys) == (None, None, None)
+    assert instance.api_url == "https://api.clerk.com"
     assert (tuple(instance.webhook_secrets), instance.parties) == ((), frozenset())
     with pytest.raises(ConfigurationError, match="set CLERK_PUBLISHABLE_KEY"):
         Instance.from_env(blank)
@@ -66,6 +69,7 @@ def test_commas_and_blanks(written: str) -> None:
         ({"parties": {"https://c.example"}}, {"authorized_parties": ["https://c.example"]}),
         ({"parties": set[str]()}, {"authorized_parties": None}),
         ({"secret_key": None}, {"secret_key": None}),
+        ({"api_url": "https://api.example"}, {"api_url": "https://api.example/v1"}),
         ({"issuer": "https://proxy.example"}, {"issuer": "https://proxy.example"}),
         ({"audiences": {"api"}}, {"audience": "api"}),
         ({"frontend_api": FakeClerk(2).frontend_api}, {"publishable_key": FakeClerk(2).publishable_key}),
@@ -88,6 +92,7 @@ def test_an_issuer_will_do() -> None:
         ("publishable_key must be", "CLERK_PUBLISHABLE_KEY", "pk_test_canary"),
         ("secret_key must be", "CLERK_SECRET_KEY", "sk_test_canary!"),
         ("different environments", "CLERK_SECRET_KEY", SECRET.replace("test", "live")),
+        ("api_url must be", "CLERK_API_URL", "http://canary.example"),
         ("jwt_key", "CLERK_JWT_KEY", "canary"),
         ("a webhook secret must be", "CLERK_WEBHOOK_SIGNING_SECRET", f"{WEBHOOKS[0]},whsec_canary"),
         ("authorized_parties are compared", "CLERK_AUTHORIZED_PARTIES", "https://canary.example/"),

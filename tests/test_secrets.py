@@ -17,6 +17,7 @@ from clerkmap import (
     Resolver,
     Verifier,
 )
+from clerkmap.clerk import AsyncClerkApi, ClerkApi, endpoints
 from clerkmap.clerk.jwks import RemoteKeys
 from clerkmap.core.records import STATED
 from clerkmap.repositories import MemoryRepository, SqliteRepository
@@ -57,6 +58,8 @@ def _everything() -> list[object]:
                 "x", "orgmem_1", clerk_user_id=ann.id, clerk_organization_id=acme.id, observed_at=1
             ),
         ),
+        *(ClerkApi(instance, transport=clerk.transport()), AsyncClerkApi(instance, transport=clerk.transport())),
+        *(endpoints.user(ann.id), endpoints.users(emails=["canary@example.com"])),
         *(instance.local_keys, next(iter(instance.local_keys or []))),
     ]
 
@@ -81,6 +84,7 @@ def test_no_repr_tells(show: Callable[[object], str]) -> None:
         ("webhook_secrets", ["whsec_c4n4ry!"]),
         ("jwt_key", "-----BEGIN PUBLIC KEY-----\nc4n4ry\n-----END PUBLIC KEY-----"),
         ("jwt_key", "c4n4ry" * 30),
+        ("api_url", "https://c4n4ry:c4n4ry@example.com"),
         ("issuer", "http://c4n4ry:c4n4ry@example.com"),
     ],
 )

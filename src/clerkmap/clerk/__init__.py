@@ -1,1 +1,31 @@
-"""Talking to Clerk. The only room whose inhabitants open sockets."""
+"""Talking to Clerk. The only room whose inhabitants open sockets.
+
+    from clerkmap.clerk import ClerkApi, endpoints
+
+    ClerkApi(instance).ask(endpoints.user("user_2abc"))
+
+Importing this costs nothing: each name is loaded when it is first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import AsyncClerkApi, ClerkApi
+
+_HOMES = {"api": ("AsyncClerkApi", "ClerkApi")}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["AsyncClerkApi", "ClerkApi"]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

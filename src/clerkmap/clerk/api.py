@@ -1,10 +1,11 @@
 """Clerk's Backend API, for synchronous and for asynchronous code.
 
     api = ClerkApi(instance)
-    api.ask(users(limit=500))      # see endpoints.py for what there is to ask
+    api.ask(endpoints.users(limit=500))      # see endpoints.py for what there is to ask
 
-The secret key goes to the configured host and nowhere else: no redirection is followed, and no proxy that an
-environment variable names is used.
+The secret key goes to the configured host and nowhere else. An httpx transport is asked directly, without a client
+around it: a client would log each URL, in which people are named, and keep cookies, and could be told by an environment
+variable to use a proxy. A transport follows no redirection either.
 """
 
 import asyncio
@@ -12,59 +13,99 @@ import json
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from ..core.instance import Instance
 from ..driving import adrive, drive
 from ..errors import ConfigurationError
-from .asking import Answer, NoAnswer, Step, asking
+from ..forks import SurvivesForks
+from .asking import Step, asking
 from .budget import Budget, shared_budget
 from .endpoints import Question
+from .receiving import Answer, Body, NoAnswer, failed
 
 if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
+Transport = TypeVar("Transport")
 API_VERSION = "2026-05-12"
-MAX_BODY = 67_108_864  # of an answer: 500 people with all the metadata that Clerk allows
+
+_left_behind: list[object] = []  # a parent's connections, in its child: to close them there would disturb the parent
 
 
-class _Settings:
+class _Api(SurvivesForks, Generic[Transport]):
     """What both colours share: whom to ask, how, and how often."""
 
-    def __init__(self, instance: Instance, timeout: float, patience: float, budget: Budget | None) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        transport: Transport | None,
+        timeout: float,
+        patience: float,
+        budget: Budget | None,
+        clock: Callable[[], float],
+    ) -> None:
         if instance.secret_key is None:
             raise ConfigurationError(
                 "the instance has no secret_key: set CLERK_SECRET_KEY to the one on the dashboard's API keys page"
             )
         self.instance: Instance = instance
-        self.budget: Budget = budget or shared_budget(instance.api_url, instance.secret_key, time.monotonic)
+        self.budget: Budget = budget or shared_budget(instance, clock)
         self._patience = patience
-        self._options: dict[str, Any] = {
-            "base_url": f"{instance.api_url}/v1",
-            "timeout": timeout,
-            "follow_redirects": False,
-            "trust_env": False,
-            "headers": {
-                "Authorization": f"Bearer {instance.secret_key}",
-                "Clerk-API-Version": API_VERSION,
-                "Accept": "application/json",
-            },
+        self._clock = clock
+        self._longest = max(timeout, patience)  # of one attempt, also where no second one is waited for
+        self._timeout = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._given = transport is not None
+        self._transport: Transport = self._new_transport() if transport is None else transport
+        self.survive_forks()
+
+    def _new_transport(self) -> Transport:
+        raise NotImplementedError
+
+    def after_fork_in_child(self) -> None:
+        """In a child process: connections of its own. Two processes on one would read each other's answers."""
+        if not self._given:
+            _left_behind.append(self._transport)
+            self._transport = self._new_transport()
+            self._loop = None
+
+    def _asking(self, question: Question[T]) -> Any:
+        return asking(question, self.budget, self._patience, self._clock, random.random)
+
+    def _request(self, question: Question[Any]) -> "httpx.Request":
+        import httpx  # here and below, not above: who never asks does not pay for it
+
+        headers = {
+            "Authorization": f"Bearer {self.instance.secret_key}",
+            "Clerk-API-Version": API_VERSION,
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            "User-Agent": "clerkmap",
         }
+        content = None
+        if question.body is not None:
+            content = json.dumps(question.body).encode()
+            headers["Content-Type"] = "application/json"
+        url = f"{self.instance.api_url}/v1{question.target}"
+        return httpx.Request(
+            question.method, url, headers=headers, content=content, extensions={"timeout": self._timeout}
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.instance.name!r})"  # never the key: reprs end up in logs
 
 
-class ClerkApi(_Settings):
+class ClerkApi(_Api["httpx.BaseTransport"]):
     """Asks Clerk's API. To be used by any number of threads, and closed at the end.
 
     Args:
         instance: Whose. Its `secret_key` and `api_url` are used.
-        transport: An httpx transport to ask through, for a proxy or a test.
+        transport: An httpx transport to ask through, for a proxy or a test. It must not be carried across a fork.
         timeout: Seconds that one attempt may be silent.
         patience: Seconds after which a question is given up that is not answered.
-        budget: How often to ask; by default what Clerk allows, shared by the whole process.
+        budget: How often to ask; by default what Clerk allows, shared by all in the process who go by this clock.
         clock: A clock that never goes back.
         sleep: How to wait.
     """
@@ -78,42 +119,47 @@ class ClerkApi(_Settings):
         patience: float = 120,
         budget: Budget | None = None,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        import httpx  # here, not above: who never asks does not pay for it
+        super().__init__(instance, transport, timeout, patience, budget, clock)
+        self._sleep = sleep
 
-        super().__init__(instance, timeout, patience, budget)
-        self._client = httpx.Client(transport=transport, **self._options)
-        self._clock, self._sleep = clock, sleep
+    def _new_transport(self) -> "httpx.BaseTransport":
+        import httpx
+
+        return httpx.HTTPTransport(trust_env=False)
 
     def ask(self, question: Question[T]) -> T:
         """The answer; or `ApiRefused`, or `ApiUnavailable`."""
-        return drive(asking(question, self.budget, self._patience, self._clock, random.random), self._step)
+        answer: T = drive(self._asking(question), self._step)
+        return answer
 
     def _step(self, step: Step) -> Answer | NoAnswer | None:
         if isinstance(step, Question):
             return self._send(step)
-        if step > 0:
-            self._sleep(step)
+        self._sleep(step)
         return None
 
     def _send(self, question: Question[Any]) -> Answer | NoAnswer:
         import httpx
 
+        body = Body(self._clock, self._longest)
         try:
-            with self._client.stream(question.method, question.path, **_sent(question)) as response:
-                body = bytearray()
-                for chunk in response.iter_bytes():
-                    body += chunk
-                    if len(body) > MAX_BODY:
-                        return NoAnswer(True, "its answer is too long")
-                return Answer(response.status_code, response.headers, bytes(body))
-        except httpx.HTTPError as error:
-            return _failed(error)
+            response = self._transport.handle_request(self._request(question))
+            try:
+                if body.accepts(response):
+                    for chunk in response.iter_bytes():
+                        if not body.takes(chunk):
+                            break
+            finally:
+                response.close()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return failed(error)
+        return body.answer(response)
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._client.close()
+        self._transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -122,8 +168,8 @@ class ClerkApi(_Settings):
         self.close()
 
 
-class AsyncClerkApi(_Settings):
-    """The same for async code."""
+class AsyncClerkApi(_Api["httpx.AsyncBaseTransport"]):
+    """The same for async code: for any number of tasks in one event loop."""
 
     def __init__(
         self,
@@ -134,62 +180,54 @@ class AsyncClerkApi(_Settings):
         patience: float = 120,
         budget: Budget | None = None,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
+        super().__init__(instance, transport, timeout, patience, budget, clock)
+        self._sleep = sleep
+
+    def _new_transport(self) -> "httpx.AsyncBaseTransport":
         import httpx
 
-        super().__init__(instance, timeout, patience, budget)
-        self._client = httpx.AsyncClient(transport=transport, **self._options)
-        self._clock, self._sleep = clock, sleep
+        return httpx.AsyncHTTPTransport(trust_env=False)
 
     async def ask(self, question: Question[T]) -> T:
         """The answer; or `ApiRefused`, or `ApiUnavailable`."""
-        steps = asking(question, self.budget, self._patience, self._clock, random.random)
-        return await adrive(steps, self._step)
+        loop = asyncio.get_running_loop()
+        if self._loop not in (None, loop):
+            raise ConfigurationError("an AsyncClerkApi belongs to the event loop that it was first used in")
+        self._loop = loop
+        answer: T = await adrive(self._asking(question), self._step)
+        return answer
 
     async def _step(self, step: Step) -> Answer | NoAnswer | None:
         if isinstance(step, Question):
             return await self._send(step)
-        if step > 0:
-            await self._sleep(step)
+        await self._sleep(step)
         return None
 
     async def _send(self, question: Question[Any]) -> Answer | NoAnswer:
         import httpx
 
+        body = Body(self._clock, self._longest)
         try:
-            async with self._client.stream(question.method, question.path, **_sent(question)) as response:
-                body = bytearray()
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_BODY:
-                        return NoAnswer(True, "its answer is too long")
-                return Answer(response.status_code, response.headers, bytes(body))
-        except httpx.HTTPError as error:
-            return _failed(error)
+            response = await self._transport.handle_async_request(self._request(question))
+            try:
+                if body.accepts(response):
+                    async for chunk in response.aiter_bytes():
+                        if not body.takes(chunk):
+                            break
+            finally:
+                await response.aclose()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return failed(error)
+        return body.answer(response)
 
     async def close(self) -> None:
         """Let go of the connections."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-def _sent(question: Question[Any]) -> dict[str, Any]:
-    """A question as httpx sends it."""
-    sent: dict[str, Any] = {"params": question.parameters()}
-    if question.body is not None:
-        sent |= {"content": json.dumps(question.body).encode(), "headers": {"Content-Type": "application/json"}}
-    return sent
-
-
-def _failed(error: Exception) -> NoAnswer:
-    """Only what failed while connecting is sure not to have reached anybody. The text of an error may hold a URL."""
-    import httpx
-
-    reached = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
-    return NoAnswer(reached, type(error).__name__)

@@ -8,35 +8,27 @@ Everything else is asked again until patience ends.
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Generator, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from ..core.strict_json import fields, items
 from ..errors import ApiKeyRefused, ApiNotFound, ApiRefused, ApiUnavailable
 from .budget import Budget
-from .endpoints import Question, UnexpectedAnswer
+from .endpoints import Question
+from .receiving import Answer, NoAnswer
 
 T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 LONGEST_RETRY_AFTER = 60.0
-_WORD = re.compile(r"[0-9A-Za-z_-]{1,100}")
+MOST_CODES = 10
 
-
-class Answer(NamedTuple):
-    """What came back."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class NoAnswer(NamedTuple):
-    """Nothing came back, or not all of it. `reached` is whether Clerk may have seen the question."""
-
-    reached: bool
-    why: str
+# Errors are logged, and an answer may hold anything. A code is made of words, with digits at their ends at most, which
+# ids and keys of Clerk's are not; a trace has no underscore, which they have.
+_CODE = re.compile(r"(?!sk_)(?=.{1,64}$)[a-z]+[0-9]*(?:_[a-z]+[0-9]*)*", re.ASCII)
+_TRACE = re.compile(r"[0-9A-Za-z-]{1,64}", re.ASCII)
 
 
 Step = float | Question[Any]
@@ -48,34 +40,39 @@ def asking(
     """Ask until there is an answer, or raise an `ApiRefused` or `ApiUnavailable`."""
     ends = clock() + patience
     pause = FIRST_PAUSE
+    failure: ApiRefused | ApiUnavailable = ApiUnavailable("too much is being asked of it")
     while True:
-        yield budget.take()
+        while wait := budget.take():
+            if clock() + wait > ends:
+                raise failure
+            yield wait
         answer = yield question
         assert answer is not None
-        again, failure = _judged(question, answer)
-        if failure is None:
+        if isinstance(answer, Answer) and 200 <= answer.status < 300:
             try:
-                assert isinstance(answer, Answer)
                 return question.read(_parsed(answer))
-            except (ValueError, UnexpectedAnswer):
-                again, failure = question.is_repeatable, ApiUnavailable("its answer cannot be read")
+            except (ValueError, RecursionError):  # outside, so that the failure does not drag the answer along
+                pass
+            again, failure = question.is_repeatable, ApiUnavailable("its answer cannot be read", status=answer.status)
+        else:
+            again, failure = _judged(question, answer)
+        if not again:
+            raise failure
         wait = pause * (0.5 + chance())
         if isinstance(answer, Answer) and answer.status == 429:
-            wait = max(_retry_after(answer.headers), wait)
+            wait = max(wait, _retry_after(answer.headers))
             budget.pause(wait)
-        if not again or clock() + wait > ends:
+        if clock() + wait > ends:
             raise failure
         yield wait
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-def _judged(question: Question[Any], answer: Answer | NoAnswer) -> tuple[bool, ApiRefused | ApiUnavailable | None]:
-    """Whether it may be asked again, and what is wrong if it is not."""
+def _judged(question: Question[Any], answer: Answer | NoAnswer) -> tuple[bool, ApiRefused | ApiUnavailable]:
+    """Whether to ask again, and what is wrong."""
     if isinstance(answer, NoAnswer):
         return question.is_repeatable or not answer.reached, ApiUnavailable(answer.why)
     status = answer.status
-    if 200 <= status < 300:
-        return False, None
     codes, trace = _said(answer)
     if status == 429:
         return True, ApiUnavailable("it has been asked too often", status=status, codes=codes, trace_id=trace)
@@ -84,36 +81,45 @@ def _judged(question: Question[Any], answer: Answer | NoAnswer) -> tuple[bool, A
     # It never redirects, and each of its refusals has a code: whoever does otherwise is not Clerk.
     if status < 400 or not codes:
         return False, ApiUnavailable("this is not Clerk's API", status=status, trace_id=trace)
-    refused = {401: ApiKeyRefused, 404: ApiNotFound}.get(status, ApiRefused)
-    return False, refused(status=status, codes=codes, trace_id=trace)
+    return False, _refusal(status, codes)(status=status, codes=codes, trace_id=trace)
+
+
+def _refusal(status: int, codes: tuple[str, ...]) -> type[ApiRefused]:
+    if status == 401:
+        return ApiKeyRefused
+    # Where a whole feature is off there is a 404, too. It must not read as if each thing had been deleted.
+    if status == 404 and any(code.endswith("not_found") for code in codes):
+        return ApiNotFound
+    return ApiRefused
 
 
 def _parsed(answer: Answer) -> Any:
-    if _type(answer) != "application/json":
-        raise UnexpectedAnswer("it is no JSON")
-    return json.loads(answer.body)
+    """The JSON in an answer, or a ValueError or RecursionError."""
+    if answer.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise ValueError("it is no JSON")
+    return json.loads(answer.body.decode(), parse_constant=_finite, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("it is no number")
+    return value
 
 
 def _said(answer: Answer) -> tuple[tuple[str, ...], str]:
     """Clerk's codes and its trace id, of an answer that may as well be a proxy's page."""
     try:
         said = fields(_parsed(answer))
-    except (ValueError, RecursionError, UnexpectedAnswer):
+    except (ValueError, RecursionError):
         said = {}
-    codes = [_word(fields(each).get("code")) for each in items(said.get("errors"))[:10]]
-    trace = said.get("clerk_trace_id") or answer.headers.get("cf-ray", "")
-    return tuple(filter(None, codes)), _word(trace)
+    codes = (_fitting(_CODE, fields(each).get("code")) for each in items(said.get("errors"))[:MOST_CODES])
+    trace = _fitting(_TRACE, said.get("clerk_trace_id")) or _fitting(_TRACE, answer.headers.get("cf-ray"))
+    return tuple(filter(None, codes)), trace
 
 
-def _word(value: object) -> str:
-    """A code or an id; nothing else that an answer could hold."""
-    return (
-        value if isinstance(value, str) and len(value) <= 100 and f"_{value}".replace("-", "_").isidentifier() else ""
-    )
-
-
-def _type(answer: Answer) -> str:
-    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+def _fitting(pattern: re.Pattern[str], value: object) -> str:
+    return value if isinstance(value, str) and pattern.fullmatch(value) else ""
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
@@ -125,6 +131,6 @@ def _retry_after(headers: Mapping[str, str]) -> float:
         try:
             sent = parsedate_to_datetime(headers.get("date", ""))
             seconds = (parsedate_to_datetime(told) - sent).total_seconds()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             seconds = 0.0
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if seconds == seconds else 0.0
+    return 0.0 if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_RETRY_AFTER)

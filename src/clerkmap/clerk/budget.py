@@ -8,46 +8,61 @@ import threading
 from collections.abc import Callable
 from hashlib import blake2b
 
+from ..core.instance import Instance
+from ..forks import SurvivesForks
+
 WINDOW = 10.0
 PRODUCTION, DEVELOPMENT = 1000, 100  # requests a window, as Clerk documents them
 _BURST, _STEADY = 0.2, 0.7  # together nine tenths
+_LEAST_WAIT = 0.001  # a shorter one might not move the clock at all
 
 
-class Budget:
-    """A right to ask, handed out one question at a time.
+class Budget(SurvivesForks):
+    """A right to ask, handed out one question at a time, at the moment of asking.
+
+    Nobody holds a place in a line: whoever gives up, is cancelled or wakes too late leaves nothing behind, and a pause
+    is a pause for all.
 
     Args:
-        limit: Requests that are allowed in ten seconds.
+        limit: Requests that are allowed in ten seconds. Nine tenths of them are handed out, but always one.
         clock: A clock that never goes back.
     """
 
-    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
+    def __init__(self, limit: float, clock: Callable[[], float]) -> None:
         self._spacing = WINDOW / (limit * _STEADY)
         self._ahead = self._spacing * max(1.0, limit * _BURST)
         self._clock = clock
-        self._next = clock() - self._ahead
+        self._full_at = clock()  # when all of the burst is there again
         self._lock = threading.Lock()
+        self.survive_forks()
 
     def take(self) -> float:
-        """Take the next place in line. Tells how many seconds to wait for it."""
+        """0 is the right to ask one question now. Anything else are seconds, after which to try again."""
         with self._lock:
             now = self._clock()
-            self._next = max(self._next + self._spacing, now - self._ahead)
-            return max(0.0, self._next - now)
+            full_at = max(self._full_at, now) + self._spacing
+            wait = full_at - self._ahead - now
+            if wait > 0:
+                return max(wait, _LEAST_WAIT)
+            self._full_at = full_at
+            return 0.0
 
     def pause(self, seconds: float) -> None:
-        """Nobody is to ask for a while: Clerk has said so."""
+        """Nobody is to ask for a while: Clerk has said so. Afterwards they begin slowly."""
         with self._lock:
-            self._next = max(self._next, self._clock() + seconds)
+            self._full_at = max(self._full_at, self._clock() + seconds + self._ahead - self._spacing)
+
+    def after_fork_in_child(self) -> None:
+        """In a child process: the holder of the lock may have stayed behind."""
+        self._lock = threading.Lock()
 
 
-_shared: dict[bytes, Budget] = {}
-_sharing = threading.Lock()
+_shared: dict[object, Budget] = {}
 
 
-def shared_budget(api_url: str, secret_key: str, clock: Callable[[], float]) -> Budget:
-    """The one budget of an instance in this process."""
-    name = blake2b(f"{api_url} {secret_key}".encode()).digest()
-    with _sharing:
-        limit = PRODUCTION if secret_key.startswith("sk_live_") else DEVELOPMENT
-        return _shared.setdefault(name, Budget(limit, clock))
+def shared_budget(instance: Instance, clock: Callable[[], float]) -> Budget:
+    """The one budget of an instance in this process, for all who go by the same clock."""
+    secret_key = str(instance.secret_key)
+    whose = blake2b(f"{instance.api_url} {secret_key}".encode()).digest()
+    limit = PRODUCTION if secret_key.startswith("sk_live_") else DEVELOPMENT
+    return _shared.setdefault((whose, clock), Budget(limit, clock))

@@ -1,32 +1,32 @@
 """What can be asked of Clerk's API: each question a value, made here, asked by `ClerkApi`.
 
-    api.ask(user("user_2abc"))                       # one person, as Clerk's JSON
-    api.ask(users(order_by="+created_at", limit=500))
+    api.ask(endpoints.user("user_2abc"))        # one person, as Clerk's JSON
+    api.ask(endpoints.users(created_at_after=1_790_000_000_000))
 
 Answers are Clerk's own JSON; `core/events.py` knows what its fields mean.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
+
+from ..errors import ConfigurationError
 
 T = TypeVar("T")
 Shape = dict[str, Any]
 MAX_PAGE = 500
+_ID = re.compile(r"[0-9A-Za-z_-]{1,255}")
 Query = Mapping[str, str | int | Sequence[str] | None]
-
-
-class UnexpectedAnswer(Exception):
-    """An answer of status 200 that is not what the question was."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[T]):
-    """One request to Clerk's API, and how its answer is read."""
+    """One request to Clerk's API, and how its answer is read. `read` raises a ValueError for what is none."""
 
     method: str
-    path: str
+    path: str = field(repr=False)  # it names people, as do the query and the body
     read: Callable[[Any], T] = field(repr=False)
     query: Query = field(default_factory=dict[str, Any], repr=False)
     body: Shape | None = field(default=None, repr=False)
@@ -36,12 +36,12 @@ class Question(Generic[T]):
         """Whether asking twice does no more than asking once."""
         return self.method != "POST"
 
-    def parameters(self) -> list[tuple[str, str]]:
-        """The query, a key once for each of its values."""
-        listed = (
-            (name, [value] if isinstance(value, (str, int)) else value or ()) for name, value in self.query.items()
-        )
-        return [(name, str(value)) for name, values in listed for value in values]
+    @property
+    def target(self) -> str:
+        """The path with the query: a key once for each of its values, and none that is empty."""
+        values = {name: each if isinstance(each, int) else each or () for name, each in self.query.items()}
+        query = urlencode(values, doseq=True, errors="replace", quote_via=quote, safe="")
+        return f"{self.path}?{query}" if query else self.path
 
 
 class Page(NamedTuple):
@@ -72,9 +72,9 @@ def users(
         "starting_after": starting_after,
         "offset": offset,
         "created_at_after": created_at_after,
-        "user_id": ids,
+        "user_id": _exactly(ids),
         "email_address": emails,
-        "external_id": external_ids,
+        "external_id": _exactly(external_ids),
     }
     return Question("GET", "/users", _objects, query)
 
@@ -106,7 +106,7 @@ def organizations(
     *, limit: int = MAX_PAGE, offset: int = 0, order_by: str = "+created_at", ids: Sequence[str] = (), user: str = ""
 ) -> Question[Page]:
     """A page of organizations; of those that a person is a member of, if one is named."""
-    query: Query = {"limit": limit, "offset": offset, "order_by": order_by, "organization_id": ids}
+    query: Query = {"limit": limit, "offset": offset, "order_by": order_by, "organization_id": _exactly(ids)}
     return Question("GET", "/organizations", _page, {**query, "user_id": [user] if user else []})
 
 
@@ -131,14 +131,16 @@ def memberships(*, limit: int = MAX_PAGE, offset: int = 0, order_by: str = "+cre
     return Question("GET", "/organization_memberships", _page, query)
 
 
-def members(organization_id: str, *, users: Sequence[str] = (), limit: int = MAX_PAGE) -> Question[Page]:
-    """The memberships in an organization; of these people, if some are named."""
+def members(
+    organization_id: str, *, users: Sequence[str] = (), limit: int = MAX_PAGE, offset: int = 0
+) -> Question[Page]:
+    """A page of the memberships in an organization; of these people, if some are named."""
     path = f"/organizations/{_segment(organization_id)}/memberships"
-    return Question("GET", path, _page, {"user_id": users, "limit": limit})
+    return Question("GET", path, _page, {"user_id": _exactly(users), "limit": limit, "offset": offset})
 
 
 def memberships_of(user_id: str, *, limit: int = MAX_PAGE, offset: int = 0) -> Question[Page]:
-    """A person's memberships."""
+    """A page of a person's memberships."""
     path = f"/users/{_segment(user_id)}/organization_memberships"
     return Question("GET", path, _page, {"limit": limit, "offset": offset})
 
@@ -152,7 +154,7 @@ def jwks() -> Question[Shape]:
 
 
 def verify_api_key(secret: str) -> Question[Shape]:
-    """What an API key stands for. It is asked for again freely: verifying makes nothing."""
+    """What an API key stands for."""
     return Question("POST", "/api_keys/verify", _object, body={"secret": secret})
 
 
@@ -167,18 +169,25 @@ def verify_oauth_token(token: str) -> Question[Shape]:
 
 
 def _segment(id: str) -> str:
-    return quote(id, safe="")
+    if not _ID.fullmatch(id):  # two dots, for one, would ask for something else
+        raise ConfigurationError("an id of Clerk's has letters, digits, - and _")
+    return id
+
+
+def _exactly(ids: Sequence[str]) -> list[str]:
+    """Ids as they are. To Clerk a minus in front means everything but this one, and a plus means the one behind it."""
+    return [f"+{id}" if id.startswith(("+", "-")) else id for id in ids]
 
 
 def _object(said: object) -> Shape:
     if not isinstance(said, dict):
-        raise UnexpectedAnswer("it is no object")
+        raise ValueError("it is no object")
     return cast(Shape, said)
 
 
 def _objects(said: object) -> list[Shape]:
     if not isinstance(said, list):
-        raise UnexpectedAnswer("it is no list")
+        raise ValueError("it is no list")
     return [_object(each) for each in cast(list[object], said)]
 
 
@@ -189,5 +198,5 @@ def _page(said: object) -> Page:
 
 def _number(value: object) -> int:
     if type(value) is not int or value < 0:
-        raise UnexpectedAnswer("a count is missing")
+        raise ValueError("a count is missing")
     return value
