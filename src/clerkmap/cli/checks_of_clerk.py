@@ -3,7 +3,7 @@
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from ..errors import ApiKeyRefused, ApiUnavailable, ClerkmapError
+from ..errors import ApiKeyRefused, ApiUnavailable
 from .examination import Case, Check, Skipped, Wrong
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def same_instance(case: Case) -> str:
     from ..clerk import endpoints
     from ..core.keys import import_jwks
 
-    shown = import_jwks(case.api.ask(endpoints.jwks()), case.instance.algorithms)
+    said = case.api.ask(endpoints.jwks())
+    shown = import_jwks(said, case.instance.algorithms)
     if _common(case.keys, shown):
         return "secret key and signing keys are one instance's"
     if case.jwt_key is None:
@@ -141,7 +142,7 @@ def _published(case: Case, instance: "Instance") -> "KeySet | None":
 
     try:
         return import_jwks(fetch_jwks(instance, case.transport, DEADLINE), instance.algorithms)
-    except (ClerkmapError, Exception):  # noqa: BLE001 - whatever went wrong out there, they cannot be had
+    except Exception:  # noqa: BLE001 - whatever went wrong out there, they cannot be had
         return None
 
 

@@ -22,7 +22,7 @@ _MEANINGS = {
 
 @click.command("diff")
 @database_option
-@patience_option
+@patience_option(120)
 @json_option
 @click.pass_context
 def command(context: click.Context, url: str | None, patience: float, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .codes import NOT_FINE
-from .options import database_option, json_option, say_json
+from .options import database_option, json_option, patience_option, say_json
 
 if TYPE_CHECKING:
     from .examination import Finding
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 @click.command("doctor")
 @database_option
+@patience_option(3)
 @json_option
 @click.pass_context
-def command(context: click.Context, url: str | None, as_json: bool) -> None:
+def command(context: click.Context, url: str | None, patience: float, as_json: bool) -> None:
     """Whether everything is set up as it should be, and what to do where it is not.
 
     Looks at the keys and secrets, at what Clerk says of them, at this machine's clock, and at the database: whether it
@@ -27,7 +28,7 @@ def command(context: click.Context, url: str | None, as_json: bool) -> None:
     from .examination import Case, examined
 
     findings: list[Finding] = []
-    for finding in examined(Case(os.environ, url)):
+    for finding in examined(Case(os.environ, url, patience=patience)):
         findings.append(finding)
         if not as_json:
             _say(finding)

@@ -43,16 +43,16 @@ def ids_option(command: Command) -> Command:
     )(command)
 
 
-def patience_option(command: Command) -> Command:
+def patience_option(default: float) -> Callable[[Command], Command]:
     """How long to go on asking."""
     return click.option(
         "--patience",
-        default=120.0,
+        default=default,
         show_default=True,
         type=click.FloatRange(0, 3600),
         metavar="SECONDS",
         help="How long a question to Clerk is repeated that is not answered.",
-    )(command)
+    )
 
 
 def say_json(said: object) -> None:

@@ -1,15 +1,14 @@
 """A PostgreSQL database, as a command sees it. Of its connection string, only where it leads is ever told."""
 
+import logging
+import re
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
-
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..repositories.choices import IdType
-from ..repositories.postgres import PostgresOptions, PostgresRepository
+from ..repositories.postgres import PostgresOptions, PostgresRepository, psycopg  # says what to install, if need be
 from ..repository import Repository
 from .databases import Database, Found, found, ids_type
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from .options import Made
 
 _TIMEOUT = 5
+_HOST = re.compile(r"[^@?#]*")
+_PORT = re.compile(r"[0-9,]*")
 _EXAMPLE = "SELECT user_id, clerk_id FROM clerkmap_identities WHERE clerk_id IS NOT NULL LIMIT 1"
 # What libpq says where a connection fails, which has no code, and what that means.
 _CAUSES = (
@@ -44,19 +45,23 @@ class PostgresDatabase(Database):
     """One database on a server."""
 
     def __init__(self, conninfo: str) -> None:
+        from psycopg.conninfo import conninfo_to_dict  # here, not above: what to install, another import says
+
         self._conninfo = conninfo
+        # What the pool has to say of a failure shows more of the URL than is ours to show, and is told here anyway.
+        logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
         said: dict[str, Any] = {}
-        try:
+        with suppress(psycopg.Error, ValueError):  # whose text may be the password
             said = dict(conninfo_to_dict(conninfo))
-        except (psycopg.Error, ValueError):
-            pass
-        if not said:
+        name, port = str(said.get("dbname", "")), str(said.get("port", ""))
+        # A password that is not written as URLs have it ends up in other parts, and those are shown.
+        if not said or not _HOST.fullmatch(str(said.get("host", ""))) or "@" in name or not _PORT.fullmatch(port):
             raise ConfigurationError(
-                "the URL of the database cannot be read: it is postgresql://user:password@host/name"
+                "the URL of the database cannot be read: it is postgresql://user:password@host/name, where "
+                "@, :, / and % in the password are written as %40, %3A, %2F and %25"
             )
         where = said.get("host") or said.get("hostaddr") or "this machine"
-        port = f":{said['port']}" if "port" in said else ""
-        self.shown: str = f"the PostgreSQL database {said.get('dbname', '')} at {where}{port}".replace("  ", " ")
+        self.shown: str = " ".join(f"the PostgreSQL database {name} at {where}{port and ':'}{port}".split())
 
     def look(self) -> Found:
         with self._connected() as connection:
@@ -68,11 +73,11 @@ class PostgresDatabase(Database):
 
     def open(self, found: Found, *, writes: bool) -> Repository:
         # Who does not listen does not tell the others either.
-        options = _options(found, None)
-        return PostgresRepository.open(self._conninfo, pool_size=2, listen=writes, migrate=False, **options)
+        options = _options(found, listen=writes, migrate=False)
+        return PostgresRepository.open(self._conninfo, pool_size=2, **options)
 
     def migrate(self, ids: "Made | None", found: Found) -> None:
-        PostgresRepository.open(self._conninfo, pool_size=1, listen=False, **_options(found, ids)).close()
+        PostgresRepository.open(self._conninfo, pool_size=1, **_options(found, ids)).close()
 
     def ddl(self, since: int, ids: "Made | None", found: Found) -> str:
         return PostgresRepository.ddl(since=since, **_options(found, ids))
@@ -80,7 +85,7 @@ class PostgresDatabase(Database):
     @contextmanager
     def trying(self, found: Found) -> Generator[Repository]:
         with self._connected() as connection, connection.transaction(force_rollback=True):
-            repository = PostgresRepository(connection, listen=False, migrate=False, **_options(found, None))
+            repository = PostgresRepository(connection, **_options(found, migrate=False))
             try:
                 yield repository
             finally:
@@ -106,11 +111,17 @@ def ddl(since: int, ids: "Made | None") -> str:
     return PostgresRepository.ddl(since=since, **_options(Found(), ids))
 
 
-def _options(found: Found, ids: "Made | None") -> PostgresOptions:
+def _options(found: Found, ids: "Made | None" = None, *, listen: bool = False, migrate: bool = True) -> PostgresOptions:
     """How a repository is opened on such tables, or on those that are to be made."""
     id_type = cast(IdType, found.id_type or ids_type(ids))
     made = ids or found.ids
-    return {"ids": made if made is not None else lambda record: record.key, "id_type": id_type, "timeout": _TIMEOUT}
+    return {
+        "ids": made if made is not None else lambda record: record.key,
+        "id_type": id_type,
+        "listen": listen,
+        "migrate": migrate,
+        "timeout": _TIMEOUT,
+    }
 
 
 def _cause(error: psycopg.Error) -> str:

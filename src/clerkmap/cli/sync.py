@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Change nothing, and tell what differs: the same as clerkmap diff.")
 @ids_option
-@patience_option
+@patience_option(120)
 @json_option
 @click.pass_context
 def command(
@@ -59,11 +59,12 @@ def command(
     from ..clerk.backfill import backfill
     from .showing import progress
 
-    with ClerkApi(instance(), patience=patience) as api, repository(url, ids=ids, writes=True) as records:
-        with progress() as tell:
-            report = backfill(
-                api, records, newest_only=newest, anew=anew, most_departures=most_departures, progress=tell
-            )
+    with (
+        ClerkApi(instance(), patience=patience) as api,
+        repository(url, ids=ids, writes=True) as records,
+        progress() as tell,
+    ):
+        report = backfill(api, records, newest_only=newest, anew=anew, most_departures=most_departures, progress=tell)
     if as_json:
         say_json(report.to_dict())
     else:

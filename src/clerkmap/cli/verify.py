@@ -27,7 +27,7 @@ def command(context: click.Context, token: str, url: str | None, as_json: bool) 
 
     Ends with 0 where the token is accepted, and with 1 where it is refused.
     """
-    if token == "-":
+    if token == "-":  # noqa: S105 - it is none
         if sys.stdin.isatty():
             click.echo("The token, and Enter:", err=True)
         token = sys.stdin.readline().strip()
@@ -72,15 +72,12 @@ def _say(explanation: "Explanation", *, is_new: bool, with_database: bool) -> No
     elif principal is None:
         click.echo(f"{click.style('Accepted', fg='green', bold=True)}: it is a good token.")
     else:
-        who = " ".join(filter(None, (principal.user.name, principal.user.email)))
-        click.echo(
-            f"{click.style('Accepted', fg='green', bold=True)}: your user {principal.user.id} {plain(who)}".rstrip()
-        )
-        if principal.organization is not None:
-            role = f" as {principal.membership.role}" if principal.membership else ""
-            click.echo(
-                plain(f"in your organization {principal.organization.id} {principal.organization.name or ''}{role}")
-            )
+        user, organization, membership = principal.user, principal.organization, principal.membership
+        who = plain(" ".join(filter(None, (str(user.id), user.name, user.email))))
+        click.echo(f"{click.style('Accepted', fg='green', bold=True)}: your user {who}")
+        if organization is not None:
+            place = " ".join(filter(None, (str(organization.id), organization.name)))
+            click.echo(plain(f"in your organization {place} as {membership and membership.role}"))
         if is_new:
             click.echo("Nobody has seen this person before: the first request makes them, with another id.", err=True)
     if not with_database:
