@@ -49,7 +49,8 @@ def webhooks(case: Case) -> str:
     from .showing import moment, span
 
     now = case.clock()
-    told = [count.observed_at for count in case.repository.counts(case.instance.name).values()]
+    case.counted = case.repository.counts(case.instance.name)
+    told = [count.observed_at for count in case.counted.values()]
     last = max((each for each in told if each is not None), default=None)
     if last is None:
         raise Wrong(
@@ -85,19 +86,18 @@ def webhooks(case: Case) -> str:
 
 def counts(case: Case) -> str:
     """Whether there is as much here as there is at Clerk."""
-    if case.repository is None or case.api is None or case.instance is None:
+    if case.counted is None or case.api is None:
         raise Skipped("it takes the tables, and an answer of the API")
     from ..clerk import endpoints
 
-    stored = case.repository.counts(case.instance.name)
-    users, organizations = stored["user"], stored["organization"]
+    users, organizations = case.counted["user"], case.counted["organization"]
     rows = [
         ("users", case.api.ask(endpoints.user_count()), users.alive, users.deleted),
         ("organizations", case.api.ask(endpoints.organizations(limit=1)).total, organizations.alive, 0),
     ]
     if not users.deleted and not organizations.deleted:  # the memberships of who is gone stay, and do not count
         theirs = case.api.ask(endpoints.memberships(limit=1)).total
-        rows.append(("memberships", theirs, stored["membership"].told, 0))
+        rows.append(("memberships", theirs, case.counted["membership"].told, 0))
     # Whom you have erased yourself, Clerk still has.
     apart = [
         f"{theirs:,} {what} at Clerk, and {ours:,} here"

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     import httpx
 
     from ..clerk.api import ClerkApi
+    from ..core.counts import Count
     from ..core.instance import Instance
     from ..core.keys import KeySet
+    from ..core.records import Kind
     from ..repository import Repository
     from .databases import Database, Found
 
@@ -65,6 +67,7 @@ class Case:
     place: "Database | None" = None
     found: "Found | None" = None
     repository: "Repository | None" = None
+    counted: "Mapping[Kind, Count] | None" = None
     closing: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
 
     def said(self, name: str) -> str:

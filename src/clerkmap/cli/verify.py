@@ -46,14 +46,16 @@ def _explained(clerk: "Instance", token: str, url: str | None) -> "tuple[Explana
     from ..resolver import Resolver
     from ..verifier import Verifier
 
+    verifier = Verifier(clerk)
+    alone = explain(verifier, token)  # by which the keys have been fetched: nobody is to wait for them in a transaction
     if not url:
-        return explain(Verifier(clerk), token), False
+        return alone, False
     from .databases import database
 
     place = database(url)
     found = place.check(place.look())
     with place.trying(found) as records:
-        explanation = explain(Resolver(clerk, records), token)
+        explanation = explain(Resolver(clerk, records, verifier=verifier), token)
     if explanation.principal is None:
         return explanation, False
     with place.trying(found) as records:
