@@ -53,7 +53,10 @@ ARROWS: dict[str, set[str]] = {
         "adapters",
         "testing",
     },
-    "cli": {"__init__", "errors", "local"},
+    "cli": {
+        *("__init__", "errors", "core", "repository", "repositories", "clerk", "verifier", "resolver", "explaining"),
+        "local",
+    },
     "__main__": {"cli"},
 }
 
