@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..core.events import Unreadable, read_membership, read_organization, read_user
+from ..core.events import Unreadable
 from ..core.records import AnyRecord
 from ..core.strict_json import fields
 from ..errors import ApiRefused
 from . import endpoints
 from .departures import Departures
 from .endpoints import MAX_PAGE, Page, Question, Shape
+from .rows import read_membership, read_organization, read_user
 from .runs import Progress, Report, Stage, Steps, Tell
 
 MAX_PASSES = 5

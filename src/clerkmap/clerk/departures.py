@@ -7,11 +7,12 @@ is that neither its organization nor its person, who are both there, lists it an
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
-from ..core.events import Unreadable, read_membership, read_organization, read_user
+from ..core.events import Unreadable
 from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser, Kind, Record
 from ..errors import ApiNotFound
 from . import endpoints
 from .endpoints import Page, Shape
+from .rows import read_membership, read_organization, read_user
 from .runs import Report, Stage, Step, Steps, stored_page
 
 AT_ONCE = 100  # ids that one question may name

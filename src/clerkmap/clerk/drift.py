@@ -13,13 +13,14 @@ from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from ..core.events import Unreadable, read_membership, read_organization, read_user
+from ..core.events import Unreadable
 from ..core.keys import KeySet
 from ..core.records import COLUMNS, AnyRecord, ClerkMembership, Kind
 from ..repository import AsyncRepository, Repository
 from . import endpoints
 from .api import AsyncClerkApi, ClerkApi
 from .endpoints import MAX_PAGE, Page, Shape
+from .rows import read_membership, read_organization, read_user
 from .runs import Progress, Stage, Step, Steps, Tell, arun, run, stored_page
 from .whose import check_instance, published_keys
 

@@ -61,7 +61,8 @@ def webhooks(case: Case) -> str:
     if case.api is None:
         return f"{heard}; whether anything is missing, only the API can tell"
     from ..clerk import endpoints
-    from ..core.events import Unreadable, read_user
+    from ..clerk.rows import read_user
+    from ..core.events import Unreadable
     from ..core.records import STATED
 
     for row in case.api.ask(endpoints.users(order_by="-updated_at", limit=NEWEST)):
