@@ -1,8 +1,10 @@
 """Talking to Clerk. The only room whose inhabitants open sockets.
 
-    from clerkmap.clerk import ClerkApi, endpoints
+    from clerkmap.clerk import ClerkApi, backfill, endpoints
 
-    ClerkApi(instance).ask(endpoints.user("user_2abc"))
+    api = ClerkApi(instance)
+    api.ask(endpoints.user("user_2abc"))  # one question
+    backfill(api, repository)             # everything, into the repository
 
 Importing this costs nothing: each name is loaded when it is first asked for.
 """
@@ -12,11 +14,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import AsyncClerkApi, ClerkApi
+    from .backfilling import abackfill, backfill
+    from .drift import Difference, Drift, adiff, diff
+    from .runs import Progress, Report
 
-_HOMES = {"api": ("AsyncClerkApi", "ClerkApi")}
+_HOMES = {
+    "api": ("AsyncClerkApi", "ClerkApi"),
+    "backfilling": ("abackfill", "backfill"),
+    "drift": ("Difference", "Drift", "adiff", "diff"),
+    "runs": ("Progress", "Report"),
+}
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = ["AsyncClerkApi", "ClerkApi"]
+__all__ = [
+    "AsyncClerkApi",
+    "ClerkApi",
+    "Difference",
+    "Drift",
+    "Progress",
+    "Report",
+    "abackfill",
+    "adiff",
+    "backfill",
+    "diff",
+]
 
 
 def __getattr__(name: str) -> Any:

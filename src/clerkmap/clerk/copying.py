@@ -57,8 +57,9 @@ class Copying:
     def everything(self, anew: bool) -> Steps:
         """All lists from their beginnings, or from where an earlier run has come to; then who has gone."""
         noted = None if anew else (yield lambda _, repository: repository.note(self._note))
-        place = _read_place(noted) or Place(self._now())
-        self.report.resumed = noted is not None
+        resumed = _read_place(noted)
+        self.report.resumed = resumed is not None
+        place = resumed or Place(self._now())
         for stage in _STAGES[_STAGES.index(place.stage) :]:
             place = place if stage == place.stage else Place(place.started, stage)
             if stage == "users":

@@ -1,7 +1,7 @@
 """Who has gone: what is stored, and was not listed by a run, is asked for by its id.
 
-Only Clerk's own word ends anything: that it does not know the id. Of a membership, which has no address of its own, it
-is that neither its organization nor its person, who are both there, lists it any longer.
+Only Clerk's own word ends anything: that it does not know the id. A membership cannot be asked for by its id, and what
+can be done with one is to change it: it is asked to change nothing, and Clerk says whether there is one.
 """
 
 from collections.abc import Callable, Generator, Iterable
@@ -110,16 +110,17 @@ class Departures:
         organization_id = organization.clerk_id if organization else None
         if user_id is None or organization_id is None:
             return  # one of its ends is gone, and so it does not count
-        asked_at = self._now()
+        asked_at, row = self._now(), Shape()
         try:
-            in_it: Page = yield lambda api, _: api.ask(endpoints.members(organization_id, users=[user_id]))
-            of_them: Page = yield lambda api, _: api.ask(endpoints.memberships_of(user_id))
+            page: Page = yield lambda api, _: api.ask(endpoints.members(organization_id, users=[user_id]))
+            row = next((each for each in page.rows if each.get("id") == record.clerk_id), row)
+            if not row:
+                row = yield lambda api, _: api.ask(endpoints.merge_membership_metadata(organization_id, user_id))
         except ApiNotFound:
-            return  # one of its ends has gone just now: the next run will hear of it
-        rows = [row for row in (*in_it.rows, *of_them.rows) if row.get("id") == record.clerk_id]
-        if rows:
-            yield from self._put(_records(read_membership, self._instance, rows[0], asked_at))
-        elif len(of_them.rows) == of_them.total:
+            pass
+        if row:
+            yield from self._put(_records(read_membership, self._instance, row, asked_at))
+        if row.get("id") != record.clerk_id:  # none, or another one: they have left, and perhaps come back
             gone = ClerkMembership.deleted(
                 self._instance,
                 str(record.clerk_id),

@@ -56,7 +56,7 @@ def command(
         context.invoke(diff.command, url=url, patience=patience, as_json=as_json)
         return
     from ..clerk.api import ClerkApi
-    from ..clerk.backfill import backfill
+    from ..clerk.backfilling import backfill
     from .showing import progress
 
     with (
