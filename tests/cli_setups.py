@@ -99,7 +99,7 @@ SETUPS = [
     Setup("an API that nobody serves", "API", "did not answer", {URL: "http://127.0.0.1:1"}),
     Setup("an API that only fails", "API", "did not answer", clerk=_server_errors),
     Setup("an API that is asked too often", "API", "asked too often", clerk=_too_many),
-    Setup("a page in the API's place", "API", "cannot be read", answer=answering(200, b"<h1>Welcome</h1>")),
+    Setup("a page in the API's place", "API", "not Clerk's API", answer=answering(200, b"<h1>Welcome</h1>")),
     Setup("a redirection", "API", "not Clerk's API", answer=answering(302, b"", location="https://example.com")),
     Setup("something else in the API's place", "API", "not Clerk's API", answer=answering(404, b"not found")),
     Setup("a secret key that was revoked", "API", "does not know", {SECRET: f"sk_test_{CANARY * 4}"}),
