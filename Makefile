@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 # What is tested with servers and databases, and tells nothing of the core.
-WORLD := postgres django flask fastapi starlette mcp asgi websocket webhook_endpoint request_table mutants example official differential
+WORLD := postgres django flask fastapi starlette mcp asgi websocket webhook_endpoint request_table mutants example official differential page local plugin
 
 .PHONY: dev test quick coverage lint docs bench mutants soak clean
 
@@ -28,7 +28,7 @@ quick: $(STAMP)  ## every test that takes no time
 
 coverage: $(STAMP)  ## the branches of the core that no test took (the core knows nothing of servers)
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -q -m "not slow" $(foreach name,$(WORLD),--ignore-glob="tests/test_$(name)*")
+	$(BIN)/python -m coverage run -m pytest -q -n auto -m "not slow" $(foreach name,$(WORLD),--ignore-glob="tests/test_$(name)*")
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --include="src/clerkmap/core/*" --fail-under=100
 

@@ -4,7 +4,6 @@ Things are found as a person who cannot see finds them: by role and name, in the
 They are clicked where they are on the screen, and keys are pressed on the keyboard: what is covered is not reached.
 """
 
-import base64
 import json
 import os
 import shutil
@@ -133,10 +132,6 @@ class Page:
     def has(self, role: str, name: str) -> bool:
         """Whether there is such a thing now."""
         return bool(self._all(role, name))
-
-    def screenshot(self, path: Path) -> None:
-        """Write what can be seen to a PNG file."""
-        path.write_bytes(base64.b64decode(self.ask("Page.captureScreenshot", format="png")["data"]))
 
     def _find(self, role: str, name: str) -> int:
         end = time.monotonic() + PATIENCE

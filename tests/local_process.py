@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import pytest
 
 PATIENCE = 30.0  # seconds after which a test that hangs is ended
 SOURCE = Path(__file__).parent.parent / "src"
@@ -27,12 +28,32 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(SOURCE)}
 
 
+def run(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    """Start it, and wait until it has ended by itself."""
+    return subprocess.run(
+        command(*options),
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
 class Local:
     """One process. What it answers other than 200 is an error, unless it is asked for with `refused`."""
 
     def __init__(self, folder: Path, *options: str) -> None:
+        self._folder = folder
+        self._options = options
+        self.start()
+
+    def start(self, *options: str) -> None:
+        """Start it, for the first time or anew, and wait until it says where it is."""
+        all_options = ("--json", *self._options, *options)
         self._process = subprocess.Popen(
-            command("--json", *options), cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True
+            command(*all_options), cwd=self._folder, env=environment(), stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -119,3 +140,17 @@ def messages(snapshot: Json, type: str) -> list[Json]:
 def kinds(message: Json) -> list[str]:
     """What came of each attempt of an event."""
     return [each["kind"] for each in message["outcomes"]]
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    """One process for the tests of a module."""
+    with Local(tmp_path_factory.mktemp("local"), "--db", ":memory:") as local:
+        yield local
+
+
+@pytest.fixture
+def local(process: Local) -> Local:
+    """The process with nothing in it."""
+    process.do("reset")
+    return process

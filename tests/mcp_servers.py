@@ -1,19 +1,17 @@
 """An MCP server with several people's notes, on a real uvicorn, and clients of the official SDK that bring tokens."""
 
 import asyncio
-import socket
-import threading
 from collections.abc import AsyncIterator, Generator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import httpx2
-import uvicorn
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server import MCPServer
 from starlette.applications import Starlette
 
+import uvicorn_server
 from clerkmap import Resolver, Verifier, current_principal
 from clerkmap.adapters.asgi import AuthMiddleware
 from clerkmap.adapters.mcp import ClerkTokenVerifier, principal_of_call
@@ -115,16 +113,8 @@ def notes_of_a_database_that_is_away() -> tuple[Notes, str]:
 @contextmanager
 def serving(app: Any) -> Generator[str]:
     """The address at which an application is served until the block is left."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(PATIENCE)
-            assert not thread.is_alive(), "the server hangs"
+    with uvicorn_server.serving(app, log_level="critical") as (host, port):
+        yield f"http://{host}:{port}"
 
 
 class Bearer(httpx2.Auth):

@@ -16,16 +16,7 @@ import clerkmap
 from request_drivers import ADAPTERS, NO_SERVER, Asked, DirectAsgi, DirectWsgi, Driver, served
 from request_wire import PATIENCE, Reply, Wire
 from requests_row import GUNICORN, H11, HTTPTOOLS, HYPERCORN, WAITRESS, Headers
-
-
-def _listening() -> socket.socket:
-    """A socket that listens already: whoever calls before the server is ready waits for it."""
-    # The protocol is named so that asyncio knows it, and sends small answers at once.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(128)
-    listener.settimeout(None)
-    return listener
+from uvicorn_server import listening
 
 
 class _Served:
@@ -74,7 +65,7 @@ class Uvicorn(_Threaded):
         # By default it depends on the network whether the longest requests of the table come as one piece.
         config = uvicorn.Config(served(adapter), http=reader, h11_max_incomplete_event_size=65_536, **options)
         server = uvicorn.Server(config)
-        listener = _listening()
+        listener = listening()
 
         def stop() -> None:
             server.should_exit = True
@@ -92,7 +83,7 @@ class Hypercorn(_Threaded):
         from hypercorn.config import Config
 
         config = Config()
-        listener = _listening()
+        listener = listening()
         config.bind = [f"fd://{listener.dup().detach()}"]
         config.errorlog = None
         config.h11_max_incomplete_size = 65_536  # as above
@@ -111,7 +102,7 @@ class Waitress(_Threaded):
     server = WAITRESS
 
     def __init__(self, adapter: str) -> None:
-        listener = _listening()
+        listener = listening()
         create_server = import_module("waitress.server").create_server  # which tells no types
         server = create_server(served(adapter), sockets=[listener], threads=2, ident=None)
         super().__init__(listener, server.run, server.close)
@@ -124,7 +115,7 @@ class Gunicorn(_Served):
 
     def __init__(self, adapter: str) -> None:
         here, source = Path(__file__).parent, Path(clerkmap.__file__).parent.parent
-        with _listening() as listener:
+        with listening() as listener:
             super().__init__(listener)
             fd = listener.fileno()
             options = ["--bind", f"fd://{fd}", "--log-level", "critical", "--no-control-socket"]

@@ -11,7 +11,8 @@ import pytest
 from clerkmap import Verifier
 from clerkmap.clerk.jwks import RemoteKeys
 from clerkmap.testing import FakeClerk
-from clerkmap.testing.fake.asgi import MAX_BODY
+from clerkmap.testing.fake.api import MAX_BODY
+from clerkmap.testing.fake.asgi import ClerkApp, Receive, Scope, Send
 from fake_api_world import client_of, refusal
 from uvicorn_server import serving
 
@@ -24,15 +25,49 @@ def clerk() -> FakeClerk:
     return clerk
 
 
-@pytest.fixture(params=["h11", "httptools"])
-def client(request: pytest.FixtureRequest, clerk: FakeClerk) -> Iterator[httpx.Client]:
-    """A client of that Clerk, on each of uvicorn's two servers."""
+class Site:
+    """What is behind a server: the Clerk of the test that is running."""
+
+    def __init__(self) -> None:
+        self.app: ClerkApp = FakeClerk().app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+@pytest.fixture(scope="module", params=["h11", "httptools"])
+def server(request: pytest.FixtureRequest) -> Iterator[tuple[Site, str]]:
+    """Each of uvicorn's two servers, with its address."""
+    site = Site()
+    with serving(site, http=request.param) as (host, port):
+        yield site, f"http://{host}:{port}"
+
+
+@pytest.fixture
+def client(server: tuple[Site, str], clerk: FakeClerk) -> Iterator[httpx.Client]:
+    """A client of that Clerk."""
+    site, url = server
+    site.app = clerk.app
     headers = {"Authorization": f"Bearer {clerk.secret_key}"}
-    with (
-        serving(clerk.app, http=request.param) as (host, port),
-        httpx.Client(base_url=f"http://{host}:{port}", headers=headers, trust_env=False) as client,
-    ):
+    with httpx.Client(base_url=url, headers=headers, trust_env=False) as client:
         yield client
+
+
+def test_a_request_that_is_cut_off_does_nothing(clerk: FakeClerk) -> None:
+    """Its body never came: it is not done as if it had none."""
+    said = len(clerk.wire.messages)
+    (user,) = clerk.users
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(_message: object) -> None:
+        pass
+
+    headers = [(b"host", b"localhost"), (b"authorization", f"Bearer {clerk.secret_key}".encode())]
+    scope = {"type": "http", "method": "PATCH", "path": f"/v1/users/{user}", "query_string": b"", "headers": headers}
+    asyncio.run(clerk.app(scope, receive, send))
+    assert len(clerk.wire.messages) == said
 
 
 def test_answers_are_the_same_with_and_without_a_server(clerk: FakeClerk, client: httpx.Client) -> None:
@@ -101,7 +136,7 @@ def test_a_body_is_json_and_says_so(clerk: FakeClerk, client: httpx.Client, kind
 
 
 def test_a_body_has_an_end(clerk: FakeClerk, client: httpx.Client) -> None:
-    """One that is longer is refused, announced or not, and the API is not asked."""
+    """One that is longer is refused, announced or not, and never read to its end."""
 
     def endless() -> Iterator[bytes]:
         for _ in range(3):
@@ -110,7 +145,7 @@ def test_a_body_has_an_end(clerk: FakeClerk, client: httpx.Client) -> None:
     headers = {"Content-Type": "application/json"}
     for content in (b" " * (MAX_BODY + 1), endless()):
         assert refusal(client.post("/v1/users", content=content, headers=headers))[0] == 413
-    assert not clerk.api.requests
+    assert len(clerk.users) == 1
     body = json.dumps({"username": "x", "public_metadata": {"long": "x" * (MAX_BODY - 100)}}).encode()
     assert client.post("/v1/users", content=body, headers=headers).status_code == 200
 

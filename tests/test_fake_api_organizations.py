@@ -156,6 +156,8 @@ def test_invitations_are_sent_listed_and_taken_back() -> None:
         assert refusal(client.post(f"{path}/bulk", json=many))[0] == 422
         assert refusal(client.post(f"{path}/bulk", json=[]))[0] == 422
         assert refusal(client.post(f"{path}/bulk", json=[many[0], member]))[0] == 400
+        strangers = many[1] | {"inviter_user_id": "user_nobody"}
+        assert refusal(client.post(f"{path}/bulk", json=[many[0], strangers]))[0] == 404
         assert len(clerk.invitations) == 1
         assert client.post(f"{path}/bulk", json=many[:10]).json()["total_count"] == 10
         other = client.post(f"/organizations/{duo.id}/invitations", json=many[0]).json()

@@ -84,6 +84,9 @@ def test_metadata_have_endpoints_of_their_own_since_2026() -> None:
         assert refusal(client.patch(f"/users/{ada.id}", json=said)) == (422, "form_param_unknown")
         assert ada.first_name is None
         client.headers["Clerk-API-Version"] = "2025-11-10"
+        clerk.create_user(username="taken")
+        assert refusal(client.patch(f"/users/{ada.id}", json=said | {"username": "taken"}))[0] == 422
+        assert ada.public_metadata == {"a": 1, "b": {"c": 1, "d": 2}}
         assert client.patch(f"/users/{ada.id}", json=said).json()["public_metadata"] == {"x": 1}
 
 
@@ -142,6 +145,7 @@ def test_bans_revoke_sessions_one_by_one_and_in_bulk() -> None:
         wanted = {"user_ids": [each.id for each in people]}
         assert refusal(client.post("/users/ban", json={"user_ids": [people[1].id, "user_nobody"]}))[0] == 404
         assert not people[1].banned
+        assert refusal(client.post("/users/ban", json={"user_ids": [""]}))[0] == 404
         assert [each["banned"] for each in client.post("/users/ban", json=wanted).json()] == [True] * 3
         assert [each["banned"] for each in client.post("/users/unban", json=wanted).json()] == [False] * 3
         assert client.post(f"/users/{people[0].id}/lock").json()["lockout_expires_in_seconds"] == 3600

@@ -1,6 +1,5 @@
 """Each action of the page does what its button says, to Clerk, on the wire and in the database."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,19 +7,8 @@ import pytest
 from clerkmap.local import actions, wire_actions
 from clerkmap.local.acting import ACTIONS
 from local_process import Local, kinds, messages, rows
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    with Local(tmp_path_factory.mktemp("local"), "--db", ":memory:") as local:
-        yield local
-
-
-@pytest.fixture
-def local(process: Local) -> Local:
-    """A server with nothing in it."""
-    process.do("reset")
-    return process
+from local_process import local as local
+from local_process import process as process
 
 
 def test_the_table_has_exactly_the_actions_that_are_promised() -> None:
@@ -67,6 +55,7 @@ def test_who_is_edited_is_told_of_once(local: Local) -> None:
     assert local.refused("sign_up", email="ADA@example.com") == (422, "form_identifier_exists")
     assert local.refused("edit_user", user=user, email="ada@example.com") == (422, "form_identifier_exists")
     assert local.refused("sign_up", email="Ada") == (422, "form_param_format_invalid")
+    assert local.refused("sign_up", email="ada@lovelace@example.com") == (422, "form_param_format_invalid")
 
 
 def test_who_is_banned_is_locked_out_until_they_are_not(local: Local) -> None:
@@ -152,6 +141,7 @@ def test_invitations_are_accepted_or_revoked(local: Local) -> None:
     assert organization["members"][-1] == {"user": grace, "name": "grace@example.com", "role": "org:admin"}
     assert messages(now, "organizationInvitation.created")[0]["outcomes"][0]["kind"] == "ignored"
     assert local.refused("accept_invitation", invitation=second)[0] == 400
+    assert local.refused("invite", organization=acme, email=" ") == (422, "form_param_format_invalid")
     assert local.refused("invite", organization=acme, email="x@example.com", role="org:king")[0] == 404
 
 

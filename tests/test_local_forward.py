@@ -15,7 +15,7 @@ import pytest
 from clerkmap import Instance, Reconciler, Resolver
 from clerkmap.adapters.asgi import WebhookEndpoint
 from clerkmap.repositories import MemoryRepository
-from local_process import PATIENCE, Json, Local, command, environment, kinds, messages
+from local_process import PATIENCE, Json, Local, command, environment, kinds, messages, run
 from uvicorn_server import serving
 
 
@@ -127,7 +127,11 @@ def test_an_app_that_is_not_there_is_tried_again_when_it_is(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:8000", "ftp://localhost/", "file:///etc/passwd", "http://", "http://[x/", ""]
+    "url",
+    [
+        *("localhost:8000", "ftp://localhost/", "file:///etc/passwd", "http://", "http://[x/", ""),
+        *("http://localhost:99999/", "http://xn--a.example/"),
+    ],
 )
 def test_only_an_address_can_be_forwarded_to(tmp_path: Path, url: str) -> None:
     """What is none is refused at the start, in words."""
@@ -135,19 +139,6 @@ def test_only_an_address_can_be_forwarded_to(tmp_path: Path, url: str) -> None:
     assert done.returncode == 2
     assert "--forward" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def run(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    """Start it, and wait until it has ended by itself."""
-    return subprocess.run(
-        command(*options),
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
 
 
 def test_the_variables_are_printed_ready_for_a_shell(tmp_path: Path) -> None:

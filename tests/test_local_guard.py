@@ -9,12 +9,8 @@ import httpx
 import pytest
 
 from local_process import PATIENCE, Json, Local
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    with Local(tmp_path_factory.mktemp("local"), "--db", ":memory:") as local:
-        yield local
+from local_process import local as local
+from local_process import process as process
 
 
 def port_of(local: Local) -> int:

@@ -12,10 +12,9 @@ import pytest
 from clerkmap.core.instance import Instance
 from clerkmap.local.box import Box
 from clerkmap.local.clerk import KeptClerk
-from clerkmap.local.state import StateDamaged, StateFile
+from clerkmap.local.state import StateDamaged, StateFile, StateNotKept
 from clerkmap.verifier import Verifier
-from local_process import Json, Local, kinds, rows
-from test_local_forward import run
+from local_process import Json, Local, kinds, rows, run
 
 STATE = "clerkmap-dev.db.clerk.json"
 
@@ -212,7 +211,7 @@ def test_a_state_is_written_only_when_it_is_another(tmp_path: Path) -> None:
     assert "state.json cannot be used" in done.stderr
     with pytest.raises(StateDamaged, match="it cannot be read"):
         file.read()
-    with pytest.raises(OSError, match="irectory"):
+    with pytest.raises(StateNotKept, match="irectory"):
         file.write({"a": 3})
     assert not list(tmp_path.glob("*.new"))
 

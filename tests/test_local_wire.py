@@ -1,23 +1,8 @@
 """What goes wrong on the way from Clerk to the app, by hand and by chance, and that it ends right all the same."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from local_process import Local, kinds, messages, rows
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    with Local(tmp_path_factory.mktemp("local"), "--db", ":memory:") as local:
-        yield local
-
-
-@pytest.fixture
-def local(process: Local) -> Local:
-    """A server with nothing in it."""
-    process.do("reset")
-    return process
+from local_process import local as local
+from local_process import process as process
 
 
 def test_what_is_held_back_is_delivered_in_the_order_that_was_chosen(local: Local) -> None:

@@ -3,10 +3,11 @@
 import json
 
 from browser import Browser, Page
-from page_server import Dev, rows, shown, sign_up, wait_for_rows
-from page_server import browser as browser
-from page_server import dev as dev
-from page_server import running as running
+from local_page import browser as browser
+from local_page import rows, shown, sign_up, wait_for_rows
+from local_process import Local
+from local_process import local as local
+from local_process import process as process
 
 USERS, IDENTITIES = "clerkmap_users", "clerkmap_identities"
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
@@ -19,9 +20,9 @@ def wait_for_outcomes(page: Page, type: str, *expected: str) -> None:
         .map((entry) => entry.querySelector('.badge').textContent).join() === {json.dumps(",".join(expected))}""")
 
 
-def test_a_person_comes_by_token_then_by_event_and_goes_for_good(browser: Browser, dev: Dev) -> None:
+def test_a_person_comes_by_token_then_by_event_and_goes_for_good(browser: Browser, local: Local) -> None:
     """The row is made by the token, filled in by the event, and no replay brings it back after the deletion."""
-    with shown(browser, dev) as page:
+    with shown(browser, local) as page:
         page.click("switch", "Hold back everything new")
         page.wait_for("document.querySelector('[name=hold_all]').checked")
         sign_up(page)
@@ -54,9 +55,9 @@ def test_a_person_comes_by_token_then_by_event_and_goes_for_good(browser: Browse
         assert identity["email"] == identity["first_name"] == "null"
 
 
-def test_a_name_is_never_taken_for_html(browser: Browser, dev: Dev) -> None:
+def test_a_name_is_never_taken_for_html(browser: Browser, local: Local) -> None:
     """What people are called is shown as it is, wherever it is shown."""
-    with shown(browser, dev) as page:
+    with shown(browser, local) as page:
         sign_up(page, HOSTILE, "'\"&amp;</script><script>document.title='taken'</script>", "hostile@example.com")
         wait_for_rows(page, IDENTITIES, lambda found: bool(found) and found[0]["first_name"] == HOSTILE)
         page.wait_for_text(HOSTILE, "#clerk")
@@ -70,9 +71,9 @@ def test_a_name_is_never_taken_for_html(browser: Browser, dev: Dev) -> None:
         assert page.evaluate("document.title") == "Clerk on localhost"
 
 
-def test_the_keyboard_is_enough(browser: Browser, dev: Dev) -> None:
+def test_the_keyboard_is_enough(browser: Browser, local: Local) -> None:
     """Somebody signs up and signs in without a mouse, sees where the focus is, and gets it back afterwards."""
-    with shown(browser, dev) as page:
+    with shown(browser, local) as page:
         tab_to(page, "Sign up the first person")
         page.press("Enter")
         page.wait_for("document.activeElement.name === 'first_name'")
@@ -96,9 +97,9 @@ def tab_to(page: Page, name: str) -> None:
     raise AssertionError(f"no Tab leads to {name!r}")
 
 
-def test_a_token_is_shown_with_every_check(browser: Browser, dev: Dev) -> None:
+def test_a_token_is_shown_with_every_check(browser: Browser, local: Local) -> None:
     """Each check is ticked; of a token that was tampered with, one is crossed and those after it were not reached."""
-    with shown(browser, dev) as page:
+    with shown(browser, local) as page:
         sign_up(page)
         page.click("button", "Sign in: Ada Lovelace")
         page.wait_for_text("accepted", "#token .verdict")

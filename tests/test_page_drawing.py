@@ -1,10 +1,11 @@
 """How the page is drawn, in a real browser: whatever came before, what is described is there, and the rest is kept."""
 
 from browser import Browser
-from page_server import Dev, shown
-from page_server import browser as browser
-from page_server import dev as dev
-from page_server import running as running
+from local_page import browser as browser
+from local_page import shown
+from local_process import Local
+from local_process import local as local
+from local_process import process as process
 
 # Lists in random order, one after the other, some with keys and some without.
 LISTS = """(async () => {
@@ -67,19 +68,19 @@ SHARED = """(async () => {
 })()"""
 
 
-def test_what_is_described_is_there(browser: Browser, dev: Dev) -> None:
+def test_what_is_described_is_there(browser: Browser, local: Local) -> None:
     """Three hundred lists in a row end up as described, and what has a key stays the same element."""
-    with shown(browser, dev) as page:
+    with shown(browser, local) as page:
         assert page.evaluate(LISTS) == "as described"
 
 
-def test_the_focus_stays_near(browser: Browser, dev: Dev) -> None:
+def test_the_focus_stays_near(browser: Browser, local: Local) -> None:
     """It goes along with what moves, and from what cannot be pressed any more to what belongs to the same thing."""
-    with shown(browser, dev) as page:
+    with shown(browser, local) as page:
         assert page.evaluate(FOCUS) == "b up,b up,b drop,b again"
 
 
-def test_what_has_not_changed_is_the_very_same(browser: Browser, dev: Dev) -> None:
+def test_what_has_not_changed_is_the_very_same(browser: Browser, local: Local) -> None:
     """Equal parts of two states are one object, found by their ids, so that they need not be drawn again."""
-    with shown(browser, dev) as page:
+    with shown(browser, local) as page:
         assert page.evaluate(SHARED) == ",".join(["true"] * 7)

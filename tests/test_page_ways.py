@@ -1,14 +1,17 @@
 """The page of Clerk on localhost: its switches, its connection, what it keeps in place, and what it looks like."""
 
 import json
+import signal
+from pathlib import Path
 
 import pytest
 
 from browser import Browser, Page
-from page_server import Dev, shown, sign_up, wait_for_rows
-from page_server import browser as browser
-from page_server import dev as dev
-from page_server import running as running
+from local_page import browser as browser
+from local_page import shown, sign_up, wait_for_rows
+from local_process import Local
+from local_process import local as local
+from local_process import process as process
 
 USERS = "clerkmap_users"
 
@@ -32,25 +35,25 @@ FAINT = """[...document.querySelectorAll('body *')].flatMap((each) => {
 })"""
 
 
-def a_full_house(dev: Dev) -> str:
+def a_full_house(local: Local) -> str:
     """People, an organization with an invitation, and events in every state; the id of a person."""
-    ada = str(dev.do("sign_up", email="ada@example.com", first_name="Ada", last_name="Lovelace")["user"])
-    acme = dev.do("create_organization", name="Acme", created_by=ada)["organization"]
-    dev.do("invite", organization=acme, email="invited@example.com", role="org:member")
-    grace = dev.do("sign_up", email="grace@example.com", first_name="Grace", last_name="Hopper")["user"]
-    dev.do("ban", user=grace)
-    dev.do("chaos", hold_all=True)
-    dev.do("edit_user", user=ada, first_name="Augusta")
-    dev.do("sign_up", email="alan@example.com", first_name="Alan", last_name="Turing")
-    dev.do("chaos", hold_all=False, offline=True)
-    dev.do("edit_user", user=grace, last_name="Murray")
-    dev.do("chaos", offline=False)
+    ada = str(local.do("sign_up", email="ada@example.com", first_name="Ada", last_name="Lovelace")["user"])
+    acme = local.do("create_organization", name="Acme", created_by=ada)["organization"]
+    local.do("invite", organization=acme, email="invited@example.com", role="org:member")
+    grace = local.do("sign_up", email="grace@example.com", first_name="Grace", last_name="Hopper")["user"]
+    local.do("ban", user=grace)
+    local.do("chaos", hold_all=True)
+    local.do("edit_user", user=ada, first_name="Augusta")
+    local.do("sign_up", email="alan@example.com", first_name="Alan", last_name="Turing")
+    local.do("chaos", hold_all=False, offline=True)
+    local.do("edit_user", user=grace, last_name="Murray")
+    local.do("chaos", offline=False)
     return ada
 
 
-def test_held_events_are_ordered_dropped_and_delivered_by_hand(browser: Browser, dev: Dev) -> None:
+def test_held_events_are_ordered_dropped_and_delivered_by_hand(browser: Browser, local: Local) -> None:
     """What is held back stands in the order in which it goes out, and buttons change that order."""
-    with shown(browser, dev) as page:
+    with shown(browser, local) as page:
         page.click("switch", "Hold back everything new")
         page.wait_for("document.querySelector('[name=hold_all]').checked")
         for first in ("Ada", "Grace", "Alan"):
@@ -80,9 +83,9 @@ def queue(page: Page) -> list[str]:
     return list(page.evaluate(QUEUE))
 
 
-def test_an_app_that_is_down_gets_its_events_later(browser: Browser, dev: Dev) -> None:
+def test_an_app_that_is_down_gets_its_events_later(browser: Browser, local: Local) -> None:
     """Attempts fail while the app is down, are said to come again, and do once Clerk's clock has moved on."""
-    with shown(browser, dev) as page:
+    with shown(browser, local) as page:
         page.evaluate("document.querySelector('.switches details').open = true")
         page.click("switch", "The app is down: attempts fail, and come again")
         page.wait_for_text("1 on", ".switches")
@@ -96,9 +99,9 @@ def test_an_app_that_is_down_gets_its_events_later(browser: Browser, dev: Dev) -
         page.wait_for_text("ahead", ".clock")
 
 
-def test_chances_are_set_with_the_arrow_keys(browser: Browser, dev: Dev) -> None:
+def test_chances_are_set_with_the_arrow_keys(browser: Browser, local: Local) -> None:
     """A slider says its chance and sends it; what it sends comes back with the next state."""
-    with shown(browser, dev) as page:
+    with shown(browser, local) as page:
         page.evaluate("document.querySelector('.switches details').open = true")
         page.wait_for("document.querySelector('[name=drop]').checkVisibility()")
         page.evaluate("document.querySelector('[name=drop]').focus()")
@@ -106,12 +109,12 @@ def test_chances_are_set_with_the_arrow_keys(browser: Browser, dev: Dev) -> None
         page.press("ArrowUp")
         page.wait_for_text("10 %", ".switches")
         page.wait_for_text("1 on", ".switches")
-        assert dev.state()["wire"]["chaos"]["drop"] == pytest.approx(0.1)
+        assert local.state()["wire"]["chaos"]["drop"] == pytest.approx(0.1)
 
 
-def test_organizations_by_hand(browser: Browser, dev: Dev) -> None:
+def test_organizations_by_hand(browser: Browser, local: Local) -> None:
     """One is made, somebody is invited and accepts, and it ends up as rows and in the token."""
-    with shown(browser, dev) as page:
+    with shown(browser, local) as page:
         sign_up(page)
         page.click("button", "New organization")
         page.click("button", "Make it")
@@ -127,9 +130,9 @@ def test_organizations_by_hand(browser: Browser, dev: Dev) -> None:
         page.wait_for_text("None yet.", "#clerk")
 
 
-def test_what_is_refused_is_said(browser: Browser, dev: Dev) -> None:
+def test_what_is_refused_is_said(browser: Browser, local: Local) -> None:
     """Clerk's words are shown in the dialog, which stays open, so that what was typed is not lost."""
-    with shown(browser, dev) as page:
+    with shown(browser, local) as page:
         sign_up(page)
         page.wait_for_text("ada@example.com", "#clerk")
         sign_up(page, "Another", "Ada", "ada@example.com")
@@ -146,28 +149,28 @@ def forget_network(page: Page) -> None:
     page.complaints.clear()
 
 
-def test_the_page_comes_back_with_its_server(browser: Browser, dev: Dev) -> None:
+def test_the_page_comes_back_with_its_server(browser: Browser, tmp_path: Path) -> None:
     """Without reloading: it says that nobody is there, and shows the new state once somebody is."""
-    with shown(browser, dev) as page:
+    with Local(tmp_path) as local, shown(browser, local) as page:
         sign_up(page)
         page.wait_for_text("ada@example.com", "#clerk")
-        dev.stop()
+        local.end(signal.SIGTERM)
         page.wait_for_text("Connection lost", "#connection")
-        dev.start(dev.port)
+        local.start("--port", local.address.rpartition(":")[2])
         page.wait_for_text("Live", "#connection")
         sign_up(page, "Grace", "Hopper", "grace@example.com")
         page.wait_for_text("grace@example.com", "#clerk")
         forget_network(page)
 
 
-def test_a_change_leaves_everything_else_where_it_is(browser: Browser, dev: Dev) -> None:
+def test_a_change_leaves_everything_else_where_it_is(browser: Browser, local: Local) -> None:
     """With two hundred events: the focus, the scrolling, what is unfolded and what was typed survive a change."""
-    ada = a_full_house(dev)
-    dev.do("chaos", hold_all=True)
+    ada = a_full_house(local)
+    local.do("chaos", hold_all=True)
     # The newest two hundred are shown: some of those that arrived, and these, which are held back.
     for number in range(195):
-        dev.do("edit_user", user=ada, last_name=f"Lovelace {number}")
-    with shown(browser, dev) as page:
+        local.do("edit_user", user=ada, last_name=f"Lovelace {number}")
+    with shown(browser, local) as page:
         page.resize(1440, 400)
         page.wait_for("document.querySelectorAll('li.message').length === 200")
         page.evaluate("""
@@ -179,7 +182,7 @@ def test_a_change_leaves_everything_else_where_it_is(browser: Browser, dev: Dev)
         page.wait_for("!!kept.querySelector('pre')")
         page.evaluate("document.querySelector('#database').scrollTop = 100")
         before = page.evaluate("kept.querySelector('pre').innerText")
-        dev.do("sign_up", email="new@example.com", first_name="New")
+        local.do("sign_up", email="new@example.com", first_name="New")
         page.wait_for_text("new@example.com", "#clerk")
         assert page.evaluate("kept.isConnected && kept.querySelector('details').open")
         assert page.evaluate("document.activeElement === kept.querySelector('button')")
@@ -189,12 +192,12 @@ def test_a_change_leaves_everything_else_where_it_is(browser: Browser, dev: Dev)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_every_text_can_be_read(browser: Browser, dev: Dev, dark: bool) -> None:
+def test_every_text_can_be_read(browser: Browser, local: Local, dark: bool) -> None:
     """No text has less than 4.5 times the light of what is behind it, or the other way round."""
-    with shown(browser, dev, dark=dark) as page:
+    with shown(browser, local, dark=dark) as page:
         page.wait_for("!!document.querySelector('.welcome')")
         assert page.evaluate(FAINT) == []
-        a_full_house(dev)
+        a_full_house(local)
         page.wait_for_text("alan@example.com", "#clerk")
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         assert page.evaluate(FAINT) == []
@@ -206,11 +209,11 @@ def test_every_text_can_be_read(browser: Browser, dev: Dev, dark: bool) -> None:
 
 
 @pytest.mark.parametrize("width", [1440, 1024, 390])
-def test_nothing_sticks_out(browser: Browser, dev: Dev, width: int) -> None:
+def test_nothing_sticks_out(browser: Browser, local: Local, width: int) -> None:
     """The page fits its window: nothing but tables is ever scrolled sideways."""
-    dev.do("sign_up", email=f"{'long' * 15}@example.com", first_name="Wolfeschlegelstein" * 4)
-    a_full_house(dev)
-    with shown(browser, dev, width) as page:
+    local.do("sign_up", email=f"{'long' * 15}@example.com", first_name="Wolfeschlegelstein" * 4)
+    a_full_house(local)
+    with shown(browser, local, width) as page:
         page.wait_for_text("alan@example.com", "#clerk")
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         wide = """[document.documentElement, ...document.querySelectorAll('.body, .card, .log, dialog')]
@@ -218,10 +221,10 @@ def test_nothing_sticks_out(browser: Browser, dev: Dev, width: int) -> None:
         assert page.evaluate(wide) == []
 
 
-def test_every_control_has_a_name(browser: Browser, dev: Dev) -> None:
+def test_every_control_has_a_name(browser: Browser, local: Local) -> None:
     """Whoever cannot see the page hears what each button, switch and field is."""
-    a_full_house(dev)
-    with shown(browser, dev) as page:
+    a_full_house(local)
+    with shown(browser, local) as page:
         page.wait_for_text("alan@example.com", "#clerk")
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         tree = page.ask("Accessibility.getFullAXTree")["nodes"]
@@ -231,17 +234,17 @@ def test_every_control_has_a_name(browser: Browser, dev: Dev) -> None:
         assert [json.dumps(each) for each in found if not each["name"]["value"]] == []
 
 
-def test_the_environment_can_be_copied(browser: Browser, dev: Dev) -> None:
+def test_the_environment_can_be_copied(browser: Browser, local: Local) -> None:
     """The variables an app of one's own is started with."""
-    with shown(browser, dev) as page:
+    with shown(browser, local) as page:
         page.click("button", "Use with your app")
         page.wait_for_text("CLERK_PUBLISHABLE_KEY=pk_test_", "#environment")
         page.press("Escape")
 
 
-def test_everything_can_be_forgotten(browser: Browser, dev: Dev) -> None:
+def test_everything_can_be_forgotten(browser: Browser, local: Local) -> None:
     """After being asked once more."""
-    with shown(browser, dev) as page:
+    with shown(browser, local) as page:
         sign_up(page)
         wait_for_rows(page, USERS, lambda found: len(found) == 1)
         page.click("button", "Reset")

@@ -11,15 +11,25 @@ import uvicorn
 PATIENCE = 30.0  # seconds after which a test that hangs is ended
 
 
+def listening() -> socket.socket:
+    """A socket that listens already, on a port that is free: whoever calls before a server is ready waits for it."""
+    # The protocol is named so that asyncio knows it, and sends small answers at once.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
+    listener.settimeout(None)
+    return listener
+
+
 @contextmanager
-def serving(app: Any, http: Any = "auto") -> Generator[tuple[str, int]]:
+def serving(app: Any, http: Any = "auto", log_level: str = "warning") -> Generator[tuple[str, int]]:
     """The address at which an application is served until the block is left. What comes before it runs, waits."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, http=http, log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    with closing(listening()) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, http=http, log_level=log_level))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            yield listening.getsockname()
+            yield listener.getsockname()
         finally:
             server.should_exit = True
             thread.join(PATIENCE)

@@ -1,8 +1,10 @@
 """Talking to Clerk. The only room whose inhabitants open sockets.
 
-    from clerkmap.clerk import ClerkApi, endpoints
+    from clerkmap.clerk import ClerkApi, backfill, endpoints
 
-    ClerkApi(instance).ask(endpoints.user("user_2abc"))
+    api = ClerkApi(instance)
+    api.ask(endpoints.user("user_2abc"))  # one question
+    backfill(api, repository)             # everything, into the repository
 
 Importing this costs nothing: each name is loaded when it is first asked for.
 """

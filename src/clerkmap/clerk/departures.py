@@ -1,7 +1,8 @@
 """Who has gone: what is stored, and was not listed by a run, is asked for by its id.
 
-Only Clerk's own word ends anything: that it knows nothing of the id. A membership has no address of its own. It has
-ended if its organization and its person are both there, and neither lists it any longer; or if one of them is gone.
+Only Clerk's own word ends anything: that it knows nothing of the id. A membership cannot be asked for by its id, but it
+can be changed: it is asked to change nothing, and Clerk says whether there is one. With its person or its organization
+a membership has ended without being asked about.
 """
 
 from collections.abc import Callable, Generator
@@ -9,13 +10,14 @@ from typing import Any
 
 from ..core.events import Unreadable
 from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser, Kind
-from ..errors import ApiNotFound
+from ..errors import ApiNotFound, ApiRefused
 from . import endpoints
 from .endpoints import Page, Question, Shape
 from .runs import Report, Stage, Step, Steps, records_of, stored_page
 
 ALWAYS_LIKELY = 10  # departures that are asked about however few there are stored
 ENDS_KEPT = 10_000
+NO_ANSWER = (400, 403, 422)  # Clerk would not change nothing, or has organizations turned off
 
 Told = Callable[[Stage, int, int | None], None]
 
@@ -137,18 +139,19 @@ class Departures:
         if not user_id or not organization_id:
             return None, False
         try:
-            in_it: Page = yield _asked(endpoints.members(organization_id, users=[user_id]))
-            rows, seen, total = in_it.rows, 0, 1
-            while seen < total and not any(row.get("id") == record.clerk_id for row in rows):
-                theirs: Page = yield _asked(endpoints.memberships_of(user_id, offset=seen))
-                rows, total = theirs.rows, theirs.total
-                if seen < total and not rows:
-                    return None, False  # there is more, and it is not shown
-                seen += len(rows)
-        except ApiNotFound:
-            return None, False  # one of its ends has gone just now: the next run will hear of it
-        found = [row for row in rows if row.get("id") == record.clerk_id]
-        return (found[0], False) if found else (None, True)
+            page: Page = yield _asked(endpoints.members(organization_id, users=[user_id]))
+            for row in page.rows:
+                if row.get("id") == record.clerk_id:
+                    return row, False
+            row = yield _asked(endpoints.merge_membership_metadata(organization_id, user_id))
+        except ApiNotFound as error:
+            return None, _is_of_the_id(error)
+        except ApiRefused as error:
+            if error.status not in NO_ANSWER:
+                raise
+            return None, False
+        # Another one: they have left, and come back.
+        return (row, False) if row.get("id") == record.clerk_id else (None, True)
 
     def _put(self, records: list[AnyRecord]) -> Steps:
         yield lambda _, repository: repository.put(records)

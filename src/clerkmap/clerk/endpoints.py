@@ -139,6 +139,12 @@ def members(
     return Question("GET", path, _page, {"user_id": _exactly(users), "limit": limit, "offset": offset})
 
 
+def merge_membership_metadata(organization_id: str, user_id: str, **metadata: Shape) -> Question[Shape]:
+    """Merge into the metadata of a membership. With nothing to merge, it tells whether there is one."""
+    path = f"/organizations/{_segment(organization_id)}/memberships/{_segment(user_id)}/metadata"
+    return Question("PATCH", path, _object, body=metadata)
+
+
 def memberships_of(user_id: str, *, limit: int = MAX_PAGE, offset: int = 0) -> Question[Page]:
     """A page of a person's memberships."""
     path = f"/users/{_segment(user_id)}/organization_memberships"

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import ApiRefused
 from . import endpoints
-from .endpoints import Page, Question, Shape
+from .endpoints import MAX_PAGE, Page, Question, Shape
 from .runs import Stage, Step, Steps
 
 MOST_DOUBTS = 5  # how often a list is begun again, or its cursor set back, before reading is given up
@@ -113,6 +113,8 @@ def _by_cursor(place: Place, ask: Asking, take: Taking) -> Reading:
             new = [row for row in rows if place.last or _date(row) > place.moment]
             place = Place(place.started, place.stage, _id(rows[-1]), _date(rows[-1]), place.seen + len(new))
             yield from take(rows, place, total)
+            if len(rows) < MAX_PAGE and place.seen >= total:
+                return True  # the last page; who has come since then will be told of
         total = yield from ask(endpoints.user_count())
         if place.seen >= total:
             return True

@@ -3,6 +3,7 @@
 Each command is a module of its own, loaded when it is called for: `clerkmap --help` loads none of them.
 """
 
+import io
 import sys
 
 
@@ -14,4 +15,7 @@ def main() -> None:
         if missing.name != "click":
             raise
         sys.exit("the clerkmap command needs a few libraries more: pip install 'clerkmap[cli]'")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that this terminal has no letters for is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     root(prog_name="clerkmap")

@@ -1,5 +1,6 @@
 """The table of commands, with a line about each, so that to list them is to load none."""
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -7,14 +8,23 @@ import click
 
 import clerkmap
 
+from .codes import INTERRUPTED
+
 # Each is the function of that name in the module of that name.
 COMMANDS: dict[str, str] = {
     "dev": "Clerk on localhost, with its page and a demo app mapped to an SQLite file.",
+    "doctor": "Whether everything is set up as it should be, and what to do where it is not.",
+    "sync": "Everything that Clerk has, into your database.",
+    "diff": "What differs between Clerk and your database.",
+    "show": "What is stored of somebody, from where, since when, and why.",
+    "verify": "Every check that is made of a token, and whom it stands for.",
+    "migrate": "Make the tables, or bring them to this version's state.",
+    "schema": "The tables as a script, to be run by other means.",
 }
 
 
 class Commands(click.Group):
-    """A group whose commands are loaded when they are called."""
+    """A group whose commands are loaded when they are called, and end with the exit codes that are promised."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Their names, in the order of the table."""
@@ -32,8 +42,33 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run one. What clerkmap raises becomes a line that says what to do next."""
+        if os.environ.get("NO_COLOR"):
+            ctx.color = False
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\nclerkmap: interrupted. What was done until now is kept.", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            from .failures import failure_of  # here, not above: it loads every error there is
+
+            failure = failure_of(error)
+            if failure is None:
+                raise  # a bug
+            line, code = failure
+            click.echo(f"clerkmap: {line}", err=True)
+            raise click.exceptions.Exit(code) from None
+
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(clerkmap.__version__)
 def root(**_: Any) -> None:
-    """The seam between Clerk and your own records."""
+    """The seam between Clerk and your own records.
+
+    Clerk's side is told by Clerk's own environment variables, such as CLERK_PUBLISHABLE_KEY and CLERK_SECRET_KEY; yours
+    by CLERKMAP_DATABASE_URL, or --database.
+    """

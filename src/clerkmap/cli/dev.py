@@ -47,6 +47,10 @@ def command(
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="clerkmap-")) if db == MEMORY else None
         path = Path(folder, "clerkmap-dev.db") if folder else Path(db)
+        if path.is_dir() or (state and Path(state).resolve() == path.resolve()):
+            raise click.BadParameter("it must be a file of its own", param_hint="--db")
+        if not path.parent.is_dir():
+            raise click.ClickException(f"cannot use {db}: there is no folder {path.parent}")
         kept = Path(state) if state else None if folder else Path(f"{db}.clerk.json")
         _serve(port, path, kept, forward, seed, opening=opening, as_json=as_json)
 
@@ -61,6 +65,7 @@ def _serve(
             raise
         raise click.ClickException("this needs a server: pip install 'clerkmap[cli]'") from None
     from ..local.app import LocalApp
+    from ..local.state import StateNotKept
 
     try:
         listening = server.listening_on(port)
@@ -78,7 +83,10 @@ def _serve(
             if opening:
                 click.launch(app.address)
 
-        server.run(box, app, listening, started)
+        try:
+            server.run(box, app, listening, started)
+        except StateNotKept as unkept:
+            raise click.ClickException(str(unkept)) from None
     if not as_json:
         click.echo("\nEnded." if kept is None else f"\nEnded. What was there is in {path} and {kept}.")
 
@@ -86,12 +94,14 @@ def _serve(
 def _box(path: Path, kept: Path | None, forward: str | None, seed: int | None) -> "Box":
     from ..errors import ClerkmapError
     from ..local.box import Box, SeedTaken
-    from ..local.state import StateDamaged, StateFile
+    from ..local.state import StateDamaged, StateFile, StateNotKept, StateTaken
 
     try:
         return Box(path, state=None if kept is None else StateFile(kept), seed=seed, forward=forward)
-    except StateDamaged as damaged:
-        raise click.ClickException(str(damaged)) from None
+    except (StateDamaged, StateNotKept) as unusable:
+        raise click.ClickException(str(unusable)) from None
+    except StateTaken as taken:
+        raise click.ClickException(f"{taken}. Name other files with --db or --state.") from None
     except SeedTaken as taken:
         raise click.ClickException(f"{taken}. Leave out --seed, or name another file with --db.") from None
     except (OSError, sqlite3.Error, ClerkmapError) as error:

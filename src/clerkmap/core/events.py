@@ -88,24 +88,6 @@ def parse_event(body: bytes | str) -> Event:
     return Event(type_, timestamp, instance_id, fields(event["data"]))
 
 
-# What the API answers about one thing is what a webhook says of it.
-
-
-def read_user(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
-    """What Clerk's API said of a person at a time. Raises `Unreadable` if it does not say all that it must."""
-    return _user_stated(_Source(instance, observed_at), data)
-
-
-def read_organization(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
-    """The same of an organization."""
-    return _organization_stated(_Source(instance, observed_at), data)
-
-
-def read_membership(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
-    """The same of a membership: its organization, a glimpse of its person, and the membership."""
-    return _membership_stated(_Source(instance, observed_at), data)
-
-
 @dataclass(frozen=True, slots=True)
 class _Source:
     """Whose word is being read, and when it was given."""

@@ -36,8 +36,8 @@ async def perform(box: Box, asked: dict[str, Any]) -> Result:
         result = does(box, **arguments)
         return await result if inspect.isawaitable(result) else result
     finally:
-        box.keep()  # before it is answered: what has been answered is not forgotten
         box.changes.tell()
+        box.keep()  # before it is answered: what has been answered is not forgotten
 
 
 def _arguments(does: Action, given: dict[str, Any]) -> dict[str, Any]:

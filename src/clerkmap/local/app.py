@@ -84,8 +84,8 @@ class LocalApp:
 
         async def send_kept(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._box.keep()
                 self._box.changes.tell()
+                self._box.keep()
             await send(message)
 
         return send_kept

@@ -1,6 +1,7 @@
 """Everything in one: the Clerk, the wire and its postman, the demo app, perhaps the way to yours, and what is kept."""
 
 import sqlite3
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from .live import Changes
 from .outcomes import Came
 from .plain import from_plain, to_plain
 from .postman import Chaos, Postman, Receiver
-from .state import StateDamaged, StateFile
+from .state import StateDamaged, StateFile, StateNotKept
 
 
 class SeedTaken(Exception):
@@ -35,26 +36,36 @@ class Box:
     def __init__(
         self, path: Path, *, state: StateFile | None = None, seed: int | None = None, forward: str | None = None
     ) -> None:
-        kept = state.read() if state is not None else None
-        self._state = state
-        self.clerk: KeptClerk = _new_clerk(seed, path) if kept is None else KeptClerk(_seed_of(kept, seed, state))
-        chaos, outcomes = (Chaos(), {}) if kept is None else self._restored(kept)
-        self.changes: Changes = Changes()
-        self.forward: Forward | None = None if forward is None else Forward(self.clerk, forward, self._record)
-        self.party: str = ORIGIN if forward is None else origin_of(forward)
-        self.demo: Demo = Demo(self.clerk, path, self._record)
-        receivers: list[Receiver] = [self.demo, *([self.forward] if self.forward else [])]
-        self.postman: Postman = Postman(self.clerk, receivers, self.keep, self.changes.tell)
-        self.postman.restore(chaos, outcomes)
-        self._watch = sqlite3.connect(path, isolation_level=None)
-        self._version = data_version(self._watch)
-        self.keep()
+        with ExitStack() as undo:
+            if state is not None:
+                state.take()
+                undo.callback(state.release)
+            kept = state.read() if state is not None else None
+            self._state = state
+            self.clerk: KeptClerk = _new_clerk(seed, path) if kept is None else KeptClerk(_seed_of(kept, seed, state))
+            chaos, outcomes = (Chaos(), {}) if kept is None else self._restored(kept)
+            self.changes: Changes = Changes()
+            self.forward: Forward | None = None if forward is None else Forward(self.clerk, forward, self._record)
+            self.party: str = ORIGIN if forward is None else origin_of(forward)
+            self.demo: Demo = Demo(self.clerk, path, self._record)
+            receivers: list[Receiver] = [self.demo, *([self.forward] if self.forward else [])]
+            self.postman: Postman = Postman(self.clerk, receivers, self._try_to_keep, self.changes.tell)
+            self.postman.restore(chaos, outcomes)
+            self._watch = sqlite3.connect(path, isolation_level=None)
+            self._version = data_version(self._watch)
+            self.keep()
+            undo.pop_all()
 
     def keep(self) -> None:
-        """Write down what is not written down yet."""
+        """Write down what is not written down yet. `StateNotKept` if that cannot be done."""
         if self._state is not None:
             more = {"chaos": asdict(self.postman.chaos), "outcomes": to_plain(self.postman.outcomes)}
             self._state.write(self.clerk.saved() | more)
+
+    def _try_to_keep(self) -> None:
+        """The same for who has nobody to tell: whoever does something next is told."""
+        with suppress(StateNotKept):
+            self.keep()
 
     def look_at_file(self) -> None:
         """See whether somebody else has written to the database: another process, or you by hand."""
@@ -76,11 +87,15 @@ class Box:
 
     async def close(self) -> None:
         """Write everything down, and let go of the files."""
-        self.keep()
-        self._watch.close()
-        await self.demo.close()
-        if self.forward is not None:
-            await self.forward.close()
+        try:
+            self.keep()
+        finally:
+            if self._state is not None:
+                self._state.release()
+            self._watch.close()
+            await self.demo.close()
+            if self.forward is not None:
+                await self.forward.close()
 
     def _record(self, id: str, came: Came) -> None:
         self.postman.record(id, came)
@@ -96,7 +111,7 @@ class Box:
             raise StateDamaged(
                 self._state.path, f"it has no {missing.args[0]!r}, or what refers to it is wrong"
             ) from None
-        except (ValueError, TypeError, AttributeError, IndexError, ClerkRefuses) as error:
+        except (ValueError, TypeError, AttributeError, IndexError, OverflowError, ClerkRefuses) as error:
             raise StateDamaged(self._state.path, str(error)) from None
         return chaos, outcomes
 

@@ -4,6 +4,7 @@ What is written down is the whole of what it would do next: taken out of the fil
 and the same accidents as it would have made without.
 """
 
+import json
 from collections.abc import Callable
 from math import inf, isinf
 from random import Random
@@ -16,6 +17,7 @@ from ..testing import (
     FakeMachineToken,
     FakeMembership,
     FakeOrganization,
+    FakeRole,
     FakeSession,
     FakeUser,
     Message,
@@ -23,7 +25,7 @@ from ..testing import (
     Wire,
 )
 from ..testing.fake.ledger import one_at_a_time
-from ..testing.fake.objects import SYSTEM_ROLES, FakeRole
+from ..testing.fake.objects import SYSTEM_ROLES
 from .plain import from_plain, to_plain
 
 RandomState = list[Any]
@@ -54,7 +56,10 @@ class KeptWire(Wire):
         ]
         if not self._secrets:
             raise ValueError("there is no secret")
-        self.put_in_order(from_plain(list[Message], saved["messages"], "messages"))
+        messages = from_plain(list[Message], saved["messages"], "messages")
+        for message in messages:
+            json.loads(message.body)  # a ValueError for what the page could not show
+        self.put_in_order(messages)
 
     def put_in_order(self, messages: list[Message]) -> None:
         """Have these events, in this order, and no others."""
@@ -72,7 +77,7 @@ class KeptClerk(FakeClerk):
         super().__init__(seed, clock=self.kept_clock)
         self.chance: Random = Random(f"wire {seed}")
         self.kept_wire: KeptWire = KeptWire(self.webhook_secret, self.clock, self.chance)
-        self.wire = self.kept_wire
+        self.wire: Wire = self.kept_wire
 
     def saved(self) -> dict[str, Any]:
         """Everything, as plain JSON."""
@@ -106,7 +111,7 @@ class KeptClerk(FakeClerk):
         self._seat()
         self._restore_keys(from_plain(list[list[Any]], saved["keys"], "keys"))
         self._secrets_made = from_plain(int, saved["secrets_made"], "secrets_made")
-        self.webhook_secret = from_plain(str, saved["webhook_secret"], "webhook_secret")
+        self.webhook_secret: str = from_plain(str, saved["webhook_secret"], "webhook_secret")
         self.kept_wire.restore(saved["wire"])
 
     @one_at_a_time
@@ -161,7 +166,7 @@ class KeptClerk(FakeClerk):
             for number, kid, until in saved
         ]
         self._keys_made = saved[0][0]
-        self.key = made[0][0]
+        self.key: SigningKey = made[0][0]
         self._old_keys = [(key, from_plain(float, until)) for key, until in made[1:]]
 
 

@@ -48,6 +48,9 @@ class Guard:
             raise Stranger(403, "host_refused", "This server answers to localhost and 127.0.0.1, with its port")
         if not self._origins.issuperset(_values(scope, b"origin")):
             raise Stranger(403, "origin_refused", "This server answers no page but its own")
+        # Of what a page only embeds, a browser tells no origin. It may not read the answer, but that costs us, too.
+        if not {"same-origin", "none"}.issuperset(_values(scope, b"sec-fetch-site")) and not _is_visit(scope):
+            raise Stranger(403, "origin_refused", "This server answers no page but its own")
 
     def check_asked(self, scope: Scope) -> None:
         """Let a request through that is to change something: JSON, and not too much of it."""
@@ -57,6 +60,11 @@ class Guard:
         lengths = _values(scope, b"content-length")
         if any(not length.isdigit() or int(length[:20]) > MOST_ASKED for length in lengths):
             raise too_large()
+
+
+def _is_visit(scope: Scope) -> bool:
+    """Whether somebody has followed a link to the page."""
+    return scope["path"] == "/" and _values(scope, b"sec-fetch-dest") == ["document"]
 
 
 def too_large() -> Stranger:

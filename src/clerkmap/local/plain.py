@@ -3,10 +3,13 @@
 A file may be damaged, and a request may hold anything: what does not fit is a ValueError that says where.
 """
 
+import sys
 from dataclasses import fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+LARGEST = sys.float_info.max
 
 
 def to_plain(value: Any) -> Any:
@@ -39,9 +42,10 @@ def from_plain(hint: Any, value: Any, where: str = "it") -> Any:
         return value
     if hint is bytes and isinstance(value, str):
         return value.encode()
-    if hint is float and type(value) in (int, float):
-        return float(value)
-    if hint is Any or (isinstance(hint, type) and type(value) is hint):
+    if hint is float:
+        if type(value) in (int, float) and abs(value) <= LARGEST:
+            return float(value)
+    elif hint is Any or (isinstance(hint, type) and type(value) is hint):
         return value
     raise ValueError(f"{where} is not {getattr(hint, '__name__', str(hint))}")
 

@@ -119,10 +119,6 @@ class Postman:
         self._keep()
         return attempt
 
-    async def deliver(self, messages: Sequence[Message]) -> int:
-        """Attempt events in this order. Tells how many were taken in."""
-        return sum([(await self.attempt(message)).succeeded for message in messages])
-
     async def _send(self, message: Message) -> int | None:
         """The status that counts: that of the first receiver who did not take it in, if there is one."""
         if self.chaos.offline:

@@ -13,6 +13,7 @@ from .app import LocalApp
 from .box import Box
 
 LOOK_EVERY = 1.0  # seconds: how soon it is seen that somebody else has written to the database
+MOST_AT_ONCE = 200  # connections; the files of the database and of the state need descriptors, too
 GRACE = 2  # seconds that a request may take to end when all is over
 
 
@@ -46,6 +47,7 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=GRACE,
+                limit_concurrency=MOST_AT_ONCE,
             )
         )
         self._box = box
@@ -76,6 +78,8 @@ async def _serve(box: Box, app: LocalApp, listening: socket.socket, started: Cal
         started()
         await server.serve(sockets=[listening])
     finally:
+        with suppress(asyncio.CancelledError):  # of a Ctrl-C, which has been heard: what follows is to be done
+            await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
         came = await asyncio.gather(*tasks, return_exceptions=True)

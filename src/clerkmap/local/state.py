@@ -5,11 +5,13 @@ It is replaced as a whole: at any moment there is the old one or the new one, an
 
 import json
 import os
+import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..core.strict_json import fields
+from ..testing import ClerkRefuses
 
 VERSION = 1
 
@@ -24,12 +26,42 @@ class StateDamaged(Exception):
         )
 
 
+class StateNotKept(ClerkRefuses):
+    """The file cannot be written. What was done is done all the same, and is forgotten when the process ends."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        said = f"{path} cannot be written ({error.strerror}): what has happened since it was will be forgotten"
+        super().__init__(507, "state_not_kept", said)
+
+
+class StateTaken(Exception):
+    """Another process keeps its own there."""
+
+
 class StateFile:
-    """One file of JSON."""
+    """One file of JSON, for one process at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path: Path = path
         self._written: str | None = None
+        self._lock: sqlite3.Connection | None = None
+
+    def take(self) -> None:
+        """Be the only one to use it, until `release`, or until the process ends in whichever way."""
+        # SQLite locks files alike on every system. Not the file itself: at each writing another one takes its place.
+        try:
+            self._lock = sqlite3.connect(f"{self.path}.lock", timeout=0, isolation_level=None)
+            self._lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            self.release()
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise StateDamaged(self.path, f"nothing can be written beside it ({error})") from None
+            raise StateTaken(f"{self.path} is in use: another `clerkmap dev` is running") from None
+
+    def release(self) -> None:
+        """Let others use it."""
+        if self._lock is not None:
+            self._lock.close()
 
     def read(self) -> dict[str, Any] | None:
         """What was kept; None where there is no file yet."""
@@ -48,10 +80,17 @@ class StateFile:
         return kept
 
     def write(self, kept: dict[str, Any]) -> None:
-        """Keep this, unless it is what was kept last."""
+        """Keep this, unless it is what was kept last. `StateNotKept` if it cannot be written."""
         text = json.dumps({"version": VERSION} | kept, separators=(",", ":"))
         if text == self._written:
             return
+        try:
+            self._write(text)
+        except OSError as error:
+            raise StateNotKept(self.path, error) from None
+        self._written = text
+
+    def _write(self, text: str) -> None:
         # Beside it, for only within one folder does a file take another's place in one step.
         beside = self.path.with_name(f"{self.path.name}.new")
         try:
@@ -64,4 +103,3 @@ class StateFile:
             with suppress(OSError):
                 beside.unlink()
             raise
-        self._written = text

@@ -47,16 +47,14 @@ class FakeClerk(Callers):
         host: str | None = None,
         ids: str = "",
     ) -> None:
-        super().__init__(seed, Clock() if clock is None else clock, algorithm=algorithm, kid=kid, host=host)
+        clock = Clock() if clock is None else clock
+        super().__init__(seed, clock, algorithm=algorithm, kid=kid, host=host, ids=ids)
         self.secret_key: str = f"sk_test_{Random(f'sk {seed}').randbytes(20).hex()}"
         self.faults: Faults = Faults()
         self.api: Api = Api(self)
         self.app: ClerkApp = ClerkApp(self.api, self.clock, (self.frontend_api, "api.clerk.com"))
         self._instance: Instance | None = None
         self._instance_of: object = None
-        if ids:
-            self._random = Random(f"clerkmap {seed} {ids}")
-            self._message_ids = Random(f"messages {seed} {ids}")
 
     @property
     def instance(self) -> Instance:
@@ -103,11 +101,11 @@ class FakeClerk(Callers):
 
         return ClerkTransport(self.api, self.clock)
 
-    def record(self, who: FakeUser, **said: Any) -> ClerkUser:
+    def record(self, user: FakeUser, **said: Any) -> ClerkUser:
         """What Clerk would say now of a person, and with it whatever you add: `banned=True`."""
         now = self.moment()
-        profile: dict[str, Any] = {"email": who.email, "first_name": who.first_name, "last_name": who.last_name}
-        return ClerkUser.stated(self.instance.name, who.id, observed_at=now, updated_at=now, **(profile | said))
+        profile: dict[str, Any] = {"email": user.email, "first_name": user.first_name, "last_name": user.last_name}
+        return ClerkUser.stated(self.instance.name, user.id, observed_at=now, updated_at=now, **(profile | said))
 
     def deliveries(
         self, *, shuffle: bool = False, duplicate: float = 0, drop: float = 0, late: float = 0

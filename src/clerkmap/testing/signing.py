@@ -37,7 +37,7 @@ class SigningKey:
         if isinstance(self.private, ed25519.Ed25519PrivateKey):
             return self.private.sign(signed)
         digest, size = (SHA256(), 32) if self.algorithm == "ES256" else (SHA384(), 48)
-        r, s = decode_dss_signature(self.private.sign(signed, ec.ECDSA(digest)))
+        r, s = decode_dss_signature(self.private.sign(signed, ec.ECDSA(digest, deterministic_signing=True)))
         return r.to_bytes(size, "big") + s.to_bytes(size, "big")
 
     def jwk(self) -> dict[str, Any]:

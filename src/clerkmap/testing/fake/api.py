@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..fake_clerk import FakeClerk
 
 VERSIONS = ("2021-02-05", "2024-10-01", "2025-04-10", "2025-11-10", "2026-05-12")
+MAX_BODY = 1_048_576
 REQUESTS_KEPT = 10_000
 
 _Patterns = list[tuple[re.Pattern[str], Route]]
@@ -94,6 +95,7 @@ class Api:
             found = _find_private(request)
             self._check_key(request)
             version = _version_of(request)
+            _check_body(request)
             if found is None:
                 raise missing("The address")
             route = found[0]
@@ -135,6 +137,15 @@ def _find(patterns: _Patterns, method: str, path: str) -> _Found | None:
         if route.method == method and (match := pattern.fullmatch(path)):
             return route, match.groups()
     return None
+
+
+def _check_body(request: ApiRequest) -> None:
+    """A body is JSON and says so: a form is what any web page can send anywhere."""
+    if len(request.body) > MAX_BODY:
+        raise ClerkRefuses(413, "request_body_too_large", f"A body has at most {MAX_BODY} bytes")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.body and kind != "application/json":
+        raise ClerkRefuses(415, "unsupported_content_type", "A body must be application/json")
 
 
 def _version_of(request: ApiRequest) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Literal
 
+from ..clock import Clock
 from .api_requests import ApiAnswer, ApiRequest, answer_of
 
 if TYPE_CHECKING:
@@ -70,3 +71,11 @@ class Chance:
         said = "Something went wrong on our side"
         error = {"message": said, "long_message": said, "code": "internal_clerk_error"}
         return answer_of({"errors": [error]}, self._random.choice((500, 503)))
+
+
+def left_to_wait(delay: float, clock: Clock) -> float:
+    """How many seconds have to pass really: none by a clock that stands still, which is moved on instead."""
+    if delay and clock.stands_still:
+        clock.advance(delay)
+        return 0
+    return delay

@@ -65,40 +65,33 @@ def get_invitation(call: Call) -> Json:
 
 def invite(call: Call) -> Json:
     """A new invitation."""
-    return _invited(call, call.organization(), call.said(*_FIELDS))
+    organization = call.organization()
+    return call.clerk.shape(call.clerk.invite(organization, **_wanted(call, organization, call.said(*_FIELDS))))
 
 
 def invite_many(call: Call) -> Json:
-    """Ten new invitations at most."""
-    organization, wanted = call.organization(), call.said_in_list(*_FIELDS)
-    if not 1 <= len(wanted) <= MOST_AT_ONCE:
+    """Ten new invitations at most. If one of them cannot be, none is made."""
+    organization, all_said = call.organization(), call.said_in_list(*_FIELDS)
+    if not 1 <= len(all_said) <= MOST_AT_ONCE:
         raise ClerkRefuses(422, "form_param_value_invalid", f"Between 1 and {MOST_AT_ONCE} people can be invited")
-    for said in wanted:
-        _check(call, organization, said)
-    shapes = [_invited(call, organization, said) for said in wanted]
+    wanted = [_wanted(call, organization, said) for said in all_said]
+    shapes = [call.clerk.shape(call.clerk.invite(organization, **each)) for each in wanted]
     return {"data": shapes, "total_count": len(shapes)}
 
 
-def _check(call: Call, organization: FakeOrganization, said: Said) -> None:
+def _wanted(call: Call, organization: FakeOrganization, said: Said) -> Shape:
+    """What an invitation is to be, if it can be."""
     email = address_in(said.needed("email_address"))
-    known_role(call, said.needed("role"))
     if owner := call.clerk.owner("email_address", email):
         refuse_members(call, organization, call.user(owner))
-
-
-def _invited(call: Call, organization: FakeOrganization, said: Said) -> Shape:
-    _check(call, organization, said)
     inviter, days = said.text("inviter_user_id"), said.number("expires_in_days", 1, 365)
-    metadata: Shape = {name: said.metadata(name) for name in METADATA}
-    invitation = call.clerk.invite(
-        organization,
-        said.needed("email_address"),
-        role=said.needed("role"),
-        inviter=call.user(inviter) if inviter else None,
-        expires_in=MONTH if days is None else days * _DAY,
-        **metadata,
-    )
-    return call.clerk.shape(invitation)
+    return {
+        "email": email,
+        "role": known_role(call, said.needed("role")),
+        "inviter": call.user(inviter) if inviter else None,
+        "expires_in": MONTH if days is None else days * _DAY,
+        **{name: said.metadata(name) for name in METADATA},
+    }
 
 
 def revoke_invitation(call: Call) -> Json:

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from .api_requests import Query, invalid
 from .ledger import Ledger
-from .objects import ClerkRefuses, FakeUser
+from .objects import ClerkRefuses, FakeMembership, FakeUser
 
 T = TypeVar("T")
 Condition = Callable[[FakeUser], bool]
-Rank = tuple[bool, Any, str]  # nothing comes last
+Rank = tuple[Any, ...]
 
 LISTS_KEPT = 16
 MOST = 500  # rows of one page
@@ -94,12 +94,19 @@ def choose(values: list[str]) -> tuple[set[str], set[str]]:
     return {each.removeprefix("+") for each in values if not each.startswith("-")}, unwanted
 
 
+def by_birth(it: FakeUser | FakeMembership) -> Rank:
+    """How most lists are sorted: by when something was made."""
+    return it.created_at, it.id
+
+
 def user_rank(name: str) -> Callable[[FakeUser], Rank]:
-    """How people are sorted by one of their fields."""
+    """How people are sorted by one of their fields. Who has no such thing comes last."""
+    if name == "created_at":
+        return by_birth
     if name == "email_address":
         return lambda user: (user.email is None, user.email or "", user.id)
     if name in ("phone_number", "web3wallet"):  # nobody has one here
-        return lambda user: (True, "", user.id)
+        return lambda user: (user.id,)
 
     def rank(user: FakeUser) -> Rank:
         value = getattr(user, name)

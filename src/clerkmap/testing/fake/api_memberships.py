@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from .api_lists import Condition, Order, Rank, asked_for, one_of, page, user_conditions, user_rank
+from .api_lists import Condition, Order, Rank, asked_for, by_birth, one_of, page, user_conditions, user_rank
 from .api_requests import Call, Json, Route, Routes, missing
 from .api_users import metadata_in
 from .objects import ClerkRefuses, FakeMembership, FakeOrganization, FakeUser
@@ -46,9 +46,9 @@ def _page(call: Call, name: str, rows_of: Callable[[], Iterable[FakeMembership]]
 
 def _rank(call: Call, name: str) -> Callable[[FakeMembership], Rank]:
     if name == "created_at":
-        return lambda each: (False, each.created_at, each.id)
+        return by_birth
     rank, users = user_rank(name), call.clerk.users
-    return lambda each: (*rank(users[each.user_id])[:2], each.id)
+    return lambda each: (*rank(users[each.user_id]), each.id)
 
 
 def _named(call: Call) -> list[Condition]:

@@ -87,11 +87,11 @@ def update_organization(call: Call) -> Json:
         "admin_delete_enabled": said.flag("admin_delete_enabled"),
         "created_at": said.moment("created_at"),
     }
-    if replaced := {name: said.metadata(name) or {} for name in said.given(*metadata)}:
+    replaced = {name: said.metadata(name) or {} for name in said.given(*metadata)}
+    given = {name: value for name, value in changed.items() if value is not None}
+    call.clerk.update_organization(organization, **given)
+    if replaced:
         call.clerk.replace_metadata(organization, **replaced)
-    call.clerk.update_organization(
-        organization, **{name: value for name, value in changed.items() if value is not None}
-    )
     return organization_shape(organization)
 
 

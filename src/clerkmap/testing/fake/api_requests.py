@@ -151,7 +151,7 @@ class Said:
             when = datetime.fromisoformat(text) if text else None
         except ValueError:
             raise invalid(name, "must be a time as in RFC 3339") from None
-        return int(when.replace(tzinfo=when.tzinfo or UTC).timestamp() * 1000) if when else None
+        return round(when.replace(tzinfo=when.tzinfo or UTC).timestamp() * 1000) if when else None
 
     def given(self, *names: str) -> dict[str, Any]:
         """Those of the parameters that were given, null included."""
@@ -188,14 +188,14 @@ class Call:
 
     def user(self, id: str | None = None) -> FakeUser:
         """The person of that id, or of the one in the path."""
-        user = self.clerk.users.get(id or self.ids[0])
+        user = self.clerk.users.get(self.ids[0] if id is None else id)
         if user is None:
             raise missing("User")
         return user
 
     def organization(self, id: str | None = None) -> FakeOrganization:
         """The organization of that id or slug, or of the one in the path."""
-        asked = id or self.ids[0]
+        asked = self.ids[0] if id is None else id
         found = self.clerk.organizations.get(asked)
         found = found or self.clerk.organizations.get(self.clerk.owner("slug", asked) or "")
         if found is None:

@@ -125,9 +125,10 @@ def update_user(call: Call) -> Json:
         changed["primary_address_id"] = primary
     if (created_at := said.moment("created_at")) is not None:
         changed["created_at"] = created_at
-    if replaced := {name: said.metadata(name) or {} for name in said.given(*metadata)}:
-        call.clerk.replace_metadata(user, **replaced)
+    replaced = {name: said.metadata(name) or {} for name in said.given(*metadata)}
     call.clerk.update_user(user, **changed)
+    if replaced:
+        call.clerk.replace_metadata(user, **replaced)
     return user_shape(user)
 
 

@@ -61,7 +61,7 @@ def one_at_a_time(change: Callable[Concatenate[Some, P], T]) -> Callable[Concate
 class Ledger:
     """Users, organizations, memberships, invitations and sessions, by their ids, in the order in which they came."""
 
-    def __init__(self, seed: int, clock: Clock) -> None:
+    def __init__(self, seed: int, clock: Clock, ids: str = "") -> None:
         self.seed: int = seed
         self.clock: Clock = clock
         self.users: dict[str, FakeUser] = {}
@@ -74,13 +74,15 @@ class Ledger:
         self.changing: threading.RLock = threading.RLock()
         self.changes: int = 0  # how many there were: lists made of the tables are good until there is another
         self._random = Random(f"clerkmap {seed}")  # reproducible on purpose
-        self._message_ids = Random(f"messages {seed}")  # of their own: to say less changes no other id
         self._last_moment = 0
-        self._silent = False
+        self._silences = 0  # counted: several threads may ask for one, and end it in any order
         self._members: dict[str, dict[str, FakeMembership]] = {}  # by organization, then user
         self._places: dict[str, dict[str, FakeMembership]] = {}  # by user, then organization
         self._taken: dict[tuple[str, str], str] = {}  # what must be one of a kind, and whose it is
         self.instance_id: str = self.new_id("ins")
+        if ids:  # from here on: what comes before is the same in all that have this seed
+            self._random = Random(f"clerkmap {seed} {ids}")
+        self._message_ids = Random(f"messages {seed} {ids}")  # of their own: to say less changes no other id
         self.webhook_secret: str = _secret(f"whsec {seed}")
         self._secrets_made = 0
         self.wire: Wire = Wire(self.webhook_secret, clock, Random(f"wire {seed}"))
@@ -97,11 +99,13 @@ class Ledger:
     @contextmanager
     def silence(self) -> Generator[None, None, None]:
         """No event is made of what happens in this block, as if all of it had been lost. Good for large crowds."""
-        before, self._silent = self._silent, True
+        with self.changing:
+            self._silences += 1
         try:
             yield
         finally:
-            self._silent = before
+            with self.changing:
+                self._silences -= 1
 
     # What there is
 
@@ -119,11 +123,11 @@ class Ledger:
 
     def invitations_to(self, organization: FakeOrganization) -> list[FakeInvitation]:
         """The invitations into an organization."""
-        return [each for each in self.invitations.values() if each.organization_id == organization.id]
+        return [each for each in list(self.invitations.values()) if each.organization_id == organization.id]
 
     def sessions_of(self, user: FakeUser) -> list[FakeSession]:
         """A person's sessions."""
-        return [each for each in self.sessions.values() if each.user_id == user.id]
+        return [each for each in list(self.sessions.values()) if each.user_id == user.id]
 
     def owner(self, kind: str, value: str) -> str | None:
         """The id of who has it: an `email_address`, `username` or `external_id`; or the `slug` of an organization."""
@@ -179,7 +183,7 @@ class Ledger:
 
     def say(self, type: str, data: Shape) -> None:
         """Put an event on the wire, as every change does by itself. For what no change makes, such as `sms.created`."""
-        if not self._silent:
+        if not self._silences:
             body = body_of(type, data, self.instance_id, self.moment())
             self.wire.say(_id("msg", self._message_ids), type, body)
 

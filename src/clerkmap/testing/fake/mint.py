@@ -18,9 +18,16 @@ class Mint(Organizations):
     """Organizations whose people have tokens, signed with the instance's own key."""
 
     def __init__(
-        self, seed: int, clock: Clock, *, algorithm: str = "RS256", kid: str | None = None, host: str | None = None
+        self,
+        seed: int,
+        clock: Clock,
+        *,
+        algorithm: str = "RS256",
+        kid: str | None = None,
+        host: str | None = None,
+        ids: str = "",
     ) -> None:
-        super().__init__(seed, clock)
+        super().__init__(seed, clock, ids)
         self._algorithm = algorithm
         self._keys_made = 0
         self._old_keys: list[tuple[SigningKey, float]] = []
@@ -62,6 +69,7 @@ class Mint(Organizations):
         pending: bool = False,
         actor: str | None = None,
         factor_ages: tuple[int, int] = (0, -1),
+        template: str | None = None,
         expires_in: int = 60,
         claims: Mapping[str, Any] | None = None,
         header: Mapping[str, Any] | None = None,
@@ -70,7 +78,10 @@ class Mint(Organizations):
 
         Permissions are written `org:invoices:read`, features and plans with their scope: `o:invoices`, `u:themes`. The
         role and its permissions are those that the person has, and `org:member` for who is not in the organization.
+        Of a JWT `template`, whatever its name, the token is a `template_token`, which knows no session or organization.
         """
+        if template is not None:
+            return self.template_token(user, party=party, expires_in=expires_in, claims=claims, header=header)
         sid = session.id if isinstance(session, FakeSession) else session
         payload = self._times(expires_in) | {
             "sub": user.id,
@@ -92,10 +103,18 @@ class Mint(Organizations):
             payload |= {"v": 2, "pla": plan} | _organization_v2(organization, role, permissions, features)
         return self.sign({"cat": SESSION_CATEGORY} | dict(header or {}), payload | dict(claims or {}))
 
-    def template_token(self, user: FakeUser, *, expires_in: int = 60, claims: Mapping[str, Any] | None = None) -> str:
-        """A token made from a JWT template: not tied to a session."""
-        payload = self._times(expires_in) | {"sub": user.id, "azp": ORIGIN, "jti": self.new_id("jti")}
-        return self.sign({"cat": TEMPLATE_CATEGORY}, payload | dict(claims or {}))
+    def template_token(
+        self,
+        user: FakeUser,
+        *,
+        party: str | None = ORIGIN,
+        expires_in: int = 60,
+        claims: Mapping[str, Any] | None = None,
+        header: Mapping[str, Any] | None = None,
+    ) -> str:
+        """A token made from a JWT template: not tied to a session. What the template adds stands in `claims`."""
+        payload = self._times(expires_in) | {"sub": user.id, "azp": party, "jti": self.new_id("jti")}
+        return self.sign({"cat": TEMPLATE_CATEGORY} | dict(header or {}), payload | dict(claims or {}))
 
     def machine_token(self, *, scopes: Iterable[str] = (), claims: Mapping[str, Any] | None = None) -> str:
         """A machine's token for other machines, whose ids are its scopes."""

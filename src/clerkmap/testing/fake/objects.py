@@ -1,4 +1,4 @@
-"""What the made-up Clerk keeps. Plain rows; who changes them is the directory. All times are milliseconds."""
+"""What the made-up Clerk keeps. Plain rows; the ledger has them, and changes them. All times are milliseconds."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +30,7 @@ class FakeAddress:
 
 @dataclass(eq=False)
 class FakeUser:
-    """A person at the made-up Clerk."""
+    """A person at the made-up Clerk. Metadata that were replaced by null are None."""
 
     id: str
     first_name: str | None = None
@@ -39,9 +39,9 @@ class FakeUser:
     external_id: str | None = None
     addresses: list[FakeAddress] = field(default_factory=list[FakeAddress])
     primary_address_id: str | None = None
-    public_metadata: Metadata = field(default_factory=dict[str, Any])
-    private_metadata: Metadata = field(default_factory=dict[str, Any])
-    unsafe_metadata: Metadata = field(default_factory=dict[str, Any])
+    public_metadata: Metadata | None = field(default_factory=dict[str, Any])
+    private_metadata: Metadata | None = field(default_factory=dict[str, Any])
+    unsafe_metadata: Metadata | None = field(default_factory=dict[str, Any])
     banned: bool = False
     locked: bool = False
     deprovisioned: bool = False
@@ -74,8 +74,8 @@ class FakeOrganization:
     name: str
     slug: str
     created_by: str | None = None
-    public_metadata: Metadata = field(default_factory=dict[str, Any])
-    private_metadata: Metadata = field(default_factory=dict[str, Any])
+    public_metadata: Metadata | None = field(default_factory=dict[str, Any])
+    private_metadata: Metadata | None = field(default_factory=dict[str, Any])
     max_allowed_memberships: int = 5
     admin_delete_enabled: bool = True
     created_at: int = 0

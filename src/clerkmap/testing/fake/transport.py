@@ -8,6 +8,7 @@ import httpx
 
 from ..clock import Clock
 from .api import Api
+from .api_faults import left_to_wait
 from .api_requests import ApiAnswer, ApiRequest
 
 _NO_ANSWER = "Server disconnected without sending a response."
@@ -25,23 +26,23 @@ class ClerkTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         """Ask and answer in the caller's thread."""
         request.read()
         answer = self._api(_asked(request))
-        delay, error = _wait_for(answer, request)
-        if delay and self._clock.stands_still:
-            self._clock.advance(delay)
-        elif delay:
-            time.sleep(delay)
-        return _response(answer, request, error)
+        delay, error = _seen_by(request, answer)
+        if seconds := left_to_wait(delay, self._clock):
+            time.sleep(seconds)
+        if error is not None:
+            raise error
+        return _response(answer)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The same in the event loop, which goes on while an answer is late."""
         await request.aread()
         answer = self._api(_asked(request))
-        delay, error = _wait_for(answer, request)
-        if delay and self._clock.stands_still:
-            self._clock.advance(delay)
-        elif delay:
-            await asyncio.sleep(delay)
-        return _response(answer, request, error)
+        delay, error = _seen_by(request, answer)
+        if seconds := left_to_wait(delay, self._clock):
+            await asyncio.sleep(seconds)
+        if error is not None:
+            raise error
+        return _response(answer)
 
 
 class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
@@ -66,18 +67,16 @@ def _asked(request: httpx.Request) -> ApiRequest:
     return ApiRequest(request.method, request.url.path, request.url.query.decode("latin-1"), headers, request.content)
 
 
-def _wait_for(answer: ApiAnswer, request: httpx.Request) -> tuple[float, type[httpx.HTTPError] | None]:
-    """How long to wait for an answer, and what to raise if the client does not wait so long."""
+def _seen_by(request: httpx.Request, answer: ApiAnswer) -> tuple[float, httpx.TransportError | None]:
+    """After how many seconds the client sees something, and what it is if it is not the answer."""
     patience = request.extensions.get("timeout", {}).get("read")
     if patience is not None and answer.delay > patience:
-        return patience, httpx.ReadTimeout
-    return answer.delay, httpx.RemoteProtocolError if answer.cut == -1 else None
+        return patience, httpx.ReadTimeout("The read operation timed out", request=request)
+    if answer.cut == -1:
+        return answer.delay, httpx.RemoteProtocolError(_NO_ANSWER, request=request)
+    return answer.delay, None
 
 
-def _response(answer: ApiAnswer, request: httpx.Request, error: type[httpx.HTTPError] | None) -> httpx.Response:
-    if error is httpx.ReadTimeout:
-        raise httpx.ReadTimeout("The read operation timed out", request=request)
-    if error is not None:
-        raise httpx.RemoteProtocolError(_NO_ANSWER, request=request)
+def _response(answer: ApiAnswer) -> httpx.Response:
     headers = {**answer.headers, "content-length": str(len(answer.body))}
     return httpx.Response(answer.status, headers=headers, stream=_Body(answer.body, answer.cut))

@@ -158,7 +158,7 @@ class Wire:
     def deliver_all(self, send: Send) -> int:
         """Move the clock on from attempt to attempt until nothing is waiting: at most 27 hours and 36 minutes each."""
         made = 0
-        while waiting := [each.due for each in self.messages.values() if each.state == "waiting"]:
+        while waiting := [each.due for each in list(self.messages.values()) if each.state == "waiting"]:
             self._clock.advance(max(0.0, min(waiting) - self._clock()))
             made += self.deliver(send)
         return made

@@ -1,5 +1,6 @@
 """What can be done at the made-up Clerk, and what follows from it."""
 
+import sys
 import threading
 
 import pytest
@@ -149,3 +150,59 @@ def test_many_at_once() -> None:
     assert len(clerk.users) == len(clerk.members_of(acme)) == 160
     assert len({user.created_at for user in clerk.users.values()}) == 160
     assert len(clerk.wire.messages) == 321
+
+
+def test_silences_that_overlap_end_when_the_last_of_them_does() -> None:
+    """As those of two threads do; after both, everything is told again."""
+    clerk = FakeClerk(seed=8)
+    one, another = clerk.silence(), clerk.silence()
+    one.__enter__()
+    another.__enter__()
+    one.__exit__(None, None, None)
+    clerk.create_user()
+    another.__exit__(None, None, None)
+    assert not clerk.wire.messages
+    clerk.create_user()
+    assert len(clerk.wire.messages) == 1
+
+
+def test_what_there_is_can_be_read_while_others_change_it() -> None:
+    """Whoever asks gets an answer, and all that was said is delivered."""
+    clerk = FakeClerk(seed=8, clock=Clock(NOW))
+    acme, ada = clerk.create_organization(), clerk.create_user()
+    for each in range(100):
+        clerk.invite(acme, f"{each}@example.com")
+        clerk.sign_in(ada)
+    over = threading.Event()
+
+    def change() -> None:
+        while not over.is_set():
+            gone = clerk.create_organization("Gone")
+            clerk.invite(gone, "gone@example.com")
+            clerk.sign_in(clerk.create_user(id="user_gone"))
+            clerk.delete_organization(gone)
+            clerk.delete_user(clerk.users["user_gone"])
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(500):
+            assert len(clerk.invitations_to(acme)) == len(clerk.sessions_of(ada)) == 100
+        clerk.wire.deliver_all(lambda _headers, _body: 200)
+    finally:
+        over.set()
+        thread.join(60)
+        sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES384", "EdDSA"])
+def test_the_same_seed_signs_the_same_token(algorithm: str) -> None:
+    """To the letter, with every algorithm."""
+
+    def token() -> str:
+        clerk = FakeClerk(seed=8, clock=Clock(NOW), algorithm=algorithm)
+        return clerk.token(clerk.create_user())
+
+    assert token() == token()

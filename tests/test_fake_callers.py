@@ -36,8 +36,10 @@ def test_nobody_in_particular_is_always_the_same(world: World) -> None:
     """Two requests of nobody in particular are of one person, in one session, in no organization."""
     first, second = (world.who(world.clerk.auth()) for _ in range(2))
     assert first.user.id == second.user.id
+    assert first.user.clerk_id == world.clerk.somebody().id
     assert first.claims.session_id == second.claims.session_id
     assert first.organization is None
+    assert len(world.clerk.users) == 1
 
 
 def test_each_header_has_a_token_of_its_own(world: World) -> None:
@@ -114,6 +116,7 @@ def test_a_session_that_is_ended_is_over(world: World) -> None:
         world.who(clerk.auth(ada))
     clerk.sign_in(ada)
     assert world.who(clerk.auth(ada)).user.clerk_id == ada.id
+    assert world.who(clerk.auth(ada, session="sess_b")).claims.session_id == "sess_b"
 
 
 def test_who_is_banned_or_deleted_can_still_show_a_token(world: World) -> None:

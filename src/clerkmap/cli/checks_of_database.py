@@ -1,0 +1,118 @@
+"""What your database says: whether it is there, whether the tables are, and how fresh what is in them is."""
+
+from ..errors import ConfigurationError, RepositoryUnavailable
+from .examination import Case, Check, Skipped, Wrong
+
+LATE = 300.0  # seconds that a webhook may be on its way
+NEWEST = 20  # people who were changed last
+
+
+def database(case: Case) -> str:
+    """Whether it is there."""
+    from .databases import database
+    from .options import DATABASE
+
+    if not (case.url or "").strip():
+        raise Skipped(f"{DATABASE} is not set, and --database is not given")
+    try:
+        case.place = database(case.url)
+        case.found = case.place.look()
+    except ImportError as missing:
+        raise Wrong("the database's driver is not installed", str(missing)) from None
+    except ConfigurationError as error:
+        raise Wrong(_without_label(error), f"Set {DATABASE}, or --database, to where it is") from None
+    except RepositoryUnavailable as error:
+        raise Wrong(
+            _without_label(error), f"See whether it runs, and compare {DATABASE} with what your application uses"
+        ) from None
+    return case.place.shown
+
+
+def tables(case: Case) -> str:
+    """Whether the tables are those of this version."""
+    if case.place is None or case.found is None:
+        raise Skipped("it takes the database")
+    try:
+        case.place.check(case.found)
+    except ConfigurationError as error:
+        told, _, remedy = _without_label(error).partition(": ")
+        raise Wrong(told, remedy) from None
+    case.repository = case.place.open(case.found, writes=False)
+    case.closing.append(case.repository.close)
+    return f"at schema version {case.found.version}, with ids of type {case.found.id_type}"
+
+
+def webhooks(case: Case) -> str:
+    """Whether what Clerk has changed last has arrived."""
+    if case.repository is None or case.instance is None:
+        raise Skipped("it takes the tables, and the publishable key")
+    from .showing import moment, span
+
+    now = case.clock()
+    case.counted = case.repository.counts(case.instance.name)
+    told = [count.observed_at for count in case.counted.values()]
+    last = max((each for each in told if each is not None), default=None)
+    if last is None:
+        raise Wrong(
+            f"Clerk has told nothing yet of {case.instance.name}",
+            "Add an endpoint under Webhooks on Clerk's dashboard, and bring what is there with `clerkmap sync`",
+        )
+    heard = f"Clerk last told something {moment(last, now)}"
+    if case.api is None:
+        return f"{heard}; whether anything is missing, only the API can tell"
+    from ..clerk import endpoints
+    from ..clerk.rows import read_user
+    from ..core.events import Unreadable
+    from ..core.records import STATED
+
+    for row in case.api.ask(endpoints.users(order_by="-updated_at", limit=NEWEST)):
+        try:
+            said = read_user(case.instance.name, row, 0)[0]
+        except Unreadable:
+            continue
+        stored = case.repository.record("user", said.instance, said.key)
+        changed_at = (said.updated_at or 0) / 1000
+        is_known = stored is not None and stored.grade >= STATED
+        is_newer = stored is not None and (stored.updated_at or 0) >= (said.updated_at or 0)
+        if now - changed_at > LATE and not (
+            is_known and stored is not None and (stored.is_deleted or is_newer or stored.said() == said.said())
+        ):
+            raise Wrong(
+                f"a person was changed at Clerk {span(now - changed_at)} ago, and no webhook of it has arrived",
+                "See the endpoint's page under Webhooks on Clerk's dashboard for what your application answered; "
+                "`clerkmap sync` mends what was lost",
+            )
+    return heard
+
+
+def counts(case: Case) -> str:
+    """Whether there is as much here as there is at Clerk."""
+    if case.counted is None or case.api is None:
+        raise Skipped("it takes the tables, and an answer of the API")
+    from ..clerk import endpoints
+
+    users, organizations = case.counted["user"], case.counted["organization"]
+    rows = [
+        ("users", case.api.ask(endpoints.user_count()), users.alive, users.deleted),
+        ("organizations", case.api.ask(endpoints.organizations(limit=1)).total, organizations.alive, 0),
+    ]
+    if not users.deleted and not organizations.deleted:  # the memberships of who is gone stay, and do not count
+        theirs = case.api.ask(endpoints.memberships(limit=1)).total
+        rows.append(("memberships", theirs, case.counted["membership"].told, 0))
+    # Whom you have erased yourself, Clerk still has.
+    apart = [
+        f"{theirs:,} {what} at Clerk, and {ours:,} here"
+        for what, theirs, ours, erased in rows
+        if not 0 <= theirs - ours <= erased
+    ]
+    if apart:
+        raise Wrong("; ".join(apart), "See what differs with `clerkmap diff`, and mend it with `clerkmap sync`")
+    return "as at Clerk: " + ", ".join(f"{ours:,} {what}" for what, _, ours, _ in rows)
+
+
+def _without_label(error: Exception) -> str:
+    """What is wrong, without the word for what kind of error it is."""
+    return str(error).partition(": ")[2] or str(error)
+
+
+CHECKS: dict[str, Check] = {"database": database, "tables": tables, "webhooks": webhooks, "counts": counts}

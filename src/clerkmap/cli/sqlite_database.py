@@ -1,0 +1,108 @@
+"""An SQLite file, as a command sees it."""
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from ..errors import ConfigurationError, RepositoryUnavailable
+from ..repositories.dialects import SQLITE, Names
+from ..repositories.schema import Schema
+from ..repositories.sqlite import SqliteRepository
+from ..repository import Ids, Repository
+from .databases import Database, Found, found
+
+if TYPE_CHECKING:
+    from .options import Made
+
+_TYPES: dict["Made | None", str] = {"uuid7": "TEXT", "clerk": "TEXT", "integer": "INTEGER"}
+_EXAMPLE = "SELECT user_id, clerk_id FROM clerkmap_identities WHERE clerk_id IS NOT NULL LIMIT 1"
+
+
+class SqliteDatabase(Database):
+    """One file. It is made by `migrate`, and by nothing else."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.shown: str = str(path)
+
+    def look(self) -> Found:
+        """What is in it; nothing, if it is not there."""
+        if not self._path.exists():
+            if not self._path.absolute().parent.is_dir():
+                raise ConfigurationError(f"there is no folder {self._path.absolute().parent}")
+            return Found()
+        if not self._path.is_file():
+            raise ConfigurationError(f"{self.shown} is no file")
+        with self._connected() as connection:
+            tables = connection.execute("SELECT name FROM sqlite_schema WHERE name = 'clerkmap_schema'").fetchall()
+            if not tables:
+                return Found()
+            rows = connection.execute("SELECT version, id_type FROM clerkmap_schema").fetchall()
+            return found(rows, connection.execute(_EXAMPLE).fetchone())
+
+    def open(self, found: Found, *, writes: bool) -> Repository:
+        with _faults(self.shown):
+            return SqliteRepository.open(self._path, ids=_ids(found))
+
+    def migrate(self, ids: "Made | None", found: Found) -> None:
+        with _faults(self.shown):
+            SqliteRepository.open(self._path, ids=ids or _ids(found)).close()
+
+    def ddl(self, since: int, ids: "Made | None", found: Found) -> str:
+        return ddl(since, ids, found.id_type)
+
+    @contextmanager
+    def trying(self, found: Found) -> Generator[Repository]:
+        with self._connected() as connection:
+            repository = SqliteRepository(connection, ids=_ids(found))
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield repository
+            finally:
+                connection.execute("ROLLBACK")
+                repository.close()
+
+    @contextmanager
+    def _connected(self) -> Generator[sqlite3.Connection]:
+        """A connection to the file as it is: it is not made, and nothing of it is changed."""
+        with _faults(self.shown):
+            connection = sqlite3.connect(
+                f"file:{quote(str(self._path))}?mode=rw", uri=True, timeout=5, isolation_level=None
+            )
+            with closing(connection):
+                yield connection
+
+
+def ddl(since: int, ids: "Made | None", id_type: str = "") -> str:
+    """The tables as a script, also for a database that is not at hand."""
+    return Schema(SQLITE, Names("clerkmap_"), id_type or _TYPES[ids or "uuid7"]).ddl(since)
+
+
+def _ids(found: Found) -> Ids:
+    """How ids are made in such tables. Where that is a function of yours, another stands in for it: to read, and to
+    write what is not kept."""
+    return (lambda record: record.key) if found.id_type == "ANY" and found.ids is None else found.ids or "uuid7"
+
+
+@contextmanager
+def _faults(shown: str) -> Generator[None]:
+    """SQLite's faults, and what they mean."""
+    try:
+        yield
+    except (sqlite3.Error, RepositoryUnavailable) as error:
+        cause = error.__cause__ if isinstance(error, RepositoryUnavailable) else error
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_NOTADB:
+            raise ConfigurationError(f"{shown} is no SQLite database") from None
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise RepositoryUnavailable(f"another process has locked {shown}") from None
+        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+            raise RepositoryUnavailable(f"this user may not open {shown}, or not write into it or its folder") from None
+        if code == sqlite3.SQLITE_CORRUPT:
+            raise RepositoryUnavailable(f"{shown} is damaged: restore it from a backup, then `clerkmap sync`") from None
+        if isinstance(error, RepositoryUnavailable):
+            raise
+        raise RepositoryUnavailable(f"{type(error).__name__} in {shown}") from None

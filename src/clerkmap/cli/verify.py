@@ -1,0 +1,86 @@
+"""`clerkmap verify`: every check that is made of a token, and whom it stands for."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from .codes import NOT_FINE
+from .options import database_option, instance, json_option, say_json
+
+if TYPE_CHECKING:
+    from ..core.instance import Instance
+    from ..explaining import Explanation
+
+
+@click.command("verify")
+@click.argument("token")
+@database_option
+@json_option
+@click.pass_context
+def command(context: click.Context, token: str, url: str | None, as_json: bool) -> None:
+    """Every check that is made of a session token, ticked or crossed, and whom of yours it stands for.
+
+    Give - as the TOKEN to have it read from the standard input, so that it does not stand in the shell's history.
+    Without a database, it tells what the token alone proves. Nothing is written: a person seen for the first time is
+    made for the answer, and unmade again.
+
+    Ends with 0 where the token is accepted, and with 1 where it is refused.
+    """
+    if token == "-":  # noqa: S105 - it is none
+        if sys.stdin.isatty():
+            click.echo("The token, and Enter:", err=True)
+        token = sys.stdin.readline().strip()
+    explanation, is_new = _explained(instance(), token, url)
+    if as_json:
+        say_json(explanation.to_dict() | {"first_sight": is_new})
+    else:
+        _say(explanation, is_new=is_new, with_database=bool(url))
+    if explanation.error is not None:
+        context.exit(NOT_FINE)
+
+
+def _explained(clerk: "Instance", token: str, url: str | None) -> "tuple[Explanation, bool]":
+    """What is to be told, and whether the person is seen for the first time."""
+    from ..explaining import explain
+    from ..resolver import Resolver
+    from ..verifier import Verifier
+
+    verifier = Verifier(clerk)
+    alone = explain(verifier, token)  # by which the keys have been fetched: nobody is to wait for them in a transaction
+    if not url:
+        return alone, False
+    from .databases import database
+
+    place = database(url)
+    found = place.check(place.look())
+    with place.trying(found) as records:
+        explanation = explain(Resolver(clerk, records, verifier=verifier), token)
+    if explanation.principal is None:
+        return explanation, False
+    with place.trying(found) as records:
+        return explanation, records.find(clerk.name, explanation.principal.claims.subject) is None
+
+
+def _say(explanation: "Explanation", *, is_new: bool, with_database: bool) -> None:
+    from .showing import mark, plain
+
+    for check in explanation.checks:
+        click.echo(f"{mark(check.passed)} {check.name:<16} {plain(check.told)}")
+    click.echo()
+    principal = explanation.principal
+    if explanation.error is not None:
+        click.echo(f"{click.style('Refused', fg='red', bold=True)}: {explanation.error.code}")
+    elif principal is None:
+        click.echo(f"{click.style('Accepted', fg='green', bold=True)}: it is a good token.")
+    else:
+        user, organization, membership = principal.user, principal.organization, principal.membership
+        who = plain(" ".join(filter(None, (str(user.id), user.name, user.email))))
+        click.echo(f"{click.style('Accepted', fg='green', bold=True)}: your user {who}")
+        if organization is not None:
+            place = " ".join(filter(None, (str(organization.id), organization.name)))
+            click.echo(plain(f"in your organization {place} as {membership and membership.role}"))
+        if is_new:
+            click.echo("Nobody has seen this person before: the first request makes them, with another id.", err=True)
+    if not with_database:
+        click.echo("Whom of yours it stands for, and whether they are locked out, tells --database.", err=True)

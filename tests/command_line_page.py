@@ -1,0 +1,38 @@
+"""docs/command-line.md shows each command as it explains itself. `python tests/command_line_page.py` writes it anew."""
+
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
+
+import click
+
+from clerkmap.cli.commands import COMMANDS, root
+
+PAGE = Path(__file__).parent.parent / "docs" / "command-line.md"
+WIDTH = 110
+
+
+def told(name: str) -> str:
+    """What `clerkmap NAME --help` says."""
+    with click.Context(root, info_name="clerkmap", **root.context_settings) as above:
+        command = root.get_command(above, name)
+        assert command is not None
+        inner = click.Context(command, parent=above, info_name=name, max_content_width=WIDTH, terminal_width=WIDTH)
+        with inner:
+            return command.get_help(inner).rstrip() + "\n"
+
+
+def written(page: str) -> str:
+    """The page with each command's fence as it should be."""
+    for name in COMMANDS:
+        fence = re.compile(rf"^```text\nUsage: clerkmap {name} .*?^```$", re.MULTILINE | re.DOTALL)
+        assert len(fence.findall(page)) == 1, f"the page has no section with the help of {name}"
+        before, after = fence.split(page)
+        page = f"{before}```text\n{told(name)}```{after}"
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

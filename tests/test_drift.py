@@ -1,0 +1,104 @@
+"""What differs between Clerk and the repository is found, told by its kind, and left as it is."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from backfill_world import World
+from clerkmap import Reconciler, Resolver, threaded
+from clerkmap.clerk.backfilling import backfill
+from clerkmap.clerk.drift import adiff, diff
+
+
+@pytest.fixture
+def world() -> World:
+    """A world that was copied, and has no drift."""
+    world = World.of(21, people=30)
+    backfill(world.api, world.repository)
+    assert not diff(world.api, world.repository)
+    return world
+
+
+def told(world: World) -> dict[str, Any]:
+    """What differs, by what it is about."""
+    drift = diff(world.api, world.repository)
+    assert sum(drift.counts.values()) == len(drift.differences)
+    return {each.clerk_id: (each.how, each.kind, each.fields) for each in drift.differences}
+
+
+def test_a_lost_day(world: World) -> None:
+    """Each thing that was missed, and what to call it; nothing is written; and a backfill mends it."""
+    clerk, people = world.clerk, [world.person(number) for number in range(6)]
+    (place,) = clerk.memberships_of(people[4])
+    before = world.stored()
+    with clerk.silence():
+        clerk.update_user(people[0], first_name="Bea", last_name="B")
+        clerk.ban(people[1])
+        new = clerk.create_user("new@example.com")
+        joined = clerk.add_member(world.company(1), new)
+        promoted = clerk.add_member(world.company(2), people[2], role="org:editor")
+        left = clerk.remove_member(world.company(0), people[3])
+        clerk.update_organization(world.company(1), name="Acme")
+        clerk.delete_user(people[4])
+    assert told(world) == {
+        people[0].id: ("stale", "user", ("first_name", "last_name")),
+        people[1].id: ("stale", "user", ("banned",)),
+        new.id: ("missing", "user", ()),
+        joined.id: ("missing", "membership", ()),
+        promoted.id: ("role", "membership", ("role",)),
+        left.id: ("extra", "membership", ()),
+        world.company(1).id: ("stale", "organization", ("name",)),
+        people[4].id: ("extra", "user", ()),
+        place.id: ("extra", "membership", ()),
+    }
+    assert world.stored() == before
+    backfill(world.api, world.repository, most_departures=1)
+    assert told(world) == {}
+
+
+def test_somebody_known_from_a_token_alone_is_missing(world: World) -> None:
+    """Their row is there, and nothing that Clerk says of them."""
+    with world.clerk.silence():
+        person = world.clerk.create_user("eve@example.com")
+    Resolver(world.clerk.instance, world.repository).resolve(world.clerk.token(person))
+    assert told(world) == {person.id: ("missing", "user", ())}
+
+
+def test_what_is_newer_here_is_no_drift(world: World) -> None:
+    """A webhook was faster than the list."""
+    reconciler = Reconciler(world.clerk.instance, world.repository)
+    person = world.person(3)
+    before = world.clerk.shape(person) | {"first_name": "Bea", "updated_at": person.updated_at + 60_000}
+    world.clerk.say("user.updated", before)
+    for delivery in world.clerk.deliveries():
+        reconciler.receive(delivery.headers, delivery.body)
+    assert told(world) == {}
+
+
+def test_as_json(world: World) -> None:
+    """For a script."""
+    with world.clerk.silence():
+        world.clerk.delete_user(world.person(7))
+    drift = diff(world.api, world.repository)
+    assert drift.to_dict() == {
+        "drift": True,
+        "complete": True,
+        "counts": {"extra": 2},
+        "compared": {"users": 29, "organizations": 3, "memberships": 29},
+        "differences": [
+            {"how": each.how, "kind": each.kind, "clerk_id": each.clerk_id, "fields": ()} for each in drift.differences
+        ],
+    }
+
+
+def test_in_async_code(world: World) -> None:
+    """The same."""
+    with world.clerk.silence():
+        world.clerk.create_user()
+
+    async def run() -> dict[str, int]:
+        async with world.async_api as api:
+            return dict((await adiff(api, threaded(world.repository))).counts)
+
+    assert asyncio.run(run()) == {"missing": 1}
