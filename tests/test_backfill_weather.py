@@ -112,11 +112,12 @@ class Life:
         self.random = Random(seed)
         self.reconciler = Reconciler(world.clerk.instance, repository)
         self.turns = 0
+        self.most = 60
 
     def __call__(self, request: object) -> None:
         """Between two pages."""
         self.turns += 1
-        if self.turns > 60:
+        if self.turns > self.most:
             return  # it has an end
         clerk, random = self.clerk, self.random
         users, organizations = list(clerk.users.values()), list(clerk.organizations.values())
