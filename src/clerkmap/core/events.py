@@ -250,7 +250,10 @@ def storable(text: str) -> str:
 
 
 def _metadata(data: Mapping[str, Any]) -> str:
-    text = json_text(_storable_all(fields(data.get("public_metadata"))))
+    metadata = fields(data.get("public_metadata"))
+    if not metadata:
+        return "{}"
+    text = json_text(_storable_all(metadata))
     return text if len(text) <= MAX_METADATA else "{}"
 
 

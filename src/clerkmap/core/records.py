@@ -30,6 +30,10 @@ STATED: Grade = "2"
 DELETED: Grade = "3"
 MAX_TIME = 253_402_300_799_999  # the last millisecond of the year 9999
 
+# Made once: to make one takes longer than to write a record with it.
+_sorted = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_written = json.JSONEncoder(ensure_ascii=False)
+
 
 def key_of(clerk_id: str) -> str:
     """The key under which a Clerk id is kept, also when the id itself must be forgotten."""
@@ -38,7 +42,7 @@ def key_of(clerk_id: str) -> str:
 
 def json_text(value: Mapping[str, Any] | None) -> str:
     """A JSON object as it is kept: the same object, the same text."""
-    return json.dumps({} if value is None else dict(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _sorted.encode(dict(value)) if value else "{}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -69,7 +73,7 @@ class Record:
         if not (0 <= updated_at <= MAX_TIME and 0 <= observed_at <= MAX_TIME):
             raise ValueError("a record's times are milliseconds between 1970 and 9999")
         # Half of a surrogate pair, which no database stores, is refused here: it cannot be encoded.
-        digest = blake2b(json.dumps(self.said(), ensure_ascii=False).encode(), digest_size=16).hexdigest()
+        digest = blake2b(_written.encode(self.said()).encode(), digest_size=16).hexdigest()
         # Nobody has seen this record yet. A copy with its rank would cost as much as all the rest of making it.
         object.__setattr__(self, "rank", f"{grade}.{updated_at:015d}.{observed_at:015d}.{digest}")
         return self
