@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 # What is tested with servers and databases, and tells nothing of the core.
-WORLD := postgres django flask fastapi starlette mcp asgi websocket webhook_endpoint request_table mutants example official differential page local plugin
+WORLD := architecture cli clerk_api postgres django flask fastapi starlette mcp asgi websocket webhook_endpoint request_table mutants example official differential page local plugin
 
 .PHONY: dev test quick coverage lint docs bench mutants soak clean
 
