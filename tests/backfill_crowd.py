@@ -18,6 +18,7 @@ import httpx
 from clerkmap.clerk.api import ClerkApi
 from clerkmap.clerk.backfilling import backfill
 from clerkmap.clerk.budget import Budget
+from clerkmap.clerk.runs import Progress
 from clerkmap.repositories import SqliteRepository
 from clerkmap.testing import FakeClerk
 
@@ -105,7 +106,11 @@ def work(orders: tuple[Path, Crowd], pipe: Connection) -> None:
     """A process that copies a crowd into a file, and writes a full stop for every page that is committed."""
     path, crowd = orders
     repository, clerk = SqliteRepository.open(path), FakeClerk(81)
-    backfill(api_of(crowd, clerk), repository, progress=lambda _: os.write(pipe.fileno(), b"."), clock=hurried)
+
+    def tell(_: Progress) -> None:
+        os.write(pipe.fileno(), b".")
+
+    backfill(api_of(crowd, clerk), repository, progress=tell, clock=hurried)
     os.write(pipe.fileno(), b"!")  # it was to be killed before
 
 

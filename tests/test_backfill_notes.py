@@ -128,7 +128,7 @@ def test_a_place_that_is_no_longer_there(stage: str, seen: int) -> None:
     """The row it stands on is unknown, or its number is beyond the end: what is behind its date is read."""
     world = World.of(16, people=20)
     place = SOUND | {"started": int(time.time() * 1000), "stage": stage, "last": "user_gone", "seen": seen}
-    moment = min(each.created_at for each in (*world.clerk.users.values(), *world.clerk.memberships.values()))
+    moment = min(each.created_at for each in world.clerk.users.values())
     world.repository.set_note(note_of(world), json.dumps(place | {"moment": moment}))
     report = backfill(world.api, world.repository)
     assert report.resumed

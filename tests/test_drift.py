@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
-from backfill_world import World
+from backfill_crowd import Crowd, api_of
+from backfill_world import World, doctored, empty_lists, no_members, short_lists
 from clerkmap import Reconciler, Resolver, threaded
 from clerkmap.clerk.backfilling import backfill
-from clerkmap.clerk.drift import adiff, diff
+from clerkmap.clerk.drift import MOST_TOLD, adiff, diff
+from clerkmap.repositories import MemoryRepository
+from clerkmap.testing import FakeClerk
 
 
 @pytest.fixture
@@ -102,3 +105,50 @@ def test_in_async_code(world: World) -> None:
             return dict((await adiff(api, threaded(world.repository))).counts)
 
     assert asyncio.run(run()) == {"missing": 1}
+
+
+def test_who_was_erased_here_is_no_drift_in_new_organizations_either(world: World) -> None:
+    """Clerk still has them, and they go on joining there: nothing of that is missing here."""
+    person = world.person(3)
+    standing = world.repository.find(world.clerk.instance.name, person.id)
+    assert standing is not None
+    world.repository.erase(standing.user.id)
+    with world.clerk.silence():
+        world.clerk.add_member(world.company(1), person)
+        world.clerk.update_user(person, first_name="Bea")
+    assert told(world) == {}
+    backfill(world.api, world.repository)
+    assert told(world) == {}
+
+
+def test_what_happens_meanwhile_is_no_drift(world: World) -> None:
+    """Its webhook arrives while the lists are read, which then say something newer than what had been looked up."""
+    clerk, reconciler = world.clerk, Reconciler(world.clerk.instance, world.repository)
+
+    def meanwhile(request: object) -> None:
+        clerk.update_user(world.person(3), first_name=f"P{clerk.changes}")
+        clerk.add_member(world.company(1), clerk.create_user())
+        clerk.add_member(world.company(0), world.person(0), role="org:admin" if clerk.changes % 2 else "org:member")
+        clerk.delete_user(world.person(12))
+        for delivery in clerk.deliveries():
+            reconciler.receive(delivery.headers, delivery.body)
+
+    clerk.faults.between_pages = meanwhile
+    assert told(world) == {}
+    clerk.faults.between_pages = None
+    assert told(world) == {}
+
+
+@pytest.mark.parametrize("change", [short_lists, empty_lists, no_members])
+def test_lists_that_are_cut(world: World, change: Any) -> None:
+    """A short page is read on. An empty list makes everything look like too much, and nothing is written."""
+    before = world.stored()
+    drift = diff(doctored(world, change), world.repository)
+    assert set(drift.counts) == (set() if change is short_lists else {"extra"})
+    assert world.stored() == before
+
+
+def test_no_more_than_ten_thousand_are_told() -> None:
+    """All are counted."""
+    drift = diff(api_of(Crowd(MOST_TOLD + 5), FakeClerk(22)), MemoryRepository())
+    assert (len(drift.differences), drift.counts["missing"]) == (10_000, 10_005)

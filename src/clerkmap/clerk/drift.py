@@ -118,9 +118,9 @@ class _Comparing:
             self.drift.compared[stage] = 0
             yield from self._look_up(kind)
             self.drift.complete &= yield from read(place, _ask, self._compare)
-            for clerk_id, rank in self._stored.values():
+            for key, (clerk_id, rank) in self._stored.items():
                 if clerk_id is not None and int(rank[18:33]) < place.started:
-                    self._differs("extra", kind, clerk_id)
+                    yield from self._left_over(kind, key, clerk_id)
 
     def _look_up(self, kind: Kind) -> Steps:
         """What is stored of a kind. What is gone is only remembered as that, and with it the memberships in it."""
@@ -161,13 +161,25 @@ class _Comparing:
         if _is_told(rank, record):
             return
         # A webhook may have been faster than the list, and a list that has shifted shows some rows twice.
-        before: AnyRecord | None = yield _stored_one(record)
+        before: AnyRecord | None = yield _stored_one(record.kind, self._instance, record.key)
         if before is None or before.rank[0] in "01":
             self._differs("missing", record.kind, str(record.clerk_id))
         elif not before.is_deleted and not _is_told(before.rank, record):
             changed = _changed(before, record)
             is_role = record.kind == "membership" and "role" in changed
             self._differs("role" if is_role else "stale", record.kind, str(record.clerk_id), changed)
+
+    def _left_over(self, kind: Kind, key: str, clerk_id: str) -> Steps:
+        """What Clerk does not list. If its deletion has arrived meanwhile, all is well."""
+        record: AnyRecord | None = yield _stored_one(kind, self._instance, key)
+        if isinstance(record, ClerkMembership):
+            ends: list[AnyRecord | None] = [record]
+            ends.append((yield _stored_one("user", self._instance, record.user_key)))
+            ends.append((yield _stored_one("organization", self._instance, record.organization_key)))
+        else:
+            ends = [record]
+        if not any(each is not None and each.is_deleted for each in ends):
+            self._differs("extra", kind, clerk_id)
 
     def _differs(self, how: How, kind: Kind, clerk_id: str, fields: tuple[str, ...] = ()) -> None:
         self.drift.counts[how] += 1
@@ -179,8 +191,8 @@ def _ask(question: Question[Any]) -> Steps:
     return (yield lambda api, _: api.ask(question))
 
 
-def _stored_one(like: AnyRecord) -> Step:
-    return lambda _, repository: repository.record(like.kind, like.instance, like.key)
+def _stored_one(kind: Kind, instance: str, key: str) -> Step:
+    return lambda _, repository: repository.record(kind, instance, key)
 
 
 def _is_told(rank: str, record: AnyRecord) -> bool:
