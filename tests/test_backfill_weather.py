@@ -143,6 +143,7 @@ class Life:
             self.reconciler.receive(delivery.headers, delivery.body)
 
 
+@pytest.mark.slow
 def test_in_bad_weather(runner: Runner) -> None:
     """Life goes on, a third of all answers fail, and the state was old to begin with."""
     world = World.of(51, people=PEOPLE, organizations=30, repository=runner.repository)
