@@ -61,8 +61,14 @@ class _List:
 
 
 def _changed_users(offset: int) -> Question[Page]:
+    """People come without a total: behind a full page there may be more."""
     asked = endpoints.users(order_by="-updated_at", offset=offset)
-    return replace(asked, read=lambda said: Page(asked.read(said), 0))  # type: ignore[arg-type, return-value]
+
+    def read(said: Any) -> Page:
+        rows = asked.read(said)
+        return Page(rows, offset + len(rows) + (len(rows) >= MAX_PAGE))
+
+    return Question(asked.method, asked.path, read, asked.query)
 
 
 _OLDEST: dict[Stage, _List] = {
@@ -90,7 +96,7 @@ def read_back(place: Place, until: int, ask: Asking, take: Taking) -> Steps:
         page, offset = yield from _page_behind(listed, place, ask)
         before, place = place, listed.behind(place, page.rows, offset)
         yield from take(_unread(page.rows, before), place, None)
-        if place.moment < until or place.seen <= before.seen:
+        if place.moment < until or place.seen >= page.total or place.seen <= before.seen:
             return
 
 
