@@ -12,6 +12,7 @@ import asyncio
 import json
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -34,7 +35,7 @@ API_VERSION = "2026-05-12"
 _left_behind: list[object] = []  # a parent's connections, in its child: to close them there would disturb the parent
 
 
-class _Api(SurvivesForks, Generic[Transport]):
+class _Api(SurvivesForks, ABC, Generic[Transport]):
     """What both colours share: whom to ask, how, and how often."""
 
     def __init__(
@@ -61,8 +62,9 @@ class _Api(SurvivesForks, Generic[Transport]):
         self._transport: Transport = self._new_transport() if transport is None else transport
         self.survive_forks()
 
+    @abstractmethod
     def _new_transport(self) -> Transport:
-        raise NotImplementedError
+        """Connections of one's own, in the colour of the class."""
 
     def after_fork_in_child(self) -> None:
         """In a child process: connections of its own. Two processes on one would read each other's answers."""

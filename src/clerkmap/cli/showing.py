@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from ..clerk.runs import Progress, Tell
 
-_MARKS = {True: ("✓", "ok", "green"), False: ("✗", "NO", "red"), None: ("–", "--", "yellow")}  # noqa: RUF001
+_MARKS = {True: ("✓", "ok", "green"), False: ("✗", "NO", "red"), None: ("–", "--", "yellow")}  # noqa: RUF001 - the dash is meant
 _SPANS = ((86_400, "days"), (3_600, "h"), (60, "min"))
 
 
