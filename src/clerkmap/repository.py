@@ -13,7 +13,7 @@ from .core.counts import Count
 from .core.model import Change, Id, Organization, User
 from .core.principal import Standing
 from .core.records import MAX_TIME, AnyRecord, ClerkOrganization, ClerkUser, Kind
-from .core.writeback import Pending, PendingKind
+from .core.writeback import Pending, PendingKind, WriteBack
 from .listeners import Listeners
 
 # How your ids are made: by name, or by a function of Clerk's record. A function that looks at more than the Clerk id
@@ -33,6 +33,11 @@ class Repository(Protocol):
 
     listeners: Listeners
     """Who is told of changes. Call it inside each transaction that writes, and after it."""
+
+    @property
+    def write_back(self) -> WriteBack | None:
+        """Which of your facts Clerk is to hold. What changes of them is to be noted in each transaction that writes."""
+        ...
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         """Take in what Clerk said, all of it or nothing, and tell what it changed."""
@@ -54,6 +59,10 @@ class Repository(Protocol):
 
     def organization(self, id: Id) -> Organization | None:
         """Your organization of that id."""
+        ...
+
+    def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
+        """Your user or organization that a record of Clerk's, named by its key, leads to."""
         ...
 
     def set_role(self, id: Id, role: str | None) -> User:
@@ -159,6 +168,9 @@ class AsyncRepository(Protocol):
     poll_every: float | None
     listeners: Listeners
 
+    @property
+    def write_back(self) -> WriteBack | None: ...
+
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]: ...
     async def find(
         self,
@@ -169,6 +181,7 @@ class AsyncRepository(Protocol):
     ) -> Standing | None: ...
     async def user(self, id: Id) -> User | None: ...
     async def organization(self, id: Id) -> Organization | None: ...
+    async def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None: ...
     async def set_role(self, id: Id, role: str | None) -> User: ...
     async def link(self, instance: str, clerk_id: str, id: Id) -> User: ...
     async def unlink(self, instance: str, clerk_id: str, id: Id) -> User: ...

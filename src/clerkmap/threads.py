@@ -33,6 +33,7 @@ class _Threaded:
         self._repository = repository
         self._to_thread: _ToThread = getattr(repository, "to_thread", asyncio.to_thread)
         self.poll_every = repository.poll_every
+        self.write_back = repository.write_back
         self.listeners = repository.listeners
 
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]:
@@ -53,6 +54,9 @@ class _Threaded:
 
     async def organization(self, id: Id) -> Organization | None:
         return await self._to_thread(self._repository.organization, id)
+
+    async def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
+        return await self._to_thread(self._repository.row, kind, instance, key)
 
     async def set_role(self, id: Id, role: str | None) -> User:
         return await self._to_thread(self._repository.set_role, id, role)

@@ -13,16 +13,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..core.writeback import WriteBack
     from .api import AsyncClerkApi, ClerkApi
     from .backfilling import abackfill, backfill
+    from .draining import OutboxWorker, adrain, afill_outbox, drain, fill_outbox
     from .drift import Difference, Drift, adiff, diff
     from .runs import Progress, Report
+    from .sending import Sent
 
 _HOMES = {
+    ".core.writeback": ("WriteBack",),
     "api": ("AsyncClerkApi", "ClerkApi"),
     "backfilling": ("abackfill", "backfill"),
+    "draining": ("OutboxWorker", "adrain", "afill_outbox", "drain", "fill_outbox"),
     "drift": ("Difference", "Drift", "adiff", "diff"),
     "runs": ("Progress", "Report"),
+    "sending": ("Sent",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -31,12 +37,19 @@ __all__ = [
     "ClerkApi",
     "Difference",
     "Drift",
+    "OutboxWorker",
     "Progress",
     "Report",
+    "Sent",
+    "WriteBack",
     "abackfill",
     "adiff",
+    "adrain",
+    "afill_outbox",
     "backfill",
     "diff",
+    "drain",
+    "fill_outbox",
 ]
 
 
@@ -44,7 +57,7 @@ def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    value = globals()[name] = getattr(import_module(f".{home}", __name__), name)
     return value
 
 

@@ -11,7 +11,7 @@ from .api import AsyncClerkApi, ClerkApi
 from .endpoints import Shape
 from .rows import Read, read_membership, read_organization, read_user
 
-Stage = Literal["users", "organizations", "memberships", "departures"]
+Stage = Literal["users", "organizations", "memberships", "departures", "outbox"]
 # One thing to be done: asked of the API, or done to the repository. In async code, what it gives is awaited.
 Step = Callable[[Any, Any], Any]
 Steps = Generator[Step, Any, Any]
@@ -24,7 +24,7 @@ _READERS: dict[Kind, Read] = {
 }
 
 
-def run(steps: Steps, api: ClerkApi, repository: Repository) -> None:
+def run(steps: Steps, api: ClerkApi | None, repository: Repository) -> None:
     """Do all steps. What Clerk's API refuses is told to the steps, which may know what to make of it."""
     step = next(steps, None)
     while step is not None:
@@ -36,7 +36,7 @@ def run(steps: Steps, api: ClerkApi, repository: Repository) -> None:
             step = _sent(steps, result)
 
 
-async def arun(steps: Steps, api: AsyncClerkApi, repository: AsyncRepository) -> None:
+async def arun(steps: Steps, api: AsyncClerkApi | None, repository: AsyncRepository) -> None:
     """The same for async code."""
     step = next(steps, None)
     while step is not None:

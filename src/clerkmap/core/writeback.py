@@ -12,7 +12,7 @@ from ..errors import ConfigurationError
 from .model import Organization, User
 
 MAX_NAME = 100  # characters of a name in the metadata
-WAIT = 1_000  # milliseconds: many changes become one write, and nothing is written as often as Clerk would refuse
+WAIT = 2_000  # milliseconds: many changes become one write, and nothing is written as often as Clerk would refuse
 PendingKind = Literal["user", "organization"]
 
 

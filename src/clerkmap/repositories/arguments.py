@@ -2,7 +2,7 @@
 
 from ..core.conclusions import SESSIONS_KEPT
 from ..core.records import Kind
-from ..core.writeback import Pending
+from ..core.writeback import Pending, PendingKind
 from ..errors import ConfigurationError
 
 # What is kept for good, and so can be listed. Sessions are forgotten.
@@ -60,6 +60,13 @@ def check_pending(before: Pending | None, after: Pending | None) -> tuple[str, s
     if len(places) != 1:
         raise ConfigurationError("before and after must be of the same thing, and one of them must be there")
     return places.pop()
+
+
+def check_pending_kind(kind: PendingKind) -> PendingKind:
+    """A kind of what is yours and Clerk's, or `ConfigurationError`."""
+    if kind not in ("user", "organization"):
+        raise ConfigurationError("kind must be user or organization")
+    return kind
 
 
 def check_purge(before: int, now: int) -> int:

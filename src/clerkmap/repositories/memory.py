@@ -12,7 +12,7 @@ from ..core.counts import Count
 from ..core.model import Change, Id, Organization, User
 from ..core.principal import Standing
 from ..core.records import MAX_TIME, AnyRecord, Kind
-from ..core.writeback import Pending, PendingKind
+from ..core.writeback import Pending, PendingKind, WriteBack
 from ..listeners import Listeners
 from .choices import Choices, Options
 from .journal import Journal
@@ -36,6 +36,7 @@ class MemoryRepository:
 
     def __init__(self, **options: Unpack[Options]) -> None:
         choices = Choices(**options)
+        self.write_back: WriteBack | None = choices.write_back
         self.listeners: Listeners = choices.listeners
         self._journal = Journal()
         self._tables = MemoryOutbox(choices, self._journal)
@@ -67,6 +68,10 @@ class MemoryRepository:
     def organization(self, id: Id) -> Organization | None:
         with self._journal.lock:
             return self._tables.organization(id)
+
+    def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
+        with self._journal.lock:
+            return self._tables.row(kind, instance, key)
 
     def set_role(self, id: Id, role: str | None) -> User:
         return self._write(lambda: self._tables.set_role(id, role))

@@ -7,7 +7,7 @@ from typing import TypeVar
 from ..core.model import Change, Id, Organization, User
 from ..core.records import AnyRecord
 from ..core.writeback import Pending, PendingKind, pending_of
-from .arguments import check_limit, check_pending
+from .arguments import check_limit, check_pending, check_pending_kind
 from .choices import Choices
 from .journal import Journal
 from .memory_tables import MemoryTables, Written
@@ -37,6 +37,10 @@ class MemoryOutbox(MemoryTables):
 
     def relink(self, instance: str, clerk_id: str, id: Id, to: Id) -> Written[User]:
         return self._noted(super().relink(instance, clerk_id, id, to))
+
+    def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
+        check_pending_kind(kind)
+        return self._user_at((instance, key)) if kind == "user" else self._organizations.get((instance, key))
 
     def outbox(self, instance: str, due: int, limit: int) -> list[Pending]:
         check_limit(limit)

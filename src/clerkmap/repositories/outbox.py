@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from ..core.model import Change, Id, Organization, User
 from ..core.records import AnyRecord
-from ..core.writeback import Pending, PendingKind, pending_of
-from .arguments import check_limit, check_pending
+from ..core.writeback import Pending, PendingKind, WriteBack, pending_of
+from .arguments import check_limit, check_pending, check_pending_kind, is_storable
 from .putting import TRIES
 from .tables import Tables
 from .work import Rows, Work, Written
@@ -33,6 +33,18 @@ class Outbox(Tables):
 
     def relink(self, instance: str, clerk_id: str, id: Id, to: Id) -> Work[Written[User]]:
         return self._noting(super().relink(instance, clerk_id, id, to))
+
+    @property
+    def write_back(self) -> WriteBack | None:
+        return self._choices.write_back
+
+    def row(self, kind: PendingKind, instance: str, key: str) -> Work[User | Organization | None]:
+        check_pending_kind(kind)
+        if not is_storable(key):
+            return None
+        if kind == "user":
+            return (yield from self._user_at(instance, key))
+        return (yield from self._organization_at(instance, key))
 
     def outbox(self, instance: str, due: int, limit: int) -> Work[list[Pending]]:
         rows = yield self._sql.select_outbox, (instance, due, check_limit(limit))

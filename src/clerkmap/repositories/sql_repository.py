@@ -12,7 +12,7 @@ from ..core.counts import Count
 from ..core.model import Change, Id, Organization, User
 from ..core.principal import Standing
 from ..core.records import MAX_TIME, AnyRecord, Kind
-from ..core.writeback import Pending, PendingKind
+from ..core.writeback import Pending, PendingKind, WriteBack
 from ..listeners import Listeners
 from .outbox import Outbox
 from .work import Work, Written
@@ -42,6 +42,11 @@ class SqlRepository(ABC):
     def _is_settled(self) -> bool:
         """Whether what is read now is committed."""
 
+    @property
+    def write_back(self) -> WriteBack | None:
+        """Which of your facts Clerk is to hold."""
+        return self._tables.write_back
+
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         return self._write(self._tables.put, list(records))
 
@@ -60,6 +65,9 @@ class SqlRepository(ABC):
 
     def organization(self, id: Id) -> Organization | None:
         return self._read(self._tables.organization, id)
+
+    def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
+        return self._read(self._tables.row, kind, instance, key)
 
     def set_role(self, id: Id, role: str | None) -> User:
         return self._write(self._tables.set_role, id, role)
@@ -131,6 +139,11 @@ class AsyncSqlRepository(ABC):
     @abstractmethod
     def _is_settled(self) -> bool: ...
 
+    @property
+    def write_back(self) -> WriteBack | None:
+        """Which of your facts Clerk is to hold."""
+        return self._tables.write_back
+
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         return await self._write(self._tables.put, list(records))
 
@@ -150,6 +163,9 @@ class AsyncSqlRepository(ABC):
 
     async def organization(self, id: Id) -> Organization | None:
         return await self._read(self._tables.organization, id)
+
+    async def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
+        return await self._read(self._tables.row, kind, instance, key)
 
     async def set_role(self, id: Id, role: str | None) -> User:
         return await self._write(self._tables.set_role, id, role)

@@ -15,7 +15,7 @@ from ..core.counts import Count
 from ..core.model import Change, Id, Organization, User
 from ..core.principal import Standing
 from ..core.records import MAX_TIME, AnyRecord, Kind
-from ..core.writeback import Pending, PendingKind
+from ..core.writeback import Pending, PendingKind, WriteBack
 from ..errors import ConfigurationError
 from ..listeners import AfterCommit, Hook, Listeners
 from ..repository import AsyncRepository
@@ -42,6 +42,7 @@ class Blocking:
         self._thread.start()
         self._repository = asyncio.run_coroutine_threadsafe(_made(make, options), self._loop).result()
         self.poll_every: float | None = self._repository.poll_every
+        self.write_back: WriteBack | None = self._repository.write_back
         self._in_threads = _InThreads(self._repository.listeners, self._thread)
         self.listeners: Listeners = self._in_threads
         self.listeners.add(hooks, after_commit)
@@ -63,6 +64,9 @@ class Blocking:
 
     def organization(self, id: Id) -> Organization | None:
         return self._wait(self._repository.organization(id))
+
+    def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
+        return self._wait(self._repository.row(kind, instance, key))
 
     def set_role(self, id: Id, role: str | None) -> User:
         return self._wait(self._repository.set_role(id, role))
