@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from .api import AsyncClerkApi, ClerkApi
     from .backfilling import abackfill, backfill
     from .drift import Difference, Drift, adiff, diff
+    from .files import FileReport, abackfill_file, backfill_file
     from .runs import Progress, Report
 
 _HOMES = {
     "api": ("AsyncClerkApi", "ClerkApi"),
     "backfilling": ("abackfill", "backfill"),
     "drift": ("Difference", "Drift", "adiff", "diff"),
+    "files": ("FileReport", "abackfill_file", "backfill_file"),
     "runs": ("Progress", "Report"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -31,11 +33,14 @@ __all__ = [
     "ClerkApi",
     "Difference",
     "Drift",
+    "FileReport",
     "Progress",
     "Report",
     "abackfill",
+    "abackfill_file",
     "adiff",
     "backfill",
+    "backfill_file",
     "diff",
 ]
 
