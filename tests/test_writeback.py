@@ -112,7 +112,7 @@ def test_a_role_that_goes_and_comes_back_is_not_sent(world: WritingWorld) -> Non
 
 
 def test_clerks_limits_are_kept(world: WritingWorld) -> None:
-    """However often a role changes, Clerk has no reason to refuse: it allows ten writes of one person in ten seconds."""
+    """However often a role changes, Clerk refuses nothing: it allows ten writes of one person in ten seconds."""
     ada = world.clerk.create_user("ada@example.com")
     world.clerk.faults.rate_limit, world.clerk.faults.limit = True, None
     world.hear()

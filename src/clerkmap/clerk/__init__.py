@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .backfilling import abackfill, backfill
     from .draining import OutboxWorker, adrain, afill_outbox, drain, fill_outbox
     from .drift import Difference, Drift, adiff, diff
+    from .files import FileReport, abackfill_file, backfill_file
     from .runs import Progress, Report
     from .sending import Sent
 
@@ -27,6 +28,7 @@ _HOMES = {
     "backfilling": ("abackfill", "backfill"),
     "draining": ("OutboxWorker", "adrain", "afill_outbox", "drain", "fill_outbox"),
     "drift": ("Difference", "Drift", "adiff", "diff"),
+    "files": ("FileReport", "abackfill_file", "backfill_file"),
     "runs": ("Progress", "Report"),
     "sending": ("Sent",),
 }
@@ -37,16 +39,19 @@ __all__ = [
     "ClerkApi",
     "Difference",
     "Drift",
+    "FileReport",
     "OutboxWorker",
     "Progress",
     "Report",
     "Sent",
     "WriteBack",
     "abackfill",
+    "abackfill_file",
     "adiff",
     "adrain",
     "afill_outbox",
     "backfill",
+    "backfill_file",
     "diff",
     "drain",
     "fill_outbox",

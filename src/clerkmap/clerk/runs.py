@@ -11,7 +11,7 @@ from .api import AsyncClerkApi, ClerkApi
 from .endpoints import Shape
 from .rows import Read, read_membership, read_organization, read_user
 
-Stage = Literal["users", "organizations", "memberships", "departures", "outbox"]
+Stage = Literal["users", "organizations", "memberships", "departures", "file", "outbox"]
 # One thing to be done: asked of the API, or done to the repository. In async code, what it gives is awaited.
 Step = Callable[[Any, Any], Any]
 Steps = Generator[Step, Any, Any]
