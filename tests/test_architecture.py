@@ -30,6 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "threads": {"errors", "core", "repository"},
     "repositories": {"errors", "core", "driving", "forks", "listeners", "repository"},
     "clerk": {"errors", "core", "driving", "forks", "repository"},
+    "relinking": {"errors", "core", "repository"},
     "verifier": {"errors", "core", "driving", "clerk"},
     "caches": {"errors", "core", "forks", "repository", "verifier"},
     "resolver": {"errors", "core", "driving", "repository", "threads", "verifier", "caches"},
@@ -56,7 +57,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "cli": {
         *("__init__", "errors", "core", "repository", "repositories", "clerk", "verifier", "resolver", "explaining"),
-        "local",
+        *("local", "relinking"),
     },
     "__main__": {"cli"},
 }
