@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from .api import AsyncClerkApi, ClerkApi
     from .backfilling import abackfill, backfill
     from .drift import Difference, Drift, adiff, diff
+    from .opaque_tokens import OpaqueTokens
     from .runs import Progress, Report
 
 _HOMES = {
     "api": ("AsyncClerkApi", "ClerkApi"),
     "backfilling": ("abackfill", "backfill"),
     "drift": ("Difference", "Drift", "adiff", "diff"),
+    "opaque_tokens": ("OpaqueTokens",),
     "runs": ("Progress", "Report"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -31,6 +33,7 @@ __all__ = [
     "ClerkApi",
     "Difference",
     "Drift",
+    "OpaqueTokens",
     "Progress",
     "Report",
     "abackfill",
