@@ -64,8 +64,8 @@ class OpaqueTokens(SurvivesForks):
         transport: An httpx transport to ask through, for a proxy or a test. It must not be carried across a fork.
         keep_for: Seconds for which Clerk's word on a good token counts: until then, one that was revoked still passes.
         keep: How many good tokens to remember, and how many bad ones.
-        strangers: How many questions may be asked in ten seconds about tokens that never were good, nine tenths of
-            which are; by default a quarter of what Clerk allows the instance.
+        budget: How often to ask, as of a `ClerkApi`.
+        strangers: How often to ask about tokens that never were good; by default half of what Clerk allows.
         deadline: Seconds that anybody waits for Clerk.
         clock: The time, in seconds since 1970.
         monotonic: The clock that measures how long something is remembered.
@@ -78,7 +78,8 @@ class OpaqueTokens(SurvivesForks):
         transport: "httpx.BaseTransport | None" = None,
         keep_for: float = 60,
         keep: int = 10_000,
-        strangers: float | None = None,
+        budget: Budget | None = None,
+        strangers: Budget | None = None,
         deadline: float = 5,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -87,17 +88,18 @@ class OpaqueTokens(SurvivesForks):
             raise ConfigurationError("keep_for must be from 1 to 300 seconds")
         if type(keep) is not int or keep < 8:
             raise ConfigurationError("keep must be an integer, and at least 8")
-        if strangers is None:
-            strangers = (PRODUCTION if str(instance.secret_key).startswith("sk_live_") else DEVELOPMENT) / 4
-        if type(strangers) not in (int, float) or not 0 < strangers <= PRODUCTION:
-            raise ConfigurationError(f"strangers must be more than 0 and at most {PRODUCTION}")
+        if type(deadline) not in (int, float) or not 0 < deadline <= 60:
+            raise ConfigurationError("deadline must be at most 60 seconds")
         self.instance: Instance = instance
-        self._api = ClerkApi(instance, transport=transport, timeout=deadline, patience=deadline, clock=monotonic)
+        self._api = ClerkApi(
+            instance, transport=transport, timeout=deadline, patience=deadline, budget=budget, clock=monotonic
+        )
         self._keep_for = keep_for
         self._deadline = deadline
         self._clock = clock
         self._monotonic = monotonic
-        self._strangers = Budget(strangers, monotonic)
+        allowed = PRODUCTION if str(instance.secret_key).startswith("sk_live_") else DEVELOPMENT
+        self._strangers = Budget(allowed / 2, monotonic) if strangers is None else strangers
         self._good: Bounded[bytes, _Word] = Bounded(keep)  # also those whose word is over: they were good once
         self._bad: Bounded[bytes, _Word] = Bounded(keep)
         self._lock = threading.Lock()
