@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .draining import OutboxWorker, adrain, afill_outbox, drain, fill_outbox
     from .drift import Difference, Drift, adiff, diff
     from .files import FileReport, abackfill_file, backfill_file
+    from .opaque_tokens import OpaqueTokens
     from .runs import Progress, Report
     from .sending import Sent
 
@@ -29,6 +30,7 @@ _HOMES = {
     "draining": ("OutboxWorker", "adrain", "afill_outbox", "drain", "fill_outbox"),
     "drift": ("Difference", "Drift", "adiff", "diff"),
     "files": ("FileReport", "abackfill_file", "backfill_file"),
+    "opaque_tokens": ("OpaqueTokens",),
     "runs": ("Progress", "Report"),
     "sending": ("Sent",),
 }
@@ -40,6 +42,7 @@ __all__ = [
     "Difference",
     "Drift",
     "FileReport",
+    "OpaqueTokens",
     "OutboxWorker",
     "Progress",
     "Report",
