@@ -17,7 +17,8 @@ from .core.instance import Instance
 from .core.principal import Principal, Standing, admit, sightings
 from .driving import adrive, drive
 from .errors import ConfigurationError, IssuerRefused, MachineToken, RepositoryUnavailable, TokenMalformed, UserDeleted
-from .repository import AsyncRepository, Repository, is_async, threaded
+from .repository import AsyncRepository, Repository, is_async
+from .threads import threaded
 from .verifier import Verifier
 
 VERIFY_AGAIN_AFTER = 300  # seconds: a token that lives for a day must notice, too, that its key is gone
