@@ -13,7 +13,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..core.writeback import WriteBack
     from .api import AsyncClerkApi, ClerkApi
     from .backfilling import abackfill, backfill
     from .draining import OutboxWorker, adrain, afill_outbox, drain, fill_outbox
@@ -21,10 +20,9 @@ if TYPE_CHECKING:
     from .files import FileReport, abackfill_file, backfill_file
     from .opaque_tokens import OpaqueTokens
     from .runs import Progress, Report
-    from .sending import Sent
+    from .sending import Sent, WriteBack
 
 _HOMES = {
-    ".core.writeback": ("WriteBack",),
     "api": ("AsyncClerkApi", "ClerkApi"),
     "backfilling": ("abackfill", "backfill"),
     "draining": ("OutboxWorker", "adrain", "afill_outbox", "drain", "fill_outbox"),
@@ -32,7 +30,7 @@ _HOMES = {
     "files": ("FileReport", "abackfill_file", "backfill_file"),
     "opaque_tokens": ("OpaqueTokens",),
     "runs": ("Progress", "Report"),
-    "sending": ("Sent",),
+    "sending": ("Sent", "WriteBack"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -65,7 +63,7 @@ def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{home}", __name__), name)
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
     return value
 
 
