@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .draining import OutboxWorker, adrain, afill_outbox, drain, fill_outbox
     from .drift import Difference, Drift, adiff, diff
     from .files import FileReport, abackfill_file, backfill_file
+    from .founding import acreate_organization, create_organization
     from .opaque_tokens import OpaqueTokens
     from .runs import Progress, Report
     from .sending import Sent, WriteBack
@@ -28,6 +29,7 @@ _HOMES = {
     "draining": ("OutboxWorker", "adrain", "afill_outbox", "drain", "fill_outbox"),
     "drift": ("Difference", "Drift", "adiff", "diff"),
     "files": ("FileReport", "abackfill_file", "backfill_file"),
+    "founding": ("acreate_organization", "create_organization"),
     "opaque_tokens": ("OpaqueTokens",),
     "runs": ("Progress", "Report"),
     "sending": ("Sent", "WriteBack"),
@@ -48,11 +50,13 @@ __all__ = [
     "WriteBack",
     "abackfill",
     "abackfill_file",
+    "acreate_organization",
     "adiff",
     "adrain",
     "afill_outbox",
     "backfill",
     "backfill_file",
+    "create_organization",
     "diff",
     "drain",
     "fill_outbox",
