@@ -158,7 +158,7 @@ class Founding:
         self._organization = row
 
     def _marked(self) -> Shape:
-        private = {**(self._said.get("private_metadata") or {}), MARK: self._mark}
+        private = {**fields(self._said.get("private_metadata")), MARK: self._mark}
         return {**self._said, "private_metadata": private}
 
     def _row(self, clerk_id: str) -> Step:
