@@ -27,7 +27,8 @@ from .errors import (
     TokenMalformed,
     UserDeleted,
 )
-from .repository import AsyncRepository, Repository, is_async, threaded
+from .repository import AsyncRepository, Repository, is_async
+from .threads import threaded
 from .verifier import Verifier
 
 VERIFY_AGAIN_AFTER = 300  # seconds: a token that lives for a day must notice, too, that its key is gone

@@ -13,18 +13,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..core.writeback import WriteBack
     from .api import AsyncClerkApi, ClerkApi
     from .backfilling import abackfill, backfill
+    from .draining import OutboxWorker, adrain, afill_outbox, drain, fill_outbox
     from .drift import Difference, Drift, adiff, diff
+    from .files import FileReport, abackfill_file, backfill_file
     from .opaque_tokens import OpaqueTokens
     from .runs import Progress, Report
+    from .sending import Sent
 
 _HOMES = {
+    ".core.writeback": ("WriteBack",),
     "api": ("AsyncClerkApi", "ClerkApi"),
     "backfilling": ("abackfill", "backfill"),
+    "draining": ("OutboxWorker", "adrain", "afill_outbox", "drain", "fill_outbox"),
     "drift": ("Difference", "Drift", "adiff", "diff"),
+    "files": ("FileReport", "abackfill_file", "backfill_file"),
     "opaque_tokens": ("OpaqueTokens",),
     "runs": ("Progress", "Report"),
+    "sending": ("Sent",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -33,13 +41,23 @@ __all__ = [
     "ClerkApi",
     "Difference",
     "Drift",
+    "FileReport",
     "OpaqueTokens",
+    "OutboxWorker",
     "Progress",
     "Report",
+    "Sent",
+    "WriteBack",
     "abackfill",
+    "abackfill_file",
     "adiff",
+    "adrain",
+    "afill_outbox",
     "backfill",
+    "backfill_file",
     "diff",
+    "drain",
+    "fill_outbox",
 ]
 
 
@@ -47,7 +65,7 @@ def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    value = globals()[name] = getattr(import_module(f".{home}", __name__), name)
     return value
 
 
