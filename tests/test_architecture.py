@@ -55,7 +55,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "cli": {
         *("__init__", "errors", "core", "repository", "repositories", "clerk", "verifier", "resolver", "explaining"),
-        "local",
+        *("reconciler", "testing", "local"),
     },
     "__main__": {"cli"},
 }
