@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .api import AsyncClerkApi, ClerkApi
     from .backfilling import abackfill, backfill
-    from .drift import Difference, Drift, adiff, diff
+    from .comparing import Difference, Drift
+    from .drift import adiff, diff
     from .files import FileReport, abackfill_file, backfill_file
+    from .repairing import RepairReport, arepair, repair
     from .runs import Progress, Report
 
 _HOMES = {
     "api": ("AsyncClerkApi", "ClerkApi"),
     "backfilling": ("abackfill", "backfill"),
-    "drift": ("Difference", "Drift", "adiff", "diff"),
+    "comparing": ("Difference", "Drift"),
+    "drift": ("adiff", "diff"),
     "files": ("FileReport", "abackfill_file", "backfill_file"),
+    "repairing": ("RepairReport", "arepair", "repair"),
     "runs": ("Progress", "Report"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -35,13 +39,16 @@ __all__ = [
     "Drift",
     "FileReport",
     "Progress",
+    "RepairReport",
     "Report",
     "abackfill",
     "abackfill_file",
     "adiff",
+    "arepair",
     "backfill",
     "backfill_file",
     "diff",
+    "repair",
 ]
 
 
