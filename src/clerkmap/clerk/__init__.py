@@ -16,19 +16,25 @@ if TYPE_CHECKING:
     from .api import AsyncClerkApi, ClerkApi
     from .backfilling import abackfill, backfill
     from .comparing import Difference, Drift
+    from .draining import OutboxWorker, adrain, afill_outbox, drain, fill_outbox
     from .drift import adiff, diff
     from .files import FileReport, abackfill_file, backfill_file
+    from .opaque_tokens import OpaqueTokens
     from .repairing import RepairReport, arepair, repair
     from .runs import Progress, Report
+    from .sending import Sent, WriteBack
 
 _HOMES = {
     "api": ("AsyncClerkApi", "ClerkApi"),
     "backfilling": ("abackfill", "backfill"),
     "comparing": ("Difference", "Drift"),
+    "draining": ("OutboxWorker", "adrain", "afill_outbox", "drain", "fill_outbox"),
     "drift": ("adiff", "diff"),
     "files": ("FileReport", "abackfill_file", "backfill_file"),
+    "opaque_tokens": ("OpaqueTokens",),
     "repairing": ("RepairReport", "arepair", "repair"),
     "runs": ("Progress", "Report"),
+    "sending": ("Sent", "WriteBack"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -38,16 +44,24 @@ __all__ = [
     "Difference",
     "Drift",
     "FileReport",
+    "OpaqueTokens",
+    "OutboxWorker",
     "Progress",
     "RepairReport",
     "Report",
+    "Sent",
+    "WriteBack",
     "abackfill",
     "abackfill_file",
     "adiff",
+    "adrain",
+    "afill_outbox",
     "arepair",
     "backfill",
     "backfill_file",
     "diff",
+    "drain",
+    "fill_outbox",
     "repair",
 ]
 
