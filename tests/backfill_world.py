@@ -174,11 +174,15 @@ class Ending:
 
     def api(self, world: World) -> Any:
         """The API, whose questions are steps."""
-        return _Stepping(world.api, self, ("ask",))
+        return self.of(world.api, ("ask",))
 
     def repository(self, world: World) -> Any:
         """The repository, whose calls are steps."""
-        return _Stepping(world.repository, self, ("put", "records", "record", "note", "set_note"))
+        return self.of(world.repository, ("put", "records", "record", "note", "set_note"))
+
+    def of(self, inner: Any, names: tuple[str, ...]) -> Any:
+        """Something whose methods of these names are steps."""
+        return _Stepping(inner, self, names)
 
 
 class _Stepping:

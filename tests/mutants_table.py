@@ -33,7 +33,7 @@ GONE = "    return max(gone) if gone and len(gone) == len(times) else None\n"
 WHERE = " WHERE excluded.rank > {table}.rank"
 RANK = '"rank", f"{grade}.{updated_at:015d}.{observed_at:015d}.{digest}")'
 TOMBSTONE = """person's tombstone.\"\"\"
-        return cls(instance, key_of(clerk_id), "", None)._ranked(DELETED, 0, observed_at)"""
+        return cls(instance, key_of(clerk_id), "", None).ranked(DELETED, 0, observed_at)"""
 STATED_FIRST = """    if stated:
         return max(stated, key=lambda record: record.rank)
 """

@@ -44,6 +44,7 @@ from requests_row import (
     session,
     suffixed,
 )
+from requests_table_machines import machines
 from requests_table_pages import pages
 from requests_table_people import people
 from requests_table_rights import rights
@@ -66,6 +67,7 @@ def rows() -> Iterator[Row]:
     yield from _two_cookies()
     yield from pages()
     yield from people()
+    yield from machines()
     yield from rights()
 
 

@@ -4,11 +4,17 @@ Everything is made from one seed, so that a server in another process has the sa
 Tokens are made at NOW, what happened to people happened a second later, and requests come a second after that.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple, TypedDict
 
+import httpx
+
+from clerk_api_world import Far, failure
 from clerkmap import Principal, Resolver, Verifier
+from clerkmap.clerk import OpaqueTokens
+from clerkmap.clerk.budget import Budget
 from clerkmap.clerk.jwks import RemoteKeys
 from clerkmap.core.principal import Standing
 from clerkmap.core.records import ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
@@ -28,6 +34,13 @@ _NAMES = ("ada", "bob", "nova", "eve", "dan", "erin", "rex", "olga", "mia", "zoe
 PEOPLE = {name: CLERK.create_user() for name in _NAMES}
 ACME, GONE, FRESH = (CLERK.create_organization(name) for name in ("acme", "gone", "fresh"))
 YOURS = {user.id: name for name, user in PEOPLE.items()} | {each.id: each.name for each in (ACME, GONE, FRESH)}
+
+
+# Tokens of which only Clerk's API can tell anything.
+KEYS = {name: CLERK.create_api_key(PEOPLE[name]) for name in ("ada", "nova", "eve", "dan")}
+KEY_OF_ACME, REVOKED = CLERK.create_api_key(ACME), CLERK.create_api_key(PEOPLE["ada"])
+CLIENT_OF_ADA, MACHINE = CLERK.create_oauth_token(PEOPLE["ada"]), CLERK.create_machine_token()
+CLERK.revoke_machine_token(REVOKED)
 
 
 def token(name: str, organization: FakeOrganization | None = None, **more: Any) -> str:
@@ -117,14 +130,21 @@ class World(NamedTuple):
 
 
 def _world(repository: MemoryRepository | None = None, settings: Mapping[str, Any] | None = None, **more: Any) -> World:
-    """A world: its repository, settings of its instance, `accept` for its verifier, and options of the adapter."""
+    """A world: its repository, settings of its instance, `accept` for its verifier, the `api`
+    that tells what an opaque token is, and options of the adapter."""
     instance = CLERK.make_instance(**(settings or {}))
     keys = None
     if instance.local_keys is None:
         far_end = KeyServer(CLERK)
         far_end.trouble = TROUBLES["connection refused"]
         keys = RemoteKeys(instance, transport=far_end)
-    policy = {name: more.pop(name) for name in ("accept", "allow_pending") if name in more}
+    policy: dict[str, Any] = {name: more.pop(name) for name in ("accept", "allow_pending") if name in more}
+    far: httpx.BaseTransport | None = more.pop("api", None)
+    if far is not None:
+        often = Budget(1e6, time.monotonic)
+        policy["opaque"] = OpaqueTokens(
+            instance, transport=far, deadline=1, budget=often, strangers=often, clock=Clock(NOW + 2)
+        )
     verifier = Verifier(instance, keys=keys, clock=Clock(NOW + 2), **policy)
     repository = MemoryRepository(**CHOICES) if repository is None else repository
     if "hooks" not in more:
@@ -140,6 +160,8 @@ WORLDS: dict[str, Callable[[], World]] = {
     "origins": lambda: _world(origins=[ADMIN]),
     "no-cookies": lambda: _world(cookies=False),
     "clients": lambda: _world(accept=["session", "oauth"]),
+    "machines": lambda: _world(accept=["session", "oauth", "api_key"], api=CLERK.transport()),
+    "api-down": lambda: _world(accept=["session", "api_key"], api=Far(failure(httpx.ReadTimeout))),
     "pending": lambda: _world(allow_pending=True),
     "keys-down": lambda: _world(settings={"jwks": None}),
     "database-down": lambda: _world(AwayRepository(times=0)),

@@ -23,21 +23,24 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "forks": set(),
     "driving": set(),
+    "bounded": {"forks"},
     "core": {"errors"},
     "sealing": {"errors", "core"},
     "listeners": {"errors", "core"},
     "repository": {"errors", "core", "listeners"},
+    "threads": {"errors", "core", "repository"},
     "repositories": {"errors", "core", "driving", "forks", "listeners", "repository"},
-    "clerk": {"errors", "core", "driving", "forks", "repository"},
+    "clerk": {"errors", "core", "driving", "forks", "bounded", "repository"},
+    "relinking": {"errors", "core", "repository"},
     "verifier": {"errors", "core", "driving", "clerk"},
     "caches": {"errors", "core", "forks", "repository", "verifier"},
-    "resolver": {"errors", "core", "driving", "repository", "verifier", "caches"},
+    "resolver": {"errors", "core", "driving", "repository", "threads", "verifier", "bounded", "caches"},
     "checks": {"errors", "core"},
     "explaining": {"errors", "core", "driving", "verifier", "resolver", "checks"},
-    "reconciler": {"errors", "core", "driving", "forks", "listeners", "repository"},
+    "reconciler": {"errors", "core", "driving", "forks", "listeners", "repository", "threads"},
     "lease": {"errors", "core", "resolver"},
     "caller": {"errors", "core", "lease", "resolver"},
-    "adapters": {"errors", "core", "caches", "lease", "caller", "resolver", "reconciler"},
+    "adapters": {"errors", "core", "bounded", "lease", "caller", "resolver", "reconciler"},
     "testing": {
         *("errors", "core", "listeners", "repository", "repositories", "clerk", "verifier", "caches", "resolver"),
         "reconciler",
@@ -55,7 +58,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "cli": {
         *("__init__", "errors", "core", "repository", "repositories", "clerk", "verifier", "resolver", "explaining"),
-        *("reconciler", "testing", "local"),
+        *("reconciler", "relinking", "testing", "local"),
     },
     "__main__": {"cli"},
 }
@@ -69,7 +72,7 @@ WORLD |= {"concurrent", "multiprocessing", "subprocess", "logging", "random", "s
 WORLD_OF = {"core/instance.py": {"os", "pathlib"}, "core/settings.py": {"pathlib"}}
 
 # A list of some sixty classes, each with a docstring, a code and a text, is as long as the list.
-LONG = {"errors.py": 620}
+LONG = {"errors.py": 640}
 MOST_LINES = 300
 
 # Written in pieces, so that this file is clean too.

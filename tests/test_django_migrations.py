@@ -15,7 +15,7 @@ from clerkmap.repositories.dialects import SQLITE, Names
 from clerkmap.repositories.django import DjangoRepository
 from clerkmap.repositories.schema import Schema
 from clerkmap.testing.samples import HERE, found, person
-from django_databases import add_database, add_postgres, initial, notes
+from django_databases import add_database, add_postgres, initial, notes, outbox
 from first_version import TABLES, statements
 
 
@@ -55,9 +55,14 @@ def fill(alias: str) -> None:
 def written_down(vendor: str, id_type: str) -> str:
     """The migrations as one script, with the version said once, at the end, as in that of the other repositories."""
     *first, table, version = initial.statements(vendor, id_type)
-    *second, _ = notes.STATEMENTS[vendor]
-    made = [*first, *(each.strip() for each in second), table, version.replace("VALUES (1,", "VALUES (2,")]
+    later = [statement for each in (notes, outbox) for statement in each.STATEMENTS[vendor][:-1]]
+    made = [*first, *(each.strip() for each in later), table, version.replace("VALUES (1,", "VALUES (3,")]
     return ";\n".join(made) + ";\n"
+
+
+def since_the_second(vendor: str) -> str:
+    """The last migration as a script."""
+    return ";\n".join(each.strip() for each in outbox.STATEMENTS[vendor]) + ";\n"
 
 
 @pytest.mark.parametrize("id_type", ["text", "bigint", "uuid"])
@@ -65,12 +70,11 @@ def test_the_migrations_are_what_the_others_run(id_type: Any) -> None:
     """What is written down in the migrations is, to the letter, what the other repositories do."""
     options: dict[str, Any] = {"id_type": id_type, "ids": "integer" if id_type == "bigint" else "uuid7"}
     assert written_down("postgresql", id_type) == PostgresRepository.ddl(**options)
-    since = ";\n".join(each.strip() for each in notes.STATEMENTS["postgresql"]) + ";\n"
-    assert since == PostgresRepository.ddl(since=1, **options)
+    assert since_the_second("postgresql") == PostgresRepository.ddl(since=2, **options)
     if id_type != "uuid":
         schema = Schema(SQLITE, Names("clerkmap_"), initial.ID_TYPES["sqlite"][id_type][0])
         assert written_down("sqlite", id_type) == schema.ddl(0)
-        assert ";\n".join(each.strip() for each in notes.STATEMENTS["sqlite"]) + ";\n" == schema.ddl(1)
+        assert since_the_second("sqlite") == schema.ddl(2)
 
 
 def test_tables_of_the_first_version_are_brought_forward(alias: str) -> None:

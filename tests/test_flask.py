@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from flask import Flask, Response, g, request, stream_with_context
 
-from clerkmap import Requirement, Resolver, current_principal
+from clerkmap import Requirement, Resolver, current_principal, threaded
 from clerkmap.adapters.flask import Clerk, current_user
 from clerkmap.adapters.wsgi import principal_of
 from clerkmap.errors import ConfigurationError, TokenMissing
 from clerkmap.repositories import MemoryRepository
-from clerkmap.repository import threaded
 from flask_world import FlaskWorld
 
 

@@ -90,7 +90,7 @@ def test_on_a_connection_of_yours_it_is_a_part_of_your_transaction(tmp_path: Pat
             SqliteRepository(connection).set_note("sync", "page 7")
             connection.execute(end)
             found = connection.execute("SELECT version FROM clerkmap_schema").fetchall()
-            assert found == [(1,)] if end == "ROLLBACK" else [(2,)]
+            assert found == [(1,)] if end == "ROLLBACK" else [(3,)]
         assert SqliteRepository(connection).note("sync") == "page 7"
 
 
@@ -162,10 +162,10 @@ def test_a_schema_is_brought_forward(postgres_schema: str, id_type: IdType, by: 
 
 def test_a_script_since_this_version_does_nothing() -> None:
     """And there is none since a version that is not there yet."""
-    assert PostgresRepository.ddl(since=2) == ""
-    assert PostgresRepository.ddl().endswith(PostgresRepository.ddl(since=2))
-    for since in (-1, 3, True):
-        with pytest.raises(ConfigurationError, match="from 0 to 2"):
+    assert PostgresRepository.ddl(since=3) == ""
+    assert PostgresRepository.ddl().endswith(PostgresRepository.ddl(since=3))
+    for since in (-1, 4, True):
+        with pytest.raises(ConfigurationError, match="from 0 to 3"):
             PostgresRepository.ddl(since=since)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .core.principal import Principal, Standing
     from .core.records import ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
     from .core.requirements import Requirement
+    from .core.writeback import Pending, WriteBack
     from .errors import (
         ClerkmapError,
         ConfigurationError,
@@ -38,9 +39,10 @@ if TYPE_CHECKING:
     )
     from .explaining import Explanation, aexplain, explain
     from .reconciler import Outcome, Reconciler
-    from .repository import AsyncRepository, Repository, threaded
+    from .repository import AsyncRepository, Repository
     from .resolver import Resolver
     from .sealing import seal, unseal
+    from .threads import threaded
     from .verifier import Verifier
 
 __version__ = "0.1.0"
@@ -55,6 +57,7 @@ _HOMES = {
     "core.principal": ("Principal", "Standing"),
     "core.records": ("ClerkMembership", "ClerkOrganization", "ClerkSession", "ClerkUser"),
     "core.requirements": ("Requirement",),
+    "core.writeback": ("Pending", "WriteBack"),
     "errors": (
         "ClerkmapError",
         "ConfigurationError",
@@ -72,9 +75,10 @@ _HOMES = {
     ),
     "explaining": ("Explanation", "aexplain", "explain"),
     "reconciler": ("Outcome", "Reconciler"),
-    "repository": ("AsyncRepository", "Repository", "threaded"),
+    "repository": ("AsyncRepository", "Repository"),
     "resolver": ("Resolver",),
     "sealing": ("seal", "unseal"),
+    "threads": ("threaded",),
     "verifier": ("Verifier",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -102,6 +106,7 @@ __all__ = [
     "Membership",
     "Organization",
     "Outcome",
+    "Pending",
     "Principal",
     "PrincipalRefused",
     "Reconciler",
@@ -118,6 +123,7 @@ __all__ = [
     "UserUnknown",
     "Verifier",
     "WebhookError",
+    "WriteBack",
     "aexplain",
     "current_principal",
     "explain",

@@ -7,40 +7,13 @@ eighth makes room. A stranger cannot fill them, for nothing is kept of a token t
 import threading
 from collections.abc import Callable, Collection
 from itertools import islice
-from typing import Generic, TypeVar
 
 from .core.claims import Claims
 from .core.principal import Principal, Standing
 from .core.records import key_of
 from .forks import SurvivesForks
 
-K = TypeVar("K")
-V = TypeVar("V")
 CallerIds = tuple[str, str | None, str | None]  # Clerk's ids: of a person, the organization they act in, the session
-
-
-class Bounded(dict[K, V], SurvivesForks, Generic[K, V]):
-    """A dictionary that forgets its oldest entries instead of growing."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        self._limit = limit
-        self._lock = threading.Lock()
-        self.survive_forks()
-
-    def after_fork_in_child(self) -> None:
-        self._lock = threading.Lock()
-        self.clear()
-
-    def __repr__(self) -> str:
-        return f"Bounded({len(self)})"  # not what is in it: tokens
-
-    def keep(self, key: K, value: V) -> None:
-        with self._lock:
-            if len(self) >= self._limit:
-                for oldest in list(islice(self, self._limit // 8 + 1)):
-                    del self[oldest]
-            self[key] = value
 
 
 class Known:

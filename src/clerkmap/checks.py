@@ -15,6 +15,7 @@ from .core.strict_json import fields
 from .core.verifier import TokenRules
 from .errors import (
     AlgorithmRefused,
+    ApiKeyToken,
     AudienceRefused,
     BadSignature,
     ClaimInvalid,
@@ -39,6 +40,7 @@ from .errors import (
     TokenMalformed,
     TokenNotYetValid,
     TokenTooLarge,
+    TokenUnknown,
     UnknownKey,
     UnknownKind,
     UserBanned,
@@ -186,7 +188,7 @@ CHECKS: tuple[Row, ...] = (
     Row(
         "user",
         "Whether the person has been deleted or banned.",
-        (UserDeleted, UserBanned, MachineToken),
+        (UserDeleted, UserBanned, MachineToken, ApiKeyToken),
         lambda seen: f"{seen.of_payload('sub')} must be a person who is neither deleted nor banned.",
     ),
     Row(
@@ -208,7 +210,34 @@ CHECKS: tuple[Row, ...] = (
         lambda seen: f"The person must still be in the organization in the token: {seen.organization}.",
     ),
 )
+_ROWS = {row.name: row for row in CHECKS}
 KEY, SIGNATURE, USER = ([row.name for row in CHECKS].index(name) for name in ("key", "signature", "user"))
+
+
+# Those of an opaque token: Clerk's word stands in the place of the signature, and of the claims.
+OPAQUE_CHECKS: tuple[Row, ...] = (
+    Row(
+        "named kind",
+        "The kind of token that its beginning names.",
+        (MachineToken, OAuthToken, ApiKeyToken),
+        lambda seen: f"Its first letters say what it is; accepted: {_listed(seen.rules.accept)}.",
+    ),
+    Row(
+        "Clerk's word",
+        "Whether Clerk knows it.",
+        (TokenUnknown, TokenExpired),
+        lambda seen: f"Clerk was asked at {seen.instance.api_url}, or has been lately, what it stands for.",
+    ),
+    Row(
+        "shown kind",
+        "The kind of token that it is by Clerk's word.",
+        (ApiKeyToken,),
+        lambda seen: f"A person's key and an organization's begin alike; accepted: {_listed(seen.rules.accept)}.",
+    ),
+    *(_ROWS[name] for name in ("claims", "age", "audience")),
+    *CHECKS[USER:],
+)
+WORD, OPAQUE_USER = ([row.name for row in OPAQUE_CHECKS].index(name) for name in ("Clerk's word", "user"))
 
 
 def _shown(values: Mapping[str, Any], name: str) -> str:

@@ -20,8 +20,10 @@
     │   │   ├── SignatureError            it was not signed with this instance's key
     │   │   │   ├── UnknownKey
     │   │   │   └── BadSignature
+    │   │   ├── TokenUnknown              it is opaque, and Clerk does not know it
     │   │   ├── WrongKind                 signed with the right key, but not meant to sign anybody in
-    │   │   │   ├── TemplateToken · MachineToken · OAuthToken · IdToken · HandshakeToken · SessionToken · UnknownKind
+    │   │   │   ├── TemplateToken · MachineToken · OAuthToken · ApiKeyToken · IdToken · HandshakeToken · SessionToken
+    │   │   │   ├── UnknownKind
     │   │   ├── ClaimError                a claim is missing, of the wrong type or out of range
     │   │   │   ├── ClaimMissing · ClaimInvalid · VersionUnknown
     │   │   ├── OutOfTime
@@ -244,6 +246,13 @@ class BadSignature(SignatureError):
     text = "the token's signature does not match"
 
 
+class TokenUnknown(TokenError):
+    """An opaque token that Clerk does not know: made up, revoked, or expired."""
+
+    code = "token_unknown"
+    text = "the token is not one that Clerk knows, or not any more"
+
+
 class WrongKind(TokenError):
     """A real token of this instance, made for another purpose than the ones accepted here."""
 
@@ -270,6 +279,13 @@ class OAuthToken(WrongKind):
 
     code = "token_is_oauth"
     text = "the token is an OAuth access token"
+
+
+class ApiKeyToken(WrongKind):
+    """An API key: a person's or an organization's, whichever is not accepted."""
+
+    code = "token_is_api_key"
+    text = "the token is an API key of a kind that is not accepted here"
 
 
 class IdToken(WrongKind):

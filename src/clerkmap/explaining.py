@@ -8,9 +8,10 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .checks import CHECKS, KEY, SIGNATURE, USER, Evidence, Row
+from .checks import CHECKS, KEY, OPAQUE_CHECKS, OPAQUE_USER, SIGNATURE, USER, WORD, Evidence, Row
 from .core.jose import MAX_TOKEN, decode_base64url
 from .core.keys import VerifyingKey
+from .core.opaque import OpaqueSource, Vouched, prefix_of
 from .core.principal import Principal
 from .core.strict_json import read_object
 from .core.verifier import KeyWanted
@@ -32,7 +33,8 @@ class Check(NamedTuple):
 class Explanation:
     """A token decoded as far as it can be, every check in its order, and what became of it.
 
-    Header and payload are what the token says, also where nothing of it is proven. A verifier alone makes no principal.
+    Header and payload are what the token says, also where nothing of it is proven; of an opaque token, the payload is
+    what Clerk says. A verifier alone makes no principal.
     """
 
     header: dict[str, Any] | None = field(repr=False)
@@ -60,7 +62,11 @@ def explain(resolver: Resolver | Verifier, token: str) -> Explanation:
     """
     run = _Run(resolver, token)
     try:
-        drive(run.check(), lambda wanted: run.verifier.keys.get(*wanted))
+        opaque = run.source()
+        if opaque is not None:
+            run.check_vouched(opaque.get(token))
+        else:
+            drive(run.check(), lambda wanted: run.verifier.keys.get(*wanted))
         if isinstance(resolver, Resolver):
             run.principal = resolver.resolve(token)
     except ClerkmapError as error:
@@ -72,7 +78,11 @@ async def aexplain(resolver: Resolver | Verifier, token: str) -> Explanation:
     """The same without holding up the event loop."""
     run = _Run(resolver, token)
     try:
-        await adrive(run.check(), lambda wanted: run.verifier.keys.aget(*wanted))
+        opaque = run.source()
+        if opaque is not None:
+            run.check_vouched(await opaque.aget(token))
+        else:
+            await adrive(run.check(), lambda wanted: run.verifier.keys.aget(*wanted))
         if isinstance(resolver, Resolver):
             run.principal = await resolver.aresolve(token)
     except ClerkmapError as error:
@@ -85,12 +95,27 @@ class _Run:
 
     def __init__(self, resolver: Resolver | Verifier, token: str) -> None:
         self.verifier: Verifier = resolver if isinstance(resolver, Verifier) else resolver.verifier
-        self.rows: tuple[Row, ...] = CHECKS if isinstance(resolver, Resolver) else CHECKS[:USER]
+        is_opaque = self.verifier.opaque is not None and prefix_of(token) is not None
+        rows, user = (OPAQUE_CHECKS, OPAQUE_USER) if is_opaque else (CHECKS, USER)
+        self.rows: tuple[Row, ...] = rows if isinstance(resolver, Resolver) else rows[:user]
         self.reached: int = 0
         self.error: ClerkmapError | None = None
         self.principal: Principal | None = None
         self._token = token
         self._now = self.verifier.clock()
+        self._said: dict[str, Any] | None = None
+
+    def source(self) -> OpaqueSource | None:
+        """Whom to ask about the token, if it is opaque."""
+        source = self.verifier.source_of(self._token)
+        self.reached = 0 if source is None else WORD
+        return source
+
+    def check_vouched(self, vouched: Vouched) -> None:
+        """What is left to check of an opaque token when Clerk has said what it stands for."""
+        self._said, self.reached = vouched.payload, WORD + 1
+        self.verifier.rules.check_vouched(vouched, self._now)
+        self.reached = OPAQUE_USER
 
     def check(self) -> Generator[KeyWanted, VerifyingKey, None]:
         """The verifier's own steps. That it asks for a key, and is given one, tells how far it has come."""
@@ -107,7 +132,7 @@ class _Run:
 
     def explanation(self) -> Explanation:
         """What there is to tell now that it is over."""
-        header, payload = _decoded(self._token)
+        header, payload = _decoded(self._token) if self._said is None else (None, self._said)
         evidence = Evidence(self.verifier.rules, self._now, header or {}, payload or {})
         failed = len(self.rows) if self.error is None else self._failed(self.error)
         checks = [Check(row.name, True, row.told(evidence)) for row in self.rows[:failed]]

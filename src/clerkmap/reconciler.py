@@ -24,7 +24,8 @@ from .driving import adrive, drive
 from .errors import ConfigurationError, WebhookError, WebhookFromElsewhere, WebhookSignatureInvalid
 from .forks import SurvivesForks
 from .listeners import AfterCommit, Hook
-from .repository import AsyncRepository, Repository, is_async, threaded
+from .repository import AsyncRepository, Repository, is_async
+from .threads import threaded
 
 if TYPE_CHECKING:
     from svix.webhooks import Webhook

@@ -5,19 +5,16 @@ stays, whoever put it, whenever, however often. `RepositoryContract` in `clerkma
 keeps it.
 """
 
-import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, Protocol
 
 from .core.counts import Count
 from .core.model import Change, Id, Organization, User
 from .core.principal import Standing
-from .core.records import AnyRecord, ClerkOrganization, ClerkUser, Kind
+from .core.records import MAX_TIME, AnyRecord, ClerkOrganization, ClerkUser, Kind
+from .core.writeback import Pending, PendingKind, WriteBack
 from .listeners import Listeners
-
-T = TypeVar("T")
-P = ParamSpec("P")
 
 # How your ids are made: by name, or by a function of Clerk's record. A function that looks at more than the Clerk id
 # gives ids that depend on which record came first.
@@ -36,6 +33,11 @@ class Repository(Protocol):
 
     listeners: Listeners
     """Who is told of changes. Call it inside each transaction that writes, and after it."""
+
+    @property
+    def write_back(self) -> WriteBack | None:
+        """Which of your facts Clerk is to hold. What changes of them is to be noted in each transaction that writes."""
+        ...
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         """Take in what Clerk said, all of it or nothing, and tell what it changed."""
@@ -57,6 +59,10 @@ class Repository(Protocol):
 
     def organization(self, id: Id) -> Organization | None:
         """Your organization of that id."""
+        ...
+
+    def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
+        """Your user or organization that a record of Clerk's, named by its key, leads to."""
         ...
 
     def set_role(self, id: Id, role: str | None) -> User:
@@ -125,6 +131,28 @@ class Repository(Protocol):
         """Note a text of at most 64 KiB, or remove it by None. Whoever writes last has the word, and nobody is told."""
         ...
 
+    def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
+        """Set a note to `after` if it is `before` now, and tell whether it was: of several who try, one succeeds."""
+        ...
+
+    def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]:
+        """What may have to go back to Clerk and is due by a moment, the earliest first."""
+        ...
+
+    def pending(self, instance: str, kind: PendingKind, key: str) -> Pending | None:
+        """One of it."""
+        ...
+
+    def set_pending(self, before: Pending | None, after: Pending | None) -> bool:
+        """Move one on, if it still is as it was: its `due_at`, `tries` and `error`. None is one that is not there, so
+        this adds one, too, and removes one. It tells whether it was as it was."""
+        ...
+
+    def purge(self, before: int) -> int:
+        """Forget the tombstones of people who were deleted, and of memberships that ended, before a moment at least 30
+        days ago; and tell how many records that were. Your own rows stay, and so do organizations."""
+        ...
+
     def poll(self) -> None:
         """Look whether somebody else has written, and call the watchers if so."""
         ...
@@ -140,6 +168,9 @@ class AsyncRepository(Protocol):
     poll_every: float | None
     listeners: Listeners
 
+    @property
+    def write_back(self) -> WriteBack | None: ...
+
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]: ...
     async def find(
         self,
@@ -150,6 +181,7 @@ class AsyncRepository(Protocol):
     ) -> Standing | None: ...
     async def user(self, id: Id) -> User | None: ...
     async def organization(self, id: Id) -> Organization | None: ...
+    async def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None: ...
     async def set_role(self, id: Id, role: str | None) -> User: ...
     async def link(self, instance: str, clerk_id: str, id: Id) -> User: ...
     async def unlink(self, instance: str, clerk_id: str, id: Id) -> User: ...
@@ -162,6 +194,11 @@ class AsyncRepository(Protocol):
     async def search(self, text: str, limit: int = 20) -> list[User]: ...
     async def note(self, name: str) -> str | None: ...
     async def set_note(self, name: str, text: str | None) -> None: ...
+    async def swap_note(self, name: str, before: str | None, after: str | None) -> bool: ...
+    async def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]: ...
+    async def pending(self, instance: str, kind: PendingKind, key: str) -> Pending | None: ...
+    async def set_pending(self, before: Pending | None, after: Pending | None) -> bool: ...
+    async def purge(self, before: int) -> int: ...
     async def poll(self) -> None: ...
     async def close(self) -> None: ...
 
@@ -169,85 +206,3 @@ class AsyncRepository(Protocol):
 def is_async(repository: "Repository | AsyncRepository") -> bool:
     """Whether a repository speaks async."""
     return inspect.iscoroutinefunction(repository.find)
-
-
-def threaded(repository: Repository) -> AsyncRepository:
-    """Lend a synchronous repository to async code: each call runs in a thread.
-
-    Where that may not be any thread, the repository has a `to_thread` of its own, with the arguments of
-    `asyncio.to_thread`.
-    """
-    return _Threaded(repository)
-
-
-class _ToThread(Protocol):
-    def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]: ...
-
-
-class _Threaded:
-    def __init__(self, repository: Repository) -> None:
-        self._repository = repository
-        self._to_thread: _ToThread = getattr(repository, "to_thread", asyncio.to_thread)
-        self.poll_every = repository.poll_every
-        self.listeners = repository.listeners
-
-    async def put(self, records: Iterable[AnyRecord]) -> list[Change]:
-        return await self._to_thread(self._repository.put, records)
-
-    async def find(
-        self,
-        instance: str,
-        clerk_user_id: str,
-        clerk_organization_id: str | None = None,
-        clerk_session_id: str | None = None,
-    ) -> Standing | None:
-        ids = (clerk_user_id, clerk_organization_id, clerk_session_id)
-        return await self._to_thread(self._repository.find, instance, *ids)
-
-    async def user(self, id: Id) -> User | None:
-        return await self._to_thread(self._repository.user, id)
-
-    async def organization(self, id: Id) -> Organization | None:
-        return await self._to_thread(self._repository.organization, id)
-
-    async def set_role(self, id: Id, role: str | None) -> User:
-        return await self._to_thread(self._repository.set_role, id, role)
-
-    async def link(self, instance: str, clerk_id: str, id: Id) -> User:
-        return await self._to_thread(self._repository.link, instance, clerk_id, id)
-
-    async def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
-        return await self._to_thread(self._repository.unlink, instance, clerk_id, id)
-
-    async def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
-        return await self._to_thread(lambda: self._repository.relink(instance, clerk_id, id, to=to))
-
-    async def export(self, id: Id) -> dict[str, Any]:
-        return await self._to_thread(self._repository.export, id)
-
-    async def erase(self, id: Id) -> User:
-        return await self._to_thread(self._repository.erase, id)
-
-    async def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
-        return await self._to_thread(lambda: self._repository.records(kind, instance, after=after, limit=limit))
-
-    async def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
-        return await self._to_thread(self._repository.record, kind, instance, key)
-
-    async def counts(self, instance: str) -> dict[Kind, Count]:
-        return await self._to_thread(self._repository.counts, instance)
-
-    async def search(self, text: str, limit: int = 20) -> list[User]:
-        return await self._to_thread(self._repository.search, text, limit)
-
-    async def note(self, name: str) -> str | None:
-        return await self._to_thread(self._repository.note, name)
-
-    async def set_note(self, name: str, text: str | None) -> None:
-        await self._to_thread(self._repository.set_note, name, text)
-
-    async def poll(self) -> None:
-        await self._to_thread(self._repository.poll)
-
-    async def close(self) -> None:
-        await self._to_thread(self._repository.close)

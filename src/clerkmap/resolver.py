@@ -11,13 +11,24 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any, cast
 
-from .caches import Bounded, CallerIds, Known, Seen, Standings
+from .bounded import Bounded
+from .caches import CallerIds, Known, Seen, Standings
 from .core.claims import Claims
 from .core.instance import Instance
+from .core.opaque import prefix_of
 from .core.principal import Principal, Standing, admit, sightings
 from .driving import adrive, drive
-from .errors import ConfigurationError, IssuerRefused, MachineToken, RepositoryUnavailable, TokenMalformed, UserDeleted
-from .repository import AsyncRepository, Repository, is_async, threaded
+from .errors import (
+    ApiKeyToken,
+    ConfigurationError,
+    IssuerRefused,
+    MachineToken,
+    RepositoryUnavailable,
+    TokenMalformed,
+    UserDeleted,
+)
+from .repository import AsyncRepository, Repository, is_async
+from .threads import threaded
 from .verifier import Verifier
 
 VERIFY_AGAIN_AFTER = 300  # seconds: a token that lives for a day must notice, too, that its key is gone
@@ -157,9 +168,14 @@ class Resolver:
 
     def _see(self, token: str, claims: Claims, generation: int) -> Claims:
         """Remember a verified token for as long as it stays verified. The generation is that of before: keys that
-        changed meanwhile may have been the ones it was verified with."""
+        changed meanwhile may have been the ones it was verified with. An opaque one, which may be good for years, is
+        remembered by nobody but its source, who keeps no more than a digest."""
         if claims.kind == "m2m":
             raise MachineToken("a machine has no user; use the verifier alone")
+        if claims.kind == "organization_api_key":
+            raise ApiKeyToken("an organization is no user; use the verifier alone")
+        if prefix_of(token) is not None:
+            return claims
         leeway = self.verifier.rules.leeway
         starts = max(claims.issued_at, claims.not_before or 0) - leeway
         ends = min(claims.expires_at + leeway, self._clock() + VERIFY_AGAIN_AFTER)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Collection
 from .core.claims import Claims, TokenKind
 from .core.instance import Instance
 from .core.keys import KeySource, LocalKeys, VerifyingKey
+from .core.opaque import KINDS, OpaqueSource, prefix_of
 from .core.verifier import KeyWanted, TokenRules
 from .driving import adrive, drive
+from .errors import ConfigurationError
 
 
 class Verifier:
@@ -16,7 +18,9 @@ class Verifier:
     Args:
         instance: Whose tokens.
         keys: Where the signing keys come from; by default, from the instance's own settings.
-        accept: The kinds of token to let through: `session` alone, or those of `session`, `oauth`, `m2m` you ask for.
+        accept: The kinds of token to let through: `session` alone, or those of `session`, `oauth`, `m2m`, `api_key`
+            and `organization_api_key` that you ask for.
+        opaque: Who can tell what an opaque token stands for: `OpaqueTokens(instance)`. Without it, a token is a JWT.
         leeway: How many seconds the clocks may differ.
         allow_pending: Let sessions through that have a task left to do.
         allow_no_party: Let tokens through that name no party although parties are configured, as those of native
@@ -30,6 +34,7 @@ class Verifier:
         *,
         keys: KeySource | None = None,
         accept: Collection[TokenKind] | None = None,
+        opaque: OpaqueSource | None = None,
         leeway: float = 5,
         allow_pending: bool = False,
         allow_no_party: bool = False,
@@ -41,13 +46,27 @@ class Verifier:
         )
         self.keys: KeySource = _key_source(instance) if keys is None else keys
         self.clock: Callable[[], float] = clock
+        self.opaque: OpaqueSource | None = opaque
+        if opaque is None and not self.rules.accept.isdisjoint(KINDS["ak"]):
+            raise ConfigurationError(
+                "only Clerk can tell what an API key stands for: give opaque=OpaqueTokens(instance)"
+            )
+        if opaque is not None and opaque.instance is not instance:
+            raise ConfigurationError("opaque is for another instance")
 
     def verify(self, token: str) -> Claims:
-        """The token's claims, or a `TokenError`. May fetch keys; `KeysUnavailable` when it cannot."""
+        """The token's claims, or a `TokenError`. May fetch keys, or ask Clerk; `Unavailable` when it cannot."""
+        opaque = self.source_of(token)
+        if opaque is not None:
+            return self.rules.check_vouched(opaque.get(token), self.clock())
         return drive(self.rules.check(token, self.clock()), lambda wanted: self.keys.get(*wanted))
 
     def verify_nowait(self, token: str) -> Claims | None:
-        """The same from memory alone. None when only a fetch of keys can tell."""
+        """The same from memory alone. None when only a fetch of keys can tell, or Clerk."""
+        opaque = self.source_of(token)
+        if opaque is not None:
+            vouched = opaque.peek(token)
+            return None if vouched is None else self.rules.check_vouched(vouched, self.clock())
         try:
             return drive(self.rules.check(token, self.clock()), self._at_hand)
         except _NotAtHand:
@@ -55,7 +74,20 @@ class Verifier:
 
     async def averify(self, token: str) -> Claims:
         """The same without holding up the event loop."""
+        opaque = self.source_of(token)
+        if opaque is not None:
+            return self.rules.check_vouched(await opaque.aget(token), self.clock())
         return await adrive(self.rules.check(token, self.clock()), lambda wanted: self.keys.aget(*wanted))
+
+    def source_of(self, token: str) -> OpaqueSource | None:
+        """Whom to ask about a token, if it is opaque. A kind that is not accepted is refused before anybody is."""
+        if self.opaque is None:
+            return None
+        prefix = prefix_of(token)
+        if prefix is None:
+            return None
+        self.rules.check_prefix(prefix)
+        return self.opaque
 
     def _at_hand(self, wanted: KeyWanted) -> VerifyingKey:
         key = self.keys.peek(*wanted)

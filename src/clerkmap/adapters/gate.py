@@ -4,9 +4,10 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from ..caches import Bounded
+from ..bounded import Bounded
 from ..caller import SIGNED_IN, Caller
 from ..core.http import Found, Request, TokenFinder
+from ..core.opaque import prefix_of
 from ..core.principal import Principal
 from ..core.requirements import Requirement, RequirementOptions
 from ..errors import ClerkmapError, ConfigurationError, TokenMissing, UnknownKey
@@ -78,9 +79,10 @@ class Gate:
             return self._refused(refusal)
 
     def remember(self, headers: Iterable[tuple[bytes, bytes]], request: Request) -> None:
-        """To be called with a request that has led to somebody: a stranger must not fill this."""
+        """To be called with a request that has led to somebody: a stranger must not fill this. An opaque token may be
+        good for years, and is not kept anywhere."""
         found = self._finder.find(request)
-        if found is not None and found.carrier == "header":
+        if found is not None and found.carrier == "header" and prefix_of(found.token) is None:
             sent = next(value for name, value in headers if name.lower() == b"authorization")
             if type(sent) is bytes and len(sent) <= LONGEST_KEPT:
                 self._read.keep(sent, found)

@@ -15,14 +15,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .api import AsyncClerkApi, ClerkApi
     from .backfilling import abackfill, backfill
+    from .draining import OutboxWorker, adrain, afill_outbox, drain, fill_outbox
     from .drift import Difference, Drift, adiff, diff
+    from .files import FileReport, abackfill_file, backfill_file
+    from .opaque_tokens import OpaqueTokens
     from .runs import Progress, Report
+    from .sending import Sent, WriteBack
 
 _HOMES = {
     "api": ("AsyncClerkApi", "ClerkApi"),
     "backfilling": ("abackfill", "backfill"),
+    "draining": ("OutboxWorker", "adrain", "afill_outbox", "drain", "fill_outbox"),
     "drift": ("Difference", "Drift", "adiff", "diff"),
+    "files": ("FileReport", "abackfill_file", "backfill_file"),
+    "opaque_tokens": ("OpaqueTokens",),
     "runs": ("Progress", "Report"),
+    "sending": ("Sent", "WriteBack"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -31,12 +39,23 @@ __all__ = [
     "ClerkApi",
     "Difference",
     "Drift",
+    "FileReport",
+    "OpaqueTokens",
+    "OutboxWorker",
     "Progress",
     "Report",
+    "Sent",
+    "WriteBack",
     "abackfill",
+    "abackfill_file",
     "adiff",
+    "adrain",
+    "afill_outbox",
     "backfill",
+    "backfill_file",
     "diff",
+    "drain",
+    "fill_outbox",
 ]
 
 

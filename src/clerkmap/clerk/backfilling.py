@@ -45,7 +45,7 @@ def backfill(
         progress: Called with how far it is.
         clock: The time, in seconds since 1970.
     """
-    copying = Copying(api.instance.name, _part(most_departures), progress, clock)
+    copying = Copying(api.instance.name, checked_part(most_departures), progress, clock)
     steps = _steps(copying, published_keys(api.instance), newest_only, anew)
     run(steps, api, repository)
     return copying.report
@@ -62,7 +62,7 @@ async def abackfill(
     clock: Callable[[], float] = time.time,
 ) -> Report:
     """The same for async code."""
-    copying = Copying(api.instance.name, _part(most_departures), progress, clock)
+    copying = Copying(api.instance.name, checked_part(most_departures), progress, clock)
     keys = await asyncio.to_thread(published_keys, api.instance)
     await arun(_steps(copying, keys, newest_only, anew), api, repository)
     return copying.report
@@ -73,7 +73,7 @@ def _steps(copying: Copying, keys: KeySet, newest_only: bool, anew: bool) -> Ste
     yield from copying.newest() if newest_only else copying.everything(anew)
 
 
-def _part(most_departures: float) -> float:
+def checked_part(most_departures: float) -> float:
     if type(most_departures) not in (int, float) or not 0 <= most_departures <= 1:
         raise ConfigurationError("most_departures is a part of what is stored, from 0 to 1")
     return most_departures

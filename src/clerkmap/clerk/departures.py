@@ -105,11 +105,11 @@ class Departures:
         while page := (yield stored_page(kind, self._instance, after)):
             after = page[-1].key
             for record in filter(self._was_missed, page):
-                yield from self._ask_about(record)
+                yield from self.ask_about(record)
                 self._asked += 1
                 self._told("departures", self._asked, total)
 
-    def _ask_about(self, record: AnyRecord) -> Steps:
+    def ask_about(self, record: AnyRecord) -> Steps:
         """Put what Clerk says of it; and if that is that it is not there, that it is gone."""
         asked_at = self._now()
         row, is_gone = yield from self._found(record)

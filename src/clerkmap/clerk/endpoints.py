@@ -30,11 +30,12 @@ class Question(Generic[T]):
     read: Callable[[Any], T] = field(repr=False)
     query: Query = field(default_factory=dict[str, Any], repr=False)
     body: Shape | None = field(default=None, repr=False)
+    once: bool = False  # whether to ask once at most, as for what is looked at before it is asked again
 
     @property
     def is_repeatable(self) -> bool:
         """Whether asking twice does no more than asking once."""
-        return self.method != "POST"
+        return self.method != "POST" and not self.once
 
     @property
     def target(self) -> str:

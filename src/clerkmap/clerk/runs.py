@@ -4,27 +4,28 @@ from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from ..core.events import Reader
 from ..core.records import AnyRecord, Kind
 from ..errors import ApiError
 from ..repository import AsyncRepository, Repository
 from .api import AsyncClerkApi, ClerkApi
 from .endpoints import Shape
-from .rows import Read, read_membership, read_organization, read_user
+from .rows import read_membership, read_organization, read_user
 
-Stage = Literal["users", "organizations", "memberships", "departures"]
+Stage = Literal["users", "organizations", "memberships", "departures", "file", "outbox"]
 # One thing to be done: asked of the API, or done to the repository. In async code, what it gives is awaited.
 Step = Callable[[Any, Any], Any]
 Steps = Generator[Step, Any, Any]
 
 KINDS: dict[Stage, Kind] = {"users": "user", "organizations": "organization", "memberships": "membership"}
-_READERS: dict[Kind, Read] = {
+_READERS: dict[Kind, Reader] = {
     "user": read_user,
     "organization": read_organization,
     "membership": read_membership,
 }
 
 
-def run(steps: Steps, api: ClerkApi, repository: Repository) -> None:
+def run(steps: Steps, api: ClerkApi | None, repository: Repository) -> None:
     """Do all steps. What Clerk's API refuses is told to the steps, which may know what to make of it."""
     step = next(steps, None)
     while step is not None:
@@ -36,7 +37,7 @@ def run(steps: Steps, api: ClerkApi, repository: Repository) -> None:
             step = _sent(steps, result)
 
 
-async def arun(steps: Steps, api: AsyncClerkApi, repository: AsyncRepository) -> None:
+async def arun(steps: Steps, api: AsyncClerkApi | None, repository: AsyncRepository) -> None:
     """The same for async code."""
     step = next(steps, None)
     while step is not None:

@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "doctor": "Whether everything is set up as it should be, and what to do where it is not.",
     "sync": "Everything that Clerk has, into your database.",
     "diff": "What differs between Clerk and your database.",
+    "relink": "Move people from one instance to another: from development to production.",
     "show": "What is stored of somebody, from where, since when, and why.",
     "verify": "Every check that is made of a token, and whom it stands for.",
     "token": "A session token of Clerk on localhost, for curl.",

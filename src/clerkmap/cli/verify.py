@@ -11,6 +11,7 @@ from .options import database_option, instance, json_option, repository_named, s
 if TYPE_CHECKING:
     from ..core.instance import Instance
     from ..explaining import Explanation
+    from ..verifier import Verifier
 
 
 @click.command("verify")
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(context: click.Context, token: str, url: str | None, as_json: bool) -> None:
     """Every check that is made of a session token, ticked or crossed, and whom of yours it stands for.
+
+    Of an API key, or another token that is no JWT, Clerk is asked what it stands for; each kind is accepted.
 
     Give - as the TOKEN to have it read from the standard input, so that it does not stand in the shell's history.
     Without a database, it tells what the token alone proves. Nothing is written: a person seen for the first time is
@@ -43,11 +46,12 @@ def command(context: click.Context, token: str, url: str | None, as_json: bool) 
 
 def _explained(clerk: "Instance", token: str, url: str | None) -> "tuple[Explanation, bool]":
     """What is to be told, and whether the person is seen for the first time."""
+    from ..core.opaque import prefix_of
     from ..explaining import explain
     from ..resolver import Resolver
     from ..verifier import Verifier
 
-    verifier = Verifier(clerk)
+    verifier = Verifier(clerk) if prefix_of(token) is None else _verifier_of_opaque_tokens(clerk)
     alone = explain(verifier, token)  # by which the keys have been fetched: nobody is to wait for them in a transaction
     if not url and repository_named() is None:
         return alone, False
@@ -55,14 +59,22 @@ def _explained(clerk: "Instance", token: str, url: str | None) -> "tuple[Explana
 
     place = database(url)
     found = place.check(place.look())
-    known = alone.payload if alone.error is None else None
+    subject = verifier.verify(token).subject if alone.error is None else ""
     try:
         with place.trying(found) as records:
-            is_new = known is not None and records.find(clerk.name, known["sub"]) is None
+            is_new = records.find(clerk.name, subject) is None
             explanation = explain(Resolver(clerk, records, verifier=verifier), token)
     except NotWritten:
         return alone, True
     return explanation, is_new and explanation.principal is not None
+
+
+def _verifier_of_opaque_tokens(clerk: "Instance") -> "Verifier":
+    from ..clerk import OpaqueTokens
+    from ..core.verifier import CLERK_KINDS
+    from ..verifier import Verifier
+
+    return Verifier(clerk, accept=CLERK_KINDS, opaque=OpaqueTokens(clerk))
 
 
 def _say(explanation: "Explanation", *, is_new: bool, with_database: bool) -> None:

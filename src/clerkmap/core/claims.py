@@ -15,7 +15,7 @@ from ..errors import ClaimInvalid, ClaimMissing, VersionUnknown
 from .grants import FactorLevel, grants, is_fresh, permissions_in, prefixed, scoped
 from .strict_json import items
 
-TokenKind = Literal["session", "oauth", "m2m", "oidc"]
+TokenKind = Literal["session", "oauth", "m2m", "api_key", "organization_api_key", "oidc"]
 
 _ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
 _USER = re.compile(r"user_[0-9A-Za-z_-]{1,123}")
@@ -93,12 +93,12 @@ class Claims:
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """What an OAuth client may do, or which machines a machine may talk to. A session has none."""
+        """What an OAuth client or an API key may do, or which machines a machine may talk to. A session has none."""
         if self.kind == "session":
             return ()
         if self.kind == "oauth":
             return _words(self._payload, "scp" if "scp" in self._payload else "scope")
-        return _words(self._payload, "scopes" if self.kind == "m2m" else "scope")
+        return _words(self._payload, "scope" if self.kind == "oidc" else "scopes")
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -171,10 +171,12 @@ class Claims:
 def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any]) -> Claims:
     """Check types and ranges, and put the claims into words. Who may use them when is the verifier's business."""
     subject = _text(payload, "sub", required=True)
-    if kind in ("session", "oauth") and not _USER.fullmatch(subject):
+    if kind in ("session", "oauth", "api_key") and not _USER.fullmatch(subject):
         raise ClaimInvalid("sub is no Clerk user")
     if kind == "m2m" and not _MACHINE.fullmatch(subject):
         raise ClaimInvalid("sub is no Clerk machine")
+    if kind == "organization_api_key" and not _ORGANIZATION.fullmatch(subject):
+        raise ClaimInvalid("sub is no Clerk organization")
     issued_at = _seconds(payload, "iat", required=True)
     expires_at = _seconds(payload, "exp", required=True)
     if issued_at > expires_at:
@@ -196,6 +198,8 @@ def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any]) -> Clai
         _text(payload, "client_id", required=kind == "oauth")
     if kind == "oauth":
         organization = _organization_v1(payload)
+    if kind == "organization_api_key":
+        organization = ActiveOrganization(subject)
     party = _text(payload, "azp")
     return Claims(kind, instance, subject, issued_at, expires_at, session_id, party, organization, actor, payload)
 

@@ -61,4 +61,15 @@ def deleted_at(identities: Iterable[Record]) -> int | None:
 
 def forgotten_below(now: int) -> str:
     """The rank under which the end of a session need not be remembered: its tokens have expired long ago."""
-    return f"{DELETED}.{0:015d}.{max(0, now - SESSIONS_KEPT):015d}"
+    return deleted_before(max(0, now - SESSIONS_KEPT))
+
+
+def deleted_before(moment: int) -> str:
+    """The rank under which are the tombstones of what was deleted before a moment, and all that is no tombstone."""
+    return f"{DELETED}.{0:015d}.{moment:015d}"
+
+
+def is_over(records: Collection[ClerkMembership], moment: int) -> bool:
+    """Whether somebody has left an organization before a moment, and not come back."""
+    ends = [record.rank for record in records if record.is_deleted]
+    return bool(ends) and max(ends) < deleted_before(moment) and current_membership(records) is None

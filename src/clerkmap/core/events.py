@@ -12,7 +12,7 @@ Everything else is ignored. All times become milliseconds, and every text one th
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -30,6 +30,7 @@ from .records import (
     ClerkUser,
     Grade,
     json_text,
+    key_of,
 )
 from .strict_json import fields, items, read_object
 
@@ -38,6 +39,7 @@ MAX_METADATA = 65_536  # characters of JSON; Clerk allows 8 KiB
 MAX_BODY_DEPTH = 128
 
 _HALF_CHARACTER_OR_NUL = re.compile("[\ud800-\udfff\x00]")
+_IDS = {prefix: re.compile(rf"{prefix}_[0-9A-Za-z_-]{{1,120}}") for prefix in ("user", "org", "orgmem", "sess")}
 _TYPE = re.compile(r"[0-9A-Za-z_.]{1,100}")
 
 
@@ -56,13 +58,13 @@ class Event:
 
     def records(self, instance: str) -> list[AnyRecord]:
         """What it says, as records of an instance. Raises `Unreadable` if it does not say all that it must."""
-        read = _READERS.get(self.type)
-        return [] if read is None else read(_Source(instance, self.timestamp), self._data)
+        read = READERS.get(self.type)
+        return [] if read is None else read(instance, self._data, self.timestamp)
 
     @property
     def is_mirrored(self) -> bool:
         """Whether events of this type are about something that is kept here."""
-        return self.type in _READERS
+        return self.type in READERS
 
     def __repr__(self) -> str:
         return f"Event({self.type!r})"  # never its data: reprs end up in logs
@@ -88,57 +90,56 @@ def parse_event(body: bytes | str) -> Event:
     return Event(type_, timestamp, instance_id, fields(event["data"]))
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Whose word is being read, and when it was given."""
-
-    instance: str
-    observed_at: int
+# Given an instance's name, an event's data, and when they were told. Raises `Unreadable` where they do not say enough.
+Reader = Callable[[str, dict[str, Any], int], list[AnyRecord]]
 
 
-def _user_stated(source: _Source, data: dict[str, Any]) -> list[AnyRecord]:
-    return [_user(source, data, STATED)]
+def _user_stated(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
+    return [_user(instance, data, observed_at, STATED)]
 
 
-def _user_deleted(source: _Source, data: dict[str, Any]) -> list[AnyRecord]:
-    return [ClerkUser.deleted(source.instance, _id(data, "user"), observed_at=source.observed_at)]
+def _user_deleted(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
+    return [ClerkUser.deleted(instance, _id(data, "user"), observed_at=observed_at)]
 
 
-def _organization_stated(source: _Source, data: dict[str, Any]) -> list[AnyRecord]:
-    return [_organization(source, data)]
+def _organization_stated(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
+    return [_organization(instance, data, observed_at)]
 
 
-def _organization_deleted(source: _Source, data: dict[str, Any]) -> list[AnyRecord]:
-    return [ClerkOrganization.deleted(source.instance, _id(data, "org"), observed_at=source.observed_at)]
+def _organization_deleted(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
+    return [ClerkOrganization.deleted(instance, _id(data, "org"), observed_at=observed_at)]
 
 
-def _membership_stated(source: _Source, data: dict[str, Any]) -> list[AnyRecord]:
-    return _membership(source, data, STATED)
+def _membership_stated(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
+    return _membership(instance, data, observed_at, STATED)
 
 
-def _membership_deleted(source: _Source, data: dict[str, Any]) -> list[AnyRecord]:
+def _membership_deleted(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
     # It comes with a full body and an old date, and no mark of deletion but the type of the event.
-    return _membership(source, data, DELETED)
+    return _membership(instance, data, observed_at, DELETED)
 
 
-def _session(source: _Source, data: dict[str, Any]) -> list[AnyRecord]:
+def _session(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
     user = fields(data.get("user"))
-    return [_user(source, user, GLIMPSED)] if user else []
+    return [_user(instance, user, observed_at, GLIMPSED)] if user else []
 
 
-def _session_over(source: _Source, data: dict[str, Any]) -> list[AnyRecord]:
-    over = ClerkSession.deleted(source.instance, _id(data, "sess"), observed_at=source.observed_at)
-    return [*_session(source, data), over]
+def _session_over(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
+    over = ClerkSession.deleted(instance, _id(data, "sess"), observed_at=observed_at)
+    return [*_session(instance, data, observed_at), over]
 
 
-def _user(source: _Source, data: dict[str, Any], grade: Grade) -> ClerkUser:
+# `make` takes the fields by any name. Here they are named to the class itself, which takes a fraction of the time.
+
+
+def _user(instance: str, data: dict[str, Any], observed_at: int, grade: Grade) -> ClerkUser:
+    clerk_id = _id(data, "user")
     email, verified = _primary_email(data)
-    return ClerkUser.make(
-        grade,
-        source.instance,
-        _id(data, "user"),
-        observed_at=source.observed_at,
-        updated_at=_time(data.get("updated_at")) or 0,
+    user = ClerkUser(
+        instance,
+        key_of(clerk_id),
+        "",
+        clerk_id,
         email=email,
         email_verified=verified,
         first_name=_text(data, "first_name"),
@@ -150,35 +151,38 @@ def _user(source: _Source, data: dict[str, Any], grade: Grade) -> ClerkUser:
         public_metadata=_metadata(data),
         created_at=_time(data.get("created_at")),
     )
+    return user.ranked(grade, _time(data.get("updated_at")) or 0, observed_at)
 
 
-def _organization(source: _Source, data: dict[str, Any]) -> ClerkOrganization:
-    return ClerkOrganization.make(
-        STATED,
-        source.instance,
-        _id(data, "org"),
-        observed_at=source.observed_at,
-        updated_at=_time(data.get("updated_at")) or 0,
+def _organization(instance: str, data: dict[str, Any], observed_at: int) -> ClerkOrganization:
+    clerk_id = _id(data, "org")
+    organization = ClerkOrganization(
+        instance,
+        key_of(clerk_id),
+        "",
+        clerk_id,
         name=_text(data, "name"),
         slug=_text(data, "slug"),
         image_url=_text(data, "image_url"),
         public_metadata=_metadata(data),
         created_at=_time(data.get("created_at")),
     )
+    return organization.ranked(STATED, _time(data.get("updated_at")) or 0, observed_at)
 
 
-def _membership(source: _Source, data: dict[str, Any], grade: Grade) -> list[AnyRecord]:
-    organization = _organization(source, fields(data.get("organization")))
+def _membership(instance: str, data: dict[str, Any], observed_at: int, grade: Grade) -> list[AnyRecord]:
+    organization = _organization(instance, fields(data.get("organization")), observed_at)
     person = fields(data.get("public_user_data"))
     if not person:
         if grade == DELETED:
             raise Unreadable("public_user_data is missing: whose membership has ended, nobody has said")
         return [organization]  # the membership will be told again, or sighted
-    glimpse = ClerkUser.make(
-        GLIMPSED,
-        source.instance,
-        _id(person, "user", "user_id"),
-        observed_at=source.observed_at,
+    user_id, organization_id = _id(person, "user", "user_id"), _id(fields(data["organization"]), "org")
+    glimpse = ClerkUser(
+        instance,
+        key_of(user_id),
+        "",
+        user_id,
         # Not `identifier`: it may be an address, and says nothing of whether it is verified.
         first_name=_text(person, "first_name"),
         last_name=_text(person, "last_name"),
@@ -186,35 +190,36 @@ def _membership(source: _Source, data: dict[str, Any], grade: Grade) -> list[Any
         image_url=_text(person, "image_url"),
         banned=_is_out(person),
     )
-    user_id, organization_id = _id(person, "user", "user_id"), _id(fields(data["organization"]), "org")
+    created_at = _time(data.get("created_at"))
     if grade == DELETED:
         membership = ClerkMembership.deleted(
-            source.instance,
+            instance,
             _id(data, "orgmem"),
             clerk_user_id=user_id,
             clerk_organization_id=organization_id,
-            observed_at=source.observed_at,
-            created_at=_time(data.get("created_at")),
+            observed_at=observed_at,
+            created_at=created_at,
         )
     else:
         role = _text(data, "role")
         membership = ClerkMembership.stated(
-            source.instance,
+            instance,
             _id(data, "orgmem"),
             clerk_user_id=user_id,
             clerk_organization_id=organization_id,
             role=prefixed(role) if role else None,
-            observed_at=source.observed_at,
+            observed_at=observed_at,
             updated_at=_time(data.get("updated_at")) or 0,
-            created_at=_time(data.get("created_at")),
+            created_at=created_at,
         )
-    return [organization, glimpse, membership]
+    return [organization, glimpse.ranked(GLIMPSED, 0, observed_at), membership]
 
 
 def _primary_email(data: Mapping[str, Any]) -> tuple[str | None, bool]:
     """The address whose id is the primary one, and no other; verified only where it says so."""
+    primary = data.get("primary_email_address_id")
     for address in map(fields, items(data.get("email_addresses"))):
-        if address.get("id") is not None and address.get("id") == data.get("primary_email_address_id"):
+        if primary is not None and address.get("id") == primary:
             email = _exact(address, "email_address")
             status = fields(address.get("verification")).get("status")
             return email, email is not None and status == "verified"
@@ -228,7 +233,7 @@ def _is_out(data: Mapping[str, Any]) -> bool:
 
 def _id(data: Mapping[str, Any], prefix: str, name: str = "id") -> str:
     value = data.get(name)
-    if not isinstance(value, str) or not re.fullmatch(rf"{prefix}_[0-9A-Za-z_-]{{1,120}}", value):
+    if not isinstance(value, str) or not _IDS[prefix].fullmatch(value):
         raise Unreadable(f"{name} is not the id of a {prefix}")
     return value
 
@@ -246,6 +251,8 @@ def _exact(data: Mapping[str, Any], name: str) -> str | None:
 
 def storable(text: str) -> str:
     """The text as every database stores it: without NUL and without half characters."""
+    if text.isascii() and "\0" not in text:  # nearly every one: looked at much faster than searched
+        return text
     return _HALF_CHARACTER_OR_NUL.sub("\ufffd", text)
 
 
@@ -274,7 +281,7 @@ def _time(value: object) -> int | None:
     return value * 1000 if value < 100_000_000_000 else value
 
 
-_READERS = {
+READERS: dict[str, Reader] = {
     "user.created": _user_stated,
     "user.updated": _user_stated,
     "user.deleted": _user_deleted,

@@ -29,6 +29,7 @@ from .claims import Claims
 from .headers import Headers, collect
 from .instance import Instance
 from .jose import MAX_TOKEN, read_token
+from .opaque import prefix_of
 from .settings import ORIGIN, check_origin, strings
 
 MAX_COOKIES = 16_384  # of the whole header; servers commonly stop reading at 8 or 16 KiB
@@ -42,6 +43,7 @@ UPDATED_COOKIE = "__client_uat"  # when the browser's sessions last changed; "0"
 _NAMES = ("authorization", "cookie", "origin", "host", "sec-fetch-site", "upgrade", "accept")
 _ASGI_NAMES = {name.encode(): name for name in _NAMES}
 _WSGI_NAMES = tuple((f"HTTP_{name.upper().replace('-', '_')}", name) for name in _NAMES)
+_ONLY_SESSIONS = "a cookie carries a session and nothing else"
 _SCHEME = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]+")  # what RFC 9110 calls a token
 
 
@@ -75,7 +77,7 @@ class Found(NamedTuple):
     def check(self, claims: Claims) -> None:
         """Refuse what a cookie must not carry. To be called with what the token proved."""
         if self.carrier == "cookie" and claims.kind != "session":
-            raise WrongKind("a cookie carries a session and nothing else")
+            raise WrongKind(_ONLY_SESSIONS)
 
 
 def make_request(method: str, headers: Headers) -> Request:
@@ -145,7 +147,8 @@ class TokenFinder:
         self._joined = re.compile(rf",[ \t]*({'|'.join(map(re.escape, self._sessions))})=")
 
     def find(self, request: Request) -> Found | None:
-        """The token, or None where there is none; a `RequestRefused` or `TokenTooLarge` where it is not to be read."""
+        """The token, or None where there is none; a `RequestRefused`, `TokenTooLarge` or `WrongKind` where it is not to
+        be read."""
         headers = request.headers
         if "authorization" in headers:
             return Found(_bearer(headers["authorization"]), "header")
@@ -156,6 +159,8 @@ class TokenFinder:
             return None
         if not _is_one_word(token):
             raise CookieRefused("it is not one word")
+        if prefix_of(token) is not None:  # nobody is to be asked what it stands for
+            raise WrongKind(_ONLY_SESSIONS)
         if request.method not in SAFE_METHODS:
             self._check_origin(headers)
         return Found(token, "cookie")

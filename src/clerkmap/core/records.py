@@ -62,19 +62,20 @@ class Record:
         cls, grade: Grade, instance: str, clerk_id: str, *, observed_at: int, updated_at: int = 0, **said: Any
     ) -> Self:
         """Put what was said into a record of any grade, field by field."""
-        return cls(instance, key_of(clerk_id), "", clerk_id, **said)._ranked(grade, updated_at, observed_at)
+        return cls(instance, key_of(clerk_id), "", clerk_id, **said).ranked(grade, updated_at, observed_at)
 
     def tombstone(self, observed_at: int) -> Self:
         """What is left of it once it has been deleted."""
         ends = {name: getattr(self, name) for name in self.ends}
-        return type(self)(self.instance, self.key, "", None, **ends)._ranked(DELETED, 0, observed_at)
+        return type(self)(self.instance, self.key, "", None, **ends).ranked(DELETED, 0, observed_at)
 
-    def _ranked(self, grade: Grade, updated_at: int, observed_at: int) -> Self:
+    def ranked(self, grade: Grade, updated_at: int, observed_at: int) -> Self:
+        """A record that was just made, when it has been given its rank. Nobody else may have seen it."""
         if not (0 <= updated_at <= MAX_TIME and 0 <= observed_at <= MAX_TIME):
             raise ValueError("a record's times are milliseconds between 1970 and 9999")
         # Half of a surrogate pair, which no database stores, is refused here: it cannot be encoded.
         digest = blake2b(_written.encode(self.said()).encode(), digest_size=16).hexdigest()
-        # Nobody has seen this record yet. A copy with its rank would cost as much as all the rest of making it.
+        # Not in a copy, which would cost as much as all the rest of making it.
         object.__setattr__(self, "rank", f"{grade}.{updated_at:015d}.{observed_at:015d}.{digest}")
         return self
 
@@ -147,12 +148,12 @@ class ClerkUser(Record):
         metadata = json_text(public_metadata)
         names = (first_name, last_name, username, image_url, external_id)
         said = (email, email_verified, *names, banned, metadata, created_at)
-        return cls(instance, key_of(clerk_id), "", clerk_id, *said)._ranked(STATED, updated_at, observed_at)
+        return cls(instance, key_of(clerk_id), "", clerk_id, *said).ranked(STATED, updated_at, observed_at)
 
     @classmethod
     def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
         """A person's tombstone."""
-        return cls(instance, key_of(clerk_id), "", None)._ranked(DELETED, 0, observed_at)
+        return cls(instance, key_of(clerk_id), "", None).ranked(DELETED, 0, observed_at)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -183,12 +184,12 @@ class ClerkOrganization(Record):
     ) -> Self:
         """A full snapshot of an organization."""
         said = (name, slug, image_url, json_text(public_metadata), created_at)
-        return cls(instance, key_of(clerk_id), "", clerk_id, *said)._ranked(STATED, updated_at, observed_at)
+        return cls(instance, key_of(clerk_id), "", clerk_id, *said).ranked(STATED, updated_at, observed_at)
 
     @classmethod
     def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
         """An organization's tombstone."""
-        return cls(instance, key_of(clerk_id), "", None)._ranked(DELETED, 0, observed_at)
+        return cls(instance, key_of(clerk_id), "", None).ranked(DELETED, 0, observed_at)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -215,7 +216,7 @@ class ClerkMembership(Record):
         """What a token says of a membership."""
         key = key_of(f"{clerk_organization_id} {clerk_user_id}")
         record = cls(instance, key, "", None, key_of(clerk_user_id), key_of(clerk_organization_id), role)
-        return record._ranked(SIGHTED, 0, observed_at)
+        return record.ranked(SIGHTED, 0, observed_at)
 
     @classmethod
     def stated(
@@ -233,7 +234,7 @@ class ClerkMembership(Record):
         """A full snapshot of a membership."""
         key = key_of(f"{clerk_organization_id} {clerk_user_id} {clerk_id}")
         said = (key_of(clerk_user_id), key_of(clerk_organization_id), role, created_at)
-        return cls(instance, key, "", clerk_id, *said)._ranked(STATED, updated_at, observed_at)
+        return cls(instance, key, "", clerk_id, *said).ranked(STATED, updated_at, observed_at)
 
     @classmethod
     def deleted(
@@ -249,7 +250,7 @@ class ClerkMembership(Record):
         """A membership's tombstone."""
         key = key_of(f"{clerk_organization_id} {clerk_user_id} {clerk_id}")
         record = cls(instance, key, "", None, key_of(clerk_user_id), key_of(clerk_organization_id), None, created_at)
-        return record._ranked(DELETED, 0, observed_at)
+        return record.ranked(DELETED, 0, observed_at)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -261,7 +262,7 @@ class ClerkSession(Record):
     @classmethod
     def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
         """The tombstone of a session that was revoked, ended or removed."""
-        return cls(instance, key_of(clerk_id), "", None)._ranked(DELETED, 0, observed_at)
+        return cls(instance, key_of(clerk_id), "", None).ranked(DELETED, 0, observed_at)
 
 
 AnyRecord = ClerkUser | ClerkOrganization | ClerkMembership | ClerkSession

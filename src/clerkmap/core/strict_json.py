@@ -37,12 +37,12 @@ def read_object(data: bytes, *, max_depth: int = MAX_DEPTH, half_characters: boo
 
 def items(value: object) -> list[Any]:
     """The members of a JSON array; of anything else, none."""
-    return cast(list[Any], value) if isinstance(value, list) else []
+    return cast("list[Any]", value) if isinstance(value, list) else []
 
 
 def fields(value: object) -> dict[str, Any]:
     """The members of a JSON object; of anything else, none."""
-    return cast(dict[str, Any], value) if isinstance(value, dict) else {}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _check_depth(text: str, max_depth: int) -> None:

@@ -25,7 +25,7 @@ MAX_DEPTH = MAX_DEPTH_OF_CLAIMS + 2  # the claims stand two deep in it
 Parts = tuple[User, Organization | None, Membership | None, Claims]
 
 _RANK = re.compile(r"[0-3]\.[0-9]{15}\.[0-9]{15}\.[0-9a-f]{32}")
-_KINDS: tuple[TokenKind, ...] = ("session", "oauth", "oidc")  # a machine is nobody
+_KINDS: tuple[TokenKind, ...] = ("session", "oauth", "api_key", "oidc")  # a machine is nobody
 # The fields of records, by what may stand in them. All others are texts, or None.
 _FLAGS = frozenset({"email_verified", "banned"})
 _TIMES = frozenset({"created_at"})

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import (
     AlgorithmRefused,
+    ApiKeyToken,
     AudienceRefused,
     BadSignature,
     ConfigurationError,
@@ -39,6 +40,7 @@ from .claims import Claims, TokenKind, read_claims
 from .instance import Instance
 from .jose import Reading, read_token
 from .keys import VerifyingKey
+from .opaque import KINDS, Prefix, Vouched
 from .settings import strings
 from .strict_json import items
 
@@ -51,10 +53,17 @@ UNTAGGED_CATEGORY = "cl_I7d4PD111III"  # of instances with tagging turned off: s
 MAX_HEADERS = 64  # an instance's tokens have one header for each kind and key
 
 _ACCESS_TOKEN_TYPES = ("at+jwt", "application/at+jwt")
-_REFUSALS = {"session": SessionToken, "oauth": OAuthToken, "m2m": MachineToken, "oidc": UnknownKind}
+_REFUSALS = {
+    "session": SessionToken,
+    "oauth": OAuthToken,
+    "m2m": MachineToken,
+    "api_key": ApiKeyToken,
+    "organization_api_key": ApiKeyToken,
+    "oidc": UnknownKind,
+}
 
 # The kinds of token that can be accepted; the first of each is, unless others are asked for.
-CLERK_KINDS: tuple[TokenKind, ...] = ("session", "oauth", "m2m")
+CLERK_KINDS: tuple[TokenKind, ...] = ("session", "oauth", "m2m", "api_key", "organization_api_key")
 OIDC_KINDS: tuple[TokenKind, ...] = ("oidc",)
 KeyWanted = tuple[str | None, VerifyingKey | None]
 
@@ -111,10 +120,21 @@ class TokenRules:
             # Only now: a stranger must not fill these.
             self._kinds[part] = header_kind
             self._headers[part] = reading.header
-        kind = self._accepted(self._kind_in_claims(reading, header_kind))
-        claims = self._claims(kind, reading)
+        return self._judge(self._kind_in_claims(reading, header_kind), reading.payload, now)
+
+    def check_prefix(self, prefix: Prefix) -> None:
+        """Refuse an opaque token, before anybody is asked about it, if none of the kinds is accepted that it may be."""
+        if self.accept.isdisjoint(KINDS[prefix]):
+            raise _REFUSALS[KINDS[prefix][0]]
+
+    def check_vouched(self, vouched: Vouched, now: float) -> Claims:
+        """Steps 4 to 7, of an opaque token: Clerk itself has told what stands in the place of its claims."""
+        return self._judge(vouched.kind, vouched.payload, now)
+
+    def _judge(self, kind: TokenKind, payload: dict[str, Any], now: float) -> Claims:
+        claims = self._claims(self._accepted(kind), payload)
         self._check_time(claims, now)
-        self._check_purpose(claims, reading)
+        self._check_purpose(claims, payload)
         return claims
 
     def _signed(self, reading: Reading, key: VerifyingKey) -> bool:
@@ -170,11 +190,11 @@ class TokenRules:
             raise _REFUSALS[kind]
         return kind
 
-    def _claims(self, kind: TokenKind, reading: Reading) -> Claims:
-        issuer = reading.payload.get("iss")
+    def _claims(self, kind: TokenKind, payload: dict[str, Any]) -> Claims:
+        issuer = payload.get("iss")
         if not isinstance(issuer, str) or issuer not in self.instance.issuers:
             raise IssuerRefused
-        return read_claims(kind, self.instance.name, reading.payload)
+        return read_claims(kind, self.instance.name, payload)
 
     def _check_time(self, claims: Claims, now: float) -> None:
         if claims.expires_at + self.leeway <= now:
@@ -184,14 +204,15 @@ class TokenRules:
         if claims.issued_at - self.leeway > now:
             raise TokenIssuedInFuture
 
-    def _check_purpose(self, claims: Claims, reading: Reading) -> None:
+    def _check_purpose(self, claims: Claims, payload: Mapping[str, Any]) -> None:
         instance = self.instance
         if instance.parties and claims.kind in ("session", "oidc"):
             excused = claims.party is None and self._allow_no_party
             if claims.party not in instance.parties and not excused:
                 raise PartyRefused
-        audience = reading.payload.get("aud")
-        if instance.audiences or audience is not None:
+        audience = payload.get("aud")
+        # An API key is made for the whole instance: it has no audience, and that it is accepted says enough.
+        if (instance.audiences or audience is not None) and claims.kind not in KINDS["ak"]:
             self._check_audience(claims, audience)
         if claims.pending and not self._allow_pending:
             raise SessionPending

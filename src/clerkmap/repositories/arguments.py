@@ -1,6 +1,8 @@
 """What may be asked for when everything is read, and what may be noted: checked alike by every repository."""
 
+from ..core.conclusions import SESSIONS_KEPT
 from ..core.records import Kind
+from ..core.writeback import Pending, PendingKind
 from ..errors import ConfigurationError
 
 # What is kept for good, and so can be listed. Sessions are forgotten.
@@ -50,6 +52,29 @@ def check_note(text: str | None) -> str | None:
     if text is not None and not (is_storable(text) and len(text.encode()) <= MAX_NOTE):
         raise ConfigurationError(f"a note must be text of at most {MAX_NOTE} bytes in UTF-8, or None to remove it")
     return text
+
+
+def check_pending(before: Pending | None, after: Pending | None) -> tuple[str, str, str]:
+    """Which thing two states are of, or `ConfigurationError`."""
+    places = {(each.instance, each.kind, each.key) for each in (before, after) if each is not None}
+    if len(places) != 1:
+        raise ConfigurationError("before and after must be of the same thing, and one of them must be there")
+    return places.pop()
+
+
+def check_pending_kind(kind: PendingKind) -> PendingKind:
+    """A kind of what is yours and Clerk's, or `ConfigurationError`."""
+    if kind not in ("user", "organization"):
+        raise ConfigurationError("kind must be user or organization")
+    return kind
+
+
+def check_purge(before: int, now: int) -> int:
+    """Of what age tombstones may be forgotten, or `ConfigurationError`. A token that was made while somebody was there
+    still works against a tombstone, and would make them anew without it."""
+    if type(before) is not int or not 0 <= before <= now - SESSIONS_KEPT:
+        raise ConfigurationError("before must be a time in milliseconds, and at least 30 days ago")
+    return before
 
 
 def is_storable(text: object) -> bool:

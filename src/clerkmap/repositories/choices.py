@@ -14,6 +14,7 @@ from typing import Literal, TypedDict
 from ..core.conclusions import MAX_ROLE, is_role, role_in_metadata
 from ..core.model import Id
 from ..core.records import STATED, AnyRecord, ClerkOrganization, ClerkUser
+from ..core.writeback import WriteBack
 from ..errors import ConfigurationError
 from ..listeners import AfterCommit, Hook, Listeners
 from ..repository import FirstRole, Ids, Linker
@@ -45,6 +46,7 @@ class Options(TypedDict, total=False):
     hooks: Called inside each transaction, with each change.
     after_commit: Called after each commit, with each change.
     clock: The time, in seconds since 1970.
+    write_back: Which of your facts Clerk is to hold: what changes of them is noted in the outbox.
     """
 
     ids: Ids
@@ -53,6 +55,7 @@ class Options(TypedDict, total=False):
     hooks: Iterable[Hook]
     after_commit: Iterable[AfterCommit]
     clock: Callable[[], float]
+    write_back: WriteBack | None
 
 
 class Choices:
@@ -67,6 +70,7 @@ class Choices:
         hooks: Iterable[Hook] = (),
         after_commit: Iterable[AfterCommit] = (),
         clock: Callable[[], float] = time.time,
+        write_back: WriteBack | None = None,
         id_type: IdType | None = None,
         speaks_async: bool = False,
     ) -> None:
@@ -81,6 +85,9 @@ class Choices:
                 raise ConfigurationError(f"{name} must be a plain function, also in async code")
         if not callable(clock):
             raise ConfigurationError("clock must be a function that gives the seconds since 1970")
+        if not (write_back is None or isinstance(write_back, WriteBack)):
+            raise ConfigurationError("write_back must be a WriteBack")
+        self.write_back: WriteBack | None = write_back
         self.ids: Ids = ids
         # None where a function makes ids of either type.
         self.id_type: IdType | None = id_type or (None if callable(ids) else _STRATEGIES[ids])

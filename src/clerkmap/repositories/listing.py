@@ -92,6 +92,19 @@ class Listing(Reading):
             yield self._sql.upsert_note, (name, text)
         return [], None
 
+    def swap_note(self, name: str, before: str | None, after: str | None) -> Work[Written[bool]]:
+        check_note_name(name)
+        if check_note(before) is None and check_note(after) is None:
+            rows = [()] if (yield from self.note(name)) is None else []
+        elif before is None:
+            rows = yield self._sql.insert_note, (name, after)
+        elif after is None:
+            rows = yield self._sql.delete_this_note, (name, before)
+        else:
+            check_note(after)
+            rows = yield self._sql.update_note, (after, name, before)
+        return [], bool(rows)
+
 
 def _counted(rows: Rows) -> Count:
     """From the rows of the grades: how many are of each, and their newest times."""

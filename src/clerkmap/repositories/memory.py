@@ -1,5 +1,5 @@
-"""The reference repository, for tests and for reading: this is its lock and its transactions, and `memory_tables.py`
-and `memory_reading.py` are what it does inside them. The others do the same in SQL.
+"""The reference repository, for tests and for reading: this is its lock and its transactions; `memory_tables.py`,
+`memory_reading.py` and `memory_outbox.py` are what it does inside them. The others do the same in SQL.
 
 Everything is lost with the process.
 """
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from ..core.counts import Count
 from ..core.model import Change, Id, Organization, User
 from ..core.principal import Standing
-from ..core.records import AnyRecord, Kind
+from ..core.records import MAX_TIME, AnyRecord, Kind
+from ..core.writeback import Pending, PendingKind, WriteBack
 from ..listeners import Listeners
 from .choices import Choices, Options
 from .journal import Journal
-from .memory_tables import MemoryTables, Written
+from .memory_outbox import MemoryOutbox
+from .memory_tables import Written
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -34,9 +36,10 @@ class MemoryRepository:
 
     def __init__(self, **options: Unpack[Options]) -> None:
         choices = Choices(**options)
+        self.write_back: WriteBack | None = choices.write_back
         self.listeners: Listeners = choices.listeners
         self._journal = Journal()
-        self._tables = MemoryTables(choices, self._journal)
+        self._tables = MemoryOutbox(choices, self._journal)
 
     @property
     def database(self) -> "Connection":
@@ -65,6 +68,10 @@ class MemoryRepository:
     def organization(self, id: Id) -> Organization | None:
         with self._journal.lock:
             return self._tables.organization(id)
+
+    def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
+        with self._journal.lock:
+            return self._tables.row(kind, instance, key)
 
     def set_role(self, id: Id, role: str | None) -> User:
         return self._write(lambda: self._tables.set_role(id, role))
@@ -107,6 +114,23 @@ class MemoryRepository:
 
     def set_note(self, name: str, text: str | None) -> None:
         self._write(lambda: self._tables.set_note(name, text))
+
+    def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
+        return self._write(lambda: self._tables.swap_note(name, before, after))
+
+    def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]:
+        with self._journal.lock:
+            return self._tables.outbox(instance, due, limit)
+
+    def pending(self, instance: str, kind: PendingKind, key: str) -> Pending | None:
+        with self._journal.lock:
+            return self._tables.pending(instance, kind, key)
+
+    def set_pending(self, before: Pending | None, after: Pending | None) -> bool:
+        return self._write(lambda: self._tables.set_pending(before, after))
+
+    def purge(self, before: int) -> int:
+        return self._write(lambda: self._tables.purge(before))
 
     def poll(self) -> None:
         """Nobody else can write."""

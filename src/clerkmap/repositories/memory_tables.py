@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-from ..core.conclusions import deleted_at, forgotten_below, last_word
+from ..core.conclusions import deleted_at, deleted_before, forgotten_below, is_over, last_word
 from ..core.model import Change, Id, Membership, Organization, Session, User, keys_of, spokesman, without_role
 from ..core.records import (
+    DELETED,
     SIGHTED,
     AnyRecord,
     ClerkMembership,
@@ -21,7 +22,7 @@ from ..core.records import (
     newer,
 )
 from ..errors import LinkRefused, UserUnknown
-from .arguments import check_note, check_note_name
+from .arguments import check_note, check_note_name, check_purge
 from .choices import Choices, FirstRoles, check_role, id_taken, no_other_id
 from .journal import Journal
 from .memory_reading import MemoryReading, Place, Row
@@ -94,6 +95,29 @@ class MemoryTables(MemoryReading):
     def set_note(self, name: str, text: str | None) -> Written[None]:
         self._set(self._notes, check_note_name(name), check_note(text))
         return [], None
+
+    def swap_note(self, name: str, before: str | None, after: str | None) -> Written[bool]:
+        check_note(before)
+        if self._notes.get(check_note_name(name)) != before:
+            return [], False
+        self._set(self._notes, name, check_note(after))
+        return [], True
+
+    def purge(self, before: int) -> Written[int]:
+        oldest_kept = deleted_before(check_purge(before, self._choices.now()))
+        people = {place: id for place, (id, record) in self._identities.items() if DELETED <= record.rank < oldest_kept}
+        for place, id in people.items():
+            row = self._users[id]
+            self._set(self._users, id, replace(row, places=tuple(each for each in row.places if each != place)))
+            self._set(self._identities, place, None)
+        over = {pair: records for pair, records in self._memberships.items() if is_over(records, before)}
+        for pair, records in over.items():
+            person = pair[:2]
+            self._set(self._pairs, person, tuple(each for each in self._pairs[person] if each != pair) or None)
+            self._set(self._memberships, pair, None)
+            for record in records:
+                self._set(self._pair_of, (record.instance, record.key), None)
+        return [], len(people) + sum(map(len, over.values()))
 
     def _put(self, record: AnyRecord, roles: FirstRoles) -> Change | None:
         if isinstance(record, ClerkUser):

@@ -4,7 +4,7 @@ Where writers do not wait in line for the whole database, each keeps the others 
 it found missing may be there by the time it inserts it: then it begins anew with that thing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -44,8 +44,12 @@ class Putting(Bulk):
         """Who writes about several things takes a lock for each beforehand, in one order, so that nobody waits in a
         circle; so does who writes of a membership, since another one of the same two ends may be another row."""
         is_one_row = len(folded) == 1 and not isinstance(folded[0], ClerkMembership)
-        if self._sql.lock_slots is not None and folded and not is_one_row:
+        if not is_one_row:
             keys = {each.user_key if isinstance(each, ClerkMembership) else each.key for each in folded}
+            yield from self._lock_keys(keys)
+
+    def _lock_keys(self, keys: Collection[str]) -> Work[None]:
+        if self._sql.lock_slots is not None and keys:
             yield self._sql.lock_slots, (sorted({int(key[:8], 16) % SLOTS for key in keys}),)
 
     def _put(self, record: AnyRecord, roles: FirstRoles) -> Work[Change | None]:

@@ -11,7 +11,7 @@ from .dialects import Dialect, Names
 from .work import Work
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Schema:
@@ -30,6 +30,7 @@ class Schema:
         self._steps: tuple[tuple[str, ...], ...] = (
             _first_version(dialect, names, id_type, new_id),
             _second_version(dialect, names),
+            _third_version(dialect, names),
         )
 
     def migrate(self) -> Work[None]:
@@ -162,4 +163,24 @@ CREATE TABLE {names.table("notes")} (
     name {dialect.key} PRIMARY KEY NOT NULL,
     text TEXT NOT NULL
 ){dialect.table}""",
+    )
+
+
+def _third_version(dialect: Dialect, names: Names) -> tuple[str, ...]:
+    """What is to go back to Clerk."""
+    d = dialect
+    return (
+        f"""
+CREATE TABLE {names.table("outbox")} (
+    instance {d.key} NOT NULL,
+    kind {d.key} NOT NULL,
+    key {d.key} NOT NULL,
+    since {d.integer} NOT NULL,
+    due_at {d.integer} NOT NULL,
+    changes {d.integer} NOT NULL,
+    tries {d.integer} NOT NULL,
+    error TEXT,
+    PRIMARY KEY (instance, kind, key)
+){d.small_table}""",
+        f"CREATE INDEX {names.prefix}outbox_due ON {names.table('outbox')} (instance, due_at)",
     )

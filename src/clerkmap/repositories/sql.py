@@ -5,10 +5,12 @@ another.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
 from ..core.records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, Kind, key_of
+from ..core.writeback import Pending
 from .dialects import Dialect, Names
 
 USER_COLUMNS = COLUMNS["user"]
@@ -16,6 +18,7 @@ ORGANIZATION_COLUMNS = COLUMNS["organization"]
 MEMBERSHIP_COLUMNS = COLUMNS["membership"]
 SESSION_COLUMNS = ("instance", "key", "rank")
 IDENTITY_COLUMNS = (*USER_COLUMNS, "user_id")
+PENDING_COLUMNS = tuple(field.name for field in fields(Pending))
 NEW_USER_COLUMNS = ("id", "role", "role_rank", "created_at", "deleted_at")
 _TYPES = {"email_verified": "boolean", "banned": "boolean", "created_at": "bigint", "deleted_at": "bigint"}
 
@@ -118,6 +121,14 @@ class Statements:
             f"SELECT {user} {tied} WHERE i.instance = ? AND i.key = ANY(ARRAY(SELECT json_array_elements_text(?))) "
             f"ORDER BY i.instance, i.key{locked}"
         )
+        self._write_back(names)
+        self.purge_identities: str = f"DELETE FROM {identities} WHERE rank >= ? AND rank < ? RETURNING key"
+        self.select_left: str = (
+            f"SELECT DISTINCT instance, user_key, organization_key FROM {memberships} WHERE rank >= ? AND rank < ?"
+        )
+        self.purge_memberships: str = (
+            f"DELETE FROM {memberships} WHERE instance = ? AND user_key = ? AND organization_key = ? RETURNING key"
+        )
         for name, statement in list(vars(self).items()):
             if isinstance(statement, str):
                 setattr(self, name, statement.replace("?", dialect.value))
@@ -150,8 +161,28 @@ class Statements:
         notes = names.table("notes")
         self.select_note: str = f"SELECT text FROM {notes} WHERE name = ?"
         self.delete_note: str = f"DELETE FROM {notes} WHERE name = ?"
+        self.insert_note: str = (
+            f"INSERT INTO {notes} (name, text) VALUES (?, ?) ON CONFLICT (name) DO NOTHING RETURNING name"
+        )
+        self.update_note: str = f"UPDATE {notes} SET text = ? WHERE name = ? AND text = ? RETURNING name"
+        self.delete_this_note: str = f"DELETE FROM {notes} WHERE name = ? AND text = ? RETURNING name"
         self.upsert_note: str = (
             f"INSERT INTO {notes} (name, text) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET text = excluded.text"
+        )
+
+    def _write_back(self, names: Names) -> None:
+        """What is to go back to Clerk: noted, looked at, and moved on, if it still is as it was looked at."""
+        outbox, columns = names.table("outbox"), ", ".join(PENDING_COLUMNS)
+        this = "instance = ? AND kind = ? AND key = ?"
+        as_it_was = f"{this} AND due_at = ? AND changes = ? AND tries = ? RETURNING key"
+        insert = f"INSERT INTO {outbox} ({columns}) VALUES ({', '.join('?' * len(PENDING_COLUMNS))}) ON CONFLICT"
+        self.note_pending: str = f"{insert} (instance, kind, key) DO UPDATE SET changes = {outbox}.changes + 1"
+        self.insert_pending: str = f"{insert} (instance, kind, key) DO NOTHING RETURNING key"
+        self.update_pending: str = f"UPDATE {outbox} SET due_at = ?, tries = ?, error = ? WHERE {as_it_was}"
+        self.delete_pending: str = f"DELETE FROM {outbox} WHERE {as_it_was}"
+        self.select_pending: str = f"SELECT {columns} FROM {outbox} WHERE {this}"
+        self.select_outbox: str = (
+            f"SELECT {columns} FROM {outbox} WHERE instance = ? AND due_at <= ? ORDER BY due_at, kind, key LIMIT ?"
         )
 
 

@@ -11,9 +11,10 @@ from typing import Any, ParamSpec, TypeVar
 from ..core.counts import Count
 from ..core.model import Change, Id, Organization, User
 from ..core.principal import Standing
-from ..core.records import AnyRecord, Kind
+from ..core.records import MAX_TIME, AnyRecord, Kind
+from ..core.writeback import Pending, PendingKind, WriteBack
 from ..listeners import Listeners
-from .tables import Tables
+from .outbox import Outbox
 from .work import Work, Written
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ class SqlRepository(ABC):
     """The methods of `Repository`, in terms of two: one that reads, one that writes."""
 
     listeners: Listeners
-    _tables: Tables
+    _tables: Outbox
 
     @abstractmethod
     def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -40,6 +41,11 @@ class SqlRepository(ABC):
     @abstractmethod
     def _is_settled(self) -> bool:
         """Whether what is read now is committed."""
+
+    @property
+    def write_back(self) -> WriteBack | None:
+        """Which of your facts Clerk is to hold."""
+        return self._tables.write_back
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         return self._write(self._tables.put, list(records))
@@ -59,6 +65,9 @@ class SqlRepository(ABC):
 
     def organization(self, id: Id) -> Organization | None:
         return self._read(self._tables.organization, id)
+
+    def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
+        return self._read(self._tables.row, kind, instance, key)
 
     def set_role(self, id: Id, role: str | None) -> User:
         return self._write(self._tables.set_role, id, role)
@@ -96,12 +105,27 @@ class SqlRepository(ABC):
     def set_note(self, name: str, text: str | None) -> None:
         self._write(self._tables.set_note, name, text)
 
+    def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
+        return self._write_once(self._tables.swap_note, name, before, after)
+
+    def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]:
+        return self._read(self._tables.outbox, instance, due, limit)
+
+    def pending(self, instance: str, kind: PendingKind, key: str) -> Pending | None:
+        return self._read(self._tables.pending, instance, kind, key)
+
+    def set_pending(self, before: Pending | None, after: Pending | None) -> bool:
+        return self._write_once(self._tables.set_pending, before, after)
+
+    def purge(self, before: int) -> int:
+        return self._write_once(self._tables.purge, before)
+
 
 class AsyncSqlRepository(ABC):
     """The same for drivers that speak async."""
 
     listeners: Listeners
-    _tables: Tables
+    _tables: Outbox
 
     @abstractmethod
     async def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -114,6 +138,11 @@ class AsyncSqlRepository(ABC):
 
     @abstractmethod
     def _is_settled(self) -> bool: ...
+
+    @property
+    def write_back(self) -> WriteBack | None:
+        """Which of your facts Clerk is to hold."""
+        return self._tables.write_back
 
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         return await self._write(self._tables.put, list(records))
@@ -134,6 +163,9 @@ class AsyncSqlRepository(ABC):
 
     async def organization(self, id: Id) -> Organization | None:
         return await self._read(self._tables.organization, id)
+
+    async def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
+        return await self._read(self._tables.row, kind, instance, key)
 
     async def set_role(self, id: Id, role: str | None) -> User:
         return await self._write(self._tables.set_role, id, role)
@@ -170,3 +202,18 @@ class AsyncSqlRepository(ABC):
 
     async def set_note(self, name: str, text: str | None) -> None:
         await self._write(self._tables.set_note, name, text)
+
+    async def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
+        return await self._write_once(self._tables.swap_note, name, before, after)
+
+    async def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]:
+        return await self._read(self._tables.outbox, instance, due, limit)
+
+    async def pending(self, instance: str, kind: PendingKind, key: str) -> Pending | None:
+        return await self._read(self._tables.pending, instance, kind, key)
+
+    async def set_pending(self, before: Pending | None, after: Pending | None) -> bool:
+        return await self._write_once(self._tables.set_pending, before, after)
+
+    async def purge(self, before: int) -> int:
+        return await self._write_once(self._tables.purge, before)

@@ -16,10 +16,10 @@ from .choices import Choices, Options
 from .connections import Connections, SharedConnection, check_version, is_open, plain_cursor
 from .dialects import SQLITE, Names
 from .file_connections import FileConnections
+from .outbox import Outbox
 from .schema import Schema
 from .sql import Statements
 from .sql_repository import SqlRepository
-from .tables import Tables
 from .work import Ask, Rows, Work, Written
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class SqliteRepository(SqlRepository):
         self._connections = connection
         choices, names = Choices(**options), Names(prefix)
         self.listeners: Listeners = choices.listeners
-        self._tables = Tables(Statements(SQLITE, names), choices)
+        self._tables = Outbox(Statements(SQLITE, names), choices)
         self.poll_every: float | None = connection.poll_every
         schema = Schema(SQLITE, names, _ID_TYPES[choices.id_type])
         with self._connections.writing() as connection_to_write:  # however many start at once, one migrates

@@ -5,10 +5,11 @@ This is the part that is about your side of things: roles, and which identity le
 
 from dataclasses import replace
 
-from ..core.conclusions import deleted_at
+from ..core.conclusions import deleted_at, deleted_before, is_over
 from ..core.model import Change, Id, User, keys_of, spokesman, without_role
-from ..core.records import SIGHTED, AnyRecord, ClerkUser, key_of
+from ..core.records import DELETED, SIGHTED, AnyRecord, ClerkUser, key_of
 from ..errors import LinkRefused, UserUnknown
+from .arguments import check_purge
 from .choices import check_role, no_other_id, not_inserted
 from .listing import Listing
 from .putting import TRIES, Putting
@@ -39,7 +40,7 @@ class Tables(Putting, Listing):
                 raise LinkRefused
             return [], known
         tied = yield from self._tie(ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0), id)
-        return tied or (yield from self.link(instance, clerk_id, id, tries - 1))
+        return tied or (yield from Tables.link(self, instance, clerk_id, id, tries - 1))
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> Work[Written[User]]:
         before = yield from self._tied(instance, clerk_id, id)
@@ -73,6 +74,16 @@ class Tables(Putting, Listing):
         user = yield from self.user(id)
         assert user is not None
         return written, user
+
+    def purge(self, before: int) -> Work[Written[int]]:
+        oldest_kept = deleted_before(check_purge(before, self._choices.now()))
+        purged = list((yield self._sql.purge_identities, (DELETED, oldest_kept)))
+        ended = sorted((yield self._sql.select_left, (DELETED, oldest_kept)))
+        yield from self._lock_keys({user_key for _, user_key, _ in ended})
+        for ends in ended:
+            if is_over((yield from self._memberships_of(*ends)), before):
+                purged += yield self._sql.purge_memberships, ends
+        return [], len(purged)
 
     def _said_of(self, id: Id) -> Work[list[AnyRecord]]:
         """All that Clerk has said of a user."""

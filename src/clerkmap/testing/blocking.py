@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from ..core.counts import Count
 from ..core.model import Change, Id, Organization, User
 from ..core.principal import Standing
-from ..core.records import AnyRecord, Kind
+from ..core.records import MAX_TIME, AnyRecord, Kind
+from ..core.writeback import Pending, PendingKind, WriteBack
 from ..errors import ConfigurationError
 from ..listeners import AfterCommit, Hook, Listeners
 from ..repository import AsyncRepository
@@ -41,6 +42,7 @@ class Blocking:
         self._thread.start()
         self._repository = asyncio.run_coroutine_threadsafe(_made(make, options), self._loop).result()
         self.poll_every: float | None = self._repository.poll_every
+        self.write_back: WriteBack | None = self._repository.write_back
         self._in_threads = _InThreads(self._repository.listeners, self._thread)
         self.listeners: Listeners = self._in_threads
         self.listeners.add(hooks, after_commit)
@@ -62,6 +64,9 @@ class Blocking:
 
     def organization(self, id: Id) -> Organization | None:
         return self._wait(self._repository.organization(id))
+
+    def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
+        return self._wait(self._repository.row(kind, instance, key))
 
     def set_role(self, id: Id, role: str | None) -> User:
         return self._wait(self._repository.set_role(id, role))
@@ -98,6 +103,21 @@ class Blocking:
 
     def set_note(self, name: str, text: str | None) -> None:
         self._wait(self._repository.set_note(name, text))
+
+    def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
+        return self._wait(self._repository.swap_note(name, before, after))
+
+    def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]:
+        return self._wait(self._repository.outbox(instance, due=due, limit=limit))
+
+    def pending(self, instance: str, kind: PendingKind, key: str) -> Pending | None:
+        return self._wait(self._repository.pending(instance, kind, key))
+
+    def set_pending(self, before: Pending | None, after: Pending | None) -> bool:
+        return self._wait(self._repository.set_pending(before, after))
+
+    def purge(self, before: int) -> int:
+        return self._wait(self._repository.purge(before))
 
     def poll(self) -> None:
         self._wait(self._repository.poll())

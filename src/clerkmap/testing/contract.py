@@ -30,6 +30,7 @@ from .contract_facts import FactsContract
 from .contract_hooks import HooksContract
 from .contract_ids import IdsContract
 from .contract_listing import ListingContract
+from .contract_outbox import OutboxContract
 from .samples import (
     ACME,
     ANN,
@@ -46,7 +47,7 @@ from .samples import (
 )
 
 
-class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContract):
+class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContract, OutboxContract):
     """Subclass it, and give it the fixture `make_repository`."""
 
     @pytest.fixture

@@ -11,9 +11,9 @@ from ...listeners import Listeners
 from ..choices import Choices, IdType, Options
 from ..connections import is_open
 from ..dialects import SQLITE, Names
+from ..outbox import Outbox
 from ..schema import SCHEMA_VERSION, Schema
 from ..sql import Statements
-from ..tables import Tables
 from ..work import Work
 
 PREFIX = "clerkmap_"
@@ -26,7 +26,7 @@ ID_TYPES: dict[str, dict[IdType, str]] = {
 class Database(Protocol):
     """One of the databases. Where it does something there, it is as work on a cursor of Django's."""
 
-    tables: Tables
+    tables: Outbox
     listeners: Listeners
 
     def is_ready(self) -> Work[bool]:
@@ -61,7 +61,7 @@ class Sqlite:
             raise ConfigurationError("SQLite has no uuid: id_type is text or bigint")
         self._schema = Schema(dialect, names, ID_TYPES["sqlite"][choices.id_type])
         self.listeners: Listeners = choices.listeners
-        self.tables: Tables = Tables(Statements(dialect, names), choices)
+        self.tables: Outbox = Outbox(Statements(dialect, names), choices)
         # Changes nothing, and waits for whoever is writing: later the wait would be a failure.
         self._lock = f"UPDATE {self._schema.table} SET version = version WHERE 0"
 
@@ -91,7 +91,7 @@ class Postgres:
 
         self._setup = Setup(speaks_async=False, prefix=PREFIX, id_type=id_type, **options)
         self.listeners: Listeners = self._setup.listeners
-        self.tables: Tables = self._setup.tables
+        self.tables: Outbox = self._setup.tables
 
     def is_ready(self) -> Work[bool]:
         return self._setup.is_ready()

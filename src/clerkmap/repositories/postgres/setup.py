@@ -9,9 +9,9 @@ from ...errors import ConfigurationError
 from ...listeners import Listeners
 from ..choices import Choices, IdType, Options
 from ..dialects import POSTGRES, Names
+from ..outbox import Outbox
 from ..schema import SCHEMA_VERSION, Schema
 from ..sql import Statements
-from ..tables import Tables
 from ..work import Work, Written
 from .lending import Lending
 from .pools import checked_timeout
@@ -85,7 +85,7 @@ class Setup:
         assert choices.id_type is not None
         self._schema = Schema(POSTGRES, self._names, choices.id_type, _NEW_ID[choices.id_type])
         self.listeners: Listeners = choices.listeners
-        self.tables: Tables = Tables(Statements(POSTGRES, self._names, id_type=choices.id_type), choices)
+        self.tables: Outbox = Outbox(Statements(POSTGRES, self._names, id_type=choices.id_type), choices)
         self.lending: Lending = Lending()
         self.prepared: bool = False  # whether the tables have been found at this version's state
         self.channel: str = f"{self._names.prefix}changes"

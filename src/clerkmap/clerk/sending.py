@@ -1,0 +1,200 @@
+"""What is pending goes back to Clerk: once for each thing that it does not hold, whoever sends it and however it ends.
+
+One who sends puts the note in the outbox off first, so that nobody else sends it meanwhile. What is sent follows from
+what is stored at that moment, and Clerk's answer is stored like anything else it says: after it, nothing is missing.
+Where it is not known what came of an attempt, Clerk is asked first what it holds.
+"""
+
+import logging
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ..core.events import Unreadable
+from ..core.keys import KeySet
+from ..core.model import Organization, User
+from ..core.records import AnyRecord
+from ..core.writeback import WAIT, Pending, PendingKind, pending_of
+from ..core.writeback import WriteBack as WriteBack  # to be had from clerkmap.clerk, too
+from ..errors import ApiError, ApiKeyRefused, ApiNotFound, ApiRefused, ApiUnavailable, ConfigurationError
+from . import endpoints
+from .endpoints import Question, Shape
+from .runs import Progress, Step, Steps, Tell, records_of, stored_page
+from .whose import check_instance
+
+logger: logging.Logger = logging.getLogger("clerkmap.outbox")
+TAKEN = 300_000  # milliseconds for which nobody else sends it: longer than any attempt takes
+FIRST_PAUSE, LONGEST_PAUSE = 5_000, 3_600_000  # milliseconds until what has failed is tried again
+AT_ONCE = 100
+
+
+@dataclass(slots=True)
+class Sent:
+    """What has come of the outbox.
+
+    `written` is how many people and organizations Clerk was told something of, `known` how many it held already,
+    `gone` how many it does not know any more, and `failed` how many are to be tried again.
+    """
+
+    written: int = 0
+    known: int = 0
+    gone: int = 0
+    failed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same, ready for JSON."""
+        return asdict(self)
+
+
+class Sending:
+    """One look at what is due."""
+
+    def __init__(self, instance: str, back: WriteBack | None, tell: Tell | None, clock: Callable[[], float]) -> None:
+        self._instance = instance
+        self._back = known(back)
+        self._tell = tell
+        self._clock = clock
+        self.sent: Sent = Sent()
+
+    def steps(self, published: Step) -> Steps:
+        """Send all that is due. What Clerk refuses is put off; if it cannot be reached, the rest has to wait."""
+        is_checked = False
+        while True:
+            due: list[Pending] = yield self._due()
+            if not due:
+                return
+            if not is_checked:  # nobody is asked anything while nothing is due
+                keys: KeySet = yield published
+                yield from check_instance(keys)
+                is_checked = True
+            for pending in due:
+                yield from self._send(pending)
+                if self._tell is not None:
+                    self._tell(Progress("outbox", sum(asdict(self.sent).values()), None))
+
+    def _due(self) -> Step:
+        now = self._now()
+        return lambda _, repository: repository.outbox(self._instance, due=now, limit=AT_ONCE)
+
+    def _send(self, pending: Pending) -> Steps:
+        taken = replace(pending, due_at=self._now() + TAKEN, tries=pending.tries + 1)
+        if not (yield _set(pending, taken)):
+            return  # somebody else has it
+        try:
+            what = yield from self._sent(taken, is_uncertain=pending.tries > 0)
+        except ApiNotFound:
+            what = "gone"  # whoever listens to Clerk will hear of it, and a backfill finds it
+        except ApiError as error:
+            yield from self._put_off(taken, error)
+            if isinstance(error, (ApiKeyRefused, ApiUnavailable)):
+                raise  # as it would be with all the others
+            return
+        setattr(self.sent, what, getattr(self.sent, what) + 1)
+        yield from self._finish(taken, is_gone=what == "gone")
+
+    def _sent(self, pending: Pending, *, is_uncertain: bool) -> Generator[Step, Any, str]:
+        """Tell Clerk what it does not hold, and store what it answers."""
+        if is_uncertain:
+            yield from self._ask_again(pending)
+        row: User | Organization | None = yield _row(pending.kind, pending.instance, pending.key)
+        if row is None or row.clerk.clerk_id is None:
+            return "gone"
+        missing = self._back.missing(row)
+        for question in _questions(row.clerk.clerk_id, isinstance(row, User), missing):
+            yield from self._asked(pending, question)
+        if not missing:
+            return "known"
+        row = yield _row(pending.kind, pending.instance, pending.key)
+        if row is not None and self._back.missing(row) == missing:  # sent again at once, it would be so for ever
+            raise ApiRefused("it has taken what was written, and does not show it", codes=("not_kept",))
+        return "written"
+
+    def _ask_again(self, pending: Pending) -> Steps:
+        record: AnyRecord | None = yield lambda _, repository: repository.record(
+            pending.kind, pending.instance, pending.key
+        )
+        if record is not None and record.clerk_id is not None:
+            one = endpoints.user if pending.kind == "user" else endpoints.organization
+            yield from self._asked(pending, one(record.clerk_id))
+
+    def _asked(self, pending: Pending, question: Question[Shape]) -> Steps:
+        asked_at = self._now()
+        row: Shape = yield lambda api, _: api.ask(question)
+        try:
+            records = records_of(pending.kind, pending.instance, row, asked_at)
+        except Unreadable:
+            raise ApiUnavailable("its answer does not say what it must") from None
+        if records[-1].key != pending.key:
+            raise ApiUnavailable("its answer is about something else")
+        yield lambda _, repository: repository.put(records)
+
+    def _finish(self, taken: Pending, *, is_gone: bool) -> Steps:
+        """Take it out of the outbox; unless something has changed meanwhile, which is to be looked at again."""
+        now: Pending | None
+        while (now := (yield _look(taken))) is not None and now.due_at == taken.due_at:
+            row: User | Organization | None = yield _row(taken.kind, taken.instance, taken.key)
+            is_more = not is_gone and row is not None and bool(self._back.missing(row))
+            later = replace(now, due_at=self._now() + WAIT, tries=0, error=None)
+            if (yield _set(now, later if is_more else None)):
+                return
+
+    def _put_off(self, taken: Pending, error: ApiError) -> Steps:
+        self.sent.failed += 1
+        code = error.codes[0] if error.codes else error.code
+        logger.warning("what is to go back to Clerk was not taken: %s (try %d)", code, taken.tries)
+        pause = min(FIRST_PAUSE * 2 ** min(taken.tries - 1, 20), LONGEST_PAUSE)
+        now: Pending | None = yield _look(taken)
+        if now is not None and now.due_at == taken.due_at:
+            yield _set(now, replace(now, due_at=self._now() + pause, error=code))
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def filling(instance: str, back: WriteBack | None, tell: Tell | None, clock: Callable[[], float]) -> Steps:
+    """Note all of whom Clerk does not hold what it should: those who were there before you asked for it."""
+    back = known(back)
+    done = 0
+    kinds: tuple[PendingKind, ...] = ("user", "organization")
+    for kind in kinds:
+        after = ""
+        page: list[AnyRecord]
+        while page := (yield stored_page(kind, instance, after)):
+            after = page[-1].key
+            for record in page:
+                row: User | Organization | None = yield _row(kind, instance, record.key)
+                if row is not None and back.missing(row):
+                    yield _set(None, pending_of(row, int(clock() * 1000)))
+            done += len(page)
+            if tell is not None:
+                tell(Progress("outbox", done, None))
+
+
+def known(back: WriteBack | None) -> WriteBack:
+    """What is to be written back, or `ConfigurationError`."""
+    if back is None:
+        raise ConfigurationError("the repository does not know what to write back: give it write_back=WriteBack(...)")
+    return back
+
+
+def _questions(clerk_id: str, is_user: bool, missing: dict[str, Any]) -> list[Question[Shape]]:
+    """What Clerk is to be asked, each question once: what came of it is looked at before it is asked again."""
+    metadata = missing.get("public_metadata")
+    others = {name: value for name, value in missing.items() if name != "public_metadata"}
+    questions = [endpoints.update_user(clerk_id, **others)] if others else []
+    merge = endpoints.merge_user_metadata if is_user else endpoints.merge_organization_metadata
+    if metadata:
+        questions.append(merge(clerk_id, public_metadata=metadata))
+    return [replace(question, once=True) for question in questions]
+
+
+def _row(kind: PendingKind, instance: str, key: str) -> Step:
+    return lambda _, repository: repository.row(kind, instance, key)
+
+
+def _set(before: Pending | None, after: Pending | None) -> Step:
+    return lambda _, repository: repository.set_pending(before, after)
+
+
+def _look(pending: Pending) -> Step:
+    return lambda _, repository: repository.pending(pending.instance, pending.kind, pending.key)

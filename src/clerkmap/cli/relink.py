@@ -1,0 +1,141 @@
+"""`clerkmap relink`: move people from one instance to another."""
+
+import sys
+from collections import Counter
+from collections.abc import Generator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .codes import NOT_FINE
+from .options import database_option, json_option, say_json
+
+if TYPE_CHECKING:
+    from ..relinking import By, Move, Reason, Refusal, Relink, Tell
+
+MOST_SHOWN = 50  # lines on a terminal; all are in a pipe, and in the JSON
+
+
+@click.command("relink")
+@database_option
+@click.option("--from", "from_", required=True, metavar="INSTANCE", help="The name of the old instance.")
+@click.option("--to", required=True, metavar="INSTANCE", help="The name of the new one.")
+@click.option(
+    "--by",
+    type=click.Choice(["external_id", "clerk_id", "own_id", "verified_email"]),
+    help="What shows that two are one person.",
+)
+@click.option(
+    "--mapping",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Or a file that says who is who: CSV or JSON lines, from and to.",
+)
+@click.option("--dry-run", is_flag=True, help="Change nothing, and show the plan.")
+@click.option("--yes", is_flag=True, help="Do it without a question.")
+@json_option
+@click.pass_context
+def command(
+    context: click.Context,
+    url: str | None,
+    from_: str,
+    to: str,
+    by: "By | None",
+    file: Path | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Move people from one instance to another: from development to production, or from another provider.
+
+    Who signs in to the new instance is then the user of yours that the identity in the old one leads to. It goes by
+    what is stored of both, so run clerkmap sync for each of them before. An instance is called by the host of its
+    issuer, unless you chose a name; clerkmap show tells it.
+
+    The external id in the new instance is, with --by external_id, the external id in the old one; with clerk_id, the
+    Clerk id there; with own_id, the id of your user. verified_email is the primary address, verified in both.
+
+    The plan is shown first. Its lines are: move, the two Clerk ids, your user, and your user who is left behind without
+    an identity; or refuse, the two Clerk ids, and why. Each person is moved in one transaction, and a second run
+    changes nothing. Hooks of your application are not there: where you have some, call clerkmap.relinking in it.
+
+    Ends with 0 where everybody is moved, and with 1 where somebody was refused.
+    """
+    if (by is None) == (file is None):
+        raise click.UsageError("give one of --by and --mapping")
+    if not (dry_run or yes or sys.stdin.isatty()):
+        raise click.UsageError("there is nobody to ask: say --dry-run to see the plan, or --yes")
+    who: By | Mapping[str, str] = by or _read(file)
+    from ..relinking import apply_relink, plan_relink
+    from .databases import database
+
+    place = database(url)
+    with closing(place.open(place.check(place.look()), writes=not dry_run)) as records:
+        with _progress("looking") as tell:
+            plan = done = plan_relink(records, from_=from_, to=to, by=who, progress=tell)
+        if not as_json:
+            _say(plan.moves, plan.refusals)
+        _sum_up(plan, "to be moved")
+        is_meant = bool(plan.moves) and not dry_run and (yes or click.confirm("Move them?", err=True))
+        if is_meant:
+            with _progress("moving") as tell:
+                done = apply_relink(records, plan, progress=tell)
+            if not as_json:
+                _say((), done.refusals[len(plan.refusals) :])
+            _sum_up(done, "moved")
+    if as_json:
+        say_json({"applied": is_meant, **done.to_dict()})
+    if done.refusals or (plan.moves and not (is_meant or dry_run)):
+        context.exit(NOT_FINE)
+
+
+def _read(file: Path | None) -> dict[str, str]:
+    from .mapping_file import read_mapping
+
+    assert file is not None
+    try:
+        return read_mapping(file)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}. Nobody was moved.", param_hint="--mapping") from None
+
+
+def _say(moves: "tuple[Move, ...]", refusals: "tuple[Refusal, ...]") -> None:
+    from .showing import plain
+
+    lines = [
+        f"move   {each.from_clerk_id} {each.to_clerk_id} {each.after} {'-' if each.before is None else each.before}"
+        for each in moves
+    ]
+    lines += [f"refuse {each.from_clerk_id} {each.to_clerk_id or '-'} {each.reason}" for each in refusals]
+    shown = MOST_SHOWN if sys.stdout.isatty() else len(lines)
+    for line in lines[:shown]:
+        click.echo(plain(line))
+    if len(lines) > shown:
+        click.echo(f"… and {len(lines) - shown:,} more.", err=True)
+
+
+def _sum_up(relink: "Relink", what: str) -> None:
+    from ..relinking import REASONS
+
+    click.echo(f"{len(relink.moves):>9,} {what}", err=True)
+    click.echo(f"{relink.already:>9,} there already", err=True)
+    refused: Counter[Reason] = Counter(each.reason for each in relink.refusals)
+    for reason, number in sorted(refused.items()):
+        click.echo(f"{number:>9,} {reason}: {REASONS[reason]}", err=True)
+
+
+@contextmanager
+def _progress(what: str) -> "Generator[Tell | None]":
+    """Draws how far it is, where there is a terminal to draw on."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        drawn = bars.add_task(what, total=None)
+        yield lambda done, total: bars.update(drawn, completed=done, total=total)

@@ -1,0 +1,95 @@
+"""What is to go back to Clerk, in the tables: noted in the transaction that made the change, and taken from there by
+whoever sends it. `memory_outbox.py` says it without SQL.
+"""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from ..core.model import Change, Id, Organization, User
+from ..core.records import AnyRecord
+from ..core.writeback import Pending, PendingKind, WriteBack, pending_of
+from .arguments import check_limit, check_pending, check_pending_kind, is_storable
+from .putting import TRIES
+from .tables import Tables
+from .work import Rows, Work, Written
+
+T = TypeVar("T")
+
+
+class Outbox(Tables):
+    """The tables of one repository, with an eye on what Clerk should know of what is written into them."""
+
+    def put(self, records: Iterable[AnyRecord]) -> Work[Written[list[Change]]]:
+        return self._noting(super().put(records))
+
+    def set_role(self, id: Id, role: str | None) -> Work[Written[User]]:
+        return self._noting(super().set_role(id, role))
+
+    def link(self, instance: str, clerk_id: str, id: Id, tries: int = TRIES) -> Work[Written[User]]:
+        return self._noting(super().link(instance, clerk_id, id, tries))
+
+    def unlink(self, instance: str, clerk_id: str, id: Id) -> Work[Written[User]]:
+        return self._noting(super().unlink(instance, clerk_id, id))
+
+    def relink(self, instance: str, clerk_id: str, id: Id, to: Id) -> Work[Written[User]]:
+        return self._noting(super().relink(instance, clerk_id, id, to))
+
+    @property
+    def write_back(self) -> WriteBack | None:
+        return self._choices.write_back
+
+    def row(self, kind: PendingKind, instance: str, key: str) -> Work[User | Organization | None]:
+        check_pending_kind(kind)
+        if not is_storable(key):
+            return None
+        if kind == "user":
+            return (yield from self._user_at(instance, key))
+        return (yield from self._organization_at(instance, key))
+
+    def outbox(self, instance: str, due: int, limit: int) -> Work[list[Pending]]:
+        rows = yield self._sql.select_outbox, (instance, due, check_limit(limit))
+        return [Pending(*row) for row in rows]
+
+    def pending(self, instance: str, kind: PendingKind, key: str) -> Work[Pending | None]:
+        rows = yield self._sql.select_pending, (instance, kind, key)
+        return Pending(*rows[0]) if rows else None
+
+    def set_pending(self, before: Pending | None, after: Pending | None) -> Work[Written[bool]]:
+        check_pending(before, after)
+        rows: Rows = []
+        if before is None and after is not None:
+            rows = yield self._sql.insert_pending, _row(after)
+        elif before is not None and after is None:
+            rows = yield self._sql.delete_pending, _as_it_was(before)
+        elif before is not None and after is not None:
+            rows = yield self._sql.update_pending, (after.due_at, after.tries, after.error, *_as_it_was(before))
+        return [], bool(rows)
+
+    def _noting(self, work: Work[Written[T]]) -> Work[Written[T]]:
+        """The same work, and a note of each thing of which Clerk may not hold now what it should."""
+        written, result = yield from work
+        for change in written if self._choices.write_back is not None else ():
+            for row in (yield from self._to_be_looked_at(change)):
+                yield self._sql.note_pending, _row(pending_of(row, self._choices.now()))
+        return written, result
+
+    def _to_be_looked_at(self, change: Change) -> Work[list[User | Organization]]:
+        row, back = change.after, self._choices.write_back
+        if back is None or not change.is_news or not isinstance(row, (User, Organization)):
+            return []
+        if isinstance(row, User) and back.is_otherwise(change.before, row):
+            users = yield from self._identities_of(row.id)
+            return [user for user in users if not user.clerk.is_deleted]
+        return [row] if back.missing(row) else []
+
+
+def _row(pending: Pending) -> tuple[object, ...]:
+    return (*_place(pending), pending.since, pending.due_at, pending.changes, pending.tries, pending.error)
+
+
+def _as_it_was(pending: Pending) -> tuple[object, ...]:
+    return (*_place(pending), pending.due_at, pending.changes, pending.tries)
+
+
+def _place(pending: Pending) -> tuple[str, str, str]:
+    return pending.instance, pending.kind, pending.key

@@ -1,0 +1,116 @@
+"""A synchronous repository, lent to async code: each call runs in a thread."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from .core.counts import Count
+from .core.model import Change, Id, Organization, User
+from .core.principal import Standing
+from .core.records import MAX_TIME, AnyRecord, Kind
+from .core.writeback import Pending, PendingKind
+from .repository import AsyncRepository, Repository
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def threaded(repository: Repository) -> AsyncRepository:
+    """Lend a synchronous repository to async code: each call runs in a thread.
+
+    Where that may not be any thread, the repository has a `to_thread` of its own, with the arguments of
+    `asyncio.to_thread`.
+    """
+    return _Threaded(repository)
+
+
+class _ToThread(Protocol):
+    def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]: ...
+
+
+class _Threaded:
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._to_thread: _ToThread = getattr(repository, "to_thread", asyncio.to_thread)
+        self.poll_every = repository.poll_every
+        self.write_back = repository.write_back
+        self.listeners = repository.listeners
+
+    async def put(self, records: Iterable[AnyRecord]) -> list[Change]:
+        return await self._to_thread(self._repository.put, records)
+
+    async def find(
+        self,
+        instance: str,
+        clerk_user_id: str,
+        clerk_organization_id: str | None = None,
+        clerk_session_id: str | None = None,
+    ) -> Standing | None:
+        ids = (clerk_user_id, clerk_organization_id, clerk_session_id)
+        return await self._to_thread(self._repository.find, instance, *ids)
+
+    async def user(self, id: Id) -> User | None:
+        return await self._to_thread(self._repository.user, id)
+
+    async def organization(self, id: Id) -> Organization | None:
+        return await self._to_thread(self._repository.organization, id)
+
+    async def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
+        return await self._to_thread(self._repository.row, kind, instance, key)
+
+    async def set_role(self, id: Id, role: str | None) -> User:
+        return await self._to_thread(self._repository.set_role, id, role)
+
+    async def link(self, instance: str, clerk_id: str, id: Id) -> User:
+        return await self._to_thread(self._repository.link, instance, clerk_id, id)
+
+    async def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
+        return await self._to_thread(self._repository.unlink, instance, clerk_id, id)
+
+    async def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
+        return await self._to_thread(lambda: self._repository.relink(instance, clerk_id, id, to=to))
+
+    async def export(self, id: Id) -> dict[str, Any]:
+        return await self._to_thread(self._repository.export, id)
+
+    async def erase(self, id: Id) -> User:
+        return await self._to_thread(self._repository.erase, id)
+
+    async def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
+        return await self._to_thread(lambda: self._repository.records(kind, instance, after=after, limit=limit))
+
+    async def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
+        return await self._to_thread(self._repository.record, kind, instance, key)
+
+    async def counts(self, instance: str) -> dict[Kind, Count]:
+        return await self._to_thread(self._repository.counts, instance)
+
+    async def search(self, text: str, limit: int = 20) -> list[User]:
+        return await self._to_thread(self._repository.search, text, limit)
+
+    async def note(self, name: str) -> str | None:
+        return await self._to_thread(self._repository.note, name)
+
+    async def set_note(self, name: str, text: str | None) -> None:
+        await self._to_thread(self._repository.set_note, name, text)
+
+    async def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
+        return await self._to_thread(self._repository.swap_note, name, before, after)
+
+    async def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]:
+        return await self._to_thread(lambda: self._repository.outbox(instance, due=due, limit=limit))
+
+    async def pending(self, instance: str, kind: PendingKind, key: str) -> Pending | None:
+        return await self._to_thread(self._repository.pending, instance, kind, key)
+
+    async def set_pending(self, before: Pending | None, after: Pending | None) -> bool:
+        return await self._to_thread(self._repository.set_pending, before, after)
+
+    async def purge(self, before: int) -> int:
+        return await self._to_thread(self._repository.purge, before)
+
+    async def poll(self) -> None:
+        await self._to_thread(self._repository.poll)
+
+    async def close(self) -> None:
+        await self._to_thread(self._repository.close)
