@@ -44,7 +44,7 @@ def command(
     It can be run at any time, also beside live webhooks, and only makes the database truer. A run that was ended goes
     on where it was. Who is no longer listed is asked for by id, and deleted only where Clerk knows of nobody.
 
-    Hooks and linkers of your application are not there: where you have some, call clerkmap.clerk.backfill in it.
+    Hooks and linkers of your application work where --repository names its repository.
 
     Ends with 0 where all is in step now, and with 1 where something is left to look at.
     """
