@@ -15,20 +15,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .api import AsyncClerkApi, ClerkApi
     from .backfilling import abackfill, backfill
+    from .comparing import Difference, Drift
     from .draining import OutboxWorker, adrain, afill_outbox, drain, fill_outbox
-    from .drift import Difference, Drift, adiff, diff
+    from .drift import adiff, diff
     from .files import FileReport, abackfill_file, backfill_file
+    from .founding import acreate_organization, create_organization
     from .opaque_tokens import OpaqueTokens
+    from .repairing import RepairReport, arepair, repair
     from .runs import Progress, Report
     from .sending import Sent, WriteBack
 
 _HOMES = {
     "api": ("AsyncClerkApi", "ClerkApi"),
     "backfilling": ("abackfill", "backfill"),
+    "comparing": ("Difference", "Drift"),
     "draining": ("OutboxWorker", "adrain", "afill_outbox", "drain", "fill_outbox"),
-    "drift": ("Difference", "Drift", "adiff", "diff"),
+    "drift": ("adiff", "diff"),
     "files": ("FileReport", "abackfill_file", "backfill_file"),
+    "founding": ("acreate_organization", "create_organization"),
     "opaque_tokens": ("OpaqueTokens",),
+    "repairing": ("RepairReport", "arepair", "repair"),
     "runs": ("Progress", "Report"),
     "sending": ("Sent", "WriteBack"),
 }
@@ -43,19 +49,24 @@ __all__ = [
     "OpaqueTokens",
     "OutboxWorker",
     "Progress",
+    "RepairReport",
     "Report",
     "Sent",
     "WriteBack",
     "abackfill",
     "abackfill_file",
+    "acreate_organization",
     "adiff",
     "adrain",
     "afill_outbox",
+    "arepair",
     "backfill",
     "backfill_file",
+    "create_organization",
     "diff",
     "drain",
     "fill_outbox",
+    "repair",
 ]
 
 
