@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from clerkmap.cli.codes import CONFIGURATION, FINE, INTERRUPTED, NOT_FINE, USAGE
+from clerkmap.cli.codes import CONFIGURATION, FINE, NOT_FINE, USAGE
 from clerkmap.repositories import SqliteRepository
 from clerkmap.repository import Ids
 from clerkmap.testing import FakeClerk
@@ -214,7 +214,7 @@ def test_it_works_on_postgresql_too(move: Move, postgres_schema: str) -> None:
 
 
 def test_a_person_sees_the_plan_and_is_asked(move: Move) -> None:
-    """No means no, and Ctrl-C too; yes moves, with progress on the way."""
+    """No means no; yes moves, with progress on the way."""
     for answer, code in (("n\n", NOT_FINE), ("y\n", NOT_FINE)):
         at = move.at.terminal("relink", *move.names, "--by", "verified_email")
         at.wait_for("Move them? [y/N]")
@@ -229,12 +229,12 @@ def test_a_person_sees_the_plan_and_is_asked(move: Move) -> None:
     assert "Move them?" not in last.seen
 
 
-def test_who_interrupts_at_the_question_moves_nobody(move: Move) -> None:
-    """No traceback either."""
+def test_who_ends_at_the_question_moves_nobody(move: Move) -> None:
+    """Ctrl-D is no consent."""
     at = move.at.terminal("relink", *move.names, "--by", "verified_email")
     at.wait_for("Move them?")
-    at.interrupt()
-    assert at.end() in (NOT_FINE, INTERRUPTED)
+    at.type("\x04")
+    assert at.end() == NOT_FINE
     assert "Traceback" not in at.seen
     assert not move.is_done
 
