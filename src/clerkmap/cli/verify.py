@@ -60,7 +60,7 @@ def _explained(clerk: "Instance", token: str, url: str | None) -> "tuple[Explana
     found = place.check(place.look())
     with place.trying(found) as records:
         explanation = explain(Resolver(clerk, records, verifier=verifier), token)
-    if explanation.principal is None:
+    if explanation.principal is None or explanation.principal.optional_user is None:
         return explanation, False
     with place.trying(found) as records:
         return explanation, records.find(clerk.name, explanation.principal.claims.subject) is None
@@ -86,8 +86,8 @@ def _say(explanation: "Explanation", *, is_new: bool, with_database: bool) -> No
     elif principal is None:
         click.echo(f"{click.style('Accepted', fg='green', bold=True)}: it is a good token.")
     else:
-        user, organization, membership = principal.user, principal.organization, principal.membership
-        who = plain(" ".join(filter(None, (str(user.id), user.name, user.email))))
+        user, organization, membership = principal.optional_user, principal.organization, principal.membership
+        who = plain(" ".join(filter(None, (str(user.id), user.name, user.email)))) if user is not None else "of none"
         click.echo(f"{click.style('Accepted', fg='green', bold=True)}: your user {who}")
         if organization is not None:
             place = " ".join(filter(None, (str(organization.id), organization.name)))
