@@ -30,7 +30,10 @@ def page(principal: Principal | None) -> bytes:
     if principal is None:
         nobody_is_current()
     else:
-        assert (current_principal().user.id, current_principal().claims) == (principal.user.id, principal.claims)
+        assert (current_principal().optional_user, current_principal().claims) == (
+            principal.optional_user,
+            principal.claims,
+        )
     return json.dumps(told(principal)).encode()
 
 

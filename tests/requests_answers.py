@@ -162,6 +162,7 @@ PERMISSION = _not_allowed("permission_missing", "the person does not have the pe
 FEATURE = _not_allowed("feature_missing", "this takes a feature that neither the organization nor the person has")
 PLAN = _not_allowed("plan_missing", "this takes a plan that neither the organization nor the person is on")
 API_DOWN = Refusal(503, "api_unavailable", "Clerk's API is not available", None, "ask_again")
+USER_MISSING = _not_allowed("user_missing", "this takes a person, and an organization is calling")
 API_KEY = _bad("token_is_api_key", "the token is an API key of a kind that is not accepted here")
 UNKNOWN = _bad("token_unknown", "the token is not one that Clerk knows, or not any more")
 IMPERSONATED = _not_allowed("impersonation_refused", "this takes the person, and somebody else is acting as them")

@@ -8,16 +8,23 @@ from requests_answers import (
     BANNED,
     CLIENT,
     DELETED,
+    FEATURE,
     KIND,
     MACHINE,
     MALFORMED,
     NO_ORGANIZATION,
+    ORGANIZATION_DELETED,
+    PERMISSION,
+    PLAN,
+    ROLE,
+    STRICT,
     UNKNOWN,
+    USER_MISSING,
     Want,
     Who,
 )
 from requests_row import ADA, IS_ADA, Row, bearer, cookie, session, suffixed
-from requests_world import CLIENT_OF_ADA, KEY_OF_ACME, KEYS, REVOKED, token
+from requests_world import CLIENT_OF_ADA, KEY_OF_ACME, KEY_OF_FRESH, KEY_OF_GONE, KEYS, REVOKED, token
 from requests_world import MACHINE as OF_A_MACHINE
 
 MADE_UP = "ak_" + "0123456789abcdef" * 2
@@ -26,6 +33,7 @@ MADE_UP = "ak_" + "0123456789abcdef" * 2
 def machines() -> Iterator[Row]:
     """The rows of this file."""
     yield from _in_authorization()
+    yield from _of_an_organization()
     yield from _in_a_cookie()
     yield from _where_clerk_is_away()
 
@@ -57,6 +65,21 @@ def _in_authorization() -> Iterator[Row]:
     yield Row("opaque: your own role", "/machines/user-role", bearer(ada), IS_ADA)
     yield Row("opaque: asked anew", "/machines/fresh", bearer(ada), IS_ADA)
     yield Row("opaque: where nothing of the kind is accepted", "/clerk/signed-in", bearer(ada), MALFORMED)
+
+
+def _of_an_organization() -> Iterator[Row]:
+    acme = bearer(KEY_OF_ACME.secret)
+    for path in ("signed-in", "open", "organization", "page", "fresh", "in-person"):
+        yield Row(f"an organization: {path}", f"/organizations/{path}", acme, Who(None, "acme"))
+    yield Row("an organization: never seen", "/organizations/open", bearer(KEY_OF_FRESH.secret), Who(None, "fresh"))
+    wants: dict[str, Want] = {"role": ROLE, "role-page": ROLE, "user-role": USER_MISSING, "permission": PERMISSION}
+    wants |= {"feature": FEATURE, "plan": PLAN, "reverified": STRICT, "everything": ROLE}
+    for path, want in wants.items():
+        yield Row(f"an organization: {path}", f"/organizations/{path}", acme, want)
+    for path in ("signed-in", "open", "fresh"):
+        name, gone = f"an organization that was deleted: {path}", bearer(KEY_OF_GONE.secret)
+        yield Row(name, f"/organizations/{path}", gone, ORGANIZATION_DELETED)
+    yield Row("an organization: a person's key", "/organizations/open", bearer(KEYS["ada"].secret), API_KEY)
 
 
 def _in_a_cookie() -> Iterator[Row]:

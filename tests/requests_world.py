@@ -38,7 +38,8 @@ YOURS = {user.id: name for name, user in PEOPLE.items()} | {each.id: each.name f
 
 # Tokens of which only Clerk's API can tell anything.
 KEYS = {name: CLERK.create_api_key(PEOPLE[name]) for name in ("ada", "nova", "eve", "dan")}
-KEY_OF_ACME, REVOKED = CLERK.create_api_key(ACME), CLERK.create_api_key(PEOPLE["ada"])
+KEY_OF_ACME, KEY_OF_GONE, KEY_OF_FRESH = (CLERK.create_api_key(each) for each in (ACME, GONE, FRESH))
+REVOKED = CLERK.create_api_key(PEOPLE["ada"])
 CLIENT_OF_ADA, MACHINE = CLERK.create_oauth_token(PEOPLE["ada"]), CLERK.create_machine_token()
 CLERK.revoke_machine_token(REVOKED)
 
@@ -161,6 +162,7 @@ WORLDS: dict[str, Callable[[], World]] = {
     "no-cookies": lambda: _world(cookies=False),
     "clients": lambda: _world(accept=["session", "oauth"]),
     "machines": lambda: _world(accept=["session", "oauth", "api_key"], api=CLERK.transport()),
+    "organizations": lambda: _world(accept=["organization_api_key"], api=CLERK.transport()),
     "api-down": lambda: _world(accept=["session", "api_key"], api=Far(failure(httpx.ReadTimeout))),
     "pending": lambda: _world(allow_pending=True),
     "keys-down": lambda: _world(settings={"jwks": None}),
@@ -224,7 +226,7 @@ def told(principal: Principal | None) -> dict[str, str | None]:
     """What every page that asks answers: who is calling, in your own ids. It is sent as JSON."""
     found: dict[str, str | None] = dict.fromkeys(("user", "organization", "role", "actor"))
     if principal is not None:
-        found["user"] = str(principal.user.id)
+        found["user"] = None if principal.optional_user is None else str(principal.optional_user.id)
         found["organization"] = None if principal.organization is None else str(principal.organization.id)
         found["role"] = None if principal.membership is None else principal.membership.role
         found["actor"] = None if principal.actor is None else principal.actor.id

@@ -47,7 +47,7 @@ def test_every_refusal_of_a_token_belongs_to_a_check() -> None:
     raised = [[each.__name__ for row in side for each in row.raises] for side in sides]
     assert all(len(names) == len(set(names)) for names in raised)
     everywhere = [name for names in raised for name in names]
-    assert set(everywhere) == (refusals | {"KeysUnavailable"}) - {"TokenUnknown"}  # which only an opaque token raises
+    assert set(everywhere) == (refusals | {"KeysUnavailable"}) - {"TokenUnknown", "ApiKeyToken"}  # of opaque ones
     assert {name for name in everywhere if everywhere.count(name) > 1} == TWICE
 
 

@@ -188,8 +188,8 @@ CHECKS: tuple[Row, ...] = (
     Row(
         "user",
         "Whether the person has been deleted or banned.",
-        (UserDeleted, UserBanned, MachineToken, ApiKeyToken),
-        lambda seen: f"{seen.of_payload('sub')} must be a person who is neither deleted nor banned.",
+        (UserDeleted, UserBanned, MachineToken),
+        lambda seen: f"{seen.of_payload('sub')} must be neither deleted nor banned, and no machine.",
     ),
     Row(
         "session",

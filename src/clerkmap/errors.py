@@ -33,7 +33,7 @@
     │   ├── LockedOut                 the token is good, and the person may not come in
     │   │   ├── UserDeleted · UserBanned · SessionEnded · OrganizationDeleted · MembershipDeleted
     │   ├── NotAllowed                the person may come in, and may not do this
-    │   │   ├── OrganizationMissing · RoleMissing · PermissionMissing · FeatureMissing · PlanMissing
+    │   │   ├── UserMissing · OrganizationMissing · RoleMissing · PermissionMissing · FeatureMissing · PlanMissing
     │   │   ├── TokenOutdated · ReverificationNeeded · ImpersonationRefused
     │   ├── PrincipalRefused          what was handed on is no principal
     │   │   ├── SealBroken · SealExpired
@@ -455,6 +455,13 @@ class NotAllowed(Refused):
 
     code = "not_allowed"
     text = "the person may not do this"
+
+
+class UserMissing(NotAllowed):
+    """An organization is calling, with a key of its own, and this takes a person."""
+
+    code = "user_missing"
+    text = "this takes a person, and an organization is calling"
 
 
 class OrganizationMissing(NotAllowed):

@@ -170,9 +170,10 @@ def _sentence(error: ClerkmapError | None) -> str:
 
 
 def _described(principal: Principal) -> dict[str, Any]:
-    user, organization, membership = principal.user, principal.organization, principal.membership
+    user, organization, membership = principal.optional_user, principal.organization, principal.membership
     return {
-        "user": {
+        "user": user
+        and {
             "id": user.id,
             "clerk_id": user.clerk_id,
             "name": user.name,

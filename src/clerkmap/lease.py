@@ -7,6 +7,7 @@ It ends at once when the person is locked out.
 from collections.abc import Callable
 from dataclasses import replace
 
+from .core.model import Id
 from .core.principal import Principal
 from .core.requirements import Requirement
 from .errors import ConfigurationError, LockedOut, NotForUs, TokenExpired
@@ -68,13 +69,20 @@ class Lease:
     async def renew(self, token: str) -> Principal:
         """Go on with a newer token of the same person. Another organization is fine: the principal says which."""
         principal = await self.resolver.aresolve(token)
-        if principal.user.id != self._principal.user.id:
+        if _who(principal) != _who(self._principal):
             raise NotForUs("it is another person's")
         if self._required is not None:
             self._required.check(principal)  # before it counts: what let them in must go on to hold
         if principal.claims.expires_at > self._principal.claims.expires_at:
             self._principal = principal
         return await self.check()
+
+
+def _who(principal: Principal) -> tuple[str, Id | None]:
+    """Whoever is calling, by your own id. Which organization a person acts in makes no difference."""
+    if principal.optional_user is not None:
+        return "user", principal.optional_user.id
+    return "organization", principal.organization.id if principal.organization is not None else None
 
 
 def check_grace(grace: object) -> None:

@@ -15,16 +15,16 @@ from .bounded import Bounded
 from .caches import CallerIds, Heard, Known, Seen, Standings
 from .core.claims import Claims
 from .core.instance import Instance
-from .core.model import User
+from .core.model import Organization, User
 from .core.opaque import prefix_of
-from .core.principal import Principal, Standing, admit, sightings
-from .core.records import SIGHTED, ClerkUser, key_of
+from .core.principal import Principal, Standing, admit, admit_organization, sightings
+from .core.records import SIGHTED, ClerkOrganization, ClerkUser, key_of
 from .driving import adrive, drive
 from .errors import (
-    ApiKeyToken,
     ConfigurationError,
     IssuerRefused,
     MachineToken,
+    OrganizationDeleted,
     RepositoryUnavailable,
     TokenMalformed,
     UserDeleted,
@@ -37,6 +37,7 @@ VERIFY_AGAIN_AFTER = 300  # seconds: a token that lives for a day must notice, t
 
 # A step asks something of a repository. Handed a synchronous one it returns the answer, otherwise an awaitable of it.
 Step = Callable[[Any], Any]
+Found = Standing | Organization  # what a repository knows of who is calling
 
 
 class Resolver:
@@ -183,8 +184,6 @@ class Resolver:
         remembered by nobody but its source, who keeps no more than a digest."""
         if claims.kind == "m2m":
             raise MachineToken("a machine has no user; use the verifier alone")
-        if claims.kind == "organization_api_key":
-            raise ApiKeyToken("an organization is no user; use the verifier alone")
         if prefix_of(token) is not None:
             return claims
         leeway = self.verifier.rules.leeway
@@ -201,6 +200,8 @@ class Resolver:
         The first look is never within a transaction of yours, which may see the past: who was deleted meanwhile must
         not get in.
         """
+        if claims.kind == "organization_api_key":
+            return (yield from self._look_up_organization(claims, within))
         standing, known, epoch = yield from self._recall(claims)
         told = sightings(claims, standing)
         if told or standing is None:
@@ -211,6 +212,20 @@ class Resolver:
             raise RepositoryUnavailable
         known = known or self._standings.keep(_caller(claims), standing, epoch)
         return admit(claims, standing) if known is None else self._seat(token, claims, known)
+
+    def _look_up_organization(
+        self, claims: Claims, within: Repository | AsyncRepository | None
+    ) -> Generator[Step, Any, Principal]:
+        """The same for an organization that is calling itself. Nothing of it is remembered: programs can wait."""
+        found = yield _find_organization(claims)
+        if found is None:
+            observed_at = claims.issued_at * 1000
+            sighted = ClerkOrganization.make(SIGHTED, claims.instance, claims.subject, observed_at=observed_at)
+            yield lambda repository: (within or repository).put([sighted])
+            found = yield _find_organization(claims, within)
+        if found is None:
+            raise RepositoryUnavailable
+        return admit_organization(claims, found)
 
     def _recall(self, claims: Claims) -> Generator[Step, Any, tuple[Standing | None, Known | None, int]]:
         """A standing out of memory that is not out of date, or else out of the repository; and the epoch of before."""
@@ -236,13 +251,17 @@ class Resolver:
         standing = Standing(User(claims.own_id, None, issued_at, None, record))
         return self._standings.keep(_caller(claims), standing, epoch)
 
-    def _recall_and_keep(self, claims: Claims) -> Generator[Step, Any, Standing | None]:
+    def _recall_and_keep(self, claims: Claims) -> Generator[Step, Any, Found | None]:
+        if claims.kind == "organization_api_key":
+            return cast(Organization | None, (yield self._find(claims)))
         standing, known, epoch = yield from self._recall(claims)
         if standing is not None and known is None:
             self._standings.keep(_caller(claims), standing, epoch)
         return standing
 
     def _find(self, claims: Claims, within: Repository | AsyncRepository | None = None) -> Step:
+        if claims.kind == "organization_api_key":
+            return _find_organization(claims, within)
         caller = _caller(claims)
         return lambda repository: (within or repository).find(claims.instance, *caller)
 
@@ -254,10 +273,17 @@ class Resolver:
         return principal
 
 
-def _admit_anew(principal: Principal, standing: Standing | None) -> Principal:
-    if standing is None:  # nobody is ever taken out of a repository, so it is another one, or it lost what it had
-        raise UserDeleted
-    return admit(principal.claims, standing)
+def _admit_anew(principal: Principal, found: Found | None) -> Principal:
+    if found is None:  # nobody is ever taken out of a repository, so it is another one, or it lost what it had
+        raise UserDeleted if principal.optional_user is not None else OrganizationDeleted
+    if isinstance(found, Organization):
+        return admit_organization(principal.claims, found)
+    return admit(principal.claims, found)
+
+
+def _find_organization(claims: Claims, within: Repository | AsyncRepository | None = None) -> Step:
+    key = key_of(claims.subject)
+    return lambda repository: (within or repository).row("organization", claims.instance, key)
 
 
 def _caller(claims: Claims) -> CallerIds:

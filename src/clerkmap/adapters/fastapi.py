@@ -105,11 +105,15 @@ class Clerk:
             with _telling(connection):
                 return caller.optional_principal
 
-        async def user(principal: Annotated[Principal, Depends(principal)]) -> User:
-            return principal.user
+        async def user(connection: HTTPConnection, principal: Annotated[Principal, Depends(principal)]) -> User:
+            with _telling(connection):
+                return principal.user
 
-        async def optional_user(principal: Annotated[Principal | None, Depends(optional_principal)]) -> User | None:
-            return None if principal is None else principal.user
+        async def optional_user(
+            connection: HTTPConnection, principal: Annotated[Principal | None, Depends(optional_principal)]
+        ) -> User | None:
+            with _telling(connection):
+                return None if principal is None else principal.user
 
         async def organization(
             connection: HTTPConnection, principal: Annotated[Principal, Depends(principal)]

@@ -100,8 +100,8 @@ def scopes_of(principal: Principal) -> list[str]:
         scopes.append("organization")
     if principal.membership is not None and principal.membership.role is not None:
         scopes.append(f"role:{principal.membership.role}")
-    if principal.user.role is not None:
-        scopes.append(f"user_role:{principal.user.role}")
+    if principal.optional_user is not None and principal.optional_user.role is not None:
+        scopes.append(f"user_role:{principal.optional_user.role}")
     scopes += [f"permission:{each}" for each in sorted(principal.claims.permissions) if _permits(principal, each)]
     return scopes
 

@@ -66,7 +66,8 @@ def _explained(clerk: "Instance", token: str, url: str | None) -> "tuple[Explana
             explanation = explain(Resolver(clerk, records, verifier=verifier), token)
     except NotWritten:
         return alone, True
-    return explanation, is_new and explanation.principal is not None
+    principal = explanation.principal
+    return explanation, is_new and principal is not None and principal.optional_user is not None
 
 
 def _verifier_of_opaque_tokens(clerk: "Instance") -> "Verifier":
@@ -91,8 +92,8 @@ def _say(explanation: "Explanation", *, is_new: bool, with_database: bool) -> No
         if is_new:
             click.echo("The first request makes the person, or their place in the organization.", err=True)
     else:
-        user, organization, membership = principal.user, principal.organization, principal.membership
-        who = plain(" ".join(filter(None, (str(user.id), user.name, user.email))))
+        user, organization, membership = principal.optional_user, principal.organization, principal.membership
+        who = plain(" ".join(filter(None, (str(user.id), user.name, user.email)))) if user is not None else "of none"
         click.echo(f"{click.style('Accepted', fg='green', bold=True)}: your user {who}")
         if organization is not None:
             place = " ".join(filter(None, (str(organization.id), organization.name)))

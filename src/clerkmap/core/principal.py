@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import LockedOut, MembershipDeleted, OrganizationDeleted, SessionEnded, UserBanned, UserDeleted
+from ..errors import (
+    LockedOut,
+    MembershipDeleted,
+    OrganizationDeleted,
+    SessionEnded,
+    UserBanned,
+    UserDeleted,
+    UserMissing,
+)
 from .claims import Actor, Claims
 from .conclusions import current_membership
 from .model import Membership, Organization, User
@@ -28,12 +36,20 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling."""
+    """Who is calling: a person; or, with an API key of its own, an organization."""
 
-    user: User
+    optional_user: User | None
     organization: Organization | None
     membership: Membership | None
     claims: Claims
+
+    @property
+    def user(self) -> User:
+        """Your user. Where an organization is calling, this raises `UserMissing`: only who accepts the kind of token
+        `organization_api_key` ever meets one, and asks for `optional_user`."""
+        if self.optional_user is None:
+            raise UserMissing
+        return self.optional_user
 
     @property
     def actor(self) -> Actor | None:
@@ -42,7 +58,7 @@ class Principal:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain JSON, for a job queue of your own. Personal data is in it; the token is not."""
-        return pack(self.user, self.organization, self.membership, self.claims)
+        return pack(self.optional_user, self.organization, self.membership, self.claims)
 
     @classmethod
     def from_dict(cls, value: object) -> "Principal":
@@ -51,6 +67,13 @@ class Principal:
         Whoever can write the dictionary can be anybody. Where that is not only you, `unseal` what you have sealed.
         """
         return cls(*unpack(value))
+
+
+def admit_organization(claims: Claims, organization: Organization) -> Principal:
+    """The same of an organization that is calling itself."""
+    if organization.clerk.is_deleted:
+        raise OrganizationDeleted
+    return Principal(None, organization, None, claims)
 
 
 def sightings(claims: Claims, standing: Standing | None) -> list[AnyRecord]:

@@ -22,10 +22,10 @@ VERSION = 1
 MAX_SIZE = 1_048_576  # characters of JSON; a principal with all that Clerk lets people keep has about 50,000
 MAX_DEPTH = MAX_DEPTH_OF_CLAIMS + 2  # the claims stand two deep in it
 
-Parts = tuple[User, Organization | None, Membership | None, Claims]
+Parts = tuple[User | None, Organization | None, Membership | None, Claims]
 
 _RANK = re.compile(r"[0-3]\.[0-9]{15}\.[0-9]{15}\.[0-9a-f]{32}")
-_KINDS: tuple[TokenKind, ...] = ("session", "oauth", "api_key", "oidc")  # a machine is nobody
+_KINDS: tuple[TokenKind, ...] = ("session", "oauth", "api_key", "organization_api_key", "oidc")  # a machine is nobody
 # The fields of records, by what may stand in them. All others are texts, or None.
 _FLAGS = frozenset({"email_verified", "banned"})
 _TIMES = frozenset({"created_at"})
@@ -33,17 +33,21 @@ _NEEDED = frozenset({"instance", "key", "rank", "user_key", "organization_key", 
 
 
 def pack(
-    user: User, organization: Organization | None, membership: Membership | None, claims: Claims
+    user: User | None, organization: Organization | None, membership: Membership | None, claims: Claims
 ) -> dict[str, Any]:
     """The parts of a principal as plain JSON. The token itself is not in it, and cannot be made of it."""
-    own = {"id": user.id, "role": user.role, "created_at": user.created_at, "deleted_at": user.deleted_at}
     return {
         "version": VERSION,
-        "user": own | {"clerk": _told(user.clerk)},
+        "user": user and _packed(user),
         "organization": organization and {"id": organization.id, "clerk": _told(organization.clerk)},
         "membership": membership and {"clerk": _told(membership.clerk)},
         "claims": {"kind": claims.kind, "instance": claims.instance, "payload": claims.payload},
     }
+
+
+def _packed(user: User) -> dict[str, Any]:
+    own = {"id": user.id, "role": user.role, "created_at": user.created_at, "deleted_at": user.deleted_at}
+    return own | {"clerk": _told(user.clerk)}
 
 
 def unpack(value: object) -> Parts:
@@ -52,7 +56,7 @@ def unpack(value: object) -> Parts:
     if whole["version"] != VERSION or type(whole["version"]) is not int:
         raise PrincipalRefused("it was written by another version")
     claims = _claims(whole["claims"])
-    user = _user(whole["user"])
+    user = None if whole["user"] is None else _user(whole["user"])
     organization = None if whole["organization"] is None else _organization(whole["organization"])
     membership = None if whole["membership"] is None else _membership(whole["membership"])
     if not _belong_together(user, organization, membership, claims):
@@ -154,10 +158,13 @@ def _is_object(text: str) -> bool:
 
 
 def _belong_together(
-    user: User, organization: Organization | None, membership: Membership | None, claims: Claims
+    user: User | None, organization: Organization | None, membership: Membership | None, claims: Claims
 ) -> bool:
     """Whether they could have been admitted together."""
     person = claims.instance, key_of(claims.subject)
+    if user is None or claims.kind == "organization_api_key":
+        called = organization and (organization.clerk.instance, organization.clerk.key)
+        return (claims.kind, user, membership, called) == ("organization_api_key", None, None, person)
     if (user.clerk.instance, user.clerk.key) != person or user.clerk.banned:
         return False
     if claims.organization is None or organization is None or membership is None:

@@ -11,7 +11,7 @@ from django.utils.cache import patch_vary_headers
 from ...caller import Caller, enter, leave
 from ...core.answers import Answer, answer
 from ...core.http import Request, make_asgi_request, make_wsgi_request
-from ...errors import ConfigurationError, Refused, TokenMissing, Unavailable
+from ...errors import ConfigurationError, Refused, TokenMissing, Unavailable, UserMissing
 from . import conf, users
 
 _LOGIN = "django.contrib.auth.middleware.LoginRequiredMiddleware"
@@ -95,7 +95,10 @@ class AuthMiddleware:
 
     def process_view(self, request: Any, view: Any, _args: Any, _kwargs: Any) -> Any:
         """Django's LoginRequiredMiddleware asks for `request.user` before a view, where a refusal would be a 500."""
-        refusal = request.clerk.refusal
+        caller: Caller = request.clerk
+        refusal = caller.refusal
+        if refusal is None and caller.principal.optional_user is None:
+            refusal = UserMissing()
         asks = users.are_wanted() and _LOGIN in settings.MIDDLEWARE and getattr(view, "login_required", True)
         if not asks or not isinstance(refusal, (Refused, Unavailable)) or isinstance(refusal, TokenMissing):
             return None
