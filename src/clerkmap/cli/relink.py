@@ -3,14 +3,14 @@
 import sys
 from collections import Counter
 from collections.abc import Generator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from .codes import NOT_FINE
-from .options import database_option, json_option, say_json
+from .options import database_option, json_option, repository, say_json
 
 if TYPE_CHECKING:
     from ..relinking import By, Move, Reason, Refusal, Relink, Tell
@@ -60,7 +60,7 @@ def command(
 
     The plan is shown first. Its lines are: move, the two Clerk ids, your user, and your user who is left behind without
     an identity; or refuse, the two Clerk ids, and why. Each person is moved in one transaction, and a second run
-    changes nothing. Hooks of your application are not there: where you have some, call clerkmap.relinking in it.
+    changes nothing. Hooks of your application are called where --repository names its repository.
 
     Ends with 0 where everybody is moved, and with 1 where somebody was refused.
     """
@@ -70,10 +70,8 @@ def command(
         raise click.UsageError("there is nobody to ask: say --dry-run to see the plan, or --yes")
     who: By | Mapping[str, str] = by or _read(file)
     from ..relinking import apply_relink, plan_relink
-    from .databases import database
 
-    place = database(url)
-    with closing(place.open(place.check(place.look()), writes=not dry_run)) as records:
+    with repository(url, writes=not dry_run, makes=False) as records:
         with _progress("looking") as tell:
             plan = done = plan_relink(records, from_=from_, to=to, by=who, progress=tell)
         if not as_json:
