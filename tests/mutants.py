@@ -36,6 +36,7 @@ CHOSEN = (
     "test_orders.py::test_sqlite_ends_where_memory_does[0]",
     "test_repositories.py::TestMemory",
     "test_repositories.py::TestSqliteFile",
+    "test_bulk.py",
     "test_sqlite.py",
     "test_reconciler_orders.py",
     "test_reconciler.py",
@@ -43,7 +44,6 @@ CHOSEN = (
     f"{ORDERS}[2]",
     "test_repositories.py",
     "test_postgres.py::TestPostgres",
-    "test_bulk.py",
     "test_postgres_bulk.py",
 )
 TIMEOUT = 120  # seconds; a mutant that makes a test wait for ever is found out, too

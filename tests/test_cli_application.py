@@ -20,6 +20,8 @@ from clerkmap.repositories import SqliteRepository
 def greet(change, tx):
     if change.made and change.is_user:
         tx.execute("INSERT INTO letters VALUES (?)", (change.after.id,))
+    if change.deleted and change.is_user:
+        tx.execute("DELETE FROM letters WHERE user_id = ?", (change.after.id,))
 
 def ids(record):
     return "mine-" + record.key[:8]
@@ -93,6 +95,25 @@ def test_hooks_and_ids_are_the_applications_own(at: World, tmp_path: Path) -> No
     assert done.stdout.startswith("user mine-")
     assert len(letters(tmp_path)) == 3
     assert "the repository shop.clerk:make" in at.process("doctor", **named).stdout
+
+
+def test_what_is_done_to_one_person_runs_hooks_too(at: World, tmp_path: Path) -> None:
+    """An event that is replayed makes one, a link makes another, and who is erased is taken out again."""
+    named = {"CLERKMAP_REPOSITORY": "shop.clerk:make"}
+    (ada, *_) = at.clerk.wire.messages.values()
+    assert at.process("replay", "-", "--dry-run", say=ada.body.decode(), **named).returncode == FINE
+    done = at.process("replay", "-", "--json", say=ada.body.decode(), **named)
+    assert json.loads(done.stdout)["applied"] == 1
+    (id,) = letters(tmp_path)
+    assert at.process("link", "user_other", "other-7", **named).returncode == FINE
+    assert at.process("set-role", "user_other", "staff", **named).returncode == FINE
+    assert json.loads(at.process("export", "other-7", **named).stdout)["user"]["role"] == "staff"
+    assert letters(tmp_path) == sorted([id, "other-7"])
+    dry = at.process("erase", "ada@example.com", "--dry-run", **named)
+    assert dry.returncode == FINE
+    assert id in letters(tmp_path)
+    assert at.process("erase", "ada@example.com", "--yes", **named).returncode == FINE
+    assert letters(tmp_path) == ["other-7"]
 
 
 def test_verify_runs_no_hook(at: World, tmp_path: Path) -> None:

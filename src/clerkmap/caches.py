@@ -103,3 +103,31 @@ class Standings(SurvivesForks):
             callers.discard(caller)
             if not callers:
                 del self._touched_by[key]
+
+
+class Heard(SurvivesForks):
+    """When something was last heard of whom. What a token says of somebody counts only if it is newer."""
+
+    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._each: dict[str, float] = {}
+        self._all = clock()  # what was before this process, it has not heard
+        self.survive_forks()
+
+    def after_fork_in_child(self) -> None:
+        self._lock = threading.Lock()
+
+    def note(self, keys: Collection[str] | None) -> None:
+        """Something was written about these persons and organizations; None for all."""
+        with self._lock:
+            if keys is None or len(self._each) + len(keys) > self._limit:
+                self._all = self._clock()
+                self._each.clear()
+            else:
+                self._each |= dict.fromkeys(keys, self._clock())
+
+    def last(self, key: str) -> float:
+        """When that was, in seconds since 1970."""
+        return max(self._all, self._each.get(key, 0.0))

@@ -12,11 +12,13 @@ from collections.abc import Callable, Generator
 from typing import Any, cast
 
 from .bounded import Bounded
-from .caches import CallerIds, Known, Seen, Standings
+from .caches import CallerIds, Heard, Known, Seen, Standings
 from .core.claims import Claims
 from .core.instance import Instance
+from .core.model import User
 from .core.opaque import prefix_of
 from .core.principal import Principal, Standing, admit, sightings
+from .core.records import SIGHTED, ClerkUser, key_of
 from .driving import adrive, drive
 from .errors import (
     ApiKeyToken,
@@ -44,6 +46,9 @@ class Resolver:
         instance: Whose tokens.
         repository: Where your users are. An asynchronous one can only be used with `aresolve`.
         verifier: A verifier of your own making; by default, one with the default policy.
+        trust_own_id: Take your id from the token, where the verifier reads one, without a look at the repository. Only
+            a token counts that is newer than anything heard of the person, and that names no organization. The user has
+            no role then: where it matters, ask `confirm`.
         keep: How many tokens, and how many standings, to remember.
         monotonic: The clock that measures how fresh a remembered standing is.
     """
@@ -54,6 +59,7 @@ class Resolver:
         repository: Repository | AsyncRepository,
         *,
         verifier: Verifier | None = None,
+        trust_own_id: bool = False,
         keep: int = 10_000,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -74,6 +80,11 @@ class Resolver:
         self._standings = Standings(keep)
         self._poll_every = repository.poll_every
         self._fresh_until = float("inf") if self._poll_every is None else float("-inf")
+        if trust_own_id and not self.verifier.rules.own_id_at:
+            raise ConfigurationError("trust_own_id takes a verifier that reads your id: Verifier(instance, own_id=...)")
+        self._heard = Heard(keep, self._clock) if trust_own_id else None
+        if self._heard is not None:
+            repository.listeners.watch(self._heard.note)
         repository.listeners.watch(self._standings.forget)
 
     def resolve(self, token: str, *, within: Repository | None = None) -> Principal:
@@ -121,7 +132,7 @@ class Resolver:
                 return seat[1]
         if self._monotonic() >= self._fresh_until:
             return None
-        known = self._standings.get(_caller(claims))
+        known = self._standings.get(_caller(claims)) or self._trusted(claims)
         if known is None or sightings(claims, known.standing):
             return None
         return self._seat(token, claims, known)
@@ -207,10 +218,23 @@ class Resolver:
         if now >= self._fresh_until:
             yield lambda repository: repository.poll()
             self._fresh_until = now + (self._poll_every or 0)
-        known = self._standings.get(_caller(claims))
+        known = self._standings.get(_caller(claims)) or self._trusted(claims)
         epoch = self._standings.epoch
         standing: Standing | None = known.standing if known is not None else (yield self._find(claims))
         return standing, known, epoch
+
+    def _trusted(self, claims: Claims) -> Known | None:
+        """What the token alone tells of a caller, if that is to be trusted."""
+        if self._heard is None or claims.own_id is None or claims.organization is not None:
+            return None
+        epoch = self._standings.epoch  # first: what is heard from here on ends it
+        issued_at = claims.issued_at * 1000
+        record = ClerkUser.make(SIGHTED, claims.instance, claims.subject, observed_at=issued_at)
+        heard = max(self._heard.last(key_of(id)) for id in _caller(claims) if id is not None)
+        if claims.issued_at - self.verifier.rules.leeway <= heard:
+            return None
+        standing = Standing(User(claims.own_id, None, issued_at, None, record))
+        return self._standings.keep(_caller(claims), standing, epoch)
 
     def _recall_and_keep(self, claims: Claims) -> Generator[Step, Any, Standing | None]:
         standing, known, epoch = yield from self._recall(claims)

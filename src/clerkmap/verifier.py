@@ -25,6 +25,7 @@ class Verifier:
         allow_pending: Let sessions through that have a task left to do.
         allow_no_party: Let tokens through that name no party although parties are configured, as those of native
             applications do.
+        own_id: In which claim your own id stands, if you have it written back to Clerk: `userId`, or `metadata.userId`.
         clock: The time, in seconds since 1970.
     """
 
@@ -38,12 +39,12 @@ class Verifier:
         leeway: float = 5,
         allow_pending: bool = False,
         allow_no_party: bool = False,
+        own_id: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.instance: Instance = instance
-        self.rules: TokenRules = TokenRules(
-            instance, accept=accept, leeway=leeway, allow_pending=allow_pending, allow_no_party=allow_no_party
-        )
+        allowed = {"allow_pending": allow_pending, "allow_no_party": allow_no_party}
+        self.rules: TokenRules = TokenRules(instance, accept=accept, leeway=leeway, own_id=own_id, **allowed)
         self.keys: KeySource = _key_source(instance) if keys is None else keys
         self.clock: Callable[[], float] = clock
         self.opaque: OpaqueSource | None = opaque

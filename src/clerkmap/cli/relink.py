@@ -60,7 +60,7 @@ def command(
 
     The plan is shown first. Its lines are: move, the two Clerk ids, your user, and your user who is left behind without
     an identity; or refuse, the two Clerk ids, and why. Each person is moved in one transaction, and a second run
-    changes nothing. Hooks of your application are called where --repository names its repository.
+    changes nothing. Hooks of your application work where --repository names its repository.
 
     Ends with 0 where everybody is moved, and with 1 where somebody was refused.
     """

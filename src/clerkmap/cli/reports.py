@@ -51,7 +51,7 @@ def say_taken(report: "FileReport") -> None:
         lines = ", ".join(map(str, report.unreadable_lines[:MOST_SHOWN]))
         more = ", …" if report.unreadable > MOST_SHOWN else ""
         click.echo(
-            f"clerkmap: {many(report.unreadable, 'row')} cannot be read, and left out: line {lines}{more}.", err=True
+            f"clerkmap: left out {many(report.unreadable, 'row')} that cannot be read: line {lines}{more}.", err=True
         )
 
 

@@ -68,7 +68,7 @@ def command(
     With --from nothing is asked of Clerk, and what is newer than the file stays: a CSV file that the dashboard has
     exported; users, organizations and memberships as JSON; the events that clerk webhooks listen --json writes.
 
-    Hooks and linkers of your application are not there: where you have some, call clerkmap.clerk.backfill in it.
+    Hooks and linkers of your application work where --repository names its repository.
 
     Ends with 0 where all is in step now, and with 1 where something is left to look at.
     """

@@ -59,10 +59,10 @@ def _explained(clerk: "Instance", token: str, url: str | None) -> "tuple[Explana
 
     place = database(url)
     found = place.check(place.look())
-    known = alone.payload if alone.error is None else None
+    subject = verifier.verify(token).subject if alone.error is None else ""
     try:
         with place.trying(found) as records:
-            is_new = known is not None and records.find(clerk.name, known["sub"]) is None
+            is_new = records.find(clerk.name, subject) is None
             explanation = explain(Resolver(clerk, records, verifier=verifier), token)
     except NotWritten:
         return alone, True

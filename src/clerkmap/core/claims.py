@@ -7,13 +7,13 @@ grant that is malformed is no grant.
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from ..errors import ClaimInvalid, ClaimMissing, VersionUnknown
 from .grants import FactorLevel, grants, is_fresh, permissions_in, prefixed, scoped
-from .strict_json import items
+from .strict_json import fields, items
 
 TokenKind = Literal["session", "oauth", "m2m", "api_key", "organization_api_key", "oidc"]
 
@@ -56,6 +56,9 @@ class Claims:
     organization: ActiveOrganization | None
     actor: Actor | None
     _payload: dict[str, Any] = field(hash=False)
+    # Your id, where the verifier was told in which claim it stands. It is not handed on: what was written by somebody
+    # else, the repository knows better.
+    own_id: str | int | None = field(default=None, compare=False)
 
     # What is asked for less often is read when it is asked for. All of it was checked by `read_claims`.
 
@@ -168,7 +171,7 @@ class Claims:
         return f"Claims({self.kind}, instance={self.instance!r})"  # never an id or a custom claim: reprs end up in logs
 
 
-def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any]) -> Claims:
+def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any], own_id_at: Sequence[str] = ()) -> Claims:
     """Check types and ranges, and put the claims into words. Who may use them when is the verifier's business."""
     subject = _text(payload, "sub", required=True)
     if kind in ("session", "oauth", "api_key") and not _USER.fullmatch(subject):
@@ -201,7 +204,9 @@ def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any]) -> Clai
     if kind == "organization_api_key":
         organization = ActiveOrganization(subject)
     party = _text(payload, "azp")
-    return Claims(kind, instance, subject, issued_at, expires_at, session_id, party, organization, actor, payload)
+    own_id = _own_id(payload, own_id_at) if own_id_at else None
+    people = (session_id, party, organization, actor)
+    return Claims(kind, instance, subject, issued_at, expires_at, *people, payload, own_id)
 
 
 def _text(payload: Mapping[str, Any], name: str, required: bool = False) -> Any:
@@ -224,6 +229,16 @@ def _absent(payload: Mapping[str, Any], name: str, required: bool) -> None:
         raise ClaimInvalid(name)
     if required:
         raise ClaimMissing(name)
+
+
+def _own_id(payload: Mapping[str, Any], path: Sequence[str]) -> str | int | None:
+    """Your id, out of a claim of your own making. What cannot be one is none: then the repository is asked."""
+    value: Any = payload
+    for name in path:
+        value = fields(value).get(name)
+    if type(value) is int:
+        return value if -(2**63) <= value < 2**63 else None
+    return value if type(value) is str and 0 < len(value) <= _MAX_TEXT and value.isprintable() else None
 
 
 def _words(payload: Mapping[str, Any], name: str) -> tuple[str, ...]:

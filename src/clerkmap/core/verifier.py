@@ -83,6 +83,7 @@ class TokenRules:
         leeway: float = 5,
         allow_pending: bool = False,
         allow_no_party: bool = False,
+        own_id: str | None = None,
     ) -> None:
         if type(leeway) not in (int, float) or not 0 <= leeway <= 60:
             raise ConfigurationError("leeway must be from 0 to 60 seconds")
@@ -92,6 +93,7 @@ class TokenRules:
         wanted = possible[:1] if accept is None else strings("accept", accept)
         if not wanted or not set(wanted) <= set(possible):
             raise ConfigurationError(f"accept must be some of: {', '.join(possible)}")
+        self.own_id_at: tuple[str, ...] = _path(own_id)
         self.instance: Instance = instance
         self.accept: frozenset[str] = frozenset(wanted)
         self.leeway: float = leeway
@@ -194,7 +196,7 @@ class TokenRules:
         issuer = payload.get("iss")
         if not isinstance(issuer, str) or issuer not in self.instance.issuers:
             raise IssuerRefused
-        return read_claims(kind, self.instance.name, payload)
+        return read_claims(kind, self.instance.name, payload, self.own_id_at)
 
     def _check_time(self, claims: Claims, now: float) -> None:
         if claims.expires_at + self.leeway <= now:
@@ -227,3 +229,13 @@ class TokenRules:
                 raise AudienceRefused
         elif self.instance.audiences.isdisjoint(listed):
             raise AudienceRefused
+
+
+def _path(own_id: str | None) -> tuple[str, ...]:
+    """The names that lead to a claim, from the outermost on."""
+    if own_id is None:
+        return ()
+    path = tuple(own_id.split(".")) if isinstance(own_id, str) else ("",)
+    if not all(path) or path[0] == "unsafe_metadata":  # people write those themselves
+        raise ConfigurationError("own_id is the name of a claim of your own making, as in userId or metadata.userId")
+    return path

@@ -10,6 +10,7 @@ from ..signing import SigningKey
 from .ledger import one_at_a_time
 from .objects import ClerkRefuses, FakeMachineToken, FakeOrganization, FakeSession, FakeUser, Metadata
 from .organizations import Organizations
+from .shortcodes import filled
 
 ORIGIN = "https://app.example.com"
 
@@ -34,6 +35,8 @@ class Mint(Organizations):
         self.frontend_api: str = host or f"seed-{seed}.clerk.accounts.dev"
         self.issuer: str = f"https://{self.frontend_api}"
         self.publishable_key: str = "pk_test_" + b64encode(f"{self.frontend_api}$".encode()).decode().rstrip("=")
+        # What the dashboard adds to every session token: `{"userId": "{{user.public_metadata.userId}}"}`.
+        self.session_claims: dict[str, str] = {}
         self.key: SigningKey = self._new_key(self.instance_id if kid is None else kid)
 
     def jwks(self) -> dict[str, Any]:
@@ -101,6 +104,7 @@ class Mint(Organizations):
             payload |= _organization_v1(organization, role, permissions)
         else:
             payload |= {"v": 2, "pla": plan} | _organization_v2(organization, role, permissions, features)
+        payload |= {name: filled(template, user) for name, template in self.session_claims.items()}
         return self.sign({"cat": SESSION_CATEGORY} | dict(header or {}), payload | dict(claims or {}))
 
     def template_token(
