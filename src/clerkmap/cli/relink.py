@@ -3,14 +3,14 @@
 import sys
 from collections import Counter
 from collections.abc import Generator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from .codes import NOT_FINE
-from .options import database_option, json_option, say_json
+from .options import database_option, json_option, repository, say_json
 
 if TYPE_CHECKING:
     from ..relinking import By, Move, Reason, Refusal, Relink, Tell
@@ -70,10 +70,8 @@ def command(
         raise click.UsageError("there is nobody to ask: say --dry-run to see the plan, or --yes")
     who: By | Mapping[str, str] = by or _read(file)
     from ..relinking import apply_relink, plan_relink
-    from .databases import database
 
-    place = database(url)
-    with closing(place.open(place.check(place.look()), writes=not dry_run)) as records:
+    with repository(url, writes=not dry_run, makes=False) as records:
         with _progress("looking") as tell:
             plan = done = plan_relink(records, from_=from_, to=to, by=who, progress=tell)
         if not as_json:
