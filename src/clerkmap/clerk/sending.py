@@ -7,7 +7,7 @@ Where it is not known what came of an attempt, Clerk is asked first what it hold
 
 import logging
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 from ..core.events import Unreadable
@@ -40,6 +40,10 @@ class Sent:
     known: int = 0
     gone: int = 0
     failed: int = 0
+
+    def __add__(self, other: "Sent") -> "Sent":
+        """What came of two looks."""
+        return Sent(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
     def to_dict(self) -> dict[str, Any]:
         """The same, ready for JSON."""

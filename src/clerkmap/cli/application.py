@@ -104,17 +104,26 @@ def _code_of_theirs(shown: str, module: str) -> Generator[None]:
         ) from None
 
 
+_READS = frozenset(
+    {
+        *("find", "user", "organization", "row", "export", "records", "record", "counts", "search", "note", "outbox"),
+        *("pending", "poll", "poll_every", "listeners", "write_back"),
+    }
+)
+
+
 class _Unwritten:
-    """A repository of which nothing but `put` writes."""
+    """A repository that can only be read."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
 
-    def put(self, records: object) -> object:
-        raise NotWritten
-
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._repository, name)
+        return getattr(self._repository, name) if name in _READS else _refuse
+
+
+def _refuse(*_: object, **__: object) -> object:
+    raise NotWritten
 
 
 class _Loop:

@@ -29,6 +29,8 @@ COMMANDS: dict[str, str] = {
     "relink": "Move people from one instance to another: from development to production.",
     "export": "Everything that is stored of somebody, as JSON.",
     "erase": "Forget somebody for good.",
+    "purge": "Forget the tombstones of those who were deleted long ago.",
+    "outbox": "What is to go back to Clerk: see it, send it.",
     "replay": "Events out of a file, into your database.",
     "webhooks": "Try an endpoint for webhooks with a signed sample.",
     "migrate": "Make the tables, or bring them to this version's state.",
