@@ -29,7 +29,7 @@ PATIENCE = 30.0  # seconds after which a test that hangs is ended
 SOURCE = Path(__file__).parent.parent / "src"
 VARIABLES = (
     *("CLERK_PUBLISHABLE_KEY", "CLERK_SECRET_KEY", "CLERK_API_URL", "CLERK_JWT_KEY", "CLERK_WEBHOOK_SIGNING_SECRET"),
-    *("CLERK_AUTHORIZED_PARTIES", "CLERKMAP_DATABASE_URL", "NO_COLOR"),
+    *("CLERK_AUTHORIZED_PARTIES", "CLERKMAP_DATABASE_URL", "CLERKMAP_REPOSITORY", "NO_COLOR"),
 )
 Environment = dict[str, str]
 
@@ -44,6 +44,7 @@ class World:
             "CLERK_API_URL": address,
             "CLERKMAP_DATABASE_URL": url,
         }
+        self.folder: Path | None = None  # where commands are run that have a process of their own
 
     def run(self, *arguments: str, say: str | None = None, **changes: str) -> Result:
         """Run a command in this process, as a script does."""
@@ -56,7 +57,8 @@ class World:
         """Run it in a process of its own, through pipes."""
         return subprocess.run(
             [sys.executable, "-m", "clerkmap", *arguments],
-            env=self._whole(changes),
+            env=self.whole(changes),
+            cwd=self.folder,
             input=say,
             capture_output=True,
             encoding=encoding,
@@ -66,11 +68,12 @@ class World:
 
     def terminal(self, *arguments: str, **changes: str) -> "Terminal":
         """Run it in a terminal, where a person sits."""
-        return Terminal([sys.executable, "-m", "clerkmap", *arguments], self._whole({"TERM": "xterm", **changes}))
+        return Terminal([sys.executable, "-m", "clerkmap", *arguments], self.whole({"TERM": "xterm", **changes}))
 
-    def _whole(self, changes: Environment) -> Environment:
+    def whole(self, changes: Environment | None = None) -> Environment:
+        """The environment of a process of its own."""
         rest = {name: value for name, value in os.environ.items() if name not in VARIABLES}
-        return {**rest, "PYTHONPATH": str(SOURCE), "PYTHONWARNINGS": "error", **self.environment, **changes}
+        return {**rest, "PYTHONPATH": str(SOURCE), "PYTHONWARNINGS": "error", **self.environment, **(changes or {})}
 
 
 class Terminal:

@@ -43,6 +43,7 @@ CHOSEN = (
     f"{ORDERS}[2]",
     "test_repositories.py",
     "test_postgres.py::TestPostgres",
+    "test_bulk.py",
     "test_postgres_bulk.py",
 )
 TIMEOUT = 120  # seconds; a mutant that makes a test wait for ever is found out, too

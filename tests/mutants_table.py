@@ -175,7 +175,16 @@ MUTANTS = (
         Edit(BULK, "if new and not self._choices.has_linker:", "if new:"),
     )),
     Mutant("bulk: deletion is a row", "a user whose person is deleted in a page would stay", (
-        Edit(BULK, "user is None or record.is_deleted or", "user is None or"),
+        Edit(BULK, "elif record.is_deleted or", "elif"),
+    )),
+    Mutant("bulk: an older organization", "what Clerk said before would come back", (
+        Edit(BULK, "before is not None and newer(record, before.clerk)", "before is not None"),
+    )),
+    Mutant("bulk: an older membership", "a change would be told that is none", (
+        Edit(BULK, "if not newer(record, of_both.get(record.key)):", "if False:"),
+    )),
+    Mutant("bulk: each membership by itself", "of two in a page, the second would not follow the first", (
+        Edit(BULK, "of_both[record.key] = record  #", "of_both = {**of_both, record.key: record}  #"),
     )),
     Mutant("PostgreSQL: a transaction for each statement", "half of a put that failed would stay", (
         Edit(POSTGRES, "with self._source.transaction(connection) as joins:", "for joins in (False,):"),

@@ -58,7 +58,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "cli": {
         *("__init__", "errors", "core", "repository", "repositories", "clerk", "verifier", "resolver", "explaining"),
-        *("local", "relinking"),
+        *("reconciler", "relinking", "testing", "local"),
     },
     "__main__": {"cli"},
 }

@@ -58,7 +58,7 @@ def test_ids_of_your_own_making_are_left_to_you(fresh: World, tmp_path: Path) ->
     assert fresh.run("verify", fresh.clerk.token(next(iter(fresh.clerk.users.values())))).exit_code == FINE
     done = fresh.run("sync")
     assert done.exit_code == CONFIGURATION
-    assert "clerkmap.clerk.backfill" in done.stderr
+    assert "--repository" in done.stderr
     assert ids(tmp_path / "app.db") == ["mine-user_first"]
 
 

@@ -9,7 +9,8 @@ from backfill_crowd import Crowd, api_of
 from backfill_world import World, doctored, empty_lists, no_members, short_lists
 from clerkmap import Reconciler, Resolver, threaded
 from clerkmap.clerk.backfilling import backfill
-from clerkmap.clerk.drift import MOST_TOLD, adiff, diff
+from clerkmap.clerk.comparing import MOST_TOLD
+from clerkmap.clerk.drift import adiff, diff
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk
 
@@ -87,6 +88,7 @@ def test_as_json(world: World) -> None:
     assert drift.to_dict() == {
         "drift": True,
         "complete": True,
+        "cheap": False,
         "counts": {"extra": 2},
         "compared": {"users": 29, "organizations": 3, "memberships": 29},
         "differences": [
@@ -152,3 +154,46 @@ def test_no_more_than_ten_thousand_are_told() -> None:
     """All are counted."""
     drift = diff(api_of(Crowd(MOST_TOLD + 5), FakeClerk(22)), MemoryRepository())
     assert (len(drift.differences), drift.counts["missing"]) == (10_000, 10_005)
+
+
+def test_who_is_tied_to_another_user_than_clerk_names(world: World) -> None:
+    """By an id of yours that Clerk keeps, whichever way you say. Whom Clerk names nobody for is as they are."""
+    clerk, repository = world.clerk, world.repository
+    people, instance = [world.person(number) for number in range(4)], world.clerk.instance.name
+    ids = [str(standing.user.id) for each in people if (standing := repository.find(instance, each.id))]
+    with clerk.silence():
+        clerk.update_user(people[0], external_id=ids[0])
+        clerk.update_user(people[1], external_id=ids[2])
+        clerk.update_user(people[2], external_id="nobody's")
+    backfill(world.api, repository)
+    drift = diff(world.api, repository, own_id=lambda user: user.external_id)
+    assert [(each.how, each.kind, each.clerk_id) for each in drift.differences] == [
+        ("link", "user", people[1].id),
+        ("link", "user", people[2].id),
+    ]
+    assert dict(drift.counts) == {"link": 2}
+    assert dict(diff(world.api, repository, own_id=lambda user: user.external_id, cheap=True).counts) == {"link": 2}
+    assert not diff(world.api, repository)
+    repository.relink(instance, people[1].id, ids[1], to=ids[2])
+    repository.erase(repository.search(people[2].id)[0].id)
+    assert not diff(world.api, repository, own_id=lambda user: user.external_id)
+
+
+def test_an_id_that_was_written_back_just_now_is_no_wrong_link(world: World) -> None:
+    """Its webhook was faster than the list, which names another still."""
+    person = world.person(3)
+    with world.clerk.silence():
+        world.clerk.update_user(person, external_id="old")
+    newer = world.clerk.shape(person) | {"external_id": None, "updated_at": person.updated_at + 60_000}
+    world.clerk.say("user.updated", newer)
+    for delivery in world.clerk.deliveries():
+        Reconciler(world.clerk.instance, world.repository).receive(delivery.headers, delivery.body)
+    assert not diff(world.api, world.repository, own_id=lambda user: user.external_id)
+
+
+def test_who_is_missing_has_no_link(world: World) -> None:
+    """One thing is told of them, and not two."""
+    with world.clerk.silence():
+        world.clerk.create_user(external_id="7")
+    drift = diff(world.api, world.repository, own_id=lambda user: user.external_id)
+    assert dict(drift.counts) == {"missing": 1}

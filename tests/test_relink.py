@@ -61,7 +61,7 @@ CASES: list[tuple[str, list[Person], By | Mapping[str, str], Reason | None]] = [
     (
         "my user is there already",
         [
-            Person(DEV, "ada", "a@example.com", shared="mine"),
+            MINE,
             Person(PROD, "x", "a@example.com"),
             Person(PROD, "y", shared="mine"),
         ],
@@ -71,7 +71,7 @@ CASES: list[tuple[str, list[Person], By | Mapping[str, str], Reason | None]] = [
     (
         "and was deleted there",
         [
-            Person(DEV, "ada", "a@example.com", shared="mine"),
+            MINE,
             Person(PROD, "x", "a@example.com"),
             Person(PROD, "y", shared="mine", deleted=True),
         ],

@@ -42,6 +42,7 @@
     │       ├── WebhookSignatureInvalid · WebhookMalformed · WebhookFromElsewhere
     └── Unavailable                   the world's: answer 503 and ask again
         ├── KeysUnavailable
+        ├── OperationUnderWay
         └── RepositoryUnavailable
 
 Every class that is raised has a stable `code` for programs, and a text for people. No text ever holds a token, a key or
@@ -615,6 +616,13 @@ class KeysUnavailable(Unavailable):
 
     code = "keys_unavailable"
     text = "the signing keys are not available"
+
+
+class OperationUnderWay(Unavailable):
+    """Somebody else is at the same operation, or was until a moment ago."""
+
+    code = "operation_under_way"
+    text = "the same operation is under way: say the same again in a moment"
 
 
 class RepositoryUnavailable(Unavailable):

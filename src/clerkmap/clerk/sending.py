@@ -14,7 +14,8 @@ from ..core.events import Unreadable
 from ..core.keys import KeySet
 from ..core.model import Organization, User
 from ..core.records import AnyRecord
-from ..core.writeback import WAIT, Pending, PendingKind, WriteBack, pending_of
+from ..core.writeback import WAIT, Pending, PendingKind, pending_of
+from ..core.writeback import WriteBack as WriteBack  # to be had from clerkmap.clerk, too
 from ..errors import ApiError, ApiKeyRefused, ApiNotFound, ApiRefused, ApiUnavailable, ConfigurationError
 from . import endpoints
 from .endpoints import Question, Shape

@@ -10,10 +10,10 @@ NEWEST = 20  # people who were changed last
 def database(case: Case) -> str:
     """Whether it is there."""
     from .databases import database
-    from .options import DATABASE
+    from .options import DATABASE, repository_named
 
-    if not (case.url or "").strip():
-        raise Skipped(f"{DATABASE} is not set, and --database is not given")
+    if not (case.url or "").strip() and repository_named() is None:
+        raise Skipped(f"{DATABASE} is not set, and neither --database nor --repository is given")
     try:
         case.place = database(case.url)
         case.found = case.place.look()
@@ -39,7 +39,8 @@ def tables(case: Case) -> str:
         raise Wrong(told, remedy) from None
     case.repository = case.place.open(case.found, writes=False)
     case.closing.append(case.repository.close)
-    return f"at schema version {case.found.version}, with ids of type {case.found.id_type}"
+    kept = f", with ids of type {case.found.id_type}" if case.found.id_type else ""
+    return f"at schema version {case.found.version}{kept}"
 
 
 def webhooks(case: Case) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,8 +10,12 @@ import clerkmap
 
 from .codes import INTERRUPTED
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 # Each is the function of that name in the module of that name.
 COMMANDS: dict[str, str] = {
+    "init": "Begin: make the tables, and print the lines your application begins with.",
     "dev": "Clerk on localhost, with its page and a demo app mapped to an SQLite file.",
     "doctor": "Whether everything is set up as it should be, and what to do where it is not.",
     "sync": "Everything that Clerk has, into your database.",
@@ -19,8 +23,17 @@ COMMANDS: dict[str, str] = {
     "relink": "Move people from one instance to another: from development to production.",
     "show": "What is stored of somebody, from where, since when, and why.",
     "verify": "Every check that is made of a token, and whom it stands for.",
+    "token": "A session token of Clerk on localhost, for curl.",
+    "set-role": "Give somebody a role of yours.",
+    "link": "Tie somebody at Clerk to a user of yours.",
+    "unlink": "Take somebody at Clerk from a user of yours.",
+    "export": "Everything that is stored of somebody, as JSON.",
+    "erase": "Forget somebody for good.",
+    "replay": "Events out of a file, into your database.",
+    "webhooks": "Try an endpoint for webhooks with a signed sample.",
     "migrate": "Make the tables, or bring them to this version's state.",
     "schema": "The tables as a script, to be run by other means.",
+    "completion": "Have your shell finish what is typed.",
 }
 
 
@@ -37,6 +50,13 @@ class Commands(click.Group):
             return None
         command: click.Command = import_module(f".{cmd_name.replace('-', '_')}", __package__).command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """What can be typed next, out of the table."""
+        from click.shell_completion import CompletionItem
+
+        names = [CompletionItem(name, help=COMMANDS[name]) for name in COMMANDS if name.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of `--help`, out of the table."""
@@ -71,5 +91,6 @@ def root(**_: Any) -> None:
     """The seam between Clerk and your own records.
 
     Clerk's side is told by Clerk's own environment variables, such as CLERK_PUBLISHABLE_KEY and CLERK_SECRET_KEY; yours
-    by CLERKMAP_DATABASE_URL, or --database.
+    by CLERKMAP_DATABASE_URL, or --database; or by CLERKMAP_REPOSITORY, or --repository, where your application has a
+    repository of its own.
     """

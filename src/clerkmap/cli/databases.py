@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import ConfigurationError
 from ..repositories.schema import SCHEMA_VERSION
 from ..repository import Repository
-from .options import DATABASE, Made
+from .options import DATABASE, Made, repository_named
 
 _URL = re.compile(r"([a-z][a-z0-9.]+)(\+[a-z0-9_]+)?://(.*)", re.DOTALL | re.IGNORECASE)
 _LIBPQ = re.compile(r"(^|\s)(host|hostaddr|dbname|user|service|password)\s*=")
@@ -28,6 +28,10 @@ class Found:
     version: int = 0
     id_type: str = ""
     ids: Made | None = "uuid7"
+
+
+class NotWritten(Exception):
+    """Something was about to be written where nothing is to be, and where it could not be undone."""
 
 
 class Database(ABC):
@@ -53,7 +57,7 @@ class Database(ABC):
 
     @abstractmethod
     def trying(self, found: Found) -> AbstractContextManager[Repository]:
-        """A repository of which nothing that it writes is kept."""
+        """A repository of which nothing that it writes is kept: it is undone, or `NotWritten` is raised before."""
 
     def check(self, found: Found, ids: Made | None = None, *, makes: bool = False) -> Found:
         """What was found, with the ids that were asked for; or `ConfigurationError` if it cannot be worked with."""
@@ -76,14 +80,22 @@ class Database(ABC):
             return replace(found, ids=ids)
         if makes and found.ids is None:
             raise ConfigurationError(
-                "your ids are made by a function of yours, which this command does not have: call "
-                "clerkmap.clerk.backfill with your repository, or say --ids"
+                "your ids are made by a function of yours, which this command does not have: name your own "
+                "repository with --repository"
             )
         return found
 
 
 def database(url: str | None) -> Database:
-    """The database that a URL means, or the path of an SQLite file. What was given is never repeated."""
+    """The database that a URL means, or the path of an SQLite file; or the repository that the command was told to use.
+
+    Of a URL, what was given is never repeated.
+    """
+    name = repository_named()
+    if name is not None:
+        from .application import Application
+
+        return Application(name)
     text = (url or "").strip()
     if not text:
         raise ConfigurationError(f"no database is named: set {DATABASE}, or give --database")

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from ..core.instance import Instance
@@ -15,10 +16,27 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 Made = Literal["uuid7", "integer", "clerk"]
 
 DATABASE = "CLERKMAP_DATABASE_URL"
+REPOSITORY = "CLERKMAP_REPOSITORY"
+_NAMED = f"{__name__}.named"  # what a command was told of --repository, and by which context
 
 
 def database_option(command: Command) -> Command:
-    """Where your records are."""
+    """Where your records are: in a database, or in the repository that an application has made."""
+    named = click.option(
+        "--repository",
+        "named",
+        metavar="MODULE:NAME",
+        envvar=REPOSITORY,
+        show_envvar=True,
+        expose_value=False,
+        callback=_keep_name,
+        help="Your application's own repository, with its hooks, linker and ids, instead of a database.",
+    )
+    return url_option(named(command))
+
+
+def url_option(command: Command) -> Command:
+    """The database alone."""
     return click.option(
         "--database",
         "url",
@@ -26,6 +44,33 @@ def database_option(command: Command) -> Command:
         envvar=DATABASE,
         show_envvar=True,
         help="Your database: sqlite:///app.db, the path of an SQLite file, or postgresql://…",
+    )(command)
+
+
+def _keep_name(context: click.Context, _parameter: click.Parameter, name: str | None) -> None:
+    context.meta[_NAMED] = (name, context)
+
+
+def repository_named() -> str | None:
+    """The application's repository, where this command is to use it. What is typed goes before what is in a variable,
+    and of two variables this is the one that says more."""
+    context = click.get_current_context(silent=True)
+    name, told = (context.meta.get(_NAMED) if context else None) or (None, None)
+    if name is None or told is None:
+        return None
+    typed = [told.get_parameter_source(each) is ParameterSource.COMMANDLINE for each in ("named", "url")]
+    if all(typed):
+        raise click.UsageError("--repository and --database contradict each other")
+    return None if typed[1] else str(name)
+
+
+def instance_option(command: Command) -> Command:
+    """Whose ids."""
+    return click.option(
+        "--instance",
+        "name",
+        metavar="NAME",
+        help="The name of the instance whose id it is.  [default: that of CLERK_PUBLISHABLE_KEY]",
     )(command)
 
 
@@ -68,18 +113,21 @@ def instance() -> "Instance":
 
 
 @contextmanager
-def repository(url: str | None, *, ids: Made | None = None, writes: bool = False) -> "Generator[Repository]":
-    """The records in a database, whose tables are there already. Only `clerkmap migrate` makes or changes tables.
+def repository(
+    url: str | None, *, ids: Made | None = None, writes: bool = False, makes: bool | None = None
+) -> "Generator[Repository]":
+    """The records in a database whose tables are there already, or in the repository that an application has made.
 
     Args:
         url: Where it is.
         ids: How new ids are made.
         writes: Whether other processes are to hear of what is written.
+        makes: Whether ids may have to be made; if something is written, unless told otherwise.
     """
     from .databases import database
 
     place = database(url)
-    opened = place.open(place.check(place.look(), ids, makes=writes), writes=writes)
+    opened = place.open(place.check(place.look(), ids, makes=writes if makes is None else makes), writes=writes)
     try:
         yield opened
     finally:

@@ -1,6 +1,7 @@
 """`clerkmap sync`: everything that Clerk has, into your database."""
 
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -8,13 +9,30 @@ from .codes import NOT_FINE
 from .options import Made, database_option, ids_option, instance, json_option, patience_option, repository, say_json
 
 if TYPE_CHECKING:
-    from ..clerk.runs import Report
+    from ..clerk.runs import Report, Tell
+    from ..repository import Repository
+
+_TIMES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S")
 
 
 @click.command("sync")
 @database_option
 @click.option("--newest", is_flag=True, help="Only what has changed last. Quick, and finds no deletions.")
+@click.option("--repair", is_flag=True, help="Look what differs, and write that alone.")
 @click.option("--anew", is_flag=True, help="Begin at the beginning, where a run before this did not come to its end.")
+@click.option(
+    "--from",
+    "file",
+    metavar="FILE",
+    type=click.File("rb"),
+    help="Read a file and not Clerk: an export, objects of its API, or events. - is the standard input.",
+)
+@click.option(
+    "--observed-at",
+    metavar="TIME",
+    type=click.DateTime(_TIMES),
+    help="When the file was written, in UTC.  [default: when it was last changed]",
+)
 @click.option(
     "--most-departures",
     default=0.1,
@@ -32,7 +50,10 @@ def command(
     context: click.Context,
     url: str | None,
     newest: bool,
+    repair: bool,
     anew: bool,
+    file: BinaryIO | None,
+    observed_at: datetime | None,
     most_departures: float,
     dry_run: bool,
     ids: Made | None,
@@ -44,52 +65,78 @@ def command(
     It can be run at any time, also beside live webhooks, and only makes the database truer. A run that was ended goes
     on where it was. Who is no longer listed is asked for by id, and deleted only where Clerk knows of nobody.
 
+    With --from nothing is asked of Clerk, and what is newer than the file stays: a CSV file that the dashboard has
+    exported; users, organizations and memberships as JSON; the events that clerk webhooks listen --json writes.
+
     Hooks and linkers of your application are not there: where you have some, call clerkmap.clerk.backfill in it.
 
     Ends with 0 where all is in step now, and with 1 where something is left to look at.
     """
-    if newest and anew:
-        raise click.UsageError("--newest and --anew contradict each other")
+    ways = {"--newest": newest, "--anew": anew, "--repair": repair, "--from": file is not None}
+    chosen = [name for name, is_chosen in ways.items() if is_chosen]
+    if len(chosen) > 1:
+        raise click.UsageError(f"{' and '.join(chosen)} contradict each other")
+    if observed_at is not None and file is None:
+        raise click.UsageError("--observed-at says when a file was written, which is named by --from")
+    if dry_run and file is not None:
+        raise click.UsageError("--dry-run looks at what Clerk has, and not at a file")
     if dry_run:
         from . import diff
 
         context.invoke(diff.command, url=url, patience=patience, as_json=as_json)
         return
-    from ..clerk.api import ClerkApi
-    from ..clerk.backfilling import backfill
     from .showing import progress
 
-    with (
-        ClerkApi(instance(), patience=patience) as api,
-        repository(url, ids=ids, writes=True) as records,
-        progress() as tell,
-    ):
-        report = backfill(api, records, newest_only=newest, anew=anew, most_departures=most_departures, progress=tell)
-    if as_json:
-        say_json(report.to_dict())
-    else:
-        _say(report)
-    if report.held_back or report.unreadable or not report.complete:
+    with repository(url, ids=ids, writes=True) as records, progress() as tell:
+        report: Report
+        if file is not None:
+            from ..clerk.files import backfill_file
+
+            moment = None if observed_at is None else observed_at.replace(tzinfo=UTC).timestamp()
+            report = backfill_file(file, records, instance=instance(), observed_at=moment, progress=tell)
+        else:
+            report = _asked(records, repair, newest, anew, most_departures, patience, tell)
+    if not _told(report, as_json):
         context.exit(NOT_FINE)
 
 
-def _say(report: "Report") -> None:
-    if report.resumed:
-        click.echo("Went on where the run before this had come to.", err=True)
-    for stage, listed in report.listed.items():
-        click.echo(f"{stage:<14} {listed:>9,} listed {report.changed.get(stage, 0):>9,} changed")
-    click.echo(f"{'departures':<14} {report.departed:>9,} found")
-    if report.held_back:
-        click.echo(
-            f"clerkmap: {report.held_back:,} look gone at Clerk, which is more than is likely, so none was deleted. "
-            "Look at them with `clerkmap diff`; if it is so, allow it: `clerkmap sync --most-departures 1`.",
-            err=True,
-        )
-    if report.unreadable:
-        click.echo(
-            f"clerkmap: {report.unreadable:,} rows of Clerk's did not say what they must, and were left out. "
-            "A newer clerkmap may know them.",
-            err=True,
-        )
-    if not report.complete:
-        click.echo("clerkmap: a list kept changing while it was read. Run `clerkmap sync` again.", err=True)
+def _asked(
+    records: "Repository",
+    repair: bool,
+    newest: bool,
+    anew: bool,
+    most_departures: float,
+    patience: float,
+    tell: "Tell | None",
+) -> "Report":
+    """What came of asking Clerk."""
+    from ..clerk.api import ClerkApi
+
+    with ClerkApi(instance(), patience=patience) as api:
+        if repair:
+            from ..clerk.repairing import repair as mend
+
+            return mend(api, records, most_departures=most_departures, progress=tell)
+        from ..clerk.backfilling import backfill
+
+        most = most_departures
+        return backfill(api, records, newest_only=newest, anew=anew, most_departures=most, progress=tell)
+
+
+def _told(report: "Report", as_json: bool) -> bool:
+    """Tell what has come of it, and whether that is all there is to do."""
+    from ..clerk.files import FileReport
+    from ..clerk.repairing import RepairReport
+    from .reports import say_copied, say_repaired, say_taken
+
+    if as_json:
+        say_json(report.to_dict())
+    elif isinstance(report, FileReport):
+        say_taken(report)
+    elif isinstance(report, RepairReport):
+        say_repaired(report)
+    else:
+        say_copied(report)
+    if isinstance(report, FileReport) and report.elsewhere:
+        return False
+    return not report.held_back and not report.unreadable and report.complete

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .codes import NOT_FINE
-from .options import database_option, instance, json_option, say_json
+from .options import database_option, instance, json_option, repository_named, say_json
 
 if TYPE_CHECKING:
     from ..core.instance import Instance
@@ -26,7 +26,7 @@ def command(context: click.Context, token: str, url: str | None, as_json: bool) 
 
     Give - as the TOKEN to have it read from the standard input, so that it does not stand in the shell's history.
     Without a database, it tells what the token alone proves. Nothing is written: a person seen for the first time is
-    made for the answer, and unmade again.
+    made for the answer, and unmade again; in a repository of your own, whose hooks nobody could undo, not even that.
 
     Ends with 0 where the token is accepted, and with 1 where it is refused.
     """
@@ -35,10 +35,11 @@ def command(context: click.Context, token: str, url: str | None, as_json: bool) 
             click.echo("The token, and Enter:", err=True)
         token = sys.stdin.readline().strip()
     explanation, is_new = _explained(instance(), token, url)
+    with_database = bool(url) or repository_named() is not None
     if as_json:
         say_json(explanation.to_dict() | {"first_sight": is_new})
     else:
-        _say(explanation, is_new=is_new, with_database=bool(url))
+        _say(explanation, is_new=is_new, with_database=with_database)
     if explanation.error is not None:
         context.exit(NOT_FINE)
 
@@ -52,18 +53,21 @@ def _explained(clerk: "Instance", token: str, url: str | None) -> "tuple[Explana
 
     verifier = Verifier(clerk) if prefix_of(token) is None else _verifier_of_opaque_tokens(clerk)
     alone = explain(verifier, token)  # by which the keys have been fetched: nobody is to wait for them in a transaction
-    if not url:
+    if not url and repository_named() is None:
         return alone, False
-    from .databases import database
+    from .databases import NotWritten, database
 
     place = database(url)
     found = place.check(place.look())
-    with place.trying(found) as records:
-        explanation = explain(Resolver(clerk, records, verifier=verifier), token)
-    if explanation.principal is None or explanation.principal.optional_user is None:
-        return explanation, False
-    with place.trying(found) as records:
-        return explanation, records.find(clerk.name, explanation.principal.claims.subject) is None
+    known = alone.payload if alone.error is None else None
+    try:
+        with place.trying(found) as records:
+            is_new = known is not None and records.find(clerk.name, known["sub"]) is None
+            explanation = explain(Resolver(clerk, records, verifier=verifier), token)
+    except NotWritten:
+        return alone, True
+    principal = explanation.principal
+    return explanation, is_new and principal is not None and principal.optional_user is not None
 
 
 def _verifier_of_opaque_tokens(clerk: "Instance") -> "Verifier":
@@ -85,13 +89,18 @@ def _say(explanation: "Explanation", *, is_new: bool, with_database: bool) -> No
         click.echo(f"{click.style('Refused', fg='red', bold=True)}: {explanation.error.code}")
     elif principal is None:
         click.echo(f"{click.style('Accepted', fg='green', bold=True)}: it is a good token.")
+        if is_new:
+            click.echo("The first request makes the person, or their place in the organization.", err=True)
     else:
         user, organization, membership = principal.optional_user, principal.organization, principal.membership
-        who = plain(" ".join(filter(None, (str(user.id), user.name, user.email)))) if user is not None else "of none"
-        click.echo(f"{click.style('Accepted', fg='green', bold=True)}: your user {who}")
+        who = "an organization's own key"
+        if user is not None:
+            who = plain(" ".join(filter(None, ("your user", str(user.id), user.name, user.email))))
+        click.echo(f"{click.style('Accepted', fg='green', bold=True)}: {who}")
         if organization is not None:
             place = " ".join(filter(None, (str(organization.id), organization.name)))
-            click.echo(plain(f"in your organization {place} as {membership and membership.role}"))
+            as_what = f" as {membership.role}" if membership is not None else ""
+            click.echo(plain(f"in your organization {place}{as_what}"))
         if is_new:
             click.echo("Nobody has seen this person before: the first request makes them, with another id.", err=True)
     if not with_database:

@@ -60,8 +60,9 @@ def plan_relink(
 def apply_relink(repository: Repository, plan: Relink, *, progress: Tell | None = None) -> Relink:
     """Make the moves of a plan, each in one transaction, and tell which were made.
 
-    Each person is judged anew just before, and is refused where anything is not as the plan says. So it can be ended at
-    any moment and done again, and a second time changes nothing.
+    Each person is judged anew just before, and is refused where anything is not as the plan says; the write itself
+    refuses an identity that leads elsewhere by then. So it can be ended at any moment and done again, and a second time
+    changes nothing.
 
     Args:
         repository: What the plan was made of.

@@ -40,10 +40,13 @@ class Dialect:
     small_table: str  # the same, where rows are small and always found by their primary key
     value: str  # where a statement has a value
     folded: str  # text with the capital letters of ASCII made small
+    among: str  # how a column is one of the texts in a JSON array
+    pairs: str  # the rows of two texts in a JSON array of pairs
+    next_ids: str  # numbers for so many new rows of a table; none where they would be too large
     locked: str = ""  # how the rows of a SELECT are kept from other writers, where these do not wait in line anyway
     lock: str | None = None  # the same for several things at once, whether or not they have rows
     next_id: str = ""  # how a number is made for a table's next row, where the database does not count by itself
-    rows: str = ""  # how one JSON text becomes rows
+    rows: str = ""  # how one JSON text becomes rows, where that is faster than a statement for each row
     skip_ids: str = ""  # how those numbers go on after the greatest there is
 
 
@@ -56,6 +59,13 @@ SQLITE = Dialect(
     small_table=" STRICT, WITHOUT ROWID",
     value="?",
     folded="lower({})",
+    among="IN (SELECT value FROM json_each(?))",
+    pairs="SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",
+    next_ids=(
+        "WITH RECURSIVE numbers(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < ?) "
+        "SELECT greatest + number FROM numbers, (SELECT coalesce(max(id), 0) AS greatest FROM {}) "
+        "WHERE greatest < 1 << 62"
+    ),
 )
 # FOR NO KEY UPDATE, since your rows that point to a user's must not wait for it.
 POSTGRES = Dialect(
@@ -67,6 +77,9 @@ POSTGRES = Dialect(
     small_table="",
     value="%s",
     folded='lower({} COLLATE "C")',
+    among="= ANY(ARRAY(SELECT json_array_elements_text(?)))",
+    pairs="SELECT pair->>0, pair->>1 FROM json_array_elements(?) AS pair",
+    next_ids="SELECT nextval('{}_id_seq') FROM generate_series(1, ?)",
     locked=" FOR NO KEY UPDATE",
     lock="SELECT pg_advisory_xact_lock({}, slot) FROM unnest(?::int[]) slot",
     next_id="nextval('{}_id_seq')",

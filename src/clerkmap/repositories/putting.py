@@ -11,7 +11,7 @@ from typing import Any
 from ..core.conclusions import deleted_at, forgotten_below, last_word
 from ..core.model import Change, Id, Membership, Organization, Session, User, keys_of
 from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, fold
-from .bulk import MANY, Bulk
+from .bulk import Bulk
 from .choices import FirstRoles, id_taken, not_inserted
 from .reading import organization_of
 from .sql import membership_row, organization_row, session_row, user_row
@@ -29,12 +29,10 @@ class Putting(Bulk):
         roles = self._choices.first_roles(records)
         folded = fold(records)
         yield from self._lock(folded)
-        users = [record for record in folded if isinstance(record, ClerkUser)] if self._sql.puts_many else []
-        done = (yield from self._put_many_users(users, roles)) if len(users) >= MANY else {}
+        done = yield from self._put_many(folded, roles)
         for record in folded:
-            place = (record.instance, record.key)
-            is_done = isinstance(record, ClerkUser) and place in done
-            change = done[place] if is_done else (yield from self._put(record, roles))
+            of_kind, place = done.get(record.kind, {}), (record.instance, record.key)
+            change = of_kind[place] if place in of_kind else (yield from self._put(record, roles))
             if change is not None:
                 written.append(change)
         written = yield from self._with_ends(written)
@@ -177,12 +175,17 @@ class Putting(Bulk):
 
     def _with_ends(self, written: list[Change]) -> Work[list[Change]]:
         """The same changes, those of memberships with the user and the organization that they are about."""
+        news = [change.after.clerk for change in written if isinstance(change.after, Membership) and change.is_news]
+        people = sorted({(clerk.instance, clerk.user_key) for clerk in news})
+        places = sorted({(clerk.instance, clerk.organization_key) for clerk in news})
+        users = yield from self._users_at(people, self._sql.select_users)
+        organizations = yield from self._organizations_at(places, self._sql.select_organizations)
         complete: list[Change] = []
         for change in written:
             clerk = change.after.clerk
             if isinstance(clerk, ClerkMembership) and change.is_news:
-                user = yield from self._user_at(clerk.instance, clerk.user_key)
-                organization = yield from self._organization_at(clerk.instance, clerk.organization_key)
+                user = users.get((clerk.instance, clerk.user_key))
+                organization = organizations.get((clerk.instance, clerk.organization_key))
                 change = replace(change, user=user, organization=organization)
             complete.append(change)
         return complete

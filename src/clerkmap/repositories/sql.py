@@ -6,12 +6,15 @@ another.
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
 from ..core.records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, Kind, key_of
 from ..core.writeback import Pending
+from .choices import id_taken, not_inserted
 from .dialects import Dialect, Names
+from .writing import Writing
 
 USER_COLUMNS = COLUMNS["user"]
 ORGANIZATION_COLUMNS = COLUMNS["organization"]
@@ -20,7 +23,7 @@ SESSION_COLUMNS = ("instance", "key", "rank")
 IDENTITY_COLUMNS = (*USER_COLUMNS, "user_id")
 PENDING_COLUMNS = tuple(field.name for field in fields(Pending))
 NEW_USER_COLUMNS = ("id", "role", "role_rank", "created_at", "deleted_at")
-_TYPES = {"email_verified": "boolean", "banned": "boolean", "created_at": "bigint", "deleted_at": "bigint"}
+NEW_ORGANIZATION_COLUMNS = (*ORGANIZATION_COLUMNS, "id")
 
 # A record as a row.
 user_row: Callable[[ClerkUser], tuple[Any, ...]] = attrgetter(*USER_COLUMNS)
@@ -105,22 +108,7 @@ class Statements:
         # Of the prefix alone: a schema may be said by one process, and be in the `search_path` of another.
         space = int(key_of(names.prefix)[:7], 16)
         self.lock_slots: str | None = None if dialect.lock is None else dialect.lock.format(space)
-        # Many at once, from one JSON text: where each statement is a way there and back.
-        self.puts_many: bool = dialect.rows != ""
-        columns = ", ".join(NEW_USER_COLUMNS)
-        self.next_ids: str = f"SELECT {dialect.next_id} FROM generate_series(1, ?)".format(users)
-        self.insert_users: str = (
-            f"INSERT INTO {users} ({columns}) SELECT {columns} FROM {_rows(dialect, NEW_USER_COLUMNS, id_type)} "
-            f"ON CONFLICT (id) DO NOTHING RETURNING {id}"
-        )
-        columns = ", ".join(IDENTITY_COLUMNS)
-        many = f"INSERT INTO {identities} ({columns}) SELECT {columns} FROM {_rows(dialect, IDENTITY_COLUMNS, id_type)}"
-        self.insert_identities: str = f"{many} ON CONFLICT (instance, key) DO NOTHING RETURNING instance, key"
-        self.upsert_identities: str = f"{many} {_replace(identities, IDENTITY_COLUMNS)} RETURNING instance, key"
-        self.select_users_to_write: str = (
-            f"SELECT {user} {tied} WHERE i.instance = ? AND i.key = ANY(ARRAY(SELECT json_array_elements_text(?))) "
-            f"ORDER BY i.instance, i.key{locked}"
-        )
+        self._many(dialect, names, id_type, id)
         self._write_back(names)
         self.purge_identities: str = f"DELETE FROM {identities} WHERE rank >= ? AND rank < ? RETURNING key"
         self.select_left: str = (
@@ -132,6 +120,35 @@ class Statements:
         for name, statement in list(vars(self).items()):
             if isinstance(statement, str):
                 setattr(self, name, statement.replace("?", dialect.value))
+
+    def _many(self, dialect: Dialect, names: Names, id_type: str, id: str) -> None:
+        """The same for many at once: what finds one by its instance and key is made into what finds several."""
+        self.select_users: str = self.select_user.removesuffix("= ?") + dialect.among
+        self.select_users_to_write: str = f"{self.select_users} ORDER BY i.instance, i.key{dialect.locked}"
+        self.select_organizations: str = self.select_organization.removesuffix("= ?") + dialect.among
+        self.select_organizations_to_write: str = (
+            f"{self.select_organizations} ORDER BY o.instance, o.key{dialect.locked}"
+        )
+        among_ends = f"(m.user_key, m.organization_key) IN ({dialect.pairs})"
+        self.select_memberships_between: str = self.select_all_memberships.replace("m.user_key = ?", among_ends)
+        self.next_user_ids: str = dialect.next_ids.format(names.table("users"))
+        self.next_organization_ids: str = dialect.next_ids.format(names.table("organizations"))
+
+        def insert(what: str, columns: Sequence[str], ending: str, returned: str = "instance, key") -> Writing:
+            failed = id_taken if "id" in columns else partial(not_inserted, what)
+            return Writing(dialect, names.table(what), columns, ending, returned, id_type, failed)
+
+        def upsert(what: str, columns: Sequence[str]) -> Writing:
+            table, failed = names.table(what), partial(not_inserted, what)
+            return Writing(dialect, table, columns, _replace(table, columns), "instance, key", id_type, failed)
+
+        self.insert_users: Writing = insert("users", NEW_USER_COLUMNS, "ON CONFLICT (id) DO NOTHING", id)
+        known = "ON CONFLICT (instance, key) DO NOTHING"
+        self.insert_identities: Writing = insert("identities", IDENTITY_COLUMNS, known)
+        self.insert_organizations: Writing = insert("organizations", NEW_ORGANIZATION_COLUMNS, "ON CONFLICT DO NOTHING")
+        self.upsert_identities: Writing = upsert("identities", IDENTITY_COLUMNS)
+        self.upsert_organizations: Writing = upsert("organizations", NEW_ORGANIZATION_COLUMNS)
+        self.upsert_memberships: Writing = upsert("memberships", MEMBERSHIP_COLUMNS)
 
     def _list(self, dialect: Dialect, names: Names, user_id: str) -> None:
         """What is asked about all that is there: a page in the order of the primary key, or a look at everything."""
@@ -214,8 +231,3 @@ def _replace(table: str, columns: Sequence[str]) -> str:
     kept = ("instance", "key", "id", "user_id")
     replaced = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in kept)
     return f"ON CONFLICT (instance, key) DO UPDATE SET {replaced} WHERE excluded.rank > {table}.rank"
-
-
-def _rows(dialect: Dialect, columns: Sequence[str], id_type: str) -> str:
-    types = {"id": id_type, "user_id": id_type} | _TYPES
-    return dialect.rows.format(", ".join(f"{column} {types.get(column, 'text')}" for column in columns))

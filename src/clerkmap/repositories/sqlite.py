@@ -136,6 +136,9 @@ def _run(connection: sqlite3.Connection, work: Work[T]) -> T:
     cursor = plain_cursor(connection)
 
     def answer(ask: Ask) -> Rows:
-        return cursor.execute(*ask).fetchall()
+        statement, values = ask
+        if isinstance(values, list):
+            return [(cursor.executemany(statement, values).rowcount,)]
+        return cursor.execute(statement, values).fetchall()
 
     return drive(work, answer)

@@ -163,7 +163,11 @@ class DjangoRepository(SqlRepository):
         with connections[self._alias].cursor() as cursor:
 
             def answer(ask: Ask) -> Rows:
-                cursor.execute(*ask)
+                statement, values = ask
+                if isinstance(values, list):
+                    cursor.executemany(statement, values)
+                    return [(cursor.rowcount,)]
+                cursor.execute(statement, values)
                 return cursor.fetchall() if cursor.description is not None else []
 
             return drive(work, answer)

@@ -1,0 +1,197 @@
+"""Self-serve onboarding: an organization at Clerk and yours, made as one operation that may be begun again.
+
+    create_organization(api, repository, operation="sign-up 42", name="Grand Hotel", created_by="user_2abc")
+
+The operation is yours to name: whoever says the same name gets the same organization, however often, wherever and after
+whatever crash. Clerk keeps a digest of the name in the organization's private metadata, and is asked for it where it is
+not known what came of an attempt; a note in the repository lets one process at a time try.
+"""
+
+import json
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+from ..core.model import Organization
+from ..core.records import MAX_TIME, AnyRecord, key_of
+from ..core.strict_json import fields
+from ..errors import ApiNotFound, ApiRefused, ApiUnavailable, ConfigurationError, OperationUnderWay
+from ..repository import AsyncRepository, Repository
+from . import endpoints
+from .api import AsyncClerkApi, ClerkApi
+from .endpoints import Page, Shape
+from .runs import Step, Steps, arun, records_of, run
+
+MARK = "clerkmap_operation"  # the name of the digest in the private metadata
+HELD = 180_000  # milliseconds for which nobody else tries: longer than any attempt takes
+SETTLES = 10_000  # milliseconds after which a request that got no answer has been done, or never will be
+CLOCKS = 600_000  # milliseconds by which this machine's clock and Clerk's may differ
+OVERLAP = 50  # rows that are read again on the next page, since others may go meanwhile
+
+
+def create_organization(
+    api: ClerkApi,
+    repository: Repository,
+    *,
+    operation: str,
+    name: str,
+    created_by: str,
+    clock: Callable[[], float] = time.time,
+    **said: Any,
+) -> Organization:
+    """Your organization, made at Clerk by this operation, now or before.
+
+    Args:
+        api: Where to make it.
+        repository: Where your row of it is made; its hooks run in that transaction.
+        operation: A name for what is done here once, such as the id of a form that was sent.
+        name: The name of the organization.
+        created_by: The Clerk id of the person who becomes its first member and admin.
+        clock: The time, in seconds since 1970.
+        said: What else Clerk is to hold: `slug`, `public_metadata`, `private_metadata`, `max_allowed_memberships`.
+
+    Raises `OperationUnderWay` where somebody else is at it, and `ApiUnavailable` where nobody knows what came of it:
+    say the same again later. `ApiRefused` is Clerk's refusal, and nothing was made.
+    """
+    founding = Founding(api.instance.name, operation, {"name": name, "created_by": created_by, **said}, clock)
+    run(founding.steps(), api, repository)
+    return founding.result()
+
+
+async def acreate_organization(
+    api: AsyncClerkApi,
+    repository: AsyncRepository,
+    *,
+    operation: str,
+    name: str,
+    created_by: str,
+    clock: Callable[[], float] = time.time,
+    **said: Any,
+) -> Organization:
+    """The same for async code."""
+    founding = Founding(api.instance.name, operation, {"name": name, "created_by": created_by, **said}, clock)
+    await arun(founding.steps(), api, repository)
+    return founding.result()
+
+
+class Founding:
+    """One attempt."""
+
+    def __init__(self, instance: str, operation: str, said: Shape, clock: Callable[[], float]) -> None:
+        if not (isinstance(operation, str) and 0 < len(operation) <= 255 and operation.isprintable()):
+            raise ConfigurationError("operation is printable text of at most 255 characters")
+        self._instance = instance
+        self._mark = key_of(operation)  # a name of yours may be personal
+        self._note = f"operation {key_of(instance)} {self._mark}"
+        self._said = said
+        self._clock = clock
+        self._organization: Organization | None = None
+
+    def result(self) -> Organization:
+        """What has come of it."""
+        assert self._organization is not None
+        return self._organization
+
+    def steps(self) -> Steps:
+        """Begin, or go on where an attempt before this has ended."""
+        text: str | None = yield lambda _, repository: repository.note(self._note)
+        noted = _read(text)
+        clerk_id = noted.get("id")
+        if clerk_id is None:
+            clerk_id = yield from self._founded(text, noted)
+        yield from self._mapped(clerk_id)
+
+    def _founded(self, text: str | None, noted: dict[str, Any]) -> Generator[Step, Any, str]:
+        """The Clerk id of the organization, which is made at Clerk unless an attempt before this has made it."""
+        now = self._now()
+        if noted and noted["until"] > now:
+            raise OperationUnderWay
+        since = noted["since"] if noted else now
+        held = _written(since=since, until=now + HELD)
+        if not (yield self._swap(text, held)):
+            raise OperationUnderWay
+        clerk_id: str
+        try:
+            row = None
+            if noted:
+                row = yield from self._made_before(since)
+                held, looked = _written(since=since, until=self._now() + HELD), held
+                if not (yield self._swap(looked, held)):  # to look may take long
+                    raise OperationUnderWay
+            if row is None:
+                row = yield lambda api, _: api.ask(endpoints.create_organization(**self._marked()))
+            clerk_id = str(row.get("id"))
+        except ApiUnavailable:
+            yield self._swap(held, _written(since=since, until=self._now() + SETTLES))
+            raise
+        except ApiRefused:  # nothing was made
+            yield self._swap(held, text)
+            raise
+        if not (yield self._swap(held, _written(id=clerk_id))):
+            raise OperationUnderWay  # this process has slept, and another one may have found what it made
+        return clerk_id
+
+    def _made_before(self, since: int) -> Generator[Step, Any, Shape | None]:
+        """The organization that bears this operation's mark, among all that were made since it began."""
+        offset = 0
+        while True:
+            page: Page = yield _asked_for(offset)
+            for row in page.rows:
+                if fields(row.get("private_metadata")).get(MARK) == self._mark:
+                    return row
+            oldest = min((_time(row) for row in page.rows), default=0)
+            if oldest < since - CLOCKS or len(page.rows) <= OVERLAP:
+                return None
+            offset += len(page.rows) - OVERLAP
+
+    def _mapped(self, clerk_id: str) -> Steps:
+        """Your row, which is made unless a webhook was faster."""
+        row: Organization | None = yield self._row(clerk_id)
+        if row is None:
+            asked_at = self._now()
+            told: Shape = yield lambda api, _: api.ask(endpoints.organization(clerk_id))
+            records: list[AnyRecord] = records_of("organization", self._instance, told, asked_at)
+            yield lambda _, repository: repository.put(records)
+            row = yield self._row(clerk_id)
+        if row is None:
+            raise ApiNotFound("its answer is about something else")
+        self._organization = row
+
+    def _marked(self) -> Shape:
+        private = {**fields(self._said.get("private_metadata")), MARK: self._mark}
+        return {**self._said, "private_metadata": private}
+
+    def _row(self, clerk_id: str) -> Step:
+        return lambda _, repository: repository.row("organization", self._instance, key_of(clerk_id))
+
+    def _swap(self, before: str | None, after: str | None) -> Step:
+        return lambda _, repository: repository.swap_note(self._note, before, after)
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def _asked_for(offset: int) -> Step:
+    return lambda api, _: api.ask(endpoints.organizations(offset=offset, order_by="-created_at"))
+
+
+def _time(row: Shape) -> int:
+    created_at = row.get("created_at")
+    return created_at if type(created_at) is int else 0
+
+
+def _written(**noted: Any) -> str:
+    return json.dumps(noted)
+
+
+def _read(text: str | None) -> dict[str, Any]:
+    """What was noted: an id; or since when, and until when somebody is at it; or nothing."""
+    if text is None:
+        return {}
+    noted = fields(json.loads(text))
+    if isinstance(noted.get("id"), str):
+        return {"id": noted["id"]}
+    times = (noted.get("since"), noted.get("until"))
+    if any(type(time) is not int or not 0 <= time <= MAX_TIME for time in times):
+        raise ConfigurationError("somebody else has written into the notes of clerkmap")
+    return noted

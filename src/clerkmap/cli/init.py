@@ -1,0 +1,69 @@
+"""`clerkmap init`: the tables, and the lines with which an application begins."""
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import DATABASE, Made, ids_option, url_option
+
+if TYPE_CHECKING:
+    from .databases import Database, Found
+
+_SETTINGS = {
+    "CLERK_PUBLISHABLE_KEY": "from the API keys page of Clerk's dashboard",
+    "CLERK_SECRET_KEY": "from the same page; for `clerkmap sync` and `diff` alone",
+    "CLERK_WEBHOOK_SIGNING_SECRET": "from the endpoint's page under Webhooks, once there is one",
+}
+
+
+@click.command("init")
+@click.option(
+    "--framework",
+    required=True,
+    type=click.Choice(["fastapi", "starlette", "django", "flask", "asgi", "wsgi"]),
+    help="What your application is written in.",
+)
+@url_option
+@ids_option
+def command(framework: str, url: str | None, ids: Made | None) -> None:
+    """Begin: make the tables, print the lines that your application begins with, and tell what is left to set.
+
+    The lines are Python, on the standard output, so that > app.py makes a file of them. Nothing is asked, no file of
+    yours is written, and no secret is in the lines: they read the environment. Without a database it is app.db in this
+    folder. For Django no tables are made: its own migrations make them.
+    """
+    from .beginnings import DJANGO, beginning
+
+    if framework == "django":
+        click.echo(DJANGO, nl=False)
+    else:
+        from .databases import database
+
+        place = database(url or "sqlite:///app.db")
+        found = place.look()
+        if found.version:
+            place.check(found, ids, makes=True)
+            click.echo(f"The tables in {place.shown} are there already.", err=True)
+        else:
+            place.migrate(ids, found)
+            click.echo(f"The tables in {place.shown} were made.", err=True)
+        click.echo(beginning(framework, *_opened(place, place.check(place.look(), ids))), nl=False)
+    click.echo("\nTo be set where the application runs, and for the other commands:", err=True)
+    for name, where in _SETTINGS.items():
+        click.echo(f"  {name:<30}{'is set' if os.environ.get(name) else where}", err=True)
+    made = "is set" if os.environ.get(DATABASE) else "the same database" if url else "sqlite:///app.db"
+    click.echo(f"  {DATABASE:<30}{made}", err=True)
+    then = "python manage.py migrate, then " if framework == "django" else ""
+    click.echo(f"Then: {then}`clerkmap doctor`. Without an account: `clerkmap dev`.", err=True)
+
+
+def _opened(place: "Database", found: "Found") -> tuple[str, str]:
+    """The class of repository for a database, and how an application opens it. A URL may have a password in it."""
+    from .sqlite_database import SqliteDatabase
+
+    options = f', ids="{found.ids}"' * (found.ids != "uuid7") + ', id_type="uuid"' * (found.id_type == "uuid")
+    if isinstance(place, SqliteDatabase):
+        path = repr(place.shown) if set('"\\') & set(place.shown) else f'"{place.shown}"'
+        return "SqliteRepository", f"SqliteRepository.open({path}{options})"
+    return "PostgresRepository", f'PostgresRepository.open(os.environ["{DATABASE}"]{options})'

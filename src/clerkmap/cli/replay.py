@@ -1,0 +1,83 @@
+"""`clerkmap replay`: events out of a file, into your database."""
+
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from .codes import NOT_FINE
+from .options import database_option, instance, json_option, repository, say_json
+
+if TYPE_CHECKING:
+    from ..core.events import Event
+    from ..core.instance import Instance
+    from ..reconciler import Reconciler
+
+MOST_SHOWN = 20  # places of what cannot be read; all are in the JSON
+
+
+@click.command("replay")
+@click.argument("file", type=click.File("rb"))
+@click.option("--dry-run", is_flag=True, help="Change nothing: read the file, and tell what it holds.")
+@database_option
+@json_option
+@click.pass_context
+def command(context: click.Context, file: IO[bytes], dry_run: bool, url: str | None, as_json: bool) -> None:
+    """Events out of a FILE, into your database, as if they had just come from Clerk.
+
+    Takes what clerk webhooks listen --json has written, bodies of webhooks, one to a line, and arrays of them. Give -
+    as the FILE to have them read from the standard input. No signature is looked at: whoever gives you the file is
+    trusted as Clerk is. What is known already changes nothing, so the order is free, and it can be done again.
+
+    Ends with 0 where all of it was read, and with 1 where something could not be.
+    """
+    clerk = instance()
+    counts = {"applied": 0, "nothing_new": 0, "ignored": 0, "unreadable": 0}
+    if dry_run:
+        counts = {"readable": 0, "ignored": 0, "unreadable": 0}
+        unread = _read(file, clerk, counts, None)
+    else:
+        from ..reconciler import Reconciler
+
+        with repository(url, writes=True) as records:
+            unread = _read(file, clerk, counts, Reconciler(clerk, records))
+    if as_json:
+        say_json({**counts, "unreadable_at": unread})
+    else:
+        for name, number in counts.items():
+            click.echo(f"{name.replace('_', ' '):<12} {number:>9,}")
+        for place in unread[:MOST_SHOWN]:
+            click.echo(f"clerkmap: cannot be read: {place}", err=True)
+        if len(unread) > MOST_SHOWN:
+            click.echo(f"clerkmap: … and {len(unread) - MOST_SHOWN:,} more.", err=True)
+    if unread:
+        context.exit(NOT_FINE)
+
+
+def _read(file: IO[bytes], clerk: "Instance", counts: dict[str, int], reconciler: "Reconciler | None") -> list[str]:
+    """Count what is in the file, and apply it. Gives the places of what cannot be read."""
+    from .event_lines import event_lines
+    from .showing import counting
+
+    unread: list[str] = []
+    with counting("events") as step:
+        for place, event in event_lines(file):
+            came = "unreadable" if event is None else _applied(event, clerk, reconciler)
+            counts[came] += 1
+            if came == "unreadable":
+                unread.append(place)
+            step()
+    return unread
+
+
+def _applied(event: "Event", clerk: "Instance", reconciler: "Reconciler | None") -> str:
+    """What came of an event."""
+    from ..core.events import Unreadable
+
+    try:
+        if not event.records(clerk.name):
+            return "ignored"
+    except Unreadable:
+        return "unreadable"
+    if reconciler is None:
+        return "readable"
+    return "applied" if reconciler.apply(event) else "nothing_new"

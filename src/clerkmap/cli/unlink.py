@@ -1,0 +1,27 @@
+"""`clerkmap unlink`: somebody at Clerk is not the user of yours whom they were taken for."""
+
+import click
+
+from .options import database_option, instance, instance_option, repository
+
+
+@click.command("unlink")
+@click.argument("clerk_id")
+@click.argument("your_id")
+@instance_option
+@database_option
+def command(clerk_id: str, your_id: str, name: str | None, url: str | None) -> None:
+    """Take somebody at Clerk from your user of that id. They are a new user of yours from then on.
+
+    The new id is printed. Your user of the old id stays, with its role and all that points to it.
+
+    Ends with 0 where it is so now, and with 1 where they were not tied to that user.
+    """
+    from .showing import plain
+    from .whom import id_of
+
+    whose = name or instance().name
+    with repository(url, writes=True) as records:
+        user = records.unlink(whose, clerk_id, id_of(records, your_id, whose))
+    click.echo(plain(user.id))
+    click.echo(plain(f"{clerk_id} at {whose} leads to your user {user.id} now, who is new."), err=True)

@@ -1,0 +1,191 @@
+"""`--repository module:name`: the application's own repository, with its hooks and ids, in place of a database."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from clerkmap.cli.codes import CONFIGURATION, FINE, NOT_FINE, USAGE
+from cli_world import World, fresh
+from postgres_server import url_of_a_new_schema
+
+__all__ = ["fresh"]
+
+SQLITE = """
+import sqlite3
+from clerkmap.repositories import SqliteRepository
+
+def greet(change, tx):
+    if change.made and change.is_user:
+        tx.execute("INSERT INTO letters VALUES (?)", (change.after.id,))
+
+def ids(record):
+    return "mine-" + record.key[:8]
+
+with sqlite3.connect("own.db") as connection:
+    connection.execute("CREATE TABLE IF NOT EXISTS letters (user_id TEXT)")
+connection.close()
+
+def make():
+    return SqliteRepository.open("own.db", ids=ids, hooks=[greet])
+
+class Holder:
+    made = staticmethod(make)
+
+nothing = 7
+Kind = SqliteRepository
+
+def broken():
+    raise RuntimeError("c4n4ry")
+
+async def late():
+    raise RuntimeError("c4n4ry")
+
+def ends():
+    raise SystemExit(1)
+"""
+
+POSTGRES = """
+import os
+from clerkmap.repositories import AsyncPostgresRepository
+
+async def greet(change, tx):
+    if change.made and change.is_user:
+        await tx.execute("INSERT INTO letters VALUES (%s)", (change.after.id,))
+
+def plain():
+    return AsyncPostgresRepository.open(os.environ["OWN"], hooks=[greet])
+
+async def make():
+    return plain()
+"""
+
+
+@pytest.fixture
+def at(fresh: World, tmp_path: Path) -> World:
+    """A world whose application stands in a folder, where the command is run."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "clerk.py").write_text(SQLITE)
+    (tmp_path / "shop" / "asynchronous.py").write_text(POSTGRES)
+    fresh.environment["CLERKMAP_DATABASE_URL"] = ""
+    fresh.folder = tmp_path
+    return fresh
+
+
+def letters(folder: Path) -> list[str]:
+    """Whom the application's hook was told of."""
+    with closing(sqlite3.connect(folder / "own.db")) as connection:
+        return [id for (id,) in connection.execute("SELECT user_id FROM letters ORDER BY 1")]
+
+
+def test_hooks_and_ids_are_the_applications_own(at: World, tmp_path: Path) -> None:
+    """A sync runs its hook once for each person, and everything else finds them; by the option, and by the variable."""
+    named = {"CLERKMAP_REPOSITORY": "shop.clerk:make"}
+    done = at.process("sync", "--repository", "shop.clerk:Holder.made")
+    assert done.returncode == FINE, done.stderr
+    assert len(letters(tmp_path)) == 3
+    assert all(id.startswith("mine-") for id in letters(tmp_path))
+    for command in (["diff"], ["sync"], ["doctor"], ["migrate"], ["show", "ada@example.com"]):
+        done = at.process(*command, **named)
+        assert done.returncode == FINE, (command, done.stdout, done.stderr)
+    assert done.stdout.startswith("user mine-")
+    assert len(letters(tmp_path)) == 3
+    assert "the repository shop.clerk:make" in at.process("doctor", **named).stdout
+
+
+def test_verify_runs_no_hook(at: World, tmp_path: Path) -> None:
+    """Whom nobody has seen is told to be new, and is not made."""
+    ada = next(iter(at.clerk.users.values()))
+    token = at.clerk.token(ada)
+    named = {"CLERKMAP_REPOSITORY": "shop.clerk:make"}
+    done = at.process("verify", token, "--json", **named)
+    assert done.returncode == FINE, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["first_sight"], told["principal"], told["error"]) == (True, None, None)
+    assert "The first request makes the person" in at.process("verify", token, **named).stderr
+    assert letters(tmp_path) == []
+    assert at.process("sync", **named).returncode == FINE
+    told = json.loads(at.process("verify", token, "--json", **named).stdout)
+    assert told["first_sight"] is False
+    assert told["principal"]["user"]["id"].startswith("mine-")
+
+
+def test_what_is_typed_goes_before_what_is_in_a_variable(at: World, tmp_path: Path) -> None:
+    """And two that are typed contradict each other."""
+    assert at.process("migrate", "--database", "other.db").returncode == FINE
+    named = {"CLERKMAP_REPOSITORY": "shop.clerk:make"}
+    assert "other.db" in at.process("doctor", "--database", "other.db", **named).stdout
+    assert "shop.clerk" in at.process("doctor", CLERKMAP_DATABASE_URL="other.db", **named).stdout
+    done = at.process("diff", "--database", "other.db", "--repository", "shop.clerk:make")
+    assert done.returncode == USAGE
+    assert "contradict" in done.stderr
+    done = at.process("sync", "--ids", "uuid7", **named)
+    assert (done.returncode, done.stdout) == (CONFIGURATION, "")
+    assert "--ids contradicts" in done.stderr
+    assert at.process("sync", "--dry-run", **named).returncode == NOT_FINE
+    assert letters(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["asynchronous:make", "asynchronous:plain"])
+def test_an_asynchronous_one_is_driven(at: World, postgres_schema: str, name: str) -> None:
+    """Its hooks are awaited, and everything else waits for it."""
+    import psycopg
+
+    url = url_of_a_new_schema(postgres_schema)
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE letters (user_id text)")
+    named = {"CLERKMAP_REPOSITORY": f"shop.{name}", "OWN": url}
+    done = at.process("sync", **named)
+    assert done.returncode == FINE, done.stderr
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT count(*) FROM letters").fetchone() == (3,)
+    token = at.clerk.token(next(iter(at.clerk.users.values())))
+    for command in (["diff"], ["doctor"], ["show", "ada@example.com"], ["verify", token]):
+        done = at.process(*command, **named)
+        assert done.returncode == FINE, (command, done.stdout, done.stderr)
+
+
+WRONG = [
+    ("shop", "must be module:name"),
+    (":make", "must be module:name"),
+    ("shop.absent:make", "no module shop.absent"),
+    ("absent:make", "no module absent in this folder"),
+    ("shop.clerk:absent", "nothing of that name"),
+    ("shop.clerk:Holder.absent", "nothing of that name"),
+    ("shop.clerk:nothing", "neither a repository"),
+    ("shop.clerk:Kind", "cannot be had: TypeError"),
+    ("shop.clerk:ids", "cannot be had: TypeError"),
+    ("shop.clerk:broken", "cannot be had: RuntimeError. See why with: python -c 'import shop.clerk'"),
+    ("shop.clerk:late", "cannot be had: RuntimeError"),
+    ("shop.clerk:ends", "cannot be had: SystemExit"),
+]
+
+
+@pytest.mark.parametrize(("name", "said"), WRONG, ids=[name for name, _ in WRONG])
+def test_what_is_named_wrongly_is_one_line(at: World, name: str, said: str) -> None:
+    """It says what to do, and repeats nothing that the application has said."""
+    done = at.process("diff", "--repository", name)
+    assert (done.returncode, done.stdout) == (CONFIGURATION, "")
+    assert done.stderr.startswith("clerkmap: ")
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+    assert "c4n4ry" not in done.stderr
+
+
+def test_a_repository_of_django_is_begun_with_django(at: World, tmp_path: Path) -> None:
+    """Where DJANGO_SETTINGS_MODULE says which."""
+    (tmp_path / "shop" / "settings.py").write_text(
+        "SECRET_KEY = 'x'\nINSTALLED_APPS = ['clerkmap.adapters.django']\n"
+        "DATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': 'django.db'}}\n"
+    )
+    (tmp_path / "shop" / "site.py").write_text(
+        "from django.core.management import call_command\n"
+        "from clerkmap.repositories.django import DjangoRepository\n"
+        "call_command('migrate', verbosity=0)\nrepository = DjangoRepository()\n"
+    )
+    changes = {"CLERKMAP_REPOSITORY": "shop.site:repository", "DJANGO_SETTINGS_MODULE": "shop.settings"}
+    done = at.process("sync", **changes)
+    assert done.returncode == FINE, done.stderr
+    assert at.process("diff", **changes).returncode == FINE

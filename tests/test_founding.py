@@ -1,0 +1,233 @@
+"""An organization is made once, at Clerk and on your side, whoever says it, how often, and wherever a process ends."""
+
+import asyncio
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfill_world import Ending
+from clerkmap import ConfigurationError, HookFailed, Organization, threaded
+from clerkmap.clerk import acreate_organization, create_organization
+from clerkmap.clerk.founding import HELD, SETTLES
+from clerkmap.errors import ApiRefused, ApiUnavailable, OperationUnderWay
+from clerkmap.repositories import MemoryRepository, SqliteRepository
+from writeback_world import WritingWorld
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """A Clerk with one person, who is known."""
+    world = WritingWorld.of(1, tmp_path / "app.db" if request.param == "sqlite" else None, back=None)
+    world.clerk.create_user("ada@example.com")
+    world.hear()
+    yield world
+    world.repository.close()
+
+
+def found(world: WritingWorld, operation: str = "form 7", api: Any = None, repository: Any = None, **said: Any) -> Any:
+    """Make an organization, as its first member asks for it."""
+    (ada,) = world.clerk.users.values()
+    return create_organization(
+        api or world.api,
+        repository or world.repository,
+        operation=operation,
+        name=said.pop("name", "Grand Hotel"),
+        created_by=ada.id,
+        clock=world.clerk.clock,
+        **said,
+    )
+
+
+def test_it_is_there_on_both_sides(world: WritingWorld) -> None:
+    """With its first member, what you say of it, and a mark that does not tell the operation's name."""
+    organization = found(world, slug="grand", public_metadata={"plan": "pro"}, private_metadata={"theirs": 1})
+    (there,) = world.clerk.organizations.values()
+    assert (there.name, there.slug, there.public_metadata) == ("Grand Hotel", "grand", {"plan": "pro"})
+    assert isinstance(organization, Organization)
+    assert (organization.clerk_id, organization.name) == (there.id, "Grand Hotel")
+    (ada,) = world.clerk.users
+    assert [(each.user_id, each.role) for each in world.clerk.memberships.values()] == [(ada, "org:admin")]
+    assert (there.private_metadata or {})["theirs"] == 1
+    assert "form 7" not in json.dumps(there.private_metadata)
+
+
+def test_said_again_it_is_the_same(world: WritingWorld) -> None:
+    """Before and after the webhooks, which may be shuffled and come twice; another operation makes another one."""
+    first = found(world)
+    assert found(world).id == first.id
+    world.hear(shuffle=True, duplicate=0.5)
+    assert found(world).id == first.id
+    assert len(world.clerk.organizations) == 1
+    assert found(world, "form 8").id != first.id
+    assert len(world.clerk.organizations) == 2
+
+
+def test_a_hook_makes_what_belongs_to_it(tmp_path: Path) -> None:
+    """In the transaction that makes your row. One that raises undoes it, and the next attempt uses what Clerk has."""
+    made: list[str] = []
+
+    def hotel(change: Any, _: Any) -> None:
+        if change.is_organization and not made:
+            made.append("refused")
+            raise RuntimeError
+        if change.is_organization:
+            made.append(change.organization.name)
+
+    world = WritingWorld.of(2, back=None)
+    world.clerk.create_user("ada@example.com")
+    world.hear()
+    world.repository = SqliteRepository.open(tmp_path / "app.db", hooks=[hotel])
+    with pytest.raises(HookFailed):
+        found(world)
+    assert found(world).name == "Grand Hotel"
+    assert made == ["refused", "Grand Hotel"]
+    assert len(world.clerk.organizations) == 1
+    world.repository.close()
+
+
+@pytest.mark.parametrize("afterwards", [False, True])
+def test_a_process_may_end_at_any_step(afterwards: bool) -> None:
+    """Before or after each question and each write: whoever says it again gets one organization; there is no other."""
+    step, is_over = 0, False
+    while not is_over:
+        world = WritingWorld.of(3, back=None)
+        world.clerk.create_user("ada@example.com")
+        world.hear()
+        ending = Ending(step, KeyboardInterrupt, afterwards)
+        names = ("note", "swap_note", "row", "put")
+        try:
+            found(world, api=ending.of(world.api, ("ask",)), repository=ending.of(world.repository, names))
+            is_over = True
+        except KeyboardInterrupt:
+            pass
+        try:
+            organization = found(world)
+        except OperationUnderWay:
+            world.clerk.clock.advance(HELD / 1000 + 1)
+            organization = found(world)
+        assert [each.id for each in world.clerk.organizations.values()] == [organization.clerk_id], step
+        assert found(world).id == organization.id
+        world.hear(shuffle=True)
+        assert found(world).id == organization.id
+        step += 1
+    assert step > 6
+
+
+@pytest.mark.parametrize("again", range(6))
+def test_a_second_attempt_may_end_anywhere_too(again: int) -> None:
+    """The first one ended when Clerk had made it, and the one after that at some step, too."""
+    for step in range(12):
+        world = WritingWorld.of(4, back=None)
+        world.clerk.create_user("ada@example.com")
+        world.hear()
+        for ends_at in (again, step):
+            ending = Ending(ends_at, KeyboardInterrupt, True)
+            names = ("note", "swap_note", "row", "put")
+            try:
+                found(world, api=ending.of(world.api, ("ask",)), repository=ending.of(world.repository, names))
+            except (KeyboardInterrupt, OperationUnderWay):
+                world.clerk.clock.advance(HELD / 1000 + 1)
+        organization = found(world)
+        assert [each.id for each in world.clerk.organizations.values()] == [organization.clerk_id], step
+
+
+@pytest.mark.parametrize("when", ["cut_before", "cut_within", "cut_after", "server_error", "proxy_error"])
+def test_however_the_connection_ends(world: WritingWorld, when: str) -> None:
+    """Nobody knows what came of it, and says so. A moment later it is looked for before it is made."""
+    setattr(world.clerk.faults, when, 1)
+    with pytest.raises(ApiUnavailable):
+        found(world)
+    setattr(world.clerk.faults, when, 0)
+    with pytest.raises(OperationUnderWay):
+        found(world)
+    world.clerk.clock.advance(SETTLES / 1000 + 1)
+    organization = found(world)
+    assert [each.id for each in world.clerk.organizations.values()] == [organization.clerk_id]
+
+
+def test_it_is_found_among_many_others(world: WritingWorld) -> None:
+    """Also where its creator has left it, and others come and go while the list is read."""
+    world.clerk.faults.cut_after = 1
+    with pytest.raises(ApiUnavailable):
+        found(world)
+    world.clerk.faults.cut_after = 0
+    (there,) = world.clerk.organizations.values()
+    (ada,) = world.clerk.users.values()
+    world.clerk.remove_member(there, ada)
+    others = [world.clerk.create_organization(f"Org {number}") for number in range(1_100)]
+    gone = iter(others[-1:-40:-1])
+    world.clerk.faults.between_pages = lambda _: world.clerk.delete_organization(next(gone))
+    world.clerk.clock.advance(60)
+    assert found(world).clerk_id == there.id
+
+
+def test_a_refusal_is_told_and_may_be_mended(world: WritingWorld) -> None:
+    """Nothing was made, so it can be said again at once, and otherwise."""
+    with pytest.raises(ApiRefused):
+        found(world, name="")
+    assert not world.clerk.organizations
+    assert found(world).name == "Grand Hotel"
+
+
+def test_of_many_at_once_one_makes_it(tmp_path: Path) -> None:
+    """Threads on one file: the others are told to come again, and get the same."""
+    world = WritingWorld.of(5, tmp_path / "app.db", back=None)
+    world.clerk.create_user("ada@example.com")
+    world.hear()
+    ids: list[Any] = []
+    refused: list[Exception] = []
+
+    def attempt() -> None:
+        try:
+            ids.append(found(world).id)
+        except OperationUnderWay as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=attempt) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ids) + len(refused) == 8
+    assert {*ids, found(world).id} == {found(world).id}
+    assert len(world.clerk.organizations) == 1
+    world.repository.close()
+
+
+def test_in_async_code() -> None:
+    """The same."""
+    world = WritingWorld.of(6, back=None)
+    ada = world.clerk.create_user("ada@example.com")
+    world.hear()
+
+    async def run() -> Organization:
+        async with world.async_api as api:
+            repository = threaded(world.repository)
+            said: dict[str, Any] = {"operation": "form 7", "name": "Grand Hotel", "created_by": ada.id}
+            first = await acreate_organization(api, repository, **said)
+            assert (await acreate_organization(api, repository, **said)).id == first.id
+            return first
+
+    assert asyncio.run(run()).name == "Grand Hotel"
+    assert len(world.clerk.organizations) == 1
+
+
+def test_what_makes_no_sense_is_refused(world: WritingWorld) -> None:
+    """An operation without a name, and notes that somebody else has written."""
+    for operation in ("", "x" * 256, "\n", 7):
+        with pytest.raises(ConfigurationError, match="operation"):
+            found(world, operation)  # type: ignore[arg-type]
+    repository = MemoryRepository()
+
+    class Scribbled:
+        """A repository in which somebody else has written."""
+
+        def note(self, name: str) -> str:
+            return '{"until": "soon"}'
+
+    with pytest.raises(ConfigurationError, match="somebody else"):
+        found(world, repository=Scribbled())
+    assert repository.note("x") is None
