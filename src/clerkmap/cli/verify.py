@@ -59,10 +59,10 @@ def _explained(clerk: "Instance", token: str, url: str | None) -> "tuple[Explana
 
     place = database(url)
     found = place.check(place.look())
-    subject = verifier.verify(token).subject if alone.error is None else ""
+    known = alone.payload if alone.error is None else None
     try:
         with place.trying(found) as records:
-            is_new = records.find(clerk.name, subject) is None
+            is_new = known is not None and records.find(clerk.name, known["sub"]) is None
             explanation = explain(Resolver(clerk, records, verifier=verifier), token)
     except NotWritten:
         return alone, True
@@ -93,11 +93,14 @@ def _say(explanation: "Explanation", *, is_new: bool, with_database: bool) -> No
             click.echo("The first request makes the person, or their place in the organization.", err=True)
     else:
         user, organization, membership = principal.optional_user, principal.organization, principal.membership
-        who = plain(" ".join(filter(None, (str(user.id), user.name, user.email)))) if user is not None else "of none"
-        click.echo(f"{click.style('Accepted', fg='green', bold=True)}: your user {who}")
+        who = "an organization's own key"
+        if user is not None:
+            who = plain(" ".join(filter(None, ("your user", str(user.id), user.name, user.email))))
+        click.echo(f"{click.style('Accepted', fg='green', bold=True)}: {who}")
         if organization is not None:
             place = " ".join(filter(None, (str(organization.id), organization.name)))
-            click.echo(plain(f"in your organization {place} as {membership and membership.role}"))
+            as_what = f" as {membership.role}" if membership is not None else ""
+            click.echo(plain(f"in your organization {place}{as_what}"))
         if is_new:
             click.echo("Nobody has seen this person before: the first request makes them, with another id.", err=True)
     if not with_database:
