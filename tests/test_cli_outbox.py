@@ -4,6 +4,7 @@ import json
 import time
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def writing(synced: World, tmp_path: Path) -> World:
             from clerkmap.repositories import SqliteRepository
 
             def repository():
-                return SqliteRepository.open({path!r}, write_back=WriteBack(user_id="userId", role="role"))
+                return SqliteRepository.open({path!r}, write_back=WriteBack(user_id="userId", role="role", external_id=True))
             """
         )
     )
@@ -37,10 +38,9 @@ def writing(synced: World, tmp_path: Path) -> World:
     return synced
 
 
-def told(at: World, *arguments: str) -> object:
+def told(at: World, *arguments: str) -> Any:
     """What a command says as JSON."""
-    done = at.process(*arguments, "--json")
-    return json.loads(done.stdout)
+    return json.loads(at.process(*arguments, "--json").stdout)
 
 
 def test_those_who_were_there_are_told_your_ids(writing: World) -> None:
@@ -49,7 +49,6 @@ def test_those_who_were_there_are_told_your_ids(writing: World) -> None:
     noted = writing.process("outbox", "fill")
     assert (noted.returncode, noted.stdout) == (FINE, "")
     waiting = told(writing, "outbox", "list")
-    assert isinstance(waiting, list)
     assert {each["clerk_id"] for each in waiting} == set(writing.clerk.users)
     assert {(each["kind"], each["tries"], each["error"]) for each in waiting} == {("user", 0, None)}
     assert told(writing, "outbox", "drain") == {"written": 3, "known": 0, "gone": 0, "failed": 0}
@@ -68,18 +67,17 @@ def test_what_is_set_by_a_command_is_sent_by_another(writing: World) -> None:
 
 def test_what_clerk_refuses_is_shown_and_tried_again(writing: World) -> None:
     """With Clerk's code, and an exit code for cron."""
-    writing.process("set-role", "ada@example.com", "x" * 200)
-    ada = next(iter(writing.clerk.users.values()))
-    with writing.clerk.silence():
-        writing.clerk.merge_metadata(ada, public_metadata={"long": "y" * 7_950})
+    (ada,) = told(writing, "show", "ada@example.com")
+    with writing.clerk.silence():  # no two people may have one external id
+        other = writing.clerk.create_user("other@example.com", external_id=ada["user"]["id"])
+    writing.process("set-role", "ada@example.com", "support")
     drained = writing.process("outbox", "drain")
     assert drained.returncode == NOT_FINE
     assert "outbox list" in drained.stderr
     listed = writing.process("outbox", "list")
     assert listed.returncode == NOT_FINE
     assert "failed 1 times: " in listed.stdout
-    with writing.clerk.silence():
-        writing.clerk.merge_metadata(ada, public_metadata={"long": None})
+    writing.clerk.delete_user(other)
     assert writing.process("outbox", "drain").returncode == NOT_FINE, "it is tried again later, and not at once"
     assert "1 are due now" in writing.process("outbox", "retry").stderr
     assert writing.process("outbox", "drain").returncode == FINE

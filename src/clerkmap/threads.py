@@ -8,7 +8,7 @@ from .core.counts import Count
 from .core.model import Change, Id, Organization, User
 from .core.principal import Standing
 from .core.records import MAX_TIME, AnyRecord, Kind
-from .core.writeback import Pending, PendingKind
+from .core.writeback import Pending, PendingKind, WriteBack
 from .repository import AsyncRepository, Repository
 
 T = TypeVar("T")
@@ -33,8 +33,11 @@ class _Threaded:
         self._repository = repository
         self._to_thread: _ToThread = getattr(repository, "to_thread", asyncio.to_thread)
         self.poll_every = repository.poll_every
-        self.write_back = repository.write_back
         self.listeners = repository.listeners
+
+    @property
+    def write_back(self) -> WriteBack | None:
+        return self._repository.write_back
 
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         return await self._to_thread(self._repository.put, records)
