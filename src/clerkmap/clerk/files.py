@@ -184,7 +184,7 @@ class _Taking:
         return [record]
 
     def _event(self, event: Event) -> list[AnyRecord]:
-        if event.is_from_elsewhere(self._instance.instance_id):
+        if self._instance.is_another(event.instance_id):
             self.report.elsewhere += 1
             return []
         records = event.records(self._instance.name)

@@ -62,13 +62,13 @@ def webhooks(case: Case) -> str:
     if case.api is None:
         return f"{heard}; whether anything is missing, only the API can tell"
     from ..clerk import endpoints
-    from ..clerk.rows import read_user
+    from ..clerk.runs import records_of
     from ..core.events import Unreadable
     from ..core.records import STATED
 
     for row in case.api.ask(endpoints.users(order_by="-updated_at", limit=NEWEST)):
         try:
-            said = read_user(case.instance.name, row, 0)[0]
+            said = records_of("user", case.instance.name, row, 0)[0]
         except Unreadable:
             continue
         stored = case.repository.record("user", said.instance, said.key)
