@@ -28,8 +28,10 @@ def writing(synced: World, tmp_path: Path) -> World:
             from clerkmap import WriteBack
             from clerkmap.repositories import SqliteRepository
 
+            BACK = WriteBack(user_id="userId", role="role", external_id=True)
+
             def repository():
-                return SqliteRepository.open({path!r}, write_back=WriteBack(user_id="userId", role="role", external_id=True))
+                return SqliteRepository.open({path!r}, write_back=BACK)
             """
         )
     )
