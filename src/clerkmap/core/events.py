@@ -56,6 +56,10 @@ class Event:
     instance_id: str | None
     _data: dict[str, Any] = field(hash=False)
 
+    def is_from_elsewhere(self, instance_id: str | None) -> bool:
+        """Whether it is another instance's than the one with this id, as far as the two ids are known."""
+        return None not in (instance_id, self.instance_id) and instance_id != self.instance_id
+
     def records(self, instance: str) -> list[AnyRecord]:
         """What it says, as records of an instance. Raises `Unreadable` if it does not say all that it must."""
         read = READERS.get(self.type)
