@@ -68,7 +68,8 @@ class World:
 
     def terminal(self, *arguments: str, **changes: str) -> "Terminal":
         """Run it in a terminal, where a person sits."""
-        return Terminal([sys.executable, "-m", "clerkmap", *arguments], self.whole({"TERM": "xterm", **changes}))
+        command = [sys.executable, "-m", "clerkmap", *arguments]
+        return Terminal(command, self.whole({"TERM": "xterm", **changes}), self.folder)
 
     def whole(self, changes: Environment | None = None) -> Environment:
         """The environment of a process of its own."""
@@ -79,11 +80,10 @@ class World:
 class Terminal:
     """A process whose input and output are a terminal. `seen` is what has been on the screen."""
 
-    def __init__(self, command: list[str], environment: Environment) -> None:
+    def __init__(self, command: list[str], environment: Environment, folder: Path | None = None) -> None:
         self._ours, theirs = pty.openpty()
-        self._process = subprocess.Popen(
-            command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
-        )
+        streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+        self._process = subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True, **streams)
         os.close(theirs)
         self.seen = ""
 

@@ -16,13 +16,13 @@ from clerkmap.core.records import SIGHTED
 from clerkmap.errors import ApiKeyRefused, ApiUnavailable, WrongInstance
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.testing import FakeClerk
-from writeback_world import BACK, WritingWorld
+from writeback_world import BACK, PLACES, WritingWorld, place_of
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+@pytest.fixture(params=PLACES)
+def world(request: pytest.FixtureRequest, tmp_path: Path, postgres_schema: str) -> Any:
     """A Clerk without people, and a repository that tells it your ids."""
-    world = WritingWorld.of(1, tmp_path / "app.db" if request.param == "sqlite" else None)
+    world = WritingWorld.of(1, place_of(request.param, tmp_path, postgres_schema))
     yield world
     world.repository.close()
 
