@@ -1,6 +1,6 @@
 """What is pending goes back to Clerk: once for each thing that it does not hold, whoever sends it and however it ends.
 
-One who sends puts the note in the outbox off first, so that nobody else sends it meanwhile. What is sent follows from
+One who sends puts what is pending off first, so that nobody else sends it meanwhile. What is sent follows from
 what is stored at that moment, and Clerk's answer is stored like anything else it says: after it, nothing is missing.
 Where it is not known what came of an attempt, Clerk is asked first what it holds.
 """
@@ -55,7 +55,7 @@ class Sending:
 
     def __init__(self, instance: str, back: WriteBack | None, tell: Tell | None, clock: Callable[[], float]) -> None:
         self._instance = instance
-        self._back = known(back)
+        self._back = checked(back)
         self._tell = tell
         self._clock = clock
         self.sent: Sent = Sent()
@@ -157,7 +157,7 @@ class Sending:
 
 def filling(instance: str, back: WriteBack | None, tell: Tell | None, clock: Callable[[], float]) -> Steps:
     """Note all of whom Clerk does not hold what it should: those who were there before you asked for it."""
-    back = known(back)
+    back = checked(back)
     done = 0
     kinds: tuple[PendingKind, ...] = ("user", "organization")
     for kind in kinds:
@@ -174,7 +174,7 @@ def filling(instance: str, back: WriteBack | None, tell: Tell | None, clock: Cal
                 tell(Progress("outbox", done, None))
 
 
-def known(back: WriteBack | None) -> WriteBack:
+def checked(back: WriteBack | None) -> WriteBack:
     """What is to be written back, or `ConfigurationError`."""
     if back is None:
         raise ConfigurationError("the repository does not know what to write back: give it write_back=WriteBack(...)")
@@ -197,7 +197,7 @@ def _row(kind: PendingKind, instance: str, key: str) -> Step:
 
 
 def _set(before: Pending | None, after: Pending | None) -> Step:
-    return lambda _, repository: repository.set_pending(before, after)
+    return lambda _, repository: repository.swap_pending(before, after)
 
 
 def _look(pending: Pending) -> Step:
