@@ -123,7 +123,7 @@ def test_a_person_sees_how_far_a_replay_is(fresh: World, tmp_path: Path) -> None
     (tmp_path / "events").write_text(listened(fresh))
     at = fresh.terminal("replay", str(tmp_path / "events"))
     assert at.end() == FINE
-    assert "events" in at.seen
+    assert "file" in at.seen
     assert "applied" in at.seen
     assert "\x1b[" in at.seen
     plain = fresh.process("replay", "-", say=listened(fresh))

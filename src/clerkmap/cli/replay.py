@@ -57,18 +57,20 @@ def _read(file: IO[bytes], clerk: "Instance", counts: dict[str, int], reconciler
     """Count what is in the file, and apply it. Gives the lines of what cannot be read."""
     from ..clerk.file_rows import pieces_of, rows_of
     from ..clerk.files import is_talk
-    from .showing import counting
+    from ..clerk.runs import Progress
+    from .showing import progress
 
     unread: list[int] = []
-    with counting("events") as step:
-        for row in rows_of(pieces_of(file)):
+    with progress() as tell:
+        for number, row in enumerate(rows_of(pieces_of(file)), 1):
             if is_talk(row.said or {}):
                 continue
             came = _applied(row, clerk, reconciler)
             counts[came] += 1
             if came == "unreadable":
                 unread.append(row.line)
-            step()
+            if tell is not None:
+                tell(Progress("file", number, None))
     return unread
 
 
