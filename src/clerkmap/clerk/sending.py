@@ -28,7 +28,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 5_000, 3_600_000  # milliseconds until what has fai
 AT_ONCE = 100
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Sent:
     """What has come of the outbox.
 
@@ -85,33 +85,33 @@ class Sending:
         if not (yield _set(pending, taken)):
             return  # somebody else has it
         try:
-            what = yield from self._sent(taken, is_uncertain=pending.tries > 0)
+            sent = yield from self._sent(taken, is_uncertain=pending.tries > 0)
         except ApiNotFound:
-            what = "gone"  # whoever listens to Clerk will hear of it, and a backfill finds it
+            sent = Sent(gone=1)  # whoever listens to Clerk will hear of it, and a backfill finds it
         except ApiError as error:
             yield from self._put_off(taken, error)
             if isinstance(error, (ApiKeyRefused, ApiUnavailable)):
                 raise  # as it would be with all the others
             return
-        setattr(self.sent, what, getattr(self.sent, what) + 1)
-        yield from self._finish(taken, is_gone=what == "gone")
+        self.sent += sent
+        yield from self._finish(taken, is_gone=sent.gone > 0)
 
-    def _sent(self, pending: Pending, *, is_uncertain: bool) -> Generator[Step, Any, str]:
+    def _sent(self, pending: Pending, *, is_uncertain: bool) -> Generator[Step, Any, Sent]:
         """Tell Clerk what it does not hold, and store what it answers."""
         if is_uncertain:
             yield from self._ask_again(pending)
         row: User | Organization | None = yield _row(pending.kind, pending.instance, pending.key)
         if row is None or row.clerk.clerk_id is None:
-            return "gone"
+            return Sent(gone=1)
         missing = self._back.missing(row)
         for question in _questions(row.clerk.clerk_id, isinstance(row, User), missing):
             yield from self._asked(pending, question)
         if not missing:
-            return "known"
+            return Sent(known=1)
         row = yield _row(pending.kind, pending.instance, pending.key)
         if row is not None and self._back.missing(row) == missing:  # sent again at once, it would be so for ever
             raise ApiRefused("it has taken what was written, and does not show it", codes=("not_kept",))
-        return "written"
+        return Sent(written=1)
 
     def _ask_again(self, pending: Pending) -> Steps:
         record: AnyRecord | None = yield lambda _, repository: repository.record(
@@ -143,7 +143,7 @@ class Sending:
                 return
 
     def _put_off(self, taken: Pending, error: ApiError) -> Steps:
-        self.sent.failed += 1
+        self.sent += Sent(failed=1)
         code = error.codes[0] if error.codes else error.code
         logger.warning("what is to go back to Clerk was not taken: %s (try %d)", code, taken.tries)
         pause = min(FIRST_PAUSE * 2 ** min(taken.tries - 1, 20), LONGEST_PAUSE)
