@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
-import httpx
 import pytest
 
 from clerkmap import HookFailed
+from clerkmap.clerk import ClerkApi, backfill, drain
 from clerkmap.testing import Clock, Delivery, FakeClerk
 from clerkmap.testing.fake.shapes import deleted_shape
 from examples.hotel.app import HotelApp
-from examples.hotel.clerk_api import VERSION, ClerkApi
-from examples.hotel.sync import sync
 from sample_bodies import say
 
 Answer = tuple[int, dict[str, Any]]
@@ -35,13 +33,12 @@ class World:
         self.ann = self.clerk.create_user("ann@example.com", first_name="Ann")
         self.grand = self.clerk.create_organization("Grand Hotel", public_metadata={"theme": "dark"})
         _, self.founded = self.clerk.deliveries()
-        self.api = ClerkApi(self.clerk.secret_key, Versioned(self.clerk.transport()))
+        self.api = ClerkApi(self.clerk.instance, transport=self.clerk.transport())
         self.path = directory / "hotels.db"
         self.app = self.open(self.path)
 
     def open(self, path: Path) -> HotelApp:
-        instance, clock = self.clerk.instance, self.clerk.clock
-        return HotelApp(instance, str(path), clock=clock, merge_metadata=self.api.merge_metadata)
+        return HotelApp(self.clerk.instance, str(path), clock=self.clerk.clock)
 
     def call(self, method: str, path: str, headers: dict[str, str], content: bytes = b"") -> Answer:
         environ: dict[str, Any] = {"REQUEST_METHOD": method, "PATH_INFO": path, "wsgi.input": io.BytesIO(content)}
@@ -70,17 +67,6 @@ class World:
     def close(self) -> None:
         self.api.close()
         self.app.close()
-
-
-class Versioned(httpx.BaseTransport):
-    """Hands on what names the version of the API that it was written for."""
-
-    def __init__(self, transport: httpx.BaseTransport) -> None:
-        self._transport = transport
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        assert request.headers["Clerk-API-Version"] == VERSION
-        return self._transport.handle_request(request)
 
 
 @pytest.fixture
@@ -164,10 +150,12 @@ def test_a_deleted_organization_closes_its_hotel(world: World) -> None:
 
 
 def test_a_founder_needs_no_webhook(world: World) -> None:
-    """The application founds the organization at Clerk, and the founder's next token makes the hotel."""
-    seaside = world.clerk.organizations[world.api.found("Seaside", world.ann.id)]
+    """The application founds the organization at Clerk and its hotel, once, and the founder's next token opens it."""
+    seaside, again = (world.app.found(world.api, "form 7", "Seaside", world.ann.id) for _ in range(2))
+    assert seaside == again
+    assert world.rows("SELECT id, name FROM hotels") == [(seaside, "Seaside")]
 
-    status, page = world.get(token=world.clerk.token(world.ann, seaside))
+    status, page = world.get(token=world.clerk.token(world.ann, world.clerk.organizations[seaside]))
 
     assert (status, page["your role"], len(page["departments"])) == (200, "org:admin", 3)
 
@@ -175,11 +163,13 @@ def test_a_founder_needs_no_webhook(world: World) -> None:
 def test_its_own_id_goes_into_clerks_metadata_once(world: World) -> None:
     """Beside what is there already, and without an answer to the answer: what is there is not written again."""
     world.receive(world.founded)
+    world.clerk.clock.advance(2)
+    assert drain(world.api, world.app.repository, clock=world.clerk.clock).written == 1
     assert world.grand.public_metadata == {"theme": "dark", "hotel_id": world.grand.id}
 
     (answer,) = world.clerk.deliveries()
-    assert (answer.type, world.receive(answer)) == ("organization.updated", (200, {"outcome": "applied"}))
-    assert list(world.clerk.api.requests) == [f"PATCH /v1/organizations/{world.grand.id}/metadata"]
+    assert (answer.type, world.receive(answer)[0]) == ("organization.updated", 200)
+    assert world.app.repository.outbox(world.clerk.instance.name) == []
 
 
 def test_who_belongs_to_no_hotel_is_told_so(world: World) -> None:
@@ -191,23 +181,23 @@ def test_who_belongs_to_no_hotel_is_told_so(world: World) -> None:
     assert (status, page["user"]) == (200, world.ann.id)
 
 
-def test_the_sync_brings_everybody_in_page_by_page(world: World) -> None:
-    """More people than two pages hold, members and hotels; again, it changes nothing; and a later webhook counts."""
+def test_a_backfill_brings_everybody_in(world: World) -> None:
+    """People, members and hotels, with their rows; again, it changes nothing; and a later webhook counts."""
     clerk = world.clerk
     with clerk.silence():
         people = [world.ann, *(clerk.create_user(first_name=f"N {number}") for number in range(1_099))]
         for person in people[:600]:
             clerk.add_member(world.grand, person)
-    # The hotel twice: with its memberships comes the id that the application has just put into its metadata.
-    assert sync(world.api, world.app.reconciler, clerk.clock) == 1_100 + 2 + 600
+    report = backfill(world.api, world.app.repository, clock=clerk.clock)
+    assert report.changed == {"users": 1_100, "organizations": 1, "memberships": 600}
     assert world.rows("SELECT count(*) FROM clerkmap_identities WHERE first_name IS NOT NULL") == [(1_100,)]
     assert world.rows("SELECT count(*) FROM staff") == [(600,)]
 
-    assert sync(world.api, world.app.reconciler, clerk.clock) == 0
+    assert set(backfill(world.api, world.app.repository, clock=clerk.clock).changed.values()) == {0}
     say(clerk, "user.deleted", deleted_shape("user", people[7].id))  # and Clerk lists them still
     *_, deletion = clerk.deliveries()
     assert world.receive(deletion)[1] == {"outcome": "applied"}
-    assert sync(world.api, world.app.reconciler, clerk.clock) == 0
+    assert set(backfill(world.api, world.app.repository, clock=clerk.clock).changed.values()) == {0}
 
 
 def test_what_is_answered(world: World) -> None:

@@ -1,6 +1,8 @@
 """A hotel application: a WSGI app with one route for everything that Clerk sends, and pages for those who work there.
 
-application = make_app(instance, "hotels.db")
+application = HotelApp(instance, "hotels.db")
+backfill(ClerkApi(instance), application.repository)  # everybody who is at Clerk already, as often as you like
+OutboxWorker(ClerkApi(instance), application.repository).start()  # tells Clerk the hotels' ids
 """
 
 import json
@@ -11,13 +13,14 @@ from contextlib import closing
 from http import HTTPStatus
 from typing import Any
 
-from clerkmap import Instance, Principal, Reconciler, Refused, Resolver, Unavailable, Verifier, WebhookError
+from clerkmap import Instance, Principal, Reconciler, Refused, Resolver, Unavailable, Verifier, WebhookError, WriteBack
 from clerkmap.adapters.gate import Gate
+from clerkmap.clerk import ClerkApi, create_organization
 from clerkmap.core.answers import answer
 from clerkmap.core.http import make_wsgi_request
 from clerkmap.repositories import SqliteRepository
 
-from .hotels import TABLES, keep_hotels, keep_staff, tell_clerk
+from .hotels import TABLES, keep_hotels, keep_staff
 
 MAX_BODY = 1_048_576
 Answer = tuple[int, dict[str, Any]]
@@ -26,18 +29,13 @@ Answer = tuple[int, dict[str, Any]]
 class HotelApp:
     """Pages for people, and the door for Clerk."""
 
-    def __init__(
-        self,
-        instance: Instance,
-        path: str,
-        *,
-        clock: Callable[[], float] = time.time,
-        merge_metadata: Callable[[str, dict[str, Any]], None] = lambda clerk_id, metadata: None,
-    ) -> None:
+    def __init__(self, instance: Instance, path: str, *, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         # An organization's id here is Clerk's own: older tables of this application are keyed on it already.
-        self.repository = SqliteRepository.open(path, ids="clerk", hooks=[keep_hotels, keep_staff])
-        self.repository.listeners.after_commit(tell_clerk(merge_metadata))
+        # The front end finds it in Clerk's metadata, too.
+        back = WriteBack(organization_id="hotel_id")
+        hooks = [keep_hotels, keep_staff]
+        self.repository = SqliteRepository.open(path, ids="clerk", write_back=back, hooks=hooks, clock=clock)
         with closing(sqlite3.connect(path)) as connection:
             connection.executescript(TABLES)
         self.gate = Gate(Resolver(instance, self.repository, verifier=Verifier(instance, clock=clock)))
@@ -91,6 +89,11 @@ class HotelApp:
         """Where people are sent who belong to no hotel."""
         user = self.caller(environ).user
         return 200, {"user": user.id, "message": "You belong to no hotel yet: found one, or ask to be invited."}
+
+    def found(self, api: ClerkApi, form: str, name: str, clerk_user_id: str) -> str:
+        """Found a hotel for somebody, at Clerk and here: once for each form, however often it is sent. Gives its id."""
+        founded = create_organization(api, self.repository, operation=form, name=name, created_by=clerk_user_id)
+        return str(founded.id)
 
     def caller(self, environ: dict[str, Any]) -> Principal:
         """Who is calling, or the reason why nobody is."""

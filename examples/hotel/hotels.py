@@ -1,12 +1,10 @@
 """What a hotel application makes of organizations and members: its own rows, in the transaction that made the change.
 
-Everything that clerkmap is told comes here, whether a webhook told it, a token, or the sync. Nothing arrives too early,
-and nothing twice: a membership may come before its hotel, and a delivery may come again.
+Everything that clerkmap is told comes here, whether a webhook told it, a token, or a backfill. Nothing arrives too
+early, and nothing twice: a membership may come before its hotel, and a delivery may come again.
 """
 
 import sqlite3
-from collections.abc import Callable
-from typing import Any
 
 from clerkmap import Change
 
@@ -52,19 +50,3 @@ def keep_staff(change: Change, tx: sqlite3.Connection) -> None:
         "ON CONFLICT DO UPDATE SET role = excluded.role, left_it = excluded.left_it",
         row,
     )
-
-
-def tell_clerk(merge_metadata: Callable[[str, dict[str, Any]], None]) -> Callable[[Change], None]:
-    """Let the front end find the hotel's own id in Clerk's metadata. Merged, so what else is there stays there.
-
-    Only where it is not there yet: each writing makes Clerk send `organization.updated`, which would make the next one.
-    """
-
-    def tell(change: Change) -> None:
-        organization = change.organization
-        if not change.is_organization or organization is None or organization.clerk_id is None:
-            return
-        if organization.public_metadata.get("hotel_id") != organization.id:
-            merge_metadata(organization.clerk_id, {"hotel_id": organization.id})
-
-    return tell
