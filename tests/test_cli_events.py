@@ -1,7 +1,9 @@
 """`clerkmap replay` and `clerkmap webhooks send`: events out of files, and samples to an endpoint."""
 
 import asyncio
+import gzip
 import json
+import tracemalloc
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -243,3 +245,24 @@ def test_a_secret_that_is_another_ones_is_refused_there_and_told_nowhere(fresh: 
     for wrong in ("localhost:8000", "ftp://x/y", "http://"):
         assert fresh.run("webhooks", "send", "user.created", "--to", wrong).exit_code == USAGE
     assert fresh.run("webhooks", "send", "user.danced", "--to", endpoint.address).exit_code == USAGE
+
+
+def test_an_answer_that_is_packed_a_thousandfold_is_not_unpacked(fresh: World) -> None:
+    """Twice packed, a few bytes would be more than any memory holds."""
+    packed = gzip.compress(gzip.compress(b"[" * 30_000_000))
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-encoding", b"gzip, gzip"), (b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": packed})
+
+    fresh.environment["CLERK_WEBHOOK_SIGNING_SECRET"] = FakeClerk(3).webhook_secret
+    with serving(page) as (host, port):
+        tracemalloc.start()
+        try:
+            done = fresh.run("webhooks", "send", "user.created", "--to", f"http://{host}:{port}/")
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert (done.exit_code, "taken in" in done.stdout) == (FINE, True)
+    assert peak < 25_000_000

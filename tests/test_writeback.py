@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backfill_world import Ending, plenty
-from clerkmap import ClerkUser, ConfigurationError, Repository, WriteBack, threaded
+from clerkmap import Change, ClerkUser, ConfigurationError, Repository, WriteBack, threaded
 from clerkmap.clerk import ClerkApi, OutboxWorker, adrain, afill_outbox, drain, fill_outbox
 from clerkmap.clerk.sending import FIRST_PAUSE, TAKEN, Sent
 from clerkmap.core.records import SIGHTED
@@ -378,6 +379,48 @@ def test_a_worker_sends_what_you_write() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "clerkmap-outbox"]
 
 
+def test_a_worker_ends_with_what_it_is_sending() -> None:
+    """However many are waiting: they stay in the outbox."""
+    clerk = FakeClerk(9)
+    repository = MemoryRepository(write_back=WriteBack(user_id="userId"), clock=lambda: time.time() - 10)
+    for number in range(200):
+        repository.put([clerk.record(clerk.create_user(f"p{number}@example.com"))])
+    clerk.faults.latency = 0.05
+    with OutboxWorker(ClerkApi(clerk.instance, transport=clerk.transport(), budget=plenty()), repository):
+        while len(repository.outbox(clerk.instance.name)) == 200:
+            time.sleep(0.01)
+    assert len(repository.outbox(clerk.instance.name)) > 150
+
+
+def test_a_hook_that_raises_is_in_the_way_of_one_alone() -> None:
+    """The others are sent, and its error stands in the outbox."""
+
+    def refuse(change: Change, _: Any) -> None:
+        if change.altered and change.user is not None and change.user.email == "ada@example.com":
+            raise RuntimeError
+
+    world = WritingWorld.of(10)
+    world.repository = MemoryRepository(write_back=BACK, clock=world.clerk.clock, hooks=[refuse])
+    for name in ("ada", "bea", "cid"):
+        world.clerk.create_user(f"{name}@example.com")
+    world.hear()
+    assert world.drain() == Sent(written=2, failed=1)
+    (left,) = world.repository.outbox(instance_of(world))
+    assert left.error == "hook_failed"
+
+
+def test_an_external_id_that_is_taken_leaves_the_metadata_alone(world: WritingWorld) -> None:
+    """Two identities of one user cannot both have it at Clerk, and both are told your id."""
+    ada, again = (world.clerk.create_user(f"{name}@example.com") for name in ("ada", "again"))
+    world.hear()
+    id = user_of(world, ada.id).id
+    world.repository.relink(instance_of(world), again.id, user_of(world, again.id).id, to=id)
+    assert world.drain() == Sent(written=1, failed=1)
+    assert [each.public_metadata for each in (ada, again)] == [{"userId": id}] * 2
+    (left,) = world.repository.outbox(instance_of(world))
+    assert left.error == "form_identifier_exists"
+
+
 def test_what_makes_no_sense_is_refused() -> None:
     """Names that no metadata has, one name for two things, and an outbox of which nobody said what is written."""
     wrong: list[dict[str, Any]] = [{"user_id": ""}, {"role": 7}, {"organization_id": "x" * 101}, {"user_id": "\n"}]
@@ -391,6 +434,9 @@ def test_what_makes_no_sense_is_refused() -> None:
         fill_outbox(world.clerk.instance, world.repository)
     with pytest.raises(ConfigurationError, match="write_back="):
         OutboxWorker(world.api, world.repository)
+    asynchronous: Any = threaded(MemoryRepository(write_back=BACK))
+    with pytest.raises(ConfigurationError, match="adrain"):
+        OutboxWorker(world.api, asynchronous)
     not_one: Any = {"user_id": "userId"}
     with pytest.raises(ConfigurationError, match="WriteBack"):
         MemoryRepository(write_back=not_one)

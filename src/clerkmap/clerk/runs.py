@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ..core.events import READERS, Reader
 from ..core.records import AnyRecord, Kind
-from ..errors import ApiError
+from ..errors import ApiError, HookFailed
 from ..repository import AsyncRepository, Repository
 from .api import AsyncClerkApi, ClerkApi
 from .endpoints import Shape
@@ -26,12 +26,12 @@ _READERS: dict[Kind, Reader] = {
 
 
 def run(steps: Steps, api: ClerkApi | None, repository: Repository) -> None:
-    """Do all steps. What Clerk's API refuses is told to the steps, which may know what to make of it."""
+    """Do all steps. What Clerk's API or a hook refuses is told to the steps, which may know what to make of it."""
     step = next(steps, None)
     while step is not None:
         try:
             result = step(api, repository)
-        except ApiError as error:
+        except (ApiError, HookFailed) as error:
             step = _told(steps, error)
         else:
             step = _sent(steps, result)
@@ -43,7 +43,7 @@ async def arun(steps: Steps, api: AsyncClerkApi | None, repository: AsyncReposit
     while step is not None:
         try:
             result = await step(api, repository)
-        except ApiError as error:
+        except (ApiError, HookFailed) as error:
             step = _told(steps, error)
         else:
             step = _sent(steps, result)
@@ -56,7 +56,7 @@ def _sent(steps: Steps, result: Any) -> Step | None:
         return None
 
 
-def _told(steps: Steps, error: ApiError) -> Step | None:
+def _told(steps: Steps, error: ApiError | HookFailed) -> Step | None:
     try:
         return steps.throw(error)
     except StopIteration:

@@ -16,7 +16,15 @@ from ..core.model import Organization, User
 from ..core.records import AnyRecord
 from ..core.writeback import WAIT, Pending, PendingKind, pending_of
 from ..core.writeback import WriteBack as WriteBack  # to be had from clerkmap.clerk, too
-from ..errors import ApiError, ApiKeyRefused, ApiNotFound, ApiRefused, ApiUnavailable, ConfigurationError
+from ..errors import (
+    ApiError,
+    ApiKeyRefused,
+    ApiNotFound,
+    ApiRefused,
+    ApiUnavailable,
+    ConfigurationError,
+    HookFailed,
+)
 from . import endpoints
 from .endpoints import Question, Shape
 from .runs import Progress, Step, Steps, Tell, records_of, stored_page
@@ -60,8 +68,9 @@ class Sending:
         self._clock = clock
         self.sent: Sent = Sent()
 
-    def steps(self, published: Step) -> Steps:
-        """Send all that is due. What Clerk refuses is put off; if it cannot be reached, the rest has to wait."""
+    def steps(self, published: Step, ends: Callable[[], bool] = lambda: False) -> Steps:
+        """Send all that is due, unless it ends before. What Clerk refuses is put off; if it cannot be reached, the rest
+        has to wait."""
         is_checked = False
         while True:
             due: list[Pending] = yield self._due()
@@ -72,6 +81,8 @@ class Sending:
                 yield from check_instance(keys)
                 is_checked = True
             for pending in due:
+                if ends():
+                    return
                 yield from self._send(pending)
                 if self._tell is not None:
                     self._tell(Progress("outbox", sum(asdict(self.sent).values()), None))
@@ -88,7 +99,7 @@ class Sending:
             sent = yield from self._sent(taken, is_uncertain=pending.tries > 0)
         except ApiNotFound:
             sent = Sent(gone=1)  # whoever listens to Clerk will hear of it, and a backfill finds it
-        except ApiError as error:
+        except (ApiError, HookFailed) as error:
             yield from self._put_off(taken, error)
             if isinstance(error, (ApiKeyRefused, ApiUnavailable)):
                 raise  # as it would be with all the others
@@ -142,9 +153,9 @@ class Sending:
             if (yield _set(now, later if is_more else None)):
                 return
 
-    def _put_off(self, taken: Pending, error: ApiError) -> Steps:
+    def _put_off(self, taken: Pending, error: ApiError | HookFailed) -> Steps:
         self.sent += Sent(failed=1)
-        code = error.codes[0] if error.codes else error.code
+        code = error.codes[0] if isinstance(error, ApiError) and error.codes else error.code
         logger.warning("what is to go back to Clerk was not taken: %s (try %d)", code, taken.tries)
         pause = min(FIRST_PAUSE * 2 ** min(taken.tries - 1, 20), LONGEST_PAUSE)
         now: Pending | None = yield _look(taken)
@@ -185,10 +196,10 @@ def _questions(clerk_id: str, is_user: bool, missing: dict[str, Any]) -> list[Qu
     """What Clerk is to be asked, each question once: what came of it is looked at before it is asked again."""
     metadata = missing.get("public_metadata")
     others = {name: value for name, value in missing.items() if name != "public_metadata"}
-    questions = [endpoints.update_user(clerk_id, **others)] if others else []
     merge = endpoints.merge_user_metadata if is_user else endpoints.merge_organization_metadata
-    if metadata:
-        questions.append(merge(clerk_id, public_metadata=metadata))
+    questions = [merge(clerk_id, public_metadata=metadata)] if metadata else []
+    if others:  # last, for an external id may be another's
+        questions.append(endpoints.update_user(clerk_id, **others))
     return [replace(question, once=True) for question in questions]
 
 

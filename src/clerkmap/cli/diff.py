@@ -65,10 +65,12 @@ def command(
 
 
 def _say(drift: "Drift") -> None:
+    from .showing import plain
+
     told = len(drift.differences)
     shown = min(MOST_SHOWN, told) if sys.stdout.isatty() else told
     for each in drift.differences[:shown]:
-        click.echo(f"{each.how:<8} {each.kind:<12} {each.clerk_id}  {','.join(each.fields)}".rstrip())
+        click.echo(f"{each.how:<8} {each.kind:<12} {plain(each.clerk_id)}  {','.join(each.fields)}".rstrip())
     compared = ", ".join(f"{number:,} {stage}" for stage, number in drift.compared.items())
     total = sum(drift.counts.values())
     if total > shown:
