@@ -12,6 +12,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
+from backfill_world import plenty
 from clerkmap import HookFailed
 from clerkmap.clerk import ClerkApi, backfill, drain
 from clerkmap.testing import Clock, Delivery, FakeClerk
@@ -33,7 +34,7 @@ class World:
         self.ann = self.clerk.create_user("ann@example.com", first_name="Ann")
         self.grand = self.clerk.create_organization("Grand Hotel", public_metadata={"theme": "dark"})
         _, self.founded = self.clerk.deliveries()
-        self.api = ClerkApi(self.clerk.instance, transport=self.clerk.transport())
+        self.api = ClerkApi(self.clerk.instance, transport=self.clerk.transport(), budget=plenty())
         self.path = directory / "hotels.db"
         self.app = self.open(self.path)
 
