@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -97,8 +97,12 @@ class Terminal:
             assert self._read(), f"it ended without {text!r}: {self.seen}"
 
     def interrupt(self) -> None:
-        """What Ctrl-C does."""
-        self._process.send_signal(signal.SIGINT)
+        """What Ctrl-C does, pressed again where nothing comes of it: in the moment before Python reads, it waits."""
+        for _ in range(10):
+            if self._process.poll() is None:
+                self._process.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(1)
 
     def end(self) -> int:
         """Wait until it ends, and tell how."""
