@@ -47,6 +47,10 @@ async def late():
 
 def ends():
     raise SystemExit(1)
+
+def chatty():
+    print("c4n4ry")
+    return make()
 """
 
 POSTGRES = """
@@ -95,6 +99,14 @@ def test_hooks_and_ids_are_the_applications_own(at: World, tmp_path: Path) -> No
     assert done.stdout.startswith("user mine-")
     assert len(letters(tmp_path)) == 3
     assert "the repository shop.clerk:make" in at.process("doctor", **named).stdout
+
+
+def test_what_an_application_prints_as_it_begins_is_no_data(at: World) -> None:
+    """A program that reads the JSON finds nothing else there."""
+    at.process("sync", "--repository", "shop.clerk:make")
+    done = at.process("show", "ada@example.com", "--json", "--repository", "shop.clerk:chatty")
+    assert json.loads(done.stdout)[0]["user"]["id"].startswith("mine-")
+    assert "c4n4ry" in done.stderr
 
 
 def test_what_is_done_to_one_person_runs_hooks_too(at: World, tmp_path: Path) -> None:

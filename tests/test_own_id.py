@@ -9,6 +9,7 @@ from clerkmap.clerk import ClerkApi, drain
 from clerkmap.errors import SessionEnded, UserBanned, UserDeleted
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk, FakeUser
+from opaque_world import World as OpaqueWorld
 
 
 class Counted(MemoryRepository):
@@ -163,3 +164,19 @@ def test_what_makes_no_sense_is_refused(world: Trusting) -> None:
             Verifier(world.clerk.instance, own_id=path)
     with pytest.raises(ConfigurationError, match="trust_own_id"):
         Resolver(world.clerk.instance, world.repository, trust_own_id=True)
+
+
+@pytest.mark.parametrize("own_id", ["claims.userId", "name"])
+def test_what_an_api_key_says_of_itself_is_nobodys_id(own_id: str) -> None:
+    """Its name and its claims were chosen by whoever had it made: whose key it is, the repository tells."""
+    at = OpaqueWorld()
+    victim = at.resolver.resolve(at.clerk.token(at.ann)).user
+    eve = at.clerk.create_user("eve@example.com")
+    at.advance(60)
+    verifier = Verifier(at.instance, accept=["session", "api_key"], opaque=at.opaque, own_id=own_id, clock=at.clock)
+    resolver = Resolver(at.instance, at.repository, verifier=verifier, trust_own_id=True)
+    key = at.clerk.create_api_key(eve, name=str(victim.id), claims={"userId": str(victim.id)})
+    principal = resolver.resolve(key.secret)
+    assert principal.claims.own_id is None
+    assert principal.user.clerk_id == eve.id
+    assert principal.user.id != victim.id

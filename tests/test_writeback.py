@@ -129,7 +129,7 @@ def test_clerks_limits_are_kept(world: WritingWorld) -> None:
 
 
 def test_what_changes_while_it_is_sent_is_sent_next(world: WritingWorld) -> None:
-    """The note stays in the outbox, to be looked at again."""
+    """They stay in the outbox, to be looked at again."""
     ada = world.clerk.create_user("ada@example.com")
     world.hear()
     id = user_of(world, ada.id).id
@@ -221,7 +221,7 @@ def test_a_process_may_end_at_any_step(afterwards: bool) -> None:
         world.hear()
         before = len(world.clerk.wire.messages)
         ending = Ending(step, KeyboardInterrupt, afterwards)
-        names = ("outbox", "pending", "set_pending", "row", "record", "put")
+        names = ("outbox", "pending", "swap_pending", "row", "record", "put")
         try:
             world.drain(api=ending.of(world.api, ("ask",)), repository=ending.of(world.repository, names))
             is_over = True
@@ -239,7 +239,7 @@ def test_a_process_may_end_at_any_step(afterwards: bool) -> None:
 
 
 def test_several_at_once_send_each_once(tmp_path: Path) -> None:
-    """Threads on one file: each note is taken by one of them."""
+    """Threads on one file: each person is taken by one of them."""
     world = WritingWorld.of(3, tmp_path / "app.db")
     for number in range(40):
         world.clerk.create_user(f"p{number}@example.com")
@@ -297,7 +297,7 @@ def test_what_clerk_does_not_keep_is_not_sent_for_ever(world: WritingWorld) -> N
 
 
 def test_the_key_of_another_instance_writes_nothing(world: WritingWorld) -> None:
-    """Nor does one that Clerk does not know; and the notes stay."""
+    """Nor does one that Clerk does not know; and all stays in the outbox."""
     world.clerk.create_user("ada@example.com")
     world.hear()
     other = FakeClerk(99)

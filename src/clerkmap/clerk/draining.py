@@ -22,7 +22,7 @@ from ..forks import SurvivesForks
 from ..repository import AsyncRepository, Repository, is_async
 from .api import AsyncClerkApi, ClerkApi
 from .runs import Tell, arun, run
-from .sending import Sending, Sent, filling, known
+from .sending import Sending, Sent, checked, filling
 from .whose import published_keys
 
 logger: logging.Logger = logging.getLogger("clerkmap.outbox")
@@ -32,7 +32,7 @@ EVERY = 5.0  # seconds between two looks
 def drain(
     api: ClerkApi, repository: Repository, *, progress: Tell | None = None, clock: Callable[[], float] = time.time
 ) -> Sent:
-    """Send what is due in the outbox. What Clerk refuses is put off, and the error noted with it.
+    """Send what is due in the outbox. What Clerk refuses is put off, with its code.
 
     Raises `ApiUnavailable`, `ApiKeyRefused` or `WrongInstance` where nothing can be sent now: it stays where it is.
     """
@@ -99,7 +99,7 @@ class OutboxWorker(SurvivesForks):
     def __init__(self, api: ClerkApi, repository: Repository, *, every: float = EVERY) -> None:
         if type(every) not in (int, float) or not 0 < every <= 3600:
             raise ConfigurationError("every must be more than 0 and at most 3600 seconds")
-        known(repository.write_back)
+        checked(repository.write_back)
         if is_async(repository):
             raise ConfigurationError("the repository is asynchronous: have a task await adrain now and then")
         self._api = api

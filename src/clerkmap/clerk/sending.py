@@ -1,6 +1,6 @@
 """What is pending goes back to Clerk: once for each thing that it does not hold, whoever sends it and however it ends.
 
-One who sends puts the note in the outbox off first, so that nobody else sends it meanwhile. What is sent follows from
+One who sends puts what is pending off first, so that nobody else sends it meanwhile. What is sent follows from
 what is stored at that moment, and Clerk's answer is stored like anything else it says: after it, nothing is missing.
 Where it is not known what came of an attempt, Clerk is asked first what it holds.
 """
@@ -36,7 +36,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 5_000, 3_600_000  # milliseconds until what has fai
 AT_ONCE = 100
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Sent:
     """What has come of the outbox.
 
@@ -63,7 +63,7 @@ class Sending:
 
     def __init__(self, instance: str, back: WriteBack | None, tell: Tell | None, clock: Callable[[], float]) -> None:
         self._instance = instance
-        self._back = known(back)
+        self._back = checked(back)
         self._tell = tell
         self._clock = clock
         self.sent: Sent = Sent()
@@ -96,33 +96,33 @@ class Sending:
         if not (yield _set(pending, taken)):
             return  # somebody else has it
         try:
-            what = yield from self._sent(taken, is_uncertain=pending.tries > 0)
+            sent = yield from self._sent(taken, is_uncertain=pending.tries > 0)
         except ApiNotFound:
-            what = "gone"  # whoever listens to Clerk will hear of it, and a backfill finds it
+            sent = Sent(gone=1)  # whoever listens to Clerk will hear of it, and a backfill finds it
         except (ApiError, HookFailed) as error:
             yield from self._put_off(taken, error)
             if isinstance(error, (ApiKeyRefused, ApiUnavailable)):
                 raise  # as it would be with all the others
             return
-        setattr(self.sent, what, getattr(self.sent, what) + 1)
-        yield from self._finish(taken, is_gone=what == "gone")
+        self.sent += sent
+        yield from self._finish(taken, is_gone=sent.gone > 0)
 
-    def _sent(self, pending: Pending, *, is_uncertain: bool) -> Generator[Step, Any, str]:
+    def _sent(self, pending: Pending, *, is_uncertain: bool) -> Generator[Step, Any, Sent]:
         """Tell Clerk what it does not hold, and store what it answers."""
         if is_uncertain:
             yield from self._ask_again(pending)
         row: User | Organization | None = yield _row(pending.kind, pending.instance, pending.key)
         if row is None or row.clerk.clerk_id is None:
-            return "gone"
+            return Sent(gone=1)
         missing = self._back.missing(row)
         for question in _questions(row.clerk.clerk_id, isinstance(row, User), missing):
             yield from self._asked(pending, question)
         if not missing:
-            return "known"
+            return Sent(known=1)
         row = yield _row(pending.kind, pending.instance, pending.key)
         if row is not None and self._back.missing(row) == missing:  # sent again at once, it would be so for ever
             raise ApiRefused("it has taken what was written, and does not show it", codes=("not_kept",))
-        return "written"
+        return Sent(written=1)
 
     def _ask_again(self, pending: Pending) -> Steps:
         record: AnyRecord | None = yield lambda _, repository: repository.record(
@@ -154,7 +154,7 @@ class Sending:
                 return
 
     def _put_off(self, taken: Pending, error: ApiError | HookFailed) -> Steps:
-        self.sent.failed += 1
+        self.sent += Sent(failed=1)
         code = error.codes[0] if isinstance(error, ApiError) and error.codes else error.code
         logger.warning("what is to go back to Clerk was not taken: %s (try %d)", code, taken.tries)
         pause = min(FIRST_PAUSE * 2 ** min(taken.tries - 1, 20), LONGEST_PAUSE)
@@ -169,7 +169,7 @@ class Sending:
 
 def filling(instance: str, back: WriteBack | None, tell: Tell | None, clock: Callable[[], float]) -> Steps:
     """Note all of whom Clerk does not hold what it should: those who were there before you asked for it."""
-    back = known(back)
+    back = checked(back)
     done = 0
     kinds: tuple[PendingKind, ...] = ("user", "organization")
     for kind in kinds:
@@ -186,7 +186,7 @@ def filling(instance: str, back: WriteBack | None, tell: Tell | None, clock: Cal
                 tell(Progress("outbox", done, None))
 
 
-def known(back: WriteBack | None) -> WriteBack:
+def checked(back: WriteBack | None) -> WriteBack:
     """What is to be written back, or `ConfigurationError`."""
     if back is None:
         raise ConfigurationError("the repository does not know what to write back: give it write_back=WriteBack(...)")
@@ -209,7 +209,7 @@ def _row(kind: PendingKind, instance: str, key: str) -> Step:
 
 
 def _set(before: Pending | None, after: Pending | None) -> Step:
-    return lambda _, repository: repository.set_pending(before, after)
+    return lambda _, repository: repository.swap_pending(before, after)
 
 
 def _look(pending: Pending) -> Step:

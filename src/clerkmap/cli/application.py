@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Coroutine, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from typing import Any, cast
 
@@ -88,9 +88,11 @@ def _is_repository(found: object) -> bool:
 
 @contextmanager
 def _code_of_theirs(shown: str, module: str) -> Generator[None]:
-    """Of an exception of the application's only the class is told: its text may hold anything."""
+    """Of an exception of the application's only the class is told: its text may hold anything. What it prints while it
+    begins is talk, and no data of this command's."""
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except ClerkmapError:
         raise  # it says itself what to do, and nothing secret
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the application's, and may be anything

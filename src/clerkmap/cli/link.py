@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import database_option, instance, instance_option, repository
+from .options import database_option, instance, instance_option, printable, repository
 
 if TYPE_CHECKING:
     from ..core.model import User
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @click.command("link")
-@click.argument("clerk_id")
+@click.argument("clerk_id", callback=printable)
 @click.argument("your_id")
 @instance_option
 @database_option

@@ -17,6 +17,7 @@ Made = Literal["uuid7", "integer", "clerk"]
 
 DATABASE = "CLERKMAP_DATABASE_URL"
 REPOSITORY = "CLERKMAP_REPOSITORY"
+MAX_NAME = 255  # characters
 _NAMED = f"{__name__}.named"  # what a command was told of --repository, and by which context
 
 
@@ -64,12 +65,20 @@ def repository_named() -> str | None:
     return None if typed[1] else str(name)
 
 
+def printable(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+    """A name of Clerk's as a Clerk id or an instance can have it: not the empty text of a variable that was not set."""
+    if text is not None and not (0 < len(text) <= MAX_NAME and text.isprintable()):
+        raise click.BadParameter(f"it must be printable text of 1 to {MAX_NAME} characters")
+    return text
+
+
 def instance_option(command: Command) -> Command:
     """Whose ids."""
     return click.option(
         "--instance",
         "name",
         metavar="NAME",
+        callback=printable,
         help="The name of the instance whose id it is.  [default: that of CLERK_PUBLISHABLE_KEY]",
     )(command)
 

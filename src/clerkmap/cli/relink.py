@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .codes import NOT_FINE
-from .options import database_option, json_option, repository, say_json
+from .options import database_option, json_option, printable, repository, say_json
 
 if TYPE_CHECKING:
     from ..relinking import By, Move, Reason, Refusal, Relink, Tell
@@ -20,8 +20,10 @@ MOST_SHOWN = 50  # lines on a terminal; all are in a pipe, and in the JSON
 
 @click.command("relink")
 @database_option
-@click.option("--from", "from_", required=True, metavar="INSTANCE", help="The name of the old instance.")
-@click.option("--to", required=True, metavar="INSTANCE", help="The name of the new one.")
+@click.option(
+    "--from", "from_", required=True, metavar="INSTANCE", callback=printable, help="The name of the old instance."
+)
+@click.option("--to", required=True, metavar="INSTANCE", callback=printable, help="The name of the new one.")
 @click.option(
     "--by",
     type=click.Choice(["external_id", "clerk_id", "own_id", "verified_email"]),

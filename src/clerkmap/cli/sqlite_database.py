@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ..errors import ConfigurationError, RepositoryUnavailable
+from ..repositories.connections import SharedConnection
 from ..repositories.dialects import SQLITE, Names
 from ..repositories.schema import Schema
 from ..repositories.sqlite import SqliteRepository
@@ -44,8 +45,16 @@ class SqliteDatabase(Database):
             return found(rows, connection.execute(_EXAMPLE).fetchone())
 
     def open(self, found: Found, *, writes: bool) -> Repository:
+        """To write as an application does. To read, on a connection that leaves the file's journal as it is."""
         with _faults(self.shown):
-            return SqliteRepository.open(self._path, ids=_ids(found))
+            if writes:
+                return SqliteRepository.open(self._path, ids=_ids(found))
+            connection = self._connect()
+            try:
+                return SqliteRepository(SharedConnection(connection, owned=True), ids=_ids(found))
+            except BaseException:
+                connection.close()
+                raise
 
     def migrate(self, ids: "Made | None", found: Found) -> None:
         with _faults(self.shown):
@@ -67,13 +76,12 @@ class SqliteDatabase(Database):
 
     @contextmanager
     def _connected(self) -> Generator[sqlite3.Connection]:
+        with _faults(self.shown), closing(self._connect()) as connection:
+            yield connection
+
+    def _connect(self) -> sqlite3.Connection:
         """A connection to the file as it is: it is not made, and nothing of it is changed."""
-        with _faults(self.shown):
-            connection = sqlite3.connect(
-                f"file:{quote(str(self._path))}?mode=rw", uri=True, timeout=5, isolation_level=None
-            )
-            with closing(connection):
-                yield connection
+        return sqlite3.connect(f"file:{quote(str(self._path))}?mode=rw", uri=True, timeout=5, isolation_level=None)
 
 
 def ddl(since: int, ids: "Made | None", id_type: str = "") -> str:

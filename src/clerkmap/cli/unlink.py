@@ -2,11 +2,11 @@
 
 import click
 
-from .options import database_option, instance, instance_option, repository
+from .options import database_option, instance, instance_option, printable, repository
 
 
 @click.command("unlink")
-@click.argument("clerk_id")
+@click.argument("clerk_id", callback=printable)
 @click.argument("your_id")
 @instance_option
 @database_option

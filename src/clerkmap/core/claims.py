@@ -204,7 +204,8 @@ def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any], own_id_
     if kind == "organization_api_key":
         organization = ActiveOrganization(subject)
     party = _text(payload, "azp")
-    own_id = _own_id(payload, own_id_at) if own_id_at else None
+    # What stands in other kinds, such as the name and the claims of an API key, was said by whoever had it made.
+    own_id = _own_id(payload, own_id_at) if own_id_at and kind in ("session", "oidc") else None
     people = (session_id, party, organization, actor)
     return Claims(kind, instance, subject, issued_at, expires_at, *people, payload, own_id)
 
