@@ -9,7 +9,7 @@ import pytest
 from django.db import connections, transaction
 
 import django_site
-from clerkmap import ConfigurationError, HookFailed, Repository, RepositoryUnavailable, Resolver
+from clerkmap import ConfigurationError, HookFailed, Repository, RepositoryUnavailable, Resolver, WriteBack
 from clerkmap.repositories import SqliteRepository
 from clerkmap.repositories.django import DjangoRepository
 from clerkmap.testing import FakeClerk
@@ -130,6 +130,21 @@ def test_what_is_undone_to_a_savepoint_is_told_to_nobody(make: MakeRepository) -
         assert repository.find(HERE, ANN) is None
         repository.put([person(first_name="Ann")])
     assert [change.after.clerk.first_name for change in told] == ["Ann"]
+
+
+def test_what_is_to_go_back_to_clerk_is_undone_with_your_transaction(make: MakeRepository) -> None:
+    """No note is left of a change that was never made, and none is missing of one that was."""
+    repository = make(write_back=WriteBack(role="role"))
+    alias = repository._alias  # type: ignore[attr-defined]
+    repository.put([person()])
+    user = found(repository)
+    for role, undone in (("staff", True), ("admin", False)):
+        with transaction.atomic(using=alias):
+            repository.set_role(user.id, role)
+            assert [each.key for each in repository.outbox(HERE)] == [user.clerk.key]
+            transaction.set_rollback(undone, using=alias)
+        assert len(repository.outbox(HERE)) == (not undone)
+    assert found(repository).role == "admin"
 
 
 def test_a_put_that_fails_leaves_your_transaction_as_it_was(make: MakeRepository) -> None:

@@ -3,17 +3,19 @@
 import asyncio
 import json
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from backfill_world import Ending
 from clerkmap import ConfigurationError, HookFailed, Organization, threaded
-from clerkmap.clerk import acreate_organization, create_organization
+from clerkmap.clerk import ClerkApi, acreate_organization, create_organization
 from clerkmap.clerk.founding import HELD, SETTLES
 from clerkmap.errors import ApiRefused, ApiUnavailable, OperationUnderWay
-from clerkmap.repositories import MemoryRepository, SqliteRepository
+from clerkmap.repositories import SqliteRepository
 from writeback_world import PLACES, WritingWorld, place_of
 
 
@@ -164,6 +166,44 @@ def test_it_is_found_among_many_others(world: WritingWorld) -> None:
     assert found(world).clerk_id == there.id
 
 
+@pytest.mark.parametrize("patience", [120, 1000])
+def test_an_attempt_that_takes_its_time_is_waited_for(world: WritingWorld, patience: float) -> None:
+    """Clerk has asked for patience, or cannot be reached: until the question is given up, nobody else makes it."""
+    tried: list[Any] = []
+
+    class Busy(httpx.BaseTransport):
+        """Everybody is let in at the last moment, when somebody else has come."""
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            if request.method == "POST" and not tried:
+                world.clerk.clock.advance(patience + 79)
+                tried.append(request)
+                with pytest.raises(OperationUnderWay):
+                    found(world)
+            return world.counting.handle_request(request)
+
+    organization = found(world, api=ClerkApi(world.clerk.instance, transport=Busy(), patience=patience))
+    assert [each.id for each in world.clerk.organizations.values()] == [organization.clerk_id]
+
+
+def test_an_answer_without_an_id_is_none(world: WritingWorld) -> None:
+    """It may have been made, so it is looked for."""
+
+    class Vague:
+        """An API that does not say what it has made."""
+
+        instance, longest = world.clerk.instance, 0
+
+        def ask(self, question: Any) -> Any:
+            world.api.ask(question)
+            return {}
+
+    with pytest.raises(ApiUnavailable):
+        found(world, api=Vague())
+    world.clerk.clock.advance(SETTLES / 1000 + 1)
+    assert [each.id for each in world.clerk.organizations.values()] == [found(world).clerk_id]
+
+
 def test_a_refusal_is_told_and_may_be_mended(world: WritingWorld) -> None:
     """Nothing was made, so it can be said again at once, and otherwise."""
     with pytest.raises(ApiRefused):
@@ -220,14 +260,16 @@ def test_what_makes_no_sense_is_refused(world: WritingWorld) -> None:
     for operation in ("", "x" * 256, "\n", 7):
         with pytest.raises(ConfigurationError, match="operation"):
             found(world, operation)  # type: ignore[arg-type]
-    repository = MemoryRepository()
 
+    @dataclass
     class Scribbled:
         """A repository in which somebody else has written."""
 
-        def note(self, name: str) -> str:
-            return '{"until": "soon"}'
+        written: str
 
-    with pytest.raises(ConfigurationError, match="somebody else"):
-        found(world, repository=Scribbled())
-    assert repository.note("x") is None
+        def note(self, name: str) -> str:
+            return self.written
+
+    for written in ('{"until": "soon"}', "soon", "[" * 60_000, ""):
+        with pytest.raises(ConfigurationError, match="somebody else"):
+            found(world, repository=Scribbled(written))

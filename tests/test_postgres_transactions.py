@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from clerkmap import Change, ConfigurationError, HookFailed, RepositoryUnavailable
+from clerkmap import Change, ConfigurationError, HookFailed, RepositoryUnavailable, User, WriteBack
 from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
 from clerkmap.testing.samples import ANN, BEA, HERE, found, person
 from postgres_server import postgres
@@ -55,6 +55,42 @@ def test_you_commit(postgres_schema: str, autocommit: bool) -> None:
             assert (repository.find(HERE, ANN) is not None) is (ending == "COMMIT")
         rows = connection.execute(f"SELECT user_id FROM {postgres_schema}.orders".encode()).fetchall()
         assert rows == [(found(repository).id,)]
+
+
+def test_what_is_to_go_back_to_clerk_is_a_part_of_your_transaction(postgres_schema: str) -> None:
+    """The note is there with the change, or not at all, also where one that is there already counts one more."""
+    back = WriteBack(role="role")
+    with opened(postgres_schema, write_back=back) as repository, psycopg.connect(postgres()) as connection:
+        repository.put([person()])
+        id, yours = found(repository).id, repository.within(connection)
+        for role, end, noted in (
+            ("author", connection.rollback, []),
+            ("editor", connection.commit, [1]),
+            ("admin", connection.rollback, [1]),
+            ("owner", connection.commit, [2]),
+        ):
+            yours.set_role(id, role)
+            end()
+            assert [each.changes for each in repository.outbox(HERE)] == noted
+
+
+def test_a_note_in_an_async_transaction(postgres_schema: str) -> None:
+    """The same with a connection of yours that speaks async."""
+
+    async def run() -> None:
+        async with (
+            opened_async(postgres_schema, write_back=WriteBack(role="role")) as repository,
+            await psycopg.AsyncConnection.connect(postgres()) as connection,
+        ):
+            (change,) = await repository.put([person()])
+            assert isinstance(change.after, User)
+            yours = repository.within(connection)
+            for role, end, noted in (("author", connection.rollback, []), ("editor", connection.commit, [1])):
+                await yours.set_role(change.after.id, role)
+                await end()
+                assert [each.changes for each in await repository.outbox(HERE)] == noted
+
+    asyncio.run(run())
 
 
 def test_on_a_connection_of_yours_alone(postgres_schema: str) -> None:

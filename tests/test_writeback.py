@@ -409,6 +409,33 @@ def test_a_hook_that_raises_is_in_the_way_of_one_alone() -> None:
     assert left.error == "hook_failed"
 
 
+def test_what_changes_while_it_is_put_off_is_put_off(world: WritingWorld) -> None:
+    """With its error, and for no longer than anything else."""
+    ada = world.clerk.create_user("ada@example.com")
+    world.hear()
+    id = user_of(world, ada.id).id
+    with world.clerk.silence():
+        world.clerk.create_user("cid@example.com", external_id=id)
+    roles = iter(["editor", "admin"])
+
+    class Meanwhile:
+        """The repository, in which somebody changes a role just after it was looked at."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.repository, name)
+
+        def pending(self, *place: Any) -> Any:
+            seen = world.repository.pending(*place)
+            if (role := next(roles, None)) is not None:
+                world.repository.set_role(id, role)
+            return seen
+
+    assert world.drain(repository=Meanwhile()) == Sent(failed=1)
+    (left,) = world.repository.outbox(instance_of(world))
+    assert left.error == "form_identifier_exists"
+    assert left.due_at == int(world.clerk.clock() * 1000) + FIRST_PAUSE
+
+
 def test_an_external_id_that_is_taken_leaves_the_metadata_alone(world: WritingWorld) -> None:
     """Two identities of one user cannot both have it at Clerk, and both are told your id."""
     ada, again = (world.clerk.create_user(f"{name}@example.com") for name in ("ada", "again"))

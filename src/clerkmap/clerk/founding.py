@@ -23,7 +23,7 @@ from .endpoints import Page, Shape
 from .runs import Step, Steps, arun, records_of, run
 
 MARK = "clerkmap_operation"  # the name of the digest in the private metadata
-HELD = 180_000  # milliseconds for which nobody else tries: longer than any attempt takes
+HELD = 240_000  # milliseconds for which nobody else tries: longer than an attempt takes, unless yours are longer
 SETTLES = 10_000  # milliseconds after which a request that got no answer has been done, or never will be
 CLOCKS = 600_000  # milliseconds by which this machine's clock and Clerk's may differ
 OVERLAP = 50  # rows that are read again on the next page, since others may go meanwhile
@@ -53,7 +53,7 @@ def create_organization(
     Raises `OperationUnderWay` where somebody else is at it, and `ApiUnavailable` where nobody knows what came of it:
     say the same again later. `ApiRefused` is Clerk's refusal, and nothing was made.
     """
-    founding = Founding(api.instance.name, operation, {"name": name, "created_by": created_by, **said}, clock)
+    founding = Founding(api, operation, {"name": name, "created_by": created_by, **said}, clock)
     run(founding.steps(), api, repository)
     return founding.result()
 
@@ -69,7 +69,7 @@ async def acreate_organization(
     **said: Any,
 ) -> Organization:
     """The same for async code."""
-    founding = Founding(api.instance.name, operation, {"name": name, "created_by": created_by, **said}, clock)
+    founding = Founding(api, operation, {"name": name, "created_by": created_by, **said}, clock)
     await arun(founding.steps(), api, repository)
     return founding.result()
 
@@ -77,12 +77,13 @@ async def acreate_organization(
 class Founding:
     """One attempt."""
 
-    def __init__(self, instance: str, operation: str, said: Shape, clock: Callable[[], float]) -> None:
+    def __init__(self, api: ClerkApi | AsyncClerkApi, operation: str, said: Shape, clock: Callable[[], float]) -> None:
         if not (isinstance(operation, str) and 0 < len(operation) <= 255 and operation.isprintable()):
             raise ConfigurationError("operation is printable text of at most 255 characters")
-        self._instance = instance
+        self._instance = api.instance.name
+        self._held = max(HELD, SETTLES + int(api.longest * 1000))
         self._mark = key_of(operation)  # a name of yours may be personal
-        self._note = f"operation {key_of(instance)} {self._mark}"
+        self._note = f"operation {key_of(self._instance)} {self._mark}"
         self._said = said
         self._clock = clock
         self._organization: Organization | None = None
@@ -107,7 +108,7 @@ class Founding:
         if noted and noted["until"] > now:
             raise OperationUnderWay
         since = noted["since"] if noted else now
-        held = _written(since=since, until=now + HELD)
+        held = _written(since=since, until=now + self._held)
         if not (yield self._swap(text, held)):
             raise OperationUnderWay
         clerk_id: str
@@ -115,12 +116,12 @@ class Founding:
             row = None
             if noted:
                 row = yield from self._made_before(since)
-                held, looked = _written(since=since, until=self._now() + HELD), held
+                held, looked = _written(since=since, until=self._now() + self._held), held
                 if not (yield self._swap(looked, held)):  # to look may take long
                     raise OperationUnderWay
             if row is None:
                 row = yield lambda api, _: api.ask(endpoints.create_organization(**self._marked()))
-            clerk_id = str(row.get("id"))
+            clerk_id = _id_in(row)
         except ApiUnavailable:
             yield self._swap(held, _written(since=since, until=self._now() + SETTLES))
             raise
@@ -175,6 +176,13 @@ def _asked_for(offset: int) -> Step:
     return lambda api, _: api.ask(endpoints.organizations(offset=offset, order_by="-created_at"))
 
 
+def _id_in(row: Shape) -> str:
+    clerk_id = row.get("id")
+    if not (isinstance(clerk_id, str) and clerk_id.startswith("org_")):
+        raise ApiUnavailable("its answer does not say what it must")
+    return clerk_id
+
+
 def _time(row: Shape) -> int:
     created_at = row.get("created_at")
     return created_at if type(created_at) is int else 0
@@ -188,7 +196,10 @@ def _read(text: str | None) -> dict[str, Any]:
     """What was noted: an id; or since when, and until when somebody is at it; or nothing."""
     if text is None:
         return {}
-    noted = fields(json.loads(text))
+    try:
+        noted = fields(json.loads(text))
+    except (ValueError, RecursionError):
+        noted = {}
     if isinstance(noted.get("id"), str):
         return {"id": noted["id"]}
     times = (noted.get("since"), noted.get("until"))

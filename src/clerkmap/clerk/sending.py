@@ -158,9 +158,10 @@ class Sending:
         code = error.codes[0] if isinstance(error, ApiError) and error.codes else error.code
         logger.warning("what is to go back to Clerk was not taken: %s (try %d)", code, taken.tries)
         pause = min(FIRST_PAUSE * 2 ** min(taken.tries - 1, 20), LONGEST_PAUSE)
-        now: Pending | None = yield _look(taken)
-        if now is not None and now.due_at == taken.due_at:
-            yield _set(now, replace(now, due_at=self._now() + pause, error=code))
+        now: Pending | None
+        while (now := (yield _look(taken))) is not None and now.due_at == taken.due_at:
+            if (yield _set(now, replace(now, due_at=self._now() + pause, error=code))):
+                return
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
