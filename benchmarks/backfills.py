@@ -14,7 +14,7 @@ import psycopg
 
 from clerkmap.clerk import ClerkApi, endpoints
 from clerkmap.clerk.budget import Budget
-from clerkmap.clerk.rows import read_user
+from clerkmap.clerk.runs import records_of
 from clerkmap.core.records import AnyRecord, ClerkUser
 from clerkmap.repositories import PostgresRepository, SqliteRepository
 from clerkmap.repositories.choices import uuid7
@@ -87,7 +87,7 @@ def _ours(transport: Pages, repository: Repository, pages: int) -> Side:
         transport.body = body
         records = list[AnyRecord]()
         for row in api.ask(question):
-            records += read_user(name, row, NOW)
+            records += records_of("user", name, row, NOW)
         assert len(repository.put(records)) == PAGE
 
     return Side(copy, lambda: [transport.make() for _ in range(pages)])
@@ -112,7 +112,7 @@ def _theirs(transport: Pages, path: Path, pages: int) -> tuple[Side, sqlite3.Con
 
     def make() -> tuple[bytes, list[tuple[Any, ...]]]:
         body = transport.make()
-        records = [read_user(name, row, NOW)[0] for row in json.loads(body)]
+        records = [records_of("user", name, row, NOW)[0] for row in json.loads(body)]
         return body, [(*user_row(each), uuid7()) for each in records if isinstance(each, ClerkUser)]
 
     return Side(copy, lambda: [make() for _ in range(pages)]), connection

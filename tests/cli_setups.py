@@ -53,6 +53,9 @@ def _key(kind: str, host: str) -> str:
     return made.replace("_test_", f"_{kind}_")
 
 
+_OUTBOX = "INSERT INTO clerkmap_outbox SELECT instance, 'user', key, 0, {} FROM clerkmap_identities"
+
+
 def _late_change(clerk: FakeClerk) -> None:
     clerk.create_user(email="late@example.com")
 
@@ -126,6 +129,10 @@ SETUPS = [
           sql="UPDATE clerkmap_identities SET instance = 'x'; "
           "UPDATE clerkmap_memberships SET instance = 'x'; UPDATE clerkmap_organizations SET instance = 'x'"),
     Setup("webhooks that do not arrive", "webhooks", "no webhook of it has arrived", clerk=_late_change, ago=7200),
+    Setup("a write that Clerk refuses", "outbox", "form_identifier_exists",
+          sql=_OUTBOX.format("strftime('%s', 'now') * 1000 + 60000, 1, 3, 'form_identifier_exists'")),
+    Setup("writes that nobody sends", "outbox", "nobody sends it",
+          sql=_OUTBOX.format("strftime('%s', 'now') * 1000 - 3600000, 1, 0, NULL")),
     Setup("a deletion that was never told", "counts", "2 users at Clerk, and 3 here", clerk=_delete_one),
 ]  # fmt: skip
 

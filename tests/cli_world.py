@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,8 @@ class World:
 
     def terminal(self, *arguments: str, **changes: str) -> "Terminal":
         """Run it in a terminal, where a person sits."""
-        return Terminal([sys.executable, "-m", "clerkmap", *arguments], self.whole({"TERM": "xterm", **changes}))
+        command = [sys.executable, "-m", "clerkmap", *arguments]
+        return Terminal(command, self.whole({"TERM": "xterm", **changes}), self.folder)
 
     def whole(self, changes: Environment | None = None) -> Environment:
         """The environment of a process of its own."""
@@ -79,11 +80,10 @@ class World:
 class Terminal:
     """A process whose input and output are a terminal. `seen` is what has been on the screen."""
 
-    def __init__(self, command: list[str], environment: Environment) -> None:
+    def __init__(self, command: list[str], environment: Environment, folder: Path | None = None) -> None:
         self._ours, theirs = pty.openpty()
-        self._process = subprocess.Popen(
-            command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
-        )
+        streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+        self._process = subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True, **streams)
         os.close(theirs)
         self.seen = ""
 
@@ -97,8 +97,12 @@ class Terminal:
             assert self._read(), f"it ended without {text!r}: {self.seen}"
 
     def interrupt(self) -> None:
-        """What Ctrl-C does."""
-        self._process.send_signal(signal.SIGINT)
+        """What Ctrl-C does, pressed again where nothing comes of it: in the moment before Python reads, it waits."""
+        for _ in range(10):
+            if self._process.poll() is None:
+                self._process.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(1)
 
     def end(self) -> int:
         """Wait until it ends, and tell how."""

@@ -11,7 +11,7 @@ import pytest
 from backfill_world import World
 from clerkmap import Reconciler, Repository, threaded
 from clerkmap.clerk import Drift, Report, abackfill, adiff, backfill, diff
-from clerkmap.clerk.rows import read_membership, read_organization, read_user
+from clerkmap.clerk.runs import records_of
 from clerkmap.core.records import Kind
 from clerkmap.repositories import AsyncPostgresRepository, MemoryRepository, PostgresRepository, SqliteRepository
 from clerkmap.testing import FakeClerk
@@ -80,9 +80,11 @@ class Runner:
 def everything_said(clerk: FakeClerk) -> set[tuple[Any, ...]]:
     """All that Clerk says of everything there is, field by field."""
     name = clerk.instance.name
-    users = [read_user(name, clerk.shape(each), 0)[-1] for each in clerk.users.values()]
-    organizations = [read_organization(name, clerk.shape(each), 0)[-1] for each in clerk.organizations.values()]
-    memberships = [read_membership(name, clerk.shape(each), 0)[-1] for each in clerk.memberships.values()]
+    users = [records_of("user", name, clerk.shape(each), 0)[-1] for each in clerk.users.values()]
+    organizations = [
+        records_of("organization", name, clerk.shape(each), 0)[-1] for each in clerk.organizations.values()
+    ]
+    memberships = [records_of("membership", name, clerk.shape(each), 0)[-1] for each in clerk.memberships.values()]
     return {record.said() for record in (*users, *organizations, *memberships)}
 
 

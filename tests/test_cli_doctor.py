@@ -45,7 +45,7 @@ def test_where_nothing_is_wrong_it_says_so(right: World) -> None:
     assert done.exit_code == FINE, done.output
     assert {name for name, each in findings(done.stdout).items() if each["fine"] is None} == {"front ends"}
     told = right.run("doctor")
-    assert told.stdout.count("✓") == 13
+    assert told.stdout.count("✓") == 14
     assert "Nothing is wrong." in told.stderr
 
 

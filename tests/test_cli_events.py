@@ -13,8 +13,8 @@ import pytest
 
 from clerkmap import Reconciler
 from clerkmap.adapters.asgi import WebhookEndpoint
+from clerkmap.clerk.file_rows import MAX_ROW
 from clerkmap.cli.codes import CONFIGURATION, FINE, NOT_FINE, USAGE
-from clerkmap.cli.event_lines import MAX_LINE
 from clerkmap.cli.sample_webhooks import samples
 from clerkmap.cli.webhooks import TYPES
 from clerkmap.core.events import parse_event
@@ -48,6 +48,7 @@ FORMS: dict[str, Callable[[World], str]] = {
     "an array": lambda at: json.dumps(bodies(at)),
     "an array over lines": lambda at: "\n" + json.dumps(bodies(at), indent=2),
     "an array to a line": lambda at: "\n".join(json.dumps([body, body]) for body in bodies(at)),
+    "each over lines": lambda at: "\n".join(json.dumps(body, indent=2) for body in bodies(at)),
 }
 
 
@@ -60,8 +61,9 @@ def test_whatever_form_events_have_they_end_in_the_same(fresh: World, tmp_path: 
     assert first.exit_code == FINE, first.output
     told = json.loads(first.stdout)
     assert told["applied"] >= 3
-    assert (told["ignored"], told["unreadable"], told["unreadable_at"]) == (0, 0, [])
+    assert (told["ignored"], told["unreadable"], told["unreadable_lines"]) == (0, 0, [])
     assert fresh.run("diff").exit_code == FINE
+    assert fresh.run("sync", "--from", str(tmp_path / "events")).exit_code == FINE
     again = json.loads(fresh.run("replay", "-", "--json", say=FORMS[form](fresh)).stdout)
     assert (again["applied"], again["nothing_new"]) == (0, told["applied"] + told["nothing_new"])
 
@@ -81,7 +83,7 @@ def test_what_cannot_be_read_is_told_by_its_line(fresh: World, tmp_path: Path) -
     lines = [
         json.dumps(user)[:-9] + "c4n4ry",
         json.dumps(user),
-        "c4n4ry" * (MAX_LINE // 6 + 1),
+        "c4n4ry" * (MAX_ROW // 6 + 1),
         '{"body_b64": "c4n4ry!"}',
         '{"body_b64": 7}',
         json.dumps([user, "c4n4ry"]),
@@ -98,17 +100,14 @@ def test_what_cannot_be_read_is_told_by_its_line(fresh: World, tmp_path: Path) -
     assert done.exit_code == NOT_FINE
     assert json.loads(done.stdout) == {
         "applied": 1,
-        "nothing_new": 2,
+        "nothing_new": 1,
         "ignored": 1,
         "unreadable": 10,
-        "unreadable_at": [
-            *("line 1", "line 3", "line 4", "line 5", "line 6, event 2", "line 7"),
-            *("line 9", "line 10", "line 11", "line 12"),
-        ],
+        "unreadable_lines": [1, 3, 4, 5, 6, 7, 9, 10, 11, 12],
     }
     plain = fresh.run("replay", str(tmp_path / "events"))
     assert plain.exit_code == NOT_FINE
-    assert "cannot be read: line 6, event 2" in plain.stderr
+    assert "cannot be read: line 6" in plain.stderr
     assert "c4n4ry" not in done.output + plain.output
 
 
@@ -126,11 +125,12 @@ def test_a_person_sees_how_far_a_replay_is(fresh: World, tmp_path: Path) -> None
     (tmp_path / "events").write_text(listened(fresh))
     at = fresh.terminal("replay", str(tmp_path / "events"))
     assert at.end() == FINE
-    assert "events" in at.seen
+    assert "file" in at.seen
     assert "applied" in at.seen
     assert "\x1b[" in at.seen
     plain = fresh.process("replay", "-", say=listened(fresh))
-    assert plain.stdout.split() == ["applied", "0", "nothing", "new", "5", "ignored", "0", "unreadable", "0"]
+    counts = ["applied", "0", "nothing", "new", "5", "ignored", "0", "unreadable", "0"]
+    assert plain.stdout.split() == counts
     assert plain.stderr == ""
 
 

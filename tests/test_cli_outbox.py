@@ -59,6 +59,19 @@ def test_those_who_were_there_are_told_your_ids(writing: World) -> None:
     assert told(writing, "outbox", "drain") == {"written": 0, "known": 0, "gone": 0, "failed": 0}
 
 
+def test_a_diff_knows_where_your_ids_are(writing: World) -> None:
+    """It compares links without being told where; with a name of your choice, there."""
+    writing.process("outbox", "fill")
+    writing.process("outbox", "drain")
+    assert told(writing, "sync")["complete"]
+    assert told(writing, "diff")["counts"] == {}
+    with writing.clerk.silence():
+        writing.clerk.update_user(next(iter(writing.clerk.users.values())), external_id="another")
+    assert told(writing, "sync")["complete"]
+    assert told(writing, "diff")["counts"] == {"link": 1}
+    assert told(writing, "diff", "--own-id", "userId")["counts"] == {}
+
+
 def test_what_is_set_by_a_command_is_sent_by_another(writing: World) -> None:
     """The drain waits for what is due in a moment."""
     assert writing.process("set-role", "ada@example.com", "support").returncode == FINE

@@ -97,7 +97,7 @@ def test_where_a_piece_ends_makes_no_difference() -> None:
 
 def test_all_are_counted_and_the_first_thousand_told(world: World) -> None:
     """With a thousand numbers one has enough to look at."""
-    report = taken(world, b"{\n" * (MOST_LINES + 5))
+    report = taken(world, b"{}\n" + b"{\n" * (MOST_LINES + 4))
     assert (report.unreadable, len(report.unreadable_lines)) == (MOST_LINES + 5, MOST_LINES)
 
 

@@ -14,13 +14,13 @@ from clerkmap.clerk import acreate_organization, create_organization
 from clerkmap.clerk.founding import HELD, SETTLES
 from clerkmap.errors import ApiRefused, ApiUnavailable, OperationUnderWay
 from clerkmap.repositories import MemoryRepository, SqliteRepository
-from writeback_world import WritingWorld
+from writeback_world import PLACES, WritingWorld, place_of
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+@pytest.fixture(params=PLACES)
+def world(request: pytest.FixtureRequest, tmp_path: Path, postgres_schema: str) -> Any:
     """A Clerk with one person, who is known."""
-    world = WritingWorld.of(1, tmp_path / "app.db" if request.param == "sqlite" else None, back=None)
+    world = WritingWorld.of(1, place_of(request.param, tmp_path, postgres_schema), back=None)
     world.clerk.create_user("ada@example.com")
     world.hear()
     yield world

@@ -8,7 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from clerkmap import UserUnknown
+from clerkmap import ClerkUser, UserUnknown
+from clerkmap.core.records import key_of
 from clerkmap.testing.samples import ANN, BEA, HERE, found, member, person
 from postgres_server import postgres
 from schema_descriptions import connected, opened
@@ -103,3 +104,22 @@ def test_an_erasure_of_somebody_of_whom_there_is_news(postgres_schema: str, news
         exported = repository.export(id)
         assert "A" not in str(exported)
         assert all(each["rank"] >= "3" for kind in ("identities", "memberships") for each in exported[kind])
+
+
+def test_a_purge_of_whom_somebody_writes(postgres_schema: str) -> None:
+    """It waits until all that it forgets is left alone, and holds nothing meanwhile that the other one waits for."""
+    day = 86_400_000
+    first, last = sorted((ANN, BEA), key=key_of)  # who is written first
+    with opened(postgres_schema) as repository, psycopg.connect(postgres()) as mine, connected() as theirs:
+        for clerk_id in (last, first):  # and who is found last
+            repository.put([ClerkUser.deleted(HERE, clerk_id, observed_at=1)])
+        held = f"SELECT 1 FROM {postgres_schema}.clerkmap_identities WHERE key = %s FOR UPDATE"
+        mine.execute(held.encode(), (key_of(first),))
+        news = [ClerkUser.deleted(HERE, clerk_id, observed_at=2) for clerk_id in (first, last)]
+        writing, written = meanwhile(lambda: repository.within(theirs).put(news))
+        with connected() as another:
+            purging, purged = meanwhile(lambda: repository.within(another).purge(day))
+            mine.commit()
+            for thread in (writing, purging):
+                thread.join()
+        assert (written, purged) == ([[]], [2])

@@ -3,26 +3,27 @@
 import asyncio
 import logging
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backfill_world import Ending, plenty
-from clerkmap import ClerkUser, ConfigurationError, Repository, WriteBack, threaded
+from clerkmap import Change, ClerkUser, ConfigurationError, Repository, WriteBack, threaded
 from clerkmap.clerk import ClerkApi, OutboxWorker, adrain, afill_outbox, drain, fill_outbox
 from clerkmap.clerk.sending import FIRST_PAUSE, TAKEN, Sent
 from clerkmap.core.records import SIGHTED
 from clerkmap.errors import ApiKeyRefused, ApiUnavailable, WrongInstance
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.testing import FakeClerk
-from writeback_world import BACK, WritingWorld
+from writeback_world import BACK, PLACES, WritingWorld, place_of
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+@pytest.fixture(params=PLACES)
+def world(request: pytest.FixtureRequest, tmp_path: Path, postgres_schema: str) -> Any:
     """A Clerk without people, and a repository that tells it your ids."""
-    world = WritingWorld.of(1, tmp_path / "app.db" if request.param == "sqlite" else None)
+    world = WritingWorld.of(1, place_of(request.param, tmp_path, postgres_schema))
     yield world
     world.repository.close()
 
@@ -128,7 +129,7 @@ def test_clerks_limits_are_kept(world: WritingWorld) -> None:
 
 
 def test_what_changes_while_it_is_sent_is_sent_next(world: WritingWorld) -> None:
-    """The note stays in the outbox, to be looked at again."""
+    """They stay in the outbox, to be looked at again."""
     ada = world.clerk.create_user("ada@example.com")
     world.hear()
     id = user_of(world, ada.id).id
@@ -220,7 +221,7 @@ def test_a_process_may_end_at_any_step(afterwards: bool) -> None:
         world.hear()
         before = len(world.clerk.wire.messages)
         ending = Ending(step, KeyboardInterrupt, afterwards)
-        names = ("outbox", "pending", "set_pending", "row", "record", "put")
+        names = ("outbox", "pending", "swap_pending", "row", "record", "put")
         try:
             world.drain(api=ending.of(world.api, ("ask",)), repository=ending.of(world.repository, names))
             is_over = True
@@ -238,7 +239,7 @@ def test_a_process_may_end_at_any_step(afterwards: bool) -> None:
 
 
 def test_several_at_once_send_each_once(tmp_path: Path) -> None:
-    """Threads on one file: each note is taken by one of them."""
+    """Threads on one file: each person is taken by one of them."""
     world = WritingWorld.of(3, tmp_path / "app.db")
     for number in range(40):
         world.clerk.create_user(f"p{number}@example.com")
@@ -296,7 +297,7 @@ def test_what_clerk_does_not_keep_is_not_sent_for_ever(world: WritingWorld) -> N
 
 
 def test_the_key_of_another_instance_writes_nothing(world: WritingWorld) -> None:
-    """Nor does one that Clerk does not know; and the notes stay."""
+    """Nor does one that Clerk does not know; and all stays in the outbox."""
     world.clerk.create_user("ada@example.com")
     world.hear()
     other = FakeClerk(99)
@@ -378,6 +379,48 @@ def test_a_worker_sends_what_you_write() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "clerkmap-outbox"]
 
 
+def test_a_worker_ends_with_what_it_is_sending() -> None:
+    """However many are waiting: they stay in the outbox."""
+    clerk = FakeClerk(9)
+    repository = MemoryRepository(write_back=WriteBack(user_id="userId"), clock=lambda: time.time() - 10)
+    for number in range(200):
+        repository.put([clerk.record(clerk.create_user(f"p{number}@example.com"))])
+    clerk.faults.latency = 0.05
+    with OutboxWorker(ClerkApi(clerk.instance, transport=clerk.transport(), budget=plenty()), repository):
+        while len(repository.outbox(clerk.instance.name)) == 200:
+            time.sleep(0.01)
+    assert len(repository.outbox(clerk.instance.name)) > 150
+
+
+def test_a_hook_that_raises_is_in_the_way_of_one_alone() -> None:
+    """The others are sent, and its error stands in the outbox."""
+
+    def refuse(change: Change, _: Any) -> None:
+        if change.altered and change.user is not None and change.user.email == "ada@example.com":
+            raise RuntimeError
+
+    world = WritingWorld.of(10)
+    world.repository = MemoryRepository(write_back=BACK, clock=world.clerk.clock, hooks=[refuse])
+    for name in ("ada", "bea", "cid"):
+        world.clerk.create_user(f"{name}@example.com")
+    world.hear()
+    assert world.drain() == Sent(written=2, failed=1)
+    (left,) = world.repository.outbox(instance_of(world))
+    assert left.error == "hook_failed"
+
+
+def test_an_external_id_that_is_taken_leaves_the_metadata_alone(world: WritingWorld) -> None:
+    """Two identities of one user cannot both have it at Clerk, and both are told your id."""
+    ada, again = (world.clerk.create_user(f"{name}@example.com") for name in ("ada", "again"))
+    world.hear()
+    id = user_of(world, ada.id).id
+    world.repository.relink(instance_of(world), again.id, user_of(world, again.id).id, to=id)
+    assert world.drain() == Sent(written=1, failed=1)
+    assert [each.public_metadata for each in (ada, again)] == [{"userId": id}] * 2
+    (left,) = world.repository.outbox(instance_of(world))
+    assert left.error == "form_identifier_exists"
+
+
 def test_what_makes_no_sense_is_refused() -> None:
     """Names that no metadata has, one name for two things, and an outbox of which nobody said what is written."""
     wrong: list[dict[str, Any]] = [{"user_id": ""}, {"role": 7}, {"organization_id": "x" * 101}, {"user_id": "\n"}]
@@ -391,6 +434,9 @@ def test_what_makes_no_sense_is_refused() -> None:
         fill_outbox(world.clerk.instance, world.repository)
     with pytest.raises(ConfigurationError, match="write_back="):
         OutboxWorker(world.api, world.repository)
+    asynchronous: Any = threaded(MemoryRepository(write_back=BACK))
+    with pytest.raises(ConfigurationError, match="adrain"):
+        OutboxWorker(world.api, asynchronous)
     not_one: Any = {"user_id": "userId"}
     with pytest.raises(ConfigurationError, match="WriteBack"):
         MemoryRepository(write_back=not_one)

@@ -12,8 +12,9 @@ from clerkmap.clerk.api import AsyncClerkApi, ClerkApi
 from clerkmap.clerk.budget import Budget
 from clerkmap.clerk.draining import drain
 from clerkmap.clerk.sending import Sent
-from clerkmap.repositories import MemoryRepository, SqliteRepository
+from clerkmap.repositories import MemoryRepository, PostgresRepository, SqliteRepository
 from clerkmap.testing import FakeClerk
+from postgres_server import url_of_a_new_schema
 
 BACK = WriteBack(user_id="userId", role="role", organization_id="orgId", external_id=True)
 
@@ -43,12 +44,16 @@ class WritingWorld:
     counting: Counting
 
     @classmethod
-    def of(cls, seed: int, path: Path | None = None, back: WriteBack | None = BACK) -> "WritingWorld":
-        """Nobody is there. The clock stands still unless it is moved on."""
+    def of(cls, seed: int, place: Path | str | None = None, back: WriteBack | None = BACK) -> "WritingWorld":
+        """Nobody is there, in memory, in a file, or where a URL leads. The clock stands still unless it is moved on."""
         clerk = FakeClerk(seed)
         clerk.clock.freeze()
         options: dict[str, Any] = {"write_back": back, "clock": clerk.clock}
-        repository = MemoryRepository(**options) if path is None else SqliteRepository.open(path, **options)
+        repository: Repository = MemoryRepository(**options)
+        if isinstance(place, Path):
+            repository = SqliteRepository.open(place, **options)
+        elif place is not None:
+            repository = PostgresRepository.open(place, **options)
         return cls(clerk, repository, Counting(clerk))
 
     def hear(self, **weather: Any) -> None:
@@ -102,3 +107,13 @@ class WritingWorld:
             if self.repository.write_back and self.repository.write_back.external_id and person.external_id != user.id:
                 wrong.append(f"{person.id} has the external id {person.external_id}")
         return wrong
+
+
+PLACES = ("memory", "sqlite", "postgres")
+
+
+def place_of(name: str, folder: Path, schema: str) -> Path | str | None:
+    """Where a world is to keep its records. The schema is dropped by whoever has named it."""
+    if name == "memory":
+        return None
+    return folder / "app.db" if name == "sqlite" else url_of_a_new_schema(schema)

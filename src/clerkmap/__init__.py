@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .core.requirements import Requirement
     from .core.writeback import Pending, WriteBack
     from .errors import (
+        ApiError,
         ClerkmapError,
         ConfigurationError,
         HookFailed,
@@ -59,6 +60,7 @@ _HOMES = {
     "core.requirements": ("Requirement",),
     "core.writeback": ("Pending", "WriteBack"),
     "errors": (
+        "ApiError",
         "ClerkmapError",
         "ConfigurationError",
         "HookFailed",
@@ -86,6 +88,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "ActiveOrganization",
     "Actor",
+    "ApiError",
     "AsyncRepository",
     "Change",
     "Claims",

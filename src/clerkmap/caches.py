@@ -119,7 +119,7 @@ class Heard(SurvivesForks):
     def after_fork_in_child(self) -> None:
         self._lock = threading.Lock()
 
-    def note(self, keys: Collection[str] | None) -> None:
+    def hear(self, keys: Collection[str] | None) -> None:
         """Something was written about these persons and organizations; None for all."""
         with self._lock:
             if keys is None or len(self._each) + len(keys) > self._limit:

@@ -134,8 +134,7 @@ class Reconciler(SurvivesForks):
             delivery = read_delivery(headers, body, now, tolerance=self._tolerance, max_body=self.max_body)
             self._check_signature(delivery)
             event = parse_event(delivery.body)
-            known = self._instance.instance_id
-            if known is not None and event.instance_id is not None and event.instance_id != known:
+            if self._instance.is_another(event.instance_id):
                 raise WebhookFromElsewhere
         except WebhookError as refused:
             with self._lock:

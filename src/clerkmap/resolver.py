@@ -85,7 +85,7 @@ class Resolver:
             raise ConfigurationError("trust_own_id takes a verifier that reads your id: Verifier(instance, own_id=...)")
         self._heard = Heard(keep, self._clock) if trust_own_id else None
         if self._heard is not None:
-            repository.listeners.watch(self._heard.note)
+            repository.listeners.watch(self._heard.hear)
         repository.listeners.watch(self._standings.forget)
 
     def resolve(self, token: str, *, within: Repository | None = None) -> Principal:

@@ -106,8 +106,8 @@ class _Threaded:
     async def pending(self, instance: str, kind: PendingKind, key: str) -> Pending | None:
         return await self._to_thread(self._repository.pending, instance, kind, key)
 
-    async def set_pending(self, before: Pending | None, after: Pending | None) -> bool:
-        return await self._to_thread(self._repository.set_pending, before, after)
+    async def swap_pending(self, before: Pending | None, after: Pending | None) -> bool:
+        return await self._to_thread(self._repository.swap_pending, before, after)
 
     async def purge(self, before: int) -> int:
         return await self._to_thread(self._repository.purge, before)

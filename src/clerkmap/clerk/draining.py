@@ -18,10 +18,11 @@ from ..core.instance import Instance
 from ..core.model import Change
 from ..core.writeback import WAIT
 from ..errors import ClerkmapError, ConfigurationError
-from ..repository import AsyncRepository, Repository
+from ..forks import SurvivesForks
+from ..repository import AsyncRepository, Repository, is_async
 from .api import AsyncClerkApi, ClerkApi
 from .runs import Tell, arun, run
-from .sending import Sending, Sent, filling, known
+from .sending import Sending, Sent, checked, filling
 from .whose import published_keys
 
 logger: logging.Logger = logging.getLogger("clerkmap.outbox")
@@ -31,13 +32,11 @@ EVERY = 5.0  # seconds between two looks
 def drain(
     api: ClerkApi, repository: Repository, *, progress: Tell | None = None, clock: Callable[[], float] = time.time
 ) -> Sent:
-    """Send what is due in the outbox. What Clerk refuses is put off, and the error noted with it.
+    """Send what is due in the outbox. What Clerk refuses is put off, with its code.
 
     Raises `ApiUnavailable`, `ApiKeyRefused` or `WrongInstance` where nothing can be sent now: it stays where it is.
     """
-    sending = Sending(api.instance.name, repository.write_back, progress, clock)
-    run(sending.steps(lambda _, __: published_keys(api.instance)), api, repository)
-    return sending.sent
+    return _drained(api, repository, progress, clock)
 
 
 async def adrain(
@@ -76,7 +75,19 @@ async def afill_outbox(
     await arun(filling(instance.name, repository.write_back, progress, clock), None, repository)
 
 
-class OutboxWorker:
+def _drained(
+    api: ClerkApi,
+    repository: Repository,
+    progress: Tell | None = None,
+    clock: Callable[[], float] = time.time,
+    ends: Callable[[], bool] = lambda: False,
+) -> Sent:
+    sending = Sending(api.instance.name, repository.write_back, progress, clock)
+    run(sending.steps(lambda _, __: published_keys(api.instance), ends), api, repository)
+    return sending.sent
+
+
+class OutboxWorker(SurvivesForks):
     """Empties the outbox in a thread of its own. Any number may do so, in any number of processes.
 
     Args:
@@ -88,14 +99,23 @@ class OutboxWorker:
     def __init__(self, api: ClerkApi, repository: Repository, *, every: float = EVERY) -> None:
         if type(every) not in (int, float) or not 0 < every <= 3600:
             raise ConfigurationError("every must be more than 0 and at most 3600 seconds")
-        known(repository.write_back)
+        checked(repository.write_back)
+        if is_async(repository):
+            raise ConfigurationError("the repository is asynchronous: have a task await adrain now and then")
         self._api = api
         self._repository = repository
         self._every = every
+        self._make_thread()
+        repository.listeners.after_commit(self._wake)
+        self.survive_forks()
+
+    def _make_thread(self) -> None:
         self._woken = threading.Event()
         self._ends = threading.Event()
         self._thread: threading.Thread | None = None
-        repository.listeners.after_commit(self._wake)
+
+    def after_fork_in_child(self) -> None:
+        self._make_thread()
 
     def start(self) -> None:
         """Begin. A fork does not copy threads: each process has to begin for itself."""
@@ -105,7 +125,7 @@ class OutboxWorker:
             self._thread.start()
 
     def stop(self) -> None:
-        """End, when what is being sent has been sent."""
+        """End, when what is being sent has been sent. The rest stays in the outbox."""
         self._ends.set()
         self._woken.set()
         if self._thread is not None:
@@ -125,7 +145,7 @@ class OutboxWorker:
     def _run(self) -> None:
         while not self._ends.is_set():
             try:
-                drain(self._api, self._repository)
+                _drained(self._api, self._repository, ends=self._ends.is_set)
             except ClerkmapError as error:
                 logger.warning("the outbox cannot be emptied now: %s", error)
             except Exception as error:  # noqa: BLE001 - a thread that has ended would be missed by nobody

@@ -44,7 +44,7 @@ def opened(file: File, observed_at: float | None, now: float) -> Generator[tuple
         raise ConfigurationError("observed_at is when the file was written: seconds since 1970, and not in the future")
     if not isinstance(file, (str, os.PathLike)):
         moment = _changed_at(file, now) if observed_at is None else observed_at
-        yield _pieces(file), int(moment * 1000)
+        yield pieces_of(file), int(moment * 1000)
         return
     try:
         found = open(file, "rb")  # noqa: SIM115 - it is closed below; what is raised inside is not ours to explain
@@ -52,7 +52,7 @@ def opened(file: File, observed_at: float | None, now: float) -> Generator[tuple
         raise _not_read(error) from None
     with found:
         moment = _changed_at(found, now) if observed_at is None else observed_at
-        yield _pieces(found), int(moment * 1000)
+        yield pieces_of(found), int(moment * 1000)
 
 
 def _changed_at(file: Any, now: float) -> float:
@@ -64,7 +64,7 @@ def _changed_at(file: Any, now: float) -> float:
     return min(max(status.st_mtime, 0), now) if stat.S_ISREG(status.st_mode) else 0
 
 
-def _pieces(file: Iterable[bytes]) -> Iterator[bytes]:
+def pieces_of(file: Iterable[bytes]) -> Iterator[bytes]:
     """A file in pieces, none of them beyond the end of a line."""
     read: Callable[[int], bytes] | None = getattr(file, "readline", None)
     pieces = iter(file) if read is None else iter(lambda: read(PIECE), b"")
@@ -94,7 +94,9 @@ def rows_of(pieces: Iterator[bytes]) -> Iterator[Row]:
         line += first.endswith(b"\n")
     pieces = chain([first], pieces)
     sign = first.lstrip()[:1]
-    if sign == b"[":
+    if sign == first.rstrip() == b"{" and first.endswith(b"\n"):  # objects that go over several lines each
+        yield from _elements(chain([b"["], pieces, [b"]"]), line)
+    elif sign == b"[":
         yield from _elements(pieces, line)
     elif sign == b"{":
         yield from _objects(pieces, line)

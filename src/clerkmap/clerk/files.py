@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.events import Unreadable, parse_event
+from ..core.events import Event, Unreadable, parse_event
 from ..core.instance import Instance
 from ..core.model import Change
 from ..core.records import COLUMNS, SIGHTED, AnyRecord, ClerkUser, Kind
@@ -112,6 +112,22 @@ async def abackfill_file(
     return taking.report
 
 
+def event_of(row: Row) -> Event | None:
+    """The event in a row, as it is or as `clerk webhooks listen --json` writes it; None where there is something else.
+
+    Raises `WebhookMalformed` or `Unreadable`.
+    """
+    said = row.said or {}
+    if "body_b64" in said:
+        return parse_event(_decoded(said["body_b64"]))
+    return parse_event(row.text) if "type" in said and "data" in said else None
+
+
+def is_talk(said: Shape) -> bool:
+    """Whether it is what `clerk webhooks listen --json` says of itself, between the events."""
+    return said.get("type") in ("ready", "reconnecting") and "data" not in said
+
+
 class _Taking:
     """What is made of one file."""
 
@@ -150,10 +166,11 @@ class _Taking:
         said = row.said
         if said is None:
             raise Unreadable("it is neither JSON nor a row of the table")
-        if "body_b64" in said:
-            return self._event(_decoded(said["body_b64"]))
-        if "type" in said and "data" in said:
-            return self._event(row.text)
+        if is_talk(said):
+            return []
+        event = event_of(row)
+        if event is not None:
+            return self._event(event)
         what = said.get("object", "user")
         kind = _KIND_OF.get(what) if isinstance(what, str) else None
         if kind is None or said.get("deleted"):  # of when that was it says nothing
@@ -166,9 +183,8 @@ class _Taking:
         self.report.partial += 1
         return [record]
 
-    def _event(self, body: bytes) -> list[AnyRecord]:
-        event, known = parse_event(body), self._instance.instance_id
-        if known is not None and event.instance_id is not None and event.instance_id != known:
+    def _event(self, event: Event) -> list[AnyRecord]:
+        if self._instance.is_another(event.instance_id):
             self.report.elsewhere += 1
             return []
         records = event.records(self._instance.name)

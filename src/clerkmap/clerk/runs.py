@@ -4,13 +4,12 @@ from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from ..core.events import Reader
+from ..core.events import READERS, Reader
 from ..core.records import AnyRecord, Kind
-from ..errors import ApiError
+from ..errors import ApiError, HookFailed
 from ..repository import AsyncRepository, Repository
 from .api import AsyncClerkApi, ClerkApi
 from .endpoints import Shape
-from .rows import read_membership, read_organization, read_user
 
 Stage = Literal["users", "organizations", "memberships", "departures", "file", "outbox"]
 # One thing to be done: asked of the API, or done to the repository. In async code, what it gives is awaited.
@@ -18,20 +17,21 @@ Step = Callable[[Any, Any], Any]
 Steps = Generator[Step, Any, Any]
 
 KINDS: dict[Stage, Kind] = {"users": "user", "organizations": "organization", "memberships": "membership"}
+# What an event would say that told it at the same moment.
 _READERS: dict[Kind, Reader] = {
-    "user": read_user,
-    "organization": read_organization,
-    "membership": read_membership,
+    "user": READERS["user.updated"],
+    "organization": READERS["organization.updated"],
+    "membership": READERS["organizationMembership.updated"],
 }
 
 
 def run(steps: Steps, api: ClerkApi | None, repository: Repository) -> None:
-    """Do all steps. What Clerk's API refuses is told to the steps, which may know what to make of it."""
+    """Do all steps. What Clerk's API or a hook refuses is told to the steps, which may know what to make of it."""
     step = next(steps, None)
     while step is not None:
         try:
             result = step(api, repository)
-        except ApiError as error:
+        except (ApiError, HookFailed) as error:
             step = _told(steps, error)
         else:
             step = _sent(steps, result)
@@ -43,7 +43,7 @@ async def arun(steps: Steps, api: AsyncClerkApi | None, repository: AsyncReposit
     while step is not None:
         try:
             result = await step(api, repository)
-        except ApiError as error:
+        except (ApiError, HookFailed) as error:
             step = _told(steps, error)
         else:
             step = _sent(steps, result)
@@ -56,7 +56,7 @@ def _sent(steps: Steps, result: Any) -> Step | None:
         return None
 
 
-def _told(steps: Steps, error: ApiError) -> Step | None:
+def _told(steps: Steps, error: ApiError | HookFailed) -> Step | None:
     try:
         return steps.throw(error)
     except StopIteration:
@@ -64,7 +64,7 @@ def _told(steps: Steps, error: ApiError) -> Step | None:
 
 
 def records_of(kind: Kind, instance: str, row: Shape, observed_at: int) -> list[AnyRecord]:
-    """What a row of Clerk's says, the record of that kind last. Raises `Unreadable`."""
+    """What a row of Clerk's says, the record of that kind last. Raises `Unreadable` where it says too little."""
     return _READERS[kind](instance, row, observed_at)
 
 

@@ -1,6 +1,6 @@
 """What is pending goes back to Clerk: once for each thing that it does not hold, whoever sends it and however it ends.
 
-One who sends puts the note in the outbox off first, so that nobody else sends it meanwhile. What is sent follows from
+One who sends puts what is pending off first, so that nobody else sends it meanwhile. What is sent follows from
 what is stored at that moment, and Clerk's answer is stored like anything else it says: after it, nothing is missing.
 Where it is not known what came of an attempt, Clerk is asked first what it holds.
 """
@@ -16,7 +16,15 @@ from ..core.model import Organization, User
 from ..core.records import AnyRecord
 from ..core.writeback import WAIT, Pending, PendingKind, pending_of
 from ..core.writeback import WriteBack as WriteBack  # to be had from clerkmap.clerk, too
-from ..errors import ApiError, ApiKeyRefused, ApiNotFound, ApiRefused, ApiUnavailable, ConfigurationError
+from ..errors import (
+    ApiError,
+    ApiKeyRefused,
+    ApiNotFound,
+    ApiRefused,
+    ApiUnavailable,
+    ConfigurationError,
+    HookFailed,
+)
 from . import endpoints
 from .endpoints import Question, Shape
 from .runs import Progress, Step, Steps, Tell, records_of, stored_page
@@ -28,7 +36,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 5_000, 3_600_000  # milliseconds until what has fai
 AT_ONCE = 100
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Sent:
     """What has come of the outbox.
 
@@ -55,13 +63,14 @@ class Sending:
 
     def __init__(self, instance: str, back: WriteBack | None, tell: Tell | None, clock: Callable[[], float]) -> None:
         self._instance = instance
-        self._back = known(back)
+        self._back = checked(back)
         self._tell = tell
         self._clock = clock
         self.sent: Sent = Sent()
 
-    def steps(self, published: Step) -> Steps:
-        """Send all that is due. What Clerk refuses is put off; if it cannot be reached, the rest has to wait."""
+    def steps(self, published: Step, ends: Callable[[], bool] = lambda: False) -> Steps:
+        """Send all that is due, unless it ends before. What Clerk refuses is put off; if it cannot be reached, the rest
+        has to wait."""
         is_checked = False
         while True:
             due: list[Pending] = yield self._due()
@@ -72,6 +81,8 @@ class Sending:
                 yield from check_instance(keys)
                 is_checked = True
             for pending in due:
+                if ends():
+                    return
                 yield from self._send(pending)
                 if self._tell is not None:
                     self._tell(Progress("outbox", sum(asdict(self.sent).values()), None))
@@ -85,33 +96,33 @@ class Sending:
         if not (yield _set(pending, taken)):
             return  # somebody else has it
         try:
-            what = yield from self._sent(taken, is_uncertain=pending.tries > 0)
+            sent = yield from self._sent(taken, is_uncertain=pending.tries > 0)
         except ApiNotFound:
-            what = "gone"  # whoever listens to Clerk will hear of it, and a backfill finds it
-        except ApiError as error:
+            sent = Sent(gone=1)  # whoever listens to Clerk will hear of it, and a backfill finds it
+        except (ApiError, HookFailed) as error:
             yield from self._put_off(taken, error)
             if isinstance(error, (ApiKeyRefused, ApiUnavailable)):
                 raise  # as it would be with all the others
             return
-        setattr(self.sent, what, getattr(self.sent, what) + 1)
-        yield from self._finish(taken, is_gone=what == "gone")
+        self.sent += sent
+        yield from self._finish(taken, is_gone=sent.gone > 0)
 
-    def _sent(self, pending: Pending, *, is_uncertain: bool) -> Generator[Step, Any, str]:
+    def _sent(self, pending: Pending, *, is_uncertain: bool) -> Generator[Step, Any, Sent]:
         """Tell Clerk what it does not hold, and store what it answers."""
         if is_uncertain:
             yield from self._ask_again(pending)
         row: User | Organization | None = yield _row(pending.kind, pending.instance, pending.key)
         if row is None or row.clerk.clerk_id is None:
-            return "gone"
+            return Sent(gone=1)
         missing = self._back.missing(row)
         for question in _questions(row.clerk.clerk_id, isinstance(row, User), missing):
             yield from self._asked(pending, question)
         if not missing:
-            return "known"
+            return Sent(known=1)
         row = yield _row(pending.kind, pending.instance, pending.key)
         if row is not None and self._back.missing(row) == missing:  # sent again at once, it would be so for ever
             raise ApiRefused("it has taken what was written, and does not show it", codes=("not_kept",))
-        return "written"
+        return Sent(written=1)
 
     def _ask_again(self, pending: Pending) -> Steps:
         record: AnyRecord | None = yield lambda _, repository: repository.record(
@@ -142,9 +153,9 @@ class Sending:
             if (yield _set(now, later if is_more else None)):
                 return
 
-    def _put_off(self, taken: Pending, error: ApiError) -> Steps:
-        self.sent.failed += 1
-        code = error.codes[0] if error.codes else error.code
+    def _put_off(self, taken: Pending, error: ApiError | HookFailed) -> Steps:
+        self.sent += Sent(failed=1)
+        code = error.codes[0] if isinstance(error, ApiError) and error.codes else error.code
         logger.warning("what is to go back to Clerk was not taken: %s (try %d)", code, taken.tries)
         pause = min(FIRST_PAUSE * 2 ** min(taken.tries - 1, 20), LONGEST_PAUSE)
         now: Pending | None = yield _look(taken)
@@ -157,7 +168,7 @@ class Sending:
 
 def filling(instance: str, back: WriteBack | None, tell: Tell | None, clock: Callable[[], float]) -> Steps:
     """Note all of whom Clerk does not hold what it should: those who were there before you asked for it."""
-    back = known(back)
+    back = checked(back)
     done = 0
     kinds: tuple[PendingKind, ...] = ("user", "organization")
     for kind in kinds:
@@ -174,7 +185,7 @@ def filling(instance: str, back: WriteBack | None, tell: Tell | None, clock: Cal
                 tell(Progress("outbox", done, None))
 
 
-def known(back: WriteBack | None) -> WriteBack:
+def checked(back: WriteBack | None) -> WriteBack:
     """What is to be written back, or `ConfigurationError`."""
     if back is None:
         raise ConfigurationError("the repository does not know what to write back: give it write_back=WriteBack(...)")
@@ -185,10 +196,10 @@ def _questions(clerk_id: str, is_user: bool, missing: dict[str, Any]) -> list[Qu
     """What Clerk is to be asked, each question once: what came of it is looked at before it is asked again."""
     metadata = missing.get("public_metadata")
     others = {name: value for name, value in missing.items() if name != "public_metadata"}
-    questions = [endpoints.update_user(clerk_id, **others)] if others else []
     merge = endpoints.merge_user_metadata if is_user else endpoints.merge_organization_metadata
-    if metadata:
-        questions.append(merge(clerk_id, public_metadata=metadata))
+    questions = [merge(clerk_id, public_metadata=metadata)] if metadata else []
+    if others:  # last, for an external id may be another's
+        questions.append(endpoints.update_user(clerk_id, **others))
     return [replace(question, once=True) for question in questions]
 
 
@@ -197,7 +208,7 @@ def _row(kind: PendingKind, instance: str, key: str) -> Step:
 
 
 def _set(before: Pending | None, after: Pending | None) -> Step:
-    return lambda _, repository: repository.set_pending(before, after)
+    return lambda _, repository: repository.swap_pending(before, after)
 
 
 def _look(pending: Pending) -> Step:

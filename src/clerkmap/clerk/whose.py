@@ -3,6 +3,8 @@
 The keys that the API shows to the owner of a secret key must be those that the instance's tokens are signed with.
 """
 
+from typing import TYPE_CHECKING
+
 from ..core.instance import Instance
 from ..core.keys import KeySet, import_jwks
 from ..errors import KeysUnavailable, WrongInstance
@@ -10,13 +12,21 @@ from . import endpoints
 from .jwks import DEADLINE, fetch_jwks
 from .runs import Steps
 
+if TYPE_CHECKING:
+    import httpx
+
 
 def published_keys(instance: Instance) -> KeySet:
     """The keys that an instance's tokens are signed with: those it was given, or those it publishes."""
-    if instance.local_keys is not None:
-        return instance.local_keys
+    return fetched_keys(instance) if instance.local_keys is None else instance.local_keys
+
+
+def fetched_keys(
+    instance: Instance, transport: "httpx.BaseTransport | None" = None, deadline: float = DEADLINE
+) -> KeySet:
+    """The keys that an instance publishes, asked for now, or `KeysUnavailable`."""
     try:
-        return import_jwks(fetch_jwks(instance, None, DEADLINE), instance.algorithms)
+        return import_jwks(fetch_jwks(instance, transport, deadline), instance.algorithms)
     except Exception as error:  # noqa: BLE001 - whatever went wrong out there, it is the keys that cannot be had
         raise KeysUnavailable(type(error).__name__) from None
 

@@ -3,7 +3,7 @@
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from ..errors import ApiKeyRefused, ApiUnavailable
+from ..errors import ApiKeyRefused, ApiUnavailable, KeysUnavailable
 from .examination import Case, Check, Skipped, Wrong
 
 if TYPE_CHECKING:
@@ -137,12 +137,11 @@ def clock(case: Case) -> str:
 
 def _published(case: Case, instance: "Instance") -> "KeySet | None":
     """The keys that the front-end API publishes, if they can be had."""
-    from ..clerk.jwks import fetch_jwks
-    from ..core.keys import import_jwks
+    from ..clerk.whose import fetched_keys
 
     try:
-        return import_jwks(fetch_jwks(instance, case.transport, DEADLINE), instance.algorithms)
-    except Exception:  # noqa: BLE001 - whatever went wrong out there, they cannot be had
+        return fetched_keys(instance, case.transport, DEADLINE)
+    except KeysUnavailable:
         return None
 
 

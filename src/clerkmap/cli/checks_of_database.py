@@ -62,13 +62,13 @@ def webhooks(case: Case) -> str:
     if case.api is None:
         return f"{heard}; whether anything is missing, only the API can tell"
     from ..clerk import endpoints
-    from ..clerk.rows import read_user
+    from ..clerk.runs import records_of
     from ..core.events import Unreadable
     from ..core.records import STATED
 
     for row in case.api.ask(endpoints.users(order_by="-updated_at", limit=NEWEST)):
         try:
-            said = read_user(case.instance.name, row, 0)[0]
+            said = records_of("user", case.instance.name, row, 0)[0]
         except Unreadable:
             continue
         stored = case.repository.record("user", said.instance, said.key)
@@ -111,9 +111,37 @@ def counts(case: Case) -> str:
     return "as at Clerk: " + ", ".join(f"{ours:,} {what}" for what, _, ours, _ in rows)
 
 
+def outbox(case: Case) -> str:
+    """Whether what is to go back to Clerk gets there."""
+    if case.repository is None or case.instance is None:
+        raise Skipped("it takes the tables, and the publishable key")
+    from .showing import span
+
+    pending = case.repository.outbox(case.instance.name)
+    failed = [each.error for each in pending if each.error is not None]
+    if failed:
+        raise Wrong(
+            f"{len(failed):,} could not be written back, the first for {failed[0]}",
+            "See them with `clerkmap outbox list`; when the cause is mended, `clerkmap outbox retry` and `drain`",
+        )
+    overdue = case.clock() - pending[0].due_at / 1000 if pending else 0.0
+    if overdue > LATE:
+        raise Wrong(
+            f"{len(pending):,} wait to be written back, the first for {span(overdue)}: nobody sends it",
+            "Run an OutboxWorker in your application, or `clerkmap outbox drain` now and then",
+        )
+    return f"{len(pending):,} wait to be written back" if pending else "nothing waits to be written back"
+
+
 def _without_label(error: Exception) -> str:
     """What is wrong, without the word for what kind of error it is."""
     return str(error).partition(": ")[2] or str(error)
 
 
-CHECKS: dict[str, Check] = {"database": database, "tables": tables, "webhooks": webhooks, "counts": counts}
+CHECKS: dict[str, Check] = {
+    "database": database,
+    "tables": tables,
+    "webhooks": webhooks,
+    "counts": counts,
+    "outbox": outbox,
+}

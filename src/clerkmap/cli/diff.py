@@ -11,6 +11,7 @@ from .options import database_option, instance, json_option, patience_option, re
 
 if TYPE_CHECKING:
     from ..clerk.comparing import Drift, OwnId
+    from ..repository import Repository
 
 MOST_SHOWN = 50  # lines on a terminal; all are in the JSON
 _MEANINGS = {
@@ -30,7 +31,8 @@ _UNSEEN = "Not seen: old rows that have changed, and who has come for one who we
     "--own-id",
     "name",
     metavar="NAME",
-    help="Where Clerk keeps your ids: external_id, or a name in public_metadata. Then links are compared too.",
+    help="Where Clerk keeps your ids: external_id, or a name in public_metadata. Then links are compared too.  "
+    "[default: where --repository writes them back]",
 )
 @patience_option(120)
 @json_option
@@ -53,7 +55,7 @@ def command(
     from .showing import progress
 
     with ClerkApi(instance(), patience=patience) as api, repository(url) as records, progress() as tell:
-        drift = diff(api, records, cheap=cheap, own_id=_own_id(name), progress=tell)
+        drift = diff(api, records, cheap=cheap, own_id=_own_id(name or _written_back(records)), progress=tell)
     if as_json:
         say_json(drift.to_dict())
     else:
@@ -84,6 +86,14 @@ def _say(drift: "Drift") -> None:
         click.echo("`clerkmap sync` mends it, and `clerkmap sync --repair` writes nothing else.", err=True)
     if drift.counts["link"]:
         click.echo("Which side of a link is wrong, only you know: no run changes it.", err=True)
+
+
+def _written_back(records: "Repository") -> str | None:
+    """Where the application has its ids written, if it has."""
+    back = records.write_back
+    if back is None:
+        return None
+    return "external_id" if back.external_id else back.user_id
 
 
 def _own_id(name: str | None) -> "OwnId | None":

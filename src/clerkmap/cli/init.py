@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _SETTINGS = {
     "CLERK_PUBLISHABLE_KEY": "from the API keys page of Clerk's dashboard",
-    "CLERK_SECRET_KEY": "from the same page; for `clerkmap sync` and `diff` alone",
+    "CLERK_SECRET_KEY": "from the same page; for what asks Clerk's API, such as `clerkmap sync`",
     "CLERK_WEBHOOK_SIGNING_SECRET": "from the endpoint's page under Webhooks, once there is one",
 }
 

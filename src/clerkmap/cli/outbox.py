@@ -108,7 +108,7 @@ def retry(url: str | None) -> None:
         name = instance().name
         failed = [each for each in records.outbox(name, limit=MOST_SHOWN) if each.error is not None]
         now = int(time.time() * 1000)
-        moved = sum(records.set_pending(each, replace(each, due_at=now)) for each in failed)
+        moved = sum(records.swap_pending(each, replace(each, due_at=now)) for each in failed)
     click.echo(f"{moved:,} are due now. `clerkmap outbox drain` sends them.", err=True)
 
 

@@ -8,11 +8,11 @@ from .codes import NOT_FINE
 from .options import database_option, instance, json_option, repository, say_json
 
 if TYPE_CHECKING:
-    from ..core.events import Event
+    from ..clerk.file_rows import Row
     from ..core.instance import Instance
     from ..reconciler import Reconciler
 
-MOST_SHOWN = 20  # places of what cannot be read; all are in the JSON
+MOST_SHOWN = 20  # lines that cannot be read; all are in the JSON
 
 
 @click.command("replay")
@@ -41,42 +41,52 @@ def command(context: click.Context, file: IO[bytes], dry_run: bool, url: str | N
         with repository(url, writes=True) as records:
             unread = _read(file, clerk, counts, Reconciler(clerk, records))
     if as_json:
-        say_json({**counts, "unreadable_at": unread})
+        say_json({**counts, "unreadable_lines": unread})
     else:
         for name, number in counts.items():
             click.echo(f"{name.replace('_', ' '):<12} {number:>9,}")
-        for place in unread[:MOST_SHOWN]:
-            click.echo(f"clerkmap: cannot be read: {place}", err=True)
+        for line in unread[:MOST_SHOWN]:
+            click.echo(f"clerkmap: cannot be read: line {line}", err=True)
         if len(unread) > MOST_SHOWN:
             click.echo(f"clerkmap: … and {len(unread) - MOST_SHOWN:,} more.", err=True)
     if unread:
         context.exit(NOT_FINE)
 
 
-def _read(file: IO[bytes], clerk: "Instance", counts: dict[str, int], reconciler: "Reconciler | None") -> list[str]:
-    """Count what is in the file, and apply it. Gives the places of what cannot be read."""
-    from .event_lines import event_lines
-    from .showing import counting
+def _read(file: IO[bytes], clerk: "Instance", counts: dict[str, int], reconciler: "Reconciler | None") -> list[int]:
+    """Count what is in the file, and apply it. Gives the lines of what cannot be read."""
+    from ..clerk.file_rows import pieces_of, rows_of
+    from ..clerk.files import is_talk
+    from ..clerk.runs import Progress
+    from .showing import progress
 
-    unread: list[str] = []
-    with counting("events") as step:
-        for place, event in event_lines(file):
-            came = "unreadable" if event is None else _applied(event, clerk, reconciler)
+    unread: list[int] = []
+    with progress() as tell:
+        for number, row in enumerate(rows_of(pieces_of(file)), 1):
+            if is_talk(row.said or {}):
+                continue
+            came = _applied(row, clerk, reconciler)
             counts[came] += 1
             if came == "unreadable":
-                unread.append(place)
-            step()
+                unread.append(row.line)
+            if tell is not None:
+                tell(Progress("file", number, None))
     return unread
 
 
-def _applied(event: "Event", clerk: "Instance", reconciler: "Reconciler | None") -> str:
-    """What came of an event."""
+def _applied(row: "Row", clerk: "Instance", reconciler: "Reconciler | None") -> str:
+    """What came of a row."""
+    from ..clerk.files import event_of
     from ..core.events import Unreadable
+    from ..errors import WebhookMalformed
 
     try:
+        event = event_of(row)
+        if event is None:
+            return "unreadable"
         if not event.records(clerk.name):
             return "ignored"
-    except Unreadable:
+    except (Unreadable, WebhookMalformed):
         return "unreadable"
     if reconciler is None:
         return "readable"

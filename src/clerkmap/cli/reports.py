@@ -44,19 +44,14 @@ def say_taken(report: "FileReport") -> None:
             err=True,
         )
     if report.ignored:
-        click.echo(f"{_events(report.ignored)} about nothing that is kept.", err=True)
-    if report.elsewhere:
-        click.echo(f"clerkmap: {_events(report.elsewhere)} another instance's, and left out.", err=True)
+        events = f"{many(report.ignored, 'event')} {'is' if report.ignored == 1 else 'are'}"
+        click.echo(f"{events} about nothing that is kept.", err=True)
     if report.unreadable:
         lines = ", ".join(map(str, report.unreadable_lines[:MOST_SHOWN]))
         more = ", …" if report.unreadable > MOST_SHOWN else ""
         click.echo(
             f"clerkmap: left out {many(report.unreadable, 'row')} that cannot be read: line {lines}{more}.", err=True
         )
-
-
-def _events(number: int) -> str:
-    return f"{many(number, 'event')} {'is' if number == 1 else 'are'}"
 
 
 def _say_rows(report: "Report", read: str) -> None:

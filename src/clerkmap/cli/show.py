@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # From where a record comes, by the grade that its rank begins with.
 _SOURCES = {
-    "0": "sighted: nothing but a token has named it",
+    "0": "sighted: nothing but a token or an export has named it",
     "1": "glimpsed: Clerk has told of it inside another object",
     "2": "stated: Clerk has told all of it",
     "3": "deleted: Clerk has said so, or you have erased it, and nothing brings it back",

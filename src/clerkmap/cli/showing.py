@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -73,19 +73,3 @@ def progress() -> "Generator[Tell | None]":
             bars.update(drawn[so_far.stage], completed=so_far.done, total=total)
 
         yield tell
-
-
-@contextmanager
-def counting(what: str) -> "Generator[Callable[[], object]]":
-    """Draws how many there were so far, where nobody knows how many there will be. What it gives is called for each."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-    from rich.progress import SpinnerColumn, TextColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:,}"))
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        drawn = bars.add_task(what, total=None)
-        yield lambda: bars.advance(drawn)

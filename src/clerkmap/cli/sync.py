@@ -137,6 +137,4 @@ def _told(report: "Report", as_json: bool) -> bool:
         say_repaired(report)
     else:
         say_copied(report)
-    if isinstance(report, FileReport) and report.elsewhere:
-        return False
     return not report.held_back and not report.unreadable and report.complete

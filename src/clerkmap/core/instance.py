@@ -130,6 +130,10 @@ class Instance:
             )
         return cls(**found)
 
+    def is_another(self, instance_id: str | None) -> bool:
+        """Whether an id of Clerk's is that of another environment, as far as both are known."""
+        return None not in (self.instance_id, instance_id) and self.instance_id != instance_id
+
     def __post_init__(self) -> None:
         def settle(name: str, value: object) -> None:
             object.__setattr__(self, name, value)

@@ -126,8 +126,8 @@ class MemoryRepository:
         with self._journal.lock:
             return self._tables.pending(instance, kind, key)
 
-    def set_pending(self, before: Pending | None, after: Pending | None) -> bool:
-        return self._write(lambda: self._tables.set_pending(before, after))
+    def swap_pending(self, before: Pending | None, after: Pending | None) -> bool:
+        return self._write(lambda: self._tables.swap_pending(before, after))
 
     def purge(self, before: int) -> int:
         return self._write(lambda: self._tables.purge(before))

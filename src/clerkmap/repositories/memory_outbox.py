@@ -50,7 +50,7 @@ class MemoryOutbox(MemoryTables):
     def pending(self, instance: str, kind: PendingKind, key: str) -> Pending | None:
         return self._pending.get((instance, kind, key))
 
-    def set_pending(self, before: Pending | None, after: Pending | None) -> Written[bool]:
+    def swap_pending(self, before: Pending | None, after: Pending | None) -> Written[bool]:
         place = check_pending(before, after)
         there = self._pending.get(place)
         if (None if there is None else _state(there)) != (None if before is None else _state(before)):
@@ -61,7 +61,7 @@ class MemoryOutbox(MemoryTables):
         return [], True
 
     def _noted(self, work: Written[T]) -> Written[T]:
-        """The same, and a note of each thing of which Clerk may not hold now what it should."""
+        """The same, and in the outbox each thing of which Clerk may not hold now what it should."""
         written, result = work
         for change in written:
             for row in self._to_be_looked_at(change):

@@ -54,7 +54,7 @@ class Outbox(Tables):
         rows = yield self._sql.select_pending, (instance, kind, key)
         return Pending(*rows[0]) if rows else None
 
-    def set_pending(self, before: Pending | None, after: Pending | None) -> Work[Written[bool]]:
+    def swap_pending(self, before: Pending | None, after: Pending | None) -> Work[Written[bool]]:
         check_pending(before, after)
         rows: Rows = []
         if before is None and after is not None:
@@ -66,7 +66,7 @@ class Outbox(Tables):
         return [], bool(rows)
 
     def _noting(self, work: Work[Written[T]]) -> Work[Written[T]]:
-        """The same work, and a note of each thing of which Clerk may not hold now what it should."""
+        """The same work, and in the outbox each thing of which Clerk may not hold now what it should."""
         written, result = yield from work
         for change in written if self._choices.write_back is not None else ():
             for row in (yield from self._to_be_looked_at(change)):

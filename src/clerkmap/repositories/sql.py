@@ -110,6 +110,7 @@ class Statements:
         self.lock_slots: str | None = None if dialect.lock is None else dialect.lock.format(space)
         self._many(dialect, names, id_type, id)
         self._write_back(names)
+        self.select_gone: str = f"SELECT key FROM {identities} WHERE rank >= ? AND rank < ?"
         self.purge_identities: str = f"DELETE FROM {identities} WHERE rank >= ? AND rank < ? RETURNING key"
         self.select_left: str = (
             f"SELECT DISTINCT instance, user_key, organization_key FROM {memberships} WHERE rank >= ? AND rank < ?"

@@ -114,8 +114,8 @@ class SqlRepository(ABC):
     def pending(self, instance: str, kind: PendingKind, key: str) -> Pending | None:
         return self._read(self._tables.pending, instance, kind, key)
 
-    def set_pending(self, before: Pending | None, after: Pending | None) -> bool:
-        return self._write_once(self._tables.set_pending, before, after)
+    def swap_pending(self, before: Pending | None, after: Pending | None) -> bool:
+        return self._write_once(self._tables.swap_pending, before, after)
 
     def purge(self, before: int) -> int:
         return self._write_once(self._tables.purge, before)
@@ -212,8 +212,8 @@ class AsyncSqlRepository(ABC):
     async def pending(self, instance: str, kind: PendingKind, key: str) -> Pending | None:
         return await self._read(self._tables.pending, instance, kind, key)
 
-    async def set_pending(self, before: Pending | None, after: Pending | None) -> bool:
-        return await self._write_once(self._tables.set_pending, before, after)
+    async def swap_pending(self, before: Pending | None, after: Pending | None) -> bool:
+        return await self._write_once(self._tables.swap_pending, before, after)
 
     async def purge(self, before: int) -> int:
         return await self._write_once(self._tables.purge, before)

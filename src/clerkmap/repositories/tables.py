@@ -77,9 +77,10 @@ class Tables(Putting, Listing):
 
     def purge(self, before: int) -> Work[Written[int]]:
         oldest_kept = deleted_before(check_purge(before, self._choices.now()))
-        purged = list((yield self._sql.purge_identities, (DELETED, oldest_kept)))
         ended = sorted((yield self._sql.select_left, (DELETED, oldest_kept)))
-        yield from self._lock_keys({user_key for _, user_key, _ in ended})
+        gone = yield self._sql.select_gone, (DELETED, oldest_kept)
+        yield from self._lock_keys({user_key for _, user_key, _ in ended} | {key for (key,) in gone})
+        purged = list((yield self._sql.purge_identities, (DELETED, oldest_kept)))
         for ends in ended:
             if is_over((yield from self._memberships_of(*ends)), before):
                 purged += yield self._sql.purge_memberships, ends

@@ -113,8 +113,8 @@ class Blocking:
     def pending(self, instance: str, kind: PendingKind, key: str) -> Pending | None:
         return self._wait(self._repository.pending(instance, kind, key))
 
-    def set_pending(self, before: Pending | None, after: Pending | None) -> bool:
-        return self._wait(self._repository.set_pending(before, after))
+    def swap_pending(self, before: Pending | None, after: Pending | None) -> bool:
+        return self._wait(self._repository.swap_pending(before, after))
 
     def purge(self, before: int) -> int:
         return self._wait(self._repository.purge(before))

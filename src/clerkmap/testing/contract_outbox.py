@@ -68,7 +68,7 @@ class OutboxContract:
         writing.link(HERE, ANN, "mine")
         writing.link(HERE, BEA, "mine")
         for each in writing.outbox(HERE):
-            assert writing.set_pending(each, None)
+            assert writing.swap_pending(each, None)
         assert writing.outbox(HERE) == []
 
         writing.set_role("mine", "admin")
@@ -93,7 +93,7 @@ class OutboxContract:
         assert writing.outbox(HERE) == []
 
     def test_what_is_undone_is_not_noted(self, make_repository: MakeRepository) -> None:
-        """A note is a part of the transaction that made the change."""
+        """The outbox is a part of the transaction that made the change."""
 
         def refuse(*_: object) -> None:
             raise RuntimeError
@@ -109,7 +109,7 @@ class OutboxContract:
         (seen,) = writing.outbox(HERE)
         taken = replace(seen, due_at=NOW + 60_000, tries=1)
         won: list[bool] = []
-        threads = [threading.Thread(target=lambda: won.append(writing.set_pending(seen, taken))) for _ in range(8)]
+        threads = [threading.Thread(target=lambda: won.append(writing.swap_pending(seen, taken))) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -117,25 +117,25 @@ class OutboxContract:
         assert sorted(won) == [False] * 7 + [True]
 
         assert writing.pending(HERE, "user", seen.key) == taken
-        assert not writing.set_pending(seen, None)
-        assert not writing.set_pending(None, taken)
+        assert not writing.swap_pending(seen, None)
+        assert not writing.swap_pending(None, taken)
         writing.set_role(found(writing).id, "admin")  # meanwhile
-        assert not writing.set_pending(taken, None)
+        assert not writing.swap_pending(taken, None)
         now = writing.pending(HERE, "user", seen.key)
         assert now is not None
         assert now == replace(taken, changes=2)
         failed = replace(now, due_at=NOW + 5, error="api_refused")
-        assert writing.set_pending(now, failed)
+        assert writing.swap_pending(now, failed)
         assert writing.outbox(HERE) == [failed]
-        assert writing.set_pending(failed, None)
+        assert writing.swap_pending(failed, None)
         assert writing.pending(HERE, "user", seen.key) is None
-        assert writing.set_pending(None, seen)
+        assert writing.swap_pending(None, seen)
         assert writing.outbox(HERE) == [seen]
 
     def test_the_earliest_is_first(self, repository: Repository) -> None:
         """In the order in which they are due, as many as are wanted."""
         for number in (3, 1, 2):
-            assert repository.set_pending(None, Pending(HERE, "user", f"k{number}", 0, number))
+            assert repository.swap_pending(None, Pending(HERE, "user", f"k{number}", 0, number))
         assert [each.key for each in repository.outbox(HERE, limit=2)] == ["k1", "k2"]
         assert [each.key for each in repository.outbox(HERE, due=1)] == ["k1"]
 
@@ -144,7 +144,7 @@ class OutboxContract:
         one = Pending(HERE, "user", "a", 0, 0)
         for before, after in ((None, None), (one, replace(one, key="b")), (one, replace(one, kind="organization"))):
             with pytest.raises(ConfigurationError):
-                repository.set_pending(before, after)
+                repository.swap_pending(before, after)
 
     def test_a_note_is_swapped_by_one(self, repository: Repository) -> None:
         """Only where it still says what it is thought to say."""
