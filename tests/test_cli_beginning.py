@@ -1,5 +1,6 @@
 """`init`, `token` and `completion`: what a newcomer runs first. What is printed is run, not looked at."""
 
+import ast
 import asyncio
 import re
 import shutil
@@ -125,6 +126,17 @@ def test_init_overwrites_nothing(fresh: World, tmp_path: Path) -> None:
     told = fresh.process("init", "--framework", "wsgi", CLERK_SECRET_KEY="").stderr
     assert re.search("CLERK_PUBLISHABLE_KEY +is set", told)
     assert re.search("CLERK_SECRET_KEY +from the same page", told)
+
+
+@pytest.mark.parametrize("name", ['a "b" \\c.db', "a\nb.db", "a\x1b[31m.db", "{x}.db", "ü.db", "\udcff.db"])
+def test_the_lines_name_the_very_file(fresh: World, tmp_path: Path, name: str) -> None:
+    """Whatever it is called, what is run later opens the one whose tables were made."""
+    done = fresh.run("init", "--framework", "wsgi", "--database", str(tmp_path / name))
+    assert done.exit_code == FINE, done.output
+    (named,) = [each.value for each in ast.walk(ast.parse(done.stdout)) if isinstance(each, ast.Constant)
+                and isinstance(each.value, str) and each.value.endswith(".db")]  # fmt: skip
+    assert named == str(tmp_path / name)
+    assert (tmp_path / name).exists()
 
 
 @pytest.fixture

@@ -3,12 +3,13 @@
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from clerkmap.cli.codes import FINE, NOT_FINE, USAGE
+from clerkmap.cli.codes import FINE, INTERRUPTED, NOT_FINE, USAGE
 from cli_world import PATIENCE, World, fresh, synced
 
 __all__ = ["fresh", "synced"]
@@ -32,6 +33,31 @@ def test_closed_streams_are_nobody_to_ask_and_nobody_to_tell(synced: World, comm
             env=synced.whole(), capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
         assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert synced.run("show", "ada@example.com", "--json").stdout == before
+
+
+@pytest.mark.parametrize(
+    ("command", "question"),
+    [
+        (["erase", "ada@example.com"], "Forget them for good?"),
+        (["purge"], "Forget what was deleted"),
+        (["relink", "--from", "here", "--to", "there", "--mapping", "{file}"], "Move them?"),
+        (["verify", "-"], "oken"),
+    ],
+)
+def test_who_interrupts_at_a_question_has_interrupted(
+    synced: World, tmp_path: Path, command: list[str], question: str
+) -> None:
+    """It is no answer: nothing is done, and the exit code is that of an interruption."""
+    for instance in ("here", "there"):
+        synced.run("link", f"user_{instance}", f"theirs-{instance}", "--instance", instance)
+    before = synced.run("show", "ada@example.com", "--json").stdout
+    (tmp_path / "who").write_text("user_here,user_there")
+    at = synced.terminal(*(each.format(file=tmp_path / "who") for each in command))
+    at.wait_for(question)
+    time.sleep(0.5)  # it is shown a moment before it is asked
+    at.interrupt()
+    assert (at.end(), "Traceback" in at.seen) == (INTERRUPTED, False), at.seen
     assert synced.run("show", "ada@example.com", "--json").stdout == before
 
 

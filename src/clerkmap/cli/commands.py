@@ -71,10 +71,13 @@ class Commands(click.Group):
             ctx.color = False
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort) as end:
+            # At a question click makes one thing of Ctrl-C, of Ctrl-D and of a no.
+            if isinstance(end, click.Abort) and not isinstance(end.__context__, KeyboardInterrupt):
+                raise
             click.echo("\nclerkmap: interrupted. What was done until now is kept.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except (click.ClickException, click.exceptions.Exit):
             raise
         except Exception as error:
             from .failures import failure_of  # here, not above: it loads every error there is

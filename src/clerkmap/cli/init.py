@@ -64,6 +64,7 @@ def _opened(place: "Database", found: "Found") -> tuple[str, str]:
 
     options = f', ids="{found.ids}"' * (found.ids != "uuid7") + ', id_type="uuid"' * (found.id_type == "uuid")
     if isinstance(place, SqliteDatabase):
-        path = repr(place.shown) if set('"\\') & set(place.shown) else f'"{place.shown}"'
+        is_plain = place.shown.isprintable() and not set('"\\') & set(place.shown)
+        path = f'"{place.shown}"' if is_plain else ascii(place.shown)
         return "SqliteRepository", f"SqliteRepository.open({path}{options})"
     return "PostgresRepository", f'PostgresRepository.open(os.environ["{DATABASE}"]{options})'

@@ -1,5 +1,6 @@
 """An SQLite file, as a command sees it."""
 
+import os
 import sqlite3
 from collections.abc import Generator
 from contextlib import closing, contextmanager
@@ -81,7 +82,9 @@ class SqliteDatabase(Database):
 
     def _connect(self) -> sqlite3.Connection:
         """A connection to the file as it is: it is not made, and nothing of it is changed."""
-        return sqlite3.connect(f"file:{quote(str(self._path))}?mode=rw", uri=True, timeout=5, isolation_level=None)
+        return sqlite3.connect(
+            f"file:{quote(os.fsencode(self._path))}?mode=rw", uri=True, timeout=5, isolation_level=None
+        )
 
 
 def ddl(since: int, ids: "Made | None", id_type: str = "") -> str:
