@@ -5,8 +5,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
-# What is tested with servers and databases, and tells nothing of the core.
-WORLD := architecture cli clerk_api backfill drift fake postgres django flask fastapi starlette mcp asgi websocket webhook_endpoint request_table mutants example official differential page local plugin
+# What is tested with servers, databases and other programs, and tells nothing of the core that the rest does not.
+WORLD := architecture asgi backfill bulk cli clerk_api crashes current differential django docs drift example fake fastapi \
+	faults file flask founding freshness isolation lasting leases listing local mcp mutants nemesis official opaque_flights \
+	opaque_memory orders outbox page plugin postgres races reconciler_orders relink remote request_table schema signed sqlite \
+	starlette transactions volumes webhook_endpoint websocket
 
 .PHONY: dev test quick coverage lint docs bench mutants soak clean
 
@@ -40,7 +43,7 @@ lint: $(STAMP)  ## style and types
 	PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH=typings $(BIN)/pyright --verifytypes clerkmap --ignoreexternal  # it asks the first python there is
 
 docs: $(STAMP)  ## run every piece of code in the README and the docs, and check their links
-	$(BIN)/python -m pytest -q tests/test_docs.py
+	$(BIN)/python -m pytest -q -n auto tests/test_docs.py
 
 bench: $(STAMP)  ## the figures of docs/speed.md; make bench BENCH=--short for a look
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -185,3 +185,10 @@ def test_repr_names_nobody() -> None:
     found = organized(jti="jti_a", act={"sub": "user_admin"}, azp="https://app.example.com", secret="hunter2")
     assert repr(found) == "Claims(session, instance='a.b')"
     assert f"{found}" == repr(found)
+
+
+@pytest.mark.parametrize(("kind", "subject"), [("organization_api_key", "user_1"), ("api_key", "org_1")])
+def test_a_key_is_of_whom_its_kind_says(kind: TokenKind, subject: str) -> None:
+    """An organization's is of an organization, and a person's of a person."""
+    with pytest.raises(ClaimInvalid, match="sub"):
+        read_claims(kind, "a.b", {"iss": "x", "sub": subject, "iat": 1, "exp": 2})

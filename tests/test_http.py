@@ -274,3 +274,16 @@ def test_no_repr_shows_a_token() -> None:
     request = make_request("GET", {"Authorization": f"Bearer {token}"})
     found = TokenFinder(clerk.instance).find(request)
     assert (repr(request), repr(found)) == ("Request(GET, authorization)", "Found(header)")
+
+
+def test_a_cookie_holds_no_opaque_token() -> None:
+    """Whoever plants one in a browser gets nobody asked what it stands for."""
+    request = make_request("GET", dict(cookies(session("ak_" + "x" * 32))))
+    with pytest.raises(WrongKind):
+        TokenFinder(INSTANCE).find(request)
+
+
+def test_a_page_to_pick_an_organization_is_where_a_browser_is_sent() -> None:
+    """With nothing to read on the way, and nothing to be kept."""
+    told = answer(OrganizationMissing(), organization_page="/choose")
+    assert (told.status, dict(told.headers)["location"], told.body) == (303, "/choose", b"")

@@ -232,3 +232,9 @@ def test_a_lost_question_may_be_asked_again_at_once() -> None:
     assert ring.find("a", None, 1) is None
     ring.asking(1)
     assert not ring.refresh_due(1)
+
+
+def test_a_ring_is_empty_until_keys_were_in_hand() -> None:
+    """It is what tells a service that may begin from one that may not."""
+    assert KeyRing().is_empty
+    assert not warm("k1=1").is_empty

@@ -7,7 +7,7 @@ import pytest
 from clerkmap import ConfigurationError, Principal, Verifier
 from clerkmap.clerk import OpaqueTokens
 from clerkmap.core.claims import TokenKind
-from clerkmap.core.opaque import KINDS, prefix_of
+from clerkmap.core.opaque import KINDS, Vouched, prefix_of
 from clerkmap.errors import (
     ApiKeyToken,
     AudienceRefused,
@@ -122,3 +122,8 @@ def test_settings_that_cannot_work() -> None:
     provider = world.clerk.make_oidc_instance("api")
     with pytest.raises(ConfigurationError, match="oidc"):
         Verifier(provider, accept=["api_key"])
+
+
+def test_no_repr_shows_what_clerk_said() -> None:
+    """It ends up in logs."""
+    assert repr(Vouched("api_key", {"sub": "user_1"})) == "Vouched(api_key)"
