@@ -50,7 +50,7 @@ class Written:
 def written() -> Generator[Written]:
     """One for the module: nothing here changes it."""
     clerk = FakeClerk(seed=71)
-    clerk.clock.advance(-20)  # time will be moved on, and Node has a clock of its own
+    clerk.clock.advance(-300)  # time will be moved on, and Node has a clock of its own
     with serving(clerk.app) as (host, port):
         yield Written(f"http://{host}:{port}", clerk)
 
@@ -75,13 +75,13 @@ def test_the_python_client_sees_them(written: Written) -> None:
 
 def test_a_token_that_is_minted_afterwards_carries_them(written: Written) -> None:
     """The official client reads them there, and so does clerkmap, which trusts them if it is told to."""
-    token = written.clerk.token(written.bea)
+    token = written.clerk.token(written.bea, expires_in=3600)
     options = VerifyTokenOptions(secret_key=written.clerk.secret_key, api_url=written.url)
     claims: dict[str, Any] = verify_token(token, options)
     assert (claims["userId"], claims["who"]) == (written.user_id, written.user_id)
     verifier = Verifier(written.instance, own_id="userId", clock=written.clerk.clock)
     resolver = Resolver(written.instance, written.repository, verifier=verifier, trust_own_id=True)
-    written.clerk.clock.advance(10)
+    written.clerk.clock.advance(150)
     principal = resolver.resolve(written.clerk.token(written.bea))
     assert (principal.user.id, principal.user.role, principal.claims.own_id) == (written.user_id, None, written.user_id)
 
@@ -93,7 +93,7 @@ def test_the_javascript_client_sees_them(written: Written, official: Official) -
     assert user["externalId"] == written.user_id
     organization = official.api("organizations.getOrganization", {"organizationId": written.acme.id})
     assert organization["publicMetadata"] == {"orgId": written.organization_id}
-    assert official.verify(written.clerk.token(written.bea))["userId"] == written.user_id
+    assert official.verify(written.clerk.token(written.bea, expires_in=3600))["userId"] == written.user_id
 
 
 def test_the_javascript_client_sees_an_organization_that_clerkmap_has_made(

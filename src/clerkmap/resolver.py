@@ -35,6 +35,9 @@ from .verifier import Verifier
 
 VERIFY_AGAIN_AFTER = 300  # seconds: a token that lives for a day must notice, too, that its key is gone
 
+# Seconds after which a change has long been written back to Clerk, and the clocks do not differ by more.
+SETTLED_AFTER = 120
+
 # A step asks something of a repository. Handed a synchronous one it returns the answer, otherwise an awaitable of it.
 Step = Callable[[Any], Any]
 Found = Standing | Organization  # what a repository knows of who is calling
@@ -48,8 +51,8 @@ class Resolver:
         repository: Where your users are. An asynchronous one can only be used with `aresolve`.
         verifier: A verifier of your own making; by default, one with the default policy.
         trust_own_id: Take your id from the token, where the verifier reads one, without a look at the repository. Only
-            a token counts that is newer than anything heard of the person, and that names no organization. The user has
-            no role then: where it matters, ask `confirm`.
+            a token counts that is newer by two minutes than anything heard of the person, and that names no
+            organization. The user has no role then: where it matters, ask `confirm`.
         keep: How many tokens, and how many standings, to remember.
         monotonic: The clock that measures how fresh a remembered standing is.
     """
@@ -246,7 +249,7 @@ class Resolver:
         issued_at = claims.issued_at * 1000
         record = ClerkUser.make(SIGHTED, claims.instance, claims.subject, observed_at=issued_at)
         heard = max(self._heard.last(key_of(id)) for id in _caller(claims) if id is not None)
-        if claims.issued_at - self.verifier.rules.leeway <= heard:
+        if claims.issued_at - SETTLED_AFTER <= heard:
             return None
         standing = Standing(User(claims.own_id, None, issued_at, None, record))
         return self._standings.keep(_caller(claims), standing, epoch)
