@@ -23,9 +23,15 @@ from ..repository import Repository
 from .samples import ACME, ANN, BEA, HERE, THERE, MakeRepository, by_key, company, found, member, person
 
 
-def naming(role: str | None, *, at: int) -> ClerkUser:
+def naming(role: str | None, *, at: int, instance: str = HERE) -> ClerkUser:
     """A record whose metadata name a role."""
-    return person(at=at, public_metadata=json.dumps({"role": role}))
+    return person(at=at, instance=instance, public_metadata=json.dumps({"role": role}))
+
+
+def first_roles(instance: str) -> list[AnyRecord]:
+    """What Clerk says of somebody whose role is `author`, whatever comes first."""
+    named = [naming("author", at=2, instance=instance), naming("admin", at=3, instance=instance)]
+    return [person(at=1, instance=instance), *named, person(at=4, instance=instance)]
 
 
 def membership(grade: Grade, clerk_id: str, *, role: str, at: int) -> ClerkMembership:
@@ -39,22 +45,21 @@ def membership(grade: Grade, clerk_id: str, *, role: str, at: int) -> ClerkMembe
 class FactsContract:
     """A part of `RepositoryContract`."""
 
-    def test_the_first_role_comes_from_clerk(self, make_repository: MakeRepository) -> None:
-        """The first role that Clerk named counts, in whatever order the records come, and Clerk never changes it."""
-        facts: list[AnyRecord] = [person(at=1), naming("author", at=2), naming("admin", at=3), person(at=4)]
-        for order in permutations([*facts, ClerkUser.deleted(HERE, ANN, observed_at=5)]):
-            repository = make_repository(ids=by_key)
-            for fact in order:
-                repository.put([fact])
-
-            assert found(repository).role == "author"
-            repository.close()
-        for group in permutations(facts, 3):  # whether they come together or one by one
-            repository = make_repository(ids=by_key)
-            repository.put(group)
+    def test_the_first_role_comes_from_clerk(self, repository: Repository) -> None:
+        """The first role that Clerk named counts, in whatever order the records come, and Clerk never changes it. Each
+        order is tried in an instance of its own."""
+        for number, order in enumerate(permutations(range(5))):
+            name = f"order {number}"
+            facts = [*first_roles(name), ClerkUser.deleted(name, ANN, observed_at=5)]
+            for position in order:
+                repository.put([facts[position]])
+            assert found(repository, instance=name).role == "author"
+        for number, group in enumerate(permutations(range(4), 3)):  # whether they come together or one by one
+            name = f"group {number}"
+            facts = first_roles(name)
+            repository.put(facts[position] for position in group)
             repository.put(facts)
-            assert found(repository).role == "author"
-            repository.close()
+            assert found(repository, instance=name).role == "author"
 
     def test_a_role_concerns_every_identity(self, repository: Repository) -> None:
         """Whoever watches one identity of a user is told of the role that another one brings, or that you set."""
