@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
+# One more than there are processors, for many tests wait for a server, a browser or a clock.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # What is tested with servers, databases and other programs, and tells nothing of the core that the rest does not.
 WORLD := architecture asgi backfill bulk cli clerk_api crashes current differential django docs drift example fake fastapi \
 	faults file flask founding freshness isolation lasting leases listing local mcp mutants nemesis official opaque_flights \
@@ -24,14 +26,14 @@ dev: $(STAMP)  ## Clerk on localhost, with its page and a demo app; make dev DEV
 	$(BIN)/clerkmap dev $(DEV)
 
 test: $(STAMP)  ## every test
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 quick: $(STAMP)  ## every test that takes no time; make quick WITHOUT="postgres page" leaves some out
-	$(BIN)/python -m pytest -n auto -m "not slow" $(foreach name,$(WITHOUT),--ignore-glob="tests/test_$(name)*")
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(foreach name,$(WITHOUT),--ignore-glob="tests/test_$(name)*")
 
 coverage: $(STAMP)  ## the branches of the core that no test took (the core knows nothing of servers)
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -q -n auto -m "not slow" $(foreach name,$(WORLD),--ignore-glob="tests/test_$(name)*")
+	$(BIN)/python -m coverage run -m pytest -q -n $(WORKERS) -m "not slow" $(foreach name,$(WORLD),--ignore-glob="tests/test_$(name)*")
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --include="src/clerkmap/core/*" --fail-under=100
 
@@ -43,7 +45,7 @@ lint: $(STAMP)  ## style and types
 	PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH=typings $(BIN)/pyright --verifytypes clerkmap --ignoreexternal  # it asks the first python there is
 
 docs: $(STAMP)  ## run every piece of code in the README and the docs, and check their links
-	$(BIN)/python -m pytest -q -n auto tests/test_docs.py
+	$(BIN)/python -m pytest -q -n $(WORKERS) tests/test_docs.py
 
 bench: $(STAMP)  ## the figures of docs/speed.md; make bench BENCH=--short for a look
 	$(BIN)/python -m benchmarks $(BENCH)
@@ -52,7 +54,7 @@ mutants: $(STAMP)  ## small lies in the source, each of which a test must find
 	$(BIN)/python tests/mutants.py
 
 soak: $(STAMP)  ## the long forms of the tests that have one
-	CLERKMAP_SOAK=1 $(BIN)/python -m pytest -n auto -m slow
+	CLERKMAP_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow
 
 clean:
 	rm -rf $(VENV) tests/js/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* dist build

@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 import pytest
 import uvicorn
@@ -83,7 +84,10 @@ class Terminal:
     def __init__(self, command: list[str], environment: Environment, folder: Path | None = None) -> None:
         self._ours, theirs = pty.openpty()
         streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
-        self._process = subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True, **streams)
+        self._process = subprocess.Popen(
+            command, env=environment, cwd=folder, start_new_session=True, preexec_fn=_listen_to_interruptions, **streams
+        )
+        finalize(self, _stop, self._process)  # a test that fails leaves nothing running
         os.close(theirs)
         self.seen = ""
 
@@ -120,6 +124,16 @@ class Terminal:
             read = ""
         self.seen += read
         return bool(read)
+
+
+def _listen_to_interruptions() -> None:
+    """As a terminal does. Where the tests are run in the background, interruptions are ignored by all they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.wait()
 
 
 def populate(clerk: FakeClerk, people: int = 3) -> None:

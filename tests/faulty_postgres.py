@@ -21,7 +21,8 @@ from clerkmap.repositories import PostgresRepository
 T = TypeVar("T")
 How = Literal["terminated before", "terminated after", "refused"]
 Dump = dict[str, Any]
-TABLES = ("users", "identities", "organizations", "memberships", "sessions", "notes")  # in which order they are filled
+# In which order they are filled.
+TABLES = ("users", "identities", "organizations", "memberships", "sessions", "notes", "outbox")
 OTHERS = ("clerkmap_heard", "orders")  # what a hook has written, and what you have
 
 
