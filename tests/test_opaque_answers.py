@@ -141,7 +141,8 @@ def refusing(status: int, code: str | None) -> Callable[[httpx.Request], httpx.R
         (404, "resource_not_found", TokenUnknown, 401),
         (404, "feature_not_enabled", ApiRefused, 500),
         (404, None, ApiUnavailable, 503),
-        (400, "form_param_format_invalid", ApiRefused, 500),
+        (400, "form_param_format_invalid", TokenUnknown, 401),
+        (422, "form_param_format_invalid", TokenUnknown, 401),
         (403, "forbidden", ApiRefused, 500),
         (500, "internal_clerk_error", ApiUnavailable, 503),
         (302, None, ApiUnavailable, 503),
@@ -149,7 +150,7 @@ def refusing(status: int, code: str | None) -> Callable[[httpx.Request], httpx.R
     ],
 )
 def test_other_statuses(status: int, code: str | None, error: type[ClerkmapError], answered: int) -> None:
-    """Only a token that Clerk does not know is the caller's fault."""
+    """Only a token that Clerk does not know, or cannot read, is the caller's fault."""
     world = World()
     world.api.trouble = refusing(status, code)
     with pytest.raises(error) as caught:

@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..bounded import Bounded
 from ..core.instance import Instance
 from ..core.opaque import Prefix, Vouched, prefix_of, read_word
-from ..errors import ApiNotFound, ApiUnavailable, ClerkmapError, ConfigurationError, TokenError, TokenUnknown
+from ..errors import (
+    ApiNotFound,
+    ApiRefused,
+    ApiUnavailable,
+    ClerkmapError,
+    ConfigurationError,
+    TokenError,
+    TokenUnknown,
+)
 from ..forks import SurvivesForks
 from . import endpoints
 from .api import ClerkApi
@@ -192,6 +200,12 @@ class OpaqueTokens(SurvivesForks):
             said = self._api.ask(_QUESTIONS[prefix](token))
         except ApiNotFound:
             raise TokenUnknown from None
+        except ApiRefused as refused:
+            if refused.status not in (400, 422):
+                raise
+            # The form of the question is ours and right, so it is the token's that is not.
+            logger.warning("Clerk refuses the form of an opaque token: %s", refused)
+            raise TokenUnknown("Clerk cannot read it") from None
         try:
             return read_word(prefix, said, self.instance.issuer, now, self._keep_for)
         except (KeyError, ValueError, OverflowError, RecursionError):
