@@ -8,6 +8,7 @@ from ..errors import ConfigurationError
 # What is kept for good, and so can be listed. Sessions are forgotten.
 LISTED: tuple[Kind, ...] = ("user", "organization", "membership")
 MOST = 10_000  # in one answer, so that it fits into memory
+MAX_NAME = 255  # characters
 MAX_NOTE_NAME = 200  # characters
 MAX_NOTE = 65_536  # bytes in UTF-8
 
@@ -52,6 +53,14 @@ def check_note(text: str | None) -> str | None:
     if text is not None and not (is_storable(text) and len(text.encode()) <= MAX_NOTE):
         raise ConfigurationError(f"a note must be text of at most {MAX_NOTE} bytes in UTF-8, or None to remove it")
     return text
+
+
+def check_names(*names: str) -> None:
+    """An instance's name and an id of Clerk's, or `ConfigurationError`. Nothing else tells that one was left empty."""
+    if not all(isinstance(name, str) and 0 < len(name) <= MAX_NAME and name.isprintable() for name in names):
+        raise ConfigurationError(
+            f"an instance and an id of Clerk's are printable text of at most {MAX_NAME} characters"
+        )
 
 
 def check_pending(before: Pending | None, after: Pending | None) -> tuple[str, str, str]:

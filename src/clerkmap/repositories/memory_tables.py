@@ -22,7 +22,7 @@ from ..core.records import (
     newer,
 )
 from ..errors import LinkRefused, UserUnknown
-from .arguments import check_note, check_note_name, check_purge
+from .arguments import check_names, check_note, check_note_name, check_purge
 from .choices import Choices, FirstRoles, check_role, id_taken, no_other_id
 from .journal import Journal
 from .memory_reading import MemoryReading, Place, Row
@@ -56,6 +56,7 @@ class MemoryTables(MemoryReading):
 
     def link(self, instance: str, clerk_id: str, id: Id) -> Written[User]:
         self._choices.check_id(id)
+        check_names(instance, clerk_id)
         place = (instance, key_of(clerk_id))
         known = self._user_at(place)
         if known is not None:

@@ -9,7 +9,7 @@ from ..core.conclusions import deleted_at, deleted_before, is_over
 from ..core.model import Change, Id, User, keys_of, spokesman, without_role
 from ..core.records import DELETED, SIGHTED, AnyRecord, ClerkUser, key_of
 from ..errors import LinkRefused, UserUnknown
-from .arguments import check_purge
+from .arguments import check_names, check_purge
 from .choices import check_role, no_other_id, not_inserted
 from .listing import Listing
 from .putting import TRIES, Putting
@@ -34,6 +34,7 @@ class Tables(Putting, Listing):
         if tries == 0:
             raise not_inserted("identities")
         self._choices.check_id(id)
+        check_names(instance, clerk_id)
         known = yield from self._user_to_write(instance, key_of(clerk_id))
         if known is not None:
             if known.id != id:

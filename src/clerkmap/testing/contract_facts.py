@@ -111,6 +111,20 @@ class FactsContract:
 
         assert found(repository).role == ('"' if role == '"' else None)
 
+    def test_a_link_takes_names_that_are_some(self, repository: Repository) -> None:
+        """What was left empty, or cannot be stored, makes no identity."""
+        for instance, clerk_id in (
+            (HERE, ""),
+            ("", ANN),
+            (HERE, "\ud800"),
+            (HERE, "a\x00"),
+            ("\n", ANN),
+            (HERE, "x" * 256),
+        ):
+            with pytest.raises(ConfigurationError, match="printable"):
+                repository.link(instance, clerk_id, "mine")
+        assert repository.user("mine") is None
+
     def test_unlink_makes_a_new_user_and_relink_takes_it_back(self, make_repository: MakeRepository) -> None:
         """An identity leads to one user at any time, and to the one before again when you say so."""
         repository = make_repository()
