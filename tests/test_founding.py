@@ -237,6 +237,24 @@ def test_of_many_at_once_one_makes_it(tmp_path: Path) -> None:
     world.repository.close()
 
 
+def test_an_answer_that_says_nothing_is_no_answer(world: WritingWorld) -> None:
+    """It is there at Clerk, and its row is made the next time."""
+
+    class Mute:
+        """An API that has nothing to say of one organization."""
+
+        instance, longest = world.clerk.instance, 1.0
+
+        def ask(self, question: Any) -> Any:
+            answer = world.api.ask(question)
+            return {"object": "organization"} if question.path.startswith("/organizations/") else answer
+
+    with pytest.raises(ApiUnavailable):
+        found(world, api=Mute())
+    assert found(world).clerk_id == next(iter(world.clerk.organizations))
+    assert len(world.clerk.organizations) == 1
+
+
 def test_in_async_code() -> None:
     """The same."""
     world = WritingWorld.of(6, back=None)

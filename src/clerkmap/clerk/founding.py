@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any
 
+from ..core.events import Unreadable
 from ..core.model import Organization
 from ..core.records import MAX_TIME, AnyRecord, key_of
 from ..core.strict_json import fields
@@ -151,7 +152,10 @@ class Founding:
         if row is None:
             asked_at = self._now()
             told: Shape = yield lambda api, _: api.ask(endpoints.organization(clerk_id))
-            records: list[AnyRecord] = records_of("organization", self._instance, told, asked_at)
+            try:
+                records: list[AnyRecord] = records_of("organization", self._instance, told, asked_at)
+            except Unreadable:
+                raise ApiUnavailable("its answer does not say what it must") from None
             yield lambda _, repository: repository.put(records)
             row = yield self._row(clerk_id)
         if row is None:
