@@ -11,27 +11,12 @@ import pytest
 SCRIPT = """
 import asyncio, os, signal, sys, threading
 sys.path.insert(0, sys.argv[1])
+from forking import child, ended
 from clerkmap.clerk import AsyncClerkApi, ClerkApi, endpoints
 from clerkmap.clerk.budget import Budget
 from clerkmap.testing import FakeClerk
 from uvicorn_server import PATIENCE, serving
 import time
-
-def child(work):
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        signal.alarm(20)  # whoever hangs is ended, and found out
-        work()
-        code = 0
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
-
-def ended(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 clerk = FakeClerk(41)
 people = [clerk.create_user().id for _ in range(6)]

@@ -76,23 +76,8 @@ def test_nobody_waits_longer_than_the_deadline() -> None:
 SCRIPT = """
 import os, signal, sys, threading
 sys.path.insert(0, sys.argv[1])
+from forking import child, ended
 from opaque_world import PATIENCE, World
-
-def child(work):
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        signal.alarm(20)  # whoever hangs is ended, and found out
-        work()
-        code = 0
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
-
-def ended(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 world = World()
 secret = world.clerk.create_api_key(world.ann).secret

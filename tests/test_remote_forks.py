@@ -11,27 +11,12 @@ import pytest
 PRELUDE = """
 import os, signal, sys, threading
 sys.path.insert(0, sys.argv[1])
+from forking import child, ended
 from key_server import PATIENCE, World, settle
 from clerkmap import KeysUnavailable
 
 COOLDOWN = 10
 world = World()
-
-def child(work):
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        signal.alarm(20)  # whoever hangs is ended, and found out
-        work()
-        code = 0
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
-
-def ended(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 def get_in():
     assert world.sign_in().subject == world.user.id
