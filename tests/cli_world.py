@@ -84,9 +84,7 @@ class Terminal:
     def __init__(self, command: list[str], environment: Environment, folder: Path | None = None) -> None:
         self._ours, theirs = pty.openpty()
         streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
-        self._process = subprocess.Popen(
-            command, env=environment, cwd=folder, start_new_session=True, preexec_fn=_listen_to_interruptions, **streams
-        )
+        self._process = subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True, **streams)
         finalize(self, _stop, self._process)  # a test that fails leaves nothing running
         os.close(theirs)
         self.seen = ""
@@ -124,11 +122,6 @@ class Terminal:
             read = ""
         self.seen += read
         return bool(read)
-
-
-def _listen_to_interruptions() -> None:
-    """As a terminal does. Where the tests are run in the background, interruptions are ignored by all they start."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

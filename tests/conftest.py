@@ -3,6 +3,8 @@
 import logging
 import os
 import re
+import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +15,10 @@ from postgres_server import postgres_schema as postgres_schema
 # The same histories in every run, so that a change is judged by what it changes; new ones in a soak.
 settings.register_profile("suite", deadline=None, derandomize="CLERKMAP_SOAK" not in os.environ)
 settings.load_profile("suite")
+
+# Where the tests are run in the background, interruptions are ignored, and would be by every program they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A token, a key, a secret, a Clerk id of a person, an address: none of them belongs in a log.
 SECRET = re.compile(r"ey[JK][\w-]{8,}|[ps]k_(test|live)_\w+|whsec_\w+|user_\w{6,}|BEGIN|[\w.]+@example\.com")

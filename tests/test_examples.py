@@ -21,16 +21,12 @@ Requests = dict[str, httpx.Request]
 @contextmanager
 def started(database: Path) -> Generator[Requests, None, None]:
     """The quickstart, running, and the requests it prints by their titles. It is ended as with Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a child would inherit "ignore"
-    try:
-        process = subprocess.Popen(
-            [sys.executable, str(QUICKSTART), "--port", "0", "--db", str(database)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    process = subprocess.Popen(
+        [sys.executable, str(QUICKSTART), "--port", "0", "--db", str(database)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     with process:
         try:
             yield printed_requests(process)
