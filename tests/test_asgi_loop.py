@@ -20,7 +20,7 @@ from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk
 from clerkmap.verifier import Verifier
 
-GAP = 0.25  # seconds: far more than any machine needs, and far less than anything that stalls here
+GAP = 2.0  # seconds: far more than any machine needs, however busy, and far less than anything that stalls here
 CROWD = 200
 
 
