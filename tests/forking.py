@@ -2,8 +2,10 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 PATIENCE = 20  # seconds after which a child that hangs is ended, and found out
 
@@ -26,3 +28,15 @@ def child(work: Callable[[], object]) -> int:
 def ended(pid: int) -> int:
     """Wait for a child, and tell how it ended: 0 is well, and less a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def run_script(script: str, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
+    """Run a script in a process of its own, which finds what the tests find: their folder is its first argument."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=os.environ,
+        check=False,
+    )

@@ -1,11 +1,10 @@
 """A process that asks Clerk's API may fork at any moment: nobody reads another's answer, and no child hangs."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+
+from forking import run_script
 
 # Run in a process of its own, which has no threads but those made here.
 SCRIPT = """
@@ -73,11 +72,5 @@ print("good")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork() -> None:
     """With connections open, under load, and with the budget's lock held."""
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SCRIPT, str(Path(__file__).parent)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ,
-    )
+    ended = run_script(SCRIPT)
     assert (ended.returncode, ended.stdout) == (0, "good\n"), ended.stderr

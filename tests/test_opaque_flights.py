@@ -2,16 +2,14 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from clerkmap import Principal
 from clerkmap.errors import ApiUnavailable
+from forking import run_script
 from opaque_world import PATIENCE, World
 
 
@@ -105,11 +103,5 @@ print("good")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork() -> None:
     """With a question on its way and the lock held, no child waits for an answer that goes to its parent."""
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SCRIPT, str(Path(__file__).parent)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=os.environ,
-    )
+    ended = run_script(SCRIPT)
     assert (ended.returncode, ended.stdout) == (0, "good\n"), ended.stderr

@@ -1,10 +1,10 @@
 """A process whose outbox is being emptied may fork at any moment: the child writes, and sends too if it is told to."""
 
 import os
-import subprocess
-import sys
 
 import pytest
+
+from forking import run_script
 
 # Run in a process of its own, which has no threads but those made here.
 SCRIPT = """
@@ -44,7 +44,5 @@ print("good")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork() -> None:
     """With the thread at work, and a lock of its held."""
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SCRIPT], capture_output=True, text=True, timeout=60, env=os.environ
-    )
+    ended = run_script(SCRIPT)
     assert (ended.returncode, ended.stdout) == (0, "good\n"), ended.stderr

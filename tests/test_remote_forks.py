@@ -1,11 +1,10 @@
 """A process that has fetched keys may fork at any moment: no child hangs, and each goes on by itself."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+
+from forking import run_script
 
 # Run in a process of its own, which has no threads but those made here.
 PRELUDE = """
@@ -121,11 +120,5 @@ assert codes == [0] * 20, codes
 )
 def test_a_fork(script: str) -> None:
     """Whatever the parent's threads were doing, even holding the lock."""
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PRELUDE + script, str(Path(__file__).parent)],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        env=os.environ,
-    )
+    ended = run_script(PRELUDE + script)
     assert ended.returncode == 0, ended.stderr

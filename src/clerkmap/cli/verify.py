@@ -30,7 +30,7 @@ def command(context: click.Context, token: str, url: str | None, as_json: bool) 
 
     Ends with 0 where the token is accepted, and with 1 where it is refused.
     """
-    if token == "-":  # noqa: S105 - it is none
+    if token == "-":  # noqa: S105 - no token: it stands for the standard input
         if sys.stdin.isatty():
             click.echo("The token, and Enter:", err=True)
         token = sys.stdin.readline().strip()

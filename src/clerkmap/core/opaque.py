@@ -129,10 +129,9 @@ def _flag(said: Mapping[str, Any], name: str) -> bool:
 
 def _seconds(value: object) -> float:
     """A time, which Clerk writes in milliseconds, and in places in seconds."""
-    if type(value) not in (int, float):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError("a time is no number")
-    number = float(value)  # type: ignore[arg-type]
-    seconds = number / 1000 if number > MILLISECONDS else number
+    seconds = value / 1000 if value > MILLISECONDS else float(value)
     if not 0 < seconds <= _LAST_SECOND:
         raise ValueError("a time is out of range")
     return seconds
