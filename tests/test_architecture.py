@@ -72,8 +72,8 @@ WORLD |= {"concurrent", "multiprocessing", "subprocess", "logging", "random", "s
 WORLD_OF = {"core/instance.py": {"os", "pathlib"}, "core/settings.py": {"pathlib"}}
 
 # A list of some sixty classes, each with a docstring, a code and a text, is as long as the list.
-LONG = {"errors.py": 640}
-MOST_LINES = 300
+LONG = {"errors.py": 800}
+MOST_LINES = 600
 
 # Written in pieces, so that this file is clean too.
 UNMENTIONABLE = [
