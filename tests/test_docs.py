@@ -22,13 +22,13 @@ from clerkmap.repositories import SqliteRepository
 from postgres_server import url_of_a_new_schema
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Pages whose pieces are the files of a project: another test writes them where they say, runs and serves them.
 PROJECTS = {
     ROOT / "docs" / "django.md": "test_django_project.py",
     ROOT / "docs" / "testing.md": "test_plugin_page.py",
 }
-LINKED = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"))]
+LINKED = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ERRORS: list[type[ClerkmapError]] = [
     each
@@ -100,6 +100,13 @@ def test_every_link_leads_to_something(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert not broken
+
+
+@pytest.mark.parametrize("page", LINKED, ids=name_of)
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    """A promise that names its test keeps naming a real one."""
+    named = re.findall(r"`(test_\w+\.py)`", prose(page))
+    assert [name for name in named if not list((ROOT / "tests").rglob(name))] == []
 
 
 @pytest.mark.parametrize("page", LINKED, ids=name_of)

@@ -196,9 +196,10 @@ def test_an_after_commit_that_fails_is_logged_without_what_it_was_about(
         hotels.repository.put([person(email="ann@example.com")])
 
     (record,) = caplog.records
-    assert "send_mail raised OSError in " in record.getMessage()
+    assert "send_mail failed" in record.getMessage()
+    assert "OSError (message withheld)" in record.getMessage()
     assert "ann@example.com" not in record.getMessage()
-    assert "test_hooks.py:" in record.getMessage()
+    assert "test_hooks.py" in record.getMessage()
 
 
 def test_in_your_transaction_the_commit_is_yours(tmp_path: Path) -> None:

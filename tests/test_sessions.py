@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import threading
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 
 from clerkmap import (
     AsyncRepository,
+    ClerkUser,
     Event,
+    Instance,
     LockedOut,
     Reconciler,
     Repository,
@@ -21,7 +24,7 @@ from clerkmap import (
     parse_event,
     threaded,
 )
-from clerkmap.errors import SessionEnded
+from clerkmap.errors import SessionEnded, UserDeleted
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.testing import Clock, FakeClerk, FakeSession
 from clerkmap.testing.fake.people import SESSION_ENDS
@@ -140,3 +143,25 @@ def test_another_process_knows_within_a_second(tmp_path: Path) -> None:
         Reconciler(INSTANCE, rows).apply(over(phone))
         assert watching.result() < 1.5  # a second, and what a busy machine adds
     rows.close()
+
+
+def test_the_twin_of_an_ecdsa_signature_gains_nothing() -> None:
+    """(r, n - s) verifies wherever (r, s) does: both texts lead to one principal, and to one refusal after a ban."""
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of the curve P-256
+    provider = FakeClerk(seed=41, clock=Clock(NOW), algorithm="ES256")
+    keys = provider.jwks()
+    instance = Instance.oidc(issuer=provider.issuer, audience="api", name="provider", jwks=keys, algorithms=["ES256"])
+    rows = MemoryRepository(clock=provider.clock)
+    resolver = Resolver(instance, rows, verifier=Verifier(instance, clock=provider.clock))
+    token = provider.oidc_token("auth0|1", "api")
+    signed, _, text = token.rpartition(".")
+    signature = urlsafe_b64decode(text + "==")
+    twin_s = order - int.from_bytes(signature[32:], "big")
+    twin = signed + "." + urlsafe_b64encode(signature[:32] + twin_s.to_bytes(32, "big")).decode().rstrip("=")
+
+    assert twin != token
+    assert resolver.resolve(twin) == resolver.resolve(token)
+    rows.put([ClerkUser.deleted("provider", "auth0|1", observed_at=NOW * 1000)])
+    for each in (token, twin):
+        with pytest.raises(UserDeleted):
+            resolver.resolve(each)

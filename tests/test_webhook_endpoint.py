@@ -178,11 +178,15 @@ def test_who_hangs_up_in_the_middle_has_said_nothing(server: Server) -> None:
 
 
 def test_a_hook_that_fails_undoes_the_delivery_which_comes_again(server: Server) -> None:
-    """500; and 200 as soon as the hook is mended."""
+    """500, with the traceback of the hook in the log; and 200 as soon as the hook is mended."""
     headers, body = delivery("Gus")
     server.fails_at("hook")
     failed = server.ask(headers, body)
     assert (failed.status, code(failed)) == (500, "hook_failed")
+    log = server.log.read_text()
+    assert "hook_failed" in log
+    assert ", in hook\n" in log
+    assert "RuntimeError (message withheld)" in log
     assert not is_known(server, "Gus")
     server.fails_at("hook", False)
     assert server.ask(headers, body).status == 200
@@ -198,6 +202,9 @@ def test_a_database_that_is_away_is_no_fault_of_the_delivery(server: Server, wha
     assert failed.status == status
     if what == "put":
         assert (code(failed), failed.headers["retry-after"]) == ("repository_unavailable", "10")
+        log = server.log.read_text()
+        assert "repository_unavailable" in log
+        assert ", in put\n" in log
     server.fails_at(what, False)
     assert server.ask(headers, body).status == 200
 

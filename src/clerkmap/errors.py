@@ -49,6 +49,8 @@ Every class that is raised has a stable `code` for programs, and a text for peop
 a word the caller sent: a log may print any of these. What is not in this tree and comes out of clerkmap is a bug.
 """
 
+from traceback import StackSummary, walk_tb
+
 
 class ClerkmapError(Exception):
     """The one base to catch."""
@@ -65,6 +67,25 @@ class ClerkmapError(Exception):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
+
+
+def traceback_without_values(error: BaseException) -> str:
+    """Describe an error and its causes for a log: types, files, lines and functions.
+
+    Messages and source lines are left out, because they may quote personal data or a secret.
+    """
+    parts: list[str] = []
+    seen: set[int] = set()
+    while id(error) not in seen:
+        seen.add(id(error))
+        frames = StackSummary.extract(walk_tb(error.__traceback__), lookup_lines=False)
+        lines = [f'  File "{each.filename}", line {each.lineno}, in {each.name}' for each in frames]
+        parts.append("\n".join([*lines, f"{type(error).__qualname__} (message withheld)"]))
+        following = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if following is None:
+            break
+        error = following
+    return "\n\ncaused by\n\n".join(parts)
 
 
 class ConfigurationError(ClerkmapError, ValueError):

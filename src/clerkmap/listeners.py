@@ -7,7 +7,7 @@ from inspect import isawaitable, iscoroutinefunction, isgeneratorfunction
 from typing import Any
 
 from .core.model import Change
-from .errors import ConfigurationError, HookFailed
+from .errors import ConfigurationError, HookFailed, traceback_without_values
 
 logger: logging.Logger = logging.getLogger("clerkmap.hooks")
 
@@ -158,20 +158,11 @@ def _reported(listener: AfterCommit) -> Generator[None, None, None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - it is committed, whatever becomes of the mail
-        logger.error("after_commit: %s raised %s", _name(listener), _place(error))
+        logger.error("the after_commit listener %s failed\n%s", _name(listener), traceback_without_values(error))
 
 
 def _name(function: object) -> str:
     return getattr(function, "__qualname__", type(function).__qualname__)
-
-
-def _place(error: Exception) -> str:
-    """What was raised, and where. Not its text, which may hold what it was about."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    where = f" in {frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else ""
-    return type(error).__name__ + where
 
 
 def ended_from_within() -> ConfigurationError:

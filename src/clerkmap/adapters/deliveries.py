@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.answers import Answer, answer
-from ..errors import ClerkmapError, WebhookError, WebhookHeadersRefused, WebhookIncomplete, WebhookTooLarge
+from ..errors import (
+    ClerkmapError,
+    WebhookError,
+    WebhookHeadersRefused,
+    WebhookIncomplete,
+    WebhookTooLarge,
+    traceback_without_values,
+)
 from ..reconciler import Outcome
 
 logger: logging.Logger = logging.getLogger("clerkmap.adapters")
@@ -68,6 +75,7 @@ def unread(error: WebhookError) -> Answer:
 def refused(error: ClerkmapError) -> Answer:
     """What is told otherwise: 4xx to what is not Clerk's, 5xx where it is our own fault, and Clerk delivers again."""
     if not isinstance(error, WebhookError):  # those the reconciler has logged
-        cause = type(error.__cause__ or error).__name__  # by its name alone: its text may hold anything
-        logger.error("a webhook could not be taken in, and will come again: %s (%s)", error.code, cause)
+        logger.error(
+            "a webhook failed, and Clerk will send it again: %s\n%s", error.code, traceback_without_values(error)
+        )
     return answer(error)

@@ -51,6 +51,9 @@ class Page(NamedTuple):
     rows: list[Shape]
     total: int
 
+    def __repr__(self) -> str:
+        return f"Page({len(self.rows)} of {self.total})"
+
 
 # People
 

@@ -36,6 +36,9 @@ class Row(NamedTuple):
     said: dict[str, Any] | None
     text: bytes = b""
 
+    def __repr__(self) -> str:
+        return f"Row(line {self.line})"
+
 
 @contextmanager
 def opened(file: File, observed_at: float | None, now: float) -> Generator[tuple[Iterator[bytes], int]]:

@@ -16,6 +16,9 @@ class Answer(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
 
+    def __repr__(self) -> str:
+        return f"Answer({self.status}, {len(self.body)} bytes)"
+
 
 class NoAnswer(NamedTuple):
     """Nothing came back, or not all of it. `reached` is whether Clerk may have seen the question."""

@@ -1,8 +1,9 @@
 """Strict reading of a compact JWS. What lives here trusts nothing and decides nothing.
 
-Every token has exactly one spelling that is read; each other spelling of the same bytes is refused. That is what lets a
-cache use the token's text as its key, and what keeps two readers of one token from seeing two people in it. All limits
-on what a stranger may send in a token stand in this file.
+The same bytes have exactly one spelling that is read, so that two readers of one token never see two people in it. A
+token's text is still no identifier: an ECDSA signature (r, s) has a twin (r, n - s) that verifies as well. Whatever is
+remembered under a text must follow from the claims, as it does in the resolver. All limits on the content of a token
+stand in this file.
 """
 
 from binascii import Error as Base64Error
@@ -35,6 +36,9 @@ class Reading(NamedTuple):
     payload: dict[str, Any]
     signed: bytes
     signature: bytes
+
+    def __repr__(self) -> str:
+        return "Reading()"
 
 
 def read_token(token: str, known_headers: Mapping[bytes, Mapping[str, Any]]) -> Reading:

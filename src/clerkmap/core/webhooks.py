@@ -31,6 +31,9 @@ class Delivery(NamedTuple):
     signatures: tuple[str, ...]
     body: str
 
+    def __repr__(self) -> str:
+        return f"Delivery({self.id}, {len(self.body)} characters)"
+
 
 def read_delivery(
     headers: Headers, body: bytes, now: float, *, tolerance: float = TOLERANCE, max_body: int = MAX_BODY
