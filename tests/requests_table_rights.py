@@ -52,6 +52,10 @@ def _organizations() -> Iterator[Row]:
     yield Row("user role: who has it", "/clerk/user-role", bearer(none), IS_ADA)
     yield Row("user role: who has none", "/clerk/user-role", bearer(BOB), ROLE)
     yield Row("user role: one in an organization is another", "/clerk/user-role", bearer(token("zoe", ACME)), ROLE)
+    for who, want in (("ada", IS_ADA), ("bob", ROLE)):
+        trusted = bearer(token(who, claims={"own_id": who}))
+        yield Row(f"trusted id: {who} is let in", "/trusting/signed-in", trusted, Who(who))
+        yield Row(f"trusted id: the role of {who} is looked up", "/trusting/user-role", trusted, want)
     yield Row("fresh membership: a member", "/clerk/fresh", bearer(admin), AT_ACME)
     yield Row("fresh membership: without an organization", "/clerk/fresh", bearer(none), IS_ADA)
     yield Row("fresh membership: removed", "/clerk/fresh", bearer(token("rex", ACME)), REMOVED)

@@ -154,6 +154,17 @@ def _world(repository: MemoryRepository | None = None, settings: Mapping[str, An
     return World(Resolver(instance, repository, verifier=verifier), more)
 
 
+def _trusting() -> World:
+    """The user's id is taken from the token, for nothing has been heard of anybody for a long time."""
+    clock = Clock(NOW - 600)
+    repository = MemoryRepository(**CHOICES)
+    _fill(repository)
+    verifier = Verifier(CLERK.instance, own_id="own_id", clock=clock)
+    resolver = Resolver(CLERK.instance, repository, verifier=verifier, trust_own_id=True)
+    clock.advance(602)
+    return World(resolver, {})
+
+
 # By the first segment of a path.
 WORLDS: dict[str, Callable[[], World]] = {
     "clerk": _world,
@@ -168,6 +179,7 @@ WORLDS: dict[str, Callable[[], World]] = {
     "keys-down": lambda: _world(settings={"jwks": None}),
     "database-down": lambda: _world(AwayRepository(times=0)),
     "database-lost": lambda: _world(AwayRepository(times=1)),
+    "trusting": _trusting,
     "hook-fails": lambda: _world(MemoryRepository(**CHOICES, hooks=[_raise]), hooks=True),
 }
 

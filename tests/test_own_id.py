@@ -1,12 +1,16 @@
 """Your id in the token: read where the verifier is told where it stands, and trusted only where you say so."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from clerkmap import ClerkmapError, ConfigurationError, Principal, Reconciler, Resolver, Verifier, WriteBack
+from clerkmap.caller import Caller
 from clerkmap.clerk import ClerkApi, drain
-from clerkmap.errors import SessionEnded, UserBanned, UserDeleted
+from clerkmap.core.requirements import Requirement
+from clerkmap.errors import PrincipalRefused, RoleMissing, SessionEnded, UserBanned, UserDeleted
+from clerkmap.lease import Lease
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk, FakeUser
 from opaque_world import World as OpaqueWorld
@@ -180,3 +184,65 @@ def test_what_an_api_key_says_of_itself_is_nobodys_id(own_id: str) -> None:
     assert principal.claims.own_id is None
     assert principal.user.clerk_id == eve.id
     assert principal.user.id != victim.id
+
+
+ADMIN = Requirement(user_role="admin")
+
+
+def test_a_role_is_looked_up_where_it_is_required(world: Trusting) -> None:
+    """Once: the role is remembered with the rest, and it is the one that the repository has at that moment."""
+    token = world.token()
+    caller = Caller(world.resolver, world.resolver.resolve(token))
+    assert not caller.principal.role_is_known
+    with pytest.raises(RoleMissing):
+        caller.require(ADMIN)
+    world.repository.set_role(caller.principal.user.id, "admin")
+    world.clerk.clock.advance(130)
+    caller = Caller(world.resolver, world.resolver.resolve(world.token()))
+    looks = world.repository.looks
+    assert caller.require(ADMIN).user.role == "admin"
+    assert caller.principal.role_is_known
+    assert caller.require(ADMIN) == caller.principal
+    assert world.repository.looks == looks + 1
+
+
+def test_a_lease_asks_for_the_role_too(world: Trusting) -> None:
+    """When it begins, each time it is checked, and when it is renewed."""
+    real = world.resolver.confirm(world.resolver.resolve(world.token())).user
+    world.repository.set_role(real.id, "admin")
+    world.clerk.clock.advance(130)
+
+    async def life() -> None:
+        principal = world.resolver.resolve(world.token(real.id))
+        assert not principal.role_is_known
+        lease = Lease(world.resolver, principal, required=ADMIN)
+        assert (await lease.check()).user.role == "admin"
+        assert (await lease.renew(world.token(real.id))).user.role == "admin"
+        world.clerk.clock.advance(130)
+        late = Lease(world.resolver, principal, required=ADMIN, grace=1000)
+        world.resolver.resolve(world.token(real.id))
+        assert (await late.renew(world.token(real.id))).user.role == "admin"
+        world.repository.set_role(real.id, None)
+        for again in (late.check, lambda: late.renew(world.token(real.id))):
+            with pytest.raises(RoleMissing):
+                await again()
+
+    asyncio.run(life())
+
+
+def test_a_role_that_is_not_known_is_never_taken_for_none(world: Trusting) -> None:
+    """A check of one's own says what to do, also after the principal was handed on to a job."""
+    principal = world.resolver.resolve(world.token())
+    handed_on = Principal.from_dict(principal.to_dict())
+    for each in (principal, handed_on):
+        with pytest.raises(ConfigurationError, match="confirm"):
+            ADMIN.check(each)
+    with pytest.raises(RoleMissing):
+        ADMIN.check(world.resolver.confirm(handed_on))
+    for wrong in (1, None, "no"):
+        with pytest.raises(PrincipalRefused):
+            Principal.from_dict({**principal.to_dict(), "role_is_known": wrong})
+    with_role = world.resolver.confirm(principal).to_dict()
+    with_role["user"]["role"] = "admin"
+    with pytest.raises(PrincipalRefused):
+        Principal.from_dict({**with_role, "role_is_known": False})

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.sync.client import connect
 
+import requests_world
 from adapter_world import (
     ACME,
     ADA,
@@ -39,6 +40,7 @@ from clerkmap.caller import current_principal
 from clerkmap.core.requirements import Requirement
 from clerkmap.errors import MembershipDeleted, OrganizationMissing, TokenMissing
 from clerkmap.repositories import MemoryRepository
+from requests_world import WORLDS
 from uvicorn_server import serving
 
 
@@ -179,6 +181,22 @@ def test_a_scope_is_there_where_a_requirement_would_be_met() -> None:
         "role:org:member",
         "user_role:editor",
     ]
+
+
+def test_the_scope_of_a_role_is_looked_up() -> None:
+    """Also where the user's id is taken from the token, which does not tell the role."""
+    world = WORLDS["trusting"]()
+
+    @requires("user_role:staff")
+    def staff(request: Request) -> Response:
+        assert request.user.principal is principal_of(request.scope)
+        return Response()
+
+    middleware = Middleware(AuthenticationMiddleware, backend=ClerkBackend(world.resolver), on_error=on_error)
+    client = TestClient(Starlette(routes=[Route("/", staff)], middleware=[middleware]))
+    for name, status in (("ada", 200), ("bob", 403)):
+        sent = bearer(requests_world.token(name, claims={"own_id": name}))
+        assert client.get("/", headers=sent).status_code == status
 
 
 def test_a_route_can_be_guarded_with_the_middleware_of_asgi() -> None:

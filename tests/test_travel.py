@@ -64,7 +64,7 @@ def test_no_token_is_in_it() -> None:
 def test_the_form_is_written_down() -> None:
     """What is in a queue today is read by tomorrow's version: the names and their places are pinned here."""
     told = FULL.to_dict()
-    assert list(told) == ["version", "user", "organization", "membership", "claims"]
+    assert list(told) == ["version", "user", "organization", "membership", "claims", "role_is_known"]
     assert told["version"] == 1
     assert list(told["user"]) == ["id", "role", "created_at", "deleted_at", "clerk"]
     assert list(told["organization"]) == ["id", "clerk"]

@@ -47,6 +47,8 @@ class Caller:
         principal = self.principal
         if requirement.fresh_membership:
             principal = self._resolver.confirm(principal)
+        elif requirement.user_role is not None:
+            principal = self.with_role()
         if requirement is not SIGNED_IN:  # which asks for nothing more
             requirement.check(principal)
         return principal
@@ -56,8 +58,28 @@ class Caller:
         principal = self.principal
         if requirement.fresh_membership:
             principal = await self._resolver.aconfirm(principal)
+        elif requirement.user_role is not None:
+            principal = await self.awith_role()
         if requirement is not SIGNED_IN:
             requirement.check(principal)
+        return principal
+
+    def with_role(self) -> Principal:
+        """Return the principal with its role, which the repository is asked for where the token did not tell it."""
+        principal = self.principal
+        return principal if principal.role_is_known else self._learned(self._resolver.with_role(principal))
+
+    async def awith_role(self) -> Principal:
+        """The same without holding up the event loop."""
+        principal = self.principal
+        return principal if principal.role_is_known else self._learned(await self._resolver.awith_role(principal))
+
+    def _learned(self, principal: Principal) -> Principal:
+        """Keep a principal whose role is known now, here and in the copy that `current_within` has made."""
+        before, self._principal = self._principal, principal
+        current = _current.get()
+        if current is not None and current._principal is before:
+            current._principal = principal
         return principal
 
     def lease(self, *, grace: float = GRACE, required: Requirement | None = None) -> Lease:

@@ -55,6 +55,8 @@ class Lease:
                 raise TokenExpired("nobody has renewed the lease")
             try:
                 confirmed = self.resolver.confirm_nowait(asked) or await self.resolver.arecall(asked)
+                if self._required is not None and self._required.needs_role(confirmed):
+                    confirmed = await self.resolver.awith_role(asked)
             except LockedOut:
                 if self._principal.claims is asked.claims:
                     raise
@@ -72,6 +74,8 @@ class Lease:
         if _who(principal) != _who(self._principal):
             raise NotForUs("it is another person's")
         if self._required is not None:
+            if self._required.needs_role(principal):
+                principal = await self.resolver.awith_role(principal)
             self._required.check(principal)  # before it counts: what let them in must go on to hold
         if principal.claims.expires_at > self._principal.claims.expires_at:
             self._principal = principal

@@ -52,7 +52,8 @@ class Resolver:
         verifier: A verifier of your own making; by default, one with the default policy.
         trust_own_id: Take your id from the token, where the verifier reads one, without a look at the repository. Only
             a token counts that is newer by two minutes than anything heard of the person, and that names no
-            organization. The user has no role then: where it matters, ask `confirm`.
+            organization. `user.role` is None then, and `role_is_known` is False: a requirement of a role asks the
+            repository, and so does `confirm`.
         keep: How many tokens, and how many standings, to remember.
         monotonic: The clock that measures how fresh a remembered standing is.
     """
@@ -165,6 +166,18 @@ class Resolver:
         standing = await adrive(self._recall_and_keep(self._ours(principal)), lambda step: step(self._async_repository))
         return _admit_anew(principal, standing)
 
+    def with_role(self, principal: Principal) -> Principal:
+        """Return the same caller with the role that the repository knows. It is remembered, unlike with `confirm`."""
+        if self._repository is None:
+            raise ConfigurationError("the repository is asynchronous: await awith_role(principal)")
+        standing = drive(self._find_and_keep(self._ours(principal)), lambda step: step(self._repository))
+        return _admit_anew(principal, standing)
+
+    async def awith_role(self, principal: Principal) -> Principal:
+        """The same without holding up the event loop."""
+        standing = await adrive(self._find_and_keep(self._ours(principal)), lambda step: step(self._async_repository))
+        return _admit_anew(principal, standing)
+
     def _ours(self, principal: Principal) -> Claims:
         """What a principal's token proved. One of another instance may have come a long way, and is not known here."""
         if principal.claims.instance != self.verifier.instance.name:
@@ -251,7 +264,7 @@ class Resolver:
         heard = max(self._heard.last(key_of(id)) for id in _caller(claims) if id is not None)
         if claims.issued_at - SETTLED_AFTER <= heard:
             return None
-        standing = Standing(User(claims.own_id, None, issued_at, None, record))
+        standing = Standing(User(claims.own_id, None, issued_at, None, record), role_is_known=False)
         return self._standings.keep(_caller(claims), standing, epoch)
 
     def _recall_and_keep(self, claims: Claims) -> Generator[Step, Any, Found | None]:
@@ -259,6 +272,14 @@ class Resolver:
             return cast(Organization | None, (yield self._find(claims)))
         standing, known, epoch = yield from self._recall(claims)
         if standing is not None and known is None:
+            self._standings.keep(_caller(claims), standing, epoch)
+        return standing
+
+    def _find_and_keep(self, claims: Claims) -> Generator[Step, Any, Found | None]:
+        """What the repository knows, in the place of what a token alone has told."""
+        epoch = self._standings.epoch
+        standing: Found | None = yield self._find(claims)
+        if isinstance(standing, Standing):
             self._standings.keep(_caller(claims), standing, epoch)
         return standing
 

@@ -78,6 +78,8 @@ class ClerkBackend(AuthenticationBackend):
         caller = await find_caller(self._gate, conn.scope)
         try:
             principal = caller.optional_principal
+            if principal is not None:  # the role is a scope
+                principal = await caller.awith_role()
         except (Refused, Unavailable) as error:
             if conn.scope.get("method") == "OPTIONS":  # passes in any case, as everywhere
                 return None

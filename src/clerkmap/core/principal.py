@@ -24,7 +24,8 @@ class Standing:
     """What a repository knows of a caller: the user, and of the organization in question all that was ever said.
 
     `session_is_over` is about the session that was asked for. `settled` is False when it was read inside a
-    transaction that may yet be undone.
+    transaction that may yet be undone. `role_is_known` is False where no repository was asked: a token names the user's
+    id, and not the role.
     """
 
     user: User
@@ -32,16 +33,22 @@ class Standing:
     memberships: tuple[ClerkMembership, ...] = ()
     session_is_over: bool = False
     settled: bool = True
+    role_is_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling: a person; or, with an API key of its own, an organization."""
+    """Who is calling: a person; or, with an API key of its own, an organization.
+
+    `role_is_known` is False where the user's id was taken from the token (`trust_own_id=True`): `user.role` is None
+    then, whichever role the user has. A requirement of a role asks the repository first, and `Resolver.confirm` does.
+    """
 
     optional_user: User | None
     organization: Organization | None
     membership: Membership | None
     claims: Claims
+    role_is_known: bool = True
 
     @property
     def user(self) -> User:
@@ -58,7 +65,7 @@ class Principal:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain JSON, for a job queue of your own. Personal data is in it; the token is not."""
-        return pack(self.optional_user, self.organization, self.membership, self.claims)
+        return pack(self.optional_user, self.organization, self.membership, self.claims, self.role_is_known)
 
     @classmethod
     def from_dict(cls, value: object) -> "Principal":
@@ -114,14 +121,14 @@ def admit(claims: Claims, standing: Standing) -> Principal:
     if refusal is not None:
         raise refusal
     if claims.organization is None:
-        return Principal(user, None, None, claims)
+        return Principal(user, None, None, claims, standing.role_is_known)
     organization = standing.organization
     if organization is None or organization.clerk.is_deleted:
         raise OrganizationDeleted
     current = current_membership(standing.memberships)
     if current is None:
         raise MembershipDeleted
-    return Principal(user, organization, Membership(current), claims)
+    return Principal(user, organization, Membership(current), claims, standing.role_is_known)
 
 
 def _refusal(standing: Standing) -> LockedOut | None:

@@ -90,8 +90,14 @@ class Requirement:
             held = principal.membership.role if principal.membership is not None else None
             if held != prefixed(self.role):
                 raise RoleMissing
-        if self.user_role is not None and principal.user.role != self.user_role:
-            raise RoleMissing
+        if self.user_role is not None:
+            if not principal.role_is_known:
+                raise ConfigurationError(
+                    "the role of this user is not known, for trust_own_id=True took the id from the token: use the "
+                    "adapter's require(user_role=...), or check what Resolver.confirm(principal) returns"
+                )
+            if principal.user.role != self.user_role:
+                raise RoleMissing
         if self.permission is not None:
             if _is_outdated(principal):
                 raise TokenOutdated
@@ -105,6 +111,10 @@ class Requirement:
             raise ImpersonationRefused
         if self.reverified is not None and not is_fresh(claims.factor_ages, self.reverified):
             raise ReverificationNeeded(self.reverified)
+
+    def needs_role(self, principal: Principal) -> bool:
+        """Whether the repository must be asked for the user's role before `check`."""
+        return self.user_role is not None and not principal.role_is_known
 
     @property
     def _needs_organization(self) -> bool:

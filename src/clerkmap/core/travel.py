@@ -22,7 +22,8 @@ VERSION = 1
 MAX_SIZE = 1_048_576  # characters of JSON; a principal with all that Clerk lets people keep has about 50,000
 MAX_DEPTH = MAX_DEPTH_OF_CLAIMS + 2  # the claims stand two deep in it
 
-Parts = tuple[User | None, Organization | None, Membership | None, Claims]
+Parts = tuple[User | None, Organization | None, Membership | None, Claims, bool]
+_PARTS = ("version", "user", "organization", "membership", "claims", "role_is_known")
 
 _RANK = re.compile(r"[0-3]\.[0-9]{15}\.[0-9]{15}\.[0-9a-f]{32}")
 _KINDS: tuple[TokenKind, ...] = ("session", "oauth", "api_key", "organization_api_key", "oidc")  # a machine is nobody
@@ -33,7 +34,11 @@ _NEEDED = frozenset({"instance", "key", "rank", "user_key", "organization_key", 
 
 
 def pack(
-    user: User | None, organization: Organization | None, membership: Membership | None, claims: Claims
+    user: User | None,
+    organization: Organization | None,
+    membership: Membership | None,
+    claims: Claims,
+    role_is_known: bool,
 ) -> dict[str, Any]:
     """The parts of a principal as plain JSON. The token itself is not in it, and cannot be made of it."""
     return {
@@ -42,6 +47,7 @@ def pack(
         "organization": organization and {"id": organization.id, "clerk": _told(organization.clerk)},
         "membership": membership and {"clerk": _told(membership.clerk)},
         "claims": {"kind": claims.kind, "instance": claims.instance, "payload": claims.payload},
+        "role_is_known": role_is_known,
     }
 
 
@@ -52,7 +58,7 @@ def _packed(user: User) -> dict[str, Any]:
 
 def unpack(value: object) -> Parts:
     """The parts again, or `PrincipalRefused`."""
-    whole = _members(_plain(value), ("version", "user", "organization", "membership", "claims"))
+    whole = _members(_plain(value), _PARTS)
     if whole["version"] != VERSION or type(whole["version"]) is not int:
         raise PrincipalRefused("it was written by another version")
     claims = _claims(whole["claims"])
@@ -61,7 +67,10 @@ def unpack(value: object) -> Parts:
     membership = None if whole["membership"] is None else _membership(whole["membership"])
     if not _belong_together(user, organization, membership, claims):
         raise PrincipalRefused("its parts are not of one principal")
-    return user, organization, membership, claims
+    role_is_known = whole["role_is_known"]
+    if type(role_is_known) is not bool or not (role_is_known or (user is not None and user.role is None)):
+        raise PrincipalRefused("role_is_known must be true or false, and false only beside a user without a role")
+    return user, organization, membership, claims, role_is_known
 
 
 def write(value: dict[str, Any]) -> str:
