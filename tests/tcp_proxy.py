@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -19,6 +20,8 @@ class TcpProxy:
         self._refuses = self._closed = False
         self._last_words: bytes | None = None
         self.answers_lost = 0
+        self._to_lose: tuple[bytes, Callable[[], object]] | None = None
+        self._losing: dict[socket.socket, Callable[[], object]] = {}  # by the server's end of a connection
         self._asking, self._answering = threading.Event(), threading.Event()
         self._threads: set[threading.Thread] = set()
         self.heal()
@@ -44,6 +47,10 @@ class TcpProxy:
     def cut_at(self, words: bytes) -> None:
         """Break each connection on which these words come, before an answer: of two, one behind and one before them."""
         self._last_words = words
+
+    def lose_answer(self, words: bytes, meanwhile: Callable[[], object]) -> None:
+        """Pass on the next message with these words, and drop its answer. The connection breaks after `meanwhile`."""
+        self._to_lose = words, meanwhile
 
     def heal(self) -> None:
         """Accept again, and pass on again."""
@@ -107,6 +114,12 @@ class TcpProxy:
                 last_words = self._last_words
                 is_last = last_words is not None and passing is self._asking and last_words in said
                 self.answers_lost += is_last
+                if passing is self._asking and self._to_lose is not None and self._to_lose[0] in said:
+                    self._losing[sink], self._to_lose = self._to_lose[1], None
+                elif source in self._losing:
+                    self.answers_lost += 1
+                    self._losing.pop(source)()
+                    break
                 if not is_last or self.answers_lost % 2:
                     sink.sendall(said)
                 if is_last:

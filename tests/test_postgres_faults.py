@@ -1,6 +1,7 @@
 """On PostgreSQL, a fault at any statement of any operation leaves nothing half-applied: every statement is tried.
 
-Where the repository has a pool, a connection that is lost is not even heard of: what was lost is done again.
+Where the repository has a pool, a lost connection is not even heard of: what was lost is done again. A commit whose
+answer was lost is heard of, unless the operation can be repeated without harm.
 To put another operation to the test, add a line to the table in `fault_operations`.
 """
 
@@ -28,7 +29,7 @@ TRIED = [operation for operation in OPERATIONS if operation.name != "poll"]  # w
 CASES = [
     pytest.param(operation, way, id=f"{operation.name}, {name}") for name, way in WAYS.items() for operation in TRIED
 ]
-ONCE = ("unlink", "relink")  # what these do is not done again by itself: it could come after what somebody else did
+REPEATED = ("put", "resolve", "receive", "open")  # after a lost commit; the rest could undo another writer's work
 
 pytestmark = pytest.mark.slow
 
@@ -110,7 +111,7 @@ class Trial:
         self.after: Dump = way.dump()
         self.told = world.told
         self.statements = calm.statements
-        self.is_once = operation.name.startswith(ONCE)
+        self.is_once = not operation.name.startswith(REPEATED)
         self.counts = operation.options.get("ids") == "integer"  # numbers that were lost do not come again
 
     def attempt(self, at: int, how: How) -> None:
@@ -184,7 +185,8 @@ def test_a_fault_at_every_statement(
     assert trial.statements
     assert trial.statements.count("COMMIT") <= 1, "there is a state between"
     assert trial.statements.count("COMMIT") + way.joins > 0 or trial.before == trial.after
-    assert trial.before != trial.after or not trial.is_once, "it was refused the first time"
+    is_moved = operation.name.startswith(("unlink", "relink"))
+    assert trial.before != trial.after or not is_moved, "it was refused the first time"
     for at, statement in enumerate(trial.statements, 1):
         for how in hows(statement, at):
             try:

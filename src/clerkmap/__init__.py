@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .errors import (
         ApiError,
         ClerkmapError,
+        CommitUnknown,
         ConfigurationError,
         HookFailed,
         KeysUnavailable,
@@ -62,6 +63,7 @@ _HOMES = {
     "errors": (
         "ApiError",
         "ClerkmapError",
+        "CommitUnknown",
         "ConfigurationError",
         "HookFailed",
         "KeysUnavailable",
@@ -97,6 +99,7 @@ __all__ = [
     "ClerkSession",
     "ClerkUser",
     "ClerkmapError",
+    "CommitUnknown",
     "ConfigurationError",
     "Event",
     "Explanation",

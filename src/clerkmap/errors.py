@@ -44,6 +44,7 @@
         ├── KeysUnavailable
         ├── OperationUnderWay
         └── RepositoryUnavailable
+            └── CommitUnknown             it may or may not have been written: read, then decide
 
 Every class that is raised has a stable `code` for programs, and a text for people. No text ever holds a token, a key or
 a word the caller sent: a log may print any of these. What is not in this tree and comes out of clerkmap is a bug.
@@ -647,10 +648,18 @@ class OperationUnderWay(Unavailable):
 
 
 class RepositoryUnavailable(Unavailable):
-    """The database did not answer."""
+    """The database did not answer. A write that raises this has written nothing, unless it is a `CommitUnknown`."""
 
     code = "repository_unavailable"
     text = "the repository is not available"
+
+
+class CommitUnknown(RepositoryUnavailable):
+    """The connection was lost during the commit: the write was made completely, or not at all. Read before you repeat
+    it, because another writer may have acted on it since."""
+
+    code = "commit_unknown"
+    text = "the connection was lost during the commit, which may or may not have happened: read before you repeat it"
 
 
 class ApiUnavailable(ApiError, Unavailable):

@@ -40,7 +40,10 @@ class Repository(Protocol):
         ...
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
-        """Take in what Clerk said, all of it or nothing, and tell what it changed."""
+        """Take in what Clerk said, all of it or nothing, and tell what it changed.
+
+        If the answer to a commit is lost and the repository repeats it, the changes of the first are not returned.
+        """
         ...
 
     def find(

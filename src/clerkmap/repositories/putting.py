@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
-from ..core.conclusions import deleted_at, forgotten_below, last_word
+from ..core.conclusions import SESSIONS_KEPT, deleted_at, deleted_before, forgotten_below, last_word
 from ..core.model import Change, Id, Membership, Organization, Session, User, keys_of
 from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, fold
 from .bulk import Bulk
@@ -18,11 +18,20 @@ from .sql import membership_row, organization_row, session_row, user_row
 from .work import Work, Written
 
 TRIES = 10  # more than others can be faster
+_CLOCKS_DIFFER = 86_400_000  # milliseconds, at most, from the process that purges
 SLOTS = 1024  # a server has room for some thousands of locks, and a batch may be of any size
 
 
 class Putting(Bulk):
     """What is there, and how it comes to be there."""
+
+    def is_repeatable(self, records: Iterable[AnyRecord]) -> bool:
+        """Return whether a second put of these records changes nothing, whatever was written since the first.
+
+        Only a purge forgets a record. A tombstone that a purge may have taken must not come back.
+        """
+        youngest_purged = deleted_before(max(0, self._choices.now() - SESSIONS_KEPT + _CLOCKS_DIFFER))
+        return not any(record.is_deleted and record.rank < youngest_purged for record in records)
 
     def put(self, records: Iterable[AnyRecord]) -> Work[Written[list[Change]]]:
         records, written = list(records), list[Change]()

@@ -32,10 +32,11 @@ class SqlRepository(ABC):
 
     @abstractmethod
     def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """All or nothing. Where it is not known whether it was committed, it is done again: that must be harmless."""
+        """Run the work in one transaction. Never repeat it after a commit of unknown outcome: another writer may have
+        acted on it, and its second run would undo that."""
 
-    def _write_once(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same for what must not be done twice."""
+    def _merge(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run work that may be repeated even then: where it has been committed, its second run changes nothing."""
         return self._write(work, *args, **kwargs)
 
     @abstractmethod
@@ -48,7 +49,9 @@ class SqlRepository(ABC):
         return self._tables.write_back
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
-        return self._write(self._tables.put, list(records))
+        records = list(records)
+        write = self._merge if self._tables.is_repeatable(records) else self._write
+        return write(self._tables.put, records)
 
     def find(
         self,
@@ -76,10 +79,10 @@ class SqlRepository(ABC):
         return self._write(self._tables.link, instance, clerk_id, id)
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
-        return self._write_once(self._tables.unlink, instance, clerk_id, id)
+        return self._write(self._tables.unlink, instance, clerk_id, id)
 
     def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
-        return self._write_once(self._tables.relink, instance, clerk_id, id, to)
+        return self._write(self._tables.relink, instance, clerk_id, id, to)
 
     def export(self, id: Id) -> dict[str, Any]:
         return self._read(self._tables.export, id)
@@ -106,7 +109,7 @@ class SqlRepository(ABC):
         self._write(self._tables.set_note, name, text)
 
     def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
-        return self._write_once(self._tables.swap_note, name, before, after)
+        return self._write(self._tables.swap_note, name, before, after)
 
     def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]:
         return self._read(self._tables.outbox, instance, due, limit)
@@ -115,10 +118,10 @@ class SqlRepository(ABC):
         return self._read(self._tables.pending, instance, kind, key)
 
     def swap_pending(self, before: Pending | None, after: Pending | None) -> bool:
-        return self._write_once(self._tables.swap_pending, before, after)
+        return self._write(self._tables.swap_pending, before, after)
 
     def purge(self, before: int) -> int:
-        return self._write_once(self._tables.purge, before)
+        return self._write(self._tables.purge, before)
 
 
 class AsyncSqlRepository(ABC):
@@ -133,7 +136,7 @@ class AsyncSqlRepository(ABC):
     @abstractmethod
     async def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
 
-    async def _write_once(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _merge(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._write(work, *args, **kwargs)
 
     @abstractmethod
@@ -145,7 +148,9 @@ class AsyncSqlRepository(ABC):
         return self._tables.write_back
 
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]:
-        return await self._write(self._tables.put, list(records))
+        records = list(records)
+        write = self._merge if self._tables.is_repeatable(records) else self._write
+        return await write(self._tables.put, records)
 
     async def find(
         self,
@@ -174,10 +179,10 @@ class AsyncSqlRepository(ABC):
         return await self._write(self._tables.link, instance, clerk_id, id)
 
     async def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
-        return await self._write_once(self._tables.unlink, instance, clerk_id, id)
+        return await self._write(self._tables.unlink, instance, clerk_id, id)
 
     async def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
-        return await self._write_once(self._tables.relink, instance, clerk_id, id, to)
+        return await self._write(self._tables.relink, instance, clerk_id, id, to)
 
     async def export(self, id: Id) -> dict[str, Any]:
         return await self._read(self._tables.export, id)
@@ -204,7 +209,7 @@ class AsyncSqlRepository(ABC):
         await self._write(self._tables.set_note, name, text)
 
     async def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
-        return await self._write_once(self._tables.swap_note, name, before, after)
+        return await self._write(self._tables.swap_note, name, before, after)
 
     async def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]:
         return await self._read(self._tables.outbox, instance, due, limit)
@@ -213,7 +218,7 @@ class AsyncSqlRepository(ABC):
         return await self._read(self._tables.pending, instance, kind, key)
 
     async def swap_pending(self, before: Pending | None, after: Pending | None) -> bool:
-        return await self._write_once(self._tables.swap_pending, before, after)
+        return await self._write(self._tables.swap_pending, before, after)
 
     async def purge(self, before: int) -> int:
-        return await self._write_once(self._tables.purge, before)
+        return await self._write(self._tables.purge, before)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Protocol, Unpack, cast
 
 from ...core.model import Change
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, RepositoryUnavailable
 from ...listeners import Listeners
 from ..choices import Choices, IdType, Options
 from ..connections import is_open
@@ -49,6 +49,10 @@ class Database(Protocol):
         """Whether all it can still do is to be undone."""
         ...
 
+    def is_lost(self, error: RepositoryUnavailable) -> bool:
+        """Whether this is no answer of the database: it may have done what it was asked to."""
+        ...
+
 
 class Sqlite:
     """Statements with Django's placeholders, and the write lock before the first look."""
@@ -82,6 +86,9 @@ class Sqlite:
     def is_failed(self, connection: Any) -> bool:  # a statement that fails undoes itself alone
         return False
 
+    def is_lost(self, error: RepositoryUnavailable) -> bool:  # SQLite works in this process
+        return False
+
 
 class Postgres:
     """As every repository on PostgreSQL, which others may be listening to."""
@@ -111,6 +118,11 @@ class Postgres:
         from psycopg.pq import TransactionStatus
 
         return bool(connection.info.transaction_status == TransactionStatus.INERROR)
+
+    def is_lost(self, error: RepositoryUnavailable) -> bool:
+        from ..postgres.attempts import is_no_answer
+
+        return is_no_answer(error.__cause__ and error.__cause__.__cause__)
 
 
 def database(vendor: str, *, id_type: IdType | None, **options: Unpack[Options]) -> Database:

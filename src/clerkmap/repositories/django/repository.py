@@ -17,7 +17,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
 from ...driving import drive
-from ...errors import HookFailed, RepositoryUnavailable
+from ...errors import CommitUnknown, HookFailed, RepositoryUnavailable
 from ...listeners import Listeners, written_from_within
 from ..choices import IdType, Options
 from ..sql_repository import SqlRepository
@@ -98,6 +98,7 @@ class DjangoRepository(SqlRepository):
         self._check_open()
         ends, pause = time.monotonic() + self._timeout, _FIRST_PAUSE
         while True:
+            self._here.is_committing = False
             try:
                 with told():
                     joins = self._joins()
@@ -105,6 +106,8 @@ class DjangoRepository(SqlRepository):
             except (RepositoryUnavailable, HookFailed) as error:
                 if isinstance(error, RepositoryUnavailable):  # it may have come in the middle of the commit
                     self.listeners.heard(None)
+                    if self._here.is_committing and self._database.is_lost(error):
+                        raise CommitUnknown from error.__cause__
                 if self._is_in_one() or not gave_way(error) or time.monotonic() + pause > ends:
                     raise
             except Exception:
@@ -130,6 +133,7 @@ class DjangoRepository(SqlRepository):
                 written, result = self._run(work)
                 self._run(self._database.notify(written))
                 self._call_hooks(written)
+                self._here.is_committing = not joins
         finally:
             self._here.is_writing = False
         return written, result

@@ -127,11 +127,11 @@ class AsyncPostgresRepository(AsyncSqlRepository):
 
     async def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         await self._prepare()
-        return await self._transact(lambda: work(*args, **kwargs), repeatable=True)
-
-    async def _write_once(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        await self._prepare()
         return await self._transact(lambda: work(*args, **kwargs), repeatable=False)
+
+    async def _merge(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        await self._prepare()
+        return await self._transact(lambda: work(*args, **kwargs), repeatable=True)
 
     async def _transact(self, work: Callable[[], Work[Written[T]]], *, repeatable: bool) -> T:
         if self._setup.lending.connection() is not None:
@@ -145,7 +145,7 @@ class AsyncPostgresRepository(AsyncSqlRepository):
                         written, result = await self._work_in(connection, work())
                         attempts.is_committing = not joins
             except Exception as error:  # noqa: BLE001 - it comes out, unless there is to be another attempt
-                if attempts.is_unknown:
+                if attempts.is_unknown(error):
                     self.listeners.heard(None)
                 pause = attempts.after(error, repeatable=repeatable)
             except BaseException:  # a cancellation, too, may come in the middle of the commit

@@ -7,7 +7,7 @@ import psycopg
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
-from ...errors import ConfigurationError, HookFailed, RepositoryUnavailable
+from ...errors import CommitUnknown, ConfigurationError, HookFailed, RepositoryUnavailable
 from .lending import AnyConnection
 
 # Nothing of such a transaction has been kept: it met another one, and the other was let through.
@@ -38,10 +38,13 @@ class Attempts:
         """How long to wait for a connection: always a little, for a pool has it ready as a rule."""
         return max(0.1, self._ends - time.monotonic())
 
-    @property
-    def is_unknown(self) -> bool:
-        """Whether nobody can say if it was committed: the answer has been lost."""
-        return self.is_committing and self._is_lost
+    def is_unknown(self, error: Exception) -> bool:
+        """Whether the transaction may have been committed, because the answer to its commit was lost.
+
+        The server could be asked later (`txid_status`), but a restart after a crash may give the same number to
+        another transaction, so its answer proves nothing.
+        """
+        return self.is_committing and (self._is_lost or is_no_answer(error))
 
     @property
     def _is_lost(self) -> bool:
@@ -49,8 +52,8 @@ class Attempts:
 
     def after(self, error: Exception, *, repeatable: bool = True) -> float:
         """How many seconds to wait before the next attempt. If there is to be none, this raises what is to be told."""
-        if self.is_unknown and not repeatable:
-            raise RepositoryUnavailable("the connection was lost during the commit; look what became of it") from error
+        if self.is_unknown(error) and not (repeatable and self._again):
+            raise CommitUnknown from error
         gave_way = _gave_way(error)
         if not self._again or not (gave_way or self._is_lost) or time.monotonic() + self._pause > self._ends:
             _raise(error)
@@ -87,6 +90,12 @@ def _raise(error: Exception) -> None:
     if is_fault(error):
         raise RepositoryUnavailable(type(error).__name__) from error
     raise error
+
+
+def is_no_answer(error: BaseException | None) -> bool:
+    """Whether the database has not said what became of a statement: the connection, the server or a pooler ended."""
+    code = error.sqlstate if isinstance(error, psycopg.OperationalError) else "other"
+    return code is None or code.startswith(("08", "57P0")) or code == "40003"  # statement_completion_unknown
 
 
 def is_fault(error: BaseException) -> bool:

@@ -55,7 +55,7 @@ class PostgresRepository(SqlRepository):
         self._notifications = connect and Notifications(connect, self._setup.channel, self.listeners.heard)
         self._is_part = False
         if not self._read(self._setup.is_ready):
-            self._write(self._setup.migrate, alone=self._source.is_settled())
+            self._merge(self._setup.migrate, alone=self._source.is_settled())
 
     @classmethod
     def open(cls, conninfo: str, *, pool_size: int = 10, **options: Unpack[PostgresOptions]) -> Self:
@@ -119,10 +119,10 @@ class PostgresRepository(SqlRepository):
             attempts.begin()
 
     def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._transact(lambda: work(*args, **kwargs), repeatable=True)
-
-    def _write_once(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._transact(lambda: work(*args, **kwargs), repeatable=False)
+
+    def _merge(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._transact(lambda: work(*args, **kwargs), repeatable=True)
 
     def _transact(self, work: Callable[[], Work[Written[T]]], *, repeatable: bool) -> T:
         if self._setup.lending.connection() is not None:
@@ -136,7 +136,7 @@ class PostgresRepository(SqlRepository):
                         written, result = self._work_in(connection, work())
                         attempts.is_committing = not joins
             except Exception as error:  # noqa: BLE001 - it comes out, unless there is to be another attempt
-                if attempts.is_unknown:
+                if attempts.is_unknown(error):
                     self.listeners.heard(None)
                 pause = attempts.after(error, repeatable=repeatable)
             except BaseException:  # it may have come in the middle of the commit
