@@ -4,6 +4,7 @@ Whether that is enough, the application decides: by asking for the principal, or
 here knows of HTTP.
 """
 
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
@@ -38,9 +39,22 @@ class Caller:
 
     @property
     def optional_principal(self) -> Principal | None:
-        """None where the request does not even try to tell who is calling. A token that is refused is refused here
-        too: nobody becomes anonymous by accident."""
-        return None if isinstance(self.refusal, TokenMissing) else self.principal
+        """The principal, or None where the request carries no token. A token that is refused is refused here too, so
+        that no caller becomes anonymous by accident.
+
+        While an exception is being handled a refusal is None as well: an error page must not fail in its turn.
+        """
+        if self._principal is None and (isinstance(self.refusal, TokenMissing) or sys.exception() is not None):
+            return None
+        return self.principal
+
+    @property
+    def principal_or_none(self) -> Principal | None:
+        """The principal, or None for whatever reason there is none. Never raises.
+
+        For layouts, logs and metrics. Decide what a caller may do by the other two.
+        """
+        return self._principal
 
     def require(self, requirement: Requirement = SIGNED_IN) -> Principal:
         """The principal, who has what is required. May ask the repository."""

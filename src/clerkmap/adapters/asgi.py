@@ -197,7 +197,7 @@ async def _pass(app: App, required: Requirement | None, scope: Scope, receive: R
         if last_told is not None and not is_socket:
             raise
         page = required.organization_page if required is not None and make_asgi_request(scope).is_for_a_page else None
-        told = answer(refusal, organization_page=page)
+        told = answer(refusal, organization_page=page, mounted_at=scope.get("root_path", ""))
         if not is_socket:
             await respond(told, send)
         elif last_told is None:

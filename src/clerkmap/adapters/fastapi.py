@@ -173,7 +173,8 @@ def _telling(connection: HTTPConnection, organization_page: str | None = None) -
     except (Refused, Unavailable) as error:
         _see_to_the_answer(connection)
         page = organization_page if make_asgi_request(connection.scope).is_for_a_page else None
-        raise Refusal(error, answer(error, organization_page=page)) from error
+        told = answer(error, organization_page=page, mounted_at=connection.scope.get("root_path", ""))
+        raise Refusal(error, told) from error
 
 
 def _see_to_the_answer(connection: HTTPConnection) -> None:

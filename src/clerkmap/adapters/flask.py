@@ -16,12 +16,13 @@ yours for the same error, or a more special one, takes its place.
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from functools import wraps
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, isfunction
 from io import BytesIO
 from typing import Any, TypeVar, Unpack, cast, overload
+from weakref import WeakSet
 
 try:
-    from flask import Blueprint, Flask, Response, current_app, g, request
+    from flask import Blueprint, Flask, Response, current_app, g, got_request_exception, has_request_context, request
 except ModuleNotFoundError as _error:
     raise ImportError("this adapter needs Flask: pip install 'clerkmap[flask]'") from _error
 
@@ -36,9 +37,9 @@ from ..errors import ClerkmapError, ConfigurationError, Refused, Unavailable
 from ..reconciler import Reconciler
 from ..resolver import Resolver
 from .gate import Gate, requirement_of
-from .wsgi import Isolated, WebhookEndpoint, is_isolated
+from .wsgi import Isolated, WebhookEndpoint, is_isolated, mounted_at
 
-__all__ = ["Clerk", "Guard", "current_user", "webhook"]
+__all__ = ["Clerk", "Guard", "current_user", "response_to", "webhook"]
 
 _CALLER = "clerkmap.caller"
 _REQUIRED = "clerkmap.required"
@@ -46,6 +47,10 @@ _BEFORE = "clerkmap.before"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 
 View = TypeVar("View", bound=Callable[..., Any])
+
+# The views that guards stand in front of, and the applications that could have one of them without its guard.
+_GUARDED: WeakSet[Callable[..., Any]] = WeakSet()
+_APPS: WeakSet[Flask] = WeakSet()
 
 
 class Guard:
@@ -63,9 +68,16 @@ class Guard:
     def __call__(self, view: View) -> View: ...
     def __call__(self, view: Callable[..., Any] | None = None) -> Callable[..., Any] | None:
         if view is None:
+            if not has_request_context():
+                raise ConfigurationError("a guard stands above a view without parentheses: @clerk.signed_in")
             with self._passing_options():
                 caller().require(self._required)
             return None
+
+        if isfunction(view):
+            for app in list(_APPS):
+                _check_order(app, {view})
+            _GUARDED.add(view)
 
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -134,7 +146,18 @@ class Clerk:
         # Whoever is made the current caller before a request is so until the last piece of a stream, and never longer:
         # the context is gone then, even if somebody else's function that is called at the end raises.
         app.wsgi_app = Isolated(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's own documentation has it
-        app.before_request(lambda: _begin(gate))
+        is_checked = False
+
+        def begin() -> None:
+            nonlocal is_checked
+            if not is_checked:  # views of blueprints may be registered later than this extension
+                _check_order(app, _GUARDED)
+                is_checked = True
+            _begin(gate)
+
+        app.before_request(begin)
+        got_request_exception.connect(_pass_refusals_on, app)
+        _APPS.add(app)
         app.teardown_request(_end)
         for kind in (Refused, Unavailable):
             if kind not in app.error_handler_spec[None][None]:
@@ -143,6 +166,25 @@ class Clerk:
     def require(self, requirement: Requirement | None = None, /, **options: Unpack[RequirementOptions]) -> Guard:
         """A guard that lets only those through who have all that is named, in the words of `Requirement`."""
         return Guard(requirement_of(requirement, options))
+
+
+def _check_order(app: Flask, guarded: Iterable[Callable[..., Any]]) -> None:
+    """Refuse an application in which a view stands bare although a guard was put above its route."""
+    bare = set(filter(isfunction, app.view_functions.values())).intersection(guarded)
+    if bare:
+        names = ", ".join(sorted(view.__qualname__ for view in bare))
+        raise ConfigurationError(
+            f"a guard stands above the route of {names}, and guards nothing there: put the guard below the route"
+        )
+
+
+def _pass_refusals_on(_app: Flask, exception: BaseException, **_rest: Any) -> None:
+    """Raise a refusal that nothing has answered through to `Isolated`, which answers it.
+
+    Flask raises it itself in testing and debugging, and would make it a 500 in production.
+    """
+    if isinstance(exception, (Refused, Unavailable)):
+        raise exception
 
 
 def caller() -> Caller:
@@ -195,9 +237,14 @@ def _answered(error: ClerkmapError) -> Any:
     own = current_app.error_handler_spec[None][None].get(ClerkmapError)
     if own is not None:  # Flask prefers ours, which is for something more special; but theirs was meant for this, too
         return current_app.ensure_sync(own)(error)
+    return response_to(error)
+
+
+def response_to(error: ClerkmapError) -> Response:
+    """Return the extension's own answer to an error, for an error handler that only adds something to it."""
     required = request.environ.get(_REQUIRED, SIGNED_IN)
     page = required.organization_page if make_wsgi_request(request.environ).is_for_a_page else None
-    return _respond(answer(error, organization_page=page))
+    return _respond(answer(error, organization_page=page, mounted_at=mounted_at(request.environ)))
 
 
 def _respond(told: Answer) -> Response:

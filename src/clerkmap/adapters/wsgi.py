@@ -58,6 +58,11 @@ def caller_of(environ: Environ) -> Caller:
     return caller
 
 
+def mounted_at(environ: Environ) -> str:
+    """Return the path at which the application is mounted. WSGI hands over UTF-8 as if it were Latin-1."""
+    return str(environ.get("SCRIPT_NAME", "")).encode("latin-1", "replace").decode("utf-8", "replace")
+
+
 class AuthMiddleware:
     """Finds out who is calling before an application is called.
 
@@ -176,7 +181,8 @@ def _entered(
         page = required.organization_page if required is not None and make_wsgi_request(environ).is_for_a_page else None
         # What the application has begun is replaced, unless it is on its way: then the server raises the refusal.
         error = sys.exc_info() if begun else None
-        return _tell(answer(refusal, organization_page=page), environ, start_response, error)
+        told = answer(refusal, organization_page=page, mounted_at=mounted_at(environ))
+        return _tell(told, environ, start_response, error)
 
     try:
         if required is not None and environ["REQUEST_METHOD"] != "OPTIONS":

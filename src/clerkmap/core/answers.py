@@ -15,6 +15,7 @@ Nothing in an answer comes from the request or the database: no detail of an err
 import json
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 
 from ..errors import (
     ClerkmapError,
@@ -42,6 +43,7 @@ from ..errors import (
     WebhookIncomplete,
     WebhookTooLarge,
 )
+from .settings import OWN_PATH
 
 Remedy = Literal["refresh_token", "sign_in", "pick_organization", "reverify", "ask_again"]
 
@@ -94,14 +96,21 @@ _ROWS: Mapping[type, _Row] = {
 }
 
 
-def answer(error: ClerkmapError, *, organization_page: str | None = None) -> Answer:
-    """The answer to a request that ended in this error.
+def answer(error: ClerkmapError, *, organization_page: str | None = None, mounted_at: str = "") -> Answer:
+    """Return the answer to a request that ended in this error.
 
-    Where the remedy is to pick an organization, and there is a page for it, a browser is sent there.
+    Args:
+        error: The error.
+        organization_page: Where to send a browser if the remedy is to pick an organization.
+        mounted_at: The path at which the application is mounted: `SCRIPT_NAME` or `root_path`.
     """
     row = next(_ROWS[kind] for kind in type(error).__mro__ if kind in _ROWS)
     if row.remedy == "pick_organization" and organization_page is not None:
-        headers_there = (("location", organization_page), ("content-length", "0"), ("cache-control", "no-store"))
+        headers_there = (
+            ("location", _within(mounted_at, organization_page)),
+            ("content-length", "0"),
+            ("cache-control", "no-store"),
+        )
         return Answer(303, headers_there, b"")
     content: dict[str, Any] = {"code": error.code, "remedy": row.remedy, "message": error.text}
     if isinstance(error, ReverificationNeeded):
@@ -118,6 +127,12 @@ def answer(error: ClerkmapError, *, organization_page: str | None = None) -> Ans
     if row.status == 503:
         headers.append(("retry-after", str(RETRY_AFTER)))
     return Answer(row.status, tuple(headers), body)
+
+
+def _within(mounted_at: str, page: str) -> str:
+    """Prefix a path with that of the application, unless the result would lead a browser elsewhere."""
+    there = quote(mounted_at.rstrip("/"), safe="/") + page
+    return there if OWN_PATH.fullmatch(there) else page
 
 
 def _reverification(wanted: str | tuple[str, int]) -> dict[str, Any]:

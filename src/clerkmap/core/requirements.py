@@ -1,6 +1,5 @@
 """What a caller must have to be let through: one vocabulary, the same in every framework."""
 
-import re
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -17,9 +16,8 @@ from ..errors import (
 )
 from .grants import REVERIFICATION, FactorLevel, is_fresh, prefixed
 from .principal import Principal
+from .settings import OWN_PATH
 
-# A path of this very application. Two slashes, or a backslash, would lead a browser elsewhere.
-_OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 _LEVELS = ("first_factor", "second_factor", "multi_factor")
 
 
@@ -49,8 +47,8 @@ class Requirement:
         feature: A feature of the organization or of the person.
         plan: A plan of the organization or of the person.
         organization: That some organization is active.
-        organization_page: The path of a page of this application to which a browser is sent that shows itself
-            without an organization.
+        organization_page: Where to send a browser that has no active organization: a path within this application, as
+            it is mounted (`SCRIPT_NAME` or `root_path`).
         reverified: How lately which factors were shown: one of Clerk's presets, such as `"strict"`, or a level and a
             number of minutes, `("second_factor", 30)`.
         not_impersonated: That it is really the person who acts.
@@ -76,7 +74,7 @@ class Requirement:
         for name in ("organization", "not_impersonated", "fresh_membership"):
             if type(getattr(self, name)) is not bool:
                 raise ConfigurationError(f"{name} is True or False")
-        if self.organization_page is not None and not _OWN_PATH.fullmatch(self.organization_page):
+        if self.organization_page is not None and not OWN_PATH.fullmatch(self.organization_page):
             raise ConfigurationError("organization_page is a path of this application, such as /choose-organization")
         if self.reverified is not None:
             _check_reverified(self.reverified)

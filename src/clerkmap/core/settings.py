@@ -15,6 +15,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]{1,5})?")
 PASTED = re.compile(r"""[0-9A-Za-z+/=\s\\"']{100,}""")  # base64, and what may have come along with it
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+# A path of this very application. Two slashes, or a backslash, would lead a browser elsewhere.
+OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 MAX_KEY_FILE = 65_536
 
 

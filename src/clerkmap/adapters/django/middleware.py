@@ -49,8 +49,8 @@ def respond(told: Answer) -> Any:
 
 def refuse(request: Any, refusal: Refused | Unavailable) -> Any:
     """The answer to a request that was refused."""
-    page = getattr(request, _PAGE, None)
-    response = respond(answer(refusal, organization_page=page if request_of(request).is_for_a_page else None))
+    page = getattr(request, _PAGE, None) if request_of(request).is_for_a_page else None
+    response = respond(answer(refusal, organization_page=page, mounted_at=request.META.get("SCRIPT_NAME", "")))
     if request.method == "HEAD":  # not every server takes the body away
         response.content = b""
     return response

@@ -33,6 +33,8 @@ def introduce(request: Any, caller: Caller) -> None:
         return
 
     def user() -> Any:
+        if caller.optional_principal is None:  # an error page, which must not fail in its turn
+            return _nobody()
         if not hasattr(request, _FOUND):
             setattr(request, _FOUND, find(caller.principal))
         return getattr(request, _FOUND)
