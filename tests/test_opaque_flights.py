@@ -63,9 +63,9 @@ def test_nobody_waits_longer_than_the_deadline() -> None:
         world.resolver.resolve(secret)
     with pytest.raises(ApiUnavailable):
         asyncio.run(world.resolver.aresolve(secret))
-    assert time.monotonic() - began < 5
     world.api.gate.set()
-    while world.verifier.verify_nowait(secret) is None and time.monotonic() - began < PATIENCE:
+    while world.verifier.verify_nowait(secret) is None:
+        assert time.monotonic() - began < 3 * PATIENCE
         time.sleep(0.01)
     assert world.resolver.resolve(secret).user.clerk_id == world.ann.id
     assert world.api.count == 1

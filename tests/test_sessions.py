@@ -111,20 +111,25 @@ def test_an_end_of_long_ago_is_not_kept() -> None:
     assert Reconciler(INSTANCE, rows).apply(over(clerk.sign_in(ann), "ended", clerk)) == []
 
 
-def _watch(path: str, token: str, ready: threading.Event, revoked: Any) -> float:
-    """Another process, which has seen the token: how long after the commit it still lets the token in."""
+def _watch(path: str, token: str, ready: threading.Event) -> float:
+    """Another process, which has seen the token: when the last admitted request began.
+
+    When the refusal comes depends on how busy the machine is; when the last admitted request began does not.
+    """
     rows = SqliteRepository.open(path, clock=CLERK.clock)
     ours = resolver(rows)
     ours.resolve(token)
     ready.set()
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
+    last = began = time.time()
+    ends = began + 60
+    try:
+        while began < ends:
+            last, began = began, time.time()
             ours.resolve(token)
-        except SessionEnded:
-            return time.time() - float(revoked.value)
-        time.sleep(0.005)
-    return 30.0
+            time.sleep(0.005)
+    except SessionEnded:
+        return last
+    return float("inf")
 
 
 def test_another_process_knows_within_a_second(tmp_path: Path) -> None:
@@ -136,12 +141,12 @@ def test_another_process_knows_within_a_second(tmp_path: Path) -> None:
     resolver(rows).resolve(token)
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(1, mp_context=context) as pool:
-        ready, revoked = manager.Event(), manager.Value("d", 0.0)
-        watching = pool.submit(_watch, str(path), token, ready, revoked)
+        ready = manager.Event()
+        watching = pool.submit(_watch, str(path), token, ready)
         assert ready.wait(30)
-        revoked.value = time.time()  # before: the other must not see the end first
         Reconciler(INSTANCE, rows).apply(over(phone))
-        assert watching.result() < 1.5  # a second, and what a busy machine adds
+        committed = time.time()
+        assert watching.result() - committed < 1.0
     rows.close()
 
 
