@@ -1,17 +1,24 @@
 """A real HTTP server in Clerk's place, on this machine, whose answers a test writes by hand."""
 
+import json
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from clerkmap.testing import FakeClerk
+
 PATIENCE = 30.0  # seconds after which a test that hangs is ended
 GOOD = b'{"total_count": 5}'
+CLERK = FakeClerk(31)  # the instance whose secret key is accepted here
 
 
 class ApiServer:
-    """Answers as `manner` says until the block is left, and keeps the path and the headers of each request."""
+    """Answers as `manner` says until the block is left, and keeps the path and the headers of each request.
+
+    The check of the secret key is answered for the instance `CLERK`, and is not kept.
+    """
 
     def __init__(self, manner: "Callable[[Self, BaseHTTPRequestHandler], object] | None" = None) -> None:
         self.seen: list[tuple[str, dict[str, str]]] = []
@@ -25,6 +32,9 @@ class ApiServer:
 
             def do_GET(self) -> None:
                 self.rfile.read(int(self.headers.get("content-length", 0)))
+                if self.path == "/v1/jwks":
+                    server.send(self, json.dumps(CLERK.jwks()).encode())
+                    return
                 server.seen.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
                 server.reached.set()
                 with suppress(OSError):  # they have hung up, as they should

@@ -19,13 +19,19 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 class Far(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """The far end, as a test writes it: one answer after the other, and the last one for ever. Keeps what was asked."""
+    """The far end, as a test writes it: one answer after the other, and the last one for ever. Keeps what was asked.
+
+    The check of the secret key is answered with `keys`, and is not kept.
+    """
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
         self.requests: list[httpx.Request] = []
+        self.keys: dict[str, Any] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/jwks":
+            return httpx.Response(200, json=self.keys)
         self.requests.append(request)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return answer(request)
@@ -57,8 +63,13 @@ class World:
         self.clerk = FakeClerk(seed, clock=self.clock)
         self.waits: list[float] = []
         self.colour = colour
+        if isinstance(far, Far):
+            far.keys = self.clerk.jwks()
+        transport = far or self.clerk.transport()
+        ClerkApi(self.clerk.instance, transport=transport, budget=Budget(1e6, self.clock), clock=self.clock).check()
+        self.clerk.api.requests.clear()
         self.options: dict[str, Any] = {
-            "transport": far or self.clerk.transport(),
+            "transport": transport,
             "budget": Budget(1e6, self.clock),
             "clock": self.clock,
             **options,

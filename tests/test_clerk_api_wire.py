@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from clerk_api_server import GOOD, PATIENCE, ApiServer
+from clerk_api_server import CLERK, GOOD, PATIENCE, ApiServer
 from clerk_api_world import COLOURS, Colour
 from clerkmap import ConfigurationError
 from clerkmap.clerk import AsyncClerkApi, ClerkApi, endpoints
@@ -23,7 +23,7 @@ from clerkmap.testing import FakeClerk
 from uvicorn_server import serving
 
 every_colour = pytest.mark.parametrize("colour", COLOURS)
-CLERK = FakeClerk(31)
+
 COUNT = endpoints.user_count()
 
 

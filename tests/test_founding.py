@@ -139,6 +139,7 @@ def test_a_second_attempt_may_end_anywhere_too(again: int) -> None:
 @pytest.mark.parametrize("when", ["cut_before", "cut_within", "cut_after", "server_error", "proxy_error"])
 def test_however_the_connection_ends(world: WritingWorld, when: str) -> None:
     """Nobody knows what came of it, and says so. A moment later it is looked for before it is made."""
+    world.api.check()
     setattr(world.clerk.faults, when, 1)
     with pytest.raises(ApiUnavailable):
         found(world)
@@ -152,6 +153,7 @@ def test_however_the_connection_ends(world: WritingWorld, when: str) -> None:
 
 def test_it_is_found_among_many_others(world: WritingWorld) -> None:
     """Also where its creator has left it, and others come and go while the list is read."""
+    world.api.check()
     world.clerk.faults.cut_after = 1
     with pytest.raises(ApiUnavailable):
         found(world)
@@ -192,7 +194,7 @@ def test_an_answer_without_an_id_is_none(world: WritingWorld) -> None:
     class Vague:
         """An API that does not say what it has made."""
 
-        instance, longest = world.clerk.instance, 0
+        instance, longest, check = world.clerk.instance, 0, world.api.check
 
         def ask(self, question: Any) -> Any:
             world.api.ask(question)
@@ -243,7 +245,7 @@ def test_an_answer_that_says_nothing_is_no_answer(world: WritingWorld) -> None:
     class Mute:
         """An API that has nothing to say of one organization."""
 
-        instance, longest = world.clerk.instance, 1.0
+        instance, longest, check = world.clerk.instance, 1.0, world.api.check
 
         def ask(self, question: Any) -> Any:
             answer = world.api.ask(question)

@@ -138,7 +138,7 @@ def test_what_changes_while_it_is_sent_is_sent_next(world: WritingWorld) -> None
     class Meanwhile:
         """The API, during whose questions somebody changes a role."""
 
-        instance = world.clerk.instance
+        instance, check = world.clerk.instance, world.api.check
 
         def ask(self, question: Any) -> Any:
             if question.method == "PATCH" and (role := next(changes, None)):
@@ -284,7 +284,7 @@ def test_what_clerk_does_not_keep_is_not_sent_for_ever(world: WritingWorld) -> N
     class Forgetful:
         """An API that answers as if nothing had been written."""
 
-        instance = world.clerk.instance
+        instance, check = world.clerk.instance, world.api.check
 
         def ask(self, question: Any) -> Any:
             answer = world.api.ask(question)

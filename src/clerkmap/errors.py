@@ -2,12 +2,13 @@
 
     ClerkmapError
     ├── ConfigurationError            yours: raised while you construct things, and where an id you made cannot be one
+    │   └── WrongInstance                 and before the first use of a secret key that is another instance's
     ├── LinkRefused                   yours: a link that would contradict another
     ├── UserUnknown                   yours: there is no user of that id
     ├── HookFailed                    yours: a hook raised, and nothing was written
     ├── ApiError                      Clerk's API did not do what it was asked
     │   ├── ApiRefused                    yours: it will not
-    │   │   ├── ApiKeyRefused · ApiNotFound · WrongInstance
+    │   │   ├── ApiKeyRefused · ApiNotFound
     │   └── ApiUnavailable                the world's: it could not, and is an Unavailable
     ├── Refused                       the caller's: answer 401 (where it is another, `core/answers.py` says so)
     │   ├── RequestRefused            the request does not carry a token as it should; it is not even looked at
@@ -97,6 +98,13 @@ class ConfigurationError(ClerkmapError, ValueError):
     text = "wrong configuration"
 
 
+class WrongInstance(ConfigurationError):
+    """The secret key belongs to another instance than the publishable key. Nothing was read or written."""
+
+    code = "wrong_instance"
+    text = "the secret key belongs to another instance than the publishable key"
+
+
 class LinkRefused(ClerkmapError):
     """An identity leads to exactly one user, and this one leads to another."""
 
@@ -152,13 +160,6 @@ class ApiNotFound(ApiRefused):
 
     code = "api_not_found"
     text = "Clerk's API knows nothing of that id"
-
-
-class WrongInstance(ApiRefused):
-    """The secret key is another instance's than the publishable key."""
-
-    code = "wrong_instance"
-    text = "the secret key and the publishable key belong to different instances"
 
 
 # ------------------------------------------------------------------------------------------- the caller's fault

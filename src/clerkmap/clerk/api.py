@@ -13,8 +13,9 @@ import json
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from collections.abc import Awaitable, Callable, Generator
+from concurrent.futures import wait
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from ..core.instance import Instance
 from ..driving import adrive, drive
@@ -23,6 +24,7 @@ from ..forks import SurvivesForks
 from .asking import Step, asking
 from .budget import Budget, shared_budget
 from .endpoints import Question
+from .instance_check import Colour, Waiting, check_name, checks_of
 from .receiving import Answer, Body, NoAnswer, failed
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ _left_behind: list[object] = []  # a parent's connections, in its child: to clos
 
 class _Api(SurvivesForks, ABC, Generic[Transport]):
     """What both colours share: whom to ask, how, and how often."""
+
+    _colour: ClassVar[Colour]
 
     def __init__(
         self,
@@ -61,6 +65,8 @@ class _Api(SurvivesForks, ABC, Generic[Transport]):
         self._timeout = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._given = transport is not None
+        self._check_name = check_name(instance)
+        self._checks = checks_of(transport)
         self._transport: Transport = self._new_transport() if transport is None else transport
         self.survive_forks()
 
@@ -75,27 +81,33 @@ class _Api(SurvivesForks, ABC, Generic[Transport]):
             self._transport = self._new_transport()
             self._loop = None
 
-    def _asking(self, question: Question[T]) -> Any:
+    def _asking(self, question: Question[T]) -> Generator[Any, Any, T]:
+        if not question.is_unchecked:
+            yield from self._checking()
+        answer: T = yield from self._asked(question)
+        return answer
+
+    def _checking(self) -> Generator[Any, Any, None]:
+        facts = self.instance, self._check_name, self._colour
+        yield from self._checks.ensure(*facts, self._asked, self._patience, self._clock)
+
+    def _asked(self, question: Question[T]) -> Generator[Any, Any, T]:
         return asking(question, self.budget, self._patience, self._clock, random.random)
 
     def _request(self, question: Question[Any]) -> "httpx.Request":
         import httpx  # here and below, not above: who never asks does not pay for it
 
-        headers = {
-            "Authorization": f"Bearer {self.instance.secret_key}",
-            "Clerk-API-Version": API_VERSION,
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-            "User-Agent": "clerkmap",
-        }
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "clerkmap"}
+        extensions = {"timeout": self._timeout}
+        if question.public_url is not None:
+            return httpx.Request("GET", question.public_url, headers=headers, extensions=extensions)
+        headers |= {"Authorization": f"Bearer {self.instance.secret_key}", "Clerk-API-Version": API_VERSION}
         content = None
         if question.body is not None:
             content = json.dumps(question.body).encode()
             headers["Content-Type"] = "application/json"
         url = f"{self.instance.api_url}/v1{question.target}"
-        return httpx.Request(
-            question.method, url, headers=headers, content=content, extensions={"timeout": self._timeout}
-        )
+        return httpx.Request(question.method, url, headers=headers, content=content, extensions=extensions)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.instance.name!r})"  # never the key: reprs end up in logs
@@ -103,6 +115,8 @@ class _Api(SurvivesForks, ABC, Generic[Transport]):
 
 class ClerkApi(_Api["httpx.BaseTransport"]):
     """Asks Clerk's API. To be used by any number of threads, and closed at the end.
+
+    Before its first use, the secret key is checked against the instance, once in a process.
 
     Args:
         instance: Whose. Its `secret_key` and `api_url` are used.
@@ -128,19 +142,33 @@ class ClerkApi(_Api["httpx.BaseTransport"]):
         super().__init__(instance, transport, timeout, patience, budget, clock)
         self._sleep = sleep
 
+    _colour = "sync"
+
     def _new_transport(self) -> "httpx.BaseTransport":
         import httpx
 
         return httpx.HTTPTransport(trust_env=False)
 
     def ask(self, question: Question[T]) -> T:
-        """The answer; or `ApiRefused`, or `ApiUnavailable`."""
-        answer: T = drive(self._asking(question), self._step)
+        """Return the answer. Raises `ApiRefused`, `ApiUnavailable`, or `WrongInstance` before anything is asked."""
+        return self._driven(self._asking(question))
+
+    def check(self) -> None:
+        """Check now that the secret key belongs to the instance, or raise as `ask` does."""
+        self._driven(self._checking())
+
+    def _driven(self, steps: Generator[Any, Any, T]) -> T:
+        try:
+            answer: T = drive(steps, self._step)
+        finally:
+            steps.close()  # at once, for others may wait for the check that ends here
         return answer
 
-    def _step(self, step: Step) -> Answer | NoAnswer | None:
+    def _step(self, step: Step | Waiting) -> Answer | NoAnswer | bool | None:
         if isinstance(step, Question):
             return self._send(step)
+        if isinstance(step, Waiting):
+            return bool(wait([step.flight], step.seconds).done)
         self._sleep(step)
         return None
 
@@ -189,23 +217,39 @@ class AsyncClerkApi(_Api["httpx.AsyncBaseTransport"]):
         super().__init__(instance, transport, timeout, patience, budget, clock)
         self._sleep = sleep
 
+    _colour = "async"
+
     def _new_transport(self) -> "httpx.AsyncBaseTransport":
         import httpx
 
         return httpx.AsyncHTTPTransport(trust_env=False)
 
     async def ask(self, question: Question[T]) -> T:
-        """The answer; or `ApiRefused`, or `ApiUnavailable`."""
+        """Return the answer. Raises `ApiRefused`, `ApiUnavailable`, or `WrongInstance` before anything is asked."""
+        return await self._driven(self._asking(question))
+
+    async def check(self) -> None:
+        """Check now that the secret key belongs to the instance, or raise as `ask` does."""
+        await self._driven(self._checking())
+
+    async def _driven(self, steps: Generator[Any, Any, T]) -> T:
         loop = asyncio.get_running_loop()
         if self._loop not in (None, loop):
             raise ConfigurationError("an AsyncClerkApi belongs to the event loop that it was first used in")
         self._loop = loop
-        answer: T = await adrive(self._asking(question), self._step)
+        try:
+            answer: T = await adrive(steps, self._step)
+        finally:
+            steps.close()  # at once, for others may wait for the check that ends here
         return answer
 
-    async def _step(self, step: Step) -> Answer | NoAnswer | None:
+    async def _step(self, step: Step | Waiting) -> Answer | NoAnswer | bool | None:
         if isinstance(step, Question):
             return await self._send(step)
+        if isinstance(step, Waiting):
+            # Unlike wait_for, wait() leaves the future alone when this task is cancelled: others wait for it too.
+            landed, _ = await asyncio.wait({asyncio.wrap_future(step.flight)}, timeout=step.seconds)
+            return bool(landed)
         await self._sleep(step)
         return None
 

@@ -9,17 +9,14 @@ What Clerk no longer lists is asked for by its id, and only what Clerk says it d
 cut short, an empty answer, or the key of another instance deletes nobody.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
 
-from ..core.keys import KeySet
 from ..errors import ConfigurationError
 from ..repository import AsyncRepository, Repository
 from .api import AsyncClerkApi, ClerkApi
 from .copying import Copying
-from .runs import Report, Steps, Tell, arun, run
-from .whose import check_instance, published_keys
+from .runs import Report, Tell, arun, run
 
 
 def backfill(
@@ -46,8 +43,7 @@ def backfill(
         clock: The time, in seconds since 1970.
     """
     copying = Copying(api.instance.name, checked_part(most_departures), progress, clock)
-    steps = _steps(copying, published_keys(api.instance), newest_only, anew)
-    run(steps, api, repository)
+    run(copying.newest() if newest_only else copying.everything(anew), api, repository)
     return copying.report
 
 
@@ -63,14 +59,8 @@ async def abackfill(
 ) -> Report:
     """The same for async code."""
     copying = Copying(api.instance.name, checked_part(most_departures), progress, clock)
-    keys = await asyncio.to_thread(published_keys, api.instance)
-    await arun(_steps(copying, keys, newest_only, anew), api, repository)
+    await arun(copying.newest() if newest_only else copying.everything(anew), api, repository)
     return copying.report
-
-
-def _steps(copying: Copying, keys: KeySet, newest_only: bool, anew: bool) -> Steps:
-    yield from check_instance(keys)
-    yield from copying.newest() if newest_only else copying.everything(anew)
 
 
 def checked_part(most_departures: float) -> float:

@@ -6,12 +6,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ..core.events import Unreadable
-from ..core.keys import KeySet
 from ..core.records import COLUMNS, AnyRecord, ClerkMembership, ClerkUser, Kind
 from .endpoints import Question, Shape
 from .lists import Place, read
 from .runs import KINDS, Progress, Stage, Step, Steps, Tell, records_of, stored_page
-from .whose import check_instance
 
 How = Literal["missing", "extra", "stale", "role", "link"]
 Stored = dict[str, tuple[str | None, str]]  # the Clerk id and the rank of what is stored, by its key
@@ -75,9 +73,8 @@ class Comparing:
         self._asked_at = 0
         self.drift: Drift = Drift()
 
-    def steps(self, keys: KeySet) -> Steps:
+    def steps(self) -> Steps:
         """Kind by kind: what is stored, then what Clerk lists, then what is left over."""
-        yield from check_instance(keys)
         for stage, kind in KINDS.items():
             place = Place(self._now(), stage)
             self.drift.compared[stage] = 0

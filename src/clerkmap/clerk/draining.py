@@ -6,7 +6,6 @@ with OutboxWorker(ClerkApi(instance), repository):  # a thread of its own, for a
     ...
 """
 
-import asyncio
 import logging
 import threading
 import time
@@ -23,7 +22,6 @@ from ..repository import AsyncRepository, Repository, is_async
 from .api import AsyncClerkApi, ClerkApi
 from .runs import Tell, arun, run
 from .sending import Sending, Sent, checked, filling
-from .whose import published_keys
 
 logger: logging.Logger = logging.getLogger("clerkmap.outbox")
 EVERY = 5.0  # seconds between two looks
@@ -48,7 +46,7 @@ async def adrain(
 ) -> Sent:
     """The same for async code."""
     sending = Sending(api.instance.name, repository.write_back, progress, clock)
-    await arun(sending.steps(lambda _, __: asyncio.to_thread(published_keys, api.instance)), api, repository)
+    await arun(sending.steps(), api, repository)
     return sending.sent
 
 
@@ -83,7 +81,7 @@ def _drained(
     ends: Callable[[], bool] = lambda: False,
 ) -> Sent:
     sending = Sending(api.instance.name, repository.write_back, progress, clock)
-    run(sending.steps(lambda _, __: published_keys(api.instance), ends), api, repository)
+    run(sending.steps(ends), api, repository)
     return sending.sent
 
 

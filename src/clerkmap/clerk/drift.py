@@ -11,7 +11,6 @@ an old row that has changed, nor that one has come for each one who went. And wh
 whom you have erased from those who are missing.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
 
@@ -20,7 +19,6 @@ from .api import AsyncClerkApi, ClerkApi
 from .comparing import Comparing, Drift, OwnId
 from .glancing import Glancing
 from .runs import Tell, arun, run
-from .whose import published_keys
 
 
 def diff(
@@ -44,7 +42,7 @@ def diff(
         clock: The time, in seconds since 1970.
     """
     comparing = (Glancing if cheap else Comparing)(api.instance.name, progress, clock, own_id)
-    run(comparing.steps(published_keys(api.instance)), api, repository)
+    run(comparing.steps(), api, repository)
     return comparing.drift
 
 
@@ -59,6 +57,5 @@ async def adiff(
 ) -> Drift:
     """The same for async code."""
     comparing = (Glancing if cheap else Comparing)(api.instance.name, progress, clock, own_id)
-    keys = await asyncio.to_thread(published_keys, api.instance)
-    await arun(comparing.steps(keys), api, repository)
+    await arun(comparing.steps(), api, repository)
     return comparing.drift

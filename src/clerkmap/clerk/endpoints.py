@@ -31,6 +31,8 @@ class Question(Generic[T]):
     query: Query = field(default_factory=dict[str, Any], repr=False)
     body: Shape | None = field(default=None, repr=False)
     once: bool = False  # whether to ask once at most, as for what is looked at before it is asked again
+    public_url: str | None = None  # of something that is not on the API, and is asked for without the secret key
+    is_unchecked: bool = False  # whether the secret key may still be another instance's
 
     @property
     def is_repeatable(self) -> bool:
@@ -160,7 +162,12 @@ def memberships_of(user_id: str, *, limit: int = MAX_PAGE, offset: int = 0) -> Q
 
 def jwks() -> Question[Shape]:
     """The signing keys of the instance that the secret key belongs to."""
-    return Question("GET", "/jwks", _object)
+    return Question("GET", "/jwks", _object, is_unchecked=True)
+
+
+def published_jwks(url: str) -> Question[Shape]:
+    """The signing keys that an instance publishes at an address of its own."""
+    return Question("GET", "/jwks", _object, public_url=url, is_unchecked=True)
 
 
 def verify_api_key(secret: str) -> Question[Shape]:

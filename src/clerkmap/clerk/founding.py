@@ -105,6 +105,7 @@ class Founding:
 
     def _founded(self, text: str | None, noted: dict[str, Any]) -> Generator[Step, Any, str]:
         """The Clerk id of the organization, which is made at Clerk unless an attempt before this has made it."""
+        yield lambda api, _: api.check()  # first: where it fails, nothing is held
         now = self._now()
         if noted and noted["until"] > now:
             raise OperationUnderWay

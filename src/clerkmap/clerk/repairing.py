@@ -6,13 +6,11 @@ It is a `diff` that puts each row that differs, as Clerk says it. What Clerk doe
 deleted only where Clerk says that it does not know it. To whom somebody is tied is yours to say, and stays.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.keys import KeySet
 from ..core.records import AnyRecord, Kind
 from ..repository import AsyncRepository, Repository
 from .api import AsyncClerkApi, ClerkApi
@@ -20,7 +18,6 @@ from .backfilling import checked_part
 from .comparing import Comparing, stored_one
 from .departures import ALWAYS_LIKELY, Departures
 from .runs import Progress, Report, Stage, Steps, Tell, arun, run
-from .whose import published_keys
 
 
 @dataclass(slots=True)
@@ -49,7 +46,7 @@ def repair(
         clock: The time, in seconds since 1970.
     """
     mending = _Mending(api.instance.name, progress, clock, checked_part(most_departures))
-    run(mending.steps(published_keys(api.instance)), api, repository)
+    run(mending.steps(), api, repository)
     return mending.report
 
 
@@ -63,8 +60,7 @@ async def arepair(
 ) -> RepairReport:
     """The same for async code."""
     mending = _Mending(api.instance.name, progress, clock, checked_part(most_departures))
-    keys = await asyncio.to_thread(published_keys, api.instance)
-    await arun(mending.steps(keys), api, repository)
+    await arun(mending.steps(), api, repository)
     return mending.report
 
 
@@ -78,9 +74,9 @@ class _Mending(Comparing):
         self._unlisted: list[tuple[Kind, str]] = []
         self.report: RepairReport = RepairReport()
 
-    def steps(self, keys: KeySet) -> Steps:
+    def steps(self) -> Steps:
         """Compare everything, putting what differs; then ask about what was not listed."""
-        yield from super().steps(keys)
+        yield from super().steps()
         self.report.listed, self.report.found = self.drift.compared, dict(self.drift.counts)
         self.report.complete = self.drift.complete
         yield from self._ask_about_unlisted()

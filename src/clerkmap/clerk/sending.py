@@ -11,7 +11,6 @@ from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 from ..core.events import Unreadable
-from ..core.keys import KeySet
 from ..core.model import Organization, User
 from ..core.records import AnyRecord
 from ..core.writeback import WAIT, Pending, PendingKind, pending_of
@@ -28,7 +27,6 @@ from ..errors import (
 from . import endpoints
 from .endpoints import Question, Shape
 from .runs import Progress, Step, Steps, Tell, records_of, stored_page
-from .whose import check_instance
 
 logger: logging.Logger = logging.getLogger("clerkmap.outbox")
 TAKEN = 300_000  # milliseconds for which nobody else sends it: longer than any attempt takes
@@ -68,7 +66,7 @@ class Sending:
         self._clock = clock
         self.sent: Sent = Sent()
 
-    def steps(self, published: Step, ends: Callable[[], bool] = lambda: False) -> Steps:
+    def steps(self, ends: Callable[[], bool] = lambda: False) -> Steps:
         """Send all that is due, unless it ends before. What Clerk refuses is put off; if it cannot be reached, the rest
         has to wait."""
         is_checked = False
@@ -76,9 +74,8 @@ class Sending:
             due: list[Pending] = yield self._due()
             if not due:
                 return
-            if not is_checked:  # nobody is asked anything while nothing is due
-                keys: KeySet = yield published
-                yield from check_instance(keys)
+            if not is_checked:  # before anything is taken, so that it stays as it is where Clerk is away
+                yield lambda api, _: api.check()
                 is_checked = True
             for pending in due:
                 if ends():

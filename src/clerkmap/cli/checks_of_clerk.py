@@ -3,7 +3,7 @@
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from ..errors import ApiKeyRefused, ApiUnavailable, KeysUnavailable
+from ..errors import ApiKeyRefused, ApiUnavailable
 from .examination import Case, Check, Skipped, Wrong
 
 if TYPE_CHECKING:
@@ -137,17 +137,17 @@ def clock(case: Case) -> str:
 
 def _published(case: Case, instance: "Instance") -> "KeySet | None":
     """The keys that the front-end API publishes, if they can be had."""
-    from ..clerk.whose import fetched_keys
+    from ..clerk.jwks import fetch_jwks
+    from ..core.keys import import_jwks
 
     try:
-        return fetched_keys(instance, case.transport, DEADLINE)
-    except KeysUnavailable:
+        return import_jwks(fetch_jwks(instance, case.transport, DEADLINE), instance.algorithms)
+    except Exception:  # noqa: BLE001 - any failure of the fetch means that the keys cannot be had
         return None
 
 
 def _common(some: "KeySet | None", others: "KeySet | None") -> bool:
-    theirs = [key.publics for key in others or ()]
-    return any(key.publics in theirs for key in some or ())
+    return some is not None and others is not None and some.shares_a_key(others)
 
 
 CHECKS: dict[str, Check] = {"keys": keys, "API": api, "same instance": same_instance, "clock": clock}

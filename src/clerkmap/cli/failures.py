@@ -17,7 +17,7 @@ from .codes import CONFIGURATION, NOT_FINE, UNAVAILABLE
 # By the first class that fits: how the command ends, and what to do next.
 _ENDS: tuple[tuple[type[BaseException], int, str], ...] = (
     (ApiKeyRefused, CONFIGURATION, ""),
-    (WrongInstance, CONFIGURATION, "Take both from one page of Clerk's dashboard"),
+    (WrongInstance, CONFIGURATION, ""),
     (ConfigurationError, CONFIGURATION, "`clerkmap doctor` looks at all of it"),
     (ApiUnavailable, UNAVAILABLE, "Run the same again later; `clerkmap doctor` tells more"),
     (

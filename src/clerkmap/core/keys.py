@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from hashlib import sha256
 from typing import Any, Literal, Protocol, cast
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -12,7 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
-from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_public_key,
+)
 
 from ..errors import ConfigurationError, TokenMalformed, UnknownKey
 from .jose import decode_base64url
@@ -99,6 +105,21 @@ class KeySet:
     def same_as(self, other: "KeySet | None") -> bool:
         """Whether another set holds the same keys under the same ids."""
         return other is not None and self._facts() == other._facts()
+
+    def shares_a_key(self, other: "KeySet") -> bool:
+        """Return whether a public key is in both sets, under whatever id."""
+        return not self._spelled().isdisjoint(other._spelled())
+
+    def digest(self) -> bytes:
+        """Return a digest of the public keys alone."""
+        return sha256(b"".join(sorted(self._spelled()))).digest()
+
+    def _spelled(self) -> set[bytes]:
+        return {
+            public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            for key in self._keys.values()
+            for public in key.publics
+        }
 
     def _facts(self) -> dict[str | None, tuple[str, tuple[PublicKey, ...]]]:
         return {kid: (key.algorithm, key.publics) for kid, key in self._keys.items()}

@@ -1,0 +1,156 @@
+"""The check that a secret key belongs to its instance, made once before the key is first used.
+
+The signing keys that Clerk's API shows to the owner of a secret key must include a key that the instance's tokens are
+signed with. With the key of another instance, its API keys would be accepted here and its records stored as this
+instance's own. `ClerkApi` makes the check, so no feature can forget it.
+"""
+
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from copy import copy
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+from ..core.instance import Instance
+from ..core.keys import KeySet, import_jwks
+from ..errors import ApiUnavailable, ClerkmapError, WrongInstance
+from ..forks import SurvivesForks
+from . import endpoints
+from .endpoints import Question
+
+REFUSED_FOR = 60.0  # seconds for which a mismatch is remembered: just after a rotation, one side may be out of date
+
+Colour = Literal["sync", "async"]
+Asking = Generator[Any, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Wait until another check has ended, or for some seconds. The answer is whether it has ended."""
+
+    flight: "Future[ClerkmapError | None]"
+    seconds: float
+
+
+class InstanceChecks(SurvivesForks):
+    """Remembers which secret keys were checked, and lets simultaneous first uses share one check.
+
+    Only digests of keys are kept. A check that Clerk did not answer is not remembered.
+    """
+
+    def __init__(self) -> None:
+        self._passed = set[bytes]()
+        self._refused: dict[bytes, float] = {}
+        self._lock = threading.Lock()
+        # By colour as well: a thread that blocks its event loop must not wait for a task of that loop.
+        self._flights: dict[tuple[Colour, bytes], Future[ClerkmapError | None]] = {}
+        self.survive_forks()
+
+    def after_fork_in_child(self) -> None:
+        """In a child process: whatever was checking has stayed behind, and so may the holder of the lock."""
+        self._lock = threading.Lock()
+        self._flights = {}
+
+    def ensure(
+        self,
+        instance: Instance,
+        name: bytes,
+        colour: Colour,
+        ask: Callable[[Question[Any]], Asking],
+        patience: float,
+        clock: Callable[[], float],
+    ) -> Asking:
+        """Return once the key has passed. Raise `WrongInstance`, or the `ApiError` for which it cannot be checked."""
+        ends = clock() + patience
+        while name not in self._passed:
+            if clock() < self._refused.get(name, float("-inf")):
+                raise _mismatch(instance)
+            with self._lock:
+                flight = self._flights.get((colour, name))
+                is_first = flight is None
+                if flight is None:
+                    flight = self._flights[colour, name] = Future()
+                    flight.set_running_or_notify_cancel()  # from here on a waiter that gives up cannot cancel it
+            if is_first:
+                yield from self._check(instance, name, (colour, name), flight, ask, clock)
+                return
+            if not (yield Waiting(flight, max(0.0, ends - clock()))):
+                raise ApiUnavailable("the secret key could not be checked in time")
+            error = flight.result()
+            if error is not None and (not isinstance(error, ApiUnavailable) or clock() >= ends):
+                raise copy(error)  # for each that waits one: a traceback belongs to one of them
+
+    def _check(
+        self,
+        instance: Instance,
+        name: bytes,
+        place: tuple[Colour, bytes],
+        flight: "Future[ClerkmapError | None]",
+        ask: Callable[[Question[Any]], Asking],
+        clock: Callable[[], float],
+    ) -> Asking:
+        outcome: ClerkmapError | None = ApiUnavailable("the check of the secret key was interrupted")
+        try:
+            published = yield from _published(instance, ask)
+            shown = import_jwks((yield from ask(endpoints.jwks())), instance.algorithms)
+            if not published.shares_a_key(shown):
+                self._refused[name] = clock() + REFUSED_FOR
+                raise _mismatch(instance)
+            self._passed.add(name)
+            outcome = None
+        except ClerkmapError as error:
+            outcome = error
+            raise
+        finally:  # also when the generator is closed, because its task was cancelled
+            with self._lock:
+                if self._flights.get(place) is flight:
+                    del self._flights[place]
+            flight.set_result(None if outcome is None else copy(outcome))
+
+
+def check_name(instance: Instance) -> bytes:
+    """The digest under which a check is remembered: of the API's address, the secret key and the instance's keys."""
+    told = "\n".join((instance.api_url, str(instance.secret_key), instance.issuer, str(instance.jwks_url)))
+    keys = instance.local_keys.digest() if instance.local_keys is not None else b""
+    return blake2b(told.encode(), key=keys).digest()
+
+
+_own = InstanceChecks()  # of all that ask over connections of their own
+_by_transport: "WeakKeyDictionary[Any, InstanceChecks]" = WeakKeyDictionary()
+_making = threading.Lock()
+
+
+def checks_of(transport: object | None) -> InstanceChecks:
+    """The memory of this process; a transport that was given has its own, since it may lead to another Clerk."""
+    if transport is None:
+        return _own
+    with _making:
+        return _by_transport.setdefault(transport, InstanceChecks())
+
+
+def _published(instance: Instance, ask: Callable[[Question[Any]], Asking]) -> Generator[Any, Any, KeySet]:
+    if instance.local_keys is not None:
+        return instance.local_keys
+    try:
+        said = yield from ask(endpoints.published_jwks(str(instance.jwks_url)))
+        keys = import_jwks(said, instance.algorithms)
+    except ApiUnavailable as error:
+        failure = ApiUnavailable(f"the instance's signing keys cannot be fetched from {instance.jwks_url}")
+        failure.status = error.status
+    else:
+        if keys:
+            return keys
+        failure = ApiUnavailable(f"{instance.jwks_url} has no signing keys")
+    raise failure
+
+
+def _mismatch(instance: Instance) -> WrongInstance:
+    if instance.local_keys is not None:
+        return WrongInstance(
+            "take the secret key and the signing key (jwt_key or jwks) from one environment; after a rotation, copy"
+            " the signing key anew"
+        )
+    return WrongInstance("take both from the API keys page of one environment in Clerk's dashboard")
