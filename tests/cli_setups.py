@@ -9,7 +9,6 @@ from typing import Any
 
 from clerkmap.testing import FakeClerk
 from clerkmap.testing.fake.mint import Mint
-from first_version import script
 
 CANARY = "c4n4ry"
 OTHER = FakeClerk(8)
@@ -78,7 +77,6 @@ WEBHOOK, PARTIES, JWT, DATABASE = (
     "CLERKMAP_DATABASE_URL",
 )
 GOOD_WEBHOOK = "whsec_" + "YzRuNHJ5" * 4
-_OLD = script("sqlite", "text")
 
 SETUPS = [
     Setup("no publishable key", "publishable key", "is not set", {PUBLISHABLE: ""}),
@@ -121,7 +119,6 @@ SETUPS = [
     Setup("a server that does not run", "database", "nothing listens", {DATABASE: f"postgresql://u:{CANARY}@127.0.0.1:1/d"}),
     Setup("a server that is not there", "database", "no host", {DATABASE: f"postgresql://u:{CANARY}@db.invalid/d"}),
     Setup("no tables", "tables", "no tables", {DATABASE: "DB/new.db"}),
-    Setup("old tables", "tables", "at schema version 1", {DATABASE: "DB/old.db"}),
     Setup("tables of a newer version", "tables", "newer clerkmap", sql="UPDATE clerkmap_schema SET version = 99"),
     Setup("nothing ever told", "webhooks", "told nothing yet", sql="DELETE FROM clerkmap_memberships; "
           "DELETE FROM clerkmap_identities; DELETE FROM clerkmap_organizations"),
@@ -139,9 +136,4 @@ SETUPS = [
 
 def prepare(folder: Path) -> None:
     """The files that some of the set-ups name."""
-    import sqlite3
-    from contextlib import closing
-
     (folder / "notes.txt").write_text("no database, but something that somebody has written\n" * 100)
-    with closing(sqlite3.connect(folder / "old.db")) as connection:
-        connection.executescript(_OLD)

@@ -11,8 +11,6 @@ import django_site as django_site  # makes Django's settings
 from postgres_server import postgres
 
 initial = importlib.import_module("clerkmap.adapters.django.migrations.0001_initial")
-notes = importlib.import_module("clerkmap.adapters.django.migrations.0002_notes")
-outbox = importlib.import_module("clerkmap.adapters.django.migrations.0003_outbox")
 numbers = itertools.count()
 
 
@@ -32,8 +30,7 @@ def make_tables(alias: str, id_type: str) -> None:
     """As the migrations do it."""
     connection = connections[alias]
     with transaction.atomic(using=alias), connection.cursor() as cursor:
-        later = [statement for each in (notes, outbox) for statement in each.STATEMENTS[connection.vendor]]
-        for statement in (*initial.statements(connection.vendor, id_type), *later):
+        for statement in initial.statements(connection.vendor, id_type):
             cursor.execute(statement, None)
 
 

@@ -13,7 +13,6 @@ from clerkmap.repositories import PostgresRepository, SqliteRepository
 from clerkmap.repository import Ids
 from clerkmap.testing import FakeClerk
 from cli_world import World, fresh
-from first_version import script
 from postgres_server import url_of_a_new_schema
 
 __all__ = ["fresh"]
@@ -72,23 +71,6 @@ def test_postgresql_has_ids_of_three_types(fresh: World, postgres_schema: str, i
     assert fresh.run("sync", CLERKMAP_DATABASE_URL=url).exit_code == FINE
     shown = fresh.run("show", "ada@example.com", CLERKMAP_DATABASE_URL=url).stdout
     assert shown.startswith("user 01" if id_type != "bigint" else "user ")
-
-
-def test_old_tables_are_moved_by_migrate_and_by_nothing_else(fresh: World, tmp_path: Path) -> None:
-    """Others refuse; the dry run prints what would be done, and does not do it."""
-    with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
-        connection.executescript(script("sqlite", "text"))
-    place = database(str(tmp_path / "app.db"))
-    for command in (["sync"], ["diff"], ["show", "x"]):
-        done = fresh.run(*command)
-        assert done.exit_code == CONFIGURATION
-        assert "`clerkmap migrate` moves them forward" in done.stderr
-    planned = fresh.run("migrate", "--dry-run")
-    assert planned.stdout == fresh.run("schema", "sqlite", "--since", "1").stdout
-    assert place.look().version == 1
-    assert "moved from 1" in fresh.run("migrate").stderr
-    assert place.look().version == 3
-    assert fresh.run("show", "ann@example.com").exit_code == FINE
 
 
 def test_the_script_makes_the_tables(fresh: World, tmp_path: Path) -> None:

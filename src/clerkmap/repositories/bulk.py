@@ -30,6 +30,8 @@ class Bulk(Reading):
     def _put_many(self, folded: Sequence[AnyRecord], roles: FirstRoles) -> Work[dict[Kind, Done]]:
         """What became of those kinds of which there are many. What is missing is to be put one by one."""
         done: dict[Kind, Done] = {}
+        if len(folded) < MANY:
+            return done
         organizations = [record for record in folded if isinstance(record, ClerkOrganization)]
         if len(organizations) >= MANY:
             done["organization"] = yield from self._put_many_organizations(organizations)

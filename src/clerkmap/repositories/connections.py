@@ -8,7 +8,7 @@ What SQLite raises when it cannot answer comes out as `RepositoryUnavailable`, w
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Protocol
 
@@ -32,7 +32,6 @@ class Connections(Protocol):
 
     def reading(self) -> AbstractContextManager[sqlite3.Connection]: ...
     def writing(self) -> AbstractContextManager[sqlite3.Connection]: ...
-    def poll(self, tell: Callable[[], None]) -> None: ...
     def is_settled(self) -> bool: ...
     def lend(self, connection: sqlite3.Connection) -> AbstractContextManager[None]: ...
     def close(self) -> None: ...
@@ -47,8 +46,6 @@ class SharedConnection:
         self._owned = owned
         self._closed = self._writing = self._left_open = False
         self._lock = threading.RLock()
-        with unavailable():
-            self._version = self._count_writes()
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
@@ -89,18 +86,6 @@ class SharedConnection:
                 raise RepositoryUnavailable("a transaction could not be undone; roll your connection back")
             self._connection.execute("ROLLBACK")
         self._left_open = False
-
-    def poll(self, tell: Callable[[], None]) -> None:
-        """Call `tell` if anything was written since the last time, here or elsewhere."""
-        with self.reading():
-            version = self._count_writes()
-            if version != self._version:
-                tell()
-                self._version = version
-
-    def _count_writes(self) -> tuple[int, int]:
-        # SQLite tells a connection what others have written, and counts apart what it has written itself.
-        return data_version(self._connection), self._connection.total_changes
 
     def is_settled(self) -> bool:
         return not self._connection.in_transaction

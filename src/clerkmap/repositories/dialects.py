@@ -43,6 +43,7 @@ class Dialect:
     among: str  # how a column is one of the texts in a JSON array
     pairs: str  # the rows of two texts in a JSON array of pairs
     next_ids: str  # numbers for so many new rows of a table; none where they would be too large
+    notifies: bool = False  # whether the database itself tells other processes what was changed
     locked: str = ""  # how the rows of a SELECT are kept from other writers, where these do not wait in line anyway
     lock: str | None = None  # the same for several things at once, whether or not they have rows
     next_id: str = ""  # how a number is made for a table's next row, where the database does not count by itself
@@ -69,6 +70,7 @@ SQLITE = Dialect(
 )
 # FOR NO KEY UPDATE, since your rows that point to a user's must not wait for it.
 POSTGRES = Dialect(
+    notifies=True,
     integer="bigint",
     boolean="boolean",
     key='text COLLATE "C"',

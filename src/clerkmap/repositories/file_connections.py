@@ -3,14 +3,14 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..forks import SurvivesForks
 from ..listeners import written_from_within
-from .connections import POLL_EVERY, data_version, is_fault, no_other_transactions, unavailable
+from .connections import POLL_EVERY, is_fault, no_other_transactions, unavailable
 from .gate import Gate
 
 MAX_IDLE = 8
@@ -29,11 +29,10 @@ class FileConnections(SurvivesForks):
         self._durable = durable
         self._timeout = timeout
         self._idle: list[sqlite3.Connection] = []
-        self._watch: sqlite3.Connection | None = None
-        self._version: int | None = None
         self._stranded = self._closed = False
         self._make_locks()
-        self.poll(lambda: None)
+        with self.reading():  # a file that cannot be opened is refused now
+            pass
         self.survive_forks()
 
     def _make_locks(self) -> None:
@@ -42,8 +41,6 @@ class FileConnections(SurvivesForks):
         self._writer: int | None = None  # the thread that holds the lock
         self._lent: sqlite3.Connection | None = None  # and what it writes with
         self._used_up: sqlite3.Connection | None = None
-        self._watch_lock = threading.RLock()
-        self._telling = False
         self._gate = Gate()
 
     @contextmanager
@@ -94,23 +91,6 @@ class FileConnections(SurvivesForks):
             self._writer = self._lent = self._used_up = None
             self._write_lock.release()
 
-    def poll(self, tell: Callable[[], None]) -> None:
-        """Call `tell` if any other connection has committed since the last time."""
-        with self._watch_lock, self._gate, unavailable():
-            self._check_open()
-            if self._telling:  # a watcher that polls is being told already
-                return
-            if self._watch is None:  # a version means something on its own connection only
-                self._watch, self._version = self._connect(), None
-            version = data_version(self._watch)
-            if version != self._version:
-                self._telling = True
-                try:
-                    tell()
-                finally:
-                    self._telling = False
-                self._version = version  # only now: who polls meanwhile must not believe that nothing happened
-
     def is_settled(self) -> bool:
         return self._writer != threading.get_ident()
 
@@ -134,7 +114,7 @@ class FileConnections(SurvivesForks):
 
     def after_fork_in_child(self) -> None:
         # A connection that is still open is open in both now. To use the file here could damage it.
-        self._stranded = self._stranded or self._watch is not None or bool(self._idle) or self._gate.is_occupied
+        self._stranded = self._stranded or bool(self._idle) or self._gate.is_occupied
         self._make_locks()
 
     def _check_open(self) -> None:
@@ -144,9 +124,6 @@ class FileConnections(SurvivesForks):
             raise RepositoryUnavailable("this process was forked while another thread was using the file")
 
     def _close_unused(self) -> None:
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
         while self._idle:
             self._idle.pop().close()
 

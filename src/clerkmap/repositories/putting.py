@@ -44,7 +44,8 @@ class Putting(Bulk):
             change = of_kind[place] if place in of_kind else (yield from self._put(record, roles))
             if change is not None:
                 written.append(change)
-        written = yield from self._with_ends(written)
+        if any(isinstance(change.after, Membership) for change in written):
+            written = yield from self._with_ends(written)
         return written, [change for change in written if change.is_news]
 
     def _lock(self, folded: list[AnyRecord]) -> Work[None]:

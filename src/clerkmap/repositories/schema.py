@@ -11,7 +11,14 @@ from .dialects import Dialect, Names
 from .work import Work
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 1
+
+TABLES = ("users", "identities", "organizations", "memberships", "sessions", "notes", "outbox", "changes")
+# Rows that mean something only in the database that wrote them: a copy of the tables leaves them behind.
+NOT_COPIED = frozenset({"changes"})
+
+CHANGES_KEPT = 8192  # a process that has missed more of them forgets everything that it remembers
+_TRIM_EVERY = 1024
 
 
 class Schema:
@@ -27,11 +34,7 @@ class Schema:
         self._insert = f"INSERT INTO {table} (version, id_type) VALUES ({dialect.value}, {dialect.value})"
         self._move = f"UPDATE {table} SET version = {dialect.value}"
         # What makes each version out of the one before it. A version that has been released is never touched again.
-        self._steps: tuple[tuple[str, ...], ...] = (
-            _first_version(dialect, names, id_type, new_id),
-            _second_version(dialect, names),
-            _third_version(dialect, names),
-        )
+        self._steps: tuple[tuple[str, ...], ...] = (_first_version(dialect, names, id_type, new_id),)
 
     def migrate(self) -> Work[None]:
         """Bring the tables to this version's state. To be run in a transaction, by one process at a time."""
@@ -152,26 +155,13 @@ CREATE TABLE {table("sessions")} (
     PRIMARY KEY (instance, key)
 ){d.small_table}""",
         f"CREATE INDEX {index}sessions_rank ON {table('sessions')} (rank)",
-    )
-
-
-def _second_version(dialect: Dialect, names: Names) -> tuple[str, ...]:
-    """Where a long work notes how far it has come."""
-    return (
         f"""
-CREATE TABLE {names.table("notes")} (
-    name {dialect.key} PRIMARY KEY NOT NULL,
+CREATE TABLE {table("notes")} (
+    name {d.key} PRIMARY KEY NOT NULL,
     text TEXT NOT NULL
-){dialect.table}""",
-    )
-
-
-def _third_version(dialect: Dialect, names: Names) -> tuple[str, ...]:
-    """What is to go back to Clerk."""
-    d = dialect
-    return (
+){d.table}""",
         f"""
-CREATE TABLE {names.table("outbox")} (
+CREATE TABLE {table("outbox")} (
     instance {d.key} NOT NULL,
     kind {d.key} NOT NULL,
     key {d.key} NOT NULL,
@@ -182,5 +172,49 @@ CREATE TABLE {names.table("outbox")} (
     error TEXT,
     PRIMARY KEY (instance, kind, key)
 ){d.small_table}""",
-        f"CREATE INDEX {names.prefix}outbox_due ON {names.table('outbox')} (instance, due_at)",
+        f"CREATE INDEX {index}outbox_due ON {table('outbox')} (instance, due_at)",
+        *(() if d.notifies else _change_log(names, d)),
     )
+
+
+def _change_log(names: Names, dialect: Dialect) -> tuple[str, ...]:
+    """Return the table of changed keys, and the triggers that fill it, where the database does not notify by itself.
+
+    Triggers rather than statements of `put`: they also see direct changes by SQL. The ids have no gaps, so a reader
+    that finds the last row it has read knows that it has missed none.
+    """
+    log, identities = names.table("changes"), names.table("identities")
+
+    def trigger(name: str, event: str, table: str, body: str) -> str:
+        return f"""
+CREATE TRIGGER {names.prefix}{name} AFTER {event} ON {names.table(table)} BEGIN
+    {body}; END"""
+
+    trimmed, every = f"DELETE FROM {log} WHERE id <= NEW.id - {CHANGES_KEPT}", f"WHEN NEW.id % {_TRIM_EVERY} = 0"
+    statements = [
+        f"""
+CREATE TABLE {log} (
+    id {dialect.integer} PRIMARY KEY NOT NULL,
+    key {dialect.key} NOT NULL
+){dialect.table}""",
+        f"INSERT INTO {log} (id, key) VALUES (0, '')",
+        trigger("changes_kept", "INSERT", "changes", trimmed).replace(" BEGIN", f" {every} BEGIN"),
+        trigger(
+            "users_updated",
+            "UPDATE",
+            "users",
+            f"INSERT INTO {log} (key) SELECT key FROM {identities} WHERE user_id = OLD.id",
+        ),
+    ]
+    columns = {"identities": "key", "organizations": "key", "memberships": "user_key", "sessions": "key"}
+    for table, column in columns.items():
+        events = {
+            "inserted": ("INSERT", "NEW"),
+            "updated": ("UPDATE", "OLD"),
+            "moved": (f"UPDATE OF {column}", "NEW"),
+            "deleted": ("DELETE", "OLD"),
+        }
+        for name, (event, row) in events.items():
+            body = f"INSERT INTO {log} (key) VALUES ({row}.{column})"
+            statements.append(trigger(f"{table}_{name}", event, table, body))
+    return tuple(statements)

@@ -12,6 +12,7 @@ from typing import ParamSpec, Self, TypeVar, Unpack
 from ..core.principal import Standing
 from ..driving import drive
 from ..listeners import Listeners
+from .changes import ChangeLog
 from .choices import Choices, Options
 from .connections import Connections, SharedConnection, check_version, is_open, plain_cursor
 from .dialects import SQLITE, Names
@@ -57,6 +58,8 @@ class SqliteRepository(SqlRepository):
         schema = Schema(SQLITE, names, _ID_TYPES[choices.id_type])
         with self._connections.writing() as connection_to_write:  # however many start at once, one migrates
             _run(connection_to_write, schema.migrate())
+        self._changes = ChangeLog(SQLITE, names, self.listeners)
+        self.poll()
 
     @classmethod
     def open(
@@ -103,7 +106,7 @@ class SqliteRepository(SqlRepository):
         return standing if settled or standing is None else replace(standing, settled=False)
 
     def poll(self) -> None:
-        self._connections.poll(lambda: self.listeners.heard(None))
+        self._changes.look(self._read_committed)
 
     def close(self) -> None:
         self._connections.close()
@@ -114,6 +117,10 @@ class SqliteRepository(SqlRepository):
     def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._connections.reading() as connection:
             return _run(connection, work(*args, **kwargs))
+
+    def _read_committed(self, work: Work[T]) -> T | None:
+        with self._connections.reading() as connection:
+            return _run(connection, work) if self._connections.is_settled() else None
 
     def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:

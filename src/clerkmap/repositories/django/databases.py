@@ -8,6 +8,7 @@ from typing import Any, Protocol, Unpack, cast
 from ...core.model import Change
 from ...errors import ConfigurationError, RepositoryUnavailable
 from ...listeners import Listeners
+from ..changes import ChangeLog
 from ..choices import Choices, IdType, Options
 from ..connections import is_open
 from ..dialects import SQLITE, Names
@@ -28,6 +29,7 @@ class Database(Protocol):
 
     tables: Outbox
     listeners: Listeners
+    changes: ChangeLog | None  # None where other processes are not heard of
 
     def is_ready(self) -> Work[bool]:
         """Whether the tables are at this version's state."""
@@ -66,6 +68,7 @@ class Sqlite:
         self._schema = Schema(dialect, names, ID_TYPES["sqlite"][choices.id_type])
         self.listeners: Listeners = choices.listeners
         self.tables: Outbox = Outbox(Statements(dialect, names), choices)
+        self.changes: ChangeLog | None = ChangeLog(dialect, names, self.listeners)
         # Changes nothing, and waits for whoever is writing: later the wait would be a failure.
         self._lock = f"UPDATE {self._schema.table} SET version = version WHERE 0"
 
@@ -77,7 +80,7 @@ class Sqlite:
     def begin(self) -> Work[None]:
         yield self._lock, ()
 
-    def notify(self, written: Collection[Change]) -> Work[None]:  # SQLite has nobody to tell
+    def notify(self, written: Collection[Change]) -> Work[None]:  # triggers have written the keys
         yield from ()
 
     def is_open(self, connection: Any) -> bool:
@@ -99,6 +102,7 @@ class Postgres:
         self._setup = Setup(speaks_async=False, prefix=PREFIX, id_type=id_type, **options)
         self.listeners: Listeners = self._setup.listeners
         self.tables: Outbox = self._setup.tables
+        self.changes: ChangeLog | None = None
 
     def is_ready(self) -> Work[bool]:
         return self._setup.is_ready()

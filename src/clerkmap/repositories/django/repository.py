@@ -65,9 +65,12 @@ class DjangoRepository(SqlRepository):
         return result
 
     def poll(self) -> None:
-        """What other processes write, nobody tells: so all that is remembered is dropped."""
+        """Forget what other processes have changed. PostgreSQL is not listened to, so there everything is forgotten."""
         self._check_open()
-        self.listeners.heard(None)
+        if self._database.changes is None:
+            self.listeners.heard(None)
+        else:
+            self._database.changes.look(self._read_committed)
 
     def close(self) -> None:
         """The connections are Django's to close."""
@@ -91,6 +94,11 @@ class DjangoRepository(SqlRepository):
         with told():
             self._make_ready()
             return self._run(work(*args, **kwargs))
+
+    def _read_committed(self, work: Work[T]) -> T | None:
+        with told():
+            self._make_ready()
+            return None if self._joins() else self._run(work)
 
     def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         if getattr(self._here, "is_writing", False):

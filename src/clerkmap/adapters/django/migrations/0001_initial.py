@@ -1,7 +1,7 @@
-"""The first version of clerkmap's tables: the very statements that `SqliteRepository` and `PostgresRepository` run.
+"""The first version of clerkmap's tables: the same statements that `SqliteRepository` and `PostgresRepository` run.
 
-They are written down here, and not asked for, since a later clerkmap would make later tables. What comes after them is
-a migration of its own.
+They are written out here, because a later clerkmap will make later tables. Each later version is a migration of its
+own.
 """
 
 from collections.abc import Sequence
@@ -75,6 +75,63 @@ CREATE TABLE clerkmap_sessions (
     PRIMARY KEY (instance, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX clerkmap_sessions_rank ON clerkmap_sessions (rank);
+CREATE TABLE clerkmap_notes (
+    name TEXT PRIMARY KEY NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
+CREATE TABLE clerkmap_outbox (
+    instance TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    due_at INTEGER NOT NULL,
+    changes INTEGER NOT NULL,
+    tries INTEGER NOT NULL,
+    error TEXT,
+    PRIMARY KEY (instance, kind, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX clerkmap_outbox_due ON clerkmap_outbox (instance, due_at);
+CREATE TABLE clerkmap_changes (
+    id INTEGER PRIMARY KEY NOT NULL,
+    key TEXT NOT NULL
+) STRICT;
+INSERT INTO clerkmap_changes (id, key) VALUES (0, '');
+CREATE TRIGGER clerkmap_changes_kept AFTER INSERT ON clerkmap_changes WHEN NEW.id % 1024 = 0 BEGIN
+    DELETE FROM clerkmap_changes WHERE id <= NEW.id - 8192; END;
+CREATE TRIGGER clerkmap_users_updated AFTER UPDATE ON clerkmap_users BEGIN
+    INSERT INTO clerkmap_changes (key) SELECT key FROM clerkmap_identities WHERE user_id = OLD.id; END;
+CREATE TRIGGER clerkmap_identities_inserted AFTER INSERT ON clerkmap_identities BEGIN
+    INSERT INTO clerkmap_changes (key) VALUES (NEW.key); END;
+CREATE TRIGGER clerkmap_identities_updated AFTER UPDATE ON clerkmap_identities BEGIN
+    INSERT INTO clerkmap_changes (key) VALUES (OLD.key); END;
+CREATE TRIGGER clerkmap_identities_moved AFTER UPDATE OF key ON clerkmap_identities BEGIN
+    INSERT INTO clerkmap_changes (key) VALUES (NEW.key); END;
+CREATE TRIGGER clerkmap_identities_deleted AFTER DELETE ON clerkmap_identities BEGIN
+    INSERT INTO clerkmap_changes (key) VALUES (OLD.key); END;
+CREATE TRIGGER clerkmap_organizations_inserted AFTER INSERT ON clerkmap_organizations BEGIN
+    INSERT INTO clerkmap_changes (key) VALUES (NEW.key); END;
+CREATE TRIGGER clerkmap_organizations_updated AFTER UPDATE ON clerkmap_organizations BEGIN
+    INSERT INTO clerkmap_changes (key) VALUES (OLD.key); END;
+CREATE TRIGGER clerkmap_organizations_moved AFTER UPDATE OF key ON clerkmap_organizations BEGIN
+    INSERT INTO clerkmap_changes (key) VALUES (NEW.key); END;
+CREATE TRIGGER clerkmap_organizations_deleted AFTER DELETE ON clerkmap_organizations BEGIN
+    INSERT INTO clerkmap_changes (key) VALUES (OLD.key); END;
+CREATE TRIGGER clerkmap_memberships_inserted AFTER INSERT ON clerkmap_memberships BEGIN
+    INSERT INTO clerkmap_changes (key) VALUES (NEW.user_key); END;
+CREATE TRIGGER clerkmap_memberships_updated AFTER UPDATE ON clerkmap_memberships BEGIN
+    INSERT INTO clerkmap_changes (key) VALUES (OLD.user_key); END;
+CREATE TRIGGER clerkmap_memberships_moved AFTER UPDATE OF user_key ON clerkmap_memberships BEGIN
+    INSERT INTO clerkmap_changes (key) VALUES (NEW.user_key); END;
+CREATE TRIGGER clerkmap_memberships_deleted AFTER DELETE ON clerkmap_memberships BEGIN
+    INSERT INTO clerkmap_changes (key) VALUES (OLD.user_key); END;
+CREATE TRIGGER clerkmap_sessions_inserted AFTER INSERT ON clerkmap_sessions BEGIN
+    INSERT INTO clerkmap_changes (key) VALUES (NEW.key); END;
+CREATE TRIGGER clerkmap_sessions_updated AFTER UPDATE ON clerkmap_sessions BEGIN
+    INSERT INTO clerkmap_changes (key) VALUES (OLD.key); END;
+CREATE TRIGGER clerkmap_sessions_moved AFTER UPDATE OF key ON clerkmap_sessions BEGIN
+    INSERT INTO clerkmap_changes (key) VALUES (NEW.key); END;
+CREATE TRIGGER clerkmap_sessions_deleted AFTER DELETE ON clerkmap_sessions BEGIN
+    INSERT INTO clerkmap_changes (key) VALUES (OLD.key); END;
 CREATE TABLE IF NOT EXISTS clerkmap_schema (version INTEGER NOT NULL, id_type TEXT NOT NULL) STRICT;
 INSERT INTO clerkmap_schema (version, id_type) VALUES (1, '{id}');
 """
@@ -142,6 +199,22 @@ CREATE TABLE clerkmap_sessions (
     PRIMARY KEY (instance, key)
 );
 CREATE INDEX clerkmap_sessions_rank ON clerkmap_sessions (rank);
+CREATE TABLE clerkmap_notes (
+    name text COLLATE "C" PRIMARY KEY NOT NULL,
+    text TEXT NOT NULL
+);
+CREATE TABLE clerkmap_outbox (
+    instance text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    since bigint NOT NULL,
+    due_at bigint NOT NULL,
+    changes bigint NOT NULL,
+    tries bigint NOT NULL,
+    error TEXT,
+    PRIMARY KEY (instance, kind, key)
+);
+CREATE INDEX clerkmap_outbox_due ON clerkmap_outbox (instance, due_at);
 CREATE TABLE IF NOT EXISTS clerkmap_schema (version bigint NOT NULL, id_type text COLLATE "C" NOT NULL);
 INSERT INTO clerkmap_schema (version, id_type) VALUES (1, '{id}');
 """
@@ -155,7 +228,10 @@ ID_TYPES: dict[str, dict[str, tuple[str, str]]] = {
         "uuid": ("uuid", ""),
     },
 }
-TABLES: tuple[str, ...] = ("schema", "sessions", "memberships", "organizations", "identities", "users")
+TABLES: tuple[str, ...] = (
+    *("schema", "outbox", "notes", "sessions", "memberships", "organizations", "identities", "users"),
+    "changes",  # last: the triggers of the others write to it, and it is in SQLite alone
+)
 
 
 def statements(vendor: str, id_type: str) -> list[str]:
@@ -177,7 +253,7 @@ def drop_tables(apps: Any, schema_editor: Any) -> None:
     """For `migrate clerkmap zero`: users, links and all are gone."""
     if schema_editor.connection.vendor in ID_TYPES:
         for table in TABLES:
-            schema_editor.execute(f"DROP TABLE clerkmap_{table}", params=None)
+            schema_editor.execute(f"DROP TABLE IF EXISTS clerkmap_{table}", params=None)
 
 
 class Migration(migrations.Migration):
