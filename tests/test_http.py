@@ -1,8 +1,11 @@
 """Where a token is found, what is refused, and that every way in gives the same answer."""
 
+import contextlib
+import gc
 import json
 import pickle
 import re
+import secrets
 import time
 from typing import Any
 
@@ -10,7 +13,15 @@ import pytest
 
 from clerkmap import ClerkmapError, Refused, Verifier
 from clerkmap.core.answers import answer
-from clerkmap.core.http import Found, Request, TokenFinder, make_asgi_request, make_request, make_wsgi_request
+from clerkmap.core.http import (
+    MAX_GLANCES,
+    Found,
+    Request,
+    TokenFinder,
+    make_asgi_request,
+    make_request,
+    make_wsgi_request,
+)
 from clerkmap.errors import (
     ConfigurationError,
     KeysUnavailable,
@@ -25,7 +36,22 @@ from clerkmap.errors import (
 )
 from clerkmap.testing import Clock, FakeClerk
 from hostile_requests import cases
-from request_base import CLERK, FINDERS, GOOD, INSTANCE, NOW, USER, Case, Headers, Want, cookies, session
+from request_base import (
+    CLERK,
+    FINDERS,
+    FOREIGN,
+    GOOD,
+    INSTANCE,
+    NOW,
+    OLD,
+    SUFFIX,
+    USER,
+    Case,
+    Headers,
+    Want,
+    cookies,
+    session,
+)
 from test_docs import ERRORS
 
 
@@ -187,6 +213,46 @@ def test_a_cookie_carries_sessions_only() -> None:
         Found(token, carrier).check(verifier.verify(token))  # type: ignore[arg-type]
     with pytest.raises(WrongKind, match="session and nothing else"):
         Found(client, "cookie").check(verifier.verify(client))
+
+
+def kept(marker: str) -> list[str | bytes]:
+    """Every longer text or bytes with the marker in it that any object of this process holds."""
+    encoded, found, owners = marker.encode(), [], gc.get_objects()
+    while owners:
+        owner = owners.pop()
+        # By its type: to ask a lazy object what it is would make it. Keys that are texts are no referents.
+        keys = list(dict.keys(owner)) if issubclass(type(owner), dict) else []
+        for held in [*gc.get_referents(owner), *keys]:
+            if issubclass(type(held), (dict, tuple)) and not gc.is_tracked(held):  # those are not among `get_objects`
+                owners.append(held)
+            elif (type(held) is str and len(held) > 40 and marker in held) or (type(held) is bytes and encoded in held):
+                found.append(held)
+    return found
+
+
+@pytest.mark.parametrize("plain", ["ak_{}", GOOD.rpartition(".")[0] + ".{}", FOREIGN.rpartition(".")[0] + ".{}"])
+def test_no_token_of_a_cookie_stays_in_memory(plain: str) -> None:
+    """It may be an API key that is good for years. Only a digest tells whether the same cookie was seen before."""
+    marker = secrets.token_hex(20)
+
+    def find() -> None:
+        suffixed = f"__session_{SUFFIX}={OLD.rpartition('.')[0]}.{marker}; __client_uat_{SUFFIX}=1"
+        headers = dict(cookies(f"{session(plain.format(marker))}; {suffixed}"))
+        for _ in range(2):
+            with contextlib.suppress(Refused):
+                FINDERS["plain"].find(make_request("GET", headers))
+
+    find()
+    gc.collect()
+    assert kept(marker) == []
+
+
+def test_cookies_that_were_seen_are_forgotten_again() -> None:
+    """A stranger cannot fill the memory of them."""
+    finder = TokenFinder(INSTANCE)
+    for number in range(MAX_GLANCES + 10):
+        finder.find(make_request("GET", dict(cookies(session(f"a.{number}.b")))))
+    assert 0 < len(finder._glances) <= MAX_GLANCES
 
 
 # ------------------------------------------------------------------------------------------------------ the answers

@@ -1,5 +1,6 @@
 """What is remembered of an opaque token, for how long, and what no stranger can do to it."""
 
+import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,7 +13,6 @@ from clerkmap.adapters.gate import Gate
 from clerkmap.bounded import Bounded
 from clerkmap.clerk.budget import Budget
 from clerkmap.clerk.opaque_tokens import AWAY_FOR, MOST_FLIGHTS, REFUSED_FOR
-from clerkmap.core.http import make_asgi_request
 from clerkmap.core.records import ClerkUser
 from clerkmap.errors import ApiUnavailable, TokenUnknown, UserBanned, UserDeleted
 from conftest import Listener
@@ -188,8 +188,7 @@ def test_no_token_is_kept_told_or_logged(listener: Listener) -> None:
     world.resolver.resolve(key.secret)
     scope = {"type": "http", "method": "GET", "headers": [(b"authorization", b"Bearer " + secret)]}
     gate = Gate(world.resolver)
-    assert gate.identify(make_asgi_request(scope)).refusal is None
-    gate.remember(scope["headers"], make_asgi_request(scope))  # type: ignore[arg-type]
+    assert asyncio.run(gate.aidentify_scope(scope)).refusal is None
     assert gate.recognise(scope["headers"]) is None  # type: ignore[arg-type]
     world.api.trouble = lambda request: (_ for _ in ()).throw(httpx.ReadError(request.content.decode()))
     world.advance(60)

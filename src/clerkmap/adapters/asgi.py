@@ -80,10 +80,7 @@ async def _look(gate: Gate, scope: Scope) -> Caller:
         headers = scope["headers"] = [(name, value) for name, value in headers]
     caller = gate.recognise(headers)
     if caller is None:
-        request = make_asgi_request(scope)
-        caller = await gate.aidentify(request)
-        if caller.refusal is None:
-            gate.remember(headers, request)
+        caller = await gate.aidentify_scope(scope)
     scope[_CALLER], scope[_GATE] = caller, gate
     scope.pop(_LEASE, None)
     return caller

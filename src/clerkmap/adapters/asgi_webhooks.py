@@ -6,10 +6,11 @@ mount("/webhooks/clerk", WebhookEndpoint(reconciler))
 import asyncio
 
 from ..core.answers import Answer
+from ..core.headers import as_text
 from ..errors import ClerkmapError, WebhookError, WebhookIncomplete, WebhookTooLarge
 from ..reconciler import Reconciler
 from .asgi_messages import Receive, Scope, Send, respond
-from .deliveries import NOT_POST, check_encoding, refused, taken_in, unread
+from .deliveries import MAX_ENCODING, NOT_POST, check_encoding, refused, taken_in, unread
 
 PATIENCE = 10.0  # seconds for a body to arrive; Clerk itself hangs up after 15
 
@@ -42,8 +43,8 @@ class WebhookEndpoint:
         try:
             for name, value in headers:
                 if name == b"content-encoding":
-                    check_encoding(value.decode("latin-1"))
-                elif name == b"content-length" and value.isdigit() and len(value.lstrip(b"0")) > self._most_digits:
+                    check_encoding(as_text(value, MAX_ENCODING + 1))
+                elif name == b"content-length" and len(value.lstrip(b"0")) > self._most_digits and value.isdigit():
                     raise WebhookTooLarge  # without waiting for it
             body = await self._body(receive)
         except WebhookError as error:

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ..bounded import Bounded
 from ..caller import SIGNED_IN, Caller
-from ..core.http import Found, Request, TokenFinder
+from ..core.http import Found, Request, TokenFinder, make_asgi_request
 from ..core.opaque import prefix_of
 from ..core.principal import Principal
 from ..core.requirements import Requirement, RequirementOptions
@@ -78,14 +79,23 @@ class Gate:
         except ClerkmapError as refusal:
             return self._refused(refusal)
 
-    def remember(self, headers: Iterable[tuple[bytes, bytes]], request: Request) -> None:
-        """To be called with a request that has led to somebody: a stranger must not fill this. An opaque token may be
-        good for years, and is not kept anywhere."""
-        found = self._finder.find(request)
-        if found is not None and found.carrier == "header" and prefix_of(found.token) is None:
-            sent = next(value for name, value in headers if name.lower() == b"authorization")
+    async def aidentify_scope(self, scope: Mapping[str, Any]) -> Caller:
+        """Find the caller of an ASGI request that was not recognised. If its Authorization leads to a caller, its bytes
+        are kept for `recognise`: a stranger cannot fill that memory. An opaque token may be good for years, and is kept
+        nowhere."""
+        request = make_asgi_request(scope)
+        try:
+            found = self._finder.find(request)
+            if found is None:
+                return self._nobody()
+            caller = self._caller(found, await self.resolver.aresolve(found.token))
+        except ClerkmapError as refusal:
+            return self._refused(refusal)
+        if found.carrier == "header" and prefix_of(found.token) is None:
+            sent = next(value for name, value in scope["headers"] if name.lower() == b"authorization")
             if type(sent) is bytes and len(sent) <= LONGEST_KEPT:
                 self._read.keep(sent, found)
+        return caller
 
     def _nobody(self) -> Caller:
         # An error for each request: it takes the traceback, and the context it was raised in, along with it.

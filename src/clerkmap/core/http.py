@@ -10,8 +10,8 @@ there. What is found is not proven; that is the verifier's business. `docs/reque
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Mapping
+from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
 
 from ..errors import (
@@ -26,13 +26,14 @@ from ..errors import (
     WrongKind,
 )
 from .claims import Claims
-from .headers import Headers, collect
+from .headers import Headers, Values, read_headers, read_pairs
 from .instance import Instance
 from .jose import MAX_TOKEN, read_token
 from .opaque import prefix_of
 from .settings import ORIGIN, check_origin, strings
 
-MAX_COOKIES = 16_384  # of the whole header; servers commonly stop reading at 8 or 16 KiB
+MAX_HEADER = 16_384  # of one header with all its repetitions; servers commonly stop reading at 8 or 16 KiB
+MAX_GLANCES = 512  # cookies of which is remembered which instance's they say they are
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # those that only read, by RFC 9110
 OWN = "same-origin"  # what browsers say in Sec-Fetch-Site of a request from a page to its own host
 WEBSOCKET = "WEBSOCKET"  # stands in the place of the method: whoever opens one means to act
@@ -40,7 +41,11 @@ WEBSOCKET = "WEBSOCKET"  # stands in the place of the method: whoever opens one 
 SESSION_COOKIE = "__session"
 UPDATED_COOKIE = "__client_uat"  # when the browser's sessions last changed; "0" when nobody is signed in
 
-_NAMES = ("authorization", "cookie", "origin", "host", "sec-fetch-site", "upgrade", "accept")
+_NAMES = (
+    *("authorization", "cookie", "origin", "host", "sec-fetch-site", "upgrade", "accept"),
+    "access-control-request-method",
+)
+_TEXT_NAMES = {name: name for name in _NAMES}
 _ASGI_NAMES = {name.encode(): name for name in _NAMES}
 _WSGI_NAMES = tuple((f"HTTP_{name.upper().replace('-', '_')}", name) for name in _NAMES)
 _ONLY_SESSIONS = "a cookie carries a session and nothing else"
@@ -50,7 +55,8 @@ _SCHEME = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]+")  # what RFC 9110 calls a to
 class Request(NamedTuple):
     """What of a request tells who sent it: a method, and headers by lower-case name.
 
-    A header that was sent twice is joined with a comma, as WSGI servers do it. No value that is accepted has one.
+    A header that was sent twice is joined with a comma, as WSGI servers do it. No value that is accepted has one. Of
+    each header no more is kept than `MAX_HEADER` + 1 characters: one that is longer than `MAX_HEADER` was cut.
     """
 
     method: str
@@ -81,40 +87,39 @@ class Found(NamedTuple):
 
 
 def make_request(method: str, headers: Headers) -> Request:
-    """From a method, and a mapping or pairs of headers."""
+    """Read a request from a method, and a mapping or pairs of headers."""
     try:
-        found = collect(headers, _NAMES)
+        values = read_headers(headers, _TEXT_NAMES, MAX_HEADER)
     except ValueError as fault:
         raise RequestRefused(str(fault)) from None
-    joined = {name: values[0] if len(values) == 1 else ",".join(values) for name, values in found.items()}
-    return Request(_websocket_or(method, joined), joined)
+    return _request(method, values, ",")
 
 
 def make_asgi_request(scope: Mapping[str, Any]) -> Request:
-    """From the scope of a request or a WebSocket."""
-    found: dict[str, str] = {}
-    for name, value in scope["headers"]:  # on the way of every request: `collect` would take twice as long
-        known = _ASGI_NAMES.get(name.lower())
-        if known is not None:
-            text = value.decode("latin-1")
-            found[known] = text if known not in found else f"{found[known]}{_joint(known, scope)}{text}"
+    """Read a request from the scope of a request or a WebSocket."""
+    values = read_pairs(scope["headers"], _ASGI_NAMES, MAX_HEADER)
     method = WEBSOCKET if scope["type"] == "websocket" else scope["method"]
-    return Request(_websocket_or(method, found), found)
-
-
-def _joint(name: str, scope: Mapping[str, Any]) -> str:
-    """From HTTP/2 on, a browser may send a header for each cookie."""
-    return "; " if name == "cookie" and scope.get("http_version", "1.1")[:1] != "1" else ","
+    # From HTTP/2 on, a browser may send a header for each cookie.
+    return _request(method, values, "," if scope.get("http_version", "1.1")[:1] == "1" else "; ")
 
 
 def make_wsgi_request(environ: Mapping[str, Any]) -> Request:
-    """From an environ, or from Django's `request.META`."""
-    found = {name: environ[key] for key, name in _WSGI_NAMES if key in environ}
-    return Request(_websocket_or(environ["REQUEST_METHOD"], found), found)
+    """Read a request from an environ, or from Django's `request.META`."""
+    found = {name: environ[key][: MAX_HEADER + 1] for key, name in _WSGI_NAMES if key in environ}
+    return _request(environ["REQUEST_METHOD"], (found, {}), ",")
 
 
-def _websocket_or(method: str, headers: Mapping[str, str]) -> str:
-    return WEBSOCKET if "upgrade" in headers and "websocket" in headers["upgrade"].lower() else method
+def _request(method: str, values: Values, between_cookies: str) -> Request:
+    headers, further = values
+    for name, more in further.items():
+        between = between_cookies if name == "cookie" else ","
+        headers[name] = between.join((headers[name], *more))[: MAX_HEADER + 1]
+    if "upgrade" in headers:
+        upgrade = headers["upgrade"]
+        # The word may stand in what was cut off.
+        if len(upgrade) > MAX_HEADER or "websocket" in upgrade.lower():
+            method = WEBSOCKET
+    return Request(method, headers)
 
 
 class TokenFinder:
@@ -145,6 +150,8 @@ class TokenFinder:
         self._sessions = frozenset({SESSION_COOKIE, *self._suffixed[:1]})
         # A server that makes one header of two puts a comma between them; what follows would be part of a value.
         self._joined = re.compile(rf",[ \t]*({'|'.join(map(re.escape, self._sessions))})=")
+        # A browser sends the same cookie for a minute. By its digest: a token must not stay in memory beyond its time.
+        self._glances: dict[bytes, _Glance] = {}
 
     def find(self, request: Request) -> Found | None:
         """The token, or None where there is none; a `RequestRefused`, `TokenTooLarge` or `WrongKind` where it is not to
@@ -170,8 +177,8 @@ class TokenFinder:
 
         One that is empty is one that was deleted.
         """
-        if len(header) > MAX_COOKIES:
-            raise CookieRefused(f"more than {MAX_COOKIES} characters of cookies")
+        if len(header) > MAX_HEADER:
+            raise CookieRefused(f"more than {MAX_HEADER} characters of cookies")
         if "\r" in header or "\n" in header or "\0" in header:
             raise CookieRefused("a character that no header has")
         found: dict[str, str] = {}
@@ -193,20 +200,35 @@ class TokenFinder:
         """
         plain = cookies.get(SESSION_COOKIE)
         suffixed, suffixed_updated = (cookies.get(name) for name in self._suffixed) if self._suffixed else (None, None)
-        issuer, made_at = _glance(plain)
-        if plain is not None and issuer in (None, "", 0):
+        is_ours, made_at = self._glance(plain)
+        if plain is not None and is_ours is None:
             return plain  # no token at all, which the verifier will say
-        if plain is not None and not (isinstance(issuer, str) and issuer in self.instance.issuers):
+        if plain is not None and not is_ours:
             return suffixed  # another instance's: it has no say
-        if cookies.get(UPDATED_COOKIE) != "0" and (suffixed_updated == "0" or made_at > _glance(suffixed)[1]):
+        if cookies.get(UPDATED_COOKIE) != "0" and (suffixed_updated == "0" or made_at > self._glance(suffixed).made_at):
             return plain  # written later, by a front end too old to know of suffixes
         return suffixed if suffixed_updated is not None else plain
+
+    def _glance(self, token: str | None) -> "_Glance":
+        """Look at a token without proving anything of it."""
+        if token is None:
+            return _NOTHING
+        digest = blake2b(token.encode("utf-8", "surrogatepass"), digest_size=32).digest()
+        glance = self._glances.get(digest)
+        if glance is None:
+            glance = _glance(token, self.instance.issuers)
+            if len(self._glances) >= MAX_GLANCES:
+                self._glances.clear()
+            self._glances[digest] = glance
+        return glance
 
     def _check_origin(self, headers: Mapping[str, str]) -> None:
         """Browsers send a cookie along whoever asks for it, so who asked has to be somebody who may."""
         origin = headers.get("origin")
         if origin is None:
             raise OriginRefused("there is no Origin; who is no browser sends the token in Authorization")
+        if len(origin) > MAX_HEADER:
+            raise OriginRefused("its Origin is too long to be one")
         if self.origins:
             if origin not in self.origins:
                 raise OriginRefused("its Origin is none of those allowed")
@@ -217,7 +239,8 @@ class TokenFinder:
 
 def _bearer(header: str) -> str:
     """RFC 9110 and 6750: the scheme in any case, blanks, one token."""
-    scheme, _, rest = header.strip(" \t").partition(" ")
+    was_cut = len(header) > MAX_HEADER  # then its last characters are not the end
+    scheme, _, rest = (header.lstrip(" \t") if was_cut else header.strip(" \t")).partition(" ")
     if scheme.lower() != "bearer":
         raise SchemeRefused if _SCHEME.fullmatch(scheme) else AuthorizationRefused
     if len(rest) > MAX_TOKEN:
@@ -233,15 +256,25 @@ def _is_one_word(text: str) -> bool:
     return text.isascii() and not (" " in text or "," in text or "\t" in text)
 
 
-@lru_cache(maxsize=512)  # a browser sends the same cookie for a minute; a stranger can put 8 MB here at most
-def _glance(token: str | None) -> tuple[object, float]:
-    """Who a token says made it, and when. None and 0 where it does not say."""
+class _Glance(NamedTuple):
+    """What an unproven token says of itself: whether it is of this instance, None if it names no issuer, and when it
+    was made, 0 if it does not say."""
+
+    is_ours: bool | None
+    made_at: float
+
+
+_NOTHING = _Glance(None, 0)
+
+
+def _glance(token: str, issuers: Collection[str]) -> _Glance:
     try:
-        payload = read_token(token or "", {}).payload
+        payload = read_token(token, {}).payload
     except TokenMalformed:
-        return None, 0
-    made_at = payload.get("iat")
-    return payload.get("iss"), made_at if isinstance(made_at, (int, float)) else 0
+        return _NOTHING
+    issuer, made_at = payload.get("iss"), payload.get("iat")
+    is_ours = None if issuer in (None, "", 0) else isinstance(issuer, str) and issuer in issuers
+    return _Glance(is_ours, made_at if isinstance(made_at, (int, float)) else 0)
 
 
 def _is_own(origin: str, host: str) -> bool:

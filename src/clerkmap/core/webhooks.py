@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 
 from ..errors import WebhookHeadersRefused, WebhookMalformed, WebhookOutOfTime, WebhookTooLarge
-from .headers import Headers, collect
+from .headers import Headers, read_headers
 
 MAX_BODY = 1_048_576  # Clerk's largest are tens of kilobytes
 MAX_SIGNATURES = 16  # two while a secret is rotated; the standard names no limit
@@ -17,7 +17,7 @@ TOLERANCE = 300  # seconds, both ways: the standard's
 FAMILIES = ("svix", "webhook")
 
 _PARTS = ("id", "timestamp", "signature")
-_NAMES = frozenset(f"{family}-{part}" for family in FAMILIES for part in _PARTS)
+_NAMES = {name: name for name in (f"{family}-{part}" for family in FAMILIES for part in _PARTS)}
 _ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
 _TIMESTAMP = re.compile(r"[1-9][0-9]{9}")  # 2001 to 2286, in seconds; the very text is part of what is signed
 _SIGNATURE = re.compile(r"v1,[0-9A-Za-z+/]{43}=")
@@ -63,15 +63,15 @@ def read_delivery(
 def _one_family(headers: Headers) -> tuple[str, str, str]:
     """The three headers of the first family of which any is there: all three, each once."""
     try:
-        found = collect(headers, _NAMES)
+        found, repeated = read_headers(headers, _NAMES, MAX_HEADER)
     except ValueError as fault:
         raise WebhookHeadersRefused(str(fault)) from None
     for family in FAMILIES:
-        values = [found.get(f"{family}-{part}", []) for part in _PARTS]
-        if any(values):
-            if any(len(each) != 1 for each in values):
+        names = [f"{family}-{part}" for part in _PARTS]
+        if not found.keys().isdisjoint(names):
+            if not found.keys() >= set(names) or not repeated.keys().isdisjoint(names):
                 raise WebhookHeadersRefused(f"each of {family}-id, {family}-timestamp and {family}-signature once")
-            if any(len(each[0]) > MAX_HEADER for each in values):
+            if any(len(found[name]) > MAX_HEADER for name in names):
                 raise WebhookHeadersRefused("a header is too long")
-            return values[0][0], values[1][0], values[2][0]
+            return found[names[0]], found[names[1]], found[names[2]]
     raise WebhookHeadersRefused("no svix-id, svix-timestamp and svix-signature: this is no webhook")

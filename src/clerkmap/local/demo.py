@@ -16,7 +16,8 @@ import httpx
 from ..adapters.asgi import AuthMiddleware, WebhookEndpoint, principal_of
 from ..adapters.asgi_messages import App, Receive, Scope, Send, respond
 from ..core.answers import Answer
-from ..core.headers import Headers, collect
+from ..core.headers import Headers, read_headers
+from ..core.http import MAX_HEADER
 from ..core.keys import KeySet, VerifyingKey, import_jwks
 from ..errors import ClerkmapError, UnknownKey
 from ..explaining import aexplain
@@ -143,7 +144,7 @@ class WatchedReconciler(Reconciler):
         self._record = record
 
     async def areceive(self, headers: Headers, body: bytes) -> Outcome:
-        ids = collect(headers, ("svix-id",)).get("svix-id", [])
+        ids = read_headers(headers, {"svix-id": "svix-id"}, MAX_HEADER)[0].values()
         try:
             outcome = await super().areceive(headers, body)
         except ClerkmapError as error:

@@ -75,8 +75,9 @@ class AuthMiddleware:
     def __call__(self, request: Any) -> Any:
         if self._is_async:
             return self._acall(request)
-        caller = conf.gate().identify(request_of(request))
-        self._introduce(request, caller)
+        told = request_of(request)
+        caller = conf.gate().identify(told)
+        self._introduce(request, told, caller)
         token = enter(caller)
         try:
             return _as_for(caller, self._get_response(request))
@@ -86,7 +87,7 @@ class AuthMiddleware:
     async def _acall(self, request: Any) -> Any:
         gate, told = conf.gate(), request_of(request)
         caller = await gate.aidentify(told)
-        self._introduce(request, caller)
+        self._introduce(request, told, caller)
         token = enter(caller)
         try:
             return _as_for(caller, await cast(Awaitable[Any], self._get_response(request)))
@@ -108,9 +109,9 @@ class AuthMiddleware:
         """The answer to what a view has refused. Anything else is Django's."""
         return refuse(request, exception) if isinstance(exception, (Refused, Unavailable)) else None
 
-    def _introduce(self, request: Any, caller: Caller) -> None:
+    def _introduce(self, request: Any, told: Request, caller: Caller) -> None:
         request.clerk = caller
-        if caller.refusal is None and "authorization" in request_of(request).headers:
+        if caller.refusal is None and "authorization" in told.headers:
             request._dont_enforce_csrf_checks = True  # as Django's own test client does: no browser sends it by itself
         if users.are_wanted():
             users.introduce(request, caller)
