@@ -12,6 +12,7 @@ import httpx
 from clerkmap import Repository
 from clerkmap.clerk.api import AsyncClerkApi, ClerkApi
 from clerkmap.clerk.budget import Budget
+from clerkmap.clerk.runs import records_of
 from clerkmap.core.records import ClerkMembership, ClerkOrganization, ClerkUser, Kind
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk, FakeOrganization, FakeUser
@@ -90,6 +91,35 @@ class World:
                     elif isinstance(record, ClerkMembership) and not {record.user_key, record.organization_key} & gone:
                         facts[kind, str(record.clerk_id)] = record.role
         return facts
+
+
+def everything_said(clerk: FakeClerk) -> set[tuple[Any, ...]]:
+    """All that Clerk says of everything there is, field by field."""
+    name = clerk.instance.name
+    users = [records_of("user", name, clerk.shape(each), 0)[-1] for each in clerk.users.values()]
+    organizations = [
+        records_of("organization", name, clerk.shape(each), 0)[-1] for each in clerk.organizations.values()
+    ]
+    memberships = [records_of("membership", name, clerk.shape(each), 0)[-1] for each in clerk.memberships.values()]
+    return {record.said() for record in (*users, *organizations, *memberships)}
+
+
+def everything_stored(repository: Repository, instance: str) -> set[tuple[Any, ...]]:
+    """All that is stored in full and counts."""
+    found, gone = set[tuple[Any, ...]](), set[str]()
+    kinds: tuple[Kind, ...] = ("user", "organization", "membership")
+    for kind in kinds:
+        after = ""
+        while page := repository.records(kind, instance, after=after):
+            after = page[-1].key
+            gone |= {record.key for record in page if record.is_deleted}
+            alive = [record for record in page if not record.is_deleted and record.clerk_id]
+            found |= {record.said() for record in alive if gone.isdisjoint(_ends(record))}
+    return found
+
+
+def _ends(record: Any) -> set[str]:
+    return {record.user_key, record.organization_key} if record.kind == "membership" else set()
 
 
 async def at_once(seconds: float) -> None:

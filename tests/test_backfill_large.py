@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from backfill_crowd import Crowd, CrowdTransport, api_of, hurried, work
-from backfill_world import World
+from backfill_world import World, everything_said, everything_stored
 from clerkmap import Repository
 from clerkmap.clerk import ClerkApi, backfill, diff
 from clerkmap.clerk.budget import DEVELOPMENT, PRODUCTION, Budget
@@ -28,7 +28,7 @@ from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.testing import Clock, FakeClerk
 from clerkmap.testing.fake.api_faults import FATES
 from killed import Child
-from test_backfill_weather import Life, everything_said, everything_stored
+from test_backfill_weather import Life
 from uvicorn_server import serving
 
 SOURCE = Path(__file__).parent.parent / "src"

@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from backfill_world import World
+from backfill_world import World, everything_said, everything_stored
 from clerkmap import Reconciler, Repository, threaded
 from clerkmap.clerk import Drift, Report, abackfill, adiff, backfill, diff
-from clerkmap.clerk.runs import records_of
-from clerkmap.core.records import Kind
 from clerkmap.repositories import AsyncPostgresRepository, MemoryRepository, PostgresRepository, SqliteRepository
 from clerkmap.testing import FakeClerk
 from postgres_server import postgres, schemas
@@ -75,35 +73,6 @@ class Runner:
                     await repository.close()
 
         return asyncio.run(run())
-
-
-def everything_said(clerk: FakeClerk) -> set[tuple[Any, ...]]:
-    """All that Clerk says of everything there is, field by field."""
-    name = clerk.instance.name
-    users = [records_of("user", name, clerk.shape(each), 0)[-1] for each in clerk.users.values()]
-    organizations = [
-        records_of("organization", name, clerk.shape(each), 0)[-1] for each in clerk.organizations.values()
-    ]
-    memberships = [records_of("membership", name, clerk.shape(each), 0)[-1] for each in clerk.memberships.values()]
-    return {record.said() for record in (*users, *organizations, *memberships)}
-
-
-def everything_stored(repository: Repository, instance: str) -> set[tuple[Any, ...]]:
-    """All that is stored in full and counts."""
-    found, gone = set[tuple[Any, ...]](), set[str]()
-    kinds: tuple[Kind, ...] = ("user", "organization", "membership")
-    for kind in kinds:
-        after = ""
-        while page := repository.records(kind, instance, after=after):
-            after = page[-1].key
-            gone |= {record.key for record in page if record.is_deleted}
-            alive = [record for record in page if not record.is_deleted and record.clerk_id]
-            found |= {record.said() for record in alive if gone.isdisjoint(_ends(record))}
-    return found
-
-
-def _ends(record: Any) -> set[str]:
-    return {record.user_key, record.organization_key} if record.kind == "membership" else set()
 
 
 class Life:

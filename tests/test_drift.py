@@ -8,9 +8,11 @@ import pytest
 from backfill_crowd import Crowd, api_of
 from backfill_world import World, doctored, empty_lists, no_members, short_lists
 from clerkmap import Reconciler, Resolver, threaded
+from clerkmap.clerk.api import ClerkApi
 from clerkmap.clerk.backfilling import backfill
 from clerkmap.clerk.comparing import MOST_TOLD
 from clerkmap.clerk.drift import adiff, diff
+from clerkmap.clerk.repairing import repair
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk
 
@@ -69,15 +71,31 @@ def test_somebody_known_from_a_token_alone_is_missing(world: World) -> None:
     assert told(world) == {person.id: ("missing", "user", ())}
 
 
-def test_what_is_newer_here_is_no_drift(world: World) -> None:
-    """A webhook was faster than the list."""
-    reconciler = Reconciler(world.clerk.instance, world.repository)
+def changed_behind_the_list(world: World, **said: Any) -> ClerkApi:
+    """Change a person, and deliver the webhook. The list of this API shows them as they were before."""
     person = world.person(3)
-    before = world.clerk.shape(person) | {"first_name": "Bea", "updated_at": person.updated_at + 60_000}
-    world.clerk.say("user.updated", before)
+    row = world.clerk.shape(person)
+    world.clerk.update_user(person, **said)
     for delivery in world.clerk.deliveries():
-        reconciler.receive(delivery.headers, delivery.body)
-    assert told(world) == {}
+        Reconciler(world.clerk.instance, world.repository).receive(delivery.headers, delivery.body)
+    lists = [0]
+
+    def stale(path: str, said: Any) -> Any:
+        lists[0] += isinstance(said, list)
+        is_first = isinstance(said, list) and lists[0] == 1
+        return [row if each["id"] == person.id else each for each in said] if is_first else said
+
+    return doctored(world, stale)
+
+
+@pytest.mark.parametrize("job", [diff, backfill, repair])
+def test_a_webhook_that_was_faster_than_the_list_is_no_drift(world: World, job: Any) -> None:
+    """The row of the list is asked for again, and nothing is found or changed."""
+    api = changed_behind_the_list(world, first_name="Bea")
+    job(api, world.repository)
+    assert world.stored() == world.said()
+    assert not diff(changed_behind_the_list(world, first_name="Cea"), world.repository)
+    assert not diff(changed_behind_the_list(world, first_name="Dea"), world.repository, cheap=True)
 
 
 def test_as_json(world: World) -> None:
@@ -184,11 +202,8 @@ def test_an_id_that_was_written_back_just_now_is_no_wrong_link(world: World) -> 
     person = world.person(3)
     with world.clerk.silence():
         world.clerk.update_user(person, external_id="old")
-    newer = world.clerk.shape(person) | {"external_id": None, "updated_at": person.updated_at + 60_000}
-    world.clerk.say("user.updated", newer)
-    for delivery in world.clerk.deliveries():
-        Reconciler(world.clerk.instance, world.repository).receive(delivery.headers, delivery.body)
-    assert not diff(world.api, world.repository, own_id=lambda user: user.external_id)
+    api = changed_behind_the_list(world, external_id=None)
+    assert not diff(api, world.repository, own_id=lambda user: user.external_id)
 
 
 def test_who_is_missing_has_no_link(world: World) -> None:

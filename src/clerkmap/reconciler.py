@@ -113,10 +113,11 @@ class Reconciler(SurvivesForks):
     def apply(self, event: Event) -> list[Change]:
         """Take in an event whose origin is beyond doubt: a replay, a queue of yours, a test."""
         repository = self._synchronous()
-        return list(drive(self._put(event), lambda step: step(repository)).changes)
+        return list(drive(self._put(self._dated(event)), lambda step: step(repository)).changes)
 
     async def aapply(self, event: Event) -> list[Change]:
         """The same without holding up the event loop."""
+        event = self._dated(event)
         return list((await adrive(self._put(event), lambda step: step(self._async_repository))).changes)
 
     def counts(self) -> dict[str, Any]:
@@ -133,7 +134,7 @@ class Reconciler(SurvivesForks):
             now = self._clock()
             delivery = read_delivery(headers, body, now, tolerance=self._tolerance, max_body=self.max_body)
             self._check_signature(delivery)
-            event = parse_event(delivery.body)
+            event = parse_event(delivery.body).not_after(delivery.timestamp * 1000)
             if self._instance.is_another(event.instance_id):
                 raise WebhookFromElsewhere
         except WebhookError as refused:
@@ -144,6 +145,9 @@ class Reconciler(SurvivesForks):
         with self._lock:
             self._lag = max(0.0, now - event.timestamp / 1000)
         return event
+
+    def _dated(self, event: Event) -> Event:
+        return event.not_after(int(self._clock() * 1000))
 
     def _check_signature(self, delivery: Delivery) -> None:
         at = datetime.fromtimestamp(delivery.timestamp, UTC)

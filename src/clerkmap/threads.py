@@ -1,7 +1,7 @@
 """A synchronous repository, lent to async code: each call runs in a thread."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from .core.counts import Count
@@ -84,6 +84,9 @@ class _Threaded:
 
     async def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
         return await self._to_thread(self._repository.record, kind, instance, key)
+
+    async def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]:
+        return await self._to_thread(self._repository.ranks, kind, instance, keys)
 
     async def counts(self, instance: str) -> dict[Kind, Count]:
         return await self._to_thread(self._repository.counts, instance)

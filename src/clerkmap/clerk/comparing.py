@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 from ..core.events import Unreadable
 from ..core.records import COLUMNS, AnyRecord, ClerkMembership, ClerkUser, Kind
+from .conflicts import asked_again, outranks, same_content
 from .endpoints import Question, Shape
 from .lists import Place, read
 from .runs import KINDS, Progress, Stage, Step, Steps, Tell, records_of, stored_page
 
-How = Literal["missing", "extra", "stale", "role", "link"]
+How = Literal["missing", "extra", "stale", "behind", "role", "link"]
 Stored = dict[str, tuple[str | None, str]]  # the Clerk id and the rank of what is stored, by its key
 # The id of yours that Clerk's word on a person names, if it names one.
 OwnId = Callable[[ClerkUser], str | None]
@@ -23,8 +24,9 @@ class Difference:
     """One thing that differs.
 
     `missing`: Clerk has it and it is not stored, or only sighted. `extra`: it is stored, and Clerk does not list it.
-    `stale`: Clerk says something newer in `fields`. `role`: likewise, of a role. `link`: the person is tied to another
-    user of yours than Clerk's word on them names.
+    `stale`: Clerk says something newer in `fields`. `role`: likewise, of a role. `behind`: Clerk says something else in
+    `fields`, with a date before that of the stored record; the stored record was read first, so Clerk's date is wrong.
+    `link`: the person is tied to another user of yours than Clerk's word on them names.
     """
 
     how: How
@@ -71,6 +73,7 @@ class Comparing:
         self._gone = set[str]()
         self._stored: Stored = {}
         self._asked_at = 0
+        self._doubtful: dict[str, tuple[Shape, AnyRecord]] = {}  # rows, and what is stored instead, by key
         self.drift: Drift = Drift()
 
     def steps(self) -> Steps:
@@ -118,22 +121,25 @@ class Comparing:
             except Unreadable:
                 unreadable += 1
                 continue
-            # Of a membership without its person, only the organization can be read.
-            if records[-1].kind == kind and (yield from self._is_news(records[-1])):
+            record = records[-1]
+            if record.kind != kind:
+                continue  # of a membership without its person, only the organization can be read
+            if (yield from self._is_news(row, record)):
                 said += records
+        said += yield from self._behind(kind)
         yield from self._page_says(place.stage, said, unreadable)
         self.drift.compared[place.stage] = self.drift.compared.get(place.stage, 0) + len(rows)
         if self._tell is not None:
             self._tell(Progress(place.stage, self.drift.compared[place.stage], total))
 
-    def _is_news(self, record: AnyRecord) -> Generator[Step, Any, bool]:
-        """Whether what Clerk says of one thing is not what is stored."""
+    def _is_news(self, row: Shape, record: AnyRecord) -> Generator[Step, Any, bool]:
+        """Whether what Clerk says of one thing is not what is stored. Where dates speak against it, it is doubtful."""
         _, rank = self._stored.pop(record.key, (None, ""))
         if record.key in self._gone or self._has_lost_an_end(record):
             return False  # erased here, or deleted there just now
         if isinstance(record, ClerkUser):
             yield from self._compare_link(record, rank)
-        if _is_told(rank, record):
+        if same_content(rank, record):
             return False
         # A webhook may have been faster than the list, and a list that has shifted shows some rows twice.
         before: AnyRecord | None = yield stored_one(record.kind, self._instance, record.key)
@@ -142,12 +148,28 @@ class Comparing:
                 return False
             self._differs("missing", record.kind, str(record.clerk_id))
             return True
-        if before.is_deleted or _is_told(before.rank, record):
+        if before.is_deleted or same_content(before.rank, record):
+            return False
+        if outranks(before.rank, record):
+            self._doubtful[record.key] = row, before
             return False
         changed = _changed(before, record)
         is_role = record.kind == "membership" and "role" in changed
         self._differs("role" if is_role else "stale", record.kind, str(record.clerk_id), changed)
         return True
+
+    def _behind(self, kind: Kind) -> Generator[Step, Any, list[AnyRecord]]:
+        """Of the doubtful rows of a page, those that Clerk confirms, with a rank above what is stored."""
+        doubtful, self._doubtful = self._doubtful, {}
+        rows = [row for row, _ in doubtful.values()]
+        again = yield from asked_again(kind, self._instance, rows, self._asked, self._now)
+        behind = list[AnyRecord]()
+        for key, (_, before) in doubtful.items():
+            record = again.get(key, before)
+            if not same_content(before.rank, record):
+                self._differs("behind", kind, str(record.clerk_id), _changed(before, record))
+                behind.append(record.above(before.rank))
+        return behind
 
     def _compare_link(self, record: ClerkUser, rank: str) -> Steps:
         """Whether a person is tied to the user of yours whom Clerk names, where that is the newest word on them."""
@@ -189,11 +211,6 @@ class Comparing:
 def stored_one(kind: Kind, instance: str, key: str) -> Step:
     """What is stored of one thing."""
     return lambda _, repository: repository.record(kind, instance, key)
-
-
-def _is_told(rank: str, record: AnyRecord) -> bool:
-    """Whether what is stored says what Clerk says, or something newer."""
-    return rank[:1] == "2" and (rank[34:] == record.rank[34:] or rank[:17] > record.rank[:17])
 
 
 def _changed(before: AnyRecord, after: AnyRecord) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import Any
 from ..core.events import Unreadable
 from ..core.records import MAX_TIME, AnyRecord, key_of
 from ..core.strict_json import fields
+from .conflicts import Said, overtake
 from .departures import Departures
 from .endpoints import Question, Shape
 from .lists import Place, read, read_back
@@ -76,13 +77,17 @@ class Copying:
 
     def _put(self, rows: list[Shape], place: Place, total: int | None) -> Steps:
         """What a page says."""
-        stage, records, unreadable = place.stage, list[AnyRecord](), 0
+        stage, records, said, unreadable = place.stage, list[AnyRecord](), list[Said](), 0
+        kind = KINDS[stage]
         for row in rows:
             try:
-                records += records_of(KINDS[stage], self._instance, row, self._asked_at)
+                records += records_of(kind, self._instance, row, self._asked_at)
             except Unreadable:
                 unreadable += 1
+            else:
+                said.append((row, records[-1]))
         changes: list[Any] = (yield lambda _, repository: repository.put(records)) if records else []
+        changes = changes + (yield from overtake(kind, self._instance, said, self._asked, self._now))
         report = self.report
         report.unreadable += unreadable
         report.listed[stage] = report.listed.get(stage, 0) + len(rows)

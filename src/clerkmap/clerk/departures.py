@@ -12,6 +12,7 @@ from ..core.events import Unreadable
 from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser, Kind
 from ..errors import ApiNotFound, ApiRefused
 from . import endpoints
+from .conflicts import overtake
 from .endpoints import Page, Question, Shape
 from .runs import Report, Stage, Step, Steps, records_of, stored_page
 
@@ -115,15 +116,21 @@ class Departures:
         row, is_gone = yield from self._found(record)
         if row is not None:
             try:
-                yield from self._put(records_of(record.kind, self._instance, row, asked_at))
+                records = records_of(record.kind, self._instance, row, asked_at)
             except Unreadable:
                 self._report.unreadable += 1
-        elif is_gone:
+            else:
+                yield from self._put(records)
+                yield from overtake(record.kind, self._instance, [(row, records[-1])], self._ask, self._now)
+        if is_gone:
             yield from self._put([record.tombstone(asked_at)])
             self._report.departed += 1
 
+    def _ask(self, question: Question[Any]) -> Steps:
+        return (yield _asked(question))
+
     def _found(self, record: AnyRecord) -> Generator[Step, Any, tuple[Shape | None, bool]]:
-        """Clerk's row of it; and if there is none, whether it is gone."""
+        """Clerk's row of it, or of the membership that has replaced it; and whether it is gone."""
         if isinstance(record, ClerkMembership):
             return (yield from self._found_membership(record))
         one = endpoints.user if isinstance(record, ClerkUser) else endpoints.organization
@@ -140,9 +147,8 @@ class Departures:
             return None, False
         try:
             page: Page = yield _asked(endpoints.members(organization_id, users=[user_id]))
-            for row in page.rows:
-                if row.get("id") == record.clerk_id:
-                    return row, False
+            if page.rows:
+                return page.rows[0], page.rows[0].get("id") != record.clerk_id
             row = yield _asked(endpoints.merge_membership_metadata(organization_id, user_id))
         except ApiNotFound as error:
             return None, _is_of_the_id(error)
@@ -151,7 +157,7 @@ class Departures:
                 raise
             return None, False
         # Another one: they have left, and come back.
-        return (row, False) if row.get("id") == record.clerk_id else (None, True)
+        return row, row.get("id") != record.clerk_id
 
     def _put(self, records: list[AnyRecord]) -> Steps:
         yield lambda _, repository: repository.put(records)

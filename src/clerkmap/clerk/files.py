@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.events import Event, Unreadable, parse_event
+from ..core.events import CLOCKS, Event, Unreadable, parse_event
 from ..core.instance import Instance
 from ..core.model import Change
 from ..core.records import COLUMNS, SIGHTED, AnyRecord, ClerkUser, Kind
@@ -87,8 +87,9 @@ def backfill_file(
         progress: Called with how far it is.
         clock: The time, in seconds since 1970.
     """
-    with opened(file, observed_at, clock()) as (pieces, moment):
-        taking = _Taking(instance, moment, progress)
+    now = clock()
+    with opened(file, observed_at, now) as (pieces, moment):
+        taking = _Taking(instance, moment, now, progress)
         for batch in taking.batches(pieces):
             taking.count(repository.put(batch))
     return taking.report
@@ -104,8 +105,9 @@ async def abackfill_file(
     clock: Callable[[], float] = time.time,
 ) -> FileReport:
     """The same for async code. The file is read in a thread."""
-    with opened(file, observed_at, clock()) as (pieces, moment):
-        taking = _Taking(instance, moment, progress)
+    now = clock()
+    with opened(file, observed_at, now) as (pieces, moment):
+        taking = _Taking(instance, moment, now, progress)
         batches = taking.batches(pieces)
         while (batch := await asyncio.to_thread(next, batches, None)) is not None:
             taking.count(await repository.put(batch))
@@ -131,9 +133,11 @@ def is_talk(said: Shape) -> bool:
 class _Taking:
     """What is made of one file."""
 
-    def __init__(self, instance: Instance, observed_at: int, tell: Tell | None) -> None:
+    def __init__(self, instance: Instance, observed_at: int, now: float, tell: Tell | None) -> None:
         self._instance = instance
         self._observed_at = observed_at
+        self._now = int(now * 1000)
+        self._latest = (observed_at or self._now) + CLOCKS
         self._tell = tell
         self._listed, self._changed = Counter[str](), Counter[str]()
         self.report: FileReport = FileReport()
@@ -176,7 +180,7 @@ class _Taking:
         if kind is None or said.get("deleted"):  # of when that was it says nothing
             raise Unreadable("it is no user, organization or membership")
         if "object" in said and _is_whole(kind, said):
-            return records_of(kind, self._instance.name, said, self._observed_at)
+            return records_of(kind, self._instance.name, said, self._observed_at, latest=self._latest)
         if kind != "user":
             raise Unreadable("something is missing that Clerk always says")
         record = self._sighting(said)
@@ -187,7 +191,7 @@ class _Taking:
         if self._instance.is_another(event.instance_id):
             self.report.elsewhere += 1
             return []
-        records = event.records(self._instance.name)
+        records = event.not_after(self._now).records(self._instance.name)
         self.report.ignored += not records
         return records
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from ..core.events import READERS, Reader
+from ..core.events import CLOCKS, READERS, Reader
 from ..core.records import AnyRecord, Kind
 from ..errors import ApiError, HookFailed
 from ..repository import AsyncRepository, Repository
@@ -63,9 +63,14 @@ def _told(steps: Steps, error: ApiError | HookFailed) -> Step | None:
         return None
 
 
-def records_of(kind: Kind, instance: str, row: Shape, observed_at: int) -> list[AnyRecord]:
-    """What a row of Clerk's says, the record of that kind last. Raises `Unreadable` where it says too little."""
-    return _READERS[kind](instance, row, observed_at)
+def records_of(
+    kind: Kind, instance: str, row: Shape, observed_at: int, *, latest: int | None = None
+) -> list[AnyRecord]:
+    """What a row of Clerk's says, the record of that kind last. Raises `Unreadable` where it says too little.
+
+    An `updated_at` after `latest` is not believed. By default that is five minutes after the request began.
+    """
+    return _READERS[kind](instance, row, observed_at, observed_at + CLOCKS if latest is None else latest)
 
 
 def stored_page(kind: Kind, instance: str, after: str, limit: int = 500) -> Step:

@@ -122,14 +122,13 @@ class Sending:
         return Sent(written=1)
 
     def _ask_again(self, pending: Pending) -> Steps:
-        record: AnyRecord | None = yield lambda _, repository: repository.record(
-            pending.kind, pending.instance, pending.key
-        )
+        record: AnyRecord | None = yield _stored(pending)
         if record is not None and record.clerk_id is not None:
             one = endpoints.user if pending.kind == "user" else endpoints.organization
             yield from self._asked(pending, one(record.clerk_id))
 
     def _asked(self, pending: Pending, question: Question[Shape]) -> Steps:
+        before: AnyRecord | None = yield _stored(pending)
         asked_at = self._now()
         row: Shape = yield lambda api, _: api.ask(question)
         try:
@@ -138,7 +137,9 @@ class Sending:
             raise ApiUnavailable("its answer does not say what it must") from None
         if records[-1].key != pending.key:
             raise ApiUnavailable("its answer is about something else")
-        yield lambda _, repository: repository.put(records)
+        # The stored record was read first, so the answer is later, whatever its date.
+        told = records[-1] if before is None else records[-1].above(before.rank)
+        yield lambda _, repository: repository.put([*records[:-1], told])
 
     def _finish(self, taken: Pending, *, is_gone: bool) -> Steps:
         """Take it out of the outbox; unless something has changed meanwhile, which is to be looked at again."""
@@ -203,6 +204,10 @@ def _questions(clerk_id: str, is_user: bool, missing: dict[str, Any]) -> list[Qu
 
 def _row(kind: PendingKind, instance: str, key: str) -> Step:
     return lambda _, repository: repository.row(kind, instance, key)
+
+
+def _stored(pending: Pending) -> Step:
+    return lambda _, repository: repository.record(pending.kind, pending.instance, pending.key)
 
 
 def _set(before: Pending | None, after: Pending | None) -> Step:

@@ -68,7 +68,7 @@ def webhooks(case: Case) -> str:
 
     for row in case.api.ask(endpoints.users(order_by="-updated_at", limit=NEWEST)):
         try:
-            said = records_of("user", case.instance.name, row, 0)[0]
+            said = records_of("user", case.instance.name, row, int(now * 1000))[0]
         except Unreadable:
             continue
         stored = case.repository.record("user", said.instance, said.key)

@@ -18,6 +18,7 @@ _MEANINGS = {
     "missing": "Clerk has it, and you do not",
     "extra": "you have it, and Clerk does not",
     "stale": "Clerk says something newer",
+    "behind": "Clerk says something else, with an older date",
     "role": "Clerk says another role",
     "link": "Clerk names another user of yours",
 }

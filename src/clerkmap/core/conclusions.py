@@ -15,15 +15,21 @@ def current_membership(records: Collection[ClerkMembership]) -> ClerkMembership 
 
     A membership that was left is over, and one joined later is another, with another id. A sighting has no id: it
     counts where nothing better is known, and against a removal only if its token was made after it.
+
+    A membership was joined after a removal if its date says so, or if Clerk still showed it after the removal: Clerk's
+    dates may go backwards.
     """
     # Nobody is a member twice: one who has left a later membership had left the earlier ones, whether or not we heard.
     left = max((record.created_at or 0 for record in records if record.is_deleted), default=0)
+    removed_at = max((record.observed_at for record in records if record.is_deleted), default=-1)
     stated = [
-        record for record in records if record.grade in (GLIMPSED, STATED) and (record.created_at or left) >= left
+        record
+        for record in records
+        if record.grade in (GLIMPSED, STATED)
+        and ((record.created_at or left) >= left or record.observed_at >= removed_at)
     ]
     if stated:
         return max(stated, key=lambda record: record.rank)
-    removed_at = max((record.observed_at for record in records if record.is_deleted), default=-1)
     sighted = [record for record in records if record.grade == SIGHTED and record.observed_at > removed_at]
     return max(sighted, key=lambda record: record.rank, default=None)
 

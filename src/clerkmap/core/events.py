@@ -13,7 +13,7 @@ Everything else is ignored. All times become milliseconds, and every text one th
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from ..errors import WebhookMalformed
@@ -37,6 +37,8 @@ from .strict_json import fields, items, read_object
 MAX_TEXT = 1_000  # characters of a name, an address, a URL; Clerk's own limits are lower
 MAX_METADATA = 65_536  # characters of JSON; Clerk allows 8 KiB
 MAX_BODY_DEPTH = 128
+CLOCKS = 300_000  # milliseconds by which Clerk's clock and ours may differ
+AHEAD_OF_EVENT = 999  # milliseconds: some envelopes tell whole seconds
 
 _HALF_CHARACTER_OR_NUL = re.compile("[\ud800-\udfff\x00]")
 _IDS = {prefix: re.compile(rf"{prefix}_[0-9A-Za-z_-]{{1,120}}") for prefix in ("user", "org", "orgmem", "sess")}
@@ -59,7 +61,13 @@ class Event:
     def records(self, instance: str) -> list[AnyRecord]:
         """What it says, as records of an instance. Raises `Unreadable` if it does not say all that it must."""
         read = READERS.get(self.type)
-        return [] if read is None else read(instance, self._data, self.timestamp)
+        if read is None:
+            return []
+        return read(instance, self._data, self.timestamp, self.timestamp + AHEAD_OF_EVENT)
+
+    def not_after(self, moment: int) -> "Event":
+        """Return this event; dated from this moment, if its own timestamp is more than five minutes later."""
+        return self if self.timestamp <= moment + CLOCKS else replace(self, timestamp=moment)
 
     @property
     def is_mirrored(self) -> bool:
@@ -90,49 +98,50 @@ def parse_event(body: bytes | str) -> Event:
     return Event(type_, timestamp, instance_id, fields(event["data"]))
 
 
-# Given an instance's name, an event's data, and when they were told. Raises `Unreadable` where they do not say enough.
-Reader = Callable[[str, dict[str, Any], int], list[AnyRecord]]
+# Given an instance's name, an event's data, when they were told, and how late an `updated_at` is believed. Raises
+# `Unreadable` where they do not say enough.
+Reader = Callable[[str, dict[str, Any], int, int], list[AnyRecord]]
 
 
-def _user_stated(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
-    return [_user(instance, data, observed_at, STATED)]
+def _user_stated(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
+    return [_user(instance, data, observed_at, latest, STATED)]
 
 
-def _user_deleted(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
+def _user_deleted(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
     return [ClerkUser.deleted(instance, _id(data, "user"), observed_at=observed_at)]
 
 
-def _organization_stated(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
-    return [_organization(instance, data, observed_at)]
+def _organization_stated(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
+    return [_organization(instance, data, observed_at, latest)]
 
 
-def _organization_deleted(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
+def _organization_deleted(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
     return [ClerkOrganization.deleted(instance, _id(data, "org"), observed_at=observed_at)]
 
 
-def _membership_stated(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
-    return _membership(instance, data, observed_at, STATED)
+def _membership_stated(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
+    return _membership(instance, data, observed_at, latest, STATED)
 
 
-def _membership_deleted(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
+def _membership_deleted(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
     # It comes with a full body and an old date, and no mark of deletion but the type of the event.
-    return _membership(instance, data, observed_at, DELETED)
+    return _membership(instance, data, observed_at, latest, DELETED)
 
 
-def _session(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
+def _session(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
     user = fields(data.get("user"))
-    return [_user(instance, user, observed_at, GLIMPSED)] if user else []
+    return [_user(instance, user, observed_at, latest, GLIMPSED)] if user else []
 
 
-def _session_over(instance: str, data: dict[str, Any], observed_at: int) -> list[AnyRecord]:
+def _session_over(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
     over = ClerkSession.deleted(instance, _id(data, "sess"), observed_at=observed_at)
-    return [*_session(instance, data, observed_at), over]
+    return [*_session(instance, data, observed_at, latest), over]
 
 
 # `make` takes the fields by any name. Here they are named to the class itself, which takes a fraction of the time.
 
 
-def _user(instance: str, data: dict[str, Any], observed_at: int, grade: Grade) -> ClerkUser:
+def _user(instance: str, data: dict[str, Any], observed_at: int, latest: int, grade: Grade) -> ClerkUser:
     clerk_id = _id(data, "user")
     email, verified = _primary_email(data)
     user = ClerkUser(
@@ -151,10 +160,10 @@ def _user(instance: str, data: dict[str, Any], observed_at: int, grade: Grade) -
         public_metadata=_metadata(data),
         created_at=_time(data.get("created_at")),
     )
-    return user.ranked(grade, _time(data.get("updated_at")) or 0, observed_at)
+    return user.ranked(grade, _updated_at(data, observed_at, latest), observed_at)
 
 
-def _organization(instance: str, data: dict[str, Any], observed_at: int) -> ClerkOrganization:
+def _organization(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> ClerkOrganization:
     clerk_id = _id(data, "org")
     organization = ClerkOrganization(
         instance,
@@ -167,11 +176,11 @@ def _organization(instance: str, data: dict[str, Any], observed_at: int) -> Cler
         public_metadata=_metadata(data),
         created_at=_time(data.get("created_at")),
     )
-    return organization.ranked(STATED, _time(data.get("updated_at")) or 0, observed_at)
+    return organization.ranked(STATED, _updated_at(data, observed_at, latest), observed_at)
 
 
-def _membership(instance: str, data: dict[str, Any], observed_at: int, grade: Grade) -> list[AnyRecord]:
-    organization = _organization(instance, fields(data.get("organization")), observed_at)
+def _membership(instance: str, data: dict[str, Any], observed_at: int, latest: int, grade: Grade) -> list[AnyRecord]:
+    organization = _organization(instance, fields(data.get("organization")), observed_at, latest)
     person = fields(data.get("public_user_data"))
     if not person:
         if grade == DELETED:
@@ -209,7 +218,7 @@ def _membership(instance: str, data: dict[str, Any], observed_at: int, grade: Gr
             clerk_organization_id=organization_id,
             role=prefixed(role) if role else None,
             observed_at=observed_at,
-            updated_at=_time(data.get("updated_at")) or 0,
+            updated_at=_updated_at(data, observed_at, latest),
             created_at=created_at,
         )
     return [organization, glimpse.ranked(GLIMPSED, 0, observed_at), membership]
@@ -272,6 +281,12 @@ def _storable_all(value: Any) -> Any:
     if isinstance(value, list):
         return [_storable_all(each) for each in cast(list[Any], value)]
     return value
+
+
+def _updated_at(data: Mapping[str, Any], observed_at: int, latest: int) -> int:
+    """When it was last changed, as far as that is believed: nothing changes after it was observed."""
+    updated_at = _time(data.get("updated_at")) or 0
+    return updated_at if updated_at <= latest else observed_at or latest
 
 
 def _time(value: object) -> int | None:

@@ -6,18 +6,22 @@ A rank is one line of ASCII of a fixed width, so that "greater" means the same i
     2.001718887200000.001718887201234.0f3c…
     │ │               │               └ digest of the content: breaks ties the same way everywhere
     │ │               └ when it was observed: the event's timestamp, the token's, or that of asking for an API page
-    │ └ the object's own updated_at
+    │ └ the object's own updated_at, as far as it is believed; see below
     └ 0 sighted in a token · 1 glimpsed inside another object · 2 stated in full · 3 deleted
 
 Deletion outranks everything and is final, for Clerk does not reuse ids. A deleted record keeps no personal datum, the
 Clerk id included; the key, which is a digest of it, stays, so that what arrives late still meets the tombstone.
+
+Clerk's `updated_at` is a claim, not a clock: it may go backwards, or lie in the future. An object cannot have changed
+after it was observed, so a later `updated_at` is replaced by the moment of the observation (see `events.py`). And an
+answer that Clerk gave after the stored record was read is the later one, whatever its date: `above` ranks it so.
 
 All times are milliseconds since 1970. A record holds nothing that Clerk did not say: no counter, no "last seen".
 """
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast
@@ -79,6 +83,18 @@ class Record:
         object.__setattr__(self, "rank", f"{grade}.{updated_at:015d}.{observed_at:015d}.{digest}")
         return self
 
+    def above(self, rank: str) -> Self:
+        """Return this record, with a rank above that of a record which Clerk is known to have said earlier.
+
+        Only for an answer to a request that began after the other record had been read: no clock decides that. The
+        result is an ordinary record, so it loses to any greater one, such as that of a webhook that arrived meanwhile.
+        """
+        if self.rank > rank or self.rank[0] != rank[0]:
+            return self
+        updated_at, observed_at = int(rank[2:17]), int(rank[18:33])
+        later = max(self.observed_at, min(observed_at + 1, MAX_TIME))
+        return replace(self).ranked(self.grade, max(self.updated_at or 0, updated_at), later)
+
     def said(self) -> tuple[Any, ...]:
         """The content: everything but the place in the order."""
         content: tuple[Any, ...] = _SAID[self.kind](self)
@@ -91,7 +107,7 @@ class Record:
 
     @property
     def updated_at(self) -> int | None:
-        """When Clerk last changed it, where Clerk has told."""
+        """When Clerk last changed it, where Clerk has told and as far as it is believed."""
         return int(self.rank[2:17]) or None
 
     @property

@@ -1,5 +1,7 @@
 """What may be asked for when everything is read, and what may be noted: checked alike by every repository."""
 
+from collections.abc import Sequence
+
 from ..core.conclusions import SESSIONS_KEPT
 from ..core.records import Kind
 from ..core.writeback import Pending, PendingKind
@@ -25,6 +27,13 @@ def check_after(after: str) -> str:
     if not is_storable(after):
         raise ConfigurationError("after must be the key of the last record of the page before, or empty")
     return after
+
+
+def check_keys(keys: Sequence[str]) -> Sequence[str]:
+    """Several keys, or `ConfigurationError`."""
+    if isinstance(keys, str) or len(keys) > MOST or not all(isinstance(key, str) for key in keys):
+        raise ConfigurationError(f"keys must be a list of at most {MOST} keys of records")
+    return keys
 
 
 def check_limit(limit: int) -> int:

@@ -2,7 +2,8 @@
 notes of how far the work has come.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.counts import Count
@@ -21,6 +22,7 @@ from ..core.records import (
 from .arguments import (
     LISTED,
     check_after,
+    check_keys,
     check_kind,
     check_limit,
     check_note,
@@ -60,6 +62,11 @@ class Listing(Reading):
         statement = self._sql.select_record[check_kind(kind)]
         rows = (yield statement, (instance, key)) if is_storable(key) else []
         return _RECORD_OF[kind](rows[0]) if rows else None
+
+    def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> Work[dict[str, str]]:
+        statement = self._sql.select_ranks[check_kind(kind)]
+        wanted = [key for key in check_keys(keys) if is_storable(key)]
+        return dict((yield statement, (instance, json.dumps(wanted)))) if wanted else {}
 
     def counts(self, instance: str) -> Work[dict[Kind, Count]]:
         found: dict[Kind, Count] = {}

@@ -4,7 +4,7 @@
 Everything is lost with the process.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
@@ -99,6 +99,10 @@ class MemoryRepository:
     def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
         with self._journal.lock:
             return self._tables.record(kind, instance, key)
+
+    def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]:
+        with self._journal.lock:
+            return self._tables.ranks(kind, instance, keys)
 
     def counts(self, instance: str) -> dict[Kind, Count]:
         with self._journal.lock:

@@ -2,7 +2,7 @@
 it in SQL.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Any
@@ -26,6 +26,7 @@ from ..errors import UserUnknown
 from .arguments import (
     LISTED,
     check_after,
+    check_keys,
     check_kind,
     check_limit,
     check_note_name,
@@ -98,6 +99,10 @@ class MemoryReading:
     def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
         place = (instance, key)
         return self._record_at(kind, place) if place in self._places(kind) else None
+
+    def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]:
+        places = {(instance, key) for key in check_keys(keys)} & set(self._places(kind))
+        return {place[1]: self._record_at(kind, place).rank for place in places}
 
     def counts(self, instance: str) -> dict[Kind, Count]:
         return {kind: self._count(kind, instance) for kind in LISTED}

@@ -160,6 +160,7 @@ class Statements:
         }
         self.select_page: dict[Kind, str] = {}
         self.select_record: dict[Kind, str] = {}
+        self.select_ranks: dict[Kind, str] = {}
         self.count_records: dict[Kind, str] = {}
         for kind, table in tables.items():
             said = f"SELECT {', '.join(COLUMNS[kind])} FROM {table} WHERE (instance, key)"
@@ -169,6 +170,8 @@ class Statements:
             # statistics would take the rest of the instance for a few rows, and sort it for each page.
             self.select_page[kind] = f"{said} > (?, ?) ORDER BY instance, key LIMIT ?".replace("?", dialect.value)
             self.select_record[kind] = f"{said} = (?, ?)".replace("?", dialect.value)
+            ranks = f"SELECT key, rank FROM {table} WHERE instance = ? AND key {dialect.among}"
+            self.select_ranks[kind] = ranks.replace("?", dialect.value)
             self.count_records[kind] = counted.replace("?", dialect.value)
         # The key is a digest of the Clerk id, and is there when the id itself has been forgotten.
         self.search: str = (

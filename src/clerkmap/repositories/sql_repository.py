@@ -4,7 +4,7 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
@@ -95,6 +95,9 @@ class SqlRepository(ABC):
 
     def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
         return self._read(self._tables.record, kind, instance, key)
+
+    def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]:
+        return self._read(self._tables.ranks, kind, instance, keys)
 
     def counts(self, instance: str) -> dict[Kind, Count]:
         return self._read(self._tables.counts, instance)
@@ -195,6 +198,9 @@ class AsyncSqlRepository(ABC):
 
     async def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
         return await self._read(self._tables.record, kind, instance, key)
+
+    async def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]:
+        return await self._read(self._tables.ranks, kind, instance, keys)
 
     async def counts(self, instance: str) -> dict[Kind, Count]:
         return await self._read(self._tables.counts, instance)

@@ -8,7 +8,7 @@ class TestMine(RepositoryContract):
 
 import asyncio
 import threading
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from ..core.counts import Count
@@ -91,6 +91,9 @@ class Blocking:
 
     def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
         return self._wait(self._repository.record(kind, instance, key))
+
+    def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]:
+        return self._wait(self._repository.ranks(kind, instance, keys))
 
     def counts(self, instance: str) -> dict[Kind, Count]:
         return self._wait(self._repository.counts(instance))

@@ -77,6 +77,21 @@ class ListingContract:
             assert repository.record(kind, THERE, said[0].key) is None
             assert [repository.record(kind, HERE, key) for key in ("", "nothing", "\x00", "\ud800")] == [None] * 4
 
+    def test_ranks_are_read_by_many_keys_at_once(self, repository: Repository) -> None:
+        """Of every grade, each key once however often it is asked for; unknown and unstorable keys are left out."""
+        said = everything()
+        repository.put([*said, person(at=50, instance=THERE)])
+
+        for kind in KINDS:
+            wanted = {record.key: record.rank for record in said if record.kind == kind}
+            keys = [record.key for record in said] * 2
+            assert repository.ranks(kind, HERE, [*keys, "nothing", "\x00", "\ud800"]) == wanted
+            assert repository.ranks(kind, HERE, []) == repository.ranks(kind, "elsewhere", keys) == {}
+        with pytest.raises(ConfigurationError, match="keys"):
+            repository.ranks("user", HERE, ["key"] * 10_001)
+        with pytest.raises(ConfigurationError, match="keys"):
+            repository.ranks("user", HERE, "key")
+
     def test_pages_go_on_while_others_write(self, repository: Repository) -> None:
         """What comes or changes between two pages moves nothing: all that was there at the beginning is read once."""
         names = [f"user_{number}" for number in range(20)]
