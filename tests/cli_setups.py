@@ -118,7 +118,8 @@ SETUPS = [
     Setup("a password that splits", "database", "cannot be read", {DATABASE: f"postgresql://u:p@{CANARY}@h/d"}),
     Setup("a server that does not run", "database", "nothing listens", {DATABASE: f"postgresql://u:{CANARY}@127.0.0.1:1/d"}),
     Setup("a server that is not there", "database", "no host", {DATABASE: f"postgresql://u:{CANARY}@db.invalid/d"}),
-    Setup("no tables", "tables", "no tables", {DATABASE: "DB/new.db"}),
+    Setup("no file", "database", "there is no file", {DATABASE: "DB/new.db"}),
+    Setup("no tables", "tables", "no tables", {DATABASE: "DB/empty.db"}),
     Setup("tables of a newer version", "tables", "newer clerkmap", sql="UPDATE clerkmap_schema SET version = 99"),
     Setup("nothing ever told", "webhooks", "told nothing yet", sql="DELETE FROM clerkmap_memberships; "
           "DELETE FROM clerkmap_identities; DELETE FROM clerkmap_organizations"),
@@ -137,3 +138,4 @@ SETUPS = [
 def prepare(folder: Path) -> None:
     """The files that some of the set-ups name."""
     (folder / "notes.txt").write_text("no database, but something that somebody has written\n" * 100)
+    (folder / "empty.db").touch()

@@ -180,6 +180,6 @@ def fresh(tmp_path: Path) -> Iterator[World]:
 @pytest.fixture
 def synced(fresh: World) -> World:
     """A world in which everything is in step."""
-    assert fresh.run("migrate").exit_code == 0
+    assert fresh.run("migrate", "--create").exit_code == 0
     assert fresh.run("sync").exit_code == 0
     return fresh

@@ -32,6 +32,7 @@ ARROWS: dict[str, set[str]] = {
     "repositories": {"errors", "core", "driving", "forks", "listeners", "repository"},
     "clerk": {"errors", "core", "driving", "forks", "bounded", "repository"},
     "relinking": {"errors", "core", "repository"},
+    "sync": {"errors", "core", "repositories", "clerk"},
     "verifier": {"errors", "core", "driving", "clerk"},
     "caches": {"errors", "core", "forks", "repository", "verifier"},
     "resolver": {"errors", "core", "driving", "repository", "threads", "verifier", "bounded", "caches"},
@@ -58,7 +59,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "cli": {
         *("__init__", "errors", "core", "repository", "repositories", "clerk", "verifier", "resolver", "explaining"),
-        *("reconciler", "relinking", "testing", "local"),
+        *("reconciler", "relinking", "sync", "testing", "local"),
     },
     "__main__": {"cli"},
 }

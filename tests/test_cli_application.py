@@ -147,7 +147,7 @@ def test_verify_runs_no_hook(at: World, tmp_path: Path) -> None:
 
 def test_what_is_typed_goes_before_what_is_in_a_variable(at: World, tmp_path: Path) -> None:
     """And two that are typed contradict each other."""
-    assert at.process("migrate", "--database", "other.db").returncode == FINE
+    assert at.process("migrate", "--create", "--database", "other.db").returncode == FINE
     named = {"CLERKMAP_REPOSITORY": "shop.clerk:make"}
     assert "other.db" in at.process("doctor", "--database", "other.db", **named).stdout
     assert "shop.clerk" in at.process("doctor", CLERKMAP_DATABASE_URL="other.db", **named).stdout

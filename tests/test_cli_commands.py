@@ -17,7 +17,7 @@ __all__ = ["fresh", "synced"]
 
 def test_a_first_sync_brings_everything_and_a_diff_is_then_empty(fresh: World) -> None:
     """Before: everything is missing. After: nothing differs, and a second run changes nothing."""
-    assert fresh.run("migrate").exit_code == FINE
+    assert fresh.run("migrate", "--create").exit_code == FINE
     before = fresh.run("diff", "--json")
     assert before.exit_code == NOT_FINE
     assert json.loads(before.stdout)["counts"] == {"missing": 5}
@@ -68,7 +68,7 @@ def test_too_many_departures_are_held_back(tmp_path: Path) -> None:
     clerk = FakeClerk(7)
     people = [clerk.create_user() for _ in range(15)]
     with world(clerk, tmp_path) as at:
-        at.run("migrate")
+        at.run("migrate", "--create")
         at.run("sync")
         for person in people[:12]:
             clerk.delete_user(person)
@@ -107,7 +107,7 @@ def test_show_tells_from_where_and_why(synced: World) -> None:
 def test_what_strangers_call_themselves_does_nothing_to_a_terminal(fresh: World) -> None:
     """Control characters are shown as what they are."""
     nasty = fresh.clerk.create_user(first_name="\x1b]0;owned\x07\u202eeve\r\n")
-    fresh.run("migrate")
+    fresh.run("migrate", "--create")
     fresh.run("sync")
     token = fresh.clerk.token(nasty)
     for done in (fresh.run("show", nasty.id), fresh.run("show", nasty.id, "--json"), fresh.run("verify", token)):
@@ -141,7 +141,7 @@ def test_verify_tells_each_check_and_whom_it_stands_for(synced: World) -> None:
 
 def test_verify_writes_nothing(fresh: World, tmp_path: Path) -> None:
     """Whom nobody has seen before is unmade again."""
-    fresh.run("migrate")
+    fresh.run("migrate", "--create")
     ada = next(iter(fresh.clerk.users.values()))
     seen = fresh.run("verify", fresh.clerk.token(ada))
     assert seen.exit_code == FINE

@@ -40,7 +40,7 @@ def test_new_ids_are_made_like_those_that_are_there(fresh: World, tmp_path: Path
 
 def test_ids_can_be_chosen_where_there_are_none(fresh: World, tmp_path: Path) -> None:
     """By `migrate`, and by the first `sync`; and not against the tables."""
-    assert fresh.run("migrate", "--ids", "integer").exit_code == FINE
+    assert fresh.run("migrate", "--create", "--ids", "integer").exit_code == FINE
     refused = fresh.run("sync", "--ids", "clerk")
     assert refused.exit_code == CONFIGURATION
     assert "ids of type INTEGER" in refused.stderr
@@ -86,14 +86,14 @@ def test_the_script_makes_the_tables(fresh: World, tmp_path: Path) -> None:
 def test_a_file_may_be_named_as_others_name_it(fresh: World, tmp_path: Path, spelled: str) -> None:
     """By its path, or by a URL as SQLAlchemy has it; with what a URL would take for its own in it."""
     path = tmp_path / "a b#%41.db"
-    assert fresh.run("migrate", CLERKMAP_DATABASE_URL=spelled.format(path)).exit_code == FINE
+    assert fresh.run("migrate", "--create", CLERKMAP_DATABASE_URL=spelled.format(path)).exit_code == FINE
     assert fresh.run("show", "x", CLERKMAP_DATABASE_URL=spelled.format(path)).exit_code == NOT_FINE
     assert path.exists()
 
 
 def test_a_file_that_is_damaged_is_named(fresh: World, tmp_path: Path) -> None:
     """With what to do."""
-    fresh.run("migrate")
+    fresh.run("migrate", "--create")
     content = bytearray((tmp_path / "app.db").read_bytes())
     content[100:4096] = b"\xff" * 3996
     (tmp_path / "app.db").write_bytes(content)
@@ -104,7 +104,7 @@ def test_a_file_that_is_damaged_is_named(fresh: World, tmp_path: Path) -> None:
 
 def test_verify_says_that_keys_cannot_be_had(fresh: World, tmp_path: Path) -> None:
     """As a check that is crossed; and it leaves no lock behind."""
-    fresh.run("migrate")
+    fresh.run("migrate", "--create")
     token = fresh.clerk.token(next(iter(fresh.clerk.users.values())))
     host = FakeClerk(7, host="127.0.0.1:1")  # where nothing listens, so that nobody waits for long
     changes = {"CLERK_JWT_KEY": "", "CLERK_PUBLISHABLE_KEY": host.publishable_key}

@@ -29,7 +29,7 @@ def right(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     clerk = FakeClerk(7)
     populate(clerk)
     with world(clerk, tmp_path_factory.mktemp("right")) as made:
-        made.run("migrate")
+        made.run("migrate", "--create")
         made.run("sync")
         yield made
 

@@ -55,7 +55,7 @@ FORMS: dict[str, Callable[[World], str]] = {
 @pytest.mark.parametrize("form", FORMS)
 def test_whatever_form_events_have_they_end_in_the_same(fresh: World, tmp_path: Path, form: str) -> None:
     """Applied once; the second time there is nothing new, and Clerk and the database say the same."""
-    fresh.run("migrate")
+    fresh.run("migrate", "--create")
     (tmp_path / "events").write_text(FORMS[form](fresh))
     first = fresh.run("replay", str(tmp_path / "events"), "--json")
     assert first.exit_code == FINE, first.output
@@ -70,14 +70,14 @@ def test_whatever_form_events_have_they_end_in_the_same(fresh: World, tmp_path: 
 
 def test_one_event_over_several_lines_is_one(fresh: World) -> None:
     """As somebody has copied it from the dashboard."""
-    fresh.run("migrate")
+    fresh.run("migrate", "--create")
     done = fresh.run("replay", "-", "--json", say=json.dumps(bodies(fresh)[0], indent=2))
     assert (done.exit_code, json.loads(done.stdout)["applied"]) == (FINE, 1)
 
 
 def test_what_cannot_be_read_is_told_by_its_line(fresh: World, tmp_path: Path) -> None:
     """Never by what it says; and everything else is applied all the same."""
-    fresh.run("migrate")
+    fresh.run("migrate", "--create")
     user, *_ = bodies(fresh)
     nobody = {**user, "data": {**user["data"], "id": "c4n4ry"}}
     lines = [
@@ -121,7 +121,7 @@ def test_a_dry_run_of_a_replay_needs_no_database(fresh: World) -> None:
 
 def test_a_person_sees_how_far_a_replay_is(fresh: World, tmp_path: Path) -> None:
     """In a terminal; and who interrupts it keeps what was applied."""
-    fresh.run("migrate")
+    fresh.run("migrate", "--create")
     (tmp_path / "events").write_text(listened(fresh))
     at = fresh.terminal("replay", str(tmp_path / "events"))
     assert at.end() == FINE

@@ -41,6 +41,7 @@ RUNS = {
     "link": Run("link user_new {own}", seen="user_new"),
     "unlink": Run("unlink {ada} {own}", seen="who is new"),
     "relink": Run("relink --from elsewhere --to {name} --by clerk_id", seen="user_old", answer="y"),
+    "move": Run("move --from {folder}/app.db --to {folder}/moved.db", seen="identities"),
     "export": Run("export ada@example.com", seen='"identities"'),
     "erase": Run("erase ada@example.com", seen="is forgotten", answer="y"),
     "purge": Run("purge", seen="forgotten", answer="y"),

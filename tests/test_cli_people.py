@@ -86,7 +86,7 @@ def test_ids_that_are_numbers_stay_numbers(fresh: World, tmp_path: Path, postgre
     """The very first of all, too, and those that a function of yours makes; and what is no number is refused."""
     for url in (f"sqlite:///{tmp_path / 'app.db'}", url_of_a_new_schema(postgres_schema)):
         at = {"CLERKMAP_DATABASE_URL": url}
-        assert fresh.run("migrate", "--ids", "integer", **at).exit_code == FINE
+        assert fresh.run("migrate", "--create", "--ids", "integer", **at).exit_code == FINE
         assert fresh.run("link", "user_a", "7", **at).exit_code == FINE
         assert fresh.run("link", "user_b", "7", "--instance", "there", **at).exit_code == FINE
         assert fresh.run("link", "user_c", "8", **at).exit_code == FINE

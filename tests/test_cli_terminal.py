@@ -18,7 +18,7 @@ __all__ = ["fresh", "synced"]
 
 def test_a_person_sees_progress_and_colours(fresh: World) -> None:
     """In a terminal there is a bar, which is gone at the end, and what matters has a colour."""
-    fresh.run("migrate")
+    fresh.run("migrate", "--create")
     at = fresh.terminal("sync")
     assert at.end() == FINE
     assert "users" in at.seen
@@ -63,7 +63,7 @@ def test_a_script_gets_data_on_one_stream_and_talk_on_the_other(synced: World) -
 
 def test_who_interrupts_gets_no_traceback_and_loses_nothing(fresh: World) -> None:
     """Ctrl-C ends it with 130, and the next run goes on."""
-    fresh.run("migrate")
+    fresh.run("migrate", "--create")
     fresh.clerk.faults.latency = 3
     at = fresh.terminal("sync")
     while not fresh.clerk.api.requests:

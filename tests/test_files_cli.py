@@ -16,7 +16,7 @@ __all__ = ["fresh"]
 @pytest.fixture
 def ready(fresh: World) -> World:
     """A world with tables, and nothing in them."""
-    assert fresh.run("migrate").exit_code == FINE
+    assert fresh.run("migrate", "--create").exit_code == FINE
     return fresh
 
 

@@ -202,7 +202,7 @@ def test_it_works_where_ids_are_numbers_or_of_your_own_making(synced: World, tmp
 def test_it_works_on_postgresql_too(move: Move, postgres_schema: str) -> None:
     """The same command, with a URL of another kind."""
     move.at.environment["CLERKMAP_DATABASE_URL"] = url_of_a_new_schema(postgres_schema)
-    move.at.run("migrate")
+    move.at.run("migrate", "--create")
     move.at.run("sync")
     assert move.run("--by", "verified_email", "--yes").exit_code == CONFIGURATION  # nobody of the new one yet
     with world(move.prod, move.folder) as there:

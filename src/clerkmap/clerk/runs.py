@@ -80,9 +80,12 @@ def stored_page(kind: Kind, instance: str, after: str, limit: int = 500) -> Step
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is. `total` is what Clerk said last; the end may be elsewhere."""
+    """How far a run is. `total` is what Clerk said last; the end may be elsewhere.
 
-    stage: Stage
+    `stage` is one of `Stage`; of a move, the name of a table, or `comparison`.
+    """
+
+    stage: str
     done: int
     total: int | None
 

@@ -25,6 +25,12 @@ def database(case: Case) -> str:
         raise Wrong(
             _without_label(error), f"See whether it runs, and compare {DATABASE} with what your application uses"
         ) from None
+    if not case.found.exists:
+        shown, case.found = case.place.shown, None
+        raise Wrong(
+            f"there is no file {shown}",
+            f"Correct the path in {DATABASE}, or make the file with `clerkmap migrate --create`",
+        )
     return case.place.shown
 
 

@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "link": "Tie somebody at Clerk to a user of yours.",
     "unlink": "Take somebody at Clerk from a user of yours.",
     "relink": "Move people from one instance to another: from development to production.",
+    "move": "Copy all tables into another database: from SQLite to PostgreSQL, or back.",
     "export": "Everything that is stored of somebody, as JSON.",
     "erase": "Forget somebody for good.",
     "purge": "Forget the tombstones of those who were deleted long ago.",

@@ -18,16 +18,19 @@ _URL = re.compile(r"([a-z][a-z0-9.]+)(\+[a-z0-9_]+)?://(.*)", re.DOTALL | re.IGN
 _LIBPQ = re.compile(r"(^|\s)(host|hostaddr|dbname|user|service|password)\s*=")
 # What is kept for ids, and how they are made then.
 _MADE: dict[str, Made] = {"TEXT": "uuid7", "text": "uuid7", "uuid": "uuid7", "INTEGER": "integer", "bigint": "integer"}
+_MODULE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a database holds. Version 0 is one without tables of ours. `ids` is how they are made; None for by you."""
+    """What a database holds. Version 0 is one without tables of ours. `ids` is how they are made; None for by you.
+    `exists` is whether there is a database at all."""
 
     version: int = 0
     id_type: str = ""
     ids: Made | None = "uuid7"
+    exists: bool = True
 
 
 class NotWritten(Exception):
@@ -61,6 +64,10 @@ class Database(ABC):
 
     def check(self, found: Found, ids: Made | None = None, *, makes: bool = False) -> Found:
         """What was found, with the ids that were asked for; or `ConfigurationError` if it cannot be worked with."""
+        if not found.exists:
+            raise ConfigurationError(
+                f"there is no file {self.shown}: correct the path, or make the file with `clerkmap migrate --create`"
+            )
         if found.version == 0:
             raise ConfigurationError(f"there are no tables in {self.shown}: `clerkmap migrate` makes them")
         if found.version < SCHEMA_VERSION:
@@ -99,6 +106,19 @@ def database(url: str | None) -> Database:
     text = (url or "").strip()
     if not text:
         raise ConfigurationError(f"no database is named: set {DATABASE}, or give --database")
+    return _of_url(text)
+
+
+def one_of_two(text: str) -> Database:
+    """The database that a URL, a path or MODULE:NAME means, where a command works with two of them."""
+    if _MODULE.fullmatch(text):
+        from .application import Application
+
+        return Application(text)
+    return _of_url(text)
+
+
+def _of_url(text: str) -> Database:
     parts = _URL.fullmatch(text)
     scheme = parts[1].lower() if parts else ""
     if scheme in ("postgresql", "postgres") or (not parts and _LIBPQ.search(text)):

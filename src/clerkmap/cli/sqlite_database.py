@@ -31,11 +31,11 @@ class SqliteDatabase(Database):
         self.shown: str = str(path)
 
     def look(self) -> Found:
-        """What is in it; nothing, if it is not there."""
+        """What is in it, or that there is no such file."""
         if not self._path.exists():
             if not self._path.absolute().parent.is_dir():
                 raise ConfigurationError(f"there is no folder {self._path.absolute().parent}")
-            return Found()
+            return Found(exists=False)
         if not self._path.is_file():
             raise ConfigurationError(f"{self.shown} is no file")
         with self._connected() as connection:

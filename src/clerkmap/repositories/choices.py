@@ -107,10 +107,8 @@ class Choices:
         return id
 
     def is_id(self, id: object) -> bool:
-        """Whether it can be an id here: a database can store it, and find it again as what it is."""
-        if isinstance(id, str):
-            return self.id_type != "bigint" and _is_text(id) and (self.id_type != "uuid" or bool(_UUID.fullmatch(id)))
-        return self.id_type in ("bigint", None) and type(id) is int and -(2**63) <= id < 2**63
+        """Whether it can be an id here."""
+        return fits(id, self.id_type)
 
     def ids_spelled(self, text: str) -> list[Id]:
         """The ids that a text can be: itself, and the number that it spells."""
@@ -153,6 +151,16 @@ class Choices:
                 if role is not None and (known is None or record.rank < known[1]):
                     first[record.instance, record.key] = (role, record.rank)
         return first
+
+
+def fits(id: object, id_type: IdType | None) -> bool:
+    """Whether a column of this type can hold an id, and find it again as the same value. None is a column of any type.
+
+    SQLite would store "7" for 7.
+    """
+    if isinstance(id, str):
+        return id_type != "bigint" and _is_text(id) and (id_type != "uuid" or bool(_UUID.fullmatch(id)))
+    return id_type in ("bigint", None) and type(id) is int and -(2**63) <= id < 2**63
 
 
 def check_role(role: str | None) -> str | None:

@@ -31,6 +31,7 @@ from .arguments import (
     folded,
     is_storable,
 )
+from .contents import Contents, Reads, Writes
 from .reading import Reading, clerk_user_of
 from .work import Rows, Work, Written
 
@@ -52,6 +53,10 @@ _RECORD_OF: dict[Kind, Callable[[tuple[Any, ...]], AnyRecord]] = {
 
 class Listing(Reading):
     """All that is there, and notes."""
+
+    def contents(self, read: Reads, write: Writes) -> Contents:
+        """All rows of all tables, as they are stored."""
+        return Contents(self._sql, self._choices, read, write)
 
     def records(self, kind: Kind, instance: str, after: str, limit: int) -> Work[list[AnyRecord]]:
         place = (instance, check_after(after), check_limit(limit))

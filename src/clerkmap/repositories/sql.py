@@ -39,7 +39,11 @@ class Statements:
     """
 
     def __init__(self, dialect: Dialect, names: Names, *, id_type: str = "") -> None:
+        self.dialect: Dialect = dialect
+        self.names: Names = names
+        self.id_type: str = id_type
         users, identities = names.table("users"), names.table("identities")
+        self.origin: str = dialect.origin.format(users)
         organizations, memberships = names.table("organizations"), names.table("memberships")
         sessions, locked = names.table("sessions"), dialect.locked
         # Ids are text or numbers to us, also where the database has a better type for them.
@@ -119,7 +123,7 @@ class Statements:
             f"DELETE FROM {memberships} WHERE instance = ? AND user_key = ? AND organization_key = ? RETURNING key"
         )
         for name, statement in list(vars(self).items()):
-            if isinstance(statement, str):
+            if isinstance(statement, str) and name != "id_type":
                 setattr(self, name, statement.replace("?", dialect.value))
 
     def _many(self, dialect: Dialect, names: Names, id_type: str, id: str) -> None:

@@ -14,6 +14,7 @@ from ..core.principal import Standing
 from ..core.records import MAX_TIME, AnyRecord, Kind
 from ..core.writeback import Pending, PendingKind, WriteBack
 from ..listeners import Listeners
+from .contents import Contents
 from .outbox import Outbox
 from .work import Work, Written
 
@@ -47,6 +48,11 @@ class SqlRepository(ABC):
     def write_back(self) -> WriteBack | None:
         """Which of your facts Clerk is to hold."""
         return self._tables.write_back
+
+    @property
+    def contents(self) -> Contents:
+        """All rows as they are stored. `clerkmap.sync.move` reads and writes them."""
+        return self._tables.contents(self._read, self._merge)
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         records = list(records)

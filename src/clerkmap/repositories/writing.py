@@ -13,7 +13,10 @@ from ..errors import ConfigurationError
 from .dialects import Dialect
 from .work import Rows, Work
 
-_TYPES = {"email_verified": "boolean", "banned": "boolean", "created_at": "bigint", "deleted_at": "bigint"}
+_TYPES = {
+    **dict.fromkeys(("email_verified", "banned"), "boolean"),
+    **dict.fromkeys(("created_at", "deleted_at", "since", "due_at", "changes", "tries"), "bigint"),
+}
 
 
 class Writing:
