@@ -23,14 +23,26 @@ _MACHINE = re.compile(r"mch_[0-9A-Za-z_-]{1,124}")
 _ORGANIZATION = re.compile(r"org_[0-9A-Za-z_-]{1,124}")
 _MAX_SECONDS = 253_402_300_799  # the last second of the year 9999: later ones break every calendar downstream
 _MAX_TEXT = 255
+_MAX_CLIENT = 2_048  # a client may be named by the URL of its metadata document
+_MAX_ACTORS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who is really acting, when somebody is signed in as somebody else."""
+    """The party that acts in the name of the subject: a person who impersonates them, an agent or another service.
+
+    `id` is the actor's `sub`, or its `client_id` where a client acts. `previous` is the actor before it, where the
+    token was delegated more than once.
+    """
 
     id: str = field(repr=False)
     kind: str | None = None
+    previous: "Actor | None" = None
+
+    @property
+    def chain(self) -> "tuple[Actor, ...]":
+        """This actor and all before it, the one that acts now first."""
+        return (self, *(self.previous.chain if self.previous is not None else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +113,8 @@ class Claims:
             return ()
         if self.kind == "oauth":
             return _words(self._payload, "scp" if "scp" in self._payload else "scope")
+        if self.kind == "m2m" and "scopes" not in self._payload:  # as Clerk's own client reads them
+            return _words({"aud": items(self._payload.get("aud"))}, "aud")
         return _words(self._payload, "scope" if self.kind == "oidc" else "scopes")
 
     @property
@@ -188,31 +202,31 @@ def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any], own_id_
     if not isinstance(payload.get("jti", ""), str):
         raise ClaimInvalid("jti")
 
-    session_id, organization, actor = None, None, None
+    session_id, organization = None, None
     if kind == "session":
         session_id = _text(payload, "sid", required=True)
         if not _ID.fullmatch(session_id):
             raise ClaimInvalid("sid is no session id")
         organization = _organization_v2(payload) if _version(payload) == 2 else _organization_v1(payload)
-        actor = _actor(payload)
         if payload.get("sts", "active") not in ("active", "pending"):
             raise ClaimInvalid("sts")
     else:
-        _text(payload, "client_id", required=kind == "oauth")
+        _text(payload, "client_id", required=kind == "oauth", limit=_MAX_CLIENT)
     if kind == "oauth":
         organization = _organization_v1(payload)
     if kind == "organization_api_key":
         organization = ActiveOrganization(subject)
-    party = _text(payload, "azp")
+    party = _text(payload, "azp", limit=_MAX_CLIENT)
+    actor = _actor(payload)
     # What stands in other kinds, such as the name and the claims of an API key, was said by whoever had it made.
     own_id = _own_id(payload, own_id_at) if own_id_at and kind in ("session", "oidc") else None
     people = (session_id, party, organization, actor)
     return Claims(kind, instance, subject, issued_at, expires_at, *people, payload, own_id)
 
 
-def _text(payload: Mapping[str, Any], name: str, required: bool = False) -> Any:
+def _text(payload: Mapping[str, Any], name: str, required: bool = False, limit: int = _MAX_TEXT) -> Any:
     value = payload.get(name)
-    if type(value) is str and 0 < len(value) <= _MAX_TEXT and value.isprintable() and not value.isspace():
+    if type(value) is str and 0 < len(value) <= limit and value.isprintable() and not value.isspace():
         return value
     return _absent(payload, name, required)
 
@@ -255,9 +269,15 @@ def _version(payload: Mapping[str, Any]) -> int:
     return version
 
 
-def _actor(payload: Mapping[str, Any]) -> Actor | None:
+def _actor(payload: Mapping[str, Any], depth: int = 1) -> Actor | None:
     actor = _object(payload, "act")
-    return None if actor is None else Actor(_text(actor, "sub", required=True), _text(actor, "type"))
+    if actor is None:
+        return None
+    if depth > _MAX_ACTORS:
+        raise ClaimInvalid("act is nested too deeply")
+    name = "client_id" if "client_id" in actor and "sub" not in actor else "sub"
+    id = _text(actor, name, required=True, limit=_MAX_CLIENT)
+    return Actor(id, _text(actor, "type"), _actor(actor, depth + 1))
 
 
 def _organization_v2(payload: Mapping[str, Any]) -> ActiveOrganization | None:

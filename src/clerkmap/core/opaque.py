@@ -26,6 +26,8 @@ _OBJECTS: Mapping[Prefix, str] = {
     "mt": "machine_to_machine_token",
     "oat": "clerk_idp_oauth_access_token",
 }
+# The facts of an answer that mean the same as the claims of these names. A JWT of the same grant has them, too.
+_COPIED = ("client_id", "name", "claims", "aud", "act", "org_id", "org_slug", "org_role")
 _LAST_SECOND = 253_402_300_799  # of the year 9999
 
 # What a token with such a beginning may turn out to be.
@@ -101,9 +103,11 @@ def read_word(prefix: Prefix, said: Mapping[str, Any], issuer: str, now: float, 
         "iat": int(made),
         "exp": int(min(ends, now + keep_for)),
         "jti": said["id"],
-        "scp" if prefix == "oat" else "scopes": [each for each in items(said.get("scopes")) if type(each) is str],
     }
-    payload |= {name: said[name] for name in ("client_id", "name", "claims") if said.get(name) is not None}
+    if said.get("scopes") is not None:
+        scopes = [each for each in items(said["scopes"]) if type(each) is str]
+        payload["scp" if prefix == "oat" else "scopes"] = scopes
+    payload |= {name: said[name] for name in _COPIED if said.get(name) is not None}
     text = json.dumps(payload)
     if len(text) > MAX_WORD:
         raise ValueError("it is too long")

@@ -171,12 +171,19 @@ class Mint(Organizations):
         return self._machine_token("m2m_token", "mt", machine, expires_in, scopes=list(scopes), claims=claims)
 
     def create_oauth_token(
-        self, user: FakeUser, *, scopes: Iterable[str] = ("profile",), expires_in: int = 86_400
+        self,
+        user: FakeUser,
+        *,
+        scopes: Iterable[str] = ("profile",),
+        expires_in: int = 86_400,
+        client_id: str | None = None,
+        audience: str | list[str] | None = None,
+        actor: Metadata | None = None,
     ) -> FakeMachineToken:
-        """What a client acting for a person sends."""
+        """What a client acting for a person sends. The audience is the resource it was granted for."""
         self.must_be_here(user)
-        client = self.new_id("client")
-        return self._machine_token("oauth_token", "oat", user.id, expires_in, scopes=list(scopes), client_id=client)
+        said = {"client_id": client_id or self.new_id("client"), "audience": audience, "actor": actor}
+        return self._machine_token("oauth_token", "oat", user.id, expires_in, scopes=list(scopes), **said)
 
     def revoke_machine_token(self, token: FakeMachineToken) -> None:
         """From now on its verification fails."""

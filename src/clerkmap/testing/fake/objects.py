@@ -142,6 +142,8 @@ class FakeMachineToken:
     scopes: list[str] = field(default_factory=list[str])
     claims: Metadata | None = None
     client_id: str | None = None
+    audience: str | list[str] | None = None
+    actor: Metadata | None = None
     revoked: bool = False
     expires_at: int | None = None
     created_at: int = 0

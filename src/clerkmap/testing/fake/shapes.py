@@ -237,6 +237,8 @@ def machine_token_shape(token: FakeMachineToken, now: int) -> Shape:
         "updated_at": token.updated_at,
     }
     if token.kind == "oauth_token":
+        told = {"aud": token.audience, "act": token.actor}
+        shape |= {name: value for name, value in told.items() if value is not None}
         return shape | {"client_id": token.client_id, "type": "oauth:access_token"}
     shape |= {"claims": token.claims, "last_used_at": None}
     if token.kind == "api_key":
