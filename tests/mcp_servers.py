@@ -31,15 +31,19 @@ class Notes:
     Args:
         options: Of the server's `streamable_http_app`.
         accept: The kinds of token to accept.
+        allow_no_audience: Whether a token may name no audience.
         settings: Of the instance.
     """
 
-    def __init__(self, *, options: Any = None, accept: Any = ("oauth",), **settings: Any) -> None:
+    def __init__(
+        self, *, options: Any = None, accept: Any = ("oauth",), allow_no_audience: bool = False, **settings: Any
+    ) -> None:
         self.clerk = FakeClerk(seed=95)
         self.repository = MemoryRepository()
         instance = self.clerk.make_instance(**settings)
-        self.resolver = Resolver(instance, self.repository, verifier=Verifier(instance, accept=list(accept)))
-        self.verifier = ClerkTokenVerifier(self.resolver, resource=RESOURCE)
+        whole = Resolver(instance, self.repository, verifier=Verifier(instance, accept=list(accept)))
+        self.verifier = ClerkTokenVerifier(whole, resource=RESOURCE, allow_no_audience=allow_no_audience)
+        self.resolver = self.verifier.resolver
         self.server = MCPServer(
             "notes", token_verifier=self.verifier, auth=self.verifier.auth_settings(scopes=["notes:read"])
         )
@@ -57,8 +61,8 @@ class Notes:
         return person
 
     def token(self, person: FakeUser, *, scopes: Any = ("notes:read",), **claims: Any) -> str:
-        """An access token of a person's client."""
-        return self.clerk.oauth_token(person, scopes=scopes, claims=claims)
+        """An access token of a person's client, as Clerk gives them: for this resource."""
+        return self.clerk.oauth_token(person, scopes=scopes, claims={"aud": RESOURCE} | claims)
 
     def app(self) -> Starlette:
         """The server as an application."""
@@ -106,7 +110,7 @@ def notes_of_a_database_that_is_away() -> tuple[Notes, str]:
     away = Away()
     away.is_away = True
     resolver = Resolver(notes.resolver.verifier.instance, away, verifier=notes.resolver.verifier)
-    notes.resolver = notes.verifier._resolver = resolver
+    notes.resolver = notes.verifier.resolver = resolver
     return notes, notes.token(notes.clerk.create_user())
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from mcp.server.auth.provider import AccessToken
 
-from clerkmap import ConfigurationError, Resolver
+from clerkmap import ConfigurationError, Resolver, Verifier
 from clerkmap.adapters.mcp import ClerkAccessToken, ClerkTokenVerifier, principal_of_call
-from clerkmap.errors import RepositoryUnavailable, TokenMissing
+from clerkmap.clerk import OpaqueTokens
+from clerkmap.errors import AudienceRefused, RepositoryUnavailable, TokenMissing
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk
 from mcp_servers import OTHER, RESOURCE, Notes, notes_of_a_database_that_is_away
@@ -51,7 +52,7 @@ def test_the_access_token_tells_your_ids() -> None:
         "organization_role": "org:admin",
     }
     assert found.principal == principal
-    assert found.resource is None
+    assert found.resource == RESOURCE
 
 
 def test_a_session_passes_where_sessions_are_accepted() -> None:
@@ -66,32 +67,84 @@ def test_a_session_passes_where_sessions_are_accepted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("configured", "audience", "passes"),
+    ("audience", "passes"),
     [
-        (None, None, True),
-        (None, RESOURCE, False),
-        (None, OTHER, False),
-        (RESOURCE, RESOURCE, True),
-        (RESOURCE, [OTHER, RESOURCE], True),
-        (RESOURCE, None, False),
-        (RESOURCE, OTHER, False),
-        ([RESOURCE, OTHER], OTHER, False),
-        ([RESOURCE, OTHER, "api"], ["api", OTHER], False),
-        ([RESOURCE, "api"], ["api", RESOURCE], True),
-        ([RESOURCE + "/"], RESOURCE + "/", True),
-        (RESOURCE, [], False),
-        (RESOURCE, [RESOURCE, 7], False),
-        (RESOURCE, {"a": RESOURCE}, False),
+        (RESOURCE, True),
+        (RESOURCE + "/", True),
+        (RESOURCE + "?tenant=a", True),
+        (RESOURCE + "/?tenant=a#b", True),
+        ([OTHER, RESOURCE], True),
+        (OTHER, False),
+        (RESOURCE.upper(), False),
+        (RESOURCE + "//", False),
+        (RESOURCE + "/more", False),
+        (RESOURCE.removesuffix("/mcp"), False),
+        ("?" + RESOURCE, False),
+        ("", False),
+        ([], False),
+        ([RESOURCE, 7], False),
+        ({"a": RESOURCE}, False),
+        (7, False),
     ],
+    ids=repr,
 )
-def test_a_token_for_another_resource_is_refused(configured: Any, audience: Any, passes: bool) -> None:
-    """Where a token names audiences, this server is one of them; with an audience configured, it must name some."""
-    notes = Notes(audience=configured)
+@pytest.mark.parametrize("configured", [None, OTHER, [RESOURCE, "api"]])
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_token_for_another_resource_is_refused(configured: Any, allowed: bool, audience: Any, passes: bool) -> None:
+    """A token must name this server, to the letter but for a slash at the end and a query."""
+    notes = Notes(audience=configured, allow_no_audience=allowed)
     found = verified(notes, notes.token(notes.clerk.create_user(), aud=audience))
     assert (found is not None) == passes
-    assert found is None or found.resource == (None if audience is None else RESOURCE)
-    settings = notes.verifier.auth_settings()
-    assert (settings.validate_token_resource, settings.required_scopes) == (configured is not None, None)
+    assert found is None or found.resource == RESOURCE
+
+
+@pytest.mark.parametrize("form", ["JWT", "opaque"])
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_token_that_names_no_resource(allowed: bool, form: str) -> None:
+    """It passes only where the setting says so, in either form."""
+    notes = Notes(allow_no_audience=allowed)
+    clerk = notes.clerk
+    opaque = OpaqueTokens(clerk.instance, transport=clerk.transport())
+    verifier = Verifier(clerk.instance, accept=["oauth"], opaque=opaque)
+    server = ClerkTokenVerifier(
+        Resolver(clerk.instance, notes.repository, verifier=verifier), resource=RESOURCE, allow_no_audience=allowed
+    )
+    ann = clerk.create_user()
+    for audience, passes in ((None, allowed), (RESOURCE, True), (OTHER, False)):
+        jwt = clerk.oauth_token(ann, claims={"aud": audience})
+        token = jwt if form == "JWT" else clerk.create_oauth_token(ann, audience=audience).secret
+        assert (asyncio.run(server.verify_token(token)) is not None) == passes
+
+
+def test_the_same_token_elsewhere() -> None:
+    """Resolvers of two resources share users, and neither lets the other's tokens in, remembered or not."""
+    notes = Notes(accept=("session", "oauth"))
+    other = notes.resolver.for_resource(OTHER)
+    ann = notes.clerk.create_user()
+    here, there = notes.token(ann), notes.token(ann, aud=OTHER)
+    for _ in range(2):
+        assert notes.resolver.resolve(here).user == other.resolve(there).user
+        for resolver, token in ((notes.resolver, there), (other, here)):
+            with pytest.raises(AudienceRefused):
+                resolver.resolve(token)
+    session = notes.clerk.token(ann)
+    assert notes.resolver.resolve(session).user == other.resolve(session).user
+
+
+def test_an_openid_provider_must_name_the_resource() -> None:
+    """Its tokens are bound to the resource as Clerk's are, and can never name none."""
+    clerk = FakeClerk(97)
+    instance = clerk.make_oidc_instance("https://api.example.com")
+    resolver = Resolver(instance, MemoryRepository())
+    server = ClerkTokenVerifier(resolver, resource=RESOURCE)
+    for audience, passes in ((RESOURCE, True), ("https://api.example.com", False)):
+        token = clerk.oidc_token("ann", audience)
+        assert (asyncio.run(server.verify_token(token)) is not None) == passes
+    with pytest.raises(ConfigurationError, match="allow_no_audience is for Clerk"):
+        resolver.for_resource(RESOURCE, allow_no_audience=True)
+    odd: Any = "yes"
+    with pytest.raises(ConfigurationError, match="True or False"):
+        resolver.for_resource(RESOURCE, allow_no_audience=odd)
 
 
 def test_an_access_token_shows_nothing_and_a_copy_of_it_is_nobody() -> None:

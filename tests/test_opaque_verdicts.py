@@ -15,6 +15,7 @@ HERE, ELSEWHERE = "https://notes.example.com/mcp", "https://mail.example.com/mcp
 CIMD = "https://client.example.com/" + "a" * 1_900 + "/metadata.json"
 SUPPORT = {"sub": "user_support", "iss": "https://dashboard.clerk.com"}
 AGENTS = {"sub": "agent_2", "type": "agent", "act": {"client_id": CIMD, "act": {"sub": "user_support"}}}
+ODD_ACTORS: list[object] = [[], "user_a", 5, True, {"sub": 5}, {"client_id": ""}]
 ODD: list[object] = [[], {}, 5, True, ["", None], [5], {"a": HERE}]
 
 
@@ -36,7 +37,7 @@ GRANTS: dict[str, dict[str, Any]] = {
     "delegated often": {"act": deep(8)},
     "delegated too often": {"act": deep(9)},
     "of an actor without a name": {"act": {"type": "agent"}},
-    **{f"of the actor {odd!r}": {"act": odd} for odd in ([], "user_a", 5, True, {"sub": 5}, {"client_id": ""})},
+    **{f"of the actor {odd!r}": {"act": odd} for odd in ODD_ACTORS},
     "of a client with a URL": {"client_id": CIMD},
     "of a client with too long a URL": {"client_id": CIMD + "a" * 200},
     "in an organization": {"org_id": "org_acme", "org_role": "org:admin", "org_slug": "acme"},

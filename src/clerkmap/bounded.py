@@ -15,7 +15,7 @@ class Bounded(dict[K, V], SurvivesForks, Generic[K, V]):
 
     def __init__(self, limit: int) -> None:
         super().__init__()
-        self._limit = limit
+        self.limit: int = limit
         self._lock = threading.Lock()
         self.survive_forks()
 
@@ -28,7 +28,7 @@ class Bounded(dict[K, V], SurvivesForks, Generic[K, V]):
 
     def keep(self, key: K, value: V) -> None:
         with self._lock:
-            if len(self) >= self._limit:
-                for oldest in list(islice(self, self._limit // 8 + 1)):
+            if len(self) >= self.limit:
+                for oldest in list(islice(self, self.limit // 8 + 1)):
                     del self[oldest]
             self[key] = value

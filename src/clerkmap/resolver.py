@@ -9,6 +9,7 @@ in how they ask. `resolve_nowait` asks nobody.
 
 import time
 from collections.abc import Callable, Generator
+from copy import copy
 from typing import Any, cast
 
 from .bounded import Bounded
@@ -91,6 +92,16 @@ class Resolver:
         if self._heard is not None:
             repository.listeners.watch(self._heard.hear)
         repository.listeners.watch(self._standings.forget)
+
+    def for_resource(self, resource: str, *, allow_no_audience: bool = False) -> "Resolver":
+        """Return a resolver of the same users for tokens that were made for one resource: see `Verifier.for_resource`.
+
+        Both remember users together, and each remembers its own tokens.
+        """
+        bound = copy(self)
+        bound.verifier = self.verifier.for_resource(resource, allow_no_audience=allow_no_audience)
+        bound._tokens = Bounded(self._tokens.limit)
+        return bound
 
     def resolve(self, token: str, *, within: Repository | None = None) -> Principal:
         """Who is calling. `TokenError` for a bad token, `LockedOut` for a person who may not come in.

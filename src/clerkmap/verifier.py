@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection
+from copy import copy
 
 from .core.claims import Claims, TokenKind
 from .core.instance import Instance
@@ -54,6 +55,18 @@ class Verifier:
             )
         if opaque is not None and opaque.instance is not instance:
             raise ConfigurationError("opaque is for another instance")
+
+    def for_resource(self, resource: str, *, allow_no_audience: bool = False) -> "Verifier":
+        """Return a verifier of the same tokens that were made for one resource, such as an MCP server.
+
+        Args:
+            resource: The URL of the resource. It takes the place of the instance's `audience`: an access token must
+                name it, with or without a slash at the end or a query.
+            allow_no_audience: Let tokens of Clerk through that name no audience at all, as older grants do.
+        """
+        bound = copy(self)
+        bound.rules = self.rules.for_resource(resource, allow_no_audience=allow_no_audience)
+        return bound
 
     def verify(self, token: str) -> Claims:
         """The token's claims, or a `TokenError`. May fetch keys, or ask Clerk; `Unavailable` when it cannot."""

@@ -17,13 +17,11 @@ try:
     from mcp.server.auth.settings import AuthSettings
 except ModuleNotFoundError as _error:
     raise ImportError("this adapter needs the official MCP SDK, version 2: pip install 'clerkmap[mcp]'") from _error
-from pydantic import AnyHttpUrl, Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr
 
-from ..core.claims import Claims
 from ..core.principal import Principal
-from ..core.settings import check_url, strings
-from ..core.strict_json import items
-from ..errors import AudienceRefused, Refused, TokenMissing
+from ..core.settings import strings
+from ..errors import Refused, TokenMissing
 from ..resolver import Resolver
 
 __all__ = ["ClerkAccessToken", "ClerkTokenVerifier", "principal_of_call"]
@@ -83,22 +81,24 @@ class ClerkTokenVerifier(TokenVerifier):
     throws its token away for it.
 
     Args:
-        resolver: Whom tokens lead to. Which kinds of token it accepts, its verifier says: clients of MCP bring
-            `oauth`.
-        resource: The URL of this MCP server, as its clients spell it. A token that names an audience must name this
-            one.
+        resolver: Finds the users that tokens lead to. Which kinds of token it accepts, its verifier says: clients of
+            MCP bring `oauth`.
+        resource: The URL of this MCP server, as its clients spell it. It is the audience of its access tokens: the
+            instance's `audience` does not count here.
+        allow_no_audience: Let access tokens through that name no audience at all, as Clerk's older grants do. A token
+            that names another audience is always refused.
     """
 
-    def __init__(self, resolver: Resolver, *, resource: str) -> None:
-        check_url("resource", resource)
+    def __init__(self, resolver: Resolver, *, resource: str, allow_no_audience: bool = False) -> None:
         self.resource: str = resource
-        self._resolver = resolver
+        self.resolver: Resolver = resolver.for_resource(resource, allow_no_audience=allow_no_audience)
 
     async def verify_token(self, token: str) -> ClerkAccessToken | None:
         """What the SDK asks for each request."""
         try:
-            principal = await self._resolver.aresolve(token)
-            return ClerkAccessToken.of(principal, token, self._resource_of(principal.claims))
+            principal = await self.resolver.aresolve(token)
+            named = principal.claims.payload.get("aud") is not None
+            return ClerkAccessToken.of(principal, token, self.resource if named else None)
         except Refused as refusal:
             logger.info("an MCP client was refused: %s", type(refusal).__name__)  # the SDK's answer cannot tell why
             return None
@@ -106,29 +106,10 @@ class ClerkTokenVerifier(TokenVerifier):
     def auth_settings(self, *, scopes: Sequence[str] = ()) -> AuthSettings:
         """What the SDK wants to know: that Clerk is who gives tokens, for which resource, and the scopes that each
         token must have."""
-        instance = self._resolver.verifier.instance
         settings = {
-            "issuer_url": instance.issuer,
+            "issuer_url": self.resolver.verifier.instance.issuer,
             "resource_server_url": self.resource,
             "required_scopes": list(strings("scopes", scopes)) or None,
-            "validate_token_resource": bool(instance.audiences),
+            "validate_token_resource": False,  # the resolver has done it, for the tokens that it concerns
         }
         return AuthSettings.model_validate(settings)  # from texts: a URL made before would gain a slash at its end
-
-    def _resource_of(self, claims: Claims) -> str | None:
-        """The resource that a token was made for: this one, or None where it does not tell."""
-        audience = claims.payload.get("aud")
-        if audience is None:
-            return None
-        if not any(_is_same(each, self.resource) for each in items(audience) or [audience]):
-            raise AudienceRefused("it is for another resource")
-        return self.resource
-
-
-def _is_same(named: object, resource: str) -> bool:
-    """As the SDK compares them: as URLs, but for a slash at the end."""
-    try:
-        one, other = AnyHttpUrl(str(named)), AnyHttpUrl(resource)
-    except ValidationError:
-        return False
-    return str(one).removesuffix("/") == str(other).removesuffix("/")

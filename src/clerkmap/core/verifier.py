@@ -13,6 +13,7 @@ key, so a good signature alone never makes a session.
 """
 
 from collections.abc import Collection, Generator, Mapping
+from copy import copy
 from typing import Any
 
 from ..errors import (
@@ -41,7 +42,7 @@ from .instance import Instance
 from .jose import Reading, read_token
 from .keys import VerifyingKey
 from .opaque import KINDS, Prefix, Vouched
-from .settings import strings
+from .settings import check_url, strings
 from .strict_json import items
 
 # The protected header `cat`: the only mark that tells some kinds of Clerk's tokens apart.
@@ -101,9 +102,26 @@ class TokenRules:
         self._wants_kid = instance.is_clerk and instance.jwt_key is None
         self._allow_pending = allow_pending
         self._allow_no_party = allow_no_party
+        self._resource: str | None = None
+        self._allow_no_audience = False
         # Headers that were signed, and the kind each names: all tokens of one key share one.
         self._headers: dict[bytes, Mapping[str, Any]] = {}
         self._kinds: dict[bytes, TokenKind | None] = {}
+
+    def for_resource(self, resource: str, *, allow_no_audience: bool) -> "TokenRules":
+        """Return the same rules for the tokens of one resource (RFC 8707), whose URL takes the place of the audience.
+
+        It concerns access tokens: `oauth`, and those of an OpenID provider.
+        """
+        check_url("resource", resource)
+        if type(allow_no_audience) is not bool:
+            raise ConfigurationError("allow_no_audience is True or False")
+        if allow_no_audience and not self.instance.is_clerk:
+            raise ConfigurationError("allow_no_audience is for Clerk: a token of an OpenID provider must name one")
+        bound = copy(self)
+        bound._resource = _without_query(resource)
+        bound._allow_no_audience = allow_no_audience
+        return bound
 
     def check(self, token: str, now: float) -> Generator[KeyWanted, VerifyingKey, Claims]:
         """Steps 1 to 7."""
@@ -213,22 +231,41 @@ class TokenRules:
             if claims.party not in instance.parties and not excused:
                 raise PartyRefused
         audience = payload.get("aud")
+        if self._resource is not None and claims.kind in ("oauth", *OIDC_KINDS):
+            self._check_resource(audience, self._resource)
         # An API key is made for the whole instance: it has no audience, and that it is accepted says enough.
-        if (instance.audiences or audience is not None) and claims.kind not in KINDS["ak"]:
+        elif (instance.audiences or audience is not None) and claims.kind not in KINDS["ak"]:
             self._check_audience(claims, audience)
         if claims.pending and not self._allow_pending:
             raise SessionPending
 
+    def _check_resource(self, audience: object, resource: str) -> None:
+        if audience is None and self._allow_no_audience:
+            return
+        if resource not in map(_without_query, _listed(audience)):
+            raise AudienceRefused("it is for another resource")
+
     def _check_audience(self, claims: Claims, audience: object) -> None:
-        listed = [audience] if isinstance(audience, str) else items(audience)
-        if not all(isinstance(each, str) for each in listed) or (audience is not None and not listed):
-            raise AudienceRefused
+        listed = _listed(audience)
         if claims.kind == "m2m":
             # A machine's audience may be written as its scopes: the ids of the machines it may talk to.
             if self.instance.audiences and self.instance.audiences.isdisjoint((*listed, *claims.scopes)):
                 raise AudienceRefused
         elif self.instance.audiences.isdisjoint(listed):
             raise AudienceRefused
+
+
+def _listed(audience: object) -> list[str]:
+    """Return the audiences that a token names. One that names none in a way of its own is refused."""
+    listed = [audience] if isinstance(audience, str) else items(audience)
+    if not all(isinstance(each, str) for each in listed) or (audience is not None and not listed):
+        raise AudienceRefused
+    return listed
+
+
+def _without_query(url: str) -> str:
+    """Return what tells one resource from another: no query, and no slash at the end."""
+    return url.partition("?")[0].removesuffix("/")
 
 
 def _path(own_id: str | None) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ OAuth token that is a JWT: it is `{"active": false}`, with the status of success
 from typing import Literal
 
 from ...core.claims import Claims
-from ...errors import TokenError
+from ...core.jose import read_token
+from ...errors import ConfigurationError, TokenError
+from ...verifier import Verifier
 from .api_requests import Call, Json, Route, Routes
 from .objects import ClerkRefuses, FakeMachineToken
 from .shapes import machine_token_shape
@@ -57,15 +59,20 @@ def _is_jwt(token: str) -> bool:
 
 def _claims(call: Call, token: str, kind: Literal["oauth", "m2m"]) -> Claims | None:
     """What a JWT proves; None for what is none, or proves nothing."""
+    if not _is_jwt(token):
+        return None
     try:
-        return call.clerk.verifier(accept=(kind,)).verify(token) if _is_jwt(token) else None
-    except TokenError:
+        audience = read_token(token, {}).payload.get("aud")  # whichever resource it is for
+        instance = call.clerk.make_instance(audience=audience)
+        return Verifier(instance, accept=(kind,), clock=call.clerk.clock).verify(token)
+    except (TokenError, ConfigurationError):
         return None
 
 
 def _read(call: Call, claims: Claims, kind: str) -> Json:
     token = FakeMachineToken(claims.token_id or "", kind, "", claims.subject, client_id=claims.client_id)
     token.scopes = list(claims.scopes)
+    token.audience, token.actor = claims.payload.get("aud"), claims.payload.get("act")
     token.created_at = token.updated_at = claims.issued_at * 1000
     token.expires_at = claims.expires_at * 1000
     return machine_token_shape(token, int(call.clerk.clock() * 1000))
