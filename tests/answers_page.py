@@ -23,7 +23,7 @@ CHOSEN: dict[str, tuple[str, ...]] = {
         "no token: a page that is open",
         "no token: a page for who is signed in",
         "no token: a role",
-        "OPTIONS passes: /clerk/signed-in",
+        "OPTIONS: /clerk/signed-in",
     ),
     "The Authorization header": (
         "Bearer: written 'bearer '",

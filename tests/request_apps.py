@@ -39,7 +39,7 @@ def page(principal: Principal | None) -> bytes:
 
 def _asgi_page(route: Route) -> App:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        if not route.asks or scope["method"] == "OPTIONS":
+        if not route.asks:
             body = HELLO
         elif route.required is None:
             body = page(asgi.optional_principal_of(scope))
@@ -80,7 +80,7 @@ def asgi_app_for_each(world: World) -> App:
 
 def _wsgi_page(route: Route) -> WsgiApp:
     def answer(environ: wsgi.Environ, start_response: Callable[..., object]) -> list[bytes]:
-        if not route.asks or environ["REQUEST_METHOD"] == "OPTIONS":
+        if not route.asks:
             body = HELLO
         elif route.required is None:
             body = page(wsgi.optional_principal_of(environ))

@@ -17,7 +17,7 @@ from requests_world import METHODS, ROUTES, Route, World, words
 
 
 def fastapi_app(world: World) -> FastAPI:
-    """A dependency on each page. To OPTIONS answers whoever stands in front, as a middleware for CORS does."""
+    """A dependency on each page."""
     app, clerk = FastAPI(), Clerk(world.resolver, **world.options)
 
     def hello() -> Response:
@@ -29,9 +29,7 @@ def fastapi_app(world: World) -> FastAPI:
         def view(principal: Annotated[Principal | None, Depends(needed)]) -> Response:
             return Response(page(principal), media_type="application/json")
 
-        methods = [method for method in METHODS if method != "OPTIONS"]
-        app.add_api_route(path, view if route.asks else hello, methods=methods)
-        app.add_api_route(path, hello, methods=["OPTIONS"])
+        app.add_api_route(path, view if route.asks else hello, methods=list(METHODS))
 
     for path, route in ROUTES.items():
         add(path, route)
@@ -44,9 +42,9 @@ def starlette_app(world: World) -> Starlette:
     def route_of(path: str, route: Route) -> StarletteRoute:
         async def view(request: Request) -> Response:
             body = HELLO
-            if request.method != "OPTIONS" and route.required is not None:
+            if route.required is not None:
                 body = page(asgi.principal_of(request.scope))
-            elif request.method != "OPTIONS" and route.asks:
+            elif route.asks:
                 body = page(asgi.optional_principal_of(request.scope))
             return Response(body, media_type="application/json")
 

@@ -15,8 +15,8 @@ in DRIVERS of `request_servers.py` for each server:
     "flask": Adapter("wsgi", "request_apps_flask:flask_app"),        # below
     ("flask", NO_SERVER), ("flask", GUNICORN),                       # in DRIVERS
 
-- Each page of ROUTES takes all of METHODS. One that does not ask (`asks=False`) answers 200 and `HELLO`; any that is
-  asked with OPTIONS answers 200 and whatever the framework says there. One without `required` answers
+- Each page of ROUTES takes all of METHODS. One that does not ask (`asks=False`) answers 200 and `HELLO`. One without
+  `required` answers
   `page(optional principal)`, the others `page(principal)`. All as application/json, in these very bytes. What is
   refused, the adapter answers.
 - The function is called once for each world, and its pages are at the root: `mounted_asgi` and `mounted_wsgi` put the

@@ -11,7 +11,7 @@ from clerkmap.adapters import asgi, wsgi
 from clerkmap.adapters.asgi_messages import Receive, Scope, Send
 from clerkmap.core.requirements import Requirement
 from clerkmap.errors import ConfigurationError
-from plain_apps import Calls, code, me, wsgi_me, wsgi_plain
+from plain_apps import Calls, code, me, wsgi_me
 
 KEYS = ("clerkmap.caller", "clerkmap.lease", "clerkmap.principal")
 
@@ -103,34 +103,6 @@ def test_a_require_without_a_middleware_is_a_mistake() -> None:
 
 
 # ----------------------------------------------------------------------------------------------------- what passes
-
-
-def test_options_passes() -> None:
-    """A browser asks it without a token. A token that is wrong does not matter to it either."""
-    world = World()
-    needs = Requirement(role="nobody", fresh_membership=True)
-    for token in (None, "nonsense", world.token()):
-
-        async def run(token: str | None = token) -> None:
-            async def app(scope: Any, receive: Any, send: Any) -> None:
-                await send({"type": "http.response.start", "status": 204, "headers": []})
-                await send({"type": "http.response.body"})
-
-            headers = bearer(token) if token else None
-            for protected in (
-                asgi.AuthMiddleware(app, world.resolver, require=needs),
-                asgi.AuthMiddleware(asgi.Require(app, needs), world.resolver),
-            ):
-                assert (await told_by(protected, http_scope(headers, "OPTIONS"))).status == 204
-                for method in ("options", "OPTIONS ", "GET", "TRACE"):
-                    assert (await told_by(protected, http_scope(headers, method))).status in (401, 403)
-
-        asyncio.run(run())
-        calls = Calls(wsgi.AuthMiddleware(wsgi_plain, world.resolver, require=needs))
-        calls(token, "OPTIONS")
-        assert calls.status == "204 No Content"
-        calls(token, "options")
-        assert calls.status[:3] in ("401", "403")
 
 
 @pytest.mark.parametrize("kind", ["", "http2", "HTTP", "webtransport", None])

@@ -10,7 +10,7 @@ from django.views import View
 import django_site as django_site  # settings first
 from clerkmap import Resolver
 from clerkmap.adapters.django import AuthMiddleware, RequireMixin, require
-from clerkmap.errors import ConfigurationError
+from clerkmap.errors import ConfigurationError, TokenMissing
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk
 
@@ -19,8 +19,8 @@ resolver = Resolver(clerk.instance, MemoryRepository())
 OURS = {"RESOLVER": "test_django_caches.resolver"}
 
 
-def test_options_does_not_get_into_a_function() -> None:
-    """It passes, and does nothing: few functions look at the method. Nor is a mixin let stand behind a view."""
+def test_options_is_refused_like_any_method() -> None:
+    """Few functions look at the method. Nor is a mixin let stand behind a view."""
     reached: list[str] = []
 
     @require(role="admin")
@@ -28,9 +28,9 @@ def test_options_does_not_get_into_a_function() -> None:
         reached.append(request.method)
         return HttpResponse("salaries")
 
-    with override_settings(CLERKMAP=OURS):
-        answer = AuthMiddleware(report)(RequestFactory().options("/"))
-    assert (answer.status_code, answer.content, reached) == (200, b"", [])
+    with override_settings(CLERKMAP=OURS), pytest.raises(TokenMissing):
+        AuthMiddleware(report)(RequestFactory().options("/"))
+    assert reached == []
     with pytest.raises(ConfigurationError, match="first"):
         type("Wrong", (View, RequireMixin), {})
 

@@ -35,6 +35,7 @@ from flask_world import AWAY, HOST, FlaskWorld, Headers, ask, told, want
 from key_server import KeyServer, failure
 
 OWN, EVIL = f"https://{HOST}", "https://evil.example"
+PREFLIGHT = {"Origin": EVIL, "Access-Control-Request-Method": "POST"}
 Make = Callable[[FlaskWorld], Headers]
 
 
@@ -202,16 +203,22 @@ def test_cookies_can_be_turned_off_and_origins_be_named() -> None:
 
 
 @pytest.mark.parametrize("path", ["/me", "/ame", "/bchosen/page"])
-def test_options_passes(path: str) -> None:
-    """A browser asks without a token before it sends one from another origin. It does not get into the view."""
+@pytest.mark.parametrize("headers", [{}, PREFLIGHT], ids=["plain", "preflight"])
+def test_options_is_refused_like_any_method(path: str, headers: dict[str, str]) -> None:
+    """Where it is a guard that is asked, it asks for a token. Views get none of it."""
     world = FlaskWorld()
-    world.app.view_functions = {
-        name: view if name == "static" else world.clerk.signed_in(lambda: "asked")
-        for name, view in world.app.view_functions.items()
-    }
-    response = ask(world, path, {}, "OPTIONS")
-    assert (response.status_code, response.data) == (200, b"")
-    assert "OPTIONS" in response.headers["Allow"]
+    assert told(ask(world, path, headers, "OPTIONS")) == want(TokenMissing())
+    assert ask(world, path, world.bearer() | headers, "OPTIONS").status_code == (401 if "chosen" in path else 200)
+    assert world.reached == (0 if "chosen" in path else 1)
+
+
+def test_flask_itself_answers_options_of_a_view_that_does_not_take_it() -> None:
+    """With the methods of the view, and without calling it or its guard: a browser gets its preflight answered."""
+    world = FlaskWorld()
+    world.app.add_url_rule("/automatic", "automatic", world.clerk.signed_in(world.page), methods=["GET"])
+    response = ask(world, "/automatic", PREFLIGHT, "OPTIONS")
+    assert (response.status_code, response.data, world.reached) == (200, b"", 0)
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
 
 
 @pytest.mark.parametrize("path", ["/me", "/ame", "/open", "/bchosen/page", "/by-hand"])

@@ -117,13 +117,14 @@ def test_a_websocket_is_refused_before_it_is_open(case: Case) -> None:
 
 
 def test_nobody_is_anonymous_who_did_not_come_so() -> None:
-    """Without a token there is Starlette's own user, whom `@requires` keeps out. `OPTIONS` passes in any case."""
+    """Without a token there is Starlette's own user, whom `@requires` keeps out. `OPTIONS` is no exception."""
     site = Site(make_resolver())
     assert site.ask("/me", {})[2] == b'[false,"",[]]'
     assert site.ask("/signed-in", {})[0] == site.ask("/scoped", {})[0] == 403
     with pytest.raises(WebSocketDisconnect), TestClient(site.app) as client:
         client.websocket_connect("/socket").__enter__()
-    assert site.ask("/me", bearer("nonsense"), "OPTIONS")[2] == b'[false,"",[]]'
+    assert site.ask("/me", bearer("nonsense"), "OPTIONS")[0] == 401
+    assert site.ask("/me", {}, "OPTIONS")[2] == b'[false,"",[]]'
     assert site.ask("/me", {"cookie": f"__session={TOKEN}"}, "POST")[0] == 403
     assert Site(make_resolver(), cookies=False).ask("/me", {"cookie": f"__session={TOKEN}"})[2].startswith(b"[false")
     assert site.reached == ["me", "me"]

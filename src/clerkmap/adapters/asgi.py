@@ -22,6 +22,7 @@ from .asgi_messages import App, Message, Receive, Scope, Send, closing_code, den
 from .asgi_sockets import LeasedSocket
 from .asgi_webhooks import WebhookEndpoint
 from .gate import Gate, as_requirement
+from .preflights import Preflight, ReducedAsgi, check_preflight
 
 __all__ = [
     "AuthMiddleware",
@@ -92,8 +93,10 @@ class AuthMiddleware:
     Args:
         app: The application.
         resolver: Whom tokens lead to.
-        require: Whether to let through only who is signed in, or has all that a `Requirement` names. `OPTIONS` passes
-            in any case: a browser asks it without a token before it sends one from another origin.
+        require: Whether to let through only who is signed in, or has all that a `Requirement` names.
+        preflight: How a CORS preflight is treated, where something is required. "pass" lets it reach the application,
+            and reduces the answer to its status, `Access-Control-*`, `Vary` and `Allow`, without a body. "refuse"
+            requires of it what is required of any request: for a CORS middleware that stands outside.
         cookies: Whether to read Clerk's session cookie at all.
         origins: The pages that may do more than read on the strength of a cookie, see `TokenFinder`.
         grace: How many seconds a WebSocket stays open when its token has expired and nobody has renewed it.
@@ -105,6 +108,7 @@ class AuthMiddleware:
         resolver: Resolver,
         *,
         require: bool | Requirement = False,
+        preflight: Preflight = "pass",
         cookies: bool = True,
         origins: Iterable[str] | None = None,
         grace: float = GRACE,
@@ -112,6 +116,7 @@ class AuthMiddleware:
         self.app: App = app
         self._gate = Gate(resolver, cookies=cookies, origins=origins)
         self._required = as_requirement(require)
+        self._passes_preflight = check_preflight(preflight)
         check_grace(grace)
         self._grace = grace
 
@@ -133,7 +138,7 @@ class AuthMiddleware:
                 app = self._leased
         token = enter(caller)
         try:
-            await _pass(app, self._required, scope, receive, send)
+            await _pass(app, self._required, self._passes_preflight, scope, receive, send)
         finally:
             leave(token)
 
@@ -144,20 +149,23 @@ class AuthMiddleware:
 
 class Require:
     """Lets only those through who have what is required. Stands within an `AuthMiddleware`, around a mounted
-    application or a single route's."""
+    application or a single route's. `preflight` is that of `AuthMiddleware`."""
 
-    def __init__(self, app: App, required: Requirement = SIGNED_IN) -> None:
+    def __init__(self, app: App, required: Requirement = SIGNED_IN, *, preflight: Preflight = "pass") -> None:
         self.app: App = app
         self._required = as_requirement(required, always=True)
+        self._passes_preflight = check_preflight(preflight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
         else:
-            await _pass(self.app, self._required, scope, receive, send)
+            await _pass(self.app, self._required, self._passes_preflight, scope, receive, send)
 
 
-async def _pass(app: App, required: Requirement | None, scope: Scope, receive: Receive, send: Send) -> None:
+async def _pass(
+    app: App, required: Requirement | None, passes_preflight: bool, scope: Scope, receive: Receive, send: Send
+) -> None:
     """Call an application if the caller has what is required. What either refuses becomes an answer, unless the
     application has begun one.
 
@@ -187,8 +195,11 @@ async def _pass(app: App, required: Requirement | None, scope: Scope, receive: R
             leave(token)
 
     try:
-        if required is not None and scope.get("method") != "OPTIONS":
-            await caller_of(scope).arequire(required)
+        if required is not None:
+            if passes_preflight and scope.get("method") == "OPTIONS" and make_asgi_request(scope).is_preflight:
+                app = ReducedAsgi(app)
+            else:
+                await caller_of(scope).arequire(required)
         await app(scope, hear, tell)
     except (Refused, Unavailable) as refusal:
         if last_told is not None and not is_socket:

@@ -13,8 +13,7 @@ Errors take Flask's own way: they are raised, and a handler that `init_app` regi
 yours for the same error, or a more special one, takes its place.
 """
 
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import wraps
 from inspect import iscoroutinefunction, isfunction
 from io import BytesIO
@@ -70,8 +69,8 @@ class Guard:
         if view is None:
             if not has_request_context():
                 raise ConfigurationError("a guard stands above a view without parentheses: @clerk.signed_in")
-            with self._passing_options():
-                caller().require(self._required)
+            self._begin()
+            caller().require(self._required)
             return None
 
         if isfunction(view):
@@ -81,29 +80,20 @@ class Guard:
 
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            with self._passing_options():
-                caller().require(self._required)
-                return view(*args, **kwargs)
-            return current_app.make_default_options_response()
+            self._begin()
+            caller().require(self._required)
+            return view(*args, **kwargs)
 
         @wraps(view)
         async def aguarded(*args: Any, **kwargs: Any) -> Any:
-            with self._passing_options():
-                await caller().arequire(self._required)
-                return await view(*args, **kwargs)
-            return current_app.make_default_options_response()
+            self._begin()
+            await caller().arequire(self._required)
+            return await view(*args, **kwargs)
 
         return aguarded if iscoroutinefunction(view) else guarded
 
-    @contextmanager
-    def _passing_options(self) -> Generator[None]:
-        """OPTIONS passes, but not into a function that others must not reach: few look at the method."""
-        request.environ[_REQUIRED] = self._required  # whoever makes the answer wants to know its page
-        try:
-            yield
-        except (Refused, Unavailable):
-            if request.method != "OPTIONS":
-                raise
+    def _begin(self) -> None:
+        request.environ[_REQUIRED] = self._required  # the answer to a refusal may be its page
 
 
 class Clerk:

@@ -81,8 +81,6 @@ class ClerkBackend(AuthenticationBackend):
             if principal is not None:  # the role is a scope
                 principal = await caller.awith_role()
         except (Refused, Unavailable) as error:
-            if conn.scope.get("method") == "OPTIONS":  # passes in any case, as everywhere
-                return None
             raise Refusal(error) from error
         return None if principal is None else (AuthCredentials(scopes_of(principal)), ClerkUser(principal))
 

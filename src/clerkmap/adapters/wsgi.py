@@ -27,6 +27,7 @@ from ..reconciler import Reconciler
 from ..resolver import Resolver
 from .deliveries import NOT_POST, check_encoding, check_length, length_told, read, refused, taken_in, unread
 from .gate import Gate, as_requirement
+from .preflights import Preflight, check_preflight, reduced_wsgi
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -69,8 +70,10 @@ class AuthMiddleware:
     Args:
         app: The application.
         resolver: Whom tokens lead to.
-        require: Whether to let through only who is signed in, or has all that a `Requirement` names. `OPTIONS` passes
-            in any case: a browser asks it without a token before it sends one from another origin.
+        require: Whether to let through only who is signed in, or has all that a `Requirement` names.
+        preflight: How a CORS preflight is treated, where something is required. "pass" lets it reach the application,
+            and reduces the answer to its status, `Access-Control-*`, `Vary` and `Allow`, without a body. "refuse"
+            requires of it what is required of any request: for a CORS middleware that stands outside.
         cookies: Whether to read Clerk's session cookie at all.
         origins: The pages that may do more than read on the strength of a cookie, see `TokenFinder`.
     """
@@ -81,30 +84,36 @@ class AuthMiddleware:
         resolver: Resolver,
         *,
         require: bool | Requirement = False,
+        preflight: Preflight = "pass",
         cookies: bool = True,
         origins: Iterable[str] | None = None,
     ) -> None:
         self.app = app
         self._gate = Gate(resolver, cookies=cookies, origins=origins)
         self._required = as_requirement(require)
+        self._passes_preflight = check_preflight(preflight)
 
     def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
         caller = environ[_CALLER] = self._gate.identify(make_wsgi_request(environ))
         context = contextvars.copy_context()  # of this request alone, also while its body is being sent
         context.run(enter, caller)
-        return _entered(self.app, self._required, environ, start_response, context)
+        return _entered(self.app, self._required, self._passes_preflight, environ, start_response, context)
 
 
 class Require:
     """Lets only those through who have what is required. Stands within an `AuthMiddleware`, around a mounted
-    application or a single route's."""
+    application or a single route's. `preflight` is that of `AuthMiddleware`."""
 
-    def __init__(self, app: "WSGIApplication", required: Requirement = SIGNED_IN) -> None:
+    def __init__(
+        self, app: "WSGIApplication", required: Requirement = SIGNED_IN, *, preflight: Preflight = "pass"
+    ) -> None:
         self.app = app
         self._required = as_requirement(required, always=True)
+        self._passes_preflight = check_preflight(preflight)
 
     def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
-        return _entered(self.app, self._required, environ, start_response, contextvars.copy_context())
+        context = contextvars.copy_context()
+        return _entered(self.app, self._required, self._passes_preflight, environ, start_response, context)
 
 
 class Isolated:
@@ -116,7 +125,7 @@ class Isolated:
 
     def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
         environ[_ISOLATED] = True
-        return _entered(self.app, None, environ, start_response, contextvars.copy_context())
+        return _entered(self.app, None, False, environ, start_response, contextvars.copy_context())
 
 
 def is_isolated(environ: Environ) -> bool:
@@ -163,6 +172,7 @@ class WebhookEndpoint:
 def _entered(
     app: "WSGIApplication",
     required: Requirement | None,
+    passes_preflight: bool,
     environ: Environ,
     start_response: "StartResponse",
     context: contextvars.Context,
@@ -185,7 +195,10 @@ def _entered(
         return _tell(told, environ, start_response, error)
 
     try:
-        if required is not None and environ["REQUEST_METHOD"] != "OPTIONS":
+        if required is not None:
+            is_asked = passes_preflight and environ["REQUEST_METHOD"] == "OPTIONS"
+            if is_asked and make_wsgi_request(environ).is_preflight:
+                return reduced_wsgi(app, environ, start_response, context)
             caller_of(environ).require(required)
         return _Body(context.run(app, environ, begin), context, refuse)
     except (Refused, Unavailable) as refusal:

@@ -66,6 +66,13 @@ class Request(NamedTuple):
         return f"Request({self.method}, {', '.join(self.headers)})"
 
     @property
+    def is_preflight(self) -> bool:
+        """Whether it is a CORS preflight: what a browser sends, without a token, before a request from another
+        origin."""
+        asked = self.headers.get("origin") and self.headers.get("access-control-request-method")
+        return self.method == "OPTIONS" and bool(asked)
+
+    @property
     def is_for_a_page(self) -> bool:
         """Whether it is a browser that wants to show what it gets, and would follow where it is sent."""
         return self.method in ("GET", "HEAD") and "text/html" in self.headers.get("accept", "").lower()

@@ -5,11 +5,10 @@ from functools import wraps
 from typing import Any, TypeVar, Unpack, cast, overload
 
 from asgiref.sync import iscoroutinefunction
-from django.http import HttpResponse
 
 from ...caller import SIGNED_IN
 from ...core.requirements import Requirement, RequirementOptions
-from ...errors import ConfigurationError, Refused, Unavailable
+from ...errors import ConfigurationError
 from ..gate import requirement_of
 from .middleware import caller_of, remember_page
 
@@ -26,8 +25,8 @@ def require(what: Any = None, /, **options: Unpack[RequirementOptions]) -> Any:
     """Let only those reach a view, sync or async, who have what is required: `@require(role="admin")`.
 
     The arguments are those of `Requirement`, or one that is made already; without any, somebody must be signed in.
-    `OPTIONS` passes: a browser asks it without a token before it sends one from another origin. Whoever is refused is
-    answered by the middleware.
+    `OPTIONS` is refused like any method: a CORS middleware stands outside of views. Whoever is refused is answered by
+    the middleware.
     """
     if callable(what):
         return require()(cast("Callable[..., Any]", what))
@@ -38,16 +37,14 @@ def require(what: Any = None, /, **options: Unpack[RequirementOptions]) -> Any:
 
             @wraps(view)
             async def acall(request: Any, *args: Any, **kwargs: Any) -> Any:
-                if not await _alets_in(request, requirement):
-                    return HttpResponse()
+                await _acheck(request, requirement)
                 return await view(request, *args, **kwargs)
 
             return acall
 
         @wraps(view)
         def call(request: Any, *args: Any, **kwargs: Any) -> Any:
-            if not _lets_in(request, requirement):
-                return HttpResponse()
+            _check(request, requirement)
             return view(request, *args, **kwargs)
 
         return call
@@ -75,33 +72,20 @@ class RequireMixin:
         view: Any = super()
         if getattr(self, "view_is_async", False):
             return self._adispatch(view, request, *args, **kwargs)
-        _lets_in(request, self.required)  # what OPTIONS is answered, Django's own view knows
+        _check(request, self.required)
         return view.dispatch(request, *args, **kwargs)
 
     async def _adispatch(self, view: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        await _alets_in(request, self.required)
+        await _acheck(request, self.required)
         response = view.dispatch(request, *args, **kwargs)
         return await response if hasattr(response, "__await__") else response  # a method that is not allowed
 
 
-def _lets_in(request: Any, requirement: Requirement) -> bool:
-    """OPTIONS passes, but not into a function: it is called for any method, and most do the same for all of them."""
+def _check(request: Any, requirement: Requirement) -> None:
     remember_page(request, requirement.organization_page)
-    try:
-        caller_of(request).require(requirement)
-    except (Refused, Unavailable):
-        if request.method != "OPTIONS":
-            raise
-        return False
-    return True
+    caller_of(request).require(requirement)
 
 
-async def _alets_in(request: Any, requirement: Requirement) -> bool:
+async def _acheck(request: Any, requirement: Requirement) -> None:
     remember_page(request, requirement.organization_page)
-    try:
-        await caller_of(request).arequire(requirement)
-    except (Refused, Unavailable):
-        if request.method != "OPTIONS":
-            raise
-        return False
-    return True
+    await caller_of(request).arequire(requirement)

@@ -66,8 +66,6 @@ class ClerkAuthentication(BaseAuthentication):
     def authenticate(self, request: Any) -> tuple[Any, Principal] | None:
         """Who is calling. None where no token came at all."""
         caller = caller_of(request._request)
-        if request.method == "OPTIONS" and caller.refusal is not None:
-            return None
         try:
             principal = caller.optional_principal
             if principal is None:
@@ -90,8 +88,6 @@ def requires(requirement: Requirement | None = None, /, **options: Unpack[Requir
 
     class Permission(BasePermission):
         def has_permission(self, request: Any, view: Any) -> bool:
-            if request.method == "OPTIONS":
-                return True
             remember_page(request._request, required.organization_page)
             try:
                 caller_of(request._request).require(required)

@@ -1,0 +1,98 @@
+"""CORS preflights that pass a `require=`: the application answers them, and its answer is reduced to the CORS headers.
+
+A browser sends a preflight without a token before a request from another origin. A CORS middleware may stand inside the
+protected application, so the preflight has to reach it. The application cannot tell a browser from any other client
+that sends the same headers, so nothing of its answer passes that is not about CORS.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import ConfigurationError
+from .asgi_messages import App, Message, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication
+
+Preflight = Literal["pass", "refuse"]
+
+PATIENCE = 5.0  # seconds that an ASGI application may go on with an answer that has been sent
+_KEPT = ("access-control-", "vary", "allow")
+
+
+def check_preflight(preflight: str) -> bool:
+    """Return whether preflights pass, or raise if the option is neither of its two values."""
+    if preflight not in ("pass", "refuse"):
+        raise ConfigurationError("preflight must be 'pass' or 'refuse'")
+    return preflight == "pass"
+
+
+class ReducedAsgi:
+    """An ASGI application whose answer is reduced. A body is discarded as it comes, and never kept; an application that
+    goes on with it for longer than `patience` seconds is cancelled."""
+
+    def __init__(self, app: App, *, patience: float = PATIENCE) -> None:
+        self._app = app
+        self._patience = patience
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        ending = asyncio.timeout(None)
+        is_sent = False
+
+        async def hear() -> Message:
+            return {"type": "http.disconnect"} if is_sent else await receive()
+
+        async def tell(message: Message) -> None:
+            nonlocal is_sent
+            if is_sent:
+                await asyncio.sleep(0)  # an endless stream must not keep the event loop from ending it
+            elif message["type"] == "http.response.start":
+                is_sent = True
+                ending.reschedule(asyncio.get_running_loop().time() + self._patience)
+                status, pairs = message["status"], message.get("headers", ())
+                told = _reduced(status, [(name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs])
+                headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in told]
+                await send({"type": "http.response.start", "status": status, "headers": headers})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        try:
+            async with ending:
+                await self._app(scope, hear, tell)
+        except TimeoutError:
+            if not ending.expired():
+                raise
+
+
+def reduced_wsgi(
+    app: "WSGIApplication",
+    environ: dict[str, Any],
+    start_response: "StartResponse",
+    context: contextvars.Context,
+) -> list[bytes]:
+    """Call a WSGI application within a context and reduce its answer. Of the body, nothing is asked for that is not
+    needed to make the application begin its answer."""
+    begun: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def begin(status: str, headers: list[tuple[str, str]], *_error: Any) -> Callable[[bytes], object]:
+        begun[:] = [(status, headers)]
+        return lambda _piece: None
+
+    body = context.run(app, environ, begin)
+    try:
+        if not begun:  # a generator begins when its first piece is asked for
+            context.run(next, context.run(iter, body), b"")
+    finally:
+        close = getattr(body, "close", None)
+        if close is not None:
+            context.run(close)
+    for status, headers in begun:  # without any, the server has its own word for an application that never answers
+        start_response(status, _reduced(int(status[:3]), headers))
+    return []
+
+
+def _reduced(status: int, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the headers that may pass, and the length of no body where an answer of this status has a length."""
+    kept = [(name, value) for name, value in headers if name.lower().startswith(_KEPT[0]) or name.lower() in _KEPT[1:]]
+    return kept if status < 200 or status in (204, 304) else [*kept, ("content-length", "0")]
