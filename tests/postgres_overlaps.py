@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from clerkmap import Repository
-from clerkmap.core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, fold
+from clerkmap.core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, fold, key_of
 from clerkmap.repositories import PostgresRepository
 from histories import METADATA, OPTIONS, ROLES, Row, id_at, shown
 from postgres_racers import together
@@ -21,13 +21,12 @@ PAIRS = [(person, company) for person in PEOPLE for company in COMPANIES]
 SIZES = (1, 1, 2, 5, 20, 120)
 
 
-def _same_id(record: ClerkUser | ClerkOrganization) -> str:
-    """One id for a person in both instances."""
-    return id_at(HERE, record.key)
-
-
-# The same person at two instances is one user.
-LINKED: dict[str, Any] = {**OPTIONS, "linker": _same_id}
+def link_all(repository: Repository) -> list[AnyRecord]:
+    """The same person at two instances is one user. Return the records that this makes."""
+    identities = [(instance, each) for instance in (HERE, THERE) for each in PEOPLE]
+    return [
+        repository.link(instance, each, id_at(HERE, key_of(each)), shared=True).clerk for instance, each in identities
+    ]
 
 
 class Orders(NamedTuple):
@@ -68,10 +67,6 @@ class Orders(NamedTuple):
             return ClerkMembership.stated(instance, clerk_id, role=random.choice(ROLES), updated_at=at // 10, **ends)
         return ClerkSession.deleted(instance, f"sess_{random.randrange(8)}", observed_at=at)
 
-    @property
-    def options(self) -> dict[str, Any]:
-        return LINKED if self.linked else OPTIONS
-
 
 def write(orders: Orders) -> int:
     """What one process does: each of its writers is a thread with a repository of its own. How much they have put."""
@@ -79,7 +74,7 @@ def write(orders: Orders) -> int:
 
     def run(writer: int) -> None:
         # With a timeout of hours it would not be seen that somebody waited for ever.
-        with closing(PostgresRepository.open(orders.uri, pool_size=1, timeout=60, **orders.options)) as repository:
+        with closing(PostgresRepository.open(orders.uri, pool_size=1, timeout=60, **OPTIONS)) as repository:
             for batch in orders.batches(writer):
                 repository.put(batch)
                 counts.append(len(batch))

@@ -72,7 +72,7 @@ def told(repository: Repository, people: list[Person]) -> Repository:
 def tell(repository: Repository, person: Person, at: int = 1) -> None:
     """What a sync or a webhook brings."""
     if person.shared is not None:
-        repository.link(person.instance, person.clerk_id, person.shared)
+        repository.link(person.instance, person.clerk_id, person.shared, shared=True)
     said = {name: getattr(person, name) for name in ("email", "email_verified", "external_id")}
     repository.put([ClerkUser.stated(person.instance, person.clerk_id, observed_at=at, **said)])
     if person.deleted:

@@ -15,10 +15,11 @@ import pytest
 from clerkmap import Change
 from clerkmap.repositories import MemoryRepository, PostgresRepository
 from clerkmap.testing.samples import ANN, HERE, THERE, person
+from histories import OPTIONS
 from postgres_deadlocks import cluster as cluster
 from postgres_deadlocks import deadlocks, gone
 from postgres_deadlocks import uri as uri
-from postgres_overlaps import Orders, everything, greatest, held, sessions_over, write
+from postgres_overlaps import Orders, everything, greatest, held, link_all, sessions_over, write
 from postgres_racers import together
 
 SOAK = bool(os.environ.get("CLERKMAP_SOAK"))
@@ -36,7 +37,8 @@ def test_overlapping_batches(uri: str, linked: bool) -> None:
     """Twelve writers of overlapping batches, also where people have two identities: no deadlock, and the right end."""
     shares = [tuple(range(first, WRITERS, PROCESSES)) for first in range(PROCESSES)]
     orders = [Orders(uri, SEED, writers, TRANSACTIONS, linked) for writers in shares]
-    PostgresRepository.open(uri, **orders[0].options).close()
+    with closing(PostgresRepository.open(uri, **OPTIONS)) as repository:
+        first = link_all(repository) if linked else []
     assert deadlocks(uri) == 0
     began = time.perf_counter()
     with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -46,11 +48,13 @@ def test_overlapping_batches(uri: str, linked: bool) -> None:
 
     assert deadlocks(uri) == 0
     batches = [batch for each in orders for writer in each.writers for batch in each.batches(writer)]
-    memory = MemoryRepository(**orders[0].options)
+    memory = MemoryRepository(**OPTIONS)
+    if linked:
+        link_all(memory)
     for batch in batches:
         memory.put(batch)
-    assert held(uri) == greatest(record for batch in batches for record in batch)
-    with closing(PostgresRepository.open(uri, **orders[0].options)) as repository:
+    assert held(uri) == greatest(record for batch in [first, *batches] for record in batch)
+    with closing(PostgresRepository.open(uri, **OPTIONS)) as repository:
         instances = (HERE, THERE) if linked else (HERE,)
         for instance in instances:
             assert sessions_over(repository, instance) == sessions_over(memory, instance)
@@ -97,7 +101,7 @@ def test_all_identities_deleted_at_once(uri: str) -> None:
     with closing(PostgresRepository.open(uri)) as repository:
         for number in range(ROUNDS):
             for instance in WORLDS:
-                repository.link(instance, f"user_{number}", f"mine-{number}")
+                repository.link(instance, f"user_{number}", f"mine-{number}", shared=True)
         together(*(partial(delete, repository, instance) for instance in WORLDS))
     with psycopg.connect(uri, autocommit=True) as connection:
         left = "SELECT count(*), count(deleted_at) FROM clerkmap_users WHERE id LIKE 'mine-%'"
@@ -109,7 +113,7 @@ def test_one_deletion_waits_for_the_other(uri: str) -> None:
     """The same step by step: the second transaction has begun before the first is committed."""
     with closing(PostgresRepository.open(uri)) as repository, psycopg.connect(uri) as yours:
         for instance in (HERE, THERE):
-            repository.link(instance, ANN, "mine")
+            repository.link(instance, ANN, "mine", shared=True)
         repository.within(yours).put([gone(HERE, ANN)])
         other = threading.Thread(target=repository.put, args=([gone(THERE, ANN)],))
         other.start()

@@ -35,7 +35,7 @@ def test_two_identities_of_one_user(postgres_schema: str) -> None:
     """A transaction that writes about both meets a put about the second: one waits for the other, and both succeed."""
     with opened(postgres_schema) as repository, psycopg.connect(postgres()) as mine, connected() as theirs:
         repository.put([person()])
-        repository.link(HERE, BEA, found(repository).id)
+        repository.link(HERE, BEA, found(repository).id, shared=True)
         repository.within(mine).put([person(at=2, first_name="A")])
         thread, results = meanwhile(lambda: repository.within(theirs).put([person(BEA, at=3, first_name="C")]))
         repository.within(mine).put([person(BEA, at=2, first_name="B")])
@@ -49,7 +49,7 @@ def test_relinks_that_cross(postgres_schema: str) -> None:
     """Two persons change places, again and again: nobody has to give way."""
     with opened(postgres_schema) as repository, connected() as one, connected() as other:
         for identity, id in (("user_1", "a"), ("user_1b", "a"), ("user_2", "b"), ("user_2b", "b")):
-            repository.link(HERE, identity, id)
+            repository.link(HERE, identity, id, shared=True)
         raised: list[Exception] = []
         start = threading.Barrier(2)
 
@@ -94,7 +94,7 @@ def test_an_erasure_of_somebody_of_whom_there_is_news(postgres_schema: str, news
         repository.put([person()])
         id = found(repository).id
         if news == "an identity":
-            repository.within(mine).link(HERE, BEA, id)
+            repository.within(mine).link(HERE, BEA, id, shared=True)
         else:
             repository.within(mine).put([person(at=2, first_name="A"), member()])
         thread, results = meanwhile(lambda: repository.erase(id))

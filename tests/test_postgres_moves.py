@@ -39,7 +39,7 @@ def test_two_people_of_one_user(uri: str) -> None:
     repository = PostgresRepository.open(uri, linker=pausing)
     with closing(repository), psycopg.connect(uri) as one, psycopg.connect(uri) as other:
         for instance in (HERE, THERE):
-            repository.link(instance, ANN, "mine")
+            repository.link(instance, ANN, "mine", shared=True)
         both = [person(at=2), person(BEA, instance="nobody's"), person(at=2, instance=THERE)]
 
         def write() -> None:
@@ -129,7 +129,7 @@ def test_moves_that_race_puts(uri: str) -> None:
         for number in range(ROUNDS):
             for each in (repository, memory):
                 each.link(HERE, f"user_{number}", f"mine-{number}")
-                each.link(HERE, f"user_stays_{number}", f"mine-{number}")
+                each.link(HERE, f"user_stays_{number}", f"mine-{number}", shared=True)
                 each.link(HERE, f"user_goes_{number}", f"theirs-{number}")
             for do in racing:
                 do(memory, number)

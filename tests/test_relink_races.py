@@ -22,8 +22,16 @@ MEANWHILE: list[tuple[str, Callable[[Repository], Any], Reason | None]] = [
     ("the old one was deleted", lambda repository: tell(repository, Person(DEV, "ada", deleted=True)), "deleted"),
     ("my user was erased", lambda repository: repository.erase("yours-ada"), "deleted"),
     ("the new one was deleted", lambda repository: tell(repository, Person(PROD, "new-ada", deleted=True)), "deleted"),
-    ("my user came by another", lambda repository: repository.link(PROD, "other", "yours-ada"), "user_taken"),
-    ("the other got another", lambda repository: repository.link(DEV, "x", "yours-new-ada"), "life_of_its_own"),
+    (
+        "my user came by another",
+        lambda r: r.link(PROD, "other", "yours-ada", shared=True),
+        "user_taken",
+    ),
+    (
+        "the other got another",
+        lambda r: r.link(DEV, "x", "yours-new-ada", shared=True),
+        "life_of_its_own",
+    ),
     (
         "somebody moved her already",
         lambda repository: repository.relink(PROD, "new-ada", "yours-new-ada", to="yours-ada"),
@@ -89,9 +97,9 @@ class Meddled(MemoryRepository):
         self._meddled()
         return super().relink(*arguments, **named)
 
-    def link(self, *arguments: Any) -> Any:
+    def link(self, *arguments: Any, **named: Any) -> Any:
         self._meddled()
-        return super().link(*arguments)
+        return super().link(*arguments, **named)
 
     def _meddled(self) -> None:
         happens, self._happens = getattr(self, "_happens", None), None

@@ -4,6 +4,7 @@
     ├── ConfigurationError            yours: raised while you construct things, and where an id you made cannot be one
     │   └── WrongInstance                 and before the first use of a secret key that is another instance's
     ├── LinkRefused                   yours: a link that would contradict another
+    │   ├── UserTaken                     the user has another identity already
     ├── UserUnknown                   yours: there is no user of that id
     ├── HookFailed                    yours: a hook raised, and nothing was written
     ├── ApiError                      Clerk's API did not do what it was asked
@@ -110,6 +111,14 @@ class LinkRefused(ClerkmapError):
 
     code = "link_refused"
     text = "that identity is linked to another user"
+
+
+class UserTaken(LinkRefused):
+    """The user has an identity already. Another one would let a second person in, unless both are one person: say
+    `shared=True` then."""
+
+    code = "user_taken"
+    text = "that user has another identity already"
 
 
 class UserUnknown(ClerkmapError):

@@ -64,8 +64,8 @@ class _Threaded:
     async def set_role(self, id: Id, role: str | None) -> User:
         return await self._to_thread(self._repository.set_role, id, role)
 
-    async def link(self, instance: str, clerk_id: str, id: Id) -> User:
-        return await self._to_thread(self._repository.link, instance, clerk_id, id)
+    async def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
+        return await self._to_thread(lambda: self._repository.link(instance, clerk_id, id, shared=shared))
 
     async def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
         return await self._to_thread(self._repository.unlink, instance, clerk_id, id)

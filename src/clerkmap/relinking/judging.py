@@ -70,7 +70,7 @@ class Judging:
         """Make a move, unless the identity leads elsewhere than the plan says."""
         try:
             if move.before is None:
-                self._repository.link(self._to, move.to_clerk_id, move.after)
+                self._repository.link(self._to, move.to_clerk_id, move.after, shared=True)
             else:
                 self._repository.relink(self._to, move.to_clerk_id, move.before, to=move.after)
         except (LinkRefused, UserUnknown):

@@ -4,15 +4,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .linkers import FirstUserTakes as FirstUserTakes
     from .memory import MemoryRepository as MemoryRepository
     from .postgres import AsyncPostgresRepository as AsyncPostgresRepository
     from .postgres import PostgresRepository as PostgresRepository
     from .sqlite import SqliteRepository as SqliteRepository
 
-__all__ = ["AsyncPostgresRepository", "MemoryRepository", "PostgresRepository", "SqliteRepository"]
+__all__ = ["AsyncPostgresRepository", "FirstUserTakes", "MemoryRepository", "PostgresRepository", "SqliteRepository"]
 
 _MODULES = {
     "AsyncPostgresRepository": ".postgres",
+    "FirstUserTakes": ".linkers",
     "MemoryRepository": ".memory",
     "PostgresRepository": ".postgres",
     "SqliteRepository": ".sqlite",

@@ -7,17 +7,18 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from inspect import iscoroutinefunction
 from typing import Literal, TypedDict
 
 from ..core.conclusions import MAX_ROLE, is_role, role_in_metadata
-from ..core.model import Id
+from ..core.model import Id, User
 from ..core.records import STATED, AnyRecord, ClerkOrganization, ClerkUser
 from ..core.writeback import WriteBack
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, UserTaken
 from ..listeners import AfterCommit, Hook, Listeners
 from ..repository import FirstRole, Ids, Linker
+from .linkers import FirstUserTakes
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 
@@ -41,7 +42,10 @@ class Options(TypedDict, total=False):
     """The options that every repository takes.
 
     ids: How your ids are made: `uuid7`, `integer`, `clerk` (Clerk's own), or a function of Clerk's record.
-    linker: Asked, at the first sight of a person, for the id of a user you already have.
+    linker: Asked, at the first sight of a person, for the id of a user you already have: a function of Clerk's record,
+        or `FirstUserTakes(id)`. A user who has an identity already, or was deleted, is never given to another person:
+        that person is a new user.
+    across_instances: Whether a linker may name a user who has an identity in another instance.
     first_role: Where a user's role comes from until you set it; `public_metadata.role`, unless you say otherwise.
     hooks: Called inside each transaction, with each change.
     after_commit: Called after each commit, with each change.
@@ -50,7 +54,8 @@ class Options(TypedDict, total=False):
     """
 
     ids: Ids
-    linker: Linker | None
+    linker: Linker | FirstUserTakes | None
+    across_instances: bool
     first_role: FirstRole | None
     hooks: Iterable[Hook]
     after_commit: Iterable[AfterCommit]
@@ -65,7 +70,8 @@ class Choices:
         self,
         *,
         ids: Ids = "uuid7",
-        linker: Linker | None = None,
+        linker: Linker | FirstUserTakes | None = None,
+        across_instances: bool = False,
         first_role: FirstRole | None = role_in_metadata,
         hooks: Iterable[Hook] = (),
         after_commit: Iterable[AfterCommit] = (),
@@ -80,9 +86,12 @@ class Choices:
             raise ConfigurationError("id_type must be text, bigint or uuid")
         if not callable(ids) and id_type not in (None, _STRATEGIES[ids], "uuid" if ids == "uuid7" else None):
             raise ConfigurationError(f"{ids} makes no ids of type {id_type}")
-        for name, function in (("ids", ids), ("linker", linker), ("first_role", first_role)):
+        function_of_linker = None if isinstance(linker, FirstUserTakes) else linker
+        for name, function in (("ids", ids), ("linker", function_of_linker), ("first_role", first_role)):
             if iscoroutinefunction(function) or not (callable(function) or function is None or name == "ids"):
                 raise ConfigurationError(f"{name} must be a plain function, also in async code")
+        if type(across_instances) is not bool:
+            raise ConfigurationError("across_instances must be True or False")
         if not callable(clock):
             raise ConfigurationError("clock must be a function that gives the seconds since 1970")
         if not (write_back is None or isinstance(write_back, WriteBack)):
@@ -93,6 +102,10 @@ class Choices:
         self.id_type: IdType | None = id_type or (None if callable(ids) else _STRATEGIES[ids])
         self.listeners: Listeners = Listeners(hooks, after_commit, speaks_async=speaks_async)
         self._linker = linker
+        self.first_user: FirstUserTakes | None = linker if isinstance(linker, FirstUserTakes) else None
+        if self.first_user is not None:
+            self.check_id(self.first_user.id)
+        self.across_instances: bool = across_instances
         self._first_role = first_role
         self._clock = clock
 
@@ -131,8 +144,18 @@ class Choices:
 
     def linked_id(self, record: ClerkUser) -> Id | None:
         """The id of a user you already have, if your linker says that this person is one."""
-        id = self._linker(record) if self._linker is not None else None
+        # A tombstone names no person, and must not use up a claim.
+        if self._linker is None or isinstance(self._linker, FirstUserTakes) or record.is_deleted:
+            return None
+        id = self._linker(record)
         return None if id is None else self.check_id(id)
+
+    def check_free(self, record: ClerkUser, others: Collection[User], deleted_at: int | None) -> None:
+        """Raise `UserTaken` where a person must not join those who lead to a user, or a user who was deleted."""
+        if self.across_instances and deleted_at is None:
+            others = [user for user in others if user.clerk.instance == record.instance]
+        if others or deleted_at is not None:
+            raise UserTaken
 
     def first_roles(self, records: Iterable[AnyRecord]) -> FirstRoles:
         """Of each person, the first role that these records name, whether or not the record that names it will stay.
@@ -172,6 +195,14 @@ def check_role(role: str | None) -> str | None:
 
 def _is_text(id: str) -> bool:
     return 0 < len(id) <= 255 and id.isprintable()
+
+
+def log_taken() -> None:
+    """A linker cannot be asked to decide anew, and a person must not stop a delivery or a page of others."""
+    logger.warning(
+        "the linker named a user who has another identity, or was deleted: the person is a new user; relink if both "
+        "are one person"
+    )
 
 
 def id_taken() -> ConfigurationError:

@@ -76,8 +76,8 @@ class MemoryRepository:
     def set_role(self, id: Id, role: str | None) -> User:
         return self._write(lambda: self._tables.set_role(id, role))
 
-    def link(self, instance: str, clerk_id: str, id: Id) -> User:
-        return self._write(lambda: self._tables.link(instance, clerk_id, id))
+    def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
+        return self._write(lambda: self._tables.link(instance, clerk_id, id, shared))
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
         return self._write(lambda: self._tables.unlink(instance, clerk_id, id))

@@ -29,8 +29,8 @@ class MemoryOutbox(MemoryTables):
     def set_role(self, id: Id, role: str | None) -> Written[User]:
         return self._noted(super().set_role(id, role))
 
-    def link(self, instance: str, clerk_id: str, id: Id) -> Written[User]:
-        return self._noted(super().link(instance, clerk_id, id))
+    def link(self, instance: str, clerk_id: str, id: Id, shared: bool) -> Written[User]:
+        return self._noted(super().link(instance, clerk_id, id, shared))
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> Written[User]:
         return self._noted(super().unlink(instance, clerk_id, id))

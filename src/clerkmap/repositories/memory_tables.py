@@ -21,9 +21,9 @@ from ..core.records import (
     key_of,
     newer,
 )
-from ..errors import LinkRefused, UserUnknown
+from ..errors import LinkRefused, UserTaken, UserUnknown
 from .arguments import check_names, check_note, check_note_name, check_purge
-from .choices import Choices, FirstRoles, check_role, id_taken, no_other_id
+from .choices import Choices, FirstRoles, check_role, id_taken, log_taken, no_other_id
 from .journal import Journal
 from .memory_reading import MemoryReading, Place, Row
 
@@ -54,7 +54,7 @@ class MemoryTables(MemoryReading):
         after = replace(before, role=role)
         return [Change(before, after, after, also_touches=keys_of(users))], after
 
-    def link(self, instance: str, clerk_id: str, id: Id) -> Written[User]:
+    def link(self, instance: str, clerk_id: str, id: Id, shared: bool) -> Written[User]:
         self._choices.check_id(id)
         check_names(instance, clerk_id)
         place = (instance, key_of(clerk_id))
@@ -63,9 +63,12 @@ class MemoryTables(MemoryReading):
             if known.id != id:
                 raise LinkRefused
             return [], known
+        record = ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0)
+        if not shared:
+            self._check_free(record, id)
         before = self.user(id)
         self._make_row(id)
-        after = self._tie(place, ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0), id)
+        after = self._tie(place, record, id)
         return [Change(before, after, after, also_touches=keys_of(self._identities_of(id)))], after
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> Written[User]:
@@ -144,10 +147,33 @@ class MemoryTables(MemoryReading):
         return Change(before, after, after, also_touches=keys_of(self._identities_of(id)))
 
     def _first_sight(self, record: ClerkUser) -> Id:
-        linked = self._choices.linked_id(record)
-        id = self._new_id("user", record, self._users) if linked is None else linked
+        id = self._linked(record)
+        if id is not None:
+            try:
+                self._check_free(record, id)
+            except UserTaken:
+                log_taken()
+                id = None
+        if id is None:
+            id = self._new_id("user", record, self._users)
         self._make_row(id)
         return id
+
+    def _linked(self, record: ClerkUser) -> Id | None:
+        """The id of a user you have, if your linker names one."""
+        first = self._choices.first_user
+        if first is None or record.is_deleted:
+            return self._choices.linked_id(record)
+        if first.checkpoint in self._notes:
+            return None
+        self._set(self._notes, first.checkpoint, f"{record.instance} {record.key}")
+        return first.id
+
+    def _check_free(self, record: ClerkUser, id: Id) -> None:
+        """Raise `UserTaken` where a linker or a link must not give this user to a person."""
+        row = self._users.get(id)
+        if row is not None:
+            self._choices.check_free(record, self._identities_of(id), row.deleted_at)
 
     def _give_role(self, id: Id, role: str, rank: str) -> bool:
         """The first role that Clerk named, whichever comes first: until you set one, whose empty rank is lower."""

@@ -25,8 +25,8 @@ class Outbox(Tables):
     def set_role(self, id: Id, role: str | None) -> Work[Written[User]]:
         return self._noting(super().set_role(id, role))
 
-    def link(self, instance: str, clerk_id: str, id: Id, tries: int = TRIES) -> Work[Written[User]]:
-        return self._noting(super().link(instance, clerk_id, id, tries))
+    def link(self, instance: str, clerk_id: str, id: Id, shared: bool, tries: int = TRIES) -> Work[Written[User]]:
+        return self._noting(super().link(instance, clerk_id, id, shared, tries))
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> Work[Written[User]]:
         return self._noting(super().unlink(instance, clerk_id, id))

@@ -9,10 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.conclusions import SESSIONS_KEPT, deleted_at, deleted_before, forgotten_below, last_word
-from ..core.model import Change, Id, Membership, Organization, Session, User, keys_of
+from ..core.model import Change, Id, Membership, Organization, Session, User, keys_of, spokesman
 from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, fold
+from ..errors import UserTaken
 from .bulk import Bulk
-from .choices import FirstRoles, id_taken, not_inserted
+from .choices import FirstRoles, id_taken, log_taken, not_inserted
 from .reading import organization_of
 from .sql import membership_row, organization_row, session_row, user_row
 from .work import Work, Written
@@ -76,12 +77,7 @@ class Putting(Bulk):
             raise not_inserted("identities")
         known = yield from self._user_to_write(record.instance, record.key)
         if known is None:
-            id = self._choices.linked_id(record)
-            if id is None:
-                change = yield from self._make_user(record, role, role_rank)
-            else:
-                tied = yield from self._tie(record, id, role, role_rank)
-                change = tied[0][0] if tied is not None else None
+            change = yield from self._meet(record, role, role_rank)
             return change or (yield from self._put_user(record, role, role_rank, tries - 1))
         is_written = yield self._sql.upsert_identity, (*user_row(record), known.id)
         is_given = yield from self._give_role(known.id, role, role_rank)
@@ -92,6 +88,24 @@ class Putting(Bulk):
             return change
         after = replace(known, clerk=record)
         return Change(known, after, after)
+
+    def _meet(self, record: ClerkUser, role: str | None, role_rank: str | None) -> Work[Change | None]:
+        """A person seen for the first time: your user whom the linker names, or a new one. None if somebody else has
+        just made the person known."""
+        first, is_first = self._choices.first_user, False
+        if first is not None and not record.is_deleted:
+            is_first = bool((yield self._sql.insert_note, (first.checkpoint, f"{record.instance} {record.key}")))
+        id = first.id if first is not None and is_first else self._choices.linked_id(record)
+        if id is not None:
+            try:
+                tied = yield from self._tie(record, id, role, role_rank)
+            except UserTaken:
+                log_taken()
+            else:
+                if tied is None and first is not None and is_first:
+                    yield self._sql.delete_note, (first.checkpoint,)
+                return tied[0][0] if tied is not None else None
+        return (yield from self._make_user(record, role, role_rank))
 
     def _make_user(self, record: ClerkUser, role: str | None, role_rank: str | None) -> Work[Change | None]:
         """A new user, or None if somebody else has just made one of this person."""
@@ -121,12 +135,22 @@ class Putting(Bulk):
         return role is not None and bool((yield self._sql.give_role, (role, role_rank, id, role_rank)))
 
     def _tie(
-        self, record: ClerkUser, id: Id, role: str | None = None, role_rank: str | None = None
+        self,
+        record: ClerkUser,
+        id: Id,
+        role: str | None = None,
+        role_rank: str | None = None,
+        *,
+        shared: bool = False,
     ) -> Work[Written[User] | None]:
-        """Tie a person nobody knows to a user of yours. None if somebody else has just made them known."""
+        """Tie a person nobody knows to a user of yours. None if somebody else has just made them known. `UserTaken` if
+        the user has other identities, and is not to be shared."""
         is_new = yield self._sql.insert_user_if_new, (id, self._choices.now())
-        yield self._sql.select_id_to_write, (id,)
-        before = yield from self.user(id)  # who has other identities already, perhaps
+        rows = yield self._sql.select_id_to_write, (id,)
+        others = yield from self._identities_of(id)
+        if not shared:  # the row is locked: of several who come at once, one finds it free
+            self._choices.check_free(record, others, rows[0][1] if rows else None)
+        before = spokesman(others)
         if not (yield self._sql.insert_identity, (*user_row(record), id)):
             if is_new:
                 yield self._sql.delete_user, (id,)

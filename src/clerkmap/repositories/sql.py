@@ -98,7 +98,7 @@ class Statements:
         self.select_user: str = f"SELECT {user} {tied} WHERE i.instance = ? AND i.key = ?"
         self.select_user_to_write: str = self.select_user + locked
         self.select_identities: str = f"SELECT {user} {tied} WHERE i.user_id = ?"
-        self.select_id_to_write: str = f"SELECT id FROM {users} WHERE id = ?{locked}"
+        self.select_id_to_write: str = f"SELECT id, deleted_at FROM {users} WHERE id = ?{locked}"
         self.select_organization: str = (
             f"SELECT {organization} FROM {organizations} o WHERE o.instance = ? AND o.key = ?"
         )

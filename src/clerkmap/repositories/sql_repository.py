@@ -81,8 +81,8 @@ class SqlRepository(ABC):
     def set_role(self, id: Id, role: str | None) -> User:
         return self._write(self._tables.set_role, id, role)
 
-    def link(self, instance: str, clerk_id: str, id: Id) -> User:
-        return self._write(self._tables.link, instance, clerk_id, id)
+    def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
+        return self._write(self._tables.link, instance, clerk_id, id, shared)
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
         return self._write(self._tables.unlink, instance, clerk_id, id)
@@ -184,8 +184,8 @@ class AsyncSqlRepository(ABC):
     async def set_role(self, id: Id, role: str | None) -> User:
         return await self._write(self._tables.set_role, id, role)
 
-    async def link(self, instance: str, clerk_id: str, id: Id) -> User:
-        return await self._write(self._tables.link, instance, clerk_id, id)
+    async def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
+        return await self._write(self._tables.link, instance, clerk_id, id, shared)
 
     async def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
         return await self._write(self._tables.unlink, instance, clerk_id, id)

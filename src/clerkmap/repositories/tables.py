@@ -30,7 +30,7 @@ class Tables(Putting, Listing):
         after = replace(before, role=role)
         return [Change(before, after, after, also_touches=keys_of(users))], after
 
-    def link(self, instance: str, clerk_id: str, id: Id, tries: int = TRIES) -> Work[Written[User]]:
+    def link(self, instance: str, clerk_id: str, id: Id, shared: bool, tries: int = TRIES) -> Work[Written[User]]:
         if tries == 0:
             raise not_inserted("identities")
         self._choices.check_id(id)
@@ -40,8 +40,8 @@ class Tables(Putting, Listing):
             if known.id != id:
                 raise LinkRefused
             return [], known
-        tied = yield from self._tie(ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0), id)
-        return tied or (yield from Tables.link(self, instance, clerk_id, id, tries - 1))
+        tied = yield from self._tie(ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0), id, shared=shared)
+        return tied or (yield from Tables.link(self, instance, clerk_id, id, shared, tries - 1))
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> Work[Written[User]]:
         before = yield from self._tied(instance, clerk_id, id)

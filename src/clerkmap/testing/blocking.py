@@ -71,8 +71,8 @@ class Blocking:
     def set_role(self, id: Id, role: str | None) -> User:
         return self._wait(self._repository.set_role(id, role))
 
-    def link(self, instance: str, clerk_id: str, id: Id) -> User:
-        return self._wait(self._repository.link(instance, clerk_id, id))
+    def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
+        return self._wait(self._repository.link(instance, clerk_id, id, shared=shared))
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
         return self._wait(self._repository.unlink(instance, clerk_id, id))

@@ -65,7 +65,7 @@ class FactsContract:
         """Whoever watches one identity of a user is told of the role that another one brings, or that you set."""
         repository.put([person(ANN)])
         id = found(repository).id
-        repository.link(HERE, BEA, id)
+        repository.link(HERE, BEA, id, shared=True)
         told: list[Any] = []
         repository.listeners.watch(told.append)
 
@@ -195,7 +195,7 @@ class FactsContract:
         repository.put([person(email="ann@example.com", public_metadata='{"plan":2}'), company(), member()])
         repository.put([person(BEA, email="bea@example.com"), member("orgmem_2", user=BEA)])
         user = found(repository)
-        repository.link(THERE, ANN, user.id)
+        repository.link(THERE, ANN, user.id, shared=True)
 
         told = json.loads(json.dumps(repository.export(user.id)))
 

@@ -1,11 +1,16 @@
 """The part of the contract that is about your ids: how they are made, and how people are tied to them."""
 
+import threading
+from functools import partial
+
 import pytest
 
-from ..core.records import ClerkUser, key_of
-from ..errors import ConfigurationError, LinkRefused
+from ..core.model import Change
+from ..core.records import SIGHTED, ClerkUser, key_of
+from ..errors import ConfigurationError, HookFailed, LinkRefused, UserTaken
+from ..repositories.linkers import FirstUserTakes
 from ..repository import Repository
-from .samples import ANN, BEA, HERE, THERE, MakeRepository, always_the_same, company, found, person
+from .samples import ANN, BEA, HERE, THERE, MakeRepository, always_the_same, by_key, company, found, person
 
 
 class IdsContract:
@@ -48,7 +53,7 @@ class IdsContract:
     def test_two_identities_of_one_user(self, repository: Repository) -> None:
         """Many identities may lead to one user, who goes with the last of them."""
         repository.link(HERE, ANN, "mine")
-        repository.link(THERE, BEA, "mine")
+        repository.link(THERE, BEA, "mine", shared=True)
         repository.put([person(at=2, first_name="Ann")])
 
         repository.put([ClerkUser.deleted(HERE, ANN, observed_at=7)])
@@ -60,7 +65,7 @@ class IdsContract:
         repository.put([ClerkUser.deleted(THERE, BEA, observed_at=6)])
         assert found(repository).deleted_at == found(repository, BEA, THERE).deleted_at == 7
 
-        repository.link(THERE, "user_new", "mine")
+        repository.link(THERE, "user_new", "mine", shared=True)
         assert found(repository, "user_new", THERE).deleted_at is None
 
     def test_the_linker_is_asked_once(self, make_repository: MakeRepository) -> None:
@@ -90,3 +95,103 @@ class IdsContract:
         with pytest.raises(ConfigurationError):
             made[0].put([person()])
         assert made[0].find(HERE, ANN) is None
+
+    def test_a_link_is_exclusive(self, make_repository: MakeRepository) -> None:
+        """A user who has an identity gets another one only where you say that both are one person."""
+        repository = make_repository()
+        repository.link(HERE, ANN, "mine")
+        for instance, clerk_id in ((HERE, BEA), (THERE, ANN)):
+            with pytest.raises(UserTaken):
+                repository.link(instance, clerk_id, "mine")
+            assert repository.find(instance, clerk_id) is None
+        repository.put([ClerkUser.deleted(HERE, ANN, observed_at=2)])
+        with pytest.raises(UserTaken):  # nor where the first identity is gone
+            repository.link(HERE, BEA, "mine")
+        assert repository.link(HERE, BEA, "mine", shared=True).deleted_at is None
+
+    def test_a_linker_gives_a_user_once(self, make_repository: MakeRepository) -> None:
+        """However often a linker names one user, one person has it: others are new users, in any instance."""
+        for across in (False, True):
+            repository = make_repository(ids=by_key, linker=lambda record: "mine", across_instances=across)
+            repository.put([person(ANN)])
+            repository.put([person(BEA)])
+            repository.put([person(ANN, instance=THERE), person(BEA, instance=THERE)])
+            repository.put([ClerkUser.deleted(HERE, ANN, observed_at=2), ClerkUser.deleted(THERE, ANN, observed_at=2)])
+            repository.put([person("user_late")])
+
+            assert found(repository, ANN).id == "mine"
+            assert found(repository, BEA).id == by_key(person(BEA))
+            assert (found(repository, ANN, THERE).id == "mine") is across
+            assert found(repository, BEA, THERE).id == by_key(person(BEA, instance=THERE))
+            assert found(repository, "user_late").id == by_key(person("user_late"))
+            repository.close()
+
+    def test_a_linker_revives_nobody(self, make_repository: MakeRepository) -> None:
+        """A user who was deleted is not handed on, also when the tombstone of the person has been purged."""
+        day = 86_400_000
+        repository = make_repository(
+            ids=by_key, linker=lambda record: "mine", across_instances=True, clock=lambda: 100 * day / 1000
+        )
+        repository.put([person(ANN)])
+        repository.put([ClerkUser.deleted(HERE, ANN, observed_at=2)])
+        repository.purge(60 * day)
+        assert repository.find(HERE, ANN) is None
+        repository.put([person(BEA), person(BEA, instance=THERE)])
+        assert {found(repository, BEA).id, found(repository, BEA, THERE).id}.isdisjoint({"mine"})
+
+    def test_a_linker_is_not_asked_about_a_tombstone(self, make_repository: MakeRepository) -> None:
+        """A person who was deleted before anything else was heard takes no user, and no claim, from another."""
+        for linker in (lambda record: "mine", FirstUserTakes("mine")):
+            repository = make_repository(ids=by_key, linker=linker)
+            repository.put([ClerkUser.deleted(HERE, ANN, observed_at=2)])
+            repository.put([person(BEA)])
+            assert found(repository, BEA).id == "mine"
+            assert found(repository, ANN).id == by_key(person(ANN))
+            repository.close()
+
+    def test_the_first_user_takes_it_once(self, make_repository: MakeRepository) -> None:
+        """One of many who come at once, and nobody afterwards, whatever becomes of the first."""
+        day = 86_400_000
+        make = partial(make_repository, ids=by_key, linker=FirstUserTakes("mine"), clock=lambda: 100 * day / 1000)
+        names = [f"user_{number}" for number in range(8)]
+        for turn in range(3):
+            repository = make()
+            start = threading.Barrier(len(names))
+
+            def sign_in(name: str, repository: Repository = repository, start: threading.Barrier = start) -> None:
+                start.wait(60)
+                repository.put([person(name, grade=SIGHTED), person("user_other", instance=THERE)])
+
+            together = [threading.Thread(target=sign_in, args=(name,)) for name in names]
+            for thread in together:
+                thread.start()
+            for thread in together:
+                thread.join()
+            everybody = [(HERE, name) for name in names] + [(THERE, "user_other")]
+            ids = [found(repository, name, instance).id for instance, name in everybody]
+            assert sorted(ids).count("mine") == 1
+            assert len(set(ids)) == len(everybody)
+
+            instance, first = everybody[ids.index("mine")]
+            if turn == 0:
+                repository.erase("mine")
+            elif turn == 1:
+                repository.unlink(instance, first, "mine")
+            repository.put([ClerkUser.deleted(instance, first, observed_at=2)])
+            repository.purge(60 * day)
+            repository.put([person("user_late")])
+            assert found(repository, "user_late").id == by_key(person("user_late"))
+            repository.close()
+
+    def test_a_claim_is_undone_with_its_transaction(self, make_repository: MakeRepository) -> None:
+        """Where a hook refuses the first person, the second is the first."""
+
+        def hook(change: Change, tx: object) -> None:
+            if change.after.clerk.clerk_id == ANN:
+                raise ValueError("not this one")
+
+        repository = make_repository(ids=by_key, linker=FirstUserTakes("mine"), hooks=[hook])
+        with pytest.raises(HookFailed):
+            repository.put([person(ANN)])
+        repository.put([person(BEA)])
+        assert found(repository, BEA).id == "mine"

@@ -149,7 +149,7 @@ class ListingContract:
     def test_a_user_is_found_once(self, repository: Repository) -> None:
         """Whichever and how many of the identities it is said of: the user is shown as `user` shows it."""
         repository.link(HERE, ANN, "mine")
-        repository.link(THERE, ANN, "mine")
+        repository.link(THERE, ANN, "mine", shared=True)
         repository.put([person(email="old@example.com", username="mine"), person(instance=THERE, at=9)])
 
         for text in ("mine", ANN, "old@example.com"):

@@ -66,7 +66,7 @@ class OutboxContract:
     def test_a_role_that_you_set_is_noted_for_each_identity(self, writing: Repository) -> None:
         """Even where Clerk seems to hold it: what is on its way may say otherwise."""
         writing.link(HERE, ANN, "mine")
-        writing.link(HERE, BEA, "mine")
+        writing.link(HERE, BEA, "mine", shared=True)
         for each in writing.outbox(HERE):
             assert writing.swap_pending(each, None)
         assert writing.outbox(HERE) == []

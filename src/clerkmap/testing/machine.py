@@ -100,9 +100,9 @@ def repository_machine(make_repository: MakeRepository, **chosen: Any) -> type[A
             self.both(lambda repository: repository.put(batch))
             self.failing = 0
 
-        @rule(instance=_instances, user=_users, mine=_yours)
-        def link(self, instance: str, user: str, mine: str) -> None:
-            self.both(lambda repository: repository.link(instance, user, mine))
+        @rule(instance=_instances, user=_users, mine=_yours, shared=st.booleans())
+        def link(self, instance: str, user: str, mine: str, shared: bool) -> None:
+            self.both(lambda repository: repository.link(instance, user, mine, shared=shared))
 
         @rule(instance=_instances, user=_users, mine=_yours, to=_yours)
         def relink(self, instance: str, user: str, mine: str, to: str) -> None:
