@@ -301,7 +301,7 @@ class TemplateToken(WrongKind):
 
 
 class MachineToken(WrongKind):
-    """An M2M token: it stands for a machine."""
+    """It stands for a machine: an M2M token, or an OpenID provider's token for a client that no user is behind."""
 
     code = "token_is_machine"
     text = "the token stands for a machine and is no session token"

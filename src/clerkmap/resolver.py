@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from .bounded import Bounded
 from .caches import CallerIds, Heard, Known, Seen, Standings
-from .core.claims import Claims
+from .core.claims import MACHINES, Claims
 from .core.instance import Instance
 from .core.model import Organization, User
 from .core.opaque import prefix_of
@@ -209,7 +209,7 @@ class Resolver:
         """Remember a verified token for as long as it stays verified. The generation is that of before: keys that
         changed meanwhile may have been the ones it was verified with. An opaque one, which may be good for years, is
         remembered by nobody but its source, who keeps no more than a digest."""
-        if claims.kind == "m2m":
+        if claims.kind in MACHINES:
             raise MachineToken("a machine has no user; use the verifier alone")
         if prefix_of(token) is not None:
             return claims

@@ -20,7 +20,8 @@ class Verifier:
         instance: Whose tokens.
         keys: Where the signing keys come from; by default, from the instance's own settings.
         accept: The kinds of token to let through: `session` alone, or those of `session`, `oauth`, `m2m`, `api_key`
-            and `organization_api_key` that you ask for.
+            and `organization_api_key` that you ask for. Of another OpenID provider: `oidc` alone, or also
+            `oidc_machine`, for tokens of clients that no user is behind.
         opaque: Who can tell what an opaque token stands for: `OpaqueTokens(instance)`. Without it, a token is a JWT.
         leeway: How many seconds the clocks may differ.
         allow_pending: Let sessions through that have a task left to do.

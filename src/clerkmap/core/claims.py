@@ -15,7 +15,8 @@ from ..errors import ClaimInvalid, ClaimMissing, VersionUnknown
 from .grants import FactorLevel, grants, is_fresh, permissions_in, prefixed, scoped
 from .strict_json import fields, items
 
-TokenKind = Literal["session", "oauth", "m2m", "api_key", "organization_api_key", "oidc"]
+TokenKind = Literal["session", "oauth", "m2m", "api_key", "organization_api_key", "oidc", "oidc_machine"]
+MACHINES: tuple[TokenKind, ...] = ("m2m", "oidc_machine")  # the kinds that stand for no user
 
 _ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
 _USER = re.compile(r"user_[0-9A-Za-z_-]{1,123}")
@@ -25,6 +26,7 @@ _MAX_SECONDS = 253_402_300_799  # the last second of the year 9999: later ones b
 _MAX_TEXT = 255
 _MAX_CLIENT = 2_048  # a client may be named by the URL of its metadata document
 _MAX_ACTORS = 8
+_CLIENT_GRANTS = ("client-credentials", "client_credentials")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,9 @@ class Claims:
             return _words(self._payload, "scp" if "scp" in self._payload else "scope")
         if self.kind == "m2m" and "scopes" not in self._payload:  # as Clerk's own client reads them
             return _words({"aud": items(self._payload.get("aud"))}, "aud")
-        return _words(self._payload, "scope" if self.kind == "oidc" else "scopes")
+        if self.kind in ("oidc", "oidc_machine"):
+            return _words(self._payload, "scope" if "scope" in self._payload else "scp")
+        return _words(self._payload, "scopes")
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -185,9 +189,44 @@ class Claims:
         return f"Claims({self.kind}, instance={self.instance!r})"  # never an id or a custom claim: reprs end up in logs
 
 
+def client_of(payload: Mapping[str, Any]) -> str | None:
+    """Return the client that an OpenID provider names: as `client_id`, `azp`, `cid` (Okta) or `appid` (Entra v1)."""
+    names = (payload.get(name) for name in ("client_id", "azp", "cid", "appid"))
+    return next((name for name in names if isinstance(name, str) and name), None)
+
+
+def is_of_client(payload: Mapping[str, Any]) -> bool:
+    """Return whether an OpenID provider's token came from the client credentials grant, so that no user is behind it.
+
+    RFC 9068 has the subject stand for the client then. Providers show the grant in these ways:
+
+    - the subject is the client id: Logto, Amazon Cognito, Ory, Okta, WorkOS; with `@clients` behind it: Auth0
+    - no subject at all: Duende, Kinde
+    - `gty` or `grant_type`: Auth0, Kinde, FusionAuth
+    - `idtyp` is `app`, or `oid` is the subject and there are no delegated scopes (`scp`): Entra
+    - the user name of a service account: Keycloak
+    """
+    subject = payload.get("sub")
+    clients = {payload.get(name) for name in ("client_id", "azp", "cid", "appid") if type(payload.get(name)) is str}
+    if subject is None:
+        return bool(clients)
+    if subject in clients or (isinstance(subject, str) and subject.endswith("@clients")):
+        return True
+    grant = payload.get("gty", payload.get("grant_type"))
+    if any(each in _CLIENT_GRANTS for each in ([grant] if isinstance(grant, str) else items(grant))):
+        return True
+    if payload.get("idtyp") == "app" or ("scp" not in payload and subject == payload.get("oid")):
+        return True
+    name = payload.get("preferred_username")
+    return isinstance(name, str) and name.startswith("service-account-")
+
+
 def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any], own_id_at: Sequence[str] = ()) -> Claims:
     """Check types and ranges, and put the claims into words. Who may use them when is the verifier's business."""
-    subject = _text(payload, "sub", required=True)
+    if kind == "oidc_machine" and payload.get("sub") is None:
+        subject = client_of(payload) or _text(payload, "sub", required=True)
+    else:
+        subject = _text(payload, "sub", required=True, limit=_MAX_CLIENT if kind == "oidc_machine" else _MAX_TEXT)
     if kind in ("session", "oauth", "api_key") and not _USER.fullmatch(subject):
         raise ClaimInvalid("sub is no Clerk user")
     if kind == "m2m" and not _MACHINE.fullmatch(subject):

@@ -37,7 +37,7 @@ from ..errors import (
     UnknownKey,
     UnknownKind,
 )
-from .claims import Claims, TokenKind, read_claims
+from .claims import Claims, TokenKind, is_of_client, read_claims
 from .instance import Instance
 from .jose import Reading, read_token
 from .keys import VerifyingKey
@@ -61,11 +61,12 @@ _REFUSALS = {
     "api_key": ApiKeyToken,
     "organization_api_key": ApiKeyToken,
     "oidc": UnknownKind,
+    "oidc_machine": MachineToken,
 }
 
 # The kinds of token that can be accepted; the first of each is, unless others are asked for.
 CLERK_KINDS: tuple[TokenKind, ...] = ("session", "oauth", "m2m", "api_key", "organization_api_key")
-OIDC_KINDS: tuple[TokenKind, ...] = ("oidc",)
+OIDC_KINDS: tuple[TokenKind, ...] = ("oidc", "oidc_machine")
 KeyWanted = tuple[str | None, VerifyingKey | None]
 
 
@@ -189,7 +190,9 @@ class TokenRules:
     def _kind_in_claims(self, reading: Reading, named: TokenKind | None) -> TokenKind:
         """The kind the claims show, where the header names none or could be wearing another's mark."""
         payload = reading.payload
-        if named in ("oauth", "m2m", "oidc"):
+        if named == "oidc":
+            return "oidc_machine" if is_of_client(payload) else "oidc"
+        if named in ("oauth", "m2m"):
             return named
         if "handshake" in payload and "sub" not in payload:
             raise HandshakeToken
@@ -226,7 +229,7 @@ class TokenRules:
 
     def _check_purpose(self, claims: Claims, payload: Mapping[str, Any]) -> None:
         instance = self.instance
-        if instance.parties and claims.kind in ("session", "oidc"):
+        if instance.parties and claims.kind in ("session", *OIDC_KINDS):
             excused = claims.party is None and self._allow_no_party
             if claims.party not in instance.parties and not excused:
                 raise PartyRefused
