@@ -143,7 +143,7 @@ CASES: list[Case] = [
     Case("OpenID, another audience", oidc("other"), AUDIENCE, {}, {}, CLERK),
     Case("OpenID, no audience", oidc(aud=None), AUDIENCE, {}, {}, CLERK),
     Case("OpenID, no issuer", oidc(iss=None), ISSUER, {}, {}, CLERK),
-    Case("OpenID, no subject", oidc(sub=None), MISSING, {}, {}, CLERK),
+    Case("OpenID, no subject", oidc(sub=None), MACHINE, {}, {}, CLERK),
     Case("OpenID, a blank subject", oidc(sub=" "), INVALID, {}, {}, CLERK),
     Case("OpenID, no party", oidc(), PARTY, {}, PARTIES, CLERK),
     Case("OpenID, the party", oidc(azp=ORIGIN), None, {}, PARTIES, CLERK),
