@@ -106,7 +106,7 @@ def use(repository: PostgresRepository, crowd: str = "user_a") -> None:
     assert found(repository, names[0]).id == first.id
     repository.put([left(f"orgmem_{names[0]}")])
     assert repository.export(first.id)
-    assert repository.erase(first.id).deleted_at is not None
+    assert repository.erase(first.id).user.deleted_at is not None
     assert found(repository, names[0]).clerk.is_deleted
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .core.conclusions import role_in_metadata
     from .core.events import Event, parse_event
     from .core.instance import Instance
-    from .core.model import Change, Id, Membership, Organization, Session, User
+    from .core.model import Change, Erasure, Id, Membership, Organization, Session, User
     from .core.principal import Principal, Standing
     from .core.records import ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
     from .core.requirements import Requirement
@@ -55,7 +55,7 @@ _HOMES = {
     "core.conclusions": ("role_in_metadata",),
     "core.events": ("Event", "parse_event"),
     "core.instance": ("Instance",),
-    "core.model": ("Change", "Id", "Membership", "Organization", "Session", "User"),
+    "core.model": ("Change", "Erasure", "Id", "Membership", "Organization", "Session", "User"),
     "core.principal": ("Principal", "Standing"),
     "core.records": ("ClerkMembership", "ClerkOrganization", "ClerkSession", "ClerkUser"),
     "core.requirements": ("Requirement",),
@@ -101,6 +101,7 @@ __all__ = [
     "ClerkmapError",
     "CommitUnknown",
     "ConfigurationError",
+    "Erasure",
     "Event",
     "Explanation",
     "HookFailed",

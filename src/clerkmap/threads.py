@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from .core.counts import Count
-from .core.model import Change, Id, Organization, User
+from .core.model import Change, Erasure, Id, Organization, User
 from .core.principal import Standing
 from .core.records import MAX_TIME, AnyRecord, Kind
 from .core.writeback import Pending, PendingKind, WriteBack
@@ -76,7 +76,7 @@ class _Threaded:
     async def export(self, id: Id) -> dict[str, Any]:
         return await self._to_thread(self._repository.export, id)
 
-    async def erase(self, id: Id) -> User:
+    async def erase(self, id: Id) -> Erasure:
         return await self._to_thread(self._repository.erase, id)
 
     async def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:

@@ -32,5 +32,7 @@ def command(who: str, yes: bool, dry_run: bool, url: str | None) -> None:
             return
         if not yes:
             click.confirm("Forget them for good? This cannot be undone.", abort=True, err=True)
-        records.erase(user.id)
+        is_pending = records.erase(user.id).is_pending
     click.echo(f"User {plain(user.id)} is forgotten. Delete them at Clerk, too.", err=True)
+    if is_pending:
+        click.echo("Another program is reading the file: it holds the erased data until that ends.", err=True)

@@ -113,6 +113,18 @@ Mapped = User | Organization | Membership | Session
 
 
 @dataclass(frozen=True, slots=True)
+class Erasure:
+    """The result of `erase`: your user, as it is now.
+
+    `is_pending` says that a file may still hold the erased data: your transaction is open, or another connection to the
+    SQLite file is reading the past. The repository finishes by itself, at its next write or `poll`.
+    """
+
+    user: User
+    is_pending: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What was written about one thing of yours: what stood there before, and what stands there now.
 
@@ -145,6 +157,11 @@ class Change:
     def regained(self) -> bool:
         """It had been deleted, and is there again: somebody has joined again, or a user has a new identity."""
         return self.before is not None and not _is_there(self.before) and _is_there(self.after)
+
+    @property
+    def erases(self) -> bool:
+        """Personal data or a name was removed for good."""
+        return self.deleted and not self.is_membership
 
     @property
     def is_user(self) -> bool:

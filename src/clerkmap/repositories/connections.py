@@ -18,6 +18,7 @@ from ..listeners import written_from_within
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 OLDEST = (3, 37, 0)  # the first with STRICT tables
 SOUND = (3, 51, 3)  # before it, two connections that write and checkpoint at the wrong moment could damage a file
+LOG_PATIENCE = 100  # milliseconds that a write waits for readers of the past after an erasure
 POLL_EVERY = 0.5  # seconds: another process is to see a change within one
 
 # How a transaction begins, is kept and is undone: one of its own, or a part of yours.
@@ -33,6 +34,7 @@ class Connections(Protocol):
     def reading(self) -> AbstractContextManager[sqlite3.Connection]: ...
     def writing(self) -> AbstractContextManager[sqlite3.Connection]: ...
     def is_settled(self) -> bool: ...
+    def truncate_log(self) -> bool: ...
     def lend(self, connection: sqlite3.Connection) -> AbstractContextManager[None]: ...
     def close(self) -> None: ...
 
@@ -44,6 +46,7 @@ class SharedConnection:
         self.poll_every: float | None = None if owned else POLL_EVERY
         self._connection = connection
         self._owned = owned
+        connection.execute("PRAGMA secure_delete = ON")  # not every build overwrites what is deleted
         self._closed = self._writing = self._left_open = False
         self._lock = threading.RLock()
 
@@ -90,6 +93,10 @@ class SharedConnection:
     def is_settled(self) -> bool:
         return not self._connection.in_transaction
 
+    def truncate_log(self) -> bool:
+        with self._lock:
+            return not self._connection.in_transaction and truncate_log(self._connection)
+
     def lend(self, connection: sqlite3.Connection) -> AbstractContextManager[None]:
         """For hooks. What your connection authorizes is yours to say."""
         return no_other_transactions(connection) if self._owned else nullcontext()
@@ -99,6 +106,21 @@ class SharedConnection:
             self._closed = True
             if self._owned:
                 self._connection.close()
+
+
+def truncate_log(connection: sqlite3.Connection) -> bool:
+    """Empty the write-ahead log, where there is one. Return whether no reader, writer or fault held that off."""
+    cursor = plain_cursor(connection)
+    try:
+        (patience,) = cursor.execute("PRAGMA busy_timeout").fetchone()
+        cursor.execute(f"PRAGMA busy_timeout = {min(int(patience), LOG_PATIENCE)}").fetchone()
+        try:
+            (is_busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {patience}").fetchone()
+    except sqlite3.Error:
+        return False
+    return not is_busy
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..forks import SurvivesForks
 from ..listeners import written_from_within
-from .connections import POLL_EVERY, is_fault, no_other_transactions, unavailable
+from .connections import POLL_EVERY, is_fault, no_other_transactions, truncate_log, unavailable
 from .gate import Gate
 
 MAX_IDLE = 8
@@ -94,6 +94,13 @@ class FileConnections(SurvivesForks):
     def is_settled(self) -> bool:
         return self._writer != threading.get_ident()
 
+    def truncate_log(self) -> bool:
+        try:
+            with self.reading() as connection:
+                return truncate_log(connection)
+        except RepositoryUnavailable:
+            return False
+
     def lend(self, connection: sqlite3.Connection) -> AbstractContextManager[None]:
         """For hooks. Nobody else gets it afterwards: a cursor that one keeps would hold it in the past."""
         self._used_up = connection
@@ -135,6 +142,7 @@ class FileConnections(SurvivesForks):
             mode = _write_ahead(connection, self._timeout)
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA secure_delete = ON")  # not every build overwrites what is deleted
             (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
             if mode != "wal" or synchronous != (2 if self._durable else 1):
                 raise ConfigurationError("the file system cannot hold a write-ahead log; put the file on a local disk")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from ..core.counts import Count
-from ..core.model import Change, Id, Organization, User
+from ..core.model import Change, Erasure, Id, Organization, User
 from ..core.principal import Standing
 from ..core.records import MAX_TIME, AnyRecord, Kind
 from ..core.writeback import Pending, PendingKind, WriteBack
@@ -89,8 +89,8 @@ class MemoryRepository:
         with self._journal.lock:
             return self._tables.export(id)
 
-    def erase(self, id: Id) -> User:
-        return self._write(lambda: self._tables.erase(id))
+    def erase(self, id: Id) -> Erasure:
+        return Erasure(self._write(lambda: self._tables.erase(id)), is_pending=False)
 
     def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
         with self._journal.lock:

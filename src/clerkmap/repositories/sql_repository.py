@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 from ..core.counts import Count
-from ..core.model import Change, Id, Organization, User
+from ..core.model import Change, Erasure, Id, Organization, User
 from ..core.principal import Standing
 from ..core.records import MAX_TIME, AnyRecord, Kind
 from ..core.writeback import Pending, PendingKind, WriteBack
@@ -93,8 +93,13 @@ class SqlRepository(ABC):
     def export(self, id: Id) -> dict[str, Any]:
         return self._read(self._tables.export, id)
 
-    def erase(self, id: Id) -> User:
-        return self._write(self._tables.erase, id)
+    def erase(self, id: Id) -> Erasure:
+        user = self._write(self._tables.erase, id)
+        return Erasure(user, self._is_erasing())
+
+    def _is_erasing(self) -> bool:
+        """Whether a file may still hold what was erased."""
+        return not self._is_settled()
 
     def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
         return self._read(self._tables.records, kind, instance, after, limit)
@@ -196,8 +201,9 @@ class AsyncSqlRepository(ABC):
     async def export(self, id: Id) -> dict[str, Any]:
         return await self._read(self._tables.export, id)
 
-    async def erase(self, id: Id) -> User:
-        return await self._write(self._tables.erase, id)
+    async def erase(self, id: Id) -> Erasure:
+        user = await self._write(self._tables.erase, id)
+        return Erasure(user, not self._is_settled())
 
     async def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
         return await self._read(self._tables.records, kind, instance, after, limit)

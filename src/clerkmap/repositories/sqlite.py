@@ -58,6 +58,7 @@ class SqliteRepository(SqlRepository):
         schema = Schema(SQLITE, names, _ID_TYPES[choices.id_type])
         with self._connections.writing() as connection_to_write:  # however many start at once, one migrates
             _run(connection_to_write, schema.migrate())
+        self._erases = False  # whether the write-ahead log may hold erased data
         self._changes = ChangeLog(SQLITE, names, self.listeners)
         self.poll()
 
@@ -107,12 +108,17 @@ class SqliteRepository(SqlRepository):
 
     def poll(self) -> None:
         self._changes.look(self._read_committed)
+        if self._erases:
+            self._erases = not self._connections.truncate_log()
 
     def close(self) -> None:
         self._connections.close()
 
     def _is_settled(self) -> bool:
         return self._connections.is_settled()
+
+    def _is_erasing(self) -> bool:
+        return self._erases
 
     def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._connections.reading() as connection:
@@ -131,6 +137,8 @@ class SqliteRepository(SqlRepository):
                         self.listeners.call(written, connection, lambda: is_open(connection))
             # Whether a transaction of yours will be committed, nobody but you knows.
             self.listeners.tell(written, committed=self._connections.is_settled())
+            if self._erases or any(change.erases for change in written):
+                self._erases = not self._connections.truncate_log()
         except Exception:
             raise
         except BaseException:  # it may have come between the two

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from ..core.counts import Count
-from ..core.model import Change, Id, Organization, User
+from ..core.model import Change, Erasure, Id, Organization, User
 from ..core.principal import Standing
 from ..core.records import MAX_TIME, AnyRecord, Kind
 from ..core.writeback import Pending, PendingKind, WriteBack
@@ -83,7 +83,7 @@ class Blocking:
     def export(self, id: Id) -> dict[str, Any]:
         return self._wait(self._repository.export(id))
 
-    def erase(self, id: Id) -> User:
+    def erase(self, id: Id) -> Erasure:
         return self._wait(self._repository.erase(id))
 
     def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:

@@ -211,7 +211,7 @@ class FactsContract:
         repository.put([naming("author", at=2), person(at=3, email="ann@example.com"), company(), member()])
         id = found(repository).id
 
-        erased = repository.erase(id)
+        erased = repository.erase(id).user
 
         assert (erased.id, erased.role, erased.email, erased.clerk_id) == (id, None, None, None)
         assert erased.deleted_at is not None
@@ -222,7 +222,7 @@ class FactsContract:
         standing = repository.find(HERE, ANN, ACME)
         assert standing is not None
         assert all(each.is_deleted for each in standing.memberships)
-        assert repository.erase(id).deleted_at == erased.deleted_at
+        assert repository.erase(id).user.deleted_at == erased.deleted_at
 
     @pytest.mark.parametrize("id", ["nobody", 7])
     def test_nobody_is_nobody(self, repository: Repository, id: Any) -> None:

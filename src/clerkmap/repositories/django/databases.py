@@ -10,7 +10,7 @@ from ...errors import ConfigurationError, RepositoryUnavailable
 from ...listeners import Listeners
 from ..changes import ChangeLog
 from ..choices import Choices, IdType, Options
-from ..connections import is_open
+from ..connections import is_open, truncate_log
 from ..dialects import SQLITE, Names
 from ..outbox import Outbox
 from ..schema import SCHEMA_VERSION, Schema
@@ -41,6 +41,14 @@ class Database(Protocol):
 
     def notify(self, written: Collection[Change]) -> Work[None]:
         """What is told to other processes when the transaction is committed."""
+        ...
+
+    def protect(self) -> Work[None]:
+        """Before a write: have the database overwrite what is deleted, where it can."""
+        ...
+
+    def truncate_log(self, connection: Any) -> bool:
+        """Remove erased data from the log. Return whether that is done, or not needed."""
         ...
 
     def is_open(self, connection: Any) -> bool:
@@ -83,6 +91,12 @@ class Sqlite:
     def notify(self, written: Collection[Change]) -> Work[None]:  # triggers have written the keys
         yield from ()
 
+    def protect(self) -> Work[None]:
+        yield "PRAGMA secure_delete = ON", ()
+
+    def truncate_log(self, connection: Any) -> bool:
+        return truncate_log(cast(sqlite3.Connection, connection))
+
     def is_open(self, connection: Any) -> bool:
         return is_open(cast(sqlite3.Connection, connection))
 
@@ -112,6 +126,12 @@ class Postgres:
 
     def notify(self, written: Collection[Change]) -> Work[None]:
         return self._setup.notify(written)
+
+    def protect(self) -> Work[None]:
+        yield from ()
+
+    def truncate_log(self, connection: Any) -> bool:  # old versions of a row stay until VACUUM
+        return True
 
     def is_open(self, connection: Any) -> bool:
         from ..postgres.lending import is_open

@@ -55,6 +55,7 @@ class DjangoRepository(SqlRepository):
         self.listeners: Listeners = self._database.listeners
         self._timeout = timeout
         self._is_ready = self._closed = False
+        self._erases = False  # whether the write-ahead log of SQLite may hold erased data
         self._here = threading.local()
 
     @staticmethod
@@ -71,6 +72,7 @@ class DjangoRepository(SqlRepository):
             self.listeners.heard(None)
         else:
             self._database.changes.look(self._read_committed)
+        self._truncate_log()
 
     def close(self) -> None:
         """The connections are Django's to close."""
@@ -135,6 +137,7 @@ class DjangoRepository(SqlRepository):
             self._make_ready()
             if joins and not self._is_in_one():  # out of autocommit mode, yours begins here: a savepoint would not
                 self._run(self._database.begin())
+            self._run(self._database.protect())
             with transaction.atomic(using=self._alias):
                 if not joins:
                     self._run(self._database.begin())
@@ -160,6 +163,16 @@ class DjangoRepository(SqlRepository):
         self.listeners.tell(written, committed=not joins)
         if joins and self._is_in_one():
             transaction.on_commit(partial(self.listeners.tell, written), using=self._alias)
+        if self._erases or any(change.erases for change in written):
+            self._erases = True
+            transaction.on_commit(self._truncate_log, using=self._alias)
+
+    def _truncate_log(self) -> None:
+        if self._erases and not self._joins():
+            self._erases = not self._database.truncate_log(connections[self._alias].connection)
+
+    def _is_erasing(self) -> bool:
+        return self._erases or not self._is_settled()
 
     def _is_in_one(self) -> bool:
         return bool(connections[self._alias].in_atomic_block)
