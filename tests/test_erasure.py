@@ -25,7 +25,7 @@ def person(number: int = 1, **said: Any) -> ClerkUser:
 def fill(repository: Any) -> Any:
     """Write many people, so that the erased one shares pages with others. Return the id of the erased one."""
     repository.put([person(number, email=f"{number}@example.org") for number in range(2, 50)])
-    said = {
+    said: dict[str, Any] = {
         "first_name": ADDRESS,
         "last_name": ADDRESS * 3,
         "username": ADDRESS,
