@@ -1,6 +1,7 @@
 """On Django's own connection the contract is kept, and what is written is a part of Django's transactions."""
 
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -243,13 +244,13 @@ def test_tables_that_are_missing_are_yours_to_make(make: MakeRepository, tmp_pat
     connections.close_all()
 
 
-def test_a_database_that_is_away_is_unavailable(tmp_path: Path) -> None:
-    """Reading and writing alike: an answer of 503, never a wrong one."""
+def test_a_database_without_a_folder_is_told(tmp_path: Path) -> None:
+    """Reading and writing alike: an error that names the folder, never a wrong answer."""
     alias = add_database("sqlite", NAME=str(tmp_path / "nowhere" / "app.db"))
     repository = DjangoRepository(alias)
-    with pytest.raises(RepositoryUnavailable):
+    with pytest.raises(ConfigurationError, match="there is no folder"):
         repository.find(HERE, ANN)
-    with pytest.raises(RepositoryUnavailable):
+    with pytest.raises(ConfigurationError, match="there is no folder"):
         repository.put([person()])
 
 
@@ -290,3 +291,34 @@ def test_another_process_is_told_by_postgres(on_postgres: MakeRepository) -> Non
     # Others may say something on the same channel: it is that of the whole database.
     heard = connections[alias].connection.notifies(timeout=20)
     assert any(person().key in notice.payload for notice in heard)
+
+
+CONSTRAINTS = {
+    "a unique index": (
+        "CREATE UNIQUE INDEX one_name ON clerkmap_identities (username)",
+        "one_name|identities.username",
+    ),
+    "a check": ("ALTER TABLE clerkmap_identities ADD CONSTRAINT no_ann CHECK (username <> 'ann')", "no_ann"),
+    "a missing column": ("ALTER TABLE clerkmap_identities RENAME COLUMN username TO nickname", "tables|Undefined"),
+}
+
+
+@pytest.mark.parametrize("name", CONSTRAINTS)
+def test_a_constraint_of_yours_is_named(make: MakeRepository, name: str) -> None:
+    """A row that a constraint of the application refuses is a wrong configuration, and no value of it is shown."""
+    repository = make()
+    alias = repository._alias  # type: ignore[attr-defined]
+    statement, says = CONSTRAINTS[name]
+    if name == "a check" and connections[alias].vendor == "sqlite":
+        statement = "CREATE UNIQUE INDEX no_ann ON clerkmap_identities (lower(username))"
+    with connections[alias].cursor() as cursor:
+        cursor.execute(statement)
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        repository.put([person(username="ann"), person("user_other", username="ann")])
+    assert "(ann)" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_value_that_no_driver_takes_is_told(make: MakeRepository) -> None:
+    """Half a character is refused by clerkmap's own error."""
+    with pytest.raises(ConfigurationError, match="refuses a row or a value: UnicodeEncodeError"):
+        make().find("\ud800", ANN)

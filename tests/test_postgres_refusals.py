@@ -142,3 +142,30 @@ def test_a_connection_of_another_encoding(postgres_schema: str) -> None:
     with opened(postgres_schema, latin) as repository:
         repository.put([person(first_name="Żółć")])
         assert found(repository).name == "Żółć"
+
+
+STUBS = {
+    "another's table": "CREATE TABLE {s}.clerkmap_users (id text PRIMARY KEY)",
+    "another's columns": "CREATE TABLE {s}.clerkmap_schema (number int)",
+}
+
+
+@pytest.mark.parametrize("name", STUBS)
+def test_tables_that_are_not_those_of_clerkmap(postgres_schema: str, name: str) -> None:
+    """A stub that `create_all` made before `open`, or another table of the name, is a wrong configuration."""
+    says = {"another's table": "before your create_all", "another's columns": "not as clerkmap makes them"}[name]
+    with connected() as connection:
+        connection.execute(f"CREATE SCHEMA {postgres_schema}".encode())
+        connection.execute(STUBS[name].format(s=postgres_schema).encode())
+    for open_ in (PostgresRepository.open, AsyncPostgresRepository.open):
+        with pytest.raises(ConfigurationError, match=says):
+            open_(postgres(), schema=postgres_schema)
+
+
+def test_a_server_that_takes_no_writes(postgres_schema: str) -> None:
+    """A write to a standby is told as what it is: a trouble that a failover or a better address ends."""
+    with opened(postgres_schema):
+        pass
+    read_only = make_conninfo(postgres(), options="-cdefault_transaction_read_only=on")
+    with opened(postgres_schema, read_only) as repository, pytest.raises(RepositoryUnavailable, match="standby"):
+        repository.put([person()])

@@ -61,7 +61,7 @@ class TestSqliteOnYourConnection(RepositoryContract):
         connections: list[sqlite3.Connection] = []
 
         def make(**options: Any) -> Repository:
-            connections.append(sqlite3.connect(":memory:", check_same_thread=False))
+            connections.append(sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None))
             connections[-1].row_factory = sqlite3.Row
             return SqliteRepository(connections[-1], **options)
 

@@ -26,7 +26,7 @@ def on_a_file(path: Path, **options: Any) -> Iterator[Repository]:
 
 @contextmanager
 def on_your_connection(path: Path, **options: Any) -> Iterator[Repository]:
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         yield SqliteRepository(connection, **options)
 
 

@@ -2,7 +2,7 @@
 
 Both offer the same two doors. `reading()` lends a connection; `writing()` lends one inside a transaction that holds the
 write lock from its first moment (a transaction that reads before it writes would fail under load instead of waiting).
-What SQLite raises when it cannot answer comes out as `RepositoryUnavailable`, whose cause tells more.
+SQLite's errors come out as those of clerkmap, see `sqlite_faults.py`.
 """
 
 import logging
@@ -14,6 +14,7 @@ from typing import Protocol
 
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..listeners import written_from_within
+from .sqlite_faults import MEMORY, fault, faults_translated, translated
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 OLDEST = (3, 37, 0)  # the first with STRICT tables
@@ -21,8 +22,10 @@ SOUND = (3, 51, 3)  # before it, two connections that write and checkpoint at th
 LOG_PATIENCE = 100  # milliseconds that a write waits for readers of the past after an erasure
 POLL_EVERY = 0.5  # seconds: another process is to see a change within one
 
-# How a transaction begins, is kept and is undone: one of its own, or a part of yours.
+# How a transaction begins, is kept and is undone: one of its own, the first part of the caller's, or a later part of
+# it. A first part is kept by leaving it open, for the caller to commit.
 ALONE = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
+FIRST = ("BEGIN IMMEDIATE", None, ("ROLLBACK",))
 JOINED = ("SAVEPOINT clerkmap", "RELEASE clerkmap", ("ROLLBACK TO clerkmap", "RELEASE clerkmap"))
 
 
@@ -30,9 +33,10 @@ class Connections(Protocol):
     """Where the repository gets its connections."""
 
     poll_every: float | None
+    place: str  # the file, for errors
 
     def reading(self) -> AbstractContextManager[sqlite3.Connection]: ...
-    def writing(self) -> AbstractContextManager[sqlite3.Connection]: ...
+    def writing(self, *, alone: bool = False) -> AbstractContextManager[sqlite3.Connection]: ...
     def is_settled(self) -> bool: ...
     def truncate_log(self) -> bool: ...
     def lend(self, connection: sqlite3.Connection) -> AbstractContextManager[None]: ...
@@ -46,38 +50,47 @@ class SharedConnection:
         self.poll_every: float | None = None if owned else POLL_EVERY
         self._connection = connection
         self._owned = owned
-        connection.execute("PRAGMA secure_delete = ON")  # not every build overwrites what is deleted
         self._closed = self._writing = self._left_open = False
         self._lock = threading.RLock()
+        with translated(MEMORY):
+            self.place: str = main_file(connection) or MEMORY
+            connection.execute("PRAGMA secure_delete = ON")  # not every build overwrites what is deleted
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
-        with self._lock, unavailable():
+        with self._lock, faults_translated(self.place):
             if self._closed:
                 raise RepositoryUnavailable("it is closed")
             self._check_left_open()
             yield self._connection
 
     @contextmanager
-    def writing(self) -> Generator[sqlite3.Connection, None, None]:
+    def writing(self, *, alone: bool = False) -> Generator[sqlite3.Connection, None, None]:
+        """Lend the connection inside a transaction: the caller's, if one is open or Python would begin one by itself.
+        `alone` keeps out of the latter."""
         with self.reading() as connection:
             if self._writing:
                 raise written_from_within()
-            joined, begun = connection.in_transaction, False
+            joined, begun = not self.is_settled(), False
             self._writing = True
-            begin, commit, rollback = JOINED if joined else ALONE
+            is_first = not alone and begins_by_itself(connection)
+            begin, commit, rollback = JOINED if joined else FIRST if is_first else ALONE
             try:
-                connection.execute(begin)
+                with translated(self.place):
+                    connection.execute(begin)
                 begun = True
                 yield connection
-                connection.execute(commit)
+                if commit is not None:
+                    with translated(self.place):
+                        connection.execute(commit)
             except BaseException:
                 # SQLite may have undone it all by itself, when the disk is full; and a signal may come during BEGIN.
                 if connection.in_transaction and (begun or not joined):
                     self._left_open = not joined
-                    for statement in rollback:
-                        connection.execute(statement)
-                    self._left_open = False
+                    with suppress(sqlite3.Error):  # what went wrong first is to be told
+                        for statement in rollback:
+                            connection.execute(statement)
+                        self._left_open = False
                 raise
             finally:
                 self._writing = False
@@ -91,7 +104,10 @@ class SharedConnection:
         self._left_open = False
 
     def is_settled(self) -> bool:
-        return not self._connection.in_transaction
+        try:
+            return not self._connection.in_transaction
+        except sqlite3.ProgrammingError as error:  # it is closed
+            raise fault(error, self.place) from error
 
     def truncate_log(self) -> bool:
         with self._lock:
@@ -121,6 +137,18 @@ def truncate_log(connection: sqlite3.Connection) -> bool:
     except sqlite3.Error:
         return False
     return not is_busy
+
+
+def begins_by_itself(connection: sqlite3.Connection) -> bool:
+    """Return whether Python begins a transaction before each write, so that writes wait for the caller's commit."""
+    is_legacy = getattr(connection, "autocommit", -1) == -1  # sqlite3.LEGACY_TRANSACTION_CONTROL, since Python 3.12
+    return is_legacy and connection.isolation_level is not None
+
+
+def main_file(connection: sqlite3.Connection) -> str:
+    """Return the path of the file that a connection is to. It is empty for a database in memory."""
+    rows = plain_cursor(connection).execute("PRAGMA database_list").fetchall()
+    return next(str(file or "") for _, name, file in rows if name == "main")
 
 
 @contextmanager
@@ -156,23 +184,6 @@ def check_version() -> None:
         logger.info(
             "SQLite %s is older than 3.51.3, which mended a rare fault of write-ahead logs", sqlite3.sqlite_version
         )
-
-
-@contextmanager
-def unavailable() -> Generator[None, None, None]:
-    """What SQLite raises when it is not available, as an error of ours."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        if is_fault(error):
-            raise RepositoryUnavailable(type(error).__name__) from error
-        raise
-
-
-def is_fault(error: BaseException) -> bool:
-    """Whether the database is at fault. A wrong use of it is not: trying again would not help."""
-    wrong_use = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.DataError)
-    return isinstance(error, sqlite3.Error) and not isinstance(error, wrong_use)
 
 
 def data_version(connection: sqlite3.Connection) -> int:

@@ -10,8 +10,9 @@ from pathlib import Path
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..forks import SurvivesForks
 from ..listeners import written_from_within
-from .connections import POLL_EVERY, is_fault, no_other_transactions, truncate_log, unavailable
+from .connections import POLL_EVERY, no_other_transactions, truncate_log
 from .gate import Gate
+from .sqlite_faults import fault, is_fault, translated, will_stay
 
 MAX_IDLE = 8
 
@@ -25,7 +26,7 @@ class FileConnections(SurvivesForks):
     poll_every: float | None = POLL_EVERY
 
     def __init__(self, path: Path, *, durable: bool, timeout: float) -> None:
-        self._path = path
+        self.place: str = str(path.absolute())
         self._durable = durable
         self._timeout = timeout
         self._idle: list[sqlite3.Connection] = []
@@ -53,14 +54,14 @@ class FileConnections(SurvivesForks):
             try:
                 connection = self._idle.pop()
             except IndexError:
-                with unavailable():
+                with translated(self.place):
                     connection = self._connect()
             try:
                 yield connection
             except BaseException as error:
                 connection.close()
-                if is_fault(error):
-                    raise RepositoryUnavailable(type(error).__name__) from error
+                if isinstance(error, sqlite3.Error) and is_fault(error):
+                    raise fault(error, self.place) from error
                 raise
             if self._closed or len(self._idle) >= MAX_IDLE or connection is self._used_up:
                 connection.close()
@@ -68,7 +69,7 @@ class FileConnections(SurvivesForks):
                 self._idle.append(connection)
 
     @contextmanager
-    def writing(self) -> Generator[sqlite3.Connection, None, None]:
+    def writing(self, *, alone: bool = False) -> Generator[sqlite3.Connection, None, None]:
         if self._writer == threading.get_ident():
             raise written_from_within()
         if not self._write_lock.acquire(timeout=self._timeout):
@@ -77,10 +78,12 @@ class FileConnections(SurvivesForks):
         try:
             with self.reading() as connection:
                 try:
-                    connection.execute("BEGIN IMMEDIATE")
+                    with translated(self.place):
+                        connection.execute("BEGIN IMMEDIATE")
                     self._lent = connection
                     yield connection
-                    connection.execute("COMMIT")
+                    with translated(self.place):
+                        connection.execute("COMMIT")
                 except BaseException:
                     # Closing undoes it too, but only once no cursor is left, and the traceback may hold one.
                     with suppress(sqlite3.Error):
@@ -136,7 +139,7 @@ class FileConnections(SurvivesForks):
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=64
+            self.place, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=64
         )
         try:
             mode = _write_ahead(connection, self._timeout)
@@ -145,7 +148,9 @@ class FileConnections(SurvivesForks):
             connection.execute("PRAGMA secure_delete = ON")  # not every build overwrites what is deleted
             (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
             if mode != "wal" or synchronous != (2 if self._durable else 1):
-                raise ConfigurationError("the file system cannot hold a write-ahead log; put the file on a local disk")
+                raise ConfigurationError(
+                    f"the file system of {self.place} cannot hold a write-ahead log; put the file on a local disk"
+                )
         except BaseException:
             connection.close()
             raise
@@ -159,7 +164,7 @@ def _write_ahead(connection: sqlite3.Connection, timeout: float) -> str:
         try:
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             return str(mode)
-        except sqlite3.OperationalError:
-            if time.monotonic() > ends:
+        except sqlite3.OperationalError as error:
+            if will_stay(error) or time.monotonic() > ends:
                 raise
             time.sleep(0.02)

@@ -36,6 +36,12 @@ class Schema:
         # What makes each version out of the one before it. A version that has been released is never touched again.
         self._steps: tuple[tuple[str, ...], ...] = (_first_version(dialect, names, id_type, new_id),)
 
+    def is_ready(self, find_table: str) -> Work[bool]:
+        """Whether SQLite's tables are at this version's state. `find_table` asks for a table by its name."""
+        found = yield find_table, (self.table,)
+        rows = (yield self.select_version, ()) if found else []
+        return self.check(rows) == SCHEMA_VERSION
+
     def migrate(self) -> Work[None]:
         """Bring the tables to this version's state. To be run in a transaction, by one process at a time."""
         yield self._create, ()

@@ -3,6 +3,8 @@
 Each `put` is one transaction with one conditional upsert a record. What is committed is on the disk when `put` returns.
 """
 
+import copy
+import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +13,7 @@ from typing import ParamSpec, Self, TypeVar, Unpack
 
 from ..core.principal import Standing
 from ..driving import drive
+from ..errors import ConfigurationError
 from ..listeners import Listeners
 from .changes import ChangeLog
 from .choices import Choices, Options
@@ -21,6 +24,7 @@ from .outbox import Outbox
 from .schema import Schema
 from .sql import Statements
 from .sql_repository import SqlRepository
+from .sqlite_faults import MEMORY, REFUSALS, fault, refusal
 from .work import Ask, Rows, Work, Written
 
 T = TypeVar("T")
@@ -31,8 +35,8 @@ _ID_TYPES = {"text": "TEXT", "bigint": "INTEGER", None: "ANY"}
 class SqliteRepository(SqlRepository):
     """Keeps everything in SQLite.
 
-    `SqliteRepository.open("app.db")` handles its own connections. `SqliteRepository(connection)` uses yours, and takes
-    part in your transaction if one is open.
+    `SqliteRepository.open("app.db")` handles its own connections. `repository.within(connection)` takes part in the
+    transaction of a connection of yours. `SqliteRepository(connection)` does so without another connection.
 
     Args:
         connection: A connection of yours.
@@ -56,8 +60,9 @@ class SqliteRepository(SqlRepository):
         self._tables = Outbox(Statements(SQLITE, names), choices)
         self.poll_every: float | None = connection.poll_every
         schema = Schema(SQLITE, names, _ID_TYPES[choices.id_type])
-        with self._connections.writing() as connection_to_write:  # however many start at once, one migrates
-            _run(connection_to_write, schema.migrate())
+        if not self._read(schema.is_ready, "SELECT 1 FROM sqlite_master WHERE name = ?"):
+            with self._connections.writing(alone=True) as to_write:  # however many start at once, one migrates
+                self._run(to_write, schema.migrate())
         self._erases = False  # whether the write-ahead log may hold erased data
         self._changes = ChangeLog(SQLITE, names, self.listeners)
         self.poll()
@@ -82,6 +87,8 @@ class SqliteRepository(SqlRepository):
             options: See `Options`.
         """
         connections: Connections
+        if str(path).startswith("sqlite:"):
+            raise ConfigurationError("open() takes the path of a file, such as 'app.db', and no URL")
         if str(path) == ":memory:":
             connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
             connections = SharedConnection(connection, owned=True)
@@ -93,6 +100,23 @@ class SqliteRepository(SqlRepository):
             connections.close()
             raise
 
+    def within(self, connection: sqlite3.Connection) -> Self:
+        """Return the same repository on a connection of the application, in whose transaction it takes part.
+
+        What it writes is committed or undone with that transaction. The tables must be there.
+
+        Raises:
+            ConfigurationError: The connection is to another file.
+        """
+        part = copy.copy(self)
+        part._connections = SharedConnection(connection, owned=False)
+        place, there = self._connections.place, part._connections.place
+        if place != there and (MEMORY in (place, there) or not _is_one_file(place, there)):
+            raise ConfigurationError(
+                f"the connection is to {there}, and the repository is to {place}: one transaction needs one file"
+            )
+        return part
+
     def find(
         self,
         instance: str,
@@ -103,7 +127,7 @@ class SqliteRepository(SqlRepository):
         with self._connections.reading() as connection:
             settled = self._connections.is_settled()
             work = self._tables.find(instance, clerk_user_id, clerk_organization_id, clerk_session_id)
-            standing = _run(connection, work)
+            standing = self._run(connection, work)
         return standing if settled or standing is None else replace(standing, settled=False)
 
     def poll(self) -> None:
@@ -122,16 +146,16 @@ class SqliteRepository(SqlRepository):
 
     def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._connections.reading() as connection:
-            return _run(connection, work(*args, **kwargs))
+            return self._run(connection, work(*args, **kwargs))
 
     def _read_committed(self, work: Work[T]) -> T | None:
         with self._connections.reading() as connection:
-            return _run(connection, work) if self._connections.is_settled() else None
+            return self._run(connection, work) if self._connections.is_settled() else None
 
     def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             with self._connections.writing() as connection:
-                written, result = _run(connection, work(*args, **kwargs))
+                written, result = self._run(connection, work(*args, **kwargs))
                 if self.listeners.has_hooks and any(change.is_news for change in written):
                     with self._connections.lend(connection):
                         self.listeners.call(written, connection, lambda: is_open(connection))
@@ -146,14 +170,29 @@ class SqliteRepository(SqlRepository):
             raise
         return result
 
+    def _run(self, connection: sqlite3.Connection, work: Work[T]) -> T:
+        place = self._connections.place
+        try:
+            cursor = plain_cursor(connection)
+        except sqlite3.Error as error:  # it is closed
+            raise fault(error, place) from error
 
-def _run(connection: sqlite3.Connection, work: Work[T]) -> T:
-    cursor = plain_cursor(connection)
+        def answer(ask: Ask) -> Rows:
+            statement, values = ask
+            try:
+                if isinstance(values, list):
+                    return [(cursor.executemany(statement, values).rowcount,)]
+                return cursor.execute(statement, values).fetchall()
+            except REFUSALS as error:
+                raise refusal(error, place) from None  # the text of a trigger may show the row
+            except sqlite3.Error as error:
+                raise fault(error, place) from error
 
-    def answer(ask: Ask) -> Rows:
-        statement, values = ask
-        if isinstance(values, list):
-            return [(cursor.executemany(statement, values).rowcount,)]
-        return cursor.execute(statement, values).fetchall()
+        return drive(work, answer)
 
-    return drive(work, answer)
+
+def _is_one_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False

@@ -13,7 +13,7 @@ from ..choices import Choices, IdType, Options
 from ..connections import is_open, truncate_log
 from ..dialects import SQLITE, Names
 from ..outbox import Outbox
-from ..schema import SCHEMA_VERSION, Schema
+from ..schema import Schema
 from ..sql import Statements
 from ..work import Work
 
@@ -81,9 +81,7 @@ class Sqlite:
         self._lock = f"UPDATE {self._schema.table} SET version = version WHERE 0"
 
     def is_ready(self) -> Work[bool]:
-        found = yield "SELECT 1 FROM sqlite_master WHERE name = %s", (self._schema.table,)
-        rows = (yield self._schema.select_version, ()) if found else []
-        return self._schema.check(rows) == SCHEMA_VERSION
+        return self._schema.is_ready("SELECT 1 FROM sqlite_master WHERE name = %s")
 
     def begin(self) -> Work[None]:
         yield self._lock, ()

@@ -1,5 +1,6 @@
 """What Django raises when the database is at fault, as an error of ours; and what is worth another try."""
 
+import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -11,10 +12,12 @@ from django.db import (
     InterfaceError,
     NotSupportedError,
     ProgrammingError,
+    connections,
 )
 from django.db.transaction import TransactionManagementError
 
-from ...errors import ConfigurationError, RepositoryUnavailable
+from ...errors import ClerkmapError, ConfigurationError, RepositoryUnavailable
+from ..sqlite_faults import fault, refusal
 
 # Nothing of such a transaction has been kept: it met another one, and the other was let through.
 _GAVE_WAY = ("40001", "40P01")  # serialization_failure, deadlock_detected
@@ -23,7 +26,7 @@ _WRONG_USE = (ProgrammingError, IntegrityError, DataError, NotSupportedError)
 
 
 @contextmanager
-def told() -> Generator[None, None, None]:
+def told(alias: str) -> Generator[None, None, None]:
     """`RepositoryUnavailable` where trying again may help, `ConfigurationError` where you have to do something."""
     try:
         yield
@@ -32,9 +35,37 @@ def told() -> Generator[None, None, None]:
     except (DatabaseError, InterfaceError) as error:
         if _sqlstate(error) in _MISSING:
             raise tables_missing() from error
-        if isinstance(error, _WRONG_USE):
-            raise
-        raise RepositoryUnavailable(type(error.__cause__ or error).__name__) from error
+        if not isinstance(error, _WRONG_USE):
+            raise _fault(error, alias) from error
+        raise _refused(error, alias) from None  # the driver's text may show the row
+
+
+def _fault(error: Error, alias: str) -> ClerkmapError:
+    """The driver says more than Django's name for it."""
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        return fault(cause, _place(alias))
+    return RepositoryUnavailable(type(cause or error).__name__)
+
+
+def _refused(error: Error, alias: str) -> ConfigurationError:
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        return refusal(cause, _place(alias))
+    # The constraint's name without the text, which shows the row.
+    constraint: str | None = getattr(getattr(cause, "diag", None), "constraint_name", None)
+    code = _sqlstate(error) or "without a code"
+    told = f"{type(cause or error).__name__}, {code}, {constraint or 'no constraint'}"
+    return ConfigurationError(f"the database refuses a row or a value: {told}")
+
+
+def unstorable(error: Exception) -> ConfigurationError:
+    """A value that no driver takes, such as half a character."""
+    return ConfigurationError(f"the database refuses a row or a value: {type(error).__name__}")
+
+
+def _place(alias: str) -> str:
+    return str(connections[alias].settings_dict["NAME"])
 
 
 def gave_way(error: BaseException | None) -> bool:

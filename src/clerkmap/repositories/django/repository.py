@@ -23,7 +23,7 @@ from ..choices import IdType, Options
 from ..sql_repository import SqlRepository
 from ..work import Ask, Rows, Work, Written
 from .databases import Database, database
-from .faults import gave_way, tables_missing, told
+from .faults import gave_way, tables_missing, told, unstorable
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -83,7 +83,7 @@ class DjangoRepository(SqlRepository):
             raise RepositoryUnavailable("it is closed")
 
     def _is_settled(self) -> bool:
-        with told():
+        with told(self._alias):
             return not self._joins()
 
     def _joins(self) -> bool:
@@ -93,12 +93,12 @@ class DjangoRepository(SqlRepository):
 
     def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         self._check_open()
-        with told():
+        with told(self._alias):
             self._make_ready()
             return self._run(work(*args, **kwargs))
 
     def _read_committed(self, work: Work[T]) -> T | None:
-        with told():
+        with told(self._alias):
             self._make_ready()
             return None if self._joins() else self._run(work)
 
@@ -110,7 +110,7 @@ class DjangoRepository(SqlRepository):
         while True:
             self._here.is_committing = False
             try:
-                with told():
+                with told(self._alias):
                     joins = self._joins()
                     written, result = self._transact(work(*args, **kwargs), joins=joins)
             except (RepositoryUnavailable, HookFailed) as error:
@@ -189,10 +189,13 @@ class DjangoRepository(SqlRepository):
 
             def answer(ask: Ask) -> Rows:
                 statement, values = ask
-                if isinstance(values, list):
-                    cursor.executemany(statement, values)
-                    return [(cursor.rowcount,)]
-                cursor.execute(statement, values)
-                return cursor.fetchall() if cursor.description is not None else []
+                try:
+                    if isinstance(values, list):
+                        cursor.executemany(statement, values)
+                        return [(cursor.rowcount,)]
+                    cursor.execute(statement, values)
+                    return cursor.fetchall() if cursor.description is not None else []
+                except (UnicodeError, OverflowError) as error:  # of a value, which no driver takes
+                    raise unstorable(error) from None
 
             return drive(work, answer)

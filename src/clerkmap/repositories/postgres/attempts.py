@@ -84,11 +84,20 @@ def _raise(error: Exception) -> None:
         raise RepositoryUnavailable(_NO_CONNECTION) from error
     if isinstance(error, errors.InFailedSqlTransaction):
         raise ConfigurationError("your transaction has failed before this: roll it back") from error
+    if isinstance(error, errors.DuplicateTable):
+        told = "a table of that name is there already, and clerkmap has not made it: open the repository before your "
+        raise ConfigurationError(f"{told}create_all(), or keep it out of your metadata") from error
+    if isinstance(error, errors.ReadOnlySqlTransaction):
+        told = "the server takes no writes: is it a standby? Then say target_session_attrs=read-write"
+        raise RepositoryUnavailable(told) from error
     if isinstance(error, _MISPLACED):
         told = f"the database says {type(error).__name__}: see the page on PostgreSQL, Migrations"
         raise ConfigurationError(told) from error
-    if is_fault(error):
+    if is_fault(error) or isinstance(error, errors.FeatureNotSupported):  # a table was altered: connect anew
         raise RepositoryUnavailable(type(error).__name__) from error
+    if isinstance(error, (psycopg.ProgrammingError, psycopg.NotSupportedError)):
+        told = f"the database says {type(error).__name__}: the tables are not as clerkmap makes them"
+        raise ConfigurationError(told) from error
     raise error
 
 

@@ -1,0 +1,121 @@
+"""SQLite's errors as errors of clerkmap: each says what is wrong, where, and what to do next.
+
+A wrong setup is a `ConfigurationError`. Trouble that passes is a `RepositoryUnavailable`, and may be tried again.
+"""
+
+import os
+import re
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from ..errors import ClerkmapError, ConfigurationError, RepositoryUnavailable
+
+MEMORY = "a database in memory"
+# Raised where a row or a value is refused: by a constraint or a trigger of the application's, or by the column's type.
+REFUSALS = (sqlite3.IntegrityError, sqlite3.DataError, UnicodeError, OverflowError)
+# The names in an error of SQL are those of tables and columns. The rest of such a text may quote a value.
+_NAMES = re.compile(r"no such \w+: [\w.]+|\w+ \w+ already exists|table \w+ has no column named \w+")
+_CONSTRAINT = re.compile(r"\w+( \w+)? constraint failed(: .*)?|cannot store \w+ value in \w+ column .*", re.DOTALL)
+_UNOPENED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOTADB)
+
+
+@contextmanager
+def translated(place: str) -> Generator[None, None, None]:
+    """Raise what SQLite raises as an error of clerkmap. `place` is the file."""
+    try:
+        yield
+    except REFUSALS as error:
+        raise refusal(error, place) from None  # the text of a trigger may show the row
+    except sqlite3.Error as error:
+        raise fault(error, place) from error
+
+
+@contextmanager
+def faults_translated(place: str) -> Generator[None, None, None]:
+    """Do so with what is no refusal. Around functions of the application, whose own refusals are theirs."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if not is_fault(error):
+            raise
+        raise fault(error, place) from error
+
+
+def is_fault(error: BaseException) -> bool:
+    """Return whether the database is at fault, or its setup, and not the statement."""
+    wrong_use = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.DataError)
+    return isinstance(error, sqlite3.Error) and not isinstance(error, wrong_use)
+
+
+def will_stay(error: sqlite3.Error) -> bool:
+    """Return whether waiting is of no use: the file cannot be opened or written."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNOPENED
+
+
+def refusal(error: Exception, place: str) -> ConfigurationError:
+    """Return the error for a row or a value that the database refuses. It names the constraint and shows no value."""
+    name: str = getattr(error, "sqlite_errorname", type(error).__name__)
+    named = _CONSTRAINT.fullmatch(str(error)) if name != "SQLITE_CONSTRAINT_TRIGGER" else None
+    told = name if named is None else named[0]
+    return ConfigurationError(f"the database refuses a row or a value: {told}, in {place}")
+
+
+def fault(error: sqlite3.Error, place: str) -> ClerkmapError:
+    """Return the error for anything else that SQLite raises."""
+    full_code: int = getattr(error, "sqlite_errorcode", 0)
+    code = full_code & 0xFF
+    if isinstance(error, sqlite3.ProgrammingError):
+        return _wrong_use(error, place)
+    if full_code == sqlite3.SQLITE_BUSY_SNAPSHOT:
+        return RepositoryUnavailable(f"your transaction has read {place} before another one wrote: roll it back")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return RepositoryUnavailable(
+            f"another connection held the lock of {place} for too long; "
+            "if that is your own transaction, write in it, by repository.within(connection)"
+        )
+    if code == sqlite3.SQLITE_FULL:
+        return RepositoryUnavailable(f"the disk or the database is full: {place}")
+    if code == sqlite3.SQLITE_CORRUPT:
+        return RepositoryUnavailable(f"{place} is damaged: restore it from a backup, then run `clerkmap sync`")
+    if code in _UNOPENED:
+        return _unopened(code, place)
+    if code == sqlite3.SQLITE_ERROR:
+        return _wrong_tables(error, place)
+    return RepositoryUnavailable(f"{getattr(error, 'sqlite_errorname', type(error).__name__)}, in {place}")
+
+
+def _wrong_use(error: sqlite3.ProgrammingError, place: str) -> ClerkmapError:
+    if "closed" in str(error):
+        return RepositoryUnavailable(f"the connection to {place} is closed")
+    if "thread" in str(error):
+        return ConfigurationError(
+            f"the connection to {place} belongs to another thread: make one for each thread, "
+            "or connect with check_same_thread=False"
+        )
+    return ConfigurationError(f"the connection to {place} cannot be used: {type(error).__name__}")
+
+
+def _unopened(code: int, place: str) -> ClerkmapError:
+    folder = os.path.dirname(place)
+    if code == sqlite3.SQLITE_NOTADB:
+        return ConfigurationError(f"{place} is no SQLite database")
+    if os.path.isdir(place):
+        return ConfigurationError(f"{place} is a folder: name a file in it")
+    if place != MEMORY and not os.path.isdir(folder):
+        return ConfigurationError(f"there is no folder {folder}: make it, or name another file")
+    if code == sqlite3.SQLITE_CANTOPEN and os.access(folder, os.W_OK) and _is_readable(place):
+        return RepositoryUnavailable(f"{place} cannot be opened now: are too many files open?")
+    return ConfigurationError(f"{place} cannot be written: this user needs write access to the file and to its folder")
+
+
+def _is_readable(path: str) -> bool:
+    return not os.path.exists(path) or os.access(path, os.R_OK | os.W_OK)
+
+
+def _wrong_tables(error: sqlite3.Error, place: str) -> ConfigurationError:
+    named = _NAMES.search(str(error))
+    told = f"the tables in {place} are not as clerkmap makes them: {named[0] if named else type(error).__name__}"
+    if named is not None and named[0].endswith("already exists"):
+        told += "; open the repository before your create_all(), or keep a table of that name out of your metadata"
+    return ConfigurationError(told)
