@@ -1,5 +1,6 @@
 """When a question is asked again, how long is waited before, and that nothing is ever made twice."""
 
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from clerkmap.clerk import endpoints
 from clerkmap.clerk.asking import LONGEST_PAUSE
 from clerkmap.clerk.budget import Budget
 from clerkmap.clerk.endpoints import Question
-from clerkmap.errors import ApiError, ApiRefused, ApiUnavailable, Unavailable
+from clerkmap.errors import ApiError, ApiRefused, ApiUnavailable, OperationUnderWay, Unavailable
 
 every_colour = pytest.mark.parametrize("colour", COLOURS)
 GOOD = answer(b'{"total_count": 3}')
@@ -221,3 +222,20 @@ def test_everything_at_once(colour: Colour) -> None:
     for number in range(30):
         assert world.ask(COUNT) == 1
         assert world.ask(endpoints.update_user(ann.id, external_id=str(number)))["external_id"] == str(number)
+
+
+@every_colour
+def test_a_question_may_be_stopped_right_before_it_is_sent(colour: Colour) -> None:
+    """However often that is: what raises then has sent nothing more."""
+    asked_at: list[float] = []
+    world = World(colour, Far(answer(b"{}", 429, retry_after="30"), GOOD))
+
+    def only_at_once() -> None:
+        asked_at.append(world.clock())
+        if len(asked_at) > 1:
+            raise OperationUnderWay
+
+    with pytest.raises(OperationUnderWay):
+        world.ask(replace(MAKE, before_sending=only_at_once))
+    assert asked_at[1] - asked_at[0] >= 30
+    assert len(world.options["transport"].requests) == 1

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connections, transaction
 
 import django_site
-from clerkmap import ConfigurationError, HookFailed, Repository, RepositoryUnavailable, Resolver, WriteBack
+from clerkmap import ConfigurationError, HookFailed, Repository, RepositoryUnavailable, Resolver, WriteBack, threaded
+from clerkmap.clerk import AsyncClerkApi, ClerkApi, acreate_organization, create_organization
 from clerkmap.repositories import SqliteRepository
 from clerkmap.repositories.django import DjangoRepository
 from clerkmap.testing import FakeClerk
@@ -322,3 +324,51 @@ def test_a_value_that_no_driver_takes_is_told(make: MakeRepository) -> None:
     """Half a character is refused by clerkmap's own error."""
     with pytest.raises(ConfigurationError, match="refuses a row or a value: UnicodeEncodeError"):
         make().find("\ud800", ANN)
+
+
+def test_an_organization_is_not_made_inside_a_transaction(make: MakeRepository) -> None:
+    """As with `atomic(durable=True)`: refused in a transaction of yours, and not in that of a TestCase."""
+    clerk = FakeClerk(7)
+    ada = clerk.create_user("ada@example.com")
+    repository = make()
+    assert isinstance(repository, DjangoRepository)
+    alias = repository._alias
+    api = ClerkApi(clerk.instance, transport=clerk.transport())
+
+    def made() -> str | None:
+        return create_organization(api, repository, operation="form 7", name="Acme", created_by=ada.id).name
+
+    with transaction.atomic(using=alias):
+        with pytest.raises(ConfigurationError, match="on_commit"):
+            made()
+        async_part = threaded(repository)
+        with pytest.raises(ConfigurationError, match="on_commit"):
+            async_to_sync(acreate_organization)(
+                AsyncClerkApi(clerk.instance, transport=clerk.transport()),
+                async_part,
+                operation="form 7",
+                name="Acme",
+                created_by=ada.id,
+            )
+    assert not clerk.organizations
+    of_a_test = transaction.atomic(using=alias)
+    of_a_test._from_testcase = True
+    with of_a_test:
+        assert made() == "Acme"
+        with transaction.atomic(using=alias), pytest.raises(ConfigurationError, match="on_commit"):
+            made()
+    assert made() == "Acme"
+    assert len(clerk.organizations) == 1
+
+
+def test_out_of_autocommit_mode_there_is_always_a_transaction(make: MakeRepository) -> None:
+    """What is written there waits for your commit."""
+    repository = make()
+    assert isinstance(repository, DjangoRepository)
+    assert not repository.in_transaction()
+    transaction.set_autocommit(False, using=repository._alias)
+    try:
+        assert repository.in_transaction()
+    finally:
+        transaction.rollback(using=repository._alias)
+        transaction.set_autocommit(True, using=repository._alias)

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import sqlite3
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from backfill_world import Ending
@@ -15,7 +18,9 @@ from clerkmap import ConfigurationError, HookFailed, Organization, threaded
 from clerkmap.clerk import ClerkApi, acreate_organization, create_organization
 from clerkmap.clerk.founding import HELD, SETTLES
 from clerkmap.errors import ApiRefused, ApiUnavailable, OperationUnderWay
-from clerkmap.repositories import SqliteRepository
+from clerkmap.repositories import AsyncPostgresRepository, MemoryRepository, PostgresRepository, SqliteRepository
+from clerkmap.testing import Clock
+from postgres_server import url_of_a_new_schema
 from writeback_world import PLACES, WritingWorld, place_of
 
 
@@ -139,10 +144,8 @@ def test_a_second_attempt_may_end_anywhere_too(again: int) -> None:
 @pytest.mark.parametrize("when", ["cut_before", "cut_within", "cut_after", "server_error", "proxy_error"])
 def test_however_the_connection_ends(world: WritingWorld, when: str) -> None:
     """Nobody knows what came of it, and says so. A moment later it is looked for before it is made."""
-    world.api.check()
-    setattr(world.clerk.faults, when, 1)
     with pytest.raises(ApiUnavailable):
-        found(world)
+        found(world, api=Paused(world, lambda: setattr(world.clerk.faults, when, 1)))
     setattr(world.clerk.faults, when, 0)
     with pytest.raises(OperationUnderWay):
         found(world)
@@ -153,10 +156,8 @@ def test_however_the_connection_ends(world: WritingWorld, when: str) -> None:
 
 def test_it_is_found_among_many_others(world: WritingWorld) -> None:
     """Also where its creator has left it, and others come and go while the list is read."""
-    world.api.check()
-    world.clerk.faults.cut_after = 1
     with pytest.raises(ApiUnavailable):
-        found(world)
+        found(world, api=Paused(world, lambda: setattr(world.clerk.faults, "cut_after", 1)))
     world.clerk.faults.cut_after = 0
     (there,) = world.clerk.organizations.values()
     (ada,) = world.clerk.users.values()
@@ -194,11 +195,11 @@ def test_an_answer_without_an_id_is_none(world: WritingWorld) -> None:
     class Vague:
         """An API that does not say what it has made."""
 
-        instance, longest, check = world.clerk.instance, 0, world.api.check
+        instance, longest, attempt, check = world.clerk.instance, 0, 0, world.api.check
 
         def ask(self, question: Any) -> Any:
-            world.api.ask(question)
-            return {}
+            answer = world.api.ask(question)
+            return {} if question.method == "POST" else answer
 
     with pytest.raises(ApiUnavailable):
         found(world, api=Vague())
@@ -245,7 +246,7 @@ def test_an_answer_that_says_nothing_is_no_answer(world: WritingWorld) -> None:
     class Mute:
         """An API that has nothing to say of one organization."""
 
-        instance, longest, check = world.clerk.instance, 1.0, world.api.check
+        instance, longest, attempt, check = world.clerk.instance, 1.0, 0, world.api.check
 
         def ask(self, question: Any) -> Any:
             answer = world.api.ask(question)
@@ -287,9 +288,191 @@ def test_what_makes_no_sense_is_refused(world: WritingWorld) -> None:
 
         written: str
 
+        def in_transaction(self) -> bool:
+            return False
+
         def note(self, name: str) -> str:
             return self.written
 
     for written in ('{"until": "soon"}', "soon", "[" * 60_000, ""):
         with pytest.raises(ConfigurationError, match="somebody else"):
             found(world, repository=Scribbled(written))
+
+
+class Paused:
+    """An API whose process is paused just before the question that makes something, by whatever `pause` does."""
+
+    def __init__(self, world: WritingWorld, pause: Callable[[], object]) -> None:
+        self._api, self._pause = world.api, pause
+        self.instance, self.longest, self.attempt = self._api.instance, self._api.longest, self._api.attempt
+        self.check = self._api.check
+
+    def ask(self, question: Any) -> Any:
+        """Pause, and then ask."""
+        if question.method == "POST":
+            self._pause()
+        return self._api.ask(question)
+
+
+def test_a_process_that_was_paused_makes_nothing(world: WritingWorld) -> None:
+    """It was paused after it took the hold, and another process has made the organization meanwhile."""
+
+    def pause() -> None:
+        world.clerk.clock.advance(HELD / 1000 + 1)
+        others.append(found(world))
+
+    others: list[Organization] = []
+    with pytest.raises(OperationUnderWay, match="paused"):
+        found(world, api=Paused(world, pause))
+    assert [each.id for each in world.clerk.organizations.values()] == [others[0].clerk_id]
+    assert found(world).id == others[0].id
+
+
+@pytest.mark.parametrize("stands_still", ["wall", "monotonic"])
+def test_either_clock_tells_a_pause(world: WritingWorld, stands_still: str) -> None:
+    """A machine that sleeps may stop one of the clocks. Once the hold is over, the operation goes on."""
+    monotonic = Clock(1000)
+    moves = monotonic if stands_still == "wall" else world.clerk.clock
+    api = Paused(world, lambda: moves.advance(200))
+    with pytest.raises(OperationUnderWay, match="paused"):
+        found(world, api=api, monotonic=monotonic)
+    assert not world.clerk.organizations
+    world.clerk.clock.advance(HELD / 1000 + 1)
+    assert found(world).clerk_id == next(iter(world.clerk.organizations))
+
+
+def test_an_organization_that_another_attempt_cannot_know_is_named(world: WritingWorld) -> None:
+    """Clerk's answer came after another process had taken over: the error tells which organization is too many."""
+
+    class Late(Paused):
+        """An API whose answer comes after a pause."""
+
+        def ask(self, question: Any) -> Any:
+            answer = self._api.ask(question)
+            if question.method == "POST":
+                self._pause()
+            return answer
+
+    def pause() -> None:
+        """Another process has looked before the organization was to be seen, and made another one."""
+        (note,) = notes
+        assert world.repository.swap_note(note, world.repository.note(note), '{"id": "org_other"}')
+
+    notes: list[str] = []
+    real = world.repository
+
+    class Noting:
+        """The repository, whose notes' names are kept."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
+            notes[:] = [name]
+            return real.swap_note(name, before, after)
+
+    with pytest.raises(OperationUnderWay) as caught:
+        found(world, api=Late(world, pause), repository=Noting())
+    (there,) = world.clerk.organizations
+    assert caught.value.organization_id == there
+    assert there in str(caught.value)
+
+
+def test_the_organization_is_named_where_something_fails_afterwards(tmp_path: Path) -> None:
+    """A hook raises, or the database is away: the error has a note with Clerk's id."""
+
+    def refuse(change: Any, _: Any) -> None:
+        if change.is_organization:
+            raise RuntimeError
+
+    world = WritingWorld.of(2, back=None)
+    world.clerk.create_user("ada@example.com")
+    world.hear()
+    world.repository = SqliteRepository.open(tmp_path / "app.db", hooks=[refuse])
+    with pytest.raises(HookFailed) as caught:
+        found(world)
+    (there,) = world.clerk.organizations
+    assert any(there in note for note in caught.value.__notes__)
+    world.repository.close()
+
+
+def test_it_is_found_without_a_note(world: WritingWorld) -> None:
+    """A database that was restored, or moved without its notes: the organization at Clerk bears the mark."""
+    first = found(world)
+    with world.clerk.silence():
+        (ada,) = world.clerk.users.values()
+        for number in range(3):
+            world.clerk.create_organization(f"Other {number}", created_by=ada)
+    other = WritingWorld(world.clerk, MemoryRepository(clock=world.clerk.clock), world.counting)
+    assert found(other).clerk_id == first.clerk_id
+    assert found(other, "form 8").clerk_id != first.clerk_id
+    assert len(world.clerk.organizations) == 5
+
+
+def a_hook(world: WritingWorld, errors: list[Exception]) -> Callable[..., None]:
+    """A hook that makes an organization, which it must not."""
+
+    def hook(change: Any, _: Any) -> None:
+        try:
+            found(world)
+        except ConfigurationError as error:
+            errors.append(error)
+
+    return hook
+
+
+def test_a_transaction_that_is_open_is_refused(world: WritingWorld) -> None:
+    """In a hook, whatever the repository: a rollback would forget the organization, and the next call make another."""
+    errors: list[Exception] = []
+    world.repository.listeners.hook(a_hook(world, errors))
+    world.clerk.create_user("bob@example.com")
+    (_, bob) = world.clerk.users.values()
+    world.clerk.users.pop(bob.id)
+    world.repository.put([world.clerk.record(bob)])
+    assert ["must not run inside a database transaction" in str(error) for error in errors] == [True]
+    assert not world.clerk.organizations
+
+
+def test_your_own_connection_on_sqlite(tmp_path: Path) -> None:
+    """It is refused while your transaction is open, and works where none is."""
+    world = WritingWorld.of(2, back=None)
+    world.clerk.create_user("ada@example.com")
+    connection = sqlite3.connect(tmp_path / "app.db", isolation_level=None)
+    world.repository = SqliteRepository(connection)
+    connection.execute("BEGIN")
+    with pytest.raises(ConfigurationError, match="on_commit"):
+        found(world)
+    connection.execute("ROLLBACK")
+    assert not world.clerk.organizations
+    assert found(world).name == "Grand Hotel"
+    connection.close()
+
+
+def test_your_own_connection_on_postgres(postgres_schema: str) -> None:
+    """The same, in both colours; a connection without autocommit is always in a transaction."""
+    url = url_of_a_new_schema(postgres_schema)
+    world = WritingWorld.of(2, url, back=None)
+    ada = world.clerk.create_user("ada@example.com")
+    whole = world.repository
+    assert isinstance(whole, PostgresRepository)
+    for autocommit in (False, True):
+        with psycopg.connect(url, autocommit=autocommit) as connection, connection.transaction():
+            world.repository = whole.within(connection)
+            with pytest.raises(ConfigurationError, match="on_commit"):
+                found(world)
+    assert not world.clerk.organizations
+
+    async def run() -> Organization:
+        repository = await asyncio.to_thread(AsyncPostgresRepository.open, url)
+        said: dict[str, Any] = {"operation": "form 7", "name": "Grand Hotel", "created_by": ada.id}
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection, world.async_api as api:
+            part = repository.within(connection)
+            async with connection.transaction():
+                with pytest.raises(ConfigurationError, match="on_commit"):
+                    await acreate_organization(api, part, **said)
+            made = await acreate_organization(api, part, **said)
+        await repository.close()
+        return made
+
+    assert asyncio.run(run()).name == "Grand Hotel"
+    whole.close()

@@ -651,10 +651,15 @@ class KeysUnavailable(Unavailable):
 
 
 class OperationUnderWay(Unavailable):
-    """Somebody else is at the same operation, or was until a moment ago."""
+    """Another attempt at the same operation is under way, or was a moment ago. `organization_id` is the Clerk id of an
+    organization that this attempt made, where another attempt has taken over meanwhile and may make a second one."""
 
     code = "operation_under_way"
     text = "the same operation is under way: say the same again in a moment"
+
+    def __init__(self, detail: str = "", *, organization_id: str | None = None) -> None:
+        super().__init__(detail)
+        self.organization_id: str | None = organization_id
 
 
 class RepositoryUnavailable(Unavailable):

@@ -103,6 +103,9 @@ class _Threaded:
     async def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
         return await self._to_thread(self._repository.swap_note, name, before, after)
 
+    async def in_transaction(self) -> bool:
+        return await self._to_thread(self._repository.in_transaction)
+
     async def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]:
         return await self._to_thread(lambda: self._repository.outbox(instance, due=due, limit=limit))
 

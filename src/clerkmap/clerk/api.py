@@ -60,8 +60,10 @@ class _Api(SurvivesForks, ABC, Generic[Transport]):
         self._patience = patience
         self._clock = clock
         self._longest = max(timeout, patience)  # of one attempt, also where no second one is waited for
-        # Seconds after which nothing more of a question reaches Clerk: the last attempt has four things to wait for.
-        self.longest: float = patience + 4 * timeout
+        # Seconds after which nothing more of an attempt, and of a question, reaches Clerk. An attempt waits for four
+        # things, and the last one may begin when patience ends.
+        self.attempt: float = 4 * timeout
+        self.longest: float = patience + self.attempt
         self._timeout = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._given = transport is not None

@@ -46,6 +46,8 @@ def asking(
             if clock() + wait > ends:
                 raise failure
             yield wait
+        if question.before_sending is not None:
+            question.before_sending()
         answer = yield question
         assert answer is not None
         if isinstance(answer, Answer) and 200 <= answer.status < 300:

@@ -31,6 +31,7 @@ class Question(Generic[T]):
     query: Query = field(default_factory=dict[str, Any], repr=False)
     body: Shape | None = field(default=None, repr=False)
     once: bool = False  # whether to ask once at most, as for what is looked at before it is asked again
+    before_sending: Callable[[], object] | None = field(default=None, repr=False)  # raises where it is too late
     public_url: str | None = None  # of something that is not on the API, and is asked for without the secret key
     is_unchecked: bool = False  # whether the secret key may still be another instance's
 

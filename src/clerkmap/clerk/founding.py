@@ -10,6 +10,8 @@ not known what came of an attempt; a note in the repository lets one process at 
 import json
 import time
 from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from ..core.events import Unreadable
@@ -38,6 +40,7 @@ def create_organization(
     name: str,
     created_by: str,
     clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
     **said: Any,
 ) -> Organization:
     """Your organization, made at Clerk by this operation, now or before.
@@ -49,13 +52,16 @@ def create_organization(
         name: The name of the organization.
         created_by: The Clerk id of the person who becomes its first member and admin.
         clock: The time, in seconds since 1970.
+        monotonic: A clock that never goes back.
         said: What else Clerk is to hold: `slug`, `public_metadata`, `private_metadata`, `max_allowed_memberships`.
 
     Raises `OperationUnderWay` where somebody else is at it, and `ApiUnavailable` where nobody knows what came of it:
-    say the same again later. `ApiRefused` is Clerk's refusal, and nothing was made.
+    say the same again later. `ApiRefused` is Clerk's refusal, and nothing was made. Inside a transaction of yours it
+    raises `ConfigurationError`: a rollback would forget an organization that Clerk keeps.
     """
-    founding = Founding(api, operation, {"name": name, "created_by": created_by, **said}, clock)
-    run(founding.steps(), api, repository)
+    founding = Founding(api, operation, {"name": name, "created_by": created_by, **said}, clock, monotonic)
+    with founding.named_in_errors():
+        run(founding.steps(), api, repository)
     return founding.result()
 
 
@@ -67,18 +73,27 @@ async def acreate_organization(
     name: str,
     created_by: str,
     clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
     **said: Any,
 ) -> Organization:
     """The same for async code."""
-    founding = Founding(api, operation, {"name": name, "created_by": created_by, **said}, clock)
-    await arun(founding.steps(), api, repository)
+    founding = Founding(api, operation, {"name": name, "created_by": created_by, **said}, clock, monotonic)
+    with founding.named_in_errors():
+        await arun(founding.steps(), api, repository)
     return founding.result()
 
 
 class Founding:
     """One attempt."""
 
-    def __init__(self, api: ClerkApi | AsyncClerkApi, operation: str, said: Shape, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        api: ClerkApi | AsyncClerkApi,
+        operation: str,
+        said: Shape,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
         if not (isinstance(operation, str) and 0 < len(operation) <= 255 and operation.isprintable()):
             raise ConfigurationError("operation is printable text of at most 255 characters")
         self._instance = api.instance.name
@@ -87,6 +102,11 @@ class Founding:
         self._note = f"operation {key_of(self._instance)} {self._mark}"
         self._said = said
         self._clock = clock
+        self._monotonic = monotonic
+        # Milliseconds after which nothing is sent any more. Until the hold ends, what was sent has reached Clerk.
+        self._sends_for = self._held - SETTLES - int(api.attempt * 1000)
+        self._held_since = (0, 0.0)
+        self._made: str | None = None
         self._organization: Organization | None = None
 
     def result(self) -> Organization:
@@ -96,6 +116,11 @@ class Founding:
 
     def steps(self) -> Steps:
         """Begin, or go on where an attempt before this has ended."""
+        if (yield lambda _, repository: repository.in_transaction()):
+            raise ConfigurationError(
+                "create_organization must not run inside a database transaction, since a rollback would forget an"
+                " organization that Clerk keeps. Call it after the commit (transaction.on_commit in Django) or in a job"
+            )
         text: str | None = yield lambda _, repository: repository.note(self._note)
         noted = _read(text)
         clerk_id = noted.get("id")
@@ -110,7 +135,7 @@ class Founding:
         if noted and noted["until"] > now:
             raise OperationUnderWay
         since = noted["since"] if noted else now
-        held = _written(since=since, until=now + self._held)
+        held = self._hold(since)
         if not (yield self._swap(text, held)):
             raise OperationUnderWay
         clerk_id: str
@@ -118,12 +143,15 @@ class Founding:
             row = None
             if noted:
                 row = yield from self._made_before(since)
-                held, looked = _written(since=since, until=self._now() + self._held), held
-                if not (yield self._swap(looked, held)):  # to look may take long
-                    raise OperationUnderWay
+            else:  # an attempt whose note was rolled back, or lost in a move
+                row = yield from self._made_by_creator()
+            held, looked = self._hold(since), held
+            if not (yield self._swap(looked, held)):  # to look may take long
+                raise OperationUnderWay
             if row is None:
-                row = yield lambda api, _: api.ask(endpoints.create_organization(**self._marked()))
-            clerk_id = _id_in(row)
+                question = replace(endpoints.create_organization(**self._marked()), before_sending=self._check_time)
+                row = yield lambda api, _: api.ask(question)
+            clerk_id = self._made = _id_in(row)
         except ApiUnavailable:
             yield self._swap(held, _written(since=since, until=self._now() + SETTLES))
             raise
@@ -131,21 +159,70 @@ class Founding:
             yield self._swap(held, text)
             raise
         if not (yield self._swap(held, _written(id=clerk_id))):
-            raise OperationUnderWay  # this process has slept, and another one may have found what it made
+            now_noted = _read((yield lambda _, repository: repository.note(self._note)))
+            if now_noted.get("id") != clerk_id:  # this process was paused, and another one has taken over
+                raise OperationUnderWay(
+                    f"this attempt made {clerk_id}, and another one has taken over", organization_id=clerk_id
+                )
         return clerk_id
+
+    def _hold(self, since: int) -> str:
+        """Return the note that keeps others away from now on."""
+        now = self._now()
+        self._held_since = now, self._monotonic()
+        return _written(since=since, until=now + self._held)
+
+    def _check_time(self) -> None:
+        """Raise if this process was paused for so long that the hold may end before Clerk has what is sent now. A
+        machine that sleeps may stop one of the clocks."""
+        began, began_monotonic = self._held_since
+        paused = max(self._now() - began, (self._monotonic() - began_monotonic) * 1000)
+        if paused > self._sends_for:
+            raise OperationUnderWay("this attempt was paused for too long, and has made nothing")
+
+    @contextmanager
+    def named_in_errors(self) -> Generator[None, None, None]:
+        """Add the Clerk id of an organization that was made to an error that comes afterwards."""
+        try:
+            yield
+        except Exception as error:
+            if self._made is not None:
+                error.add_note(f"The organization {self._made} has been made at Clerk.")
+            raise
+
+    def _made_by_creator(self) -> Generator[Step, Any, Shape | None]:
+        """The organization that bears this operation's mark, among those of its first member."""
+        offset = 0
+        while True:
+            try:
+                page: Page = yield self._asked_of_creator(offset)
+            except ApiRefused:  # as it would refuse to make one for them, and say why
+                return None
+            row = self._marked_in(page)
+            offset += len(page.rows) - OVERLAP
+            if row is not None or len(page.rows) <= OVERLAP or offset + OVERLAP >= page.total:
+                return row
 
     def _made_before(self, since: int) -> Generator[Step, Any, Shape | None]:
         """The organization that bears this operation's mark, among all that were made since it began."""
         offset = 0
         while True:
             page: Page = yield _asked_for(offset)
-            for row in page.rows:
-                if fields(row.get("private_metadata")).get(MARK) == self._mark:
-                    return row
+            row = self._marked_in(page)
+            if row is not None:
+                return row
             oldest = min((_time(row) for row in page.rows), default=0)
             if oldest < since - CLOCKS or len(page.rows) <= OVERLAP:
                 return None
             offset += len(page.rows) - OVERLAP
+
+    def _marked_in(self, page: Page) -> Shape | None:
+        marks = ((fields(row.get("private_metadata")).get(MARK), row) for row in page.rows)
+        return next((row for mark, row in marks if mark == self._mark), None)
+
+    def _asked_of_creator(self, offset: int) -> Step:
+        question = endpoints.organizations(offset=offset, order_by="-created_at", user=self._said["created_by"])
+        return lambda api, _: api.ask(question)
 
     def _mapped(self, clerk_id: str) -> Steps:
         """Your row, which is made unless a webhook was faster."""

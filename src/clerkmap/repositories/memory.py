@@ -122,6 +122,10 @@ class MemoryRepository:
     def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
         return self._write(lambda: self._tables.swap_note(name, before, after))
 
+    def in_transaction(self) -> bool:
+        with self._journal.lock:
+            return not self._journal.is_settled
+
     def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]:
         with self._journal.lock:
             return self._tables.outbox(instance, due, limit)

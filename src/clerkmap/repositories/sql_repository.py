@@ -125,6 +125,9 @@ class SqlRepository(ABC):
     def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
         return self._write(self._tables.swap_note, name, before, after)
 
+    def in_transaction(self) -> bool:
+        return not self._is_settled()
+
     def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]:
         return self._read(self._tables.outbox, instance, due, limit)
 
@@ -228,6 +231,9 @@ class AsyncSqlRepository(ABC):
 
     async def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
         return await self._write(self._tables.swap_note, name, before, after)
+
+    async def in_transaction(self) -> bool:
+        return not self._is_settled()
 
     async def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]:
         return await self._read(self._tables.outbox, instance, due, limit)

@@ -107,6 +107,9 @@ class Blocking:
     def set_note(self, name: str, text: str | None) -> None:
         self._wait(self._repository.set_note(name, text))
 
+    def in_transaction(self) -> bool:
+        return self._wait(self._repository.in_transaction())
+
     def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
         return self._wait(self._repository.swap_note(name, before, after))
 

@@ -169,12 +169,14 @@ class HooksContract:
         def hook(change: Change, tx: object) -> None:
             seen.append(repository.find(HERE, ANN))
             seen.append(repository.user(by_key(person())))
+            seen.append(repository.in_transaction())
 
         repository = make_repository(ids=by_key, hooks=[hook])
         repository.put([person()])
 
-        standing, user = seen
-        assert (standing.user, standing.settled) == (user, False)
+        standing, user, in_transaction = seen
+        assert (standing.user, standing.settled, in_transaction) == (user, False, True)
+        assert not repository.in_transaction()
         settled = repository.find(HERE, ANN)
         assert settled is not None
         assert settled.settled

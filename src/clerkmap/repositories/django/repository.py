@@ -86,6 +86,13 @@ class DjangoRepository(SqlRepository):
         with told(self._alias):
             return not self._joins()
 
+    def in_transaction(self) -> bool:
+        """Return whether a transaction of yours is open, as `atomic(durable=True)` sees it: that of a `TestCase` does
+        not count."""
+        self._check_open()
+        blocks = connections[self._alias].atomic_blocks
+        return not blocks[-1]._from_testcase if blocks else self._joins()
+
     def _joins(self) -> bool:
         """Whether what is done now is a part of a transaction of yours."""
         connection = connections[self._alias]
