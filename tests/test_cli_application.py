@@ -117,7 +117,7 @@ def test_what_is_done_to_one_person_runs_hooks_too(at: World, tmp_path: Path) ->
     done = at.process("replay", "-", "--json", say=ada.body.decode(), **named)
     assert json.loads(done.stdout)["applied"] == 1
     (id,) = letters(tmp_path)
-    assert at.process("link", "user_other", "other-7", **named).returncode == FINE
+    assert at.process("link", "user_other", "other-7", "--create", **named).returncode == FINE
     assert at.process("set-role", "user_other", "staff", **named).returncode == FINE
     assert json.loads(at.process("export", "other-7", **named).stdout)["user"]["role"] == "staff"
     assert letters(tmp_path) == sorted([id, "other-7"])

@@ -1,16 +1,19 @@
 """`clerkmap doctor` names the right cause, says what to do, and shows no secret: one broken set-up after the other."""
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from clerkmap.cli.codes import FINE, NOT_FINE
@@ -19,6 +22,7 @@ from clerkmap.repositories import SqliteRepository
 from clerkmap.testing import FakeClerk
 from cli_setups import CANARY, OTHER, SETUPS, Setup, prepare
 from cli_world import PATIENCE, World, populate, serving_without_date, world
+from postgres_server import postgres, url_of_a_new_schema
 
 QUICKLY = ("doctor", "--patience", "0")
 
@@ -43,9 +47,10 @@ def test_where_nothing_is_wrong_it_says_so(right: World) -> None:
     """Every check is ticked, but for what is not set and need not be."""
     done = right.run("doctor", "--json")
     assert done.exit_code == FINE, done.output
-    assert {name for name, each in findings(done.stdout).items() if each["fine"] is None} == {"front ends"}
+    assert {name for name, each in findings(done.stdout).items() if each["fine"] is None} == {"front ends", "clock"}
     told = right.run("doctor")
-    assert told.stdout.count("✓") == 14
+    assert told.stdout.count("✓") == 13
+    assert told.stdout.count("skipped: ") == 2
     assert "Nothing is wrong." in told.stderr
 
 
@@ -98,7 +103,7 @@ def test_keys_that_are_published_decide_which_of_two_is_wrong() -> None:
     assert fetched["keys"].told.startswith("fetched from https://")
     assert fetched["same instance"].fine
     old = _without_network(clerk, clerk.transport(), CLERK_JWT_KEY=OTHER.key.pem())
-    assert "CLERK_JWT_KEY is another instance's" in old["same instance"].told
+    assert "CLERK_JWT_KEY has been rotated" in old["same instance"].told
 
     class Both(httpx.BaseTransport):
         """The API of one instance, and the front-end API of the other."""
@@ -108,9 +113,77 @@ def test_keys_that_are_published_decide_which_of_two_is_wrong() -> None:
             with httpx.Client(transport=there.transport()) as client:
                 return client.send(request)
 
-    for key in ("", clerk.key.pem()):
+    for key, said in (("", "or the keys are being rotated"), (clerk.key.pem(), "the secret key is another instance's")):
         found = _without_network(clerk, Both(), CLERK_SECRET_KEY=OTHER.secret_key, CLERK_JWT_KEY=key)
-        assert "the secret key is another instance's" in found["same instance"].told
+        assert said in found["same instance"].told
+
+
+def test_a_clock_of_this_machine_proves_nothing(right: World) -> None:
+    """Where the API runs on this machine, its time is this machine's: the check is skipped, and not ticked."""
+    found = findings(right.run(*QUICKLY, "--json").stdout)["clock"]
+    assert (found["fine"], found["told"]) == (None, "skipped: the API runs on this machine, and has its clock")
+
+
+@contextmanager
+def as_another_user(folder: Path) -> Iterator[None]:
+    """In a folder that this process can read and cannot write: root may write anywhere, and becomes somebody else."""
+    folder.chmod(0o555)
+    for path in folder.iterdir():
+        path.chmod(0o444)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+def test_a_file_that_is_read_only_is_not_ticked(right: World, journal: str) -> None:
+    """It is there, and so are the tables; and no webhook can be written into it."""
+    source = right.environment["CLERKMAP_DATABASE_URL"].removeprefix("sqlite:///")
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copy(source, folder / "app.db")
+        with closing(sqlite3.connect(folder / "app.db")) as connection:
+            connection.execute(f"PRAGMA journal_mode = {journal}")
+        url = f"sqlite:///{folder / 'app.db'}"
+        assert right.run(*QUICKLY, CLERKMAP_DATABASE_URL=url).exit_code == FINE
+        with as_another_user(folder):
+            done = right.run(*QUICKLY, "--json", CLERKMAP_DATABASE_URL=url)
+    wrong = [each for each in findings(done.stdout).values() if each["fine"] is False]
+    assert wrong, done.output
+    assert "not write into it or its folder" in wrong[0]["told"]
+    assert wrong[0]["remedy"]
+
+
+def test_postgresql_that_is_read_only_is_not_ticked(right: World, postgres_schema: str) -> None:
+    """A server that takes no writes, and a user without the rights to write."""
+    url = url_of_a_new_schema(postgres_schema)
+    assert right.run("migrate", CLERKMAP_DATABASE_URL=url).exit_code == FINE
+    assert right.run("sync", CLERKMAP_DATABASE_URL=url).exit_code == FINE
+    assert right.run(*QUICKLY, CLERKMAP_DATABASE_URL=url).exit_code == FINE
+    option = "%20-cdefault_transaction_read_only%3Don"
+    standby = right.run(*QUICKLY, "--json", CLERKMAP_DATABASE_URL=url + option)
+    assert findings(standby.stdout)["tables"]["fine"] is False
+    assert "is read-only" in findings(standby.stdout)["tables"]["told"]
+    role = f"reader_{postgres_schema}"
+    with psycopg.connect(postgres(), autocommit=True) as owner:
+        for statement in (
+            f"CREATE ROLE {role} LOGIN",
+            f"GRANT USAGE ON SCHEMA {postgres_schema} TO {role}",
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA {postgres_schema} TO {role}",
+        ):
+            owner.execute(statement.encode())
+        try:
+            reader = right.run(*QUICKLY, "--json", CLERKMAP_DATABASE_URL=f"{url}&user={role}")
+        finally:
+            owner.execute(f"DROP OWNED BY {role}".encode())
+            owner.execute(f"DROP ROLE {role}".encode())
+    assert "may not write to clerkmap_users" in findings(reader.stdout)["tables"]["told"], reader.output
 
 
 def test_what_is_erased_here_is_no_drift(right: World, tmp_path: Path) -> None:

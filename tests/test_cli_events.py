@@ -98,7 +98,13 @@ def test_what_cannot_be_read_is_told_by_its_line(fresh: World, tmp_path: Path) -
     (tmp_path / "events").write_bytes("\n".join(lines).encode("utf-8", "surrogateescape"))
     done = fresh.run("replay", str(tmp_path / "events"), "--json")
     assert done.exit_code == NOT_FINE
-    assert json.loads(done.stdout) == {
+    told = json.loads(done.stdout)
+    reasons = told.pop("unreadable_reasons")
+    assert reasons["4"] == "body_b64 is no base64"
+    assert reasons["11"].startswith("it is no event")
+    assert reasons["7"].startswith("id is not the id of a user")
+    assert [int(line) for line in reasons] == told["unreadable_lines"]
+    assert told == {
         "applied": 1,
         "nothing_new": 1,
         "ignored": 1,
@@ -107,7 +113,7 @@ def test_what_cannot_be_read_is_told_by_its_line(fresh: World, tmp_path: Path) -
     }
     plain = fresh.run("replay", str(tmp_path / "events"))
     assert plain.exit_code == NOT_FINE
-    assert "cannot be read: line 6" in plain.stderr
+    assert "cannot be read: line 4: body_b64 is no base64" in plain.stderr
     assert "c4n4ry" not in done.output + plain.output
 
 

@@ -38,7 +38,7 @@ RUNS = {
     "verify": Run("verify {token}", seen="Accepted"),
     "token": Run("token ada@example.com --port 1", UNAVAILABLE, "clerkmap dev"),
     "set-role": Run("set-role ada@example.com support", seen="support now"),
-    "link": Run("link user_new {own}", seen="user_new"),
+    "link": Run("link user_new {own} --shared", seen="user_new"),
     "unlink": Run("unlink {ada} {own}", seen="who is new"),
     "relink": Run("relink --from elsewhere --to {name} --by clerk_id", seen="user_old", answer="y"),
     "move": Run("move --from {folder}/app.db --to {folder}/moved.db", seen="identities"),

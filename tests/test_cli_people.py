@@ -9,6 +9,7 @@ import pytest
 
 from clerkmap.cli.codes import CONFIGURATION, FINE, NOT_FINE, USAGE
 from clerkmap.repositories import SqliteRepository
+from clerkmap.repositories.choices import uuid7
 from cli_world import World, fresh, synced
 from postgres_server import url_of_a_new_schema
 
@@ -63,16 +64,17 @@ def test_somebody_is_linked_and_taken_back(synced: World) -> None:
     """To a user of the same database; by the configured instance's name, and by another's."""
     ada = next(iter(synced.clerk.users.values()))
     id = str(told(synced, ada.id)["id"])
-    there = synced.run("link", "user_there", id, "--instance", "there")
+    there = synced.run("link", "user_there", id, "--shared", "--instance", "there")
     assert (there.exit_code, there.stdout) == (FINE, "")
     assert "Others who lead there: 1." in there.stderr
-    here = synced.run("link", "user_new", "my-own-7")
-    assert f"user_new at {synced.clerk.instance.name} leads to your user my-own-7." in here.stderr
+    own = uuid7()
+    here = synced.run("link", "user_new", own, "--create")
+    assert f"user_new at {synced.clerk.instance.name} leads to your user {own}." in here.stderr
     assert "Others who lead there: none." in here.stderr
-    again = synced.run("link", "user_new", id)
+    again = synced.run("link", "user_new", id, "--shared")
     assert again.exit_code == NOT_FINE
     assert "linked to another user" in again.stderr
-    assert synced.run("unlink", "user_there", "my-own-7", "--instance", "there").exit_code == NOT_FINE
+    assert synced.run("unlink", "user_there", own, "--instance", "there").exit_code == NOT_FINE
     apart = synced.run("unlink", "user_there", id, "--instance", "there")
     assert apart.exit_code == FINE
     new = apart.stdout.strip()
@@ -87,16 +89,16 @@ def test_ids_that_are_numbers_stay_numbers(fresh: World, tmp_path: Path, postgre
     for url in (f"sqlite:///{tmp_path / 'app.db'}", url_of_a_new_schema(postgres_schema)):
         at = {"CLERKMAP_DATABASE_URL": url}
         assert fresh.run("migrate", "--create", "--ids", "integer", **at).exit_code == FINE
-        assert fresh.run("link", "user_a", "7", **at).exit_code == FINE
-        assert fresh.run("link", "user_b", "7", "--instance", "there", **at).exit_code == FINE
-        assert fresh.run("link", "user_c", "8", **at).exit_code == FINE
-        assert fresh.run("link", "user_d", "eight", **at).exit_code == CONFIGURATION
+        assert fresh.run("link", "user_a", "7", "--create", **at).exit_code == FINE
+        assert fresh.run("link", "user_b", "7", "--shared", "--instance", "there", **at).exit_code == FINE
+        assert fresh.run("link", "user_c", "8", "--create", **at).exit_code == FINE
+        assert fresh.run("link", "user_d", "eight", "--create", **at).exit_code == USAGE
         assert fresh.run("unlink", "user_b", "7", "--instance", "there", **at).stdout.strip().isdecimal()
         assert json.loads(fresh.run("export", "user_c", **at).stdout)["user"]["id"] == 8
     own = tmp_path / "own.db"
     with closing(SqliteRepository.open(own, ids=lambda record: len(record.key))) as repository:
         repository.put([fresh.clerk.record(next(iter(fresh.clerk.users.values())))])
-    assert fresh.run("link", "user_a", "7", CLERKMAP_DATABASE_URL=str(own)).exit_code == FINE
+    assert fresh.run("link", "user_a", "7", "--create", CLERKMAP_DATABASE_URL=str(own)).exit_code == FINE
     with closing(sqlite3.connect(own)) as connection:
         assert connection.execute("SELECT typeof(id) FROM clerkmap_users").fetchall() == [("integer",)] * 2
 

@@ -50,7 +50,7 @@ def test_who_interrupts_at_a_question_has_interrupted(
 ) -> None:
     """It is no answer: nothing is done, and the exit code is that of an interruption."""
     for instance in ("here", "there"):
-        synced.run("link", f"user_{instance}", f"theirs-{instance}", "--instance", instance)
+        synced.run("link", f"user_{instance}", f"theirs-{instance}", "--create", "--instance", instance)
     before = synced.run("show", "ada@example.com", "--json").stdout
     (tmp_path / "who").write_text("user_here,user_there")
     at = synced.terminal(*(each.format(file=tmp_path / "who") for each in command))
@@ -72,7 +72,7 @@ def test_what_reads_leaves_every_byte_as_it_is(synced: World, tmp_path: Path, jo
     """Also those by which SQLite remembers how a file is written: an application may have chosen that."""
     ada = next(iter(synced.clerk.users.values()))
     names = {"ada": ada.id, "token": synced.clerk.token(ada), "name": synced.clerk.instance.name, "other": "other"}
-    synced.run("link", ada.id, "their-own", "--instance", "other")
+    synced.run("link", ada.id, "their-own", "--create", "--instance", "other")
     file = tmp_path / "app.db"
     with closing(sqlite3.connect(file)) as connection:
         connection.execute(f"PRAGMA journal_mode = {journal}")

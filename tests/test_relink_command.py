@@ -69,8 +69,9 @@ def test_a_script_sees_the_plan_moves_and_finds_nothing_more_to_do(move: Move) -
     shown = move.run("--by", "verified_email", "--dry-run")
     assert shown.exit_code == NOT_FINE
     first, *others = shown.stdout.splitlines()
-    assert first.split() == ["move", move.ada.id, move.new_ada.id, before[move.ada.id], before[move.new_ada.id]]
-    assert [line.split()[::3] for line in others] == [["refuse", "not_found"]] * 2
+    ids = (move.ada.id, move.new_ada.id, before[move.ada.id], before[move.new_ada.id])
+    assert first == "move from={} to={} user={} left={}".format(*ids)
+    assert [line.split()[::3] for line in others] == [["refuse", "reason=not_found"]] * 2
     assert "2 not_found: nobody like that is stored" in shown.stderr
     assert move.users() == before
     done = move.run("--by", "verified_email", "--yes")
@@ -196,7 +197,10 @@ def test_it_works_where_ids_are_numbers_or_of_your_own_making(synced: World, tmp
         done = synced.run(
             *("relink", "--database", str(path), "--from", "old", "--to", "new", "--yes", "--mapping", str(file))
         )
-        assert (done.exit_code, done.stdout) == (FINE, f"move   ada ada {'me' if number else 7} {zero}\n")
+        assert (done.exit_code, done.stdout) == (
+            FINE,
+            f"move from=ada to=ada user={'me' if number else 7} left={zero}\n",
+        )
 
 
 def test_it_works_on_postgresql_too(move: Move, postgres_schema: str) -> None:
@@ -218,7 +222,7 @@ def test_a_person_sees_the_plan_and_is_asked(move: Move) -> None:
     for answer, code in (("n\n", NOT_FINE), ("y\n", NOT_FINE)):
         at = move.at.terminal("relink", *move.names, "--by", "verified_email")
         at.wait_for("Move them? [y/N]")
-        assert f"move   {move.ada.id}" in at.seen
+        assert f"move from={move.ada.id}" in at.seen
         at.type(answer)
         assert at.end() == code
         assert move.is_done is (answer == "y\n")
@@ -243,7 +247,7 @@ def test_a_real_pipe_gets_no_colours_and_no_question(move: Move) -> None:
     """In a process of its own."""
     done = move.at.process("relink", *move.names, "--by", "verified_email", "--yes", TERM="xterm")
     assert done.returncode == NOT_FINE
-    assert done.stdout.startswith(f"move   {move.ada.id}")
+    assert done.stdout.startswith(f"move from={move.ada.id}")
     assert "\x1b" not in done.stdout + done.stderr
     assert "Move them?" not in done.stderr
     assert move.is_done

@@ -36,6 +36,9 @@ class Application(Database):
             raise ConfigurationError("--ids contradicts --repository, which makes ids as it was told to")
         return found
 
+    def check_writable(self) -> bool:
+        return False
+
     def open(self, found: Found, *, writes: bool) -> Repository:
         return self._repository
 

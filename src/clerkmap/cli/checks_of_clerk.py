@@ -2,6 +2,7 @@
 
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ..errors import ApiKeyRefused, ApiUnavailable
 from .examination import Case, Check, Skipped, Wrong
@@ -75,7 +76,7 @@ def api(case: Case) -> str:
 def same_instance(case: Case) -> str:
     """Whether the secret key is the same instance's as the publishable key."""
     if case.api is None or case.instance is None or not case.keys:
-        raise Skipped("it takes the keys, and an answer of the API")
+        raise Skipped("needs the keys and an answer of the API")
     from ..clerk import endpoints
     from ..core.keys import import_jwks
 
@@ -85,13 +86,14 @@ def same_instance(case: Case) -> str:
         return "secret key and signing keys are one instance's"
     if case.jwt_key is None:
         raise Wrong(
-            "the secret key is another instance's than the publishable key",
-            "Take both from one page of Clerk's dashboard",
+            "the secret key's instance has other signing keys than the publishable key's publishes: they are of "
+            "different instances, or the keys are being rotated",
+            "Compare both with one page of Clerk's dashboard; right after a rotation, look again in some minutes",
         )
     published = _published(case, case.instance)
     if _common(published, shown):
         raise Wrong(
-            "CLERK_JWT_KEY is another instance's, or has been rotated",
+            "CLERK_JWT_KEY has been rotated, or is another instance's: the other two keys belong together",
             "Copy it anew from the API keys page; or leave it out to have the keys fetched",
         )
     if _common(published, case.keys):
@@ -100,8 +102,10 @@ def same_instance(case: Case) -> str:
             "Take both from one page of Clerk's dashboard",
         )
     raise Wrong(
-        "CLERK_JWT_KEY and CLERK_SECRET_KEY are of different instances, or the key has been rotated",
-        "Take all three keys from one page of Clerk's dashboard",
+        "CLERK_JWT_KEY is not among the signing keys of the secret key's instance: it has been rotated, or the two are "
+        "of different instances",
+        "Copy CLERK_JWT_KEY anew from the API keys page, or leave it out; if it is the same, take the secret key from "
+        "that page, too",
     )
 
 
@@ -126,6 +130,8 @@ def clock(case: Case) -> str:
         raise Skipped("the API did not say what time it is") from None
     apart = max(before - (theirs + 1), theirs - after, 0)  # a date has no fractions of seconds
     if apart <= MOST_APART:
+        if _is_here(case.api_url):
+            raise Skipped("the API runs on this machine, and has its clock")
         return "says what Clerk's does, to a few seconds"
     from .showing import span
 
@@ -133,6 +139,10 @@ def clock(case: Case) -> str:
         f"this machine's clock is {span(apart)} {'ahead of' if before > theirs else 'behind'} Clerk's",
         "Tokens and webhooks are refused for it: have the clock set by the network (NTP)",
     )
+
+
+def _is_here(url: str) -> bool:
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def _published(case: Case, instance: "Instance") -> "KeySet | None":

@@ -5,6 +5,7 @@ from .examination import Case, Check, Skipped, Wrong
 
 LATE = 300.0  # seconds that a webhook may be on its way
 NEWEST = 20  # people who were changed last
+_PROBE = "clerkmap doctor"  # the name of a note that is not there
 
 
 def database(case: Case) -> str:
@@ -37,22 +38,34 @@ def database(case: Case) -> str:
 def tables(case: Case) -> str:
     """Whether the tables are those of this version."""
     if case.place is None or case.found is None:
-        raise Skipped("it takes the database")
+        raise Skipped("needs a database")
     try:
         case.place.check(case.found)
     except ConfigurationError as error:
         told, _, remedy = _without_label(error).partition(": ")
         raise Wrong(told, remedy) from None
-    case.repository = case.place.open(case.found, writes=False)
-    case.closing.append(case.repository.close)
+    repository = case.place.open(case.found, writes=False)
+    case.closing.append(repository.close)
+    try:
+        repository.note(_PROBE)
+        is_writable = case.place.check_writable()
+    except (ConfigurationError, RepositoryUnavailable) as error:
+        raise Wrong(
+            _without_label(error),
+            "Run this as the user that your application runs as, and let that user write to the file and its folder, "
+            "or to the tables",
+        ) from None
+    case.repository = repository
+    if not is_writable:
+        return "the repository answers; whether it can be written to, only the application can tell"
     kept = f", with ids of type {case.found.id_type}" if case.found.id_type else ""
-    return f"at schema version {case.found.version}{kept}"
+    return f"at schema version {case.found.version}{kept}; they can be written to"
 
 
 def webhooks(case: Case) -> str:
     """Whether what Clerk has changed last has arrived."""
     if case.repository is None or case.instance is None:
-        raise Skipped("it takes the tables, and the publishable key")
+        raise Skipped("needs the tables and the publishable key")
     from .showing import moment, span
 
     now = case.clock()
@@ -95,7 +108,7 @@ def webhooks(case: Case) -> str:
 def counts(case: Case) -> str:
     """Whether there is as much here as there is at Clerk."""
     if case.counted is None or case.api is None:
-        raise Skipped("it takes the tables, and an answer of the API")
+        raise Skipped("needs the tables and an answer of the API")
     from ..clerk import endpoints
 
     users, organizations = case.counted["user"], case.counted["organization"]
@@ -120,7 +133,7 @@ def counts(case: Case) -> str:
 def outbox(case: Case) -> str:
     """Whether what is to go back to Clerk gets there."""
     if case.repository is None or case.instance is None:
-        raise Skipped("it takes the tables, and the publishable key")
+        raise Skipped("needs the tables and the publishable key")
     from .showing import span
 
     pending = case.repository.outbox(case.instance.name)

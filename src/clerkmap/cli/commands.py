@@ -54,6 +54,18 @@ class Commands(click.Group):
         command: click.Command = import_module(f".{cmd_name.replace('-', '_')}", __package__).command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is named, or what may have been meant."""
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            meant = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {meant[0]!r}?" if meant else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
         """What can be typed next, out of the table."""
         from click.shell_completion import CompletionItem
@@ -68,7 +80,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run one. What clerkmap raises becomes a line that says what to do next."""
-        if os.environ.get("NO_COLOR"):
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
             ctx.color = False
         try:
             return super().invoke(ctx)
@@ -87,7 +99,9 @@ class Commands(click.Group):
             if failure is None:
                 raise  # a bug
             line, code = failure
-            click.echo(f"clerkmap: {line}", err=True)
+            from .showing import say
+
+            say(f"clerkmap: {line}")
             raise click.exceptions.Exit(code) from None
 
 

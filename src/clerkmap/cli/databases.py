@@ -47,6 +47,13 @@ class Database(ABC):
         """What is in it."""
 
     @abstractmethod
+    def check_writable(self) -> bool:
+        """Look whether the tables can be written to: False where only the application can tell.
+
+        `ConfigurationError` or `RepositoryUnavailable` if they cannot. Nothing is changed.
+        """
+
+    @abstractmethod
     def open(self, found: Found, *, writes: bool) -> Repository:
         """Its repository, for tables that `check` has found right."""
 

@@ -8,6 +8,7 @@ import click
 
 from .codes import NOT_FINE
 from .options import database_option, instance, json_option, patience_option, repository, say_json
+from .showing import say
 
 if TYPE_CHECKING:
     from ..clerk.comparing import Drift, OwnId
@@ -75,18 +76,18 @@ def _say(drift: "Drift") -> None:
     compared = ", ".join(f"{number:,} {stage}" for stage, number in drift.compared.items())
     total = sum(drift.counts.values())
     if total > shown:
-        click.echo(f"… and {total - shown:,} more.", err=True)
+        say(f"… and {total - shown:,} more.")
     at_least = "at least " if drift.cheap else ""
     for how, number in sorted(drift.counts.items()):
-        click.echo(f"{at_least}{number:>9,} {how}: {_MEANINGS[how]}", err=True)
+        say(f"{at_least}{number:>9,} {how}: {_MEANINGS[how]}")
     if drift.cheap:
-        click.echo(f"{'' if drift else 'Nothing differs in what was compared. '}{_UNSEEN}", err=True)
+        say(f"{'' if drift else 'Nothing differs in what was compared. '}{_UNSEEN}")
     else:
-        click.echo(f"{'' if drift else 'Nothing differs. '}Compared: {compared}.", err=True)
+        say(f"{'' if drift else 'Nothing differs. '}Compared: {compared}.")
     if drift.counts.keys() - {"link"}:
-        click.echo("`clerkmap sync` mends it, and `clerkmap sync --repair` writes nothing else.", err=True)
+        say("`clerkmap sync` mends it, and `clerkmap sync --repair` writes nothing else.")
     if drift.counts["link"]:
-        click.echo("Which side of a link is wrong, only you know: no run changes it.", err=True)
+        say("Which side of a link is wrong, only you know: no run changes it.")
 
 
 def _written_back(records: "Repository") -> str | None:

@@ -7,6 +7,7 @@ import click
 
 from .codes import NOT_FINE
 from .options import database_option, json_option, patience_option, say_json
+from .showing import say
 
 if TYPE_CHECKING:
     from .examination import Finding
@@ -36,9 +37,9 @@ def command(context: click.Context, url: str | None, patience: float, as_json: b
     if as_json:
         say_json({"fine": not wrong, "checks": [finding._asdict() for finding in findings]})
     elif wrong:
-        click.echo(f"\nWrong: {', '.join(finding.check for finding in wrong)}. Begin with the first.", err=True)
+        say(f"\nWrong: {', '.join(finding.check for finding in wrong)}. Begin with the first.")
     else:
-        click.echo("\nNothing is wrong.", err=True)
+        say("\nNothing is wrong.")
     if wrong:
         context.exit(NOT_FINE)
 
@@ -46,6 +47,6 @@ def command(context: click.Context, url: str | None, patience: float, as_json: b
 def _say(finding: "Finding") -> None:
     from .showing import mark, plain
 
-    click.echo(f"{mark(finding.fine)} {finding.check:<16} {plain(finding.told)}")
+    say(f"{mark(finding.fine)} {finding.check:<16} {plain(finding.told)}", err=False, indent=19)
     if finding.remedy:
-        click.echo(f"  {'':<16} {plain(finding.remedy)}")
+        say(f"  {'':<16} {plain(finding.remedy)}", err=False, indent=19)

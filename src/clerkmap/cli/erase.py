@@ -3,6 +3,7 @@
 import click
 
 from .options import database_option, repository
+from .showing import say
 
 
 @click.command("erase")
@@ -25,14 +26,14 @@ def command(who: str, yes: bool, dry_run: bool, url: str | None) -> None:
     with repository(url, writes=not dry_run, makes=False) as records:
         user = one_of(records, who)
         told = records.export(user.id)
-        click.echo(plain(described(user)), err=True)
-        click.echo(f"Identities: {len(told['identities'])}. Memberships: {len(told['memberships'])}.", err=True)
+        say(plain(described(user)))
+        say(f"Identities: {len(told['identities'])}. Memberships: {len(told['memberships'])}.")
         if dry_run:
-            click.echo("Nothing was changed.", err=True)
+            say("Nothing was changed.")
             return
         if not yes:
             click.confirm("Forget them for good? This cannot be undone.", abort=True, err=True)
         is_pending = records.erase(user.id).is_pending
-    click.echo(f"User {plain(user.id)} is forgotten. Delete them at Clerk, too.", err=True)
+    say(f"User {plain(user.id)} is forgotten. Delete them at Clerk, too.")
     if is_pending:
-        click.echo("Another program is reading the file: it holds the erased data until that ends.", err=True)
+        say("Another program is reading the file: it holds the erased data until that ends.")

@@ -95,7 +95,7 @@ def _finding(name: str, check: Check, case: Case) -> Finding:
     try:
         return Finding(name, True, check(case))
     except Skipped as skipped:
-        return Finding(name, None, str(skipped))
+        return Finding(name, None, f"skipped: {skipped}")
     except Wrong as wrong:
         return Finding(name, False, str(wrong), wrong.remedy)
     except ClerkmapError as error:

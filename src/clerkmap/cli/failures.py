@@ -1,5 +1,7 @@
 """What to say, and which code to end with, when a command could not do its work. One line, and never a traceback."""
 
+import re
+
 from ..errors import (
     ApiError,
     ApiKeyRefused,
@@ -13,6 +15,9 @@ from ..errors import (
     WrongInstance,
 )
 from .codes import CONFIGURATION, NOT_FINE, UNAVAILABLE
+
+# What the doctor looks at.
+_SETTING = re.compile(r"CLERK(MAP)?_[A-Z]|--database")
 
 # By the first class that fits: how the command ends, and what to do next.
 _ENDS: tuple[tuple[type[BaseException], int, str], ...] = (
@@ -45,4 +50,8 @@ def failure_of(error: Exception) -> tuple[str, int] | None:
 def _told(error: Exception, remedy: str) -> str:
     """What happened and what to do. Some texts say already what to do."""
     said = " ".join(str(error).split()).rstrip(".")
+    if type(error) is ConfigurationError:
+        said = said.removeprefix(f"{error.text}: ")  # it may be an argument that is wrong
+        if not _SETTING.search(said):
+            return f"{said}."
     return f"{said}." if "`clerkmap" in said or not remedy else f"{said}. {remedy}."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .options import DATABASE, Made, ids_option, url_option
+from .showing import say
 
 if TYPE_CHECKING:
     from .databases import Database, Found
@@ -44,18 +45,18 @@ def command(framework: str, url: str | None, ids: Made | None) -> None:
         found = place.look()
         if found.version:
             place.check(found, ids, makes=True)
-            click.echo(f"The tables in {place.shown} are there already.", err=True)
+            say(f"The tables in {place.shown} are there already.")
         else:
             place.migrate(ids, found)
-            click.echo(f"The tables in {place.shown} were made.", err=True)
+            say(f"The tables in {place.shown} were made.")
         click.echo(beginning(framework, *_opened(place, place.check(place.look(), ids))), nl=False)
-    click.echo("\nTo be set where the application runs, and for the other commands:", err=True)
+    say("\nTo be set where the application runs, and for the other commands:")
     for name, where in _SETTINGS.items():
-        click.echo(f"  {name:<30}{'is set' if os.environ.get(name) else where}", err=True)
+        say(f"  {name:<30}{'is set' if os.environ.get(name) else where}")
     made = "is set" if os.environ.get(DATABASE) else "the same database" if url else "sqlite:///app.db"
-    click.echo(f"  {DATABASE:<30}{made}", err=True)
+    say(f"  {DATABASE:<30}{made}")
     then = "python manage.py migrate, then " if framework == "django" else ""
-    click.echo(f"Then: {then}`clerkmap doctor`. Without an account: `clerkmap dev`.", err=True)
+    say(f"Then: {then}`clerkmap doctor`. Without an account: `clerkmap dev`.")
 
 
 def _opened(place: "Database", found: "Found") -> tuple[str, str]:

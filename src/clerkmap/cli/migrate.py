@@ -5,6 +5,7 @@ from dataclasses import replace
 import click
 
 from .options import Made, database_option, ids_option
+from .showing import say
 
 
 @click.command("migrate")
@@ -28,10 +29,10 @@ def command(url: str | None, ids: Made | None, create: bool, dry_run: bool) -> N
     if before.version:
         place.check(replace(before, version=max(before.version, SCHEMA_VERSION)), ids)
     if before.version == SCHEMA_VERSION:
-        click.echo(f"{place.shown} is at schema version {SCHEMA_VERSION} already.", err=True)
+        say(f"{place.shown} is at schema version {SCHEMA_VERSION} already.")
     elif dry_run:
         click.echo(place.ddl(before.version, ids, before), nl=False)
     else:
         place.migrate(ids, before)
         what = f"moved from {before.version} to" if before.version else "made at"
-        click.echo(f"The tables in {place.shown} were {what} schema version {SCHEMA_VERSION}.", err=True)
+        say(f"The tables in {place.shown} were {what} schema version {SCHEMA_VERSION}.")

@@ -7,6 +7,7 @@ import click
 
 from .codes import NOT_FINE
 from .options import json_option, say_json
+from .showing import say
 
 if TYPE_CHECKING:
     from ..repositories.choices import IdType
@@ -53,10 +54,10 @@ def command(
         if not held.version:
             planned = _planned(reader, there, id_type)
             if dry_run:
-                click.echo(f"There are no tables in {there.shown}: they would be made.", err=True)
+                say(f"There are no tables in {there.shown}: they would be made.")
             else:
                 there.migrate(None, planned)
-                click.echo(f"The tables in {there.shown} were made.", err=True)
+                say(f"The tables in {there.shown} were made.")
                 held = there.look()
         writer = _opened(there, held, stack, writes=not dry_run) if held.version else _nothing(stack)
         if id_type is not None and held.version and writer.contents.id_type != id_type:
@@ -115,15 +116,14 @@ def _planned(reader: "SqlRepository", there: "Database", id_type: "IdType | None
 
 def _say(moved: "Moved") -> None:
     if moved.resumed:
-        click.echo("Went on where the run before this had come to.", err=True)
+        say("Went on where the run before this had come to.")
     for table, rows in moved.rows.items():
         state = "to be moved" if moved.dry_run else "changed meanwhile" if table in moved.changed else "moved"
         click.echo(f"{table:<14} {rows:>9,} {state}")
     if moved.changed:
-        click.echo(
+        say(
             "clerkmap: the source changed during the move, so the target is incomplete. Stop every process that writes "
-            "to the source, and run the same command again: it starts over.",
-            err=True,
+            "to the source, and run the same command again: it starts over."
         )
     elif not moved.dry_run:
-        click.echo("The rows and digests of all tables are equal. Start your application with the target.", err=True)
+        say("The rows and digests of all tables are equal. Start your application with the target.")

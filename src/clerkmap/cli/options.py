@@ -1,6 +1,7 @@
 """What several commands have in common: their options, and how they are answered to a program."""
 
 import json
+import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -18,6 +19,7 @@ Made = Literal["uuid7", "integer", "clerk"]
 DATABASE = "CLERKMAP_DATABASE_URL"
 REPOSITORY = "CLERKMAP_REPOSITORY"
 MAX_NAME = 255  # characters
+_USER = re.compile(r"user_[0-9A-Za-z]+")
 _NAMED = f"{__name__}.named"  # what a command was told of --repository, and by which context
 
 
@@ -70,6 +72,38 @@ def printable(_context: click.Context, _parameter: click.Parameter, text: str | 
     if text is not None and not (0 < len(text) <= MAX_NAME and text.isprintable()):
         raise click.BadParameter(f"it must be printable text of 1 to {MAX_NAME} characters")
     return text
+
+
+def role_text(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+    """A role that a repository can store."""
+    from ..core.conclusions import MAX_ROLE, is_role
+
+    if text is not None and not is_role(text):
+        raise click.BadParameter(f"a role is printable text of 1 to {MAX_ROLE} characters")
+    return text
+
+
+def instance_of(clerk_id: str, name: str | None) -> str:
+    """The name of the instance of a Clerk user id, whose form is checked where the instance is known to be Clerk's."""
+    if name is None or name == _configured_name():
+        clerk = instance()
+        if clerk.publishable_key is not None and not _USER.fullmatch(clerk_id):
+            raise click.BadParameter(
+                "it must be the id of a user at Clerk: user_ and then letters and digits. The id of a user of another "
+                "provider needs --instance",
+                param_hint="CLERK_ID",
+            )
+        return clerk.name
+    return name
+
+
+def _configured_name() -> str | None:
+    from ..errors import ConfigurationError
+
+    try:
+        return instance().name
+    except ConfigurationError:
+        return None
 
 
 def instance_option(command: Command) -> Command:

@@ -8,6 +8,7 @@ import click
 
 from .codes import NOT_FINE
 from .options import database_option, instance, json_option, patience_option, repository, say_json
+from .showing import say
 
 if TYPE_CHECKING:
     from ..core.writeback import Pending
@@ -41,7 +42,7 @@ def show(context: click.Context, url: str | None, as_json: bool) -> None:
         for each in waiting:
             state = f"failed {each['tries']} times: {each['error']}" if each["error"] else "waits"
             click.echo(f"{each['kind']:<12} {plain(each['clerk_id'])}  since {moment(each['since'])}  {state}")
-        click.echo(f"{len(waiting):,} to be looked at.", err=True)
+        say(f"{len(waiting):,} to be looked at.")
     if any(each["error"] for each in waiting):
         context.exit(NOT_FINE)
 
@@ -80,7 +81,7 @@ def drain(context: click.Context, url: str | None, patience: float, as_json: boo
         for what, number in total.to_dict().items():
             click.echo(f"{what:<8} {number:>9,}")
     if failed:
-        click.echo("clerkmap: some were not taken. `clerkmap outbox list` tells which, and why.", err=True)
+        say("clerkmap: some were not taken. `clerkmap outbox list` tells which, and why.")
         context.exit(NOT_FINE)
 
 
@@ -97,7 +98,7 @@ def fill(url: str | None) -> None:
     with repository(url, writes=True) as records, progress() as tell:
         _know(records)
         fill_outbox(clerk, records, progress=tell)
-    click.echo("All are noted. `clerkmap outbox drain` sends it.", err=True)
+    say("All are noted. `clerkmap outbox drain` sends it.")
 
 
 @command.command("retry")
@@ -109,7 +110,7 @@ def retry(url: str | None) -> None:
         failed = [each for each in records.outbox(name, limit=MOST_SHOWN) if each.error is not None]
         now = int(time.time() * 1000)
         moved = sum(records.swap_pending(each, replace(each, due_at=now)) for each in failed)
-    click.echo(f"{moved:,} are due now. `clerkmap outbox drain` sends them.", err=True)
+    say(f"{moved:,} are due now. `clerkmap outbox drain` sends them.")
 
 
 def _told(records: "Repository", pending: "Pending") -> dict[str, Any]:

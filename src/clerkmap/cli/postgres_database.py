@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..repositories.choices import IdType
 from ..repositories.postgres import PostgresOptions, PostgresRepository, psycopg  # says what to install, if need be
+from ..repositories.schema import TABLES
 from ..repository import Repository
 from .databases import Database, Found, found, ids_type
 
@@ -19,6 +20,11 @@ _TIMEOUT = 5
 _HOST = re.compile(r"[^@?#]*")
 _PORT = re.compile(r"[0-9,]*")
 _EXAMPLE = "SELECT user_id, clerk_id FROM clerkmap_identities WHERE clerk_id IS NOT NULL LIMIT 1"
+_REFUSED = """
+SELECT name FROM unnest(%s::text[]) name WHERE NOT (
+    has_table_privilege(to_regclass(name), 'SELECT') AND has_table_privilege(to_regclass(name), 'INSERT')
+    AND has_table_privilege(to_regclass(name), 'UPDATE') AND has_table_privilege(to_regclass(name), 'DELETE'))
+"""
 # What libpq says where a connection fails, which has no code, and what that means.
 _CAUSES = (
     ("password authentication failed", "it does not take this user with this password"),
@@ -70,6 +76,17 @@ class PostgresDatabase(Database):
                 return Found()
             rows = connection.execute("SELECT version, id_type FROM clerkmap_schema").fetchall()
             return found(rows, connection.execute(_EXAMPLE).fetchone())
+
+    def check_writable(self) -> bool:
+        with self._connected() as connection:
+            ((read_only,),) = connection.execute("SELECT current_setting('transaction_read_only')").fetchall()
+            refused = connection.execute(_REFUSED, ([f"clerkmap_{name}" for name in TABLES],)).fetchall()
+        if read_only == "on":
+            raise ConfigurationError(f"{self.shown} is read-only: a standby, or default_transaction_read_only is on")
+        if refused:
+            tables = ", ".join(name for (name,) in refused)
+            raise ConfigurationError(f"this user may not write to {tables} in {self.shown}: GRANT it what it needs")
+        return True
 
     def open(self, found: Found, *, writes: bool) -> Repository:
         # Who does not listen does not tell the others either.

@@ -5,6 +5,7 @@ import time
 import click
 
 from .options import database_option, repository
+from .showing import say
 
 DAY = 86_400_000  # milliseconds
 
@@ -33,10 +34,6 @@ def command(days: int, yes: bool, dry_run: bool, url: str | None) -> None:
     from .showing import many
 
     before = int(time.time() * 1000) - days * DAY
-    if not dry_run and not yes:
-        click.confirm(
-            f"Forget what was deleted more than {days} days ago? This cannot be undone.", abort=True, err=True
-        )
     if dry_run:
         place = database(url)
         try:
@@ -46,7 +43,9 @@ def command(days: int, yes: bool, dry_run: bool, url: str | None) -> None:
             raise ConfigurationError("only in the database itself can this be tried: name it with --database") from None
     else:
         with repository(url, writes=True, makes=False) as records:
+            if not yes:
+                click.confirm(
+                    f"Forget what was deleted more than {days} days ago? This cannot be undone.", abort=True, err=True
+                )
             purged = records.purge(before)
-    click.echo(
-        f"{many(purged, 'tombstone')} {'would be' if dry_run else 'is' if purged == 1 else 'are'} forgotten.", err=True
-    )
+    say(f"{many(purged, 'tombstone')} {'would be' if dry_run else 'is' if purged == 1 else 'are'} forgotten.")

@@ -11,6 +11,7 @@ import click
 
 from .codes import NOT_FINE
 from .options import database_option, json_option, printable, repository, say_json
+from .showing import say
 
 if TYPE_CHECKING:
     from ..relinking import By, Move, Reason, Refusal, Relink, Tell
@@ -60,9 +61,10 @@ def command(
     The external id in the new instance is, with --by external_id, the external id in the old one; with clerk_id, the
     Clerk id there; with own_id, the id of your user. verified_email is the primary address, verified in both.
 
-    The plan is shown first. Its lines are: move, the two Clerk ids, your user, and your user who is left behind without
-    an identity; or refuse, the two Clerk ids, and why. Each person is moved in one transaction, and a second run
-    changes nothing. Hooks of your application work where --repository names its repository.
+    The plan is shown first, a line for each person: move, with the two Clerk ids, your user, and your user that is left
+    behind without an identity; or refuse, with the two Clerk ids and the reason. Each person is moved in one
+    transaction, and a second run changes nothing. Hooks of your application work where --repository names its
+    repository.
 
     Ends with 0 where everybody is moved, and with 1 where somebody was refused.
     """
@@ -106,31 +108,36 @@ def _say(moves: "tuple[Move, ...]", refusals: "tuple[Refusal, ...]") -> None:
     from .showing import plain
 
     lines = [
-        f"move   {each.from_clerk_id} {each.to_clerk_id} {each.after} {'-' if each.before is None else each.before}"
+        f"move from={each.from_clerk_id} to={each.to_clerk_id} user={each.after} "
+        f"left={'-' if each.before is None else each.before}"
         for each in moves
     ]
-    lines += [f"refuse {each.from_clerk_id} {each.to_clerk_id or '-'} {each.reason}" for each in refusals]
+    lines += [
+        f"refuse from={each.from_clerk_id} to={each.to_clerk_id or '-'} reason={each.reason}" for each in refusals
+    ]
     shown = MOST_SHOWN if sys.stdout.isatty() else len(lines)
     for line in lines[:shown]:
         click.echo(plain(line))
     if len(lines) > shown:
-        click.echo(f"… and {len(lines) - shown:,} more.", err=True)
+        say(f"… and {len(lines) - shown:,} more.")
 
 
 def _sum_up(relink: "Relink", what: str) -> None:
     from ..relinking import REASONS
 
-    click.echo(f"{len(relink.moves):>9,} {what}", err=True)
-    click.echo(f"{relink.already:>9,} there already", err=True)
+    say(f"{len(relink.moves):>9,} {what}")
+    say(f"{relink.already:>9,} there already")
     refused: Counter[Reason] = Counter(each.reason for each in relink.refusals)
     for reason, number in sorted(refused.items()):
-        click.echo(f"{number:>9,} {reason}: {REASONS[reason]}", err=True)
+        say(f"{number:>9,} {reason}: {REASONS[reason]}")
 
 
 @contextmanager
 def _progress(what: str) -> "Generator[Tell | None]":
     """Draws how far it is, where there is a terminal to draw on."""
-    if not sys.stderr.isatty():
+    from .showing import can_draw
+
+    if not can_draw():
         yield None
         return
     from rich.console import Console

@@ -6,6 +6,7 @@ import click
 
 from .codes import NOT_FINE
 from .options import database_option, instance, json_option, repository, say_json
+from .showing import say
 
 if TYPE_CHECKING:
     from ..clerk.file_rows import Row
@@ -30,6 +31,7 @@ def command(context: click.Context, file: IO[bytes], dry_run: bool, url: str | N
 
     Ends with 0 where all of it was read, and with 1 where something could not be.
     """
+
     clerk = instance()
     counts = {"applied": 0, "nothing_new": 0, "ignored": 0, "unreadable": 0}
     if dry_run:
@@ -41,37 +43,46 @@ def command(context: click.Context, file: IO[bytes], dry_run: bool, url: str | N
         with repository(url, writes=True) as records:
             unread = _read(file, clerk, counts, Reconciler(clerk, records))
     if as_json:
-        say_json({**counts, "unreadable_lines": unread})
+        lines = [line for line, _ in unread]
+        reasons = {str(line): reason for line, reason in unread}
+        say_json({**counts, "unreadable_lines": lines, "unreadable_reasons": reasons})
     else:
         for name, number in counts.items():
             click.echo(f"{name.replace('_', ' '):<12} {number:>9,}")
-        for line in unread[:MOST_SHOWN]:
-            click.echo(f"clerkmap: cannot be read: line {line}", err=True)
+        for line, reason in unread[:MOST_SHOWN]:
+            say(f"clerkmap: cannot be read: line {line}: {reason}")
         if len(unread) > MOST_SHOWN:
-            click.echo(f"clerkmap: … and {len(unread) - MOST_SHOWN:,} more.", err=True)
+            say(f"clerkmap: … and {len(unread) - MOST_SHOWN:,} more.")
     if unread:
         context.exit(NOT_FINE)
 
 
-def _read(file: IO[bytes], clerk: "Instance", counts: dict[str, int], reconciler: "Reconciler | None") -> list[int]:
-    """Count what is in the file, and apply it. Gives the lines of what cannot be read."""
+def _read(
+    file: IO[bytes], clerk: "Instance", counts: dict[str, int], reconciler: "Reconciler | None"
+) -> list[tuple[int, str]]:
+    """Count what is in the file, and apply it. Gives the lines of what cannot be read, each with the reason."""
     from ..clerk.file_rows import pieces_of, rows_of
     from ..clerk.files import is_talk
     from ..clerk.runs import Progress
     from .showing import progress
 
-    unread: list[int] = []
+    unread: list[tuple[int, str]] = []
     with progress() as tell:
         for number, row in enumerate(rows_of(pieces_of(file)), 1):
             if is_talk(row.said or {}):
                 continue
-            came = _applied(row, clerk, reconciler)
-            counts[came] += 1
-            if came == "unreadable":
-                unread.append(row.line)
+            try:
+                counts[_applied(row, clerk, reconciler)] += 1
+            except _NotRead as reason:
+                counts["unreadable"] += 1
+                unread.append((row.line, str(reason)))
             if tell is not None:
                 tell(Progress("file", number, None))
     return unread
+
+
+class _NotRead(Exception):
+    """The reason why a row cannot be read. It quotes nothing of the row."""
 
 
 def _applied(row: "Row", clerk: "Instance", reconciler: "Reconciler | None") -> str:
@@ -80,14 +91,16 @@ def _applied(row: "Row", clerk: "Instance", reconciler: "Reconciler | None") -> 
     from ..core.events import Unreadable
     from ..errors import WebhookMalformed
 
+    if row.said is None:
+        raise _NotRead("it is no JSON object, or too long")
     try:
         event = event_of(row)
         if event is None:
-            return "unreadable"
+            raise _NotRead("it is no event: type or data is missing. `clerkmap sync --from` reads users and exports")
         if not event.records(clerk.name):
             return "ignored"
-    except (Unreadable, WebhookMalformed):
-        return "unreadable"
+    except (Unreadable, WebhookMalformed) as error:
+        raise _NotRead(str(error).removeprefix(f"{WebhookMalformed.text}: ")) from None
     if reconciler is None:
         return "readable"
     return "applied" if reconciler.apply(event) else "nothing_new"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .showing import many
+from .showing import many, say
 
 if TYPE_CHECKING:
     from ..clerk.files import FileReport
@@ -17,7 +17,7 @@ MOST_SHOWN = 10  # lines of a file; more are in the JSON
 def say_copied(report: "Report") -> None:
     """Of a whole run, or of the newest."""
     if report.resumed:
-        click.echo("Went on where the run before this had come to.", err=True)
+        say("Went on where the run before this had come to.")
     _say_rows(report, "listed")
     click.echo(f"{'departures':<14} {report.departed:>9,} found")
     _say_what_is_left(report)
@@ -28,7 +28,7 @@ def say_repaired(report: "RepairReport") -> None:
     for how, number in sorted(report.found.items()):
         click.echo(f"{how:<14} {number:>9,} found")
     if not report.found:
-        click.echo("Nothing differed, and nothing was written.", err=True)
+        say("Nothing differed, and nothing was written.")
     _say_rows(report, "compared")
     click.echo(f"{'departures':<14} {report.departed:>9,} found")
     _say_what_is_left(report)
@@ -38,20 +38,17 @@ def say_taken(report: "FileReport") -> None:
     """Of a file."""
     _say_rows(report, "read")
     if report.partial:
-        click.echo(
+        say(
             f"Of {report.partial:,} the file says less than Clerk's API does: they get a row if they have none, and "
-            "nothing is taken from who has one. `clerkmap sync` brings the rest.",
-            err=True,
+            "nothing is taken from who has one. `clerkmap sync` brings the rest."
         )
     if report.ignored:
         events = f"{many(report.ignored, 'event')} {'is' if report.ignored == 1 else 'are'}"
-        click.echo(f"{events} about nothing that is kept.", err=True)
+        say(f"{events} about nothing that is kept.")
     if report.unreadable:
         lines = ", ".join(map(str, report.unreadable_lines[:MOST_SHOWN]))
         more = ", …" if report.unreadable > MOST_SHOWN else ""
-        click.echo(
-            f"clerkmap: left out {many(report.unreadable, 'row')} that cannot be read: line {lines}{more}.", err=True
-        )
+        say(f"clerkmap: left out {many(report.unreadable, 'row')} that cannot be read: line {lines}{more}.")
 
 
 def _say_rows(report: "Report", read: str) -> None:
@@ -61,16 +58,14 @@ def _say_rows(report: "Report", read: str) -> None:
 
 def _say_what_is_left(report: "Report") -> None:
     if report.held_back:
-        click.echo(
+        say(
             f"clerkmap: {report.held_back:,} look gone at Clerk, which is more than is likely, so none was deleted. "
-            "Look at them with `clerkmap diff`; if it is so, allow it: `clerkmap sync --most-departures 1`.",
-            err=True,
+            "Look at them with `clerkmap diff`; if it is so, allow it: `clerkmap sync --most-departures 1`."
         )
     if report.unreadable:
-        click.echo(
+        say(
             f"clerkmap: {report.unreadable:,} rows of Clerk's did not say what they must, and were left out. "
-            "A newer clerkmap may know them.",
-            err=True,
+            "A newer clerkmap may know them."
         )
     if not report.complete:
-        click.echo("clerkmap: a list kept changing while it was read. Run `clerkmap sync` again.", err=True)
+        say("clerkmap: a list kept changing while it was read. Run `clerkmap sync` again.")

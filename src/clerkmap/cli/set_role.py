@@ -2,12 +2,13 @@
 
 import click
 
-from .options import database_option, repository
+from .options import database_option, repository, role_text
+from .showing import say
 
 
 @click.command("set-role")
 @click.argument("who")
-@click.argument("role", required=False)
+@click.argument("role", required=False, callback=role_text)
 @click.option("--none", is_flag=True, help="No role at all, in place of ROLE.")
 @database_option
 def command(who: str, role: str | None, none: bool, url: str | None) -> None:
@@ -25,4 +26,4 @@ def command(who: str, role: str | None, none: bool, url: str | None) -> None:
     with repository(url, writes=True, makes=False) as records:
         before = one_of(records, who)
         after = records.set_role(before.id, role)
-    click.echo(plain(f"User {after.id}: {after.role or 'no role'} now, {before.role or 'no role'} before."), err=True)
+    say(plain(f"User {after.id}: {after.role or 'no role'} now, {before.role or 'no role'} before."))

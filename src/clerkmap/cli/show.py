@@ -6,6 +6,7 @@ import click
 
 from .codes import NOT_FINE
 from .options import database_option, json_option, repository, say_json
+from .showing import say
 
 if TYPE_CHECKING:
     from ..core.model import User
@@ -18,6 +19,7 @@ _SOURCES = {
     "2": "stated: Clerk has told all of it",
     "3": "deleted: Clerk has said so, or you have erased it, and nothing brings it back",
 }
+_LINKED = "linked: you have linked it, and Clerk has not told of it yet"
 
 
 @click.command("show")
@@ -40,7 +42,7 @@ def command(context: click.Context, who: str, url: str | None, as_json: bool) ->
     for each in found if not as_json else ():
         each.say()
     if not found:
-        click.echo("clerkmap: nobody is stored who is called that. `clerkmap sync` brings what Clerk has.", err=True)
+        say("clerkmap: nobody is stored who is called that. `clerkmap sync` brings what Clerk has.")
         context.exit(NOT_FINE)
 
 
@@ -52,7 +54,7 @@ class _Shown:
 
         self.told: dict[str, Any] = records.export(user.id)
         for each in (*self.told["identities"], *self.told["memberships"]):
-            each["source"] = _SOURCES[each["rank"][0]]
+            each["source"] = _SOURCES[each["rank"][0]] if each["observed_at"] else _LINKED
         for each in self.told["memberships"]:
             organization = records.record("organization", each["instance"], each["organization_key"])
             each["organization"] = {
@@ -94,7 +96,7 @@ def _say_source(record: dict[str, Any]) -> None:
     click.echo(f"    {'from':<16}{record['source']}")
     if record["updated_at"]:
         click.echo(f"    {'changed there':<16}{moment(record['updated_at'])}")
-    click.echo(f"    {'told to us':<16}{moment(record['observed_at'])}")
+    click.echo(f"    {'told to us':<16}{moment(record['observed_at'] or None)}")
 
 
 def _text(value: object) -> str:

@@ -1,5 +1,8 @@
 """How things are shown to a person: marks, times, and how far a long work is. What strangers wrote is made harmless."""
 
+import os
+import re
+import shutil
 import sys
 import time
 from collections.abc import Generator
@@ -31,6 +34,26 @@ def plain(text: object) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in str(text))
 
 
+def say(text: str, *, err: bool = True, indent: int = 0) -> None:
+    """Write a line of prose. In a terminal it is broken between words, and what follows is indented."""
+    click.echo(wrapped(text, err=err, indent=indent), err=err)
+
+
+def wrapped(text: str, *, err: bool = True, indent: int = 0) -> str:
+    """The text as the terminal is wide; as it is, where it goes to a program."""
+    if not (sys.stderr if err else sys.stdout).isatty():
+        return text
+    room, lines = max(20, shutil.get_terminal_size().columns), list[str]()
+    for line in text.split("\n"):
+        lines.append("")
+        for word in re.findall(r" *[^ ]+| +$", line):
+            if lines[-1].strip() and len(click.unstyle(lines[-1] + word)) > room:
+                lines.append(" " * min(indent, room // 2) + word.lstrip())
+            else:
+                lines[-1] += word
+    return "\n".join(lines)
+
+
 def moment(milliseconds: int | None, now: float | None = None) -> str:
     """A time, and how long ago that was."""
     if milliseconds is None:
@@ -52,10 +75,15 @@ def many(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what if what == 'people' else what + 's'}"
 
 
+def can_draw() -> bool:
+    """Whether there is a terminal that can move its cursor."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
 @contextmanager
 def progress() -> "Generator[Tell | None]":
     """Draws how far a run is, where there is a terminal to draw on: beside the data, on the stream for talk."""
-    if not sys.stderr.isatty():
+    if not can_draw():
         yield None
         return
     from rich.console import Console

@@ -45,6 +45,15 @@ class SqliteDatabase(Database):
             rows = connection.execute("SELECT version, id_type FROM clerkmap_schema").fetchall()
             return found(rows, connection.execute(_EXAMPLE).fetchone())
 
+    def check_writable(self) -> bool:
+        with self._connected() as connection:
+            connection.execute("BEGIN IMMEDIATE")  # alone it would be content to read
+            try:
+                connection.execute("UPDATE clerkmap_schema SET version = version WHERE 0")
+            finally:
+                connection.execute("ROLLBACK")
+        return True
+
     def open(self, found: Found, *, writes: bool) -> Repository:
         """To write as an application does. To read, on a connection that leaves the file's journal as it is."""
         with _faults(self.shown):

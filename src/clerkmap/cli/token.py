@@ -6,6 +6,7 @@ import click
 
 from .codes import NOT_FINE, UNAVAILABLE
 from .options import json_option, say_json
+from .showing import say
 
 if TYPE_CHECKING:
     import httpx
@@ -77,5 +78,5 @@ def _organization(organizations: list[dict[str, Any]], which: str) -> str:
 
 def _end(line: str, code: int) -> click.exceptions.Exit:
     """Why there is no token."""
-    click.echo(f"clerkmap: {line}", err=True)
+    say(f"clerkmap: {line}")
     return click.exceptions.Exit(code)

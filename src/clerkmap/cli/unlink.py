@@ -2,7 +2,9 @@
 
 import click
 
-from .options import database_option, instance, instance_option, printable, repository
+from .codes import NOT_FINE
+from .options import database_option, instance_of, instance_option, printable, repository
+from .showing import say
 
 
 @click.command("unlink")
@@ -18,10 +20,14 @@ def command(clerk_id: str, your_id: str, name: str | None, url: str | None) -> N
     Ends with 0 where it is so now, and with 1 where they were not tied to that user.
     """
     from .showing import plain
-    from .whom import id_of
+    from .whom import known_id
 
-    whose = name or instance().name
+    whose = instance_of(clerk_id, name)
     with repository(url, writes=True) as records:
-        user = records.unlink(whose, clerk_id, id_of(records, your_id, whose))
+        id = known_id(records, your_id)
+        if id is None:
+            say(f"clerkmap: no identity leads to a user of yours with the id {plain(your_id)}. Nothing was written.")
+            raise click.exceptions.Exit(NOT_FINE)
+        user = records.unlink(whose, clerk_id, id)
     click.echo(plain(user.id))
-    click.echo(plain(f"{clerk_id} at {whose} leads to your user {user.id} now, who is new."), err=True)
+    say(plain(f"{clerk_id} at {whose} leads to your user {user.id} now, who is new."))

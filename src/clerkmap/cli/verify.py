@@ -7,6 +7,7 @@ import click
 
 from .codes import NOT_FINE
 from .options import database_option, instance, json_option, repository_named, say_json
+from .showing import say
 
 if TYPE_CHECKING:
     from ..core.instance import Instance
@@ -32,7 +33,7 @@ def command(context: click.Context, token: str, url: str | None, as_json: bool) 
     """
     if token == "-":  # noqa: S105 - no token: it stands for the standard input
         if sys.stdin.isatty():
-            click.echo("The token, and Enter:", err=True)
+            say("The token, and Enter:")
         token = sys.stdin.readline().strip()
     explanation, is_new = _explained(instance(), token, url)
     with_database = bool(url) or repository_named() is not None
@@ -82,7 +83,7 @@ def _say(explanation: "Explanation", *, is_new: bool, with_database: bool) -> No
     from .showing import mark, plain
 
     for check in explanation.checks:
-        click.echo(f"{mark(check.passed)} {check.name:<16} {plain(check.told)}")
+        say(f"{mark(check.passed)} {check.name:<16} {plain(check.told)}", err=False, indent=19)
     click.echo()
     principal = explanation.principal
     if explanation.error is not None:
@@ -90,7 +91,7 @@ def _say(explanation: "Explanation", *, is_new: bool, with_database: bool) -> No
     elif principal is None:
         click.echo(f"{click.style('Accepted', fg='green', bold=True)}: it is a good token.")
         if is_new:
-            click.echo("The first request makes the person, or their place in the organization.", err=True)
+            say("The first request makes the person, or their place in the organization.")
     else:
         user, organization, membership = principal.optional_user, principal.organization, principal.membership
         who = "an organization's own key"
@@ -102,6 +103,6 @@ def _say(explanation: "Explanation", *, is_new: bool, with_database: bool) -> No
             as_what = f" as {membership.role}" if membership is not None else ""
             click.echo(plain(f"in your organization {place}{as_what}"))
         if is_new:
-            click.echo("Nobody has seen this person before: the first request makes them, with another id.", err=True)
+            say("Nobody has seen this person before: the first request makes them, with another id.")
     if not with_database:
-        click.echo("Whom of yours it stands for, and whether they are locked out, tells --database.", err=True)
+        say("Whom of yours it stands for, and whether they are locked out, tells --database.")

@@ -1,14 +1,21 @@
 """Whom a command is about: exactly one user of yours, by whatever they are called."""
 
+import re
 from typing import TYPE_CHECKING
 
 import click
 
 from .codes import NOT_FINE
+from .showing import say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..core.model import Id, User
     from ..repository import Repository
+
+_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def one_of(records: "Repository", who: str) -> "User":
@@ -19,11 +26,11 @@ def one_of(records: "Repository", who: str) -> "User":
     if len(users) == 1:
         return users[0]
     if not users:
-        click.echo("clerkmap: nobody is stored who is called that. `clerkmap sync` brings what Clerk has.", err=True)
+        say("clerkmap: nobody is stored who is called that. `clerkmap sync` brings what Clerk has.")
     else:
-        click.echo("clerkmap: several are called that, and nothing was done. Say which by the id:", err=True)
+        say("clerkmap: several are called that, and nothing was done. Say which by the id:")
         for user in users:
-            click.echo(f"  {plain(described(user))}", err=True)
+            say(f"  {plain(described(user))}")
     raise click.exceptions.Exit(NOT_FINE)
 
 
@@ -32,16 +39,30 @@ def described(user: "User") -> str:
     return " ".join(str(each) for each in (user.id, user.name, user.email, user.clerk_id) if each)
 
 
-def id_of(records: "Repository", text: str, instance: str) -> "Id":
-    """An id of yours as the repository keeps it: a number where ids are numbers."""
-    for user in records.search(text):
-        if str(user.id) == text:
-            return user.id
-    if not text.isascii() or not text.isdecimal():
+def known_id(records: "Repository", text: str) -> "Id | None":
+    """The id of your user that is spelled like this, as the repository keeps it; None where no identity leads there."""
+    return next((user.id for user in records.search(text) if str(user.id) == text), None)
+
+
+def new_id(records: "Repository", text: str, instance: str) -> "Id":
+    """An id for a new user of yours, of the same kind as the ids of the users that are stored."""
+    for example in _examples(records, instance):
+        if isinstance(example, int):
+            if not _NUMBER.fullmatch(text):
+                raise _wrong_id("your ids are numbers, and this is none")
+            return int(text)
+        if _UUID.fullmatch(example) and not _UUID.fullmatch(text):
+            raise _wrong_id("your ids are UUIDs, and this is none")
         return text
-    # Nobody has that id yet. What the ids of others are, this one is to be, too.
-    for record in records.records("user", instance):
+    return text
+
+
+def _examples(records: "Repository", instance: str) -> "Iterator[Id]":
+    for record in records.records("user", instance, limit=20):
         known = records.find(instance, record.clerk_id) if record.clerk_id else None
         if known is not None:
-            return int(text) if isinstance(known.user.id, int) else text
-    return text
+            yield known.user.id
+
+
+def _wrong_id(told: str) -> click.BadParameter:
+    return click.BadParameter(f"{told}. Nothing was written.", param_hint="YOUR_ID")
