@@ -125,6 +125,7 @@ class Failing:
         class Rows:
             poll_every = 0.0
             listeners = rows.listeners
+            max_token_lifetime = rows.max_token_lifetime
             find = staticmethod(call("find"))
             put = staticmethod(call("put"))
             poll = staticmethod(call("poll"))

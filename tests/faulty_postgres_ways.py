@@ -80,6 +80,7 @@ class OnLoop:
         self._repository = repository
         self.poll_every = repository.poll_every
         self.listeners = repository.listeners
+        self.max_token_lifetime = repository.max_token_lifetime
 
     def find(self, *args: Any) -> Any:
         return self._runner.run(self._repository.find(*args))

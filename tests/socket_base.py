@@ -97,6 +97,7 @@ class Outages:
     def __init__(self, rows: Repository) -> None:
         self.rows = rows
         self.listeners = rows.listeners
+        self.max_token_lifetime = rows.max_token_lifetime
         self.error: Exception | None = None
         self.asked = 0
 

@@ -122,6 +122,7 @@ class Stalled:
     def __init__(self, rows: MemoryRepository, what: str) -> None:
         self.poll_every = 0.0 if what == "poll" else None
         self.listeners = rows.listeners
+        self.max_token_lifetime = rows.max_token_lifetime
         self.stalls = True
         self.go = threading.Event()
         self.asked = threading.Event()

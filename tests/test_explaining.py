@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerkmap import ClerkmapError, Resolver, Verifier, aexplain, errors, explain
-from clerkmap.checks import CHECKS, KEY, SIGNATURE, USER
+from clerkmap.checks import CHECKS, KEY, LIFETIME, SIGNATURE
 from clerkmap.core.keys import LocalKeys, VerifyingKey
 from clerkmap.errors import KeysUnavailable, LockedOut, TokenError
 from clerkmap.explaining import Explanation
@@ -43,7 +43,7 @@ def test_every_refusal_of_a_token_belongs_to_a_check() -> None:
     """The table is complete: a class on one side of the signature belongs to one check."""
     classes = [each for each in vars(errors).values() if isinstance(each, type)]
     refusals = {each.__name__ for each in classes if issubclass(each, (TokenError, LockedOut))} - BRANCHES
-    sides = [CHECKS[:SIGNATURE], CHECKS[SIGNATURE:USER], CHECKS[USER:]]
+    sides = [CHECKS[:SIGNATURE], CHECKS[SIGNATURE:LIFETIME], CHECKS[LIFETIME:]]
     raised = [[each.__name__ for row in side for each in row.raises] for side in sides]
     assert all(len(names) == len(set(names)) for names in raised)
     everywhere = [name for names in raised for name in names]
@@ -75,7 +75,7 @@ def test_a_good_token_passes_every_check_and_makes_its_principal() -> None:
 def test_a_verifier_alone_makes_no_principal() -> None:
     """Its checks end where the person's standing begins."""
     explanation = explain(Verifier(INSTANCE, clock=Clock(NOW)), GOOD)
-    assert [check.name for check in explanation.checks] == NAMES[:USER]
+    assert [check.name for check in explanation.checks] == NAMES[:LIFETIME]
     assert failed(explanation) is None
     assert explanation.principal is None
     assert explanation.to_dict()["principal"] is None
@@ -147,7 +147,7 @@ def pairs() -> Iterator[tuple[str, str]]:
 
 def test_of_two_faults_the_earlier_check_fails() -> None:
     """The order of the table is the order in which the verifier looks: of each two faults, the first is told."""
-    assert list(FAULTS) == NAMES[:USER]
+    assert list(FAULTS) == NAMES[:LIFETIME]
     ours = resolver()
     not_both = {("expiry", "age")}  # they cannot be in one token
     found = {pair: failed(explain(ours, with_faults(*pair))) for pair in pairs() if pair not in not_both}

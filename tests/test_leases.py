@@ -178,6 +178,7 @@ class Counting:
     def __init__(self, rows: Repository) -> None:
         self.poll_every = rows.poll_every
         self.listeners = rows.listeners
+        self.max_token_lifetime = rows.max_token_lifetime
         self.calls: list[str] = []
         for name in ("find", "put", "poll"):
             setattr(self, name, self._noting(name, getattr(rows, name)))

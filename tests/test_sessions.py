@@ -24,7 +24,9 @@ from clerkmap import (
     parse_event,
     threaded,
 )
-from clerkmap.errors import SessionEnded, UserDeleted
+from clerkmap.core.claims import TokenKind
+from clerkmap.core.records import ClerkSession
+from clerkmap.errors import LifetimeRefused, SessionEnded, TokenExpired, UserDeleted
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.testing import Clock, FakeClerk, FakeSession
 from clerkmap.testing.fake.people import SESSION_ENDS
@@ -48,6 +50,94 @@ def over(session: FakeSession, what: SESSION_ENDS = "revoked", clerk: FakeClerk 
 
 def repository(kind: str, path: Path) -> Any:
     return MemoryRepository(clock=CLERK.clock) if kind == "memory" else SqliteRepository.open(path, clock=CLERK.clock)
+
+
+DAY = 86_400
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_a_token_never_outlives_the_end_of_its_session(kind: str, tmp_path: Path) -> None:
+    """One of 28 days is refused to its last second; one that lives longer is refused at once, in every way."""
+    clerk = FakeClerk(7, clock=Clock(NOW))
+    rows = (
+        MemoryRepository(clock=clerk.clock)
+        if kind == "memory"
+        else SqliteRepository.open(tmp_path / "app.db", clock=clerk.clock)
+    )
+    ours = Resolver(clerk.instance, rows, verifier=clerk.verifier())
+    user = clerk.create_user()
+    session = clerk.sign_in(user)
+    longest = clerk.token(user, session=session, expires_in=28 * DAY)
+    too_long = clerk.token(user, session=session, expires_in=28 * DAY + 1)
+    ours.resolve(longest)
+    with pytest.raises(LifetimeRefused):
+        ours.resolve(too_long)
+    with pytest.raises(LifetimeRefused):
+        ours.resolve_nowait(too_long)
+    with pytest.raises(LifetimeRefused):
+        asyncio.run(ours.aresolve(too_long))
+    Reconciler(clerk.instance, rows, clock=clerk.clock).apply(over(session, clerk=clerk))
+    for _ in range(28 * 4):
+        with pytest.raises(SessionEnded):
+            Resolver(clerk.instance, rows, verifier=clerk.verifier()).resolve(longest)
+        clerk.clock.advance(DAY / 4)
+        rows.put([ClerkSession.deleted(clerk.instance.name, "sess_other", observed_at=int(clerk.clock() * 1000))])
+    clerk.clock.advance(5)
+    with pytest.raises(TokenExpired):
+        Resolver(clerk.instance, rows, verifier=clerk.verifier()).resolve(longest)
+    rows.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_a_token_of_ten_years_is_accepted_where_that_is_configured(kind: str, tmp_path: Path) -> None:
+    """Then the end of its session is remembered for as long."""
+    clerk = FakeClerk(8, clock=Clock(NOW))
+    options: Any = {"clock": clerk.clock, "max_token_lifetime": 315_360_000}
+    rows = MemoryRepository(**options) if kind == "memory" else SqliteRepository.open(tmp_path / "app.db", **options)
+    user = clerk.create_user()
+    session, other = clerk.sign_in(user), clerk.sign_in(user)
+    token, good = (clerk.token(user, session=each, expires_in=315_360_000) for each in (session, other))
+    Reconciler(clerk.instance, rows, clock=clerk.clock).apply(over(session, clerk=clerk))
+    for days in (31, 365, 9 * 365, 10 * 365):
+        clerk.clock.advance(NOW + days * DAY - clerk.clock() - 1)
+        ours = Resolver(clerk.instance, rows, verifier=clerk.verifier())
+        assert ours.resolve(good).user.clerk_id == user.id
+        with pytest.raises(SessionEnded):
+            ours.resolve(token)
+    rows.close()
+
+
+def test_a_principal_is_not_confirmed_when_the_end_of_its_session_may_be_forgotten() -> None:
+    """A job that has waited for a month is refused, whether or not its session has ended."""
+    clerk = FakeClerk(9, clock=Clock(NOW))
+    rows = MemoryRepository(clock=clerk.clock)
+    ours = Resolver(clerk.instance, rows, verifier=clerk.verifier())
+    principal = ours.resolve(clerk.token(clerk.create_user()))
+    clerk.clock.advance(29 * DAY)
+    assert ours.confirm(principal).user == principal.user
+    clerk.clock.advance(1)
+    with pytest.raises(TokenExpired, match="may be forgotten"):
+        ours.confirm(principal)
+    with pytest.raises(TokenExpired, match="may be forgotten"):
+        ours.confirm_nowait(principal)
+    with pytest.raises(TokenExpired, match="may be forgotten"):
+        asyncio.run(ours.aconfirm(principal))
+
+
+def test_every_kind_of_jwt_has_a_longest_life() -> None:
+    """Without the tombstone, a token that outlives it would make a deleted person anew."""
+    clerk = FakeClerk(10, clock=Clock(NOW))
+    user = clerk.create_user()
+    oidc = clerk.make_oidc_instance("api")
+    kinds: tuple[tuple[Instance, TokenKind, Any], ...] = (
+        (clerk.instance, "oauth", lambda claims: clerk.oauth_token(user, claims=claims)),
+        (oidc, "oidc", lambda claims: clerk.oidc_token("anybody", "api", claims=claims)),
+    )
+    for instance, kind, make in kinds:
+        ours = Resolver(instance, MemoryRepository(), verifier=Verifier(instance, accept=[kind], clock=clerk.clock))
+        assert ours.resolve(make({"exp": NOW + 28 * DAY})).user.role is None
+        with pytest.raises(LifetimeRefused):
+            ours.resolve(make({"exp": NOW + 28 * DAY + 1}))
 
 
 @pytest.mark.parametrize("what", ["revoked", "ended", "removed"])

@@ -110,6 +110,7 @@ class Failing:
         self._folder = folder
         self.poll_every = rows.poll_every
         self.listeners = rows.listeners
+        self.max_token_lifetime = rows.max_token_lifetime
         self.find = rows.find
 
     def put(self, records: Any) -> Any:

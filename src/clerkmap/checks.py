@@ -26,6 +26,7 @@ from .errors import (
     IdToken,
     IssuerRefused,
     KeysUnavailable,
+    LifetimeRefused,
     MachineToken,
     MembershipDeleted,
     OAuthToken,
@@ -186,6 +187,12 @@ CHECKS: tuple[Row, ...] = (
         lambda seen: f"The session's state is {seen.of_payload('sts')}.",
     ),
     Row(
+        "lifetime",
+        "Whether it expires before the end of its session may be forgotten.",
+        (LifetimeRefused,),
+        lambda seen: f"It was made at {seen.time('iat')}, and expires at {seen.time('exp')}.",
+    ),
+    Row(
         "user",
         "Whether the person has been deleted or banned.",
         (UserDeleted, UserBanned, MachineToken),
@@ -211,7 +218,8 @@ CHECKS: tuple[Row, ...] = (
     ),
 )
 _ROWS = {row.name: row for row in CHECKS}
-KEY, SIGNATURE, USER = ([row.name for row in CHECKS].index(name) for name in ("key", "signature", "user"))
+# From the lifetime on, they are a resolver's.
+KEY, SIGNATURE, LIFETIME = ([row.name for row in CHECKS].index(name) for name in ("key", "signature", "lifetime"))
 
 
 # Those of an opaque token: Clerk's word stands in the place of the signature, and of the claims.
@@ -235,7 +243,7 @@ OPAQUE_CHECKS: tuple[Row, ...] = (
         lambda seen: f"A person's key and an organization's begin alike; accepted: {_listed(seen.rules.accept)}.",
     ),
     *(_ROWS[name] for name in ("claims", "age", "audience")),
-    *CHECKS[USER:],
+    *CHECKS[LIFETIME + 1 :],
 )
 WORD, OPAQUE_USER = ([row.name for row in OPAQUE_CHECKS].index(name) for name in ("Clerk's word", "user"))
 

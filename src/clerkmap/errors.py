@@ -31,7 +31,7 @@
     │   │   ├── OutOfTime
     │   │   │   ├── TokenExpired · TokenNotYetValid · TokenIssuedInFuture
     │   │   └── NotForUs                  made for somebody else
-    │   │       ├── IssuerRefused · PartyRefused · AudienceRefused · SessionPending
+    │   │       ├── IssuerRefused · PartyRefused · AudienceRefused · SessionPending · LifetimeRefused
     │   ├── LockedOut                 the token is good, and the person may not come in
     │   │   ├── UserDeleted · UserBanned · SessionEnded · OrganizationDeleted · MembershipDeleted
     │   ├── NotAllowed                the person may come in, and may not do this
@@ -438,6 +438,13 @@ class SessionPending(NotForUs):
 
     code = "session_pending"
     text = "the session is pending: the person has something left to do before it counts"
+
+
+class LifetimeRefused(NotForUs):
+    """The token lives longer than the ends of sessions and deletions are remembered."""
+
+    code = "token_lifetime_refused"
+    text = "the token lives too long: a revocation would be forgotten before it expires"
 
 
 class LockedOut(Refused):

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .checks import CHECKS, KEY, OPAQUE_CHECKS, OPAQUE_USER, SIGNATURE, USER, WORD, Evidence, Row
+from .checks import CHECKS, KEY, LIFETIME, OPAQUE_CHECKS, OPAQUE_USER, SIGNATURE, WORD, Evidence, Row
 from .core.jose import MAX_TOKEN, decode_base64url
 from .core.keys import VerifyingKey
 from .core.opaque import OpaqueSource, Vouched, prefix_of
@@ -96,7 +96,7 @@ class _Run:
     def __init__(self, resolver: Resolver | Verifier, token: str) -> None:
         self.verifier: Verifier = resolver if isinstance(resolver, Verifier) else resolver.verifier
         is_opaque = self.verifier.opaque is not None and prefix_of(token) is not None
-        rows, user = (OPAQUE_CHECKS, OPAQUE_USER) if is_opaque else (CHECKS, USER)
+        rows, user = (OPAQUE_CHECKS, OPAQUE_USER) if is_opaque else (CHECKS, LIFETIME)
         self.rows: tuple[Row, ...] = rows if isinstance(resolver, Resolver) else rows[:user]
         self.reached: int = 0
         self.error: ClerkmapError | None = None
@@ -121,14 +121,14 @@ class _Run:
         """The verifier's own steps. That it asks for a key, and is given one, tells how far it has come."""
         steps = self.verifier.rules.check(self._token, self._now)
         wanted = next(steps)
-        while self.reached < USER:
+        while self.reached < LIFETIME:
             self.reached = KEY
             key = yield wanted
             self.reached = SIGNATURE
             try:
                 wanted = steps.send(key)
             except StopIteration:
-                self.reached = USER
+                self.reached = LIFETIME
 
     def explanation(self) -> Explanation:
         """What there is to tell now that it is over."""

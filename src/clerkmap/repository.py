@@ -35,6 +35,11 @@ class Repository(Protocol):
     """Who is told of changes. Call it inside each transaction that writes, and after it."""
 
     @property
+    def max_token_lifetime(self) -> float:
+        """How many seconds a token may live. Tombstones, of sessions too, are kept for two days more."""
+        ...
+
+    @property
     def write_back(self) -> WriteBack | None:
         """Which of your facts Clerk is to hold. What changes of them is to be noted in each transaction that writes."""
         ...
@@ -180,6 +185,8 @@ class AsyncRepository(Protocol):
     poll_every: float | None
     listeners: Listeners
 
+    @property
+    def max_token_lifetime(self) -> float: ...
     @property
     def write_back(self) -> WriteBack | None: ...
 

@@ -24,9 +24,11 @@ from .driving import adrive, drive
 from .errors import (
     ConfigurationError,
     IssuerRefused,
+    LifetimeRefused,
     MachineToken,
     OrganizationDeleted,
     RepositoryUnavailable,
+    TokenExpired,
     TokenMalformed,
     UserDeleted,
 )
@@ -35,6 +37,8 @@ from .threads import threaded
 from .verifier import Verifier
 
 VERIFY_AGAIN_AFTER = 300  # seconds: a token that lives for a day must notice, too, that its key is gone
+
+DAY = 86_400  # seconds
 
 # Seconds after which a change has long been written back to Clerk, and the clocks do not differ by more.
 SETTLED_AFTER = 120
@@ -82,6 +86,7 @@ class Resolver:
         self._keys = self.verifier.keys
         self._clock = self.verifier.clock
         self._monotonic = monotonic
+        self._max_lifetime = repository.max_token_lifetime
         self._tokens: Bounded[str, Seen] = Bounded(keep)
         self._standings = Standings(keep)
         self._poll_every = repository.poll_every
@@ -155,7 +160,8 @@ class Resolver:
 
     def confirm(self, principal: Principal) -> Principal:
         """The same caller as the repository knows them at this moment, past all that is remembered. `LockedOut` if
-        they may not come in any more. Whether their token has expired meanwhile is not asked."""
+        they may not come in any more. Whether their token has expired meanwhile is not asked; only 29 days after it
+        was made (a day after `max_token_lifetime`) this raises `TokenExpired`."""
         if self._repository is None:
             raise ConfigurationError("the repository is asynchronous: await aconfirm(principal)")
         return _admit_anew(principal, self._find(self._ours(principal))(self._repository))
@@ -191,9 +197,13 @@ class Resolver:
 
     def _ours(self, principal: Principal) -> Claims:
         """What a principal's token proved. One of another instance may have come a long way, and is not known here."""
-        if principal.claims.instance != self.verifier.instance.name:
+        claims = principal.claims
+        if claims.instance != self.verifier.instance.name:
             raise IssuerRefused
-        return principal.claims
+        # Two days after that, the end of a session may be forgotten. A lease may go on for one of them.
+        if claims.session_id is not None and claims.issued_at + self._max_lifetime + DAY < self._clock():
+            raise TokenExpired("the end of its session may be forgotten by now")
+        return claims
 
     def _remembered(self, token: str) -> Seen | None:
         """What is known of a token that has been verified, if it would be verified again now."""
@@ -213,6 +223,8 @@ class Resolver:
             raise MachineToken("a machine has no user; use the verifier alone")
         if prefix_of(token) is not None:
             return claims
+        if claims.expires_at - claims.issued_at > self._max_lifetime:
+            raise LifetimeRefused
         leeway = self.verifier.rules.leeway
         starts = max(claims.issued_at, claims.not_before or 0) - leeway
         ends = min(claims.expires_at + leeway, self._clock() + VERIFY_AGAIN_AFTER)

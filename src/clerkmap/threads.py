@@ -36,6 +36,10 @@ class _Threaded:
         self.listeners = repository.listeners
 
     @property
+    def max_token_lifetime(self) -> float:
+        return self._repository.max_token_lifetime
+
+    @property
     def write_back(self) -> WriteBack | None:
         return self._repository.write_back
 

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable
 from .records import DELETED, GLIMPSED, SIGHTED, STATED, ClerkMembership, ClerkUser, Record
 
 MAX_ROLE = 255  # characters
-# Clerk's tokens live for a minute, and an application may have some made that live longer.
-SESSIONS_KEPT = 30 * 86_400_000  # milliseconds
+# Clerk's session tokens live for a minute. Some applications have Clerk make tokens that live longer.
+MAX_TOKEN_LIFETIME = 28 * 86_400  # seconds, by default
+DAY = 86_400_000  # milliseconds
 
 
 def current_membership(records: Collection[ClerkMembership]) -> ClerkMembership | None:
@@ -65,9 +66,17 @@ def deleted_at(identities: Iterable[Record]) -> int | None:
     return max(gone) if gone and len(gone) == len(times) else None
 
 
-def forgotten_below(now: int) -> str:
+def tombstones_kept(max_token_lifetime: float) -> int:
+    """Return for how many milliseconds a tombstone is needed: until the last token that it refuses has expired.
+
+    A lease may outlive its token by a day, and clocks differ; so it is two days more than a token may live.
+    """
+    return int(max_token_lifetime * 1000) + 2 * DAY
+
+
+def forgotten_below(now: int, kept: int) -> str:
     """The rank under which the end of a session need not be remembered: its tokens have expired long ago."""
-    return deleted_before(max(0, now - SESSIONS_KEPT))
+    return deleted_before(max(0, now - kept))
 
 
 def deleted_before(moment: int) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..core.conclusions import SESSIONS_KEPT
+from ..core.conclusions import DAY
 from ..core.records import Kind
 from ..core.writeback import Pending, PendingKind
 from ..errors import ConfigurationError
@@ -87,11 +87,14 @@ def check_pending_kind(kind: PendingKind) -> PendingKind:
     return kind
 
 
-def check_purge(before: int, now: int) -> int:
+def check_purge(before: int, now: int, kept: int) -> int:
     """Of what age tombstones may be forgotten, or `ConfigurationError`. A token that was made while somebody was there
     still works against a tombstone, and would make them anew without it."""
-    if type(before) is not int or not 0 <= before <= now - SESSIONS_KEPT:
-        raise ConfigurationError("before must be a time in milliseconds, and at least 30 days ago")
+    if type(before) is not int or not 0 <= before <= now - kept:
+        raise ConfigurationError(
+            f"before must be a time in milliseconds, and at least {kept / DAY:g} days ago: "
+            "max_token_lifetime and two days more"
+        )
     return before
 
 

@@ -11,7 +11,14 @@ from collections.abc import Callable, Collection, Iterable
 from inspect import iscoroutinefunction
 from typing import Literal, TypedDict
 
-from ..core.conclusions import MAX_ROLE, is_role, role_in_metadata
+from ..core.conclusions import (
+    MAX_ROLE,
+    MAX_TOKEN_LIFETIME,
+    forgotten_below,
+    is_role,
+    role_in_metadata,
+    tombstones_kept,
+)
 from ..core.model import Id, User
 from ..core.records import STATED, AnyRecord, ClerkOrganization, ClerkUser
 from ..core.writeback import WriteBack
@@ -34,6 +41,7 @@ _WANTED: dict[IdType | None, str] = {
     "uuid": "a UUID as text in lower case",
     None: "str or int",
 }
+LONGEST_LIFETIMES = 60, 315_576_000  # seconds; Clerk makes no token that lives longer than ten years
 _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -51,6 +59,8 @@ class Options(TypedDict, total=False):
     after_commit: Called after each commit, with each change.
     clock: The time, in seconds since 1970.
     write_back: Which of your facts Clerk is to hold: what changes of them is noted in the outbox.
+    max_token_lifetime: How many seconds a token may live; 28 days by default. A resolver refuses tokens that live
+        longer. The ends of sessions are remembered, and tombstones kept, for two days more than that.
     """
 
     ids: Ids
@@ -61,6 +71,7 @@ class Options(TypedDict, total=False):
     after_commit: Iterable[AfterCommit]
     clock: Callable[[], float]
     write_back: WriteBack | None
+    max_token_lifetime: float
 
 
 class Choices:
@@ -77,6 +88,7 @@ class Choices:
         after_commit: Iterable[AfterCommit] = (),
         clock: Callable[[], float] = time.time,
         write_back: WriteBack | None = None,
+        max_token_lifetime: float = MAX_TOKEN_LIFETIME,
         id_type: IdType | None = None,
         speaks_async: bool = False,
     ) -> None:
@@ -96,7 +108,14 @@ class Choices:
             raise ConfigurationError("clock must be a function that gives the seconds since 1970")
         if not (write_back is None or isinstance(write_back, WriteBack)):
             raise ConfigurationError("write_back must be a WriteBack")
+        is_number = type(max_token_lifetime) in (int, float)
+        if not is_number or not LONGEST_LIFETIMES[0] <= max_token_lifetime <= LONGEST_LIFETIMES[1]:
+            raise ConfigurationError(
+                "max_token_lifetime must be a number of seconds, from 60 to 10 years (315,576,000)"
+            )
         self.write_back: WriteBack | None = write_back
+        self.max_token_lifetime: float = max_token_lifetime
+        self.tombstones_kept: int = tombstones_kept(max_token_lifetime)  # milliseconds
         self.ids: Ids = ids
         # None where a function makes ids of either type.
         self.id_type: IdType | None = id_type or (None if callable(ids) else _STRATEGIES[ids])
@@ -112,6 +131,10 @@ class Choices:
     def now(self) -> int:
         """The time, in milliseconds."""
         return int(self._clock() * 1000)
+
+    def forgotten_below(self) -> str:
+        """The rank under which the end of a session need not be remembered."""
+        return forgotten_below(self.now(), self.tombstones_kept)
 
     def check_id(self, id: Id) -> Id:
         """An id that came from your side, or `ConfigurationError`: a database would store "7" for 7, or refuse."""

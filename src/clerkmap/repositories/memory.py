@@ -37,6 +37,7 @@ class MemoryRepository:
     def __init__(self, **options: Unpack[Options]) -> None:
         choices = Choices(**options)
         self.write_back: WriteBack | None = choices.write_back
+        self.max_token_lifetime: float = choices.max_token_lifetime
         self.listeners: Listeners = choices.listeners
         self._journal = Journal()
         self._tables = MemoryOutbox(choices, self._journal)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Any
 
-from ..core.conclusions import forgotten_below
 from ..core.counts import Count
 from ..core.model import Id, Organization, User, exported, spokesman
 from ..core.principal import Standing
@@ -72,7 +71,7 @@ class MemoryReading:
         if user is None:
             return None
         over = self._sessions.get((instance, key_of(session_id))) if session_id is not None else None
-        session_is_over = over is not None and over.rank >= forgotten_below(self._choices.now())
+        session_is_over = over is not None and over.rank >= self._choices.forgotten_below()
         if organization_id is None:
             return Standing(user, session_is_over=session_is_over)
         organization_key = key_of(organization_id)

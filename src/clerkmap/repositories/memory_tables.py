@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-from ..core.conclusions import deleted_at, deleted_before, forgotten_below, is_over, last_word
+from ..core.conclusions import deleted_at, deleted_before, is_over, last_word
 from ..core.model import Change, Id, Membership, Organization, Session, User, keys_of, spokesman, without_role
 from ..core.records import (
     DELETED,
@@ -108,7 +108,7 @@ class MemoryTables(MemoryReading):
         return [], True
 
     def purge(self, before: int) -> Written[int]:
-        oldest_kept = deleted_before(check_purge(before, self._choices.now()))
+        oldest_kept = deleted_before(check_purge(before, self._choices.now(), self._choices.tombstones_kept))
         people = {place: id for place, (id, record) in self._identities.items() if DELETED <= record.rank < oldest_kept}
         for place, id in people.items():
             row = self._users[id]
@@ -210,7 +210,7 @@ class MemoryTables(MemoryReading):
         return Change(None if before is None else Membership(before), Membership(after))
 
     def _put_session(self, record: ClerkSession) -> Change | None:
-        forgotten = forgotten_below(self._choices.now())
+        forgotten = self._choices.forgotten_below()
         place = (record.instance, record.key)
         before = self._sessions.get(place)
         if record.rank < forgotten or not newer(record, before):

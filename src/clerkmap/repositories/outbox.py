@@ -35,6 +35,10 @@ class Outbox(Tables):
         return self._noting(super().relink(instance, clerk_id, id, to))
 
     @property
+    def max_token_lifetime(self) -> float:
+        return self._choices.max_token_lifetime
+
+    @property
     def write_back(self) -> WriteBack | None:
         return self._choices.write_back
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
-from ..core.conclusions import SESSIONS_KEPT, deleted_at, deleted_before, forgotten_below, last_word
+from ..core.conclusions import deleted_at, deleted_before, last_word
 from ..core.model import Change, Id, Membership, Organization, Session, User, keys_of, spokesman
 from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, fold
 from ..errors import UserTaken
@@ -31,7 +31,7 @@ class Putting(Bulk):
 
         Only a purge forgets a record. A tombstone that a purge may have taken must not come back.
         """
-        youngest_purged = deleted_before(max(0, self._choices.now() - SESSIONS_KEPT + _CLOCKS_DIFFER))
+        youngest_purged = deleted_before(max(0, self._choices.now() - self._choices.tombstones_kept + _CLOCKS_DIFFER))
         return not any(record.is_deleted and record.rank < youngest_purged for record in records)
 
     def put(self, records: Iterable[AnyRecord]) -> Work[Written[list[Change]]]:
@@ -198,7 +198,7 @@ class Putting(Bulk):
         return Change(None if before is None else Membership(before), Membership(after))
 
     def _put_session(self, record: ClerkSession) -> Work[Change | None]:
-        forgotten = forgotten_below(self._choices.now())
+        forgotten = self._choices.forgotten_below()
         if record.rank < forgotten:
             return None
         is_new = yield self._sql.insert_session, session_row(record)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from ..core.conclusions import forgotten_below
 from ..core.model import Id, Organization, User, exported, spokesman
 from ..core.principal import Standing
 from ..core.records import ClerkMembership, ClerkOrganization, ClerkUser, key_of
@@ -27,7 +26,7 @@ class Reading:
     def find(
         self, instance: str, user_id: str, organization_id: str | None, session_id: str | None
     ) -> Work[Standing | None]:
-        session = None if session_id is None else key_of(session_id), forgotten_below(self._choices.now())
+        session = None if session_id is None else key_of(session_id), self._choices.forgotten_below()
         person = instance, key_of(user_id)
         if organization_id is None:
             rows = yield self._sql.select_standing, (*session, *person)

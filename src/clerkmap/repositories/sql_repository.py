@@ -45,6 +45,11 @@ class SqlRepository(ABC):
         """Whether what is read now is committed."""
 
     @property
+    def max_token_lifetime(self) -> float:
+        """How many seconds a token may live."""
+        return self._tables.max_token_lifetime
+
+    @property
     def write_back(self) -> WriteBack | None:
         """Which of your facts Clerk is to hold."""
         return self._tables.write_back
@@ -158,6 +163,11 @@ class AsyncSqlRepository(ABC):
 
     @abstractmethod
     def _is_settled(self) -> bool: ...
+
+    @property
+    def max_token_lifetime(self) -> float:
+        """How many seconds a token may live."""
+        return self._tables.max_token_lifetime
 
     @property
     def write_back(self) -> WriteBack | None:

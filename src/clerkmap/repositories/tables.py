@@ -77,7 +77,7 @@ class Tables(Putting, Listing):
         return written, user
 
     def purge(self, before: int) -> Work[Written[int]]:
-        oldest_kept = deleted_before(check_purge(before, self._choices.now()))
+        oldest_kept = deleted_before(check_purge(before, self._choices.now(), self._choices.tombstones_kept))
         ended = sorted((yield self._sql.select_left, (DELETED, oldest_kept)))
         gone = yield self._sql.select_gone, (DELETED, oldest_kept)
         yield from self._lock_keys({user_key for _, user_key, _ in ended} | {key for (key,) in gone})

@@ -257,3 +257,28 @@ class FactsContract:
         now[0] += 40 * 86_400
         repository.put([ClerkSession.deleted(HERE, "sess_2", observed_at=int(now[0]) * 1000)])
         assert [is_over(each) for each in ("sess_1", "sess_2")] == [False, True]
+
+    def test_ends_of_sessions_are_remembered_as_long_as_tokens_may_live(self, make_repository: MakeRepository) -> None:
+        """And two days more; so are all tombstones. Without the option a token may live for 28 days."""
+        assert make_repository().max_token_lifetime == 28 * 86_400
+        now, days = [100 * 86_400.0], 86_400_000
+        repository = make_repository(ids=by_key, clock=lambda: now[0], max_token_lifetime=3_650 * 86_400)
+        assert repository.max_token_lifetime == 3_650 * 86_400
+        repository.put([person(), person(BEA), ClerkUser.deleted(HERE, BEA, observed_at=99 * days)])
+        repository.put([ClerkSession.deleted(HERE, "sess_1", observed_at=100 * days)])
+
+        now[0] += 3_651 * 86_400
+        repository.put([ClerkSession.deleted(HERE, "sess_2", observed_at=int(now[0]) * 1000)])
+        standing = repository.find(HERE, ANN, None, "sess_1")
+        assert standing is not None
+        assert standing.session_is_over
+        with pytest.raises(ConfigurationError, match="3652 days"):
+            repository.purge(100 * days)
+        now[0] += 2 * 86_400
+        standing = repository.find(HERE, ANN, None, "sess_1")
+        assert standing is not None
+        assert not standing.session_is_over
+        assert repository.purge(100 * days) == 1
+        for wrong in (59, 315_576_001, True, "28 days", None):
+            with pytest.raises(ConfigurationError, match="max_token_lifetime"):
+                make_repository(max_token_lifetime=wrong)
