@@ -7,6 +7,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+import pytest
+
 import clerkmap
 
 SOURCE = str(Path(clerkmap.__file__).parent)
@@ -23,6 +25,8 @@ class Count:
 @contextmanager
 def counting_lines() -> Iterator[Count]:
     """Count the lines of clerkmap that run in the block, in any thread."""
+    if sys.version_info < (3, 12):
+        pytest.skip("lines are counted with sys.monitoring, which is there from Python 3.12 on")
     count, monitoring = Count(), sys.monitoring
 
     def line(code: CodeType, _line: int) -> Any:
@@ -57,6 +61,20 @@ def _counted(kind: type, name: str) -> Callable[..., Any]:
     return method
 
 
+def _joined(kind: type) -> Callable[..., Any]:
+    """What is put behind something else is copied together with it, but for a bytearray, which grows in place."""
+
+    def method(self: Any, other: Any) -> Any:
+        if isinstance(other, bytearray):
+            self.touched.number += len(self)
+            other.extend(bytes(self))
+            return other
+        self.touched.number += len(other) + len(self)
+        return other + kind(self)
+
+    return method
+
+
 _METHODS = {
     *(
         "__add__",
@@ -79,6 +97,7 @@ class CountedBytes(bytes):
     """Bytes that count how many of them clerkmap touches."""
 
     touched: Count
+    __radd__ = _joined(bytes)
     vars().update({name: _counted(bytes, name) for name in _METHODS & set(dir(bytes))})
 
 
@@ -86,6 +105,7 @@ class CountedText(str):
     """Text that counts how many of its characters clerkmap touches."""
 
     touched: Count
+    __radd__ = _joined(str)
     vars().update({name: _counted(str, name) for name in _METHODS & set(dir(str))})
 
 

@@ -200,9 +200,9 @@ def _fetch_json(client: "httpx.Client", url: str, ends: float) -> dict[str, Any]
     with client.stream("GET", url, headers=headers) as response:
         if response.status_code != 200 or response.headers.get("content-encoding", "identity") != "identity":
             raise ValueError(f"answered {response.status_code}")
-        body = b""
+        body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk
             if len(body) > MAX_BODY or time.monotonic() > ends:
                 raise ValueError("the body is too long, or too long in coming")
-    return read_object(body.strip())
+    return read_object(bytes(body).strip())

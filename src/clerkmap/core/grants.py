@@ -52,7 +52,8 @@ def permissions_in(features: object, names: object, masks: object) -> frozenset[
             f"org:{feature[1]}:{word}"
             for feature, mask in zip(lined_up, bits, strict=False)
             if feature is not None and "o" in feature[0]
-            for position, word in enumerate(words)
+            # No further than the mask goes: features times words would be more than linear in the token's size.
+            for position, word in enumerate(words[: mask.bit_length()])
             if word and mask >> position & 1
         )
 

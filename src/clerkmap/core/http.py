@@ -153,7 +153,9 @@ class TokenFinder:
         names = (SESSION_COOKIE, UPDATED_COOKIE)
         suffix = instance.cookie_suffix
         self._suffixed: tuple[str, ...] = () if suffix is None else tuple(f"{name}_{suffix}" for name in names)
-        self._names = frozenset({*names, *self._suffixed})
+        ours = "|".join(map(re.escape, (*names, *self._suffixed)))
+        # Found in one pass, however many other cookies a stranger puts between them.
+        self._ours = re.compile(rf"(?:^|;)[ \t]*({ours})=([^;]*)")
         self._sessions = frozenset({SESSION_COOKIE, *self._suffixed[:1]})
         # A server that makes one header of two puts a comma between them; what follows would be part of a value.
         self._joined = re.compile(rf",[ \t]*({'|'.join(map(re.escape, self._sessions))})=")
@@ -189,9 +191,9 @@ class TokenFinder:
         if "\r" in header or "\n" in header or "\0" in header:
             raise CookieRefused("a character that no header has")
         found: dict[str, str] = {}
-        for piece in header.split(";"):
-            name, _, value = piece.strip(" \t").partition("=")
-            if not value or name not in self._names:
+        for match in self._ours.finditer(header):
+            name, value = match[1], match[2].rstrip(" \t")
+            if not value:
                 continue
             if name in found and name in self._sessions:
                 raise CookieRefused("it stands there twice")

@@ -105,7 +105,7 @@ def _check_method(scope: Scope, method: str) -> None:
 
 
 async def _read(receive: Receive) -> dict[str, Any]:
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] != "http.request":
@@ -116,7 +116,7 @@ async def _read(receive: Receive) -> dict[str, Any]:
         if not message.get("more_body", False):
             break
     try:
-        return read_object(body.strip())
+        return read_object(bytes(body).strip())
     except ValueError as error:
         raise Stranger(400, "body_refused", f"The request is {error}") from None
 

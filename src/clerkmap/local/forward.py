@@ -80,12 +80,12 @@ def origin_of(url: str) -> str:
 
 
 async def _read(answer: httpx.Response) -> bytes:
-    said = b""
+    said = bytearray()
     async for piece in answer.aiter_bytes():
         said += piece
         if len(said) > MOST_READ:
             break
-    return said
+    return bytes(said)
 
 
 def _came(url: str, answer: httpx.Response, said: bytes) -> Came:

@@ -58,7 +58,7 @@ class Guard:
         if kinds != ["application/json"]:
             raise Stranger(415, "content_type_refused", "Send application/json")
         lengths = _values(scope, b"content-length")
-        if any(not length.isdigit() or int(length[:20]) > MOST_ASKED for length in lengths):
+        if any(not (length.isascii() and length.isdigit()) or int(length[:20]) > MOST_ASKED for length in lengths):
             raise too_large()
 
 
