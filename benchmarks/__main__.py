@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 
-from . import backfills, databases, postgres, processes, servers, sizes, tokens, webhooks
+from . import backfills, databases, postgres, processes, rush, servers, sizes, tokens, webhooks
 from .measure import Figure, Row
 from .steps import steps
 
@@ -21,6 +21,7 @@ GROUPS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "webhook": webhooks.webhook,
     "asgi": servers.servers,
     "postgres": postgres.postgres,
+    "rush": rush.rush,
     "backfill": backfills.backfills,
     "sizes": sizes.sizes,
     "import": processes.imports,
