@@ -45,7 +45,7 @@ class AsyncPostgresRepository(AsyncSqlRepository):
         self._setup = Setup(speaks_async=True, **options)
         self._tables = self._setup.tables
         self.listeners: Listeners = self._setup.listeners
-        self._source = AsyncSource(source)
+        self._source = AsyncSource(source, self._setup.timeout, self._setup.max_waiting)
         connect = connects_to_listen(source, self._setup.listen, self._setup.timeout)
         self._notifications = connect and Notifications(connect, self._setup.channel, self.listeners.heard)
         self._is_part = False
@@ -117,7 +117,7 @@ class AsyncPostgresRepository(AsyncSqlRepository):
         attempts = self._attempts()
         while True:
             try:
-                async with self._source.borrowed(attempts.seconds_left) as connection:
+                async with self._source.borrowed(again=attempts.have_failed) as connection:
                     attempts.connection = connection
                     return await _arun(self._source.cursor(connection), work())
             except Exception as error:  # noqa: BLE001 - it comes out, unless there is to be another attempt
@@ -139,7 +139,7 @@ class AsyncPostgresRepository(AsyncSqlRepository):
         attempts = self._attempts()
         while True:
             try:
-                async with self._source.borrowed(attempts.seconds_left) as connection:
+                async with self._source.borrowed(again=attempts.have_failed) as connection:
                     attempts.connection = connection
                     async with self._source.transaction(connection) as joins:
                         written, result = await self._work_in(connection, work())

@@ -15,7 +15,7 @@ _GAVE_WAY = ("40001", "40P01")  # serialization_failure, deadlock_detected
 _MISPLACED = (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName, errors.ReservedName)
 # What a row of ours met with: a constraint or a trigger of yours, or a value that the database does not take.
 REFUSALS = (psycopg.IntegrityError, psycopg.DataError, errors.RaiseException, UnicodeError)
-_NO_CONNECTION = "nobody could connect in time, or all connections are busy; the log psycopg.pool says why"
+_NO_CONNECTION = "your pool had no connection to give in time; the log psycopg.pool says why"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  # seconds
 
 
@@ -23,7 +23,8 @@ class Attempts:
     """The attempts at one operation, until a time has passed. There is one alone where `again` is false."""
 
     def __init__(self, seconds: float, *, again: bool) -> None:
-        self._ends = time.monotonic() + seconds
+        self._seconds = seconds
+        self._ends: float | None = None  # counted from the first failure: waiting in line is none
         self._again = again
         self._pause = _FIRST_PAUSE
         self.begin()
@@ -34,9 +35,9 @@ class Attempts:
         self.is_committing = False
 
     @property
-    def seconds_left(self) -> float:
-        """How long to wait for a connection: always a little, for a pool has it ready as a rule."""
-        return max(0.1, self._ends - time.monotonic())
+    def have_failed(self) -> bool:
+        """Whether there has been one before."""
+        return self._ends is not None
 
     def is_unknown(self, error: Exception) -> bool:
         """Whether the transaction may have been committed, because the answer to its commit was lost.
@@ -55,6 +56,8 @@ class Attempts:
         if self.is_unknown(error) and not (repeatable and self._again):
             raise CommitUnknown from error
         gave_way = _gave_way(error)
+        if self._ends is None:
+            self._ends = time.monotonic() + self._seconds
         if not self._again or not (gave_way or self._is_lost) or time.monotonic() + self._pause > self._ends:
             _raise(error)
         if not gave_way:  # after a restart all that a pool has are lost, and the next one is tried at once

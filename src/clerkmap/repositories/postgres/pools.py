@@ -1,29 +1,115 @@
-"""The pools that `open` opens. In the two colours, which say the same."""
+"""The pools that `open` opens, in the two colours. A pool keeps connections and makes new ones; how many requests may
+have one at once, and how long the others wait, is decided by the line in front of it.
+
+psycopg's own pools are not used here: one that has failed to connect tries again after ever longer pauses, and logs
+each attempt.
+"""
 
 import asyncio
+import random
+import select
 import threading
 import time
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Self
 from weakref import WeakKeyDictionary, WeakSet, finalize
 
 from psycopg import AsyncConnection, Connection, Error
 from psycopg.conninfo import conninfo_to_dict
-from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
+from psycopg.pq import TransactionStatus
 
 from ...errors import ConfigurationError
 from ...forks import SurvivesForks
+from .lending import AnyConnection
 
 # What a pool of the repository's own sets for each connection.
 _CONFIGURE = """
 SELECT set_config('lock_timeout', %s, false), set_config('default_transaction_isolation', 'read committed', false)
 """
-# A pool that has failed to connect tries again after ever longer pauses, of minutes in the end. So ours gives up at
-# once, and whoever waits for a connection asks anew.
-ASK_EVERY = 0.25  # seconds
-_inherited: list[object] = []  # the parent's pools: to close one here would end the parent's sessions
+_CHECK_EVERY = 0.05  # seconds between two looks at whether it is worth while to go on connecting
+_LIFETIME = 3600.0  # seconds after which a connection is replaced: servers behind one name may change
+_MOST_IDLE = 600.0  # seconds after which one that is not needed is closed
+_inherited: list[object] = []  # the parent's connections: to close one here would end the parent's session
+
+Check = Callable[[], None]  # raises where it is not worth while to go on
+
+
+class _Kept:
+    """An idle connection, and since when it is."""
+
+    __slots__ = ("connection", "since")
+
+    def __init__(self, connection: AnyConnection) -> None:
+        self.connection = connection
+        self.since = time.monotonic()
+
+
+class _Connections:
+    """The connections of one pool: those that are idle, the last used one on the right, and the time when each ends."""
+
+    def __init__(self) -> None:
+        self.ends: dict[AnyConnection, float] = {}
+        self.idle: deque[_Kept] = deque()
+        self.is_closed = False
+
+    def add(self, connection: AnyConnection) -> None:
+        """Note a new connection, which is in use."""
+        self.ends[connection] = time.monotonic() + _LIFETIME * random.uniform(0.9, 1)  # noqa: S311 - no secret
+
+    def take(self) -> AnyConnection | None:
+        """Return an idle connection, or None."""
+        while self.idle:
+            try:
+                connection = self.idle.pop().connection
+            except IndexError:  # another thread was faster
+                return None
+            if not _is_stale(connection):
+                return connection
+            self.drop(connection)
+        return None
+
+    def give(self, connection: AnyConnection) -> None:
+        """Take a connection back, and close those that have been idle for long."""
+        is_clean = connection.info.transaction_status == TransactionStatus.IDLE
+        if not is_clean or self.is_closed or self.ends.get(connection, 0.0) < time.monotonic():
+            self.drop(connection)
+            return
+        self.idle.append(_Kept(connection))
+        with suppress(IndexError):
+            while self.idle[0].since < time.monotonic() - _MOST_IDLE:
+                self.drop(self.idle.popleft().connection)
+
+    def drop(self, connection: AnyConnection) -> None:
+        self.ends.pop(connection, None)
+        connection.pgconn.finish()
+
+    def close(self) -> None:
+        """Close what is idle. What is in use is closed when it is given back."""
+        self.is_closed = True
+        with suppress(IndexError):
+            while True:
+                self.drop(self.idle.pop().connection)
+
+    def finish(self) -> None:
+        """Close what is in use, too."""
+        self.close()
+        for connection in list(self.ends):
+            self.drop(connection)
+
+
+def _is_stale(connection: AnyConnection) -> bool:
+    """Whether the server has sent something that was not asked for: as a rule, that the connection is at its end."""
+    if connection.closed:
+        return True
+    number = connection.pgconn.socket
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(number, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([number], [], [], 0)[0])
 
 
 class OpenedPool(SurvivesForks):
@@ -32,59 +118,52 @@ class OpenedPool(SurvivesForks):
     def __init__(self, conninfo: str, size: int, timeout: float) -> None:
         self.conninfo = conninfo
         self.kwargs: dict[str, Any] = settings(conninfo, checked_timeout(timeout))
-        self._size = _checked(size)
-        self._configure = partial(_configure, milliseconds=_milliseconds(timeout))  # a method would keep this alive
-        self._timeout = timeout
-        self._pool: ConnectionPool[Any] | None = None
-        self._make_lock()
+        self.max_size = _checked(size)
+        self._milliseconds = _milliseconds(timeout)
+        self._make_connections()
         self.survive_forks()
 
-    def _make_lock(self) -> None:
-        self._lock = threading.Lock()
+    def _make_connections(self) -> None:
+        self._connections = _Connections()
+        self._when_forgotten = finalize(self, self._connections.close)
 
     def after_fork_in_child(self) -> None:
-        self._make_lock()
-        if self._pool is not None:
-            _inherited.append(self._pool)
-            self._close_at_exit.detach()
-            self._pool = None
+        _inherited.append(self._connections)
+        self._when_forgotten.detach()
+        self._make_connections()
 
-    @contextmanager
-    def connection(self, timeout: float) -> Generator[Connection[Any], None, None]:
-        """One of its connections. After an outage, as soon as there is one to be had."""
-        pool = self._get()
-        connection = self._take(pool, time.monotonic() + timeout)
+    @property
+    def number(self) -> int:
+        """How many connections there are."""
+        return len(self._connections.ends)
+
+    def take(self, check: Check) -> Connection[Any]:
+        """Return a connection: one that is idle, or a new one."""
+        idle: Any = self._connections.take()
+        return self._connect(check) if idle is None else idle
+
+    def _connect(self, check: Check) -> Connection[Any]:
+        """In a thread of its own, since nothing can end the attempt before its time is over."""
+        attempt = _Attempt()
+        work = partial(_connect, self.conninfo, self.kwargs, self._milliseconds, attempt, self._connections)
+        threading.Thread(target=work, name="clerkmap-connect", daemon=True).start()
         try:
-            with connection:
-                yield connection
-        finally:
-            pool.putconn(connection)
+            while not attempt.done.wait(_CHECK_EVERY):
+                check()
+        except BaseException:
+            attempt.abandon(self._connections)
+            raise
+        return attempt.result()
 
-    def _take(self, pool: ConnectionPool[Any], ends: float) -> Connection[Any]:
-        while True:
-            try:
-                connection: Connection[Any] = pool.getconn(timeout=_slice(ends))
-                return connection
-            except PoolTimeout:
-                if time.monotonic() > ends:
-                    raise
-
-    def _get(self) -> ConnectionPool[Any]:
-        if self._pool is None:
-            with self._lock:
-                if self._pool is None:
-                    pool = ConnectionPool[Any](
-                        self.conninfo, kwargs=self.kwargs, min_size=1, max_size=self._size, timeout=self._timeout,
-                        configure=self._configure, name="clerkmap", open=True, reconnect_timeout=0,
-                    )  # fmt: skip
-                    self._close_at_exit = finalize(self, pool.close)  # its threads would be waited for
-                    self._pool = pool
-        return self._pool
+    def give(self, connection: Connection[Any]) -> None:
+        """Take a connection back."""
+        if connection in self._connections.ends:
+            self._connections.give(connection)
+        else:  # a hook has forked, and this is the child
+            _inherited.append(connection)
 
     def close(self) -> None:
-        with self._lock:
-            if self._pool is not None:
-                self._pool.close()
+        self._connections.close()
 
     def __enter__(self) -> Self:
         return self
@@ -93,109 +172,163 @@ class OpenedPool(SurvivesForks):
         self.close()
 
 
+class _Attempt:
+    """An attempt to connect in a thread, and its outcome."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self._lock = threading.Lock()
+        self._outcome: Connection[Any] | Exception | None = None
+        self._is_abandoned = False
+
+    def end(self, outcome: Connection[Any] | Exception, connections: _Connections) -> None:
+        """Tell the outcome. If nobody waits for it any more, the connection is kept for others."""
+        with self._lock:
+            self._outcome = outcome
+            is_abandoned = self._is_abandoned
+        if is_abandoned and isinstance(outcome, Connection):
+            connections.give(outcome)
+        self.done.set()
+
+    def abandon(self, connections: _Connections) -> None:
+        with self._lock:
+            self._is_abandoned = True
+            outcome = self._outcome
+        if isinstance(outcome, Connection):
+            connections.give(outcome)
+
+    def result(self) -> Connection[Any]:
+        assert self._outcome is not None
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
+
+def _connect(
+    conninfo: str, kwargs: dict[str, Any], milliseconds: str, attempt: _Attempt, connections: _Connections
+) -> None:
+    try:
+        connection = Connection[Any].connect(conninfo, **kwargs)
+        connection.execute(_CONFIGURE, (milliseconds,))
+    except Exception as error:  # noqa: BLE001 - the thread that waits raises it
+        attempt.end(error, connections)
+    else:
+        connections.add(connection)
+        attempt.end(connection, connections)
+
+
 class AsyncOpenedPool(SurvivesForks):
-    """The same for one event loop; another loop has one of its own."""
+    """The same for one event loop; another loop has connections of its own."""
 
     def __init__(self, conninfo: str, size: int, timeout: float) -> None:
         self.conninfo = conninfo
         self.kwargs: dict[str, Any] = settings(conninfo, checked_timeout(timeout))
-        self._size = _checked(size)
-        self._timeout = timeout
-        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopsPool] = WeakKeyDictionary()
+        self.max_size = _checked(size)
+        self._milliseconds = _milliseconds(timeout)
+        self._make_loops()
         self.survive_forks()
 
+    def _make_loops(self) -> None:
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopsConnections] = WeakKeyDictionary()
+        self._made = WeakSet[AsyncConnection[Any]]()
+
     def after_fork_in_child(self) -> None:
-        _inherited.append(self._pools)
-        self._pools = WeakKeyDictionary()
+        _inherited.extend((list(self._loops.values()), list(self._made)))
+        self._make_loops()
 
-    @asynccontextmanager
-    async def connection(self, timeout: float) -> AsyncGenerator[AsyncConnection[Any], None]:  # noqa: ASYNC109 - as pools do
-        """One of its connections. After an outage, as soon as there is one to be had."""
-        pool = await self._get()
-        connection = await self._take(pool, time.monotonic() + timeout)
+    @property
+    def number(self) -> int:
+        """How many connections this event loop has."""
+        return len(self._get().ends)
+
+    async def take(self, check: Check) -> AsyncConnection[Any]:
+        """Return a connection: one that is idle, or a new one."""
+        mine = self._get()
+        idle: Any = mine.take()
+        return await self._connect(mine, check) if idle is None else idle
+
+    async def _connect(self, mine: "_LoopsConnections", check: Check) -> AsyncConnection[Any]:
+        attempt = asyncio.create_task(self._make(mine))
         try:
-            async with connection:
-                yield connection
-        finally:
-            await pool.putconn(connection)
+            while not (await asyncio.wait({attempt}, timeout=_CHECK_EVERY))[0]:
+                check()
+            return attempt.result()
+        except BaseException:
+            attempt.add_done_callback(mine.keep)
+            raise
 
-    async def _take(self, pool: AsyncConnectionPool[Any], ends: float) -> AsyncConnection[Any]:
-        while True:
-            try:
-                connection: AsyncConnection[Any] = await pool.getconn(timeout=_slice(ends))
-                return connection
-            except PoolTimeout:
-                if time.monotonic() > ends:
-                    raise
+    async def _make(self, mine: "_LoopsConnections") -> AsyncConnection[Any]:
+        connection = await AsyncConnection[Any].connect(self.conninfo, **self.kwargs)
+        self._made.add(connection)
+        mine.add(connection)
+        try:
+            await connection.execute(_CONFIGURE, (self._milliseconds,))
+        except BaseException:
+            mine.drop(connection)
+            raise
+        return connection
 
-    async def _get(self) -> AsyncConnectionPool[Any]:
+    def give(self, connection: AsyncConnection[Any]) -> None:
+        """Take a connection back."""
+        if connection not in self._made:  # a hook has forked, and this is the child
+            _inherited.append(connection)
+            return
+        mine = self._loops.get(asyncio.get_running_loop())
+        if mine is not None:
+            mine.give(connection)
+        else:
+            connection.pgconn.finish()
+
+    def _get(self) -> "_LoopsConnections":
         loop = asyncio.get_running_loop()
-        mine = self._pools.get(loop)
+        mine = self._loops.get(loop)
         if mine is None:
-            connections = WeakSet[AsyncConnection[Any]]()
-            pool = AsyncConnectionPool[Any](
-                self.conninfo, kwargs=self.kwargs, min_size=1, max_size=self._size, timeout=self._timeout,
-                configure=partial(_configure_async, milliseconds=_milliseconds(self._timeout), made=connections),
-                name="clerkmap", open=False, reconnect_timeout=0,
-            )  # fmt: skip
-            mine = self._pools[loop] = _LoopsPool(pool)
-            guard = loop.create_task(_guard(mine, self._pools, connections))
+            mine = self._loops[loop] = _LoopsConnections()
+            guard = mine.guard = loop.create_task(_guard(mine, self._loops))
             when_forgotten = finalize(self, _end, loop, guard)  # and it keeps the task, which the loop does not
             when_forgotten.atexit = False
             guard.add_done_callback(lambda _: when_forgotten.detach())
-        if mine.pool.closed:
-            await mine.pool.open()
-        return mine.pool
+        return mine
 
     async def close(self) -> None:
-        mine = self._pools.pop(asyncio.get_running_loop(), None)
+        mine = self._loops.pop(asyncio.get_running_loop(), None)
         if mine is not None:
             mine.closed.set()
-            await mine.pool.close()
+            mine.close()
+            if mine.guard is not None:
+                await asyncio.wait({mine.guard})
 
 
-class _LoopsPool:
-    """An event loop's pool, and what tells its guard that it has been closed."""
+class _LoopsConnections(_Connections):
+    """The connections of an event loop, and what tells its guard that they have been closed."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
-        self.pool = pool
+    def __init__(self) -> None:
+        super().__init__()
         self.closed = asyncio.Event()
+        self.guard: asyncio.Task[None] | None = None
+
+    def keep(self, attempt: asyncio.Task[AsyncConnection[Any]]) -> None:
+        """Keep a new connection that was waited for in vain."""
+        if not attempt.cancelled() and attempt.exception() is None:
+            self.give(attempt.result())
 
 
 async def _guard(
-    mine: _LoopsPool,
-    pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopsPool],
-    connections: WeakSet[AsyncConnection[Any]],
+    mine: _LoopsConnections, loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopsConnections]
 ) -> None:
-    """Close a pool that nobody has closed: when its loop ends, which cancels what is left, or when it is forgotten.
-
-    The pool's own tasks are cancelled with this one, and without it some would be waited for in vain.
-    """
+    """Close connections that nobody has closed: when their loop ends, which cancels what is left, or when their pool is
+    forgotten."""
     try:
         await mine.closed.wait()
     except asyncio.CancelledError:
-        with suppress(asyncio.CancelledError):
-            await mine.pool.close()
-        for connection in list(connections):
-            connection.pgconn.finish()
-        pools.pop(asyncio.get_running_loop(), None)
+        mine.finish()
+        loops.pop(asyncio.get_running_loop(), None)
         raise
 
 
 def _end(loop: asyncio.AbstractEventLoop, guard: asyncio.Task[None]) -> None:
     with suppress(RuntimeError):  # the loop is closed, and its guard with it
         loop.call_soon_threadsafe(guard.cancel)
-
-
-def _configure(connection: Connection[Any], milliseconds: str) -> None:
-    connection.execute(_CONFIGURE, (milliseconds,))
-
-
-async def _configure_async(
-    connection: AsyncConnection[Any], milliseconds: str, made: WeakSet[AsyncConnection[Any]]
-) -> None:
-    made.add(connection)
-    await connection.execute(_CONFIGURE, (milliseconds,))
 
 
 def _milliseconds(seconds: float) -> str:
@@ -228,10 +361,6 @@ def checked_timeout(timeout: float) -> float:
     if type(timeout) not in (int, float) or not 0 < timeout <= 3600:
         raise ConfigurationError("timeout must be more than 0 and at most 3600 seconds")
     return timeout
-
-
-def _slice(ends: float) -> float:
-    return min(ASK_EVERY, max(0.1, ends - time.monotonic()))
 
 
 def _checked(size: int) -> int:

@@ -50,7 +50,7 @@ class PostgresRepository(SqlRepository):
         self._setup = Setup(speaks_async=False, **options)
         self._tables = self._setup.tables
         self.listeners: Listeners = self._setup.listeners
-        self._source = Source(source)
+        self._source = Source(source, self._setup.timeout, self._setup.max_waiting)
         connect = connects_to_listen(source, self._setup.listen, self._setup.timeout)
         self._notifications = connect and Notifications(connect, self._setup.channel, self.listeners.heard)
         self._is_part = False
@@ -110,7 +110,7 @@ class PostgresRepository(SqlRepository):
         attempts = self._attempts()
         while True:
             try:
-                with self._source.borrowed(attempts.seconds_left) as connection:
+                with self._source.borrowed(again=attempts.have_failed) as connection:
                     attempts.connection = connection
                     return _run(self._source.cursor(connection), work(*args, **kwargs))
             except Exception as error:  # noqa: BLE001 - it comes out, unless there is to be another attempt
@@ -130,7 +130,7 @@ class PostgresRepository(SqlRepository):
         attempts = self._attempts()
         while True:
             try:
-                with self._source.borrowed(attempts.seconds_left) as connection:
+                with self._source.borrowed(again=attempts.have_failed) as connection:
                     attempts.connection = connection
                     with self._source.transaction(connection) as joins:
                         written, result = self._work_in(connection, work())

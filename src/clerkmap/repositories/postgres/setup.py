@@ -14,6 +14,7 @@ from ..schema import SCHEMA_VERSION, Schema
 from ..sql import Statements
 from ..work import Work, Written
 from .lending import Lending
+from .lines import checked_max_waiting
 from .pools import checked_timeout
 
 OLDEST = 120_000  # the first with generated columns
@@ -43,8 +44,9 @@ class PostgresOptions(Options, total=False):
         processes: what is remembered is then dropped every 0.4 seconds.
     migrate: Whether the tables may be made, and brought to this version's state.
     durable: Whether a server that acknowledges before it has written is refused.
-    timeout: Seconds after which a lost connection, a full pool or a locked row is an error. A server that is there and
-        says nothing is waited for, unless it has a `statement_timeout`.
+    timeout: Seconds after which an outage, a pool whose connections do not come back, or a locked row is an error. In
+        an outage that lasts longer, each request is refused at once.
+    max_waiting: How many requests may wait for a connection. Further ones are refused at once.
     """
 
     prefix: str
@@ -54,6 +56,7 @@ class PostgresOptions(Options, total=False):
     migrate: bool
     durable: bool
     timeout: float
+    max_waiting: int
 
 
 class Setup:
@@ -70,6 +73,7 @@ class Setup:
         migrate: bool = True,
         durable: bool = True,
         timeout: float = 5,
+        max_waiting: int = 20_000,
         **options: Unpack[Options],
     ) -> None:
         self._names = Names(prefix, schema)
@@ -77,6 +81,7 @@ class Setup:
         self._durable = durable
         self.listen: bool | str = listen
         self.timeout: float = checked_timeout(timeout)
+        self.max_waiting: int = checked_max_waiting(max_waiting)
         if not isinstance(self.listen, (bool, str)) or self.listen == "":
             raise ConfigurationError("listen is True, False, or a connection string that leads to the server itself")
         # A column has one type: where a function makes ids of either, it is text.

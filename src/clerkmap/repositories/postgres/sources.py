@@ -6,32 +6,47 @@ yours is shared: what is written on it becomes a part of your transaction, if yo
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
-from psycopg.errors import FeatureNotSupported
+from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor, Error
+from psycopg.errors import FeatureNotSupported, ReadOnlySqlTransaction
 from psycopg.rows import TupleRow, tuple_row
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from ...errors import ConfigurationError, RepositoryUnavailable
 from .attempts import REFUSALS, refusal
 from .lending import check_in_turn, is_alone
+from .lines import AsyncLine, Line
+from .outages import Health, probing
 from .pools import AsyncOpenedPool, OpenedPool
+
+_LOOK_EVERY = 0.02  # seconds, in an outage
+# After these a connection is of no more use: what it has prepared does not fit a table that has been altered, or it
+# leads to a server that has become a standby.
+REPLACED = (FeatureNotSupported, ReadOnlySqlTransaction)
 
 
 class Source:
     """What a repository does its work with."""
 
-    def __init__(self, source: Connection[Any] | ConnectionPool[Any] | OpenedPool) -> None:
+    def __init__(
+        self, source: Connection[Any] | ConnectionPool[Any] | OpenedPool, timeout: float = 5, max_waiting: int = 20_000
+    ) -> None:
         if not isinstance(source, (Connection, ConnectionPool, OpenedPool)):
             raise _not_a_source(f"a psycopg.Connection or a ConnectionPool, not {type(source).__name__}")
         self._source = source
         self._closed = False
+        self._timeout = timeout
         self._lock = threading.RLock()  # what one thread does with a connection, another must not get into
         self._cursor = Cursor(source, row_factory=tuple_row) if isinstance(source, Connection) else None
         self.is_yours: bool = self._cursor is not None
+        if not isinstance(source, Connection):
+            self._line = Line(lambda: source.max_size, timeout, max_waiting)
+            self._health = Health(*probing(source.conninfo, source.kwargs), timeout)
 
     def check_open(self) -> None:
         if self._closed:
@@ -49,20 +64,64 @@ class Source:
         return Cursor(connection, row_factory=tuple_row)
 
     @contextmanager
-    def borrowed(self, seconds: float) -> Generator[Connection[Any], None, None]:
-        """A connection, for which this waits no longer than that."""
+    def borrowed(self, *, again: bool = False) -> Generator[Connection[Any], None, None]:
+        """A connection, for which this waits in line. Who has had one before, and lost it, is next."""
         self.check_open()
         if isinstance(self._source, Connection):
             with self._lock:
                 check_in_turn(self._source)
                 yield self._source
             return
-        with self._source.connection(timeout=seconds) as connection:
+        self._health.check()
+        arrived, is_done = time.monotonic(), False
+        while not is_done:
+            self._line.enter(arrived, again=again)
+            loan, connection = self._health.lend(), None
             try:
-                yield connection
-            except FeatureNotSupported:  # what it has prepared fits a table no more that somebody has altered
-                connection.close()
+                self.check_open()
+                connection = self._take(self._source)
+                if connection is not None:
+                    self._health.connected(loan, connection)
+                    is_done = True
+                    with connection if isinstance(self._source, ConnectionPool) else nullcontext():
+                        yield connection
+            except REPLACED:
+                if connection is not None:
+                    connection.close()
                 raise
+            finally:
+                moved = self._health.take_back(loan)
+                if connection is not None:
+                    self._give(self._source, connection)
+                self._line.leave(moved=moved)
+            again = True
+
+    def _take(self, pool: ConnectionPool[Any] | OpenedPool) -> Connection[Any] | None:
+        """A connection. None where the server takes no more of them: one that is in use will come back."""
+        ends = time.monotonic() + self._timeout
+        while True:
+            while self._health.is_away:
+                self._health.check()
+                time.sleep(_LOOK_EVERY)
+            if isinstance(pool, ConnectionPool):
+                try:
+                    connection: Connection[Any] = pool.getconn(timeout=self._timeout)
+                except PoolTimeout:
+                    self._health.judge()
+                    raise
+                return connection
+            try:
+                return pool.take(self._health.check)
+            except Error as error:
+                if pool.number > 0:
+                    self._line.narrow(pool.number)
+                    return None
+                self._health.cannot_connect(error)
+                if time.monotonic() > ends:  # the server has come back and gone again, time after time
+                    raise
+
+    def _give(self, pool: ConnectionPool[Any] | OpenedPool, connection: Connection[Any]) -> None:
+        pool.putconn(connection) if isinstance(pool, ConnectionPool) else pool.give(connection)
 
     @contextmanager
     def transaction(self, connection: Connection[Any]) -> Generator[bool, None, None]:
@@ -85,6 +144,8 @@ class Source:
 
     def close(self) -> None:
         self._closed = True
+        if not isinstance(self._source, Connection):
+            self._health.close()
         if isinstance(self._source, OpenedPool):
             self._source.close()
 
@@ -92,14 +153,24 @@ class Source:
 class AsyncSource:
     """The same for drivers that speak async."""
 
-    def __init__(self, source: AsyncConnection[Any] | AsyncConnectionPool[Any] | AsyncOpenedPool) -> None:
+    def __init__(
+        self,
+        source: AsyncConnection[Any] | AsyncConnectionPool[Any] | AsyncOpenedPool,
+        timeout: float = 5,
+        max_waiting: int = 20_000,
+    ) -> None:
         if not isinstance(source, (AsyncConnection, AsyncConnectionPool, AsyncOpenedPool)):
             raise _not_a_source(f"a psycopg.AsyncConnection or an AsyncConnectionPool, not {type(source).__name__}")
         self._source = source
         self._closed = False
+        self._timeout = timeout
+        self._max_waiting = max_waiting
         self._lock = asyncio.Lock()
         self._cursor = AsyncCursor(source, row_factory=tuple_row) if isinstance(source, AsyncConnection) else None
         self.is_yours: bool = self._cursor is not None
+        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncLine] = WeakKeyDictionary()
+        if not isinstance(source, AsyncConnection):
+            self._health = Health(*probing(source.conninfo, source.kwargs), timeout)
 
     def check_open(self) -> None:
         if self._closed:
@@ -117,20 +188,78 @@ class AsyncSource:
         return AsyncCursor(connection, row_factory=tuple_row)
 
     @asynccontextmanager
-    async def borrowed(self, seconds: float) -> AsyncGenerator[AsyncConnection[Any], None]:
-        """A connection, for which this waits no longer than that."""
+    async def borrowed(self, *, again: bool = False) -> AsyncGenerator[AsyncConnection[Any], None]:
+        """A connection, for which this waits in line. Who has had one before, and lost it, is next."""
         self.check_open()
         if isinstance(self._source, AsyncConnection):
             async with self._lock:
                 check_in_turn(self._source)
                 yield self._source
             return
-        async with self._source.connection(timeout=seconds) as connection:
+        self._health.check()
+        line, arrived, is_done = self._line(self._source), time.monotonic(), False
+        while not is_done:
+            await line.enter(arrived, again=again)
+            loan, connection = self._health.lend(), None
             try:
-                yield connection
-            except FeatureNotSupported:  # what it has prepared fits a table no more that somebody has altered
-                await connection.close()
+                self.check_open()
+                connection = await self._take(self._source, line)
+                if connection is not None:
+                    self._health.connected(loan, connection)
+                    is_done = True
+                    async with connection if isinstance(self._source, AsyncConnectionPool) else nullcontext():
+                        yield connection
+            except REPLACED:
+                if connection is not None:
+                    await connection.close()
                 raise
+            finally:
+                moved = self._health.take_back(loan)
+                try:
+                    if connection is not None:
+                        await self._give(self._source, connection)
+                finally:
+                    line.leave(moved=moved)
+            again = True
+
+    def _line(self, pool: AsyncConnectionPool[Any] | AsyncOpenedPool) -> AsyncLine:
+        loop = asyncio.get_running_loop()
+        line = self._lines.get(loop)
+        if line is None:
+            line = self._lines[loop] = AsyncLine(lambda: pool.max_size, self._timeout, self._max_waiting)
+        return line
+
+    async def _take(
+        self, pool: AsyncConnectionPool[Any] | AsyncOpenedPool, line: AsyncLine
+    ) -> AsyncConnection[Any] | None:
+        """A connection. None where the server takes no more of them: one that is in use will come back."""
+        ends = time.monotonic() + self._timeout
+        while True:
+            while self._health.is_away:
+                self._health.check()
+                await asyncio.sleep(_LOOK_EVERY)
+            if isinstance(pool, AsyncConnectionPool):
+                try:
+                    connection: AsyncConnection[Any] = await pool.getconn(timeout=self._timeout)
+                except PoolTimeout:
+                    self._health.judge()
+                    raise
+                return connection
+            try:
+                return await pool.take(self._health.check)
+            except Error as error:
+                if pool.number > 0:
+                    line.narrow(pool.number)
+                    return None
+                self._health.cannot_connect(error)
+                if time.monotonic() > ends:  # the server has come back and gone again, time after time
+                    raise
+
+    async def _give(self, pool: AsyncConnectionPool[Any] | AsyncOpenedPool, connection: AsyncConnection[Any]) -> None:
+        if isinstance(pool, AsyncConnectionPool):
+            await pool.putconn(connection)
+        else:
+            pool.give(connection)
 
     @asynccontextmanager
     async def transaction(self, connection: AsyncConnection[Any]) -> AsyncGenerator[bool, None]:
@@ -153,6 +282,8 @@ class AsyncSource:
 
     async def close(self) -> None:
         self._closed = True
+        if not isinstance(self._source, AsyncConnection):
+            self._health.close()
         if isinstance(self._source, AsyncOpenedPool):
             await self._source.close()
 

@@ -1,0 +1,166 @@
+"""The line in which requests wait for a connection: first come, first served, and never in vain for long.
+
+A full pool is no outage. A request is refused only when no connection has come back for `timeout` seconds, or when
+`max_waiting` others are waiting already. psycopg's own pools end each request's wait after a fixed time, so that a
+rush of thousands is refused while the server works at full speed.
+"""
+
+import asyncio
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from ...errors import ConfigurationError, RepositoryUnavailable
+from ...forks import SurvivesForks
+
+_WIDEN_AFTER = 1.0  # seconds after which a line that was narrowed lets more requests through again
+
+
+class _Line:
+    """How many requests may have a connection, and how many have one. Both colours keep count in the same way."""
+
+    def __init__(self, size: Callable[[], int], timeout: float, max_waiting: int) -> None:
+        self._size = size
+        self._timeout = timeout
+        self._max_waiting = max_waiting
+        self._served = 0
+        self._narrow = 1
+        self._narrow_until = float("-inf")
+        self._moved_at = float("-inf")
+
+    def narrow(self, size: int) -> None:
+        """Let no more requests through than this for a while: the server takes no more connections."""
+        self._narrow = max(1, size)
+        self._narrow_until = time.monotonic() + _WIDEN_AFTER
+
+    def _has_room(self) -> bool:
+        size = self._size()
+        if time.monotonic() < self._narrow_until:
+            size = min(size, self._narrow)
+        return self._served < size
+
+    def _check_length(self, waiting: int) -> None:
+        if waiting >= self._max_waiting:
+            raise RepositoryUnavailable(f"{waiting} requests are waiting for a connection already, see max_waiting")
+
+    def _seconds_left(self, arrived: float) -> float:
+        """How long a request goes on waiting if no connection comes back meanwhile."""
+        return max(arrived, self._moved_at) + self._timeout - time.monotonic()
+
+    def _has_left(self, *, moved: bool) -> None:
+        self._served = max(0, self._served - 1)  # in a forked child, requests of the parent's are not counted
+        if moved:
+            self._moved_at = time.monotonic()
+
+    def _in_vain(self) -> RepositoryUnavailable:
+        return RepositoryUnavailable(f"all connections are busy, and none came back for {self._timeout:g} seconds")
+
+
+class Line(_Line, SurvivesForks):
+    """The line of threads."""
+
+    def __init__(self, size: Callable[[], int], timeout: float, max_waiting: int) -> None:
+        super().__init__(size, timeout, max_waiting)
+        self.after_fork_in_child()
+        self.survive_forks()
+
+    def after_fork_in_child(self) -> None:
+        """Forget the threads of the parent, which do not exist here."""
+        self._lock = threading.Lock()
+        self._waiting = OrderedDict[threading.Event, None]()
+        self._served = 0
+
+    def enter(self, arrived: float, *, again: bool = False) -> None:
+        """Wait for a turn. A request that has had one before is next."""
+        with self._lock:
+            if not self._waiting and self._has_room():
+                self._served += 1
+                return
+            self._check_length(len(self._waiting))
+            turn = threading.Event()
+            self._waiting[turn] = None
+            if again:
+                self._waiting.move_to_end(turn, last=False)
+        try:
+            self._wait(turn, arrived)
+        except BaseException:
+            with self._lock:
+                was_waiting = self._waiting.pop(turn, turn) is None
+            if not was_waiting:  # its turn came in the same moment
+                self.leave(moved=False)
+            raise
+
+    def _wait(self, turn: threading.Event, arrived: float) -> None:
+        while not turn.wait(max(0.0, self._seconds_left(arrived))):
+            if self._seconds_left(arrived) <= 0:
+                raise self._in_vain()
+
+    def leave(self, *, moved: bool) -> None:
+        """End a turn. `moved` tells that the server has answered, so that those who wait do not wait in vain."""
+        with self._lock:
+            self._has_left(moved=moved)
+            while self._waiting and self._has_room():
+                turn, _ = self._waiting.popitem(last=False)
+                self._served += 1
+                turn.set()
+
+
+class AsyncLine(_Line):
+    """The line of the tasks of one event loop."""
+
+    def __init__(self, size: Callable[[], int], timeout: float, max_waiting: int) -> None:
+        super().__init__(size, timeout, max_waiting)
+        self._waiting = OrderedDict[asyncio.Future[None], float]()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def enter(self, arrived: float, *, again: bool = False) -> None:
+        """Wait for a turn. A request that has had one before is next."""
+        if not self._waiting and self._has_room():
+            self._served += 1
+            return
+        self._check_length(len(self._waiting))
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = arrived
+        if again:
+            self._waiting.move_to_end(turn, last=False)
+        if self._timer is None:
+            self._refuse_later(self._timeout)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if self._waiting.pop(turn, None) is None and not turn.cancelled() and turn.exception() is None:
+                self.leave(moved=False)  # its turn came in the same moment
+            raise
+
+    def leave(self, *, moved: bool) -> None:
+        """End a turn. `moved` tells that the server has answered, so that those who wait do not wait in vain."""
+        self._has_left(moved=moved)
+        while self._waiting and self._has_room():
+            turn, _ = self._waiting.popitem(last=False)
+            if not turn.done():
+                self._served += 1
+                turn.set_result(None)
+
+    def _refuse_later(self, seconds: float) -> None:
+        """One timer for all: thousands of them would cost more than the requests."""
+        self._timer = asyncio.get_running_loop().call_later(max(0.01, seconds), self._refuse)
+
+    def _refuse(self) -> None:
+        self._timer = None
+        while self._waiting:
+            turn, arrived = next(iter(self._waiting.items()))
+            left = self._seconds_left(arrived)
+            if left > 0:
+                self._refuse_later(left)
+                return
+            del self._waiting[turn]
+            if not turn.done():
+                turn.set_exception(self._in_vain())
+
+
+def checked_max_waiting(number: int) -> int:
+    """Return the number, or raise `ConfigurationError`."""
+    if type(number) is not int or number < 1:
+        raise ConfigurationError("max_waiting must be an integer, and at least 1")
+    return number

@@ -1,0 +1,242 @@
+"""Whether the server answers. One memory of an outage for all requests, so that each does not find out by itself.
+
+A connection that cannot be made, while there is no other, begins an outage. So does silence: nothing has come back on
+any connection for `timeout` seconds, and a probe on a new one was not answered either. A long statement, a long hook
+or a lock is no outage, since the probe is answered meanwhile.
+
+In the first `timeout` seconds of an outage requests wait, since most end sooner: a restart, a failover. After that
+each is refused at once. One thread probes, whatever the number of requests, and ends the outage when the server
+answers.
+"""
+
+import asyncio
+import logging
+import random
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+from weakref import ref
+
+from psycopg import AsyncConnection
+
+from ...errors import RepositoryUnavailable
+from ...forks import SurvivesForks
+from .lending import AnyConnection
+
+logger: logging.Logger = logging.getLogger("clerkmap.repositories")
+
+_PROBE_EVERY = 0.5  # seconds, and less at random: the processes of a site do not all connect in one moment
+_PROBE_LIMIT = 2.0  # seconds after which a probe begins anew, since a lost packet may keep the first one waiting
+_SILENT = "the server does not answer"
+
+# A failed connection has no code, and its text may show the server's address and names. These causes show neither.
+_CAUSES = (
+    ("too many", "too many connections"),
+    ("connection slots", "too many connections"),
+    ("refused", "connection refused"),
+    ("resolve", "the host name is not found"),
+    ("translate host name", "the host name is not found"),
+    ("name or service", "the host name is not found"),
+    ("nodename", "the host name is not found"),
+    ("name resolution", "the host name is not found"),
+    ("starting up", "the server is starting up"),
+    ("shutting down", "the server is shutting down"),
+    ("read-only", "no server that can be written to"),
+    ("recovery", "no server that can be written to"),
+    ("hot standby", "no server that can be written to"),
+    ("authentication", "authentication failed"),
+    ("does not exist", "the database or the role does not exist"),
+    ("no such file", "connection refused"),
+    ("ssl", "TLS failed"),
+    ("certificate", "TLS failed"),
+    ("timeout", "connecting timed out"),
+    ("timed out", "connecting timed out"),
+    ("no route", "the host is unreachable"),
+    ("unreachable", "the host is unreachable"),
+    ("closed the connection", "the connection was closed"),
+)
+
+
+def cause_of(error: BaseException) -> str:
+    """Describe why a connection failed, without a value."""
+    if isinstance(error, TimeoutError):
+        return _SILENT
+    text = str(error).lower()
+    return next((cause for part, cause in _CAUSES if part in text), type(error).__name__)
+
+
+class Loan:
+    """A connection that a request works with, or waits for."""
+
+    __slots__ = ("connection", "line", "since")
+
+    def __init__(self) -> None:
+        self.since = time.monotonic()
+        self.connection: AnyConnection | None = None
+        self.line: socket.socket | None = None  # the same line to the server, which another thread may cut
+
+
+class Health(SurvivesForks):
+    """What is known of the server.
+
+    Args:
+        conninfo: The connection string to probe with, or None to probe nothing: then there is no outage, ever.
+        kwargs: Arguments of a connection.
+        timeout: Seconds of silence that make an outage, and seconds of an outage after which requests are refused.
+    """
+
+    def __init__(self, conninfo: str | None, kwargs: dict[str, Any], timeout: float) -> None:
+        self._conninfo = conninfo
+        self._kwargs = kwargs
+        self._timeout = timeout
+        self._tick = min(0.25, timeout / 8)
+        self._since: float | None = None
+        self._cause = _SILENT
+        self._answered_at = time.monotonic()
+        self.probes: int = 0
+        self._make_thread()
+        self.survive_forks()
+
+    def _make_thread(self) -> None:
+        self._lock = threading.Lock()
+        self._lent: set[Loan] = set()
+        self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
+
+    def after_fork_in_child(self) -> None:
+        self._make_thread()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether there is an outage. Wait a little, then `check` and look again."""
+        return self._since is not None
+
+    def check(self) -> None:
+        """Raise `RepositoryUnavailable` if there is an outage that has lasted `timeout` seconds."""
+        since = self._since
+        if since is not None and time.monotonic() - since >= self._timeout:
+            raise RepositoryUnavailable(self._cause)
+
+    def cannot_connect(self, error: BaseException) -> None:
+        """Begin an outage: there is no connection, and none can be made."""
+        self._begin(cause_of(error), time.monotonic())
+
+    def lend(self) -> Loan:
+        """Note that a request waits for a connection, which it sets in the loan."""
+        loan = Loan()
+        with self._lock:
+            self._lent.add(loan)
+            if self._thread is None and self._conninfo is not None:
+                # A weak reference: a repository that is forgotten is collected, and the thread ends.
+                self._thread = threading.Thread(
+                    target=_watch, args=(ref(self), self._closed, self._tick), name="clerkmap-watch", daemon=True
+                )
+                self._thread.start()
+        return loan
+
+    def connected(self, loan: Loan, connection: AnyConnection) -> None:
+        """Note which connection a request has got."""
+        loan.connection = connection
+        if self._conninfo is not None:
+            loan.line = socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+
+    def take_back(self, loan: Loan) -> bool:
+        """Note the end of a loan, and return whether the server has answered on its connection."""
+        with self._lock:
+            self._lent.discard(loan)
+            if loan.line is not None:
+                loan.line.close()
+        if loan.connection is None or loan.connection.closed:
+            return False
+        self._answered_at = time.monotonic()
+        return True
+
+    def judge(self) -> None:
+        """Begin an outage if there is one: a pool of the application's own had no connection for `timeout` seconds."""
+        if self._conninfo is not None and time.monotonic() - self._answered_at >= self._timeout:
+            self._begin(self._cause, time.monotonic() - self._timeout)
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def look(self) -> None:
+        """Probe where it is time for it. This is called by the thread alone."""
+        now = time.monotonic()
+        if self._since is not None:
+            if self._probe(_PROBE_LIMIT):
+                self._end()
+            else:
+                self._closed.wait(_PROBE_EVERY * random.uniform(0.5, 1))  # noqa: S311 - no secret
+            return
+        with self._lock:
+            oldest = min((loan.since for loan in self._lent), default=now)
+        silence = now - max(oldest, self._answered_at)
+        if silence < self._timeout / 2:
+            return
+        if silence < self._timeout:
+            self._probe(max(self._tick, self._timeout - silence))
+        else:
+            self._begin(self._cause, now - self._timeout)
+            self._cut()
+
+    def _probe(self, limit: float) -> bool:
+        self.probes += 1
+        loop = asyncio.SelectorEventLoop()  # in psycopg's sync code a limit has whole seconds, and two at least
+        try:
+            loop.run_until_complete(asyncio.wait_for(self._ask(), limit))
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, the server has not answered
+            self._cause = cause_of(error)
+            if self._cause != "too many connections" or self._since is not None:
+                return False
+        finally:
+            loop.close()
+        self._answered_at = time.monotonic()
+        return True
+
+    async def _ask(self) -> None:
+        connection = await AsyncConnection.connect(self._conninfo or "", **self._kwargs)
+        try:
+            await connection.execute("SELECT 1")  # a pooler lets everybody connect
+        finally:
+            connection.pgconn.finish()
+
+    def _begin(self, cause: str, since: float) -> None:
+        with self._lock:
+            if self._since is not None:
+                return
+            self._cause, self._since = cause, since
+        logger.warning("PostgreSQL is away: %s", cause)
+
+    def _end(self) -> None:
+        with self._lock:
+            self._since, self._cause = None, _SILENT
+        logger.info("PostgreSQL is back")
+
+    def _cut(self) -> None:
+        """End all that waits for an answer: it would wait for as long as the server is silent."""
+        with self._lock:
+            for loan in self._lent:
+                if loan.line is not None:
+                    with suppress(OSError):
+                        loan.line.shutdown(socket.SHUT_RDWR)
+
+
+def _watch(health: "ref[Health]", closed: threading.Event, tick: float) -> None:
+    while not closed.wait(tick):
+        watched = health()
+        if watched is None:
+            return
+        watched.look()
+        del watched
+
+
+def probing(conninfo: Any, kwargs: Any) -> tuple[str | None, dict[str, Any]]:
+    """Return what to probe a pool's server with. A pool that asks for its connection string is not probed."""
+    if callable(conninfo) or callable(kwargs):
+        return None, {}
+    python_only = ("row_factory", "cursor_factory", "context", "autocommit", "prepare_threshold")
+    given: dict[str, Any] = kwargs or {}
+    ours = {name: value for name, value in given.items() if name not in python_only}
+    return conninfo, {"autocommit": True, "prepare_threshold": None} | ours
