@@ -20,6 +20,7 @@ class TcpProxy:
         self._refuses = self._closed = False
         self._last_words: bytes | None = None
         self.answers_lost = 0
+        self.accepted = 0  # connections, those that were refused included
         self._to_lose: tuple[bytes, Callable[[], object]] | None = None
         self._losing: dict[socket.socket, Callable[[], object]] = {}  # by the server's end of a connection
         self._asking, self._answering = threading.Event(), threading.Event()
@@ -82,6 +83,7 @@ class TcpProxy:
     def _accept(self) -> None:
         while not self._closed:
             client, _ = self._listener.accept()
+            self.accepted += 1
             thread = threading.Thread(target=self._serve, args=(client,), name="proxied")
             self._threads = {each for each in self._threads if each.is_alive()} | {thread}
             thread.start()

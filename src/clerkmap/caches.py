@@ -7,23 +7,27 @@ eighth makes room. A stranger cannot fill them, for nothing is kept of a token t
 import threading
 from collections.abc import Callable, Collection
 from itertools import islice
+from typing import Any, TypeVar
 
 from .core.claims import Claims
 from .core.principal import Principal, Standing
 from .core.records import key_of
 from .forks import SurvivesForks
 
+K = TypeVar("K")
 CallerIds = tuple[str, str | None, str | None]  # Clerk's ids: of a person, the organization they act in, the session
 
 
 class Known:
     """The standing of one caller, for as long as nothing was written about it: about any of the keys."""
 
-    __slots__ = ("current", "keys", "standing")
+    __slots__ = ("at", "current", "epoch", "keys", "standing")
 
-    def __init__(self, standing: Standing, keys: tuple[str, ...]) -> None:
+    def __init__(self, standing: Standing, keys: tuple[str, ...], epoch: int, at: float) -> None:
         self.standing: Standing = standing
         self.keys: tuple[str, ...] = keys
+        self.epoch: int = epoch
+        self.at: float = at  # when it was true
         self.current: bool = True
 
 
@@ -47,15 +51,26 @@ class Seen:
 class Standings(SurvivesForks):
     """Standings by caller, and which of them a change of one person or organization touches.
 
-    `epoch` grows with each change. A standing that was read before a change and would be kept after it is not kept:
-    nobody can tell which of the two it shows.
+    `epoch` grows with each change. A standing that was read before a change of the same person or organization, and
+    would be kept after it, is not kept: it may show the state of before.
+
+    Args:
+        limit: How many standings to keep.
+        keeps_stale: Whether standings that may be out of date are kept, too, for `stale`. Those that a change has
+            touched are not.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, keeps_stale: bool = False) -> None:
         self._limit = limit
+        self._keeps_stale = keeps_stale
         self._lock = threading.Lock()
         self._known: dict[CallerIds, Known] = {}
+        self._stale: dict[CallerIds, Known] = {}
         self._touched_by: dict[str, set[CallerIds]] = {}
+        self._changed: dict[str, int] = {}  # the epoch of each key's last change, for the keys that changed last
+        self._changed_before = 0  # the epoch up to which other keys may have changed
+        self._all_changed = 0  # the epoch at which anything may have changed
+        self._vouched_at = float("-inf")
         self.epoch: int = 0
         self.get: Callable[[CallerIds], Known | None] = self._known.get
         self.survive_forks()
@@ -63,35 +78,68 @@ class Standings(SurvivesForks):
     def after_fork_in_child(self) -> None:
         self._lock = threading.Lock()
         self.forget(None)
+        self._stale.clear()
 
-    def keep(self, caller: CallerIds, standing: Standing, epoch: int) -> Known | None:
-        """Keep a standing that was read at this epoch. None if it may be out of date already."""
+    def keep(self, caller: CallerIds, standing: Standing, epoch: int, at: float = float("-inf")) -> Known | None:
+        """Keep a standing that was read at this epoch and time. None if it may be out of date already."""
+        keys = tuple(key_of(clerk_id) for clerk_id in caller if clerk_id is not None)
         with self._lock:
-            if epoch != self.epoch or not standing.settled:
+            if epoch < self._all_changed or not standing.settled or not self._is_unchanged(keys, epoch):
                 return None
-            if len(self._known) >= self._limit:
-                for oldest in list(islice(self._known, self._limit // 8 + 1)):
-                    self._drop(oldest)
+            _make_room(self._known, self._limit, self._drop)
             self._drop(caller)
-            keys = tuple(key_of(clerk_id) for clerk_id in caller if clerk_id is not None)
-            known = self._known[caller] = Known(standing, keys)
+            self._stale.pop(caller, None)
+            known = self._known[caller] = Known(standing, keys, epoch, at)
             for key in keys:
                 self._touched_by.setdefault(key, set()).add(caller)
             return known
+
+    def vouch(self, at: float) -> None:
+        """Note that what is kept was true at this time: all that was written before it has been heard of."""
+        self._vouched_at = at
+
+    def stale(self, caller: CallerIds, since: float) -> Standing | None:
+        """Return a standing that may be out of date, if it was true at this time or later, and if no change of it has
+        been heard of."""
+        with self._lock:
+            known = self._known.get(caller)
+            if known is not None:
+                return known.standing if max(known.at, self._vouched_at) >= since else None
+            known = self._stale.get(caller)
+            if known is None or known.at < since or not self._is_unchanged(known.keys, known.epoch):
+                return None
+            return known.standing
 
     def forget(self, keys: Collection[str] | None) -> None:
         """Drop what a change of these persons and organizations touches; None for everything."""
         with self._lock:
             self.epoch += 1
             if keys is None:
-                for known in self._known.values():
-                    known.current = False
-                self._known.clear()
-                self._touched_by.clear()
+                self._all_changed = self.epoch
+                self._forget_all()
                 return
             for key in keys:
+                _make_room(self._changed, self._limit, self._drop_change)
+                self._changed.pop(key, None)
+                self._changed[key] = self.epoch
                 for caller in list(self._touched_by.get(key, ())):
                     self._drop(caller)
+
+    def _forget_all(self) -> None:
+        for caller, known in self._known.items():
+            known.current = False
+            if self._keeps_stale:
+                known.at = max(known.at, self._vouched_at)
+                _make_room(self._stale, self._limit, self._stale.pop)
+                self._stale[caller] = known
+        self._known.clear()
+        self._touched_by.clear()
+
+    def _is_unchanged(self, keys: tuple[str, ...], epoch: int) -> bool:
+        return epoch >= self._changed_before and all(self._changed.get(key, 0) <= epoch for key in keys)
+
+    def _drop_change(self, key: str) -> None:
+        self._changed_before = max(self._changed_before, self._changed.pop(key))
 
     def _drop(self, caller: CallerIds) -> None:
         known = self._known.pop(caller, None)
@@ -103,6 +151,13 @@ class Standings(SurvivesForks):
             callers.discard(caller)
             if not callers:
                 del self._touched_by[key]
+
+
+def _make_room(kept: dict[K, Any], limit: int, drop: Callable[[K], object]) -> None:
+    """Drop the oldest eighth of what is kept, if it is full."""
+    if len(kept) >= limit:
+        for oldest in list(islice(kept, limit // 8 + 1)):
+            drop(oldest)
 
 
 class Heard(SurvivesForks):

@@ -10,7 +10,7 @@ in how they ask. `resolve_nowait` asks nobody.
 import time
 from collections.abc import Callable, Generator
 from copy import copy
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from .bounded import Bounded
 from .caches import CallerIds, Heard, Known, Seen, Standings
@@ -19,7 +19,7 @@ from .core.instance import Instance
 from .core.model import Organization, User
 from .core.opaque import prefix_of
 from .core.principal import Principal, Standing, admit, admit_organization, sightings
-from .core.records import SIGHTED, ClerkOrganization, ClerkUser, key_of
+from .core.records import SIGHTED, AnyRecord, ClerkOrganization, ClerkUser, key_of
 from .driving import adrive, drive
 from .errors import (
     ConfigurationError,
@@ -32,6 +32,7 @@ from .errors import (
     TokenMalformed,
     UserDeleted,
 )
+from .flights import Flights
 from .repository import AsyncRepository, Repository, is_async
 from .threads import threaded
 from .verifier import Verifier
@@ -43,6 +44,7 @@ DAY = 86_400  # seconds
 # Seconds after which a change has long been written back to Clerk, and the clocks do not differ by more.
 SETTLED_AFTER = 120
 
+T = TypeVar("T")
 # A step asks something of a repository. Handed a synchronous one it returns the answer, otherwise an awaitable of it.
 Step = Callable[[Any], Any]
 Found = Standing | Organization  # what a repository knows of who is calling
@@ -60,6 +62,9 @@ class Resolver:
             organization. `user.role` is None then, and `role_is_known` is False: a requirement of a role asks the
             repository, and so does `confirm`.
         keep: How many tokens, and how many standings, to remember.
+        serve_stale: For how many seconds callers are still admitted while the repository is away, by the standing that
+            was last known to be true. A ban that another process has written in these seconds is not seen. 0: not at
+            all, and each request is `RepositoryUnavailable`.
         monotonic: The clock that measures how fresh a remembered standing is.
     """
 
@@ -71,6 +76,7 @@ class Resolver:
         verifier: Verifier | None = None,
         trust_own_id: bool = False,
         keep: int = 10_000,
+        serve_stale: float = 0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.verifier: Verifier = Verifier(instance) if verifier is None else verifier
@@ -82,13 +88,18 @@ class Resolver:
             self._repository, self._async_repository = None, cast(AsyncRepository, repository)
         else:
             self._repository = cast(Repository, repository)
-            self._async_repository = threaded(self._repository)
+            lent = self._async_repository = threaded(self._repository)
+            self._in_a_reading_thread, self._in_a_writing_thread = lent.reading, lent.writing
         self._keys = self.verifier.keys
         self._clock = self.verifier.clock
         self._monotonic = monotonic
         self._max_lifetime = repository.max_token_lifetime
         self._tokens: Bounded[str, Seen] = Bounded(keep)
-        self._standings = Standings(keep)
+        if type(serve_stale) not in (int, float) or not 0 <= serve_stale <= 86_400:
+            raise ConfigurationError("serve_stale must be a number of seconds from 0 to 86400")
+        self._serve_stale = serve_stale
+        self._standings = Standings(keep, keeps_stale=serve_stale > 0)
+        self._flights = Flights()
         self._poll_every = repository.poll_every
         self._fresh_until = float("inf") if self._poll_every is None else float("-inf")
         if trust_own_id and not self.verifier.rules.own_id_at:
@@ -124,7 +135,17 @@ class Resolver:
         seen = self._remembered(token)
         generation = self._keys.generation
         claims = self._see(token, self.verifier.verify(token), generation) if seen is None else seen.claims
-        return drive(self._look_up(token, claims, within), lambda step: step(self._repository))
+        if within is not None or claims.kind == "organization_api_key":
+            return self._look_up(token, claims, within)
+        try:
+            return self._flights.join(
+                _caller(claims), lambda: self._recognise(token, claims), lambda: self._look_up(token, claims, None)
+            )
+        except RepositoryUnavailable:
+            stale = self._stale(claims)
+            if stale is None:
+                raise
+            return admit(claims, stale)
 
     async def aresolve(self, token: str, *, within: AsyncRepository | None = None) -> Principal:
         """The same without holding up the event loop, and without leaving it when memory has the answer."""
@@ -134,9 +155,19 @@ class Resolver:
         seen = self._remembered(token)
         generation = self._keys.generation
         claims = self._see(token, await self.verifier.averify(token), generation) if seen is None else seen.claims
-        if within is not None and not is_async(within):
+        if within is not None and self._repository is None and not is_async(within):
             within = threaded(cast(Repository, within))
-        return await adrive(self._look_up(token, claims, within), lambda step: step(self._async_repository))
+        if within is not None or claims.kind == "organization_api_key":
+            return await self._alook_up(token, claims, within)
+        try:
+            return await self._flights.ajoin(
+                _caller(claims), lambda: self._recognise(token, claims), lambda: self._alook_up(token, claims, None)
+            )
+        except RepositoryUnavailable:
+            stale = self._stale(claims)
+            if stale is None:
+                raise
+            return admit(claims, stale)
 
     def resolve_nowait(self, token: str) -> Principal | None:
         """The same from memory alone. None when keys or the repository would have to be asked."""
@@ -151,6 +182,10 @@ class Resolver:
             claims, seat = seen.claims, seen.seat
             if seat is not None and seat[0].current and self._monotonic() < self._fresh_until:
                 return seat[1]
+        return self._recognise(token, claims)
+
+    def _recognise(self, token: str, claims: Claims) -> Principal | None:
+        """The caller from memory alone, by what a token has proved."""
         if self._monotonic() >= self._fresh_until:
             return None
         known = self._standings.get(_caller(claims)) or self._trusted(claims)
@@ -180,8 +215,14 @@ class Resolver:
     async def arecall(self, principal: Principal) -> Principal:
         """The same caller as last heard of. Unlike `aconfirm` this asks the repository no more than a request does:
         now and then whether memory is out of date, and otherwise only for whom memory does not know."""
-        standing = await adrive(self._recall_and_keep(self._ours(principal)), lambda step: step(self._async_repository))
-        return _admit_anew(principal, standing)
+        claims = self._ours(principal)
+        try:
+            return _admit_anew(principal, await self._aread(self._recall_and_keep(claims)))
+        except RepositoryUnavailable:
+            stale = self._stale(claims)
+            if stale is None:
+                raise
+            return _admit_anew(principal, stale)
 
     def with_role(self, principal: Principal) -> Principal:
         """Return the same caller with the role that the repository knows. It is remembered, unlike with `confirm`."""
@@ -192,7 +233,7 @@ class Resolver:
 
     async def awith_role(self, principal: Principal) -> Principal:
         """The same without holding up the event loop."""
-        standing = await adrive(self._find_and_keep(self._ours(principal)), lambda step: step(self._async_repository))
+        standing = await self._aread(self._find_and_keep(self._ours(principal)))
         return _admit_anew(principal, standing)
 
     def _ours(self, principal: Principal) -> Claims:
@@ -231,26 +272,73 @@ class Resolver:
         self._tokens.keep(token, Seen(claims, generation, starts, ends))
         return claims
 
-    def _look_up(
-        self, token: str, claims: Claims, within: Repository | AsyncRepository | None
-    ) -> Generator[Step, Any, Principal]:
+    def _look_up(self, token: str, claims: Claims, within: Repository | None) -> Principal:
         """Find the caller's standing; if the token tells more than the repository knows, put that and look again.
 
         The first look is never within a transaction of yours, which may see the past: who was deleted meanwhile must
         not get in.
         """
+
+        def ask(step: Step) -> Any:
+            return step(self._repository)
+
         if claims.kind == "organization_api_key":
-            return (yield from self._look_up_organization(claims, within))
-        standing, known, epoch = yield from self._recall(claims)
+            return drive(self._look_up_organization(claims, within), ask)
+        asked_at = self._monotonic()
+        standing, known, epoch = drive(self._recall(claims), ask)
         told = sightings(claims, standing)
         if told or standing is None:
-            yield lambda repository: (within or repository).put(told)
-            epoch, known = self._standings.epoch, None
-            standing = yield self._find(claims, within)
+            standing, epoch = drive(self._tell(claims, told, within), ask)
+            known = None
+        return self._admit(token, claims, standing, known, (epoch, asked_at))
+
+    async def _alook_up(self, token: str, claims: Claims, within: AsyncRepository | None) -> Principal:
+        """The same without holding up the event loop, which is left once to read, and once more where there is
+        something to write."""
+        if claims.kind == "organization_api_key":
+            return await self._awrite(self._look_up_organization(claims, within), within)
+        asked_at = self._monotonic()
+        standing, known, epoch = await self._aread(self._recall(claims))
+        told = sightings(claims, standing)
+        if told or standing is None:
+            standing, epoch = await self._awrite(self._tell(claims, told, within), within)
+            known = None
+        return self._admit(token, claims, standing, known, (epoch, asked_at))
+
+    async def _aread(self, steps: Generator[Step, Any, T]) -> T:
+        """Ask the repository all that is to be asked: a synchronous one in a thread, whatever the number of steps."""
+        if self._repository is None:
+            return await adrive(steps, lambda step: step(self._async_repository))
+        return await self._in_a_reading_thread(lambda: drive(steps, lambda step: step(self._repository)))
+
+    async def _awrite(self, steps: Generator[Step, Any, T], within: AsyncRepository | None) -> T:
+        """The same for steps that may write."""
+        if self._repository is None or (within is not None and is_async(within)):
+            return await adrive(steps, lambda step: step(self._async_repository))
+        return await self._in_a_writing_thread(lambda: drive(steps, lambda step: step(self._repository)))
+
+    def _tell(
+        self, claims: Claims, told: list[AnyRecord], within: Repository | AsyncRepository | None
+    ) -> Generator[Step, Any, tuple[Standing | None, int]]:
+        """Put what a token tells, and look again: the standing, and the epoch of before."""
+        yield lambda repository: (within or repository).put(told)
+        epoch = self._standings.epoch
+        return (yield self._find(claims, within)), epoch
+
+    def _admit(
+        self, token: str, claims: Claims, standing: Standing | None, known: Known | None, asked: tuple[int, float]
+    ) -> Principal:
         if standing is None:  # what was put is gone again: a transaction of yours was undone
             raise RepositoryUnavailable
-        known = known or self._standings.keep(_caller(claims), standing, epoch)
+        known = known or self._standings.keep(_caller(claims), standing, *asked)
         return admit(claims, standing) if known is None else self._seat(token, claims, known)
+
+    def _stale(self, claims: Claims) -> Standing | None:
+        """While the repository is away: the standing that was true a short time ago, if that is to be served."""
+        if self._serve_stale <= 0:
+            return None
+        standing = self._standings.stale(_caller(claims), self._monotonic() - self._serve_stale)
+        return None if standing is None or sightings(claims, standing) else standing
 
     def _look_up_organization(
         self, claims: Claims, within: Repository | AsyncRepository | None
@@ -272,6 +360,7 @@ class Resolver:
         if now >= self._fresh_until:
             yield lambda repository: repository.poll()
             self._fresh_until = now + (self._poll_every or 0)
+            self._standings.vouch(now)
         known = self._standings.get(_caller(claims)) or self._trusted(claims)
         epoch = self._standings.epoch
         standing: Standing | None = known.standing if known is not None else (yield self._find(claims))
@@ -293,17 +382,18 @@ class Resolver:
     def _recall_and_keep(self, claims: Claims) -> Generator[Step, Any, Found | None]:
         if claims.kind == "organization_api_key":
             return cast(Organization | None, (yield self._find(claims)))
+        asked_at = self._monotonic()
         standing, known, epoch = yield from self._recall(claims)
         if standing is not None and known is None:
-            self._standings.keep(_caller(claims), standing, epoch)
+            self._standings.keep(_caller(claims), standing, epoch, asked_at)
         return standing
 
     def _find_and_keep(self, claims: Claims) -> Generator[Step, Any, Found | None]:
         """What the repository knows, in the place of what a token alone has told."""
-        epoch = self._standings.epoch
+        epoch, asked_at = self._standings.epoch, self._monotonic()
         standing: Found | None = yield self._find(claims)
         if isinstance(standing, Standing):
-            self._standings.keep(_caller(claims), standing, epoch)
+            self._standings.keep(_caller(claims), standing, epoch, asked_at)
         return standing
 
     def _find(self, claims: Claims, within: Repository | AsyncRepository | None = None) -> Step:

@@ -9,31 +9,41 @@ from .core.model import Change, Erasure, Id, Organization, User
 from .core.principal import Standing
 from .core.records import MAX_TIME, AnyRecord, Kind
 from .core.writeback import Pending, PendingKind, WriteBack
-from .repository import AsyncRepository, Repository
+from .repository import Repository
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
-def threaded(repository: Repository) -> AsyncRepository:
+def threaded(repository: Repository) -> "Threaded":
     """Lend a synchronous repository to async code: each call runs in a thread.
 
     Where that may not be any thread, the repository has a `to_thread` of its own, with the arguments of
     `asyncio.to_thread`.
     """
-    return _Threaded(repository)
+    return Threaded(repository)
 
 
 class _ToThread(Protocol):
     def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]: ...
 
 
-class _Threaded:
+class Threaded:
+    """A synchronous repository, with the methods of an asynchronous one."""
+
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._to_thread: _ToThread = getattr(repository, "to_thread", asyncio.to_thread)
         self.poll_every = repository.poll_every
         self.listeners = repository.listeners
+
+    async def reading(self, function: Callable[[], T]) -> T:
+        """Run a function that only reads, in one thread from its beginning to its end."""
+        return await self._to_thread(function)
+
+    async def writing(self, function: Callable[[], T]) -> T:
+        """Run a function that may write, in one thread from its beginning to its end."""
+        return await self._to_thread(function)
 
     @property
     def max_token_lifetime(self) -> float:

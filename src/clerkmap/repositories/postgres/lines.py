@@ -3,6 +3,9 @@
 A full pool is no outage. A request is refused only when no connection has come back for `timeout` seconds, or when
 `max_waiting` others are waiting already. psycopg's own pools end each request's wait after a fixed time, so that a
 rush of thousands is refused while the server works at full speed.
+
+The seconds are counted in ticks of those who wait. An event loop or a process that stands still has no ticks, and says
+nothing about the server.
 """
 
 import asyncio
@@ -14,6 +17,7 @@ from collections.abc import Callable
 from ...errors import ConfigurationError, RepositoryUnavailable
 from ...forks import SurvivesForks
 
+_TICKS = 8  # in each `timeout`
 _WIDEN_AFTER = 1.0  # seconds after which a line that was narrowed lets more requests through again
 
 
@@ -27,7 +31,7 @@ class _Line:
         self._served = 0
         self._narrow = 1
         self._narrow_until = float("-inf")
-        self._moved_at = float("-inf")
+        self._moves = 0  # how often a connection has come back
 
     def narrow(self, size: int) -> None:
         """Let no more requests through than this for a while: the server takes no more connections."""
@@ -44,14 +48,9 @@ class _Line:
         if waiting >= self._max_waiting:
             raise RepositoryUnavailable(f"{waiting} requests are waiting for a connection already, see max_waiting")
 
-    def _seconds_left(self, arrived: float) -> float:
-        """How long a request goes on waiting if no connection comes back meanwhile."""
-        return max(arrived, self._moved_at) + self._timeout - time.monotonic()
-
     def _has_left(self, *, moved: bool) -> None:
         self._served = max(0, self._served - 1)  # in a forked child, requests of the parent's are not counted
-        if moved:
-            self._moved_at = time.monotonic()
+        self._moves += moved
 
     def _in_vain(self) -> RepositoryUnavailable:
         return RepositoryUnavailable(f"all connections are busy, and none came back for {self._timeout:g} seconds")
@@ -71,7 +70,7 @@ class Line(_Line, SurvivesForks):
         self._waiting = OrderedDict[threading.Event, None]()
         self._served = 0
 
-    def enter(self, arrived: float, *, again: bool = False) -> None:
+    def enter(self, *, again: bool = False) -> None:
         """Wait for a turn. A request that has had one before is next."""
         with self._lock:
             if not self._waiting and self._has_room():
@@ -83,7 +82,7 @@ class Line(_Line, SurvivesForks):
             if again:
                 self._waiting.move_to_end(turn, last=False)
         try:
-            self._wait(turn, arrived)
+            self._wait(turn)
         except BaseException:
             with self._lock:
                 was_waiting = self._waiting.pop(turn, turn) is None
@@ -91,9 +90,11 @@ class Line(_Line, SurvivesForks):
                 self.leave(moved=False)
             raise
 
-    def _wait(self, turn: threading.Event, arrived: float) -> None:
-        while not turn.wait(max(0.0, self._seconds_left(arrived))):
-            if self._seconds_left(arrived) <= 0:
+    def _wait(self, turn: threading.Event) -> None:
+        moves, ticks = self._moves, 0
+        while not turn.wait(self._timeout / _TICKS):
+            moves, ticks = self._moves, ticks + 1 if moves == self._moves else 0
+            if ticks > _TICKS:
                 raise self._in_vain()
 
     def leave(self, *, moved: bool) -> None:
@@ -111,21 +112,22 @@ class AsyncLine(_Line):
 
     def __init__(self, size: Callable[[], int], timeout: float, max_waiting: int) -> None:
         super().__init__(size, timeout, max_waiting)
-        self._waiting = OrderedDict[asyncio.Future[None], float]()
+        self._waiting = OrderedDict[asyncio.Future[None], int]()  # each with the tick of its arrival
         self._timer: asyncio.TimerHandle | None = None
+        self._tick = self._moved_at = self._moves_seen = 0
 
-    async def enter(self, arrived: float, *, again: bool = False) -> None:
+    async def enter(self, *, again: bool = False) -> None:
         """Wait for a turn. A request that has had one before is next."""
         if not self._waiting and self._has_room():
             self._served += 1
             return
         self._check_length(len(self._waiting))
         turn = asyncio.get_running_loop().create_future()
-        self._waiting[turn] = arrived
+        self._waiting[turn] = self._tick
         if again:
             self._waiting.move_to_end(turn, last=False)
         if self._timer is None:
-            self._refuse_later(self._timeout)
+            self._tick_later()
         try:
             await turn
         except asyncio.CancelledError:
@@ -142,21 +144,24 @@ class AsyncLine(_Line):
                 self._served += 1
                 turn.set_result(None)
 
-    def _refuse_later(self, seconds: float) -> None:
+    def _tick_later(self) -> None:
         """One timer for all: thousands of them would cost more than the requests."""
-        self._timer = asyncio.get_running_loop().call_later(max(0.01, seconds), self._refuse)
+        self._timer = asyncio.get_running_loop().call_later(self._timeout / _TICKS, self._refuse)
 
     def _refuse(self) -> None:
-        self._timer = None
+        """Refuse those who have waited for all the ticks since a connection came back."""
+        self._tick += 1
+        if self._moves != self._moves_seen:
+            self._moves_seen, self._moved_at = self._moves, self._tick
         while self._waiting:
             turn, arrived = next(iter(self._waiting.items()))
-            left = self._seconds_left(arrived)
-            if left > 0:
-                self._refuse_later(left)
+            if self._tick - max(arrived, self._moved_at) <= _TICKS:
+                self._tick_later()
                 return
             del self._waiting[turn]
             if not turn.done():
                 turn.set_exception(self._in_vain())
+        self._timer = None
 
 
 def checked_max_waiting(number: int) -> int:

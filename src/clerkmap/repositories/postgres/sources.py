@@ -73,9 +73,9 @@ class Source:
                 yield self._source
             return
         self._health.check()
-        arrived, is_done = time.monotonic(), False
+        is_done = False
         while not is_done:
-            self._line.enter(arrived, again=again)
+            self._line.enter(again=again)
             loan, connection = self._health.lend(), None
             try:
                 self.check_open()
@@ -197,9 +197,9 @@ class AsyncSource:
                 yield self._source
             return
         self._health.check()
-        line, arrived, is_done = self._line(self._source), time.monotonic(), False
+        line, is_done = self._line(self._source), False
         while not is_done:
-            await line.enter(arrived, again=again)
+            await line.enter(again=again)
             loan, connection = self._health.lend(), None
             try:
                 self.check_open()

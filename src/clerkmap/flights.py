@@ -1,0 +1,106 @@
+"""One look-up for all who ask for the same caller at once.
+
+A person's first page sends several requests in one moment. One of them asks the repository, and the others wait and
+read what it has put into memory. They are threads, or tasks of one event loop: a loop that is stopped holds up no
+other.
+"""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+from .errors import CommitUnknown, RepositoryUnavailable
+from .forks import SurvivesForks
+
+T = TypeVar("T")
+E = TypeVar("E", threading.Event, asyncio.Event)
+_ROUNDS = 3  # after so many vain waits a request asks by itself: what is found is changed all the time, or not kept
+
+
+class _Flight(Generic[E]):
+    """A look-up that is under way, which thread or task makes it, and why it failed if others would fail as well."""
+
+    def __init__(self, landed: E, pilot: object) -> None:
+        self.landed: E = landed
+        self.pilot = pilot
+        self.error: RepositoryUnavailable | None = None
+
+    def check(self) -> None:
+        """Raise an error that all who ask would meet: each raises one of its own, for it takes the traceback along."""
+        if self.error is not None:
+            raise type(self.error)(str(self.error.args[0])) from self.error.__cause__
+
+    def fail(self, error: RepositoryUnavailable) -> None:
+        if not isinstance(error, CommitUnknown):  # which is about one write
+            self.error = error
+
+
+class Flights(SurvivesForks):
+    """The look-ups that are under way. A look-up that is cancelled, or that fails for a reason of its own, is begun
+    anew by one of those who wait."""
+
+    def __init__(self) -> None:
+        self._make_flights()
+        self.survive_forks()
+
+    def _make_flights(self) -> None:
+        self._lock = threading.Lock()
+        self._of_threads: dict[Hashable, _Flight[threading.Event]] = {}
+        self._of_tasks: dict[tuple[asyncio.AbstractEventLoop, Hashable], _Flight[asyncio.Event]] = {}
+
+    def after_fork_in_child(self) -> None:
+        self._make_flights()
+
+    def join(self, key: Hashable, remembered: Callable[[], T | None], look_up: Callable[[], T]) -> T:
+        """Look up, or wait for a thread that looks up the same and return what is remembered then."""
+        pilot = threading.current_thread()
+        for _ in range(_ROUNDS):
+            with self._lock:
+                flight = self._of_threads.get(key)
+                if flight is None:
+                    mine = self._of_threads[key] = _Flight(threading.Event(), pilot)
+                    break
+            if flight.pilot is pilot:  # a hook asks who is calling
+                return look_up()
+            flight.landed.wait()
+            flight.check()
+            found = remembered()
+            if found is not None:
+                return found
+        else:
+            return look_up()
+        try:
+            return look_up()
+        except RepositoryUnavailable as error:
+            mine.fail(error)
+            raise
+        finally:
+            self._of_threads.pop(key, None)
+            mine.landed.set()
+
+    async def ajoin(self, key: Hashable, remembered: Callable[[], T | None], look_up: Callable[[], Awaitable[T]]) -> T:
+        """The same for the tasks of the running loop."""
+        place, pilot = (asyncio.get_running_loop(), key), asyncio.current_task()
+        for _ in range(_ROUNDS):
+            flight = self._of_tasks.get(place)
+            if flight is None:
+                break
+            if flight.pilot is pilot:
+                return await look_up()
+            await flight.landed.wait()
+            flight.check()
+            found = remembered()
+            if found is not None:
+                return found
+        else:
+            return await look_up()
+        mine = self._of_tasks[place] = _Flight(asyncio.Event(), pilot)
+        try:
+            return await look_up()
+        except RepositoryUnavailable as error:
+            mine.fail(error)
+            raise
+        finally:
+            self._of_tasks.pop(place, None)
+            mine.landed.set()

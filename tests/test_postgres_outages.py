@@ -1,0 +1,274 @@
+"""A server that is away: the first requests wait for it, all further ones are refused at once, and one thread looks
+whether it is back.
+
+Connections are counted in the network before the server: who is refused at once has not tried to connect.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from clerkmap import RepositoryUnavailable
+from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
+from clerkmap.testing.samples import ANN, HERE, person
+from freshness_writers import until
+from postgres_cluster import Cluster, clusters
+from tcp_proxy import TcpProxy
+
+Break = Callable[[TcpProxy], object]
+BREAKS: dict[str, tuple[Break, str]] = {
+    "refuses": (TcpProxy.cut, "the connection was closed"),
+    "hangs": (TcpProxy.stall, "the server does not answer"),
+}
+TIMEOUT = 2
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with clusters() as new:
+        made = new()
+        made.make(fsync="off", max_connections="60")
+        yield made
+
+
+@pytest.fixture
+def proxy(cluster: Cluster) -> Iterator[TcpProxy]:
+    with TcpProxy(cluster.port) as made:
+        yield made
+        made.heal()  # or else what has stalled would be waited for
+
+
+def url(proxy: TcpProxy) -> str:
+    return f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres?sslmode=disable&gssencmode=disable"
+
+
+class Way:
+    """A repository of either colour, used by threads."""
+
+    def __init__(self, proxy: TcpProxy, *, pool_size: int = 3, **options: Any) -> None:
+        self._repository = PostgresRepository.open(
+            url(proxy), pool_size=pool_size, timeout=TIMEOUT, listen=False, durable=False, **options
+        )
+
+    def find(self) -> object:
+        return self._repository.find(HERE, ANN)
+
+    def many(self, number: int) -> list[BaseException | object]:
+        """What comes of so many requests at once."""
+
+        def one(_: int) -> BaseException | object:
+            try:
+                return self.find()
+            except RepositoryUnavailable as error:
+                return error
+
+        with ThreadPoolExecutor(number) as threads:
+            return list(threads.map(one, range(number)))
+
+    def close(self) -> None:
+        self._repository.close()
+
+
+class AsyncWay(Way):
+    """The same in an event loop."""
+
+    def __init__(self, proxy: TcpProxy, *, pool_size: int = 3, **options: Any) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._async = AsyncPostgresRepository.open(
+            url(proxy), pool_size=pool_size, timeout=TIMEOUT, listen=False, durable=False, **options
+        )
+
+    def find(self) -> object:
+        return asyncio.run_coroutine_threadsafe(self._async.find(HERE, ANN), self._loop).result()
+
+    def many(self, number: int) -> list[BaseException | object]:
+        async def all_of_them() -> list[BaseException | object]:
+            finds = (self._async.find(HERE, ANN) for _ in range(number))
+            return await asyncio.gather(*finds, return_exceptions=True)
+
+        return asyncio.run_coroutine_threadsafe(all_of_them(), self._loop).result()
+
+    def close(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._async.close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+WAYS = {"sync": Way, "async": AsyncWay}
+
+
+def is_answered(way: Way) -> bool:
+    try:
+        way.find()
+    except RepositoryUnavailable:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("how", BREAKS)
+def test_an_outage(proxy: TcpProxy, caplog: pytest.LogCaptureFixture, how: str, way: str) -> None:
+    """Those that come first fail together; after them a thousand are refused without a connection; then it is over."""
+    breaks, cause = BREAKS[how]
+    mine = WAYS[way](proxy)
+    try:
+        assert mine.many(20) == [None] * 20
+        breaks(proxy)
+        first = mine.many(40)
+        assert [type(error) for error in first] == [RepositoryUnavailable] * 40
+        assert any(str(error).endswith(cause) for error in first)  # the others wait for a connection, in vain
+        before = proxy.accepted
+        for _ in range(1_000):
+            with pytest.raises(RepositoryUnavailable, match=cause):
+                mine.find()
+        # Each of a thousand would have been one, or several. The thread that looks makes two in a second, or fewer.
+        assert proxy.accepted - before < 100
+        warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        assert [record.getMessage() for record in warnings] == [f"PostgreSQL is away: {cause}"]
+        proxy.heal()
+        until(lambda: is_answered(mine))
+        assert mine.many(40) == [None] * 40
+        assert [thread.name for thread in threading.enumerate()].count("clerkmap-watch") <= 1
+    finally:
+        proxy.heal()
+        mine.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_short_one_is_waited_for(proxy: TcpProxy, way: str) -> None:
+    """What comes while the server is away for less than the timeout is answered."""
+    mine = WAYS[way](proxy)
+    try:
+        assert mine.many(10) == [None] * 10
+        proxy.cut()
+        tried = proxy.accepted
+
+        def heal() -> None:
+            until(lambda: proxy.accepted > tried)
+            proxy.heal()
+
+        healing = threading.Thread(target=heal)
+        healing.start()
+        assert mine.many(40) == [None] * 40
+        healing.join()
+    finally:
+        mine.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_takes_long_is_no_outage(proxy: TcpProxy, way: str) -> None:
+    """While a hook holds a connection for longer than the timeout, the server is asked, and the others are answered."""
+    reached, opening = threading.Event(), threading.Event()
+
+    def hold(change: object, tx: object) -> None:
+        reached.set()
+        opening.wait()
+
+    mine = Way(proxy, hooks=[hold])
+    try:
+        writing = threading.Thread(target=mine._repository.put, args=([person(f"user_{way}")],))
+        writing.start()
+        reached.wait()
+        before = proxy.accepted
+        until(lambda: proxy.accepted - before >= 3)  # as many questions, each after half of the timeout
+        assert mine.many(20) == [None] * 20
+        opening.set()
+        writing.join()
+        assert mine._repository.find(HERE, f"user_{way}") is not None
+    finally:
+        opening.set()
+        mine.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_too_many_connections(cluster: Cluster, proxy: TcpProxy, way: str) -> None:
+    """Where not one connection can be had, the cause says so, and all is well when there is room again."""
+    mine = WAYS[way](proxy)
+    try:
+        assert mine.many(5) == [None] * 5
+        proxy.cut()
+        with pytest.raises(RepositoryUnavailable):
+            mine.find()
+        taken = []
+        while True:
+            try:
+                taken.append(psycopg.connect(cluster.uri))
+            except psycopg.OperationalError:
+                break
+        proxy.heal()
+        until(lambda: "too many connections" in str(mine.many(1)))
+        for connection in taken:
+            connection.close()
+        until(lambda: is_answered(mine))
+    finally:
+        mine.close()
+
+
+@pytest.mark.parametrize(
+    ("where", "cause"),
+    [
+        ("postgresql://nobody.invalid/app", "the host name is not found"),
+        ("postgresql://postgres@127.0.0.1:1/app", "connection refused"),
+        ("postgresql:///app?host=/nowhere", "connection refused"),
+    ],
+)
+def test_the_cause_of_an_outage(where: str, cause: str) -> None:
+    """The error tells why nobody could connect, and shows neither the server's name nor its address."""
+    with pytest.raises(RepositoryUnavailable) as raised:
+        PostgresRepository.open(where, timeout=0.2, listen=False)
+    assert str(raised.value).endswith(f": {cause}")
+
+
+def test_a_pool_of_yours_that_hangs(proxy: TcpProxy) -> None:
+    """On a pool of yours, too, all that wait for a silent server are refused after the timeout, and then at once."""
+    with ConnectionPool(url(proxy), min_size=2, max_size=2, open=True, reconnect_timeout=0) as pool:
+        repository = PostgresRepository(pool, timeout=TIMEOUT, listen=False, durable=False)
+        assert repository.find(HERE, ANN) is None
+        proxy.stall()
+        for _ in range(20):
+            with pytest.raises(RepositoryUnavailable):
+                repository.find(HERE, ANN)
+        proxy.heal()
+        until(lambda: _finds(repository))
+        repository.close()
+
+
+def _finds(repository: PostgresRepository) -> bool:
+    try:
+        repository.find(HERE, ANN)
+    except RepositoryUnavailable:
+        return False
+    return True
+
+
+def test_an_async_pool_of_yours_that_hangs(proxy: TcpProxy) -> None:
+    """The same in async code."""
+
+    async def run() -> None:
+        async with AsyncConnectionPool(url(proxy), min_size=2, max_size=2, open=False, reconnect_timeout=0) as pool:
+            repository = AsyncPostgresRepository(pool, timeout=TIMEOUT, listen=False, durable=False)
+            assert await repository.find(HERE, ANN) is None
+            proxy.stall()
+            found = await asyncio.gather(*(repository.find(HERE, ANN) for _ in range(20)), return_exceptions=True)
+            assert [type(each) for each in found] == [RepositoryUnavailable] * 20
+            proxy.heal()
+            while True:
+                try:
+                    await repository.find(HERE, ANN)
+                except RepositoryUnavailable:
+                    await asyncio.sleep(0.02)
+                else:
+                    break
+            await repository.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
