@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import count
 from statistics import median, quantiles
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString, NamedTuple, cast
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
@@ -96,8 +96,8 @@ async def _ours(uri: str, people: Crowd, tokens: list[str]) -> float:
     await repository.find(INSTANCE, "user_nobody")
     seconds, outcomes = await _all_at_once(resolver.aresolve, tokens)
     await repository.close()
-    _say(f"clerkmap: {seconds:.2f} s, {dict(outcomes)}")
-    return seconds
+    _say("clerkmap", seconds, outcomes)
+    return seconds.real
 
 
 async def _theirs(uri: str, numbers: list[int]) -> float:
@@ -106,8 +106,8 @@ async def _theirs(uri: str, numbers: list[int]) -> float:
     ) as pool:
         await pool.wait()
         seconds, outcomes = await _all_at_once(Plain(pool).first_request, numbers)
-    _say(f"plain pool: {seconds:.2f} s, {dict(outcomes)}")
-    return seconds
+    _say("plain pool", seconds, outcomes)
+    return seconds.real
 
 
 class Plain:
@@ -146,9 +146,16 @@ class Plain:
                 await connection.execute("DELETE FROM theirs.clerkmap_users WHERE id = %s", (id,))
 
 
+class Seconds(NamedTuple):
+    """How long it took, and how long this process, without the server, has computed meanwhile."""
+
+    real: float
+    computed: float
+
+
 async def _all_at_once(
     call: Callable[[Any], Awaitable[object]], arguments: Sequence[Any]
-) -> tuple[float, Counter[str]]:
+) -> tuple[Seconds, Counter[str]]:
     async def one(argument: Any) -> str:
         try:
             await call(argument)
@@ -156,9 +163,9 @@ async def _all_at_once(
             return f"{type(error).__name__}: {error.args[0]}"
         return "answered"
 
-    begin = time.perf_counter()
+    begin, computed = time.perf_counter(), time.process_time()
     outcomes = Counter(await asyncio.gather(*map(one, arguments)))
-    return time.perf_counter() - begin, outcomes
+    return Seconds(time.perf_counter() - begin, time.process_time() - computed), outcomes
 
 
 def _beside(uri: str, people: Crowd, strangers: int) -> Row:
@@ -194,10 +201,11 @@ async def _known(uri: str, people: Crowd, strangers: list[str], known: list[str]
     failed = sum(task.exception() is not None for task in all_of_them)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     await repository.close()
-    _say(
+    print(
         f"beside {len(strangers):,} strangers: {len(rushed):,} requests of known people, median "
         f"{median(rushed) * 1e3:.2f} ms, longest {max(rushed) * 1e3:.0f} ms; {failed} strangers refused; "
-        f"{grown / 1024:.0f} MiB more at most"
+        f"{grown / 1024:.0f} MiB more at most",
+        file=sys.stderr,
     )
     return _percentile(calm), _percentile(rushed)
 
@@ -206,5 +214,6 @@ def _percentile(values: list[float]) -> Figure:
     return Figure(quantiles(values, n=100)[-1], min(values))
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+def _say(side: str, seconds: Seconds, outcomes: Counter[str]) -> None:
+    told = f"{side}: {seconds.real:.2f} s, of which {seconds.computed:.2f} s in this process; {dict(outcomes)}"
+    print(told, file=sys.stderr)

@@ -178,7 +178,12 @@ def _database_down() -> Iterator[Row]:
     yield Row("database down: an expired token", page, bearer(OLD), EXPIRED)
     yield Row("database down: garbage", page, bearer("garbage"), MALFORMED)
     yield Row("database down: another Origin", page, posted(("Origin", EVIL)), ORIGIN, "POST")
-    yield Row("database lost: who is remembered", "/database-lost/signed-in", bearer(ADA), IS_ADA)
+    yield Row("database lost: a known caller", "/database-lost/signed-in", bearer(ADA), DATABASE_DOWN)
+    yield Row("database lost, serve_stale: a known caller", "/served-stale/signed-in", bearer(ADA), IS_ADA)
+    yield Row(
+        "database lost, serve_stale: a new caller", "/served-stale/signed-in", bearer(token("nova")), DATABASE_DOWN
+    )
+    yield Row("database lost, serve_stale: fresh membership", "/served-stale/fresh", bearer(ADA), DATABASE_DOWN)
     yield Row("database lost: fresh membership", "/database-lost/fresh", bearer(ADA), DATABASE_DOWN)
     yield Row("database lost: somebody else's too", "/database-lost/everything", bearer(BOB), DATABASE_DOWN)
     yield Row("a hook fails: somebody new", "/hook-fails/signed-in", bearer(token("nova")), BROKEN)

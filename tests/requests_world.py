@@ -99,7 +99,10 @@ def _fill(repository: MemoryRepository) -> None:
 
 
 class AwayRepository(MemoryRepository):
-    """A database that answers about each person so many times, and never again."""
+    """A database that answers about each person so many times, and never again. As on PostgreSQL in an outage, each
+    poll makes everybody look again."""
+
+    poll_every: float | None = 0.0
 
     def __init__(self, times: int) -> None:
         super().__init__(**CHOICES)
@@ -117,6 +120,9 @@ class AwayRepository(MemoryRepository):
         if self._asked[clerk_user_id] > self._times:
             raise RepositoryUnavailable
         return super().find(instance, clerk_user_id, clerk_organization_id, clerk_session_id)
+
+    def poll(self) -> None:
+        self.listeners.heard(None)
 
 
 def _raise(_change: object, _database: object) -> None:
@@ -151,7 +157,8 @@ def _world(repository: MemoryRepository | None = None, settings: Mapping[str, An
     if "hooks" not in more:
         _fill(repository)
     more.pop("hooks", None)
-    return World(Resolver(instance, repository, verifier=verifier), more)
+    resolver = Resolver(instance, repository, verifier=verifier, serve_stale=more.pop("serve_stale", 0))
+    return World(resolver, more)
 
 
 def _trusting() -> World:
@@ -163,6 +170,13 @@ def _trusting() -> World:
     resolver = Resolver(CLERK.instance, repository, verifier=verifier, trust_own_id=True)
     clock.advance(602)
     return World(resolver, {})
+
+
+def _lost(**options: Any) -> World:
+    """Ada has been there before the database went away."""
+    world = _world(AwayRepository(times=1), **options)
+    world.resolver.resolve(token("ada"))
+    return world
 
 
 # By the first segment of a path.
@@ -178,7 +192,8 @@ WORLDS: dict[str, Callable[[], World]] = {
     "pending": lambda: _world(allow_pending=True),
     "keys-down": lambda: _world(settings={"jwks": None}),
     "database-down": lambda: _world(AwayRepository(times=0)),
-    "database-lost": lambda: _world(AwayRepository(times=1)),
+    "database-lost": _lost,
+    "served-stale": lambda: _lost(serve_stale=3600),
     "trusting": _trusting,
     "hook-fails": lambda: _world(MemoryRepository(**CHOICES, hooks=[_raise]), hooks=True),
 }

@@ -646,6 +646,7 @@ class WebhookFromElsewhere(WebhookError):
 class Unavailable(ClerkmapError):
     """Something we depend on is away. Nothing is wrong with the caller: ask again later."""
 
+    is_logged: bool = False  # whether the log has the cause already: once, for all the requests that it concerns
     code = "unavailable"
     text = "something clerkmap depends on is not available"
 

@@ -29,7 +29,9 @@ class _Flight(Generic[E]):
     def check(self) -> None:
         """Raise an error that all who ask would meet: each raises one of its own, for it takes the traceback along."""
         if self.error is not None:
-            raise type(self.error)(str(self.error.args[0])) from self.error.__cause__
+            error = type(self.error)(str(self.error.args[0]))
+            error.is_logged = self.error.is_logged
+            raise error from self.error.__cause__
 
     def fail(self, error: RepositoryUnavailable) -> None:
         if not isinstance(error, CommitUnknown):  # which is about one write

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..core.http import Found, Request, TokenFinder, make_asgi_request
 from ..core.opaque import prefix_of
 from ..core.principal import Principal
 from ..core.requirements import Requirement, RequirementOptions
-from ..errors import ClerkmapError, ConfigurationError, TokenMissing, UnknownKey
+from ..errors import ClerkmapError, ConfigurationError, TokenMissing, Unavailable, UnknownKey
 from ..resolver import Resolver
 
 logger: logging.Logger = logging.getLogger("clerkmap.adapters")
@@ -19,6 +20,7 @@ logger: logging.Logger = logging.getLogger("clerkmap.adapters")
 LONGEST_KEPT = 4_096
 HEADERS_KEPT = 2_000  # of some two kilobytes each
 WARMING = 5.0  # seconds for which a start waits for the signing keys
+LOG_EVERY = 10.0  # seconds between two lines about requests that are answered 503
 
 
 class Gate:
@@ -34,6 +36,8 @@ class Gate:
         self.resolver: Resolver = resolver
         self._finder = TokenFinder(resolver.verifier.instance, cookies=cookies, origins=origins)
         self._read: Bounded[bytes, Found] = Bounded(HEADERS_KEPT)
+        self._logged_at = float("-inf")
+        self._answered = 0  # requests answered 503 since then
 
     @property
     def cookies(self) -> bool:
@@ -108,7 +112,21 @@ class Gate:
     def _refused(self, refusal: ClerkmapError) -> Caller:
         if isinstance(refusal, ConfigurationError):  # nobody's fault who calls
             raise refusal
+        if isinstance(refusal, Unavailable):
+            self._log(refusal)
         return Caller(self.resolver, refusal)
+
+    def _log(self, error: Unavailable) -> None:
+        """Log why requests are answered 503: one line for all of them, again and again while it lasts."""
+        self._answered += 1
+        now = time.monotonic()
+        if now - self._logged_at < LOG_EVERY:
+            return
+        if error.is_logged and self._answered == 1:  # the line would be the second one about the same thing
+            self._logged_at = now
+        else:
+            logger.warning("answering 503, %d times since the last line: %s", self._answered, error)
+            self._logged_at, self._answered = now, 0
 
     async def warm(self) -> None:
         """Fetch the signing keys before the first request needs them. Without them the application starts all the

@@ -44,6 +44,8 @@ def respond(told: Answer) -> Any:
     del response["Content-Type"]
     for name, value in told.headers:
         response[name.title()] = value
+    if told.status == 503:
+        response._has_been_logged = True  # Django would log each of them as an error; the gate logs their cause
     return response
 
 

@@ -26,6 +26,7 @@ BEAT = 0.2  # seconds between two proofs that the connection lives
 BELIEVED_FOR = 0.5  # seconds since the last one
 DEAF_AFTER = 5  # seconds without the proof, after it was sent
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds before it connects again
+_TELL_AFTER = 5  # failures in a row, in a second and a half: a connection that is lost is back by then, as a rule
 _PROOF = "proof "  # keys have no spaces, so none begins like this
 
 Connect = Callable[[], Connection[Any]]
@@ -99,7 +100,8 @@ class Notifications(SurvivesForks):
                 with self._connect() as connection:
                     self._listen_on(connection, closed)
             except Exception as error:  # noqa: BLE001 - a watcher's, too: what it was told it may not have taken in
-                if self._failures == 0:
+                is_cut = not isinstance(error, (HeardNothing, AnotherSession))
+                if self._failures == (_TELL_AFTER if is_cut else 0):
                     told = "not listening for changes: %s; until it is, nothing is remembered for long"
                     logger.warning(told, type(error).__name__)
             self._wanted = None

@@ -30,11 +30,12 @@ logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 _PROBE_EVERY = 0.5  # seconds, and less at random: the processes of a site do not all connect in one moment
 _PROBE_LIMIT = 2.0  # seconds after which a probe begins anew, since a lost packet may keep the first one waiting
 _SILENT = "the server does not answer"
+_TOO_MANY = "too many connections"
 
 # A failed connection has no code, and its text may show the server's address and names. These causes show neither.
 _CAUSES = (
-    ("too many", "too many connections"),
-    ("connection slots", "too many connections"),
+    ("too many", _TOO_MANY),
+    ("connection slots", _TOO_MANY),
     ("refused", "connection refused"),
     ("resolve", "the host name is not found"),
     ("translate host name", "the host name is not found"),
@@ -93,9 +94,8 @@ class Health(SurvivesForks):
         self._timeout = timeout
         self._tick = min(0.25, timeout / 8)
         self._since: float | None = None
-        self._cause = _SILENT
+        self._error: Exception = TimeoutError()  # why the last attempt to connect has failed
         self._answered_at = time.monotonic()
-        self.probes: int = 0
         self._make_thread()
         self.survive_forks()
 
@@ -117,11 +117,14 @@ class Health(SurvivesForks):
         """Raise `RepositoryUnavailable` if there is an outage that has lasted `timeout` seconds."""
         since = self._since
         if since is not None and time.monotonic() - since >= self._timeout:
-            raise RepositoryUnavailable(self._cause)
+            unavailable = RepositoryUnavailable(cause_of(self._error))
+            unavailable.is_logged = True
+            raise unavailable from self._error
 
-    def cannot_connect(self, error: BaseException) -> None:
+    def cannot_connect(self, error: Exception) -> None:
         """Begin an outage: there is no connection, and none can be made."""
-        self._begin(cause_of(error), time.monotonic())
+        self._error = error
+        self._begin(time.monotonic())
 
     def lend(self) -> Loan:
         """Note that a request waits for a connection, which it sets in the loan."""
@@ -156,7 +159,7 @@ class Health(SurvivesForks):
     def judge(self) -> None:
         """Begin an outage if there is one: a pool of the application's own had no connection for `timeout` seconds."""
         if self._conninfo is not None and time.monotonic() - self._answered_at >= self._timeout:
-            self._begin(self._cause, time.monotonic() - self._timeout)
+            self._begin(time.monotonic() - self._timeout)
 
     def close(self) -> None:
         self._closed.set()
@@ -178,17 +181,16 @@ class Health(SurvivesForks):
         if silence < self._timeout:
             self._probe(max(self._tick, self._timeout - silence))
         else:
-            self._begin(self._cause, now - self._timeout)
+            self._begin(now - self._timeout)
             self._cut()
 
     def _probe(self, limit: float) -> bool:
-        self.probes += 1
         loop = asyncio.SelectorEventLoop()  # in psycopg's sync code a limit has whole seconds, and two at least
         try:
             loop.run_until_complete(asyncio.wait_for(self._ask(), limit))
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, the server has not answered
-            self._cause = cause_of(error)
-            if self._cause != "too many connections" or self._since is not None:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server does not serve
+            self._error = error
+            if self._since is not None or cause_of(error) != _TOO_MANY:  # which is an answer
                 return False
         finally:
             loop.close()
@@ -202,16 +204,16 @@ class Health(SurvivesForks):
         finally:
             connection.pgconn.finish()
 
-    def _begin(self, cause: str, since: float) -> None:
+    def _begin(self, since: float) -> None:
         with self._lock:
             if self._since is not None:
                 return
-            self._cause, self._since = cause, since
-        logger.warning("PostgreSQL is away: %s", cause)
+            self._since = since
+        logger.warning("PostgreSQL is away: %s", cause_of(self._error))
 
     def _end(self) -> None:
         with self._lock:
-            self._since, self._cause = None, _SILENT
+            self._since, self._error = None, TimeoutError()
         logger.info("PostgreSQL is back")
 
     def _cut(self) -> None:
