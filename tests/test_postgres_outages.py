@@ -17,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from clerkmap import RepositoryUnavailable
 from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
+from clerkmap.repositories.postgres.outages import Health
 from clerkmap.testing.samples import ANN, HERE, person
 from freshness_writers import until
 from postgres_cluster import Cluster, clusters
@@ -212,6 +213,19 @@ def test_too_many_connections(cluster: Cluster, proxy: TcpProxy, way: str) -> No
         until(lambda: is_answered(mine))
     finally:
         mine.close()
+
+
+def test_an_answer_ends_an_outage(cluster: Cluster) -> None:
+    """Where the server lets in fewer than have tried, the ones that are in go on, though nobody else can connect."""
+    health = Health("host=127.0.0.1 port=1", {}, TIMEOUT)
+    with psycopg.connect(cluster.uri) as connection:
+        loan = health.lend()
+        health.connected(loan, connection)
+        health.cannot_connect(psycopg.OperationalError("FATAL:  too many connections for role"))
+        assert health.is_away
+        health.take_back(loan)
+        assert not health.is_away
+    health.close()
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,10 @@ class Health(SurvivesForks):
         if loan.connection is None or loan.connection.closed:
             return False
         self._answered_at = time.monotonic()
+        if (
+            self._since is not None
+        ):  # of several that tried to connect, one was let in: there may be no room for a probe
+            self._end()
         return True
 
     def judge(self) -> None:
