@@ -27,7 +27,7 @@ from clerkmap.repositories.dialects import POSTGRES, Names
 from clerkmap.repositories.sql import Statements, user_row
 
 from .measure import Aim, Figure, Row, figure, progress
-from .people import INSTANCE, OBSERVED_AT, Crowd, clerk_id, crowd
+from .people import DAY, INSTANCE, OBSERVED_AT, Crowd, clerk_id, crowd
 from .postgres import server
 
 POOL = 10
@@ -123,7 +123,7 @@ class Plain:
 
     async def first_request(self, number: int) -> None:
         record = ClerkUser.make(SIGHTED, INSTANCE, clerk_id(number), observed_at=OBSERVED_AT)
-        session = key_of(f"sess_{number}"), forgotten_below(OBSERVED_AT), INSTANCE, record.key
+        session = key_of(f"sess_{number}"), forgotten_below(OBSERVED_AT, DAY * 30_000), INSTANCE, record.key
         if await self._find(session) is None:
             await self._write(record)
             assert await self._find(session) is not None
