@@ -36,6 +36,7 @@ MISTAKES = [
     ("relink --from a --to b --yes --mapping {folder}/nowhere.csv", USAGE, "does not exist"),
     ("webhooks send user.created --to nonsense", USAGE, "it must be an address"),
     ("dev --port 0 --db {folder}", USAGE, "a file of its own"),
+    ("dev --port 0 --db {folder}/app.db", USAGE, "it may be your application's database"),
     ("synk", USAGE, "Did you mean 'sync'?"),
     ("outbox lst", USAGE, "Did you mean 'list'?"),
     ("nothing-like-it", USAGE, "No such command 'nothing-like-it'."),
@@ -108,6 +109,12 @@ def test_the_ids_of_another_provider_have_any_form(synced: World) -> None:
     ((shown),) = json.loads(synced.run("show", ada.id, "--json").stdout)
     done = synced.run("link", "auth0|5f7c8", shown["user"]["id"], "--shared", "--instance", "login.example.com")
     assert done.exit_code == FINE, done.output
+
+
+def test_an_empty_file_is_named(synced: World, tmp_path: Path) -> None:
+    """Nothing is in it to be read, and silence would look like success."""
+    (tmp_path / "empty").touch()
+    assert "The file holds no rows" in synced.run("sync", "--from", str(tmp_path / "empty")).stderr
 
 
 @pytest.mark.parametrize("command", [["doctor"], ["sync"], ["show", "ada@example.com"]])

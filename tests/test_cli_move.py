@@ -159,10 +159,10 @@ def test_a_source_that_changes_ends_with_one(synced: World, tmp_path: Path) -> N
         "class Busy(SqliteRepository):\n"
         "    def _read(self, work, *args):\n"
         "        rows = super()._read(work, *args)\n"
-        "        if self.seen < 60: self.seen += 1; self.set_note('busy', str(self.seen))\n"
+        "        if 0 < self.left: self.left -= 1; self.set_note('busy', str(self.left))\n"
         "        return rows\n"
-        "    seen = 0\n"
-        f"def clerk(): return Busy.open({str(tmp_path / 'app.db')!r})\n"
+        "    left = 0\n"
+        f"def clerk(): busy = Busy.open({str(tmp_path / 'app.db')!r}); busy.left = 60; return busy\n"
     )
     synced.folder = tmp_path
     done = synced.process("move", "--from", "busy:clerk", "--to", target)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from ..local.box import Box
@@ -29,8 +30,16 @@ MEMORY = ":memory:"
 @click.option("--seed", type=click.IntRange(0, 2**31), help="What keys and ids are made from.")
 @click.option("--open/--no-open", "opening", default=False, help="Show the page in a browser.")
 @click.option("--json", "as_json", is_flag=True, help="Say where it is as one line of JSON, for programs.")
+@click.pass_context
 def command(
-    port: int, db: str, state: str | None, forward: str | None, seed: int | None, opening: bool, as_json: bool
+    context: click.Context,
+    port: int,
+    db: str,
+    state: str | None,
+    forward: str | None,
+    seed: int | None,
+    opening: bool,
+    as_json: bool,
 ) -> None:
     """Clerk on localhost: its API, its keys, a page to play with, and a demo app mapped to an SQLite file.
 
@@ -52,7 +61,23 @@ def command(
         if not path.parent.is_dir():
             raise click.ClickException(f"cannot use {db}: there is no folder {path.parent}")
         kept = Path(state) if state else None if folder else Path(f"{db}.clerk.json")
+        is_named = context.get_parameter_source("db") is ParameterSource.COMMANDLINE and state is None
+        if is_named and kept is not None and not kept.exists() and _is_database(path):
+            raise click.BadParameter(
+                f"{db} is there already, and {kept}, which clerkmap dev keeps beside its database, is not: it may be "
+                "your application's database. Name another file",
+                param_hint="--db",
+            )
         _serve(port, path, kept, forward, seed, opening=opening, as_json=as_json)
+
+
+def _is_database(path: Path) -> bool:
+    """Whether it is an SQLite file with something in it."""
+    try:
+        with path.open("rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False
 
 
 def _serve(

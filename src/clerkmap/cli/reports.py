@@ -36,6 +36,8 @@ def say_repaired(report: "RepairReport") -> None:
 
 def say_taken(report: "FileReport") -> None:
     """Of a file."""
+    if not (report.listed or report.partial or report.ignored or report.unreadable):
+        say("The file holds no rows, and nothing was written.")
     _say_rows(report, "read")
     if report.partial:
         say(
