@@ -30,7 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "repository": {"errors", "core", "listeners"},
     "threads": {"errors", "core", "repository"},
     "repositories": {"errors", "core", "driving", "forks", "listeners", "repository"},
-    "clerk": {"errors", "core", "driving", "forks", "bounded", "repository"},
+    "clerk": {"errors", "core", "driving", "forks", "bounded", "repository", "threads"},
     "relinking": {"errors", "core", "repository"},
     "sync": {"errors", "core", "repositories", "clerk"},
     "verifier": {"errors", "core", "driving", "clerk"},

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from ..bounded import Bounded
 from ..caller import SIGNED_IN, Caller
 from ..core.http import Found, Request, TokenFinder, make_asgi_request
-from ..core.opaque import prefix_of
+from ..core.opaque import prefix_of, request_source
 from ..core.principal import Principal
 from ..core.requirements import Requirement, RequirementOptions
 from ..errors import ClerkmapError, ConfigurationError, TokenMissing, Unavailable, UnknownKey
@@ -19,6 +20,7 @@ logger: logging.Logger = logging.getLogger("clerkmap.adapters")
 
 LONGEST_KEPT = 4_096
 HEADERS_KEPT = 2_000  # of some two kilobytes each
+_NOWHERE: AbstractContextManager[None] = nullcontext()
 WARMING = 5.0  # seconds for which a start waits for the signing keys
 LOG_EVERY = 10.0  # seconds between two lines about requests that are answered 503
 
@@ -53,7 +55,10 @@ class Gate:
         """Who is calling. What is wrong with the request, and what is away, is in the caller: nothing of it raises."""
         try:
             found = self._finder.find(request)
-            return self._nobody() if found is None else self._caller(found, self.resolver.resolve(found.token))
+            if found is None:
+                return self._nobody()
+            with _from(request, found):
+                return self._caller(found, self.resolver.resolve(found.token))
         except ClerkmapError as refusal:
             return self._refused(refusal)
 
@@ -61,7 +66,10 @@ class Gate:
         """The same without holding up the event loop."""
         try:
             found = self._finder.find(request)
-            return self._nobody() if found is None else self._caller(found, await self.resolver.aresolve(found.token))
+            if found is None:
+                return self._nobody()
+            with _from(request, found):
+                return self._caller(found, await self.resolver.aresolve(found.token))
         except ClerkmapError as refusal:
             return self._refused(refusal)
 
@@ -92,7 +100,8 @@ class Gate:
             found = self._finder.find(request)
             if found is None:
                 return self._nobody()
-            caller = self._caller(found, await self.resolver.aresolve(found.token))
+            with _from(request, found):
+                caller = self._caller(found, await self.resolver.aresolve(found.token))
         except ClerkmapError as refusal:
             return self._refused(refusal)
         if found.carrier == "header" and prefix_of(found.token) is None:
@@ -137,6 +146,21 @@ class Gate:
             pass  # of the key without a name that was asked for; the others are there now
         except Exception as error:  # noqa: BLE001 - a start that fails here would be one without the application's own
             logger.warning("the signing keys are not at hand yet: %s", type(error).__name__)
+
+
+def _from(request: Request, found: Found) -> AbstractContextManager[object]:
+    """Tell where a request came from while its token is resolved, if that may matter: an opaque token may have to share
+    the questions to Clerk with other sources."""
+    return _at(request.source) if request.source and prefix_of(found.token) else _NOWHERE
+
+
+@contextmanager
+def _at(source: str) -> Generator[None]:
+    before = request_source.set(source)
+    try:
+        yield
+    finally:
+        request_source.reset(before)
 
 
 def as_requirement(require: bool | Requirement, *, always: bool = False) -> Requirement | None:

@@ -4,10 +4,12 @@ Plain arithmetic on a clock. In any ten seconds at most nine tenths of what Cler
 left for others: Clerk counts an instance's requests, not a process's.
 """
 
+import math
 import threading
 from collections.abc import Callable
 from hashlib import blake2b
 
+from ..bounded import Bounded
 from ..core.instance import Instance
 from ..forks import SurvivesForks
 
@@ -29,6 +31,7 @@ class Budget(SurvivesForks):
     """
 
     def __init__(self, limit: float, clock: Callable[[], float]) -> None:
+        self.limit: float = limit
         self._spacing = WINDOW / (limit * _STEADY)
         self._ahead = self._spacing * max(1.0, limit * _BURST)
         self._clock = clock
@@ -47,6 +50,12 @@ class Budget(SurvivesForks):
             self._full_at = full_at
             return 0.0
 
+    def is_half_full(self) -> bool:
+        """Return whether at least half of the burst is left, and one question."""
+        with self._lock:
+            left = self._clock() + self._ahead - self._full_at
+            return left >= max(self._spacing, self._ahead / 2)
+
     def pause(self, seconds: float) -> None:
         """Nobody is to ask for a while: Clerk has said so. Afterwards they begin slowly."""
         with self._lock:
@@ -55,6 +64,42 @@ class Budget(SurvivesForks):
     def after_fork_in_child(self) -> None:
         """In a child process: the holder of the lock may have stayed behind."""
         self._lock = threading.Lock()
+
+
+class Shares:
+    """Divides a number of questions among sources, so that no source uses up what others need.
+
+    A source is let through while it has used less than what all of them have left (a dynamic threshold). One source
+    alone gets half, two get a third each, and one that comes anew always finds something left. What was used is
+    forgotten by and by, over a window.
+
+    Args:
+        limit: Questions of all sources together in a window.
+        clock: A clock that never goes back.
+        keep: How many sources to tell apart. The one that was let through longest ago is forgotten first.
+    """
+
+    def __init__(self, limit: float, clock: Callable[[], float], keep: int = 1_024) -> None:
+        self._limit = max(2.0, limit)
+        self._clock = clock
+        self._used: Bounded[str, tuple[float, float]] = Bounded(keep)
+        self._total = (0.0, clock())
+
+    def take(self, source: str) -> bool:
+        """Return whether the source may ask one question now. Not for several threads at once."""
+        now = self._clock()
+        total, used = _faded(self._total, now), _faded(self._used.get(source, (0.0, now)), now)
+        if used + 1 > self._limit - total:
+            return False
+        self._total = total + 1, now
+        self._used.pop(source, None)
+        self._used.keep(source, (used + 1, now))
+        return True
+
+
+def _faded(used: tuple[float, float], now: float) -> float:
+    number, at = used
+    return number * math.exp(min(0.0, at - now) / WINDOW)
 
 
 _shared: dict[object, Budget] = {}

@@ -4,8 +4,9 @@
 
 A question runs in a thread of its own, one at a time for each token, and whoever needs its answer waits for the same
 future: threads block on it, tasks await it, and nobody waits longer than the deadline. What comes of it is remembered
-by the digest of the token, never by the token. Strangers can send as many tokens as they like: those that never were
-good have a small budget of their own, and a memory of their own.
+by the digest of the token, never by the token. Tokens that were good before are asked about first, also after a restart
+where there is a repository. Strangers can send as many tokens as they like: those that never were good have a small
+budget of their own, which their sources share, and a memory of their own.
 """
 
 import asyncio
@@ -13,14 +14,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from copy import copy
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ..bounded import Bounded
 from ..core.instance import Instance
-from ..core.opaque import Prefix, Vouched, prefix_of, read_word
+from ..core.opaque import Prefix, Vouched, prefix_of, read_word, request_source
+from ..driving import adrive, drive
 from ..errors import (
     ApiNotFound,
     ApiRefused,
@@ -31,10 +33,13 @@ from ..errors import (
     TokenUnknown,
 )
 from ..forks import SurvivesForks
+from ..repository import AsyncRepository, Repository, is_async
+from ..threads import threaded
 from . import endpoints
 from .api import ClerkApi
-from .budget import DEVELOPMENT, PRODUCTION, Budget
+from .budget import DEVELOPMENT, PRODUCTION, Budget, Shares
 from .endpoints import Question, Shape
+from .known_tokens import KnownTokens, failed
 
 if TYPE_CHECKING:
     import httpx
@@ -69,6 +74,8 @@ class OpaqueTokens(SurvivesForks):
 
     Args:
         instance: Whose. Its `secret_key` and `api_url` are used.
+        repository: Where digests of good tokens are kept, so that after a restart they are asked about before any
+            other. Without it, a new process takes all tokens for strangers' at first.
         transport: An httpx transport to ask through, for a proxy or a test. It must not be carried across a fork.
         keep_for: Seconds for which Clerk's word on a good token counts: until then, one that was revoked still passes.
         keep: How many good tokens to remember, and how many bad ones.
@@ -83,6 +90,7 @@ class OpaqueTokens(SurvivesForks):
         self,
         instance: Instance,
         *,
+        repository: Repository | AsyncRepository | None = None,
         transport: "httpx.BaseTransport | None" = None,
         keep_for: float = 60,
         keep: int = 10_000,
@@ -108,9 +116,18 @@ class OpaqueTokens(SurvivesForks):
         self._monotonic = monotonic
         allowed = PRODUCTION if str(instance.secret_key).startswith("sk_live_") else DEVELOPMENT
         self._strangers = Budget(allowed / 2, monotonic) if strangers is None else strangers
+        self._shares = Shares(self._strangers.limit * 0.9, monotonic)
+        self._known = KnownTokens(instance, monotonic)
+        self._repository = None if repository is None or is_async(repository) else cast(Repository, repository)
+        self._async_repository: AsyncRepository | None = None
+        if repository is not None:
+            self._async_repository = (
+                cast(AsyncRepository, repository) if self._repository is None else threaded(self._repository)
+            )
         self._good: Bounded[bytes, _Word] = Bounded(keep)  # also those whose word is over: they were good once
         self._bad: Bounded[bytes, _Word] = Bounded(keep)
         self._lock = threading.Lock()
+        self._known_aloft = 0  # questions about tokens that were good
         self._flights: dict[bytes, Future[_Word]] = {}
         self.survive_forks()
 
@@ -121,6 +138,8 @@ class OpaqueTokens(SurvivesForks):
 
     def get(self, token: str) -> Vouched:
         """What a token stands for. May ask Clerk."""
+        if self._repository is not None and self._remembered(_digest(token)) is None:
+            self._exchange(self._repository)
         found = self._remembered_or_asked(token)
         if isinstance(found, _Word):
             return found.tell()
@@ -132,6 +151,8 @@ class OpaqueTokens(SurvivesForks):
 
     async def aget(self, token: str) -> Vouched:
         """The same without holding up the event loop."""
+        if self._async_repository is not None and self._remembered(_digest(token)) is None:
+            await self._aexchange(self._async_repository)
         found = self._remembered_or_asked(token)
         if isinstance(found, _Word):
             return found.tell()
@@ -144,6 +165,40 @@ class OpaqueTokens(SurvivesForks):
     def close(self) -> None:
         """Let go of the connections."""
         self._api.close()
+
+    def _exchange(self, repository: Repository) -> None:
+        """Learn which tokens were good before, and keep those that are now."""
+        due = self._known.due()
+        if due is None:
+            return
+        flight, is_mine = due
+        if not is_mine:
+            wait([flight], self._deadline)
+            return
+        steps = self._known.exchange()
+        try:
+            drive(steps, lambda step: step(repository))
+        except ClerkmapError as error:
+            failed(error)
+        finally:
+            steps.close()
+
+    async def _aexchange(self, repository: AsyncRepository) -> None:
+        """The same without holding up the event loop."""
+        due = self._known.due()
+        if due is None:
+            return
+        flight, is_mine = due
+        if not is_mine:
+            await asyncio.wait({asyncio.wrap_future(flight)}, timeout=self._deadline)
+            return
+        steps = self._known.exchange()
+        try:
+            await adrive(steps, lambda step: step(repository))
+        except ClerkmapError as error:
+            failed(error)
+        finally:
+            steps.close()
 
     def _remembered(self, digest: bytes) -> _Word | None:
         now = self._monotonic()
@@ -164,21 +219,32 @@ class OpaqueTokens(SurvivesForks):
             return self._remembered(digest) or self._flights.get(digest) or self._take_off(token, digest)
 
     def _take_off(self, token: str, digest: bytes) -> "Future[_Word]":
-        is_known = digest in self._good
+        is_known = digest in self._good or token in self._known
         if len(self._flights) >= (MOST_FLIGHTS if is_known else MOST_FLIGHTS // 2):
             raise ApiUnavailable("too much is being asked of it at once")
-        if not is_known and self._strangers.take():
-            raise ApiUnavailable("too many tokens are being tried that never were good")
+        if not is_known:
+            self._check_stranger(token)
+        self._known_aloft += is_known
         flight: Future[_Word] = Future()
         flight.set_running_or_notify_cancel()  # from here on nobody who waits can cancel it
         self._flights[digest] = flight
         try:
-            threading.Thread(target=self._fly, args=(token, digest), name="clerkmap-opaque", daemon=True).start()
+            args = token, digest, is_known
+            threading.Thread(target=self._fly, args=args, name="clerkmap-opaque", daemon=True).start()
         except RuntimeError:  # the machine gives no more threads
-            self._land(digest, ApiUnavailable("there is no thread to ask in"))
+            self._land(token, digest, is_known, ApiUnavailable("there is no thread to ask in"))
         return flight
 
-    def _fly(self, token: str, digest: bytes) -> None:
+    def _check_stranger(self, token: str) -> None:
+        """Raise if a token that never was good has to wait: for those that were, or for other sources."""
+        if self._known_aloft and not self._api.budget.is_half_full():
+            raise ApiUnavailable("tokens that were good before are asked about first")
+        if not self._shares.take(_source_of(token)):
+            raise ApiUnavailable("too many tokens that never were good come from one source")
+        if self._strangers.take():
+            raise ApiUnavailable("too many tokens are being tried that never were good")
+
+    def _fly(self, token: str, digest: bytes, is_known: bool) -> None:
         said: Vouched | ClerkmapError
         try:
             said = self._ask(token)
@@ -188,7 +254,7 @@ class OpaqueTokens(SurvivesForks):
             logger.warning("asking Clerk about an opaque token failed: %s", type(error).__name__)
             said = error if isinstance(error, ClerkmapError) else ApiUnavailable(type(error).__name__)
         with self._lock:
-            self._land(digest, copy(said) if isinstance(said, ClerkmapError) else said)
+            self._land(token, digest, is_known, copy(said) if isinstance(said, ClerkmapError) else said)
 
     def _ask(self, token: str) -> Vouched:
         """Clerk's word, or why there is none."""
@@ -211,9 +277,11 @@ class OpaqueTokens(SurvivesForks):
         except (KeyError, ValueError, OverflowError, RecursionError):
             raise ApiUnavailable("its answer cannot be read") from None
 
-    def _land(self, digest: bytes, said: Vouched | ClerkmapError) -> None:
+    def _land(self, token: str, digest: bytes, is_known: bool, said: Vouched | ClerkmapError) -> None:
         now = self._monotonic()
+        self._known_aloft -= is_known
         if isinstance(said, Vouched):
+            self._known.add(token)
             word = _Word(said, now + self._keep_for)
             self._bad.pop(digest, None)
             self._good.pop(digest, None)  # so that the oldest is the one that was asked about longest ago
@@ -222,6 +290,7 @@ class OpaqueTokens(SurvivesForks):
             is_bad = isinstance(said, TokenError)
             word = _Word(said, now + (REFUSED_FOR if is_bad else AWAY_FOR))
             if is_bad:
+                self._known.drop(token)
                 self._good.pop(digest, None)
             self._bad.pop(digest, None)
             self._bad.keep(digest, word)
@@ -233,9 +302,25 @@ class OpaqueTokens(SurvivesForks):
         """In a child process: the threads that were asking have stayed behind, and so may the holder of the lock."""
         self._lock = threading.Lock()
         self._flights = {}
+        self._known_aloft = 0
 
     def __repr__(self) -> str:
         return f"OpaqueTokens({self.instance.name!r})"
+
+
+def _source_of(token: str) -> str:
+    """Return what tells strangers apart: the address of the request, or the form of the token where none is known. All
+    addresses of an IPv6 network of one customer (/64) count as one."""
+    address = request_source.get()
+    if ":" in address:
+        from ipaddress import IPv6Address
+
+        try:
+            parsed = IPv6Address(address.partition("%")[0])
+        except ValueError:
+            return address
+        return str(parsed.ipv4_mapped or parsed.packed[:8].hex())
+    return address or f"{prefix_of(token)} {len(token)}"
 
 
 def _digest(token: str) -> bytes:

@@ -61,6 +61,7 @@ class Request(NamedTuple):
 
     method: str
     headers: Mapping[str, str]
+    source: str = ""  # the address it came from, where that is known
 
     def __repr__(self) -> str:
         return f"Request({self.method}, {', '.join(self.headers)})"
@@ -106,17 +107,19 @@ def make_asgi_request(scope: Mapping[str, Any]) -> Request:
     """Read a request from the scope of a request or a WebSocket."""
     values = read_pairs(scope["headers"], _ASGI_NAMES, MAX_HEADER)
     method = WEBSOCKET if scope["type"] == "websocket" else scope["method"]
+    client = scope.get("client")
     # From HTTP/2 on, a browser may send a header for each cookie.
-    return _request(method, values, "," if scope.get("http_version", "1.1")[:1] == "1" else "; ")
+    between = "," if scope.get("http_version", "1.1")[:1] == "1" else "; "
+    return _request(method, values, between, client[0] if client else "")
 
 
 def make_wsgi_request(environ: Mapping[str, Any]) -> Request:
     """Read a request from an environ, or from Django's `request.META`."""
     found = {name: environ[key][: MAX_HEADER + 1] for key, name in _WSGI_NAMES if key in environ}
-    return _request(environ["REQUEST_METHOD"], (found, {}), ",")
+    return _request(environ["REQUEST_METHOD"], (found, {}), ",", environ.get("REMOTE_ADDR", ""))
 
 
-def _request(method: str, values: Values, between_cookies: str) -> Request:
+def _request(method: str, values: Values, between_cookies: str, source: object = "") -> Request:
     headers, further = values
     for name, more in further.items():
         between = between_cookies if name == "cookie" else ","
@@ -126,7 +129,7 @@ def _request(method: str, values: Values, between_cookies: str) -> Request:
         # The word may stand in what was cut off.
         if len(upgrade) > MAX_HEADER or "websocket" in upgrade.lower():
             method = WEBSOCKET
-    return Request(method, headers)
+    return Request(method, headers, source if isinstance(source, str) else "")
 
 
 class TokenFinder:

@@ -7,6 +7,7 @@ is put as the claims of a token are, so that it is judged by the same rules.
 import json
 import re
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, Protocol
 
 from ..errors import ClaimInvalid, TokenExpired, TokenUnknown
@@ -20,7 +21,8 @@ MAX_WORD = 65_536  # characters of JSON that are kept of one answer; Clerk's hav
 MILLISECONDS = 100_000_000_000  # as seconds this is the year 5138, as milliseconds it is 1973
 
 _BEGINNINGS = ("ak_", "mt_", "oat_")
-_SHAPE = re.compile(r"(ak|mt|oat)_[0-9A-Za-z+/=_-]{16,512}", re.ASCII)
+# Clerk documents no check digits. A secret is base64 of one alphabet or the other, padded at its end if at all.
+_SHAPE = re.compile(r"(ak|mt|oat)_[0-9A-Za-z+/_-]{16,510}={0,2}", re.ASCII)
 _OBJECTS: Mapping[Prefix, str] = {
     "ak": "api_key",
     "mt": "machine_to_machine_token",
@@ -36,6 +38,10 @@ KINDS: Mapping[Prefix, tuple[TokenKind, ...]] = {
     "mt": ("m2m",),
     "oat": ("oauth",),
 }
+
+
+# The address that a request came from, while its token is resolved. Adapters set it where they know it.
+request_source: ContextVar[str] = ContextVar("clerkmap_request_source", default="")
 
 
 class Vouched(NamedTuple):

@@ -1,0 +1,152 @@
+"""The opaque tokens that were good before this process began, by their digests alone.
+
+They are asked about before any stranger's, so a restart under a flood of made-up keys keeps no good key out. The
+digests are kept in one checkpoint of the repository, which all processes share. They are keyed with the secret key: of
+use to no reader of the database.
+"""
+
+import logging
+import re
+import threading
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from hashlib import blake2b
+from typing import Any
+
+from ..core.instance import Instance
+from ..core.records import key_of
+from ..errors import ClerkmapError
+from ..forks import SurvivesForks
+
+KEPT = 3_000  # digests of 16 characters in one checkpoint of at most 64 KiB
+WRITE_EVERY = 10.0  # seconds between two exchanges where there is something new to write
+READ_EVERY = 60.0  # seconds between two exchanges otherwise: other processes learn of tokens, too
+ATTEMPTS = 3  # of one exchange: others may write at the same moment
+
+_DIGEST = re.compile(r"[0-9A-Za-z_-]{16}")
+
+logger: logging.Logger = logging.getLogger("clerkmap.opaque")
+
+Step = Callable[[Any], Any]  # handed the repository
+
+
+class KnownTokens(SurvivesForks):
+    """Digests of tokens that were good, exchanged with a checkpoint now and then.
+
+    Args:
+        instance: Whose tokens. Its secret key is the key of the digests.
+        monotonic: The clock that measures when an exchange is due.
+    """
+
+    def __init__(self, instance: Instance, monotonic: Callable[[], float]) -> None:
+        self._key = blake2b(str(instance.secret_key).encode()).digest()
+        self._note = f"opaque tokens {key_of(instance.name)}"
+        self._monotonic = monotonic
+        self._digests: dict[str, None] = {}  # the newest last
+        self._dropped: set[str] = set()
+        self._news = self._told = self._telling = 0  # changes that were made, are in the checkpoint, are on their way
+        self._exchanged_at: float | None = None
+        self._exchange: Future[None] | None = None
+        self._lock = threading.Lock()
+        self.survive_forks()
+
+    def after_fork_in_child(self) -> None:
+        """In a child process: an exchange of the parent's ends there."""
+        self._lock = threading.Lock()
+        self._exchange = None
+
+    def __contains__(self, token: str) -> bool:
+        return self._digest(token) in self._digests
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def __repr__(self) -> str:
+        return f"KnownTokens({len(self)})"
+
+    def add(self, token: str) -> None:
+        """Remember a token that is good."""
+        digest = self._digest(token)
+        with self._lock:
+            self._news += digest not in self._digests
+            self._digests.pop(digest, None)
+            self._digests[digest] = None
+            self._dropped.discard(digest)
+            self._shorten()
+
+    def drop(self, token: str) -> None:
+        """Forget a token that is good no more."""
+        digest = self._digest(token)
+        with self._lock:
+            if digest in self._digests:
+                del self._digests[digest]
+                self._news += 1
+                if len(self._dropped) < KEPT:
+                    self._dropped.add(digest)
+
+    def due(self) -> "tuple[Future[None], bool] | None":
+        """Return the exchange to wait for, and whether it is the caller's to make; None where none is needed.
+
+        Everything waits for the first exchange. The later ones are waited for by nothing but what makes them.
+        """
+        now = self._monotonic()
+        with self._lock:
+            is_first = self._exchanged_at is None
+            if self._exchange is not None:
+                return (self._exchange, False) if is_first else None
+            every = WRITE_EVERY if self._news != self._told else READ_EVERY
+            if self._exchanged_at is not None and now < self._exchanged_at + every:
+                return None
+            self._exchange = Future()
+            self._exchange.set_running_or_notify_cancel()  # from here on a waiter that gives up cannot cancel it
+            return self._exchange, True
+
+    def exchange(self) -> Generator[Step, Any, None]:
+        """Take in what the checkpoint holds, and write what is new."""
+        try:
+            for _ in range(ATTEMPTS):
+                text: str | None = yield lambda repository: repository.note(self._note)
+                merged = self._merged(text)
+                # Inside a transaction of yours, the write would hold up other processes until you commit.
+                if merged is None or (yield lambda repository: repository.in_transaction()):
+                    return
+                if (yield _swap(self._note, text, merged)):
+                    self._told = self._telling
+                    return
+        finally:
+            with self._lock:
+                self._exchanged_at = self._monotonic()
+                exchange, self._exchange = self._exchange, None
+            if exchange is not None:
+                exchange.set_result(None)
+
+    def _merged(self, text: str | None) -> str | None:
+        """Take in the digests of a checkpoint. Return the text it should have, or None if it has it."""
+        stored = _DIGEST.findall(text or "")[:KEPT]
+        with self._lock:
+            theirs = {digest: None for digest in stored if digest not in self._dropped}
+            mine = self._digests
+            self._digests = {digest: None for digest in theirs if digest not in mine} | mine
+            self._shorten()
+            self._telling = self._news
+            if self._telling == self._told:
+                return None
+            return " ".join(self._digests)
+
+    def _shorten(self) -> None:
+        while len(self._digests) > KEPT:
+            del self._digests[next(iter(self._digests))]
+
+    def _digest(self, token: str) -> str:
+        told = token.encode("utf-8", "surrogatepass")
+        return urlsafe_b64encode(blake2b(told, key=self._key, digest_size=12).digest()).decode()
+
+
+def failed(error: ClerkmapError) -> None:
+    """Tell that the repository did not take part in an exchange."""
+    logger.warning("the opaque tokens that were good before could not be looked up: %s", type(error).__name__)
+
+
+def _swap(name: str, before: str | None, after: str) -> Step:
+    return lambda repository: repository.swap_note(name, before, after)
