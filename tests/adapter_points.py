@@ -63,12 +63,12 @@ class Points:
 
 
 def _is_watching() -> bool:
-    """Whether it is the watch of a socket that passes: it runs beside the application, and not in front of it."""
+    """Whether it is the watch of sockets that passes: it runs beside the application, and not in front of it."""
     try:
         task = asyncio.current_task()
     except RuntimeError:
         return False
-    return task is not None and "_watch" in repr(task.get_coro())
+    return task is not None and "_LoopWatch" in repr(task.get_coro())
 
 
 class Failing:

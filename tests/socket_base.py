@@ -125,17 +125,17 @@ def with_outages() -> tuple[World, Outages]:
 
 
 class Slow(Outages):
-    """A repository that keeps an answer back until a test lets it go."""
+    """A repository that keeps its answers back until a test lets them go."""
 
     def __init__(self, rows: Repository) -> None:
         super().__init__(rows)
-        self.holds_next = False
+        self.holds_next = self.holds_all = False
         self.holding = threading.Event()
         self.go = threading.Event()
 
     def _ask(self) -> None:
         held, self.holds_next = self.holds_next, False
         super()._ask()
-        if held:
+        if held or self.holds_all:
             self.holding.set()
             assert self.go.wait(PATIENCE)

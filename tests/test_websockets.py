@@ -193,7 +193,7 @@ def test_a_message_survives_a_receive_that_was_cancelled() -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             await receive()
             await send({"type": "websocket.accept"})
-            rows.holds_next = True
+            rows.holds_all = True  # the watch asks, too
             connected.set()
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(receive(), 0.3)

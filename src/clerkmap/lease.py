@@ -4,13 +4,15 @@ A lease is somebody's admission, for as long as their token and a little longer,
 It ends at once when the person is locked out.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from .core.model import Id
 from .core.principal import Principal
 from .core.requirements import Requirement
-from .errors import ConfigurationError, LockedOut, NotForUs, TokenExpired
+from .errors import ClerkmapError, ConfigurationError, LockedOut, NotForUs, TokenExpired, Unavailable
 from .resolver import Resolver
 
 GRACE = 60.0  # seconds after the token's end: front ends renew tokens shortly before it, and networks are slow
@@ -36,6 +38,7 @@ class Lease:
         # How lately factors were shown is asked at the beginning: later it would only be longer ago.
         self._required = replace(required, reverified=None) if required is not None else None
         self._principal = principal
+        self._connections: list[_Connection] = []
 
     @property
     def principal(self) -> Principal:
@@ -45,7 +48,12 @@ class Lease:
     @property
     def seconds_left(self) -> float:
         """How long until it ends, if it is not renewed."""
-        return self._principal.claims.expires_at + self._grace - self._clock()
+        return self.ends_at - self._clock()
+
+    @property
+    def ends_at(self) -> float:
+        """The same as a moment, in seconds since 1970."""
+        return self._principal.claims.expires_at + self._grace
 
     async def check(self) -> Principal:
         """The principal as of now; `TokenExpired` or `LockedOut` if the lease is over. As a rule, memory can tell."""
@@ -79,7 +87,58 @@ class Lease:
             self._required.check(principal)  # before it counts: what let them in must go on to hold
         if principal.claims.expires_at > self._principal.claims.expires_at:
             self._principal = principal
+            for connection in self._connections:
+                self.resolver.watch.moved(connection)
         return await self.check()
+
+    @asynccontextmanager
+    async def watched(self, end: Callable[[ClerkmapError], Awaitable[None]]) -> AsyncGenerator[None, None]:
+        """Within the block, await `end` with the reason as soon as the lease is over, whatever else goes on meanwhile.
+
+        Nothing is asked again and again for it: one watch serves all leases, and wakes those that a change concerns.
+        An outage of the repository ends no lease.
+        """
+        connection = _Connection(self, end)
+        self._connections.append(connection)
+        self.resolver.watch.add(connection)
+        try:
+            yield
+        finally:
+            self._connections.remove(connection)
+            self.resolver.watch.remove(connection)
+            await connection.close()
+
+
+class _Connection:
+    """What a lease keeps open, as the watch sees it."""
+
+    def __init__(self, lease: Lease, end: Callable[[ClerkmapError], Awaitable[None]]) -> None:
+        self._lease = lease
+        self._end = end
+        self._ending: asyncio.Future[None] | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self._lease.resolver.keys_of(self._lease.principal)
+
+    @property
+    def ends_at(self) -> float:
+        return self._lease.ends_at
+
+    async def look(self) -> None:
+        try:
+            await self._lease.check()
+        except Unavailable:
+            raise
+        except ClerkmapError as error:
+            if self._ending is None:
+                # Beside the watch: a client that is slow to hang up must not hold up the others.
+                self._ending = asyncio.ensure_future(self._end(error))
+
+    async def close(self) -> None:
+        if self._ending is not None:
+            self._ending.cancel()
+            await asyncio.wait({self._ending})
 
 
 def _who(principal: Principal) -> tuple[str, Id | None]:

@@ -36,6 +36,7 @@ from .flights import Flights
 from .repository import AsyncRepository, Repository, is_async
 from .threads import threaded
 from .verifier import Verifier
+from .watch import Watch
 
 VERIFY_AGAIN_AFTER = 300  # seconds: a token that lives for a day must notice, too, that its key is gone
 
@@ -108,6 +109,8 @@ class Resolver:
         if self._heard is not None:
             repository.listeners.watch(self._heard.hear)
         repository.listeners.watch(self._standings.forget)
+        # After that: a connection that is woken must not find in memory what has just been changed.
+        self.watch: Watch = Watch(repository.listeners, self.arefresh, self._seconds_fresh, self._clock)
 
     def for_resource(self, resource: str, *, allow_no_audience: bool = False) -> "Resolver":
         """Return a resolver of the same users for tokens that were made for one resource: see `Verifier.for_resource`.
@@ -223,6 +226,15 @@ class Resolver:
             if stale is None:
                 raise
             return _admit_anew(principal, stale)
+
+    async def arefresh(self) -> None:
+        """Ask the repository whether memory is out of date, unless that was done a moment ago."""
+        if self._seconds_fresh() <= 0:
+            await adrive(self._refresh(), lambda step: step(self._async_repository))
+
+    def keys_of(self, principal: Principal) -> tuple[str, ...]:
+        """Return the keys whose changes concern a caller: of the user, the organization and the session."""
+        return tuple(key_of(id) for id in _caller(self._ours(principal)) if id is not None)
 
     def with_role(self, principal: Principal) -> Principal:
         """Return the same caller with the role that the repository knows. It is remembered, unlike with `confirm`."""
@@ -356,15 +368,22 @@ class Resolver:
 
     def _recall(self, claims: Claims) -> Generator[Step, Any, tuple[Standing | None, Known | None, int]]:
         """A standing out of memory that is not out of date, or else out of the repository; and the epoch of before."""
-        now = self._monotonic()
-        if now >= self._fresh_until:
-            yield lambda repository: repository.poll()
-            self._fresh_until = now + (self._poll_every or 0)
-            self._standings.vouch(now)
+        if self._seconds_fresh() <= 0:
+            yield from self._refresh()
         known = self._standings.get(_caller(claims)) or self._trusted(claims)
         epoch = self._standings.epoch
         standing: Standing | None = known.standing if known is not None else (yield self._find(claims))
         return standing, known, epoch
+
+    def _seconds_fresh(self) -> float:
+        """The seconds for which memory may be believed without asking the repository for changes."""
+        return self._fresh_until - self._monotonic()
+
+    def _refresh(self) -> Generator[Step, Any, None]:
+        now = self._monotonic()
+        yield lambda repository: repository.poll()
+        self._fresh_until = now + (self._poll_every or 0)
+        self._standings.vouch(now)
 
     def _trusted(self, claims: Claims) -> Known | None:
         """What the token alone tells of a caller, if that is to be trusted."""

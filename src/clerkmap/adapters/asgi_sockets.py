@@ -1,16 +1,11 @@
 """A WebSocket for as long as its caller may stay: every message, in either direction, is one that a lease lets pass."""
 
 import asyncio
-import logging
 from contextlib import suppress
 
 from ..errors import ClerkmapError, Unavailable
 from ..lease import Lease
 from .asgi_messages import LATER, OVER, App, Message, Receive, Scope, Send
-
-logger: logging.Logger = logging.getLogger("clerkmap.adapters")
-
-LOOK_EVERY = 0.5  # seconds between two looks at a socket on which nothing happens
 
 
 class LeasedSocket:
@@ -24,16 +19,12 @@ class LeasedSocket:
         self._ended: Message | None = None
         self._heard: Message | None = None  # and not checked yet: whoever is cancelled meanwhile finds it here again
         self._one_listener = asyncio.Lock()
-        self._one_at_a_time = asyncio.Lock()  # the application and the watch may want to say something at once
+        self._one_at_a_time = asyncio.Lock()  # the application and the end of the lease may come at once
 
     async def run(self, app: App, scope: Scope) -> None:
         """Run the application."""
-        watch = asyncio.create_task(self._watch())
-        try:
+        async with self._lease.watched(self._is_over):
             await app(scope, self.receive, self.send)
-        finally:
-            watch.cancel()
-            await asyncio.wait({watch})
 
     async def receive(self) -> Message:
         """What the client says, or that the connection is over."""
@@ -75,18 +66,8 @@ class LeasedSocket:
         except ClerkmapError as error:
             await self._end(OVER, error)
 
-    async def _watch(self) -> None:
-        """Who says nothing, and is told nothing, is looked at too. An outage of the database sends nobody away."""
-        while self._ended is None:
-            await asyncio.sleep(max(0.0, min(LOOK_EVERY, self._lease.seconds_left)))
-            try:
-                await self._lease.check()
-            except Unavailable:
-                continue
-            except ClerkmapError as error:
-                await self._end(OVER, error)
-            except Exception as error:  # noqa: BLE001 - whatever it was, the socket must be looked at again
-                logger.error("a WebSocket's lease could not be checked: %s", type(error).__name__)
+    async def _is_over(self, error: ClerkmapError) -> None:
+        await self._end(OVER, error)
 
     async def _end(self, code: int, error: ClerkmapError) -> None:
         if self._ended is not None:

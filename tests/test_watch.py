@@ -1,0 +1,315 @@
+"""One watch for all leases: a change costs work for the connections that it concerns, however many there are."""
+
+import asyncio
+import gc
+import threading
+import weakref
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from asgi_base import PATIENCE, Message, World, bearer, until, websocket_scope
+from clerkmap import ClerkmapError, Repository, Resolver
+from clerkmap.adapters.asgi import AuthMiddleware
+from clerkmap.core.records import ClerkMembership, ClerkOrganization
+from clerkmap.errors import MembershipDeleted, OrganizationDeleted, RepositoryUnavailable, TokenExpired, UserBanned
+from clerkmap.lease import Lease
+from clerkmap.repositories import SqliteRepository
+from clerkmap.testing import FakeClerk
+from clerkmap.watch import LOOK_EVERY
+from socket_base import Outages, with_outages
+
+MANY = 200
+
+
+class Counting(SqliteRepository):
+    """Counts what it is asked."""
+
+    finds = polls = 0
+
+    def find(self, *args: Any, **kwargs: Any) -> Any:
+        self.finds += 1
+        return super().find(*args, **kwargs)
+
+    def poll(self) -> None:
+        self.polls += 1
+        super().poll()
+
+
+class Ends:
+    """Notes how a lease ended."""
+
+    def __init__(self) -> None:
+        self.errors: list[ClerkmapError] = []
+        self.ended = asyncio.Event()
+
+    async def __call__(self, error: ClerkmapError) -> None:
+        self.errors.append(error)
+        self.ended.set()
+
+    async def wait(self) -> type[ClerkmapError]:
+        async with asyncio.timeout(PATIENCE):
+            await self.ended.wait()
+        (error,) = self.errors
+        return type(error)
+
+
+async def open_socket(app: AuthMiddleware, token: str, opened: asyncio.Event) -> int:
+    """An idle WebSocket without a server: how it was closed."""
+    closed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    connecting = [{"type": "websocket.connect"}]
+
+    async def receive() -> Message:
+        if connecting:
+            return connecting.pop()
+        await closed
+        return {"type": "websocket.disconnect", "code": 1005}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "websocket.close":
+            closed.set_result(message["code"])
+        else:
+            opened.set()
+
+    await app(websocket_scope(bearer(token)), receive, send)
+    return await closed
+
+
+async def idle(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    await receive()
+
+
+@pytest.mark.parametrize("many", [20, MANY])
+def test_a_ban_made_elsewhere_costs_the_same_however_many_sockets_are_open(tmp_path: Path, many: int) -> None:
+    """One look-up, for the person concerned. A change of somebody else costs none, and so does an idle second."""
+    clerk = FakeClerk()
+    here, there = Counting.open(tmp_path / "app.db"), SqliteRepository.open(tmp_path / "app.db")
+    resolver = Resolver(clerk.instance, here)
+    people = [clerk.create_user() for _ in range(many)]
+    stranger = clerk.create_user()
+
+    async def run() -> tuple[int, int, int]:
+        app = AuthMiddleware(idle, resolver)
+        opened = [asyncio.Event() for _ in people]
+        sockets = [
+            asyncio.create_task(open_socket(app, clerk.token(person), event))
+            for person, event in zip(people, opened, strict=True)
+        ]
+        await asyncio.gather(*(event.wait() for event in opened))
+        seen = here.polls
+        await until(lambda: here.polls >= seen + 2)  # its own writes have arrived once more
+        here.finds = 0
+        tasks = len(asyncio.all_tasks())
+        there.put([clerk.record(people[3], banned=True)])
+        code = await asyncio.wait_for(sockets[3], PATIENCE)
+        there.put([clerk.record(stranger, banned=True)])
+        there.set_note("sync", "page 7")
+        seen = here.polls
+        await until(lambda: here.polls >= seen + 2)
+        assert not any(task.done() for number, task in enumerate(sockets) if number != 3)
+        for task in sockets:
+            task.cancel()
+        await asyncio.wait(sockets)
+        return code, here.finds, tasks - many
+
+    code, finds, other_tasks = asyncio.run(run())
+    here.close()
+    there.close()
+    assert (code, finds) == (4401, 1)
+    assert other_tasks <= 3  # this test's own, the watch, and a question that is under way
+
+
+@asynccontextmanager
+async def watched(world: World, token: str) -> AsyncGenerator[tuple[Lease, Ends], None]:
+    lease, ends = Lease(world.resolver, await world.resolver.aresolve(token)), Ends()
+    async with lease.watched(ends):
+        yield lease, ends
+
+
+def test_a_change_before_the_watch_begins_is_not_missed() -> None:
+    """Between the look that let somebody in and the first moment of the watch, nobody would hear of it."""
+
+    async def run() -> type[ClerkmapError]:
+        world = World()
+        lease, ends = Lease(world.resolver, world.resolver.resolve(world.token())), Ends()
+        world.rows.put([world.clerk.record(world.user, banned=True)])
+        async with lease.watched(ends):
+            return await ends.wait()
+
+    assert asyncio.run(run()) is UserBanned
+
+
+def test_a_renewal_moves_the_watch_to_the_new_organization() -> None:
+    """After it, what is heard of the new organization ends the lease, and the old end of the token does not."""
+
+    async def run() -> type[ClerkmapError]:
+        world = World()
+        other = world.clerk.create_organization(created_by=world.user)
+        async with watched(world, world.clerk.token(world.user, expires_in=60)) as (lease, ends):
+            await lease.renew(world.clerk.token(world.user, other, expires_in=3600))
+            world.clock.advance(600)
+            name, now = world.clerk.instance.name, int(world.clock() * 1000)
+            world.rows.put([ClerkOrganization.deleted(name, world.organization.id, observed_at=now)])
+            await asyncio.sleep(2 * LOOK_EVERY)  # the watch has looked at the clock
+            assert ends.errors == []
+            world.rows.put([ClerkOrganization.deleted(name, other.id, observed_at=now)])
+            return await ends.wait()
+
+    assert asyncio.run(run()) is OrganizationDeleted
+
+
+def test_the_clock_ends_a_lease() -> None:
+    """Nothing else has to happen."""
+
+    async def run() -> type[ClerkmapError]:
+        world = World()
+        async with watched(world, world.token(expires_in=60)) as (_, ends):
+            world.clock.advance(121)
+            return await ends.wait()
+
+    assert asyncio.run(run()) is TokenExpired
+
+
+@pytest.mark.parametrize("error", [RepositoryUnavailable(), RuntimeError("lost")])
+def test_a_look_that_fails_is_repeated(error: Exception) -> None:
+    """The change was heard of, and the repository is away: it is asked again until it answers."""
+
+    async def run() -> type[ClerkmapError]:
+        world, outages = with_outages()
+        async with watched(world, world.token()) as (_, ends):
+            outages.error = error
+            world.rows.listeners.heard(None)
+            asked = outages.asked
+            await until(lambda: outages.asked >= asked + 3)
+            outages.rows.put([world.clerk.record(world.user, banned=True)])
+            assert ends.errors == []
+            outages.error = None
+            return await ends.wait()
+
+    assert asyncio.run(run()) is UserBanned
+
+
+def test_a_repository_that_hangs_does_not_keep_the_clock_from_being_looked_at() -> None:
+    """The question for changes elsewhere goes on beside the watch."""
+
+    class Hanging(Outages):
+        def poll(self) -> None:
+            if self.asked > 3:
+                assert go.wait(PATIENCE)
+            super().poll()
+
+    go = threading.Event()
+
+    async def run() -> type[ClerkmapError]:
+        world = World()
+        rows = Hanging(world.rows)
+        world = World(cast(Repository, rows), clock=world.clock)
+        async with watched(world, world.token(expires_in=60)) as (_, ends):
+            rows.asked = 4
+            world.clock.advance(121)
+            error = await ends.wait()
+            go.set()
+            return error
+
+    assert asyncio.run(run()) is TokenExpired
+
+
+def test_a_change_reaches_every_event_loop(tmp_path: Path) -> None:
+    """Two loops in two threads hold a lease each of one person; a third thread bans."""
+    world = World()
+    principal = world.resolver.resolve(world.token())
+    barrier = threading.Barrier(3)
+    ended: list[type[ClerkmapError]] = []
+
+    async def hold() -> None:
+        ends = Ends()
+        async with Lease(world.resolver, principal).watched(ends):
+            barrier.wait()
+            ended.append(await ends.wait())
+
+    threads = [threading.Thread(target=lambda: asyncio.run(hold())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    barrier.wait()
+    world.rows.put([world.clerk.record(world.user, banned=True)])
+    for thread in threads:
+        thread.join()
+    assert ended == [UserBanned, UserBanned]
+
+
+def test_many_leases_of_one_person_end_together() -> None:
+    """Every one is ended, and each once."""
+
+    async def run() -> list[type[ClerkmapError]]:
+        world = World()
+        several = [Ends() for _ in range(MANY)]
+        async with AsyncExitStack() as stack:
+            for ends in several:
+                lease = Lease(world.resolver, await world.resolver.aresolve(world.token(session=f"sess_{id(ends)}")))
+                await stack.enter_async_context(lease.watched(ends))
+            world.rows.put(
+                [
+                    ClerkMembership.deleted(
+                        world.clerk.instance.name,
+                        "orgmem_1",
+                        clerk_user_id=world.user.id,
+                        clerk_organization_id=world.organization.id,
+                        observed_at=int(world.clock() * 1000) + 1,
+                    )
+                ]
+            )
+            return [await ends.wait() for ends in several]
+
+    assert asyncio.run(run()) == [MembershipDeleted] * MANY
+
+
+def test_nothing_is_kept_of_what_has_gone() -> None:
+    """No task when the last has left; and a lease that would end in a day is not held until then."""
+
+    async def run() -> None:
+        world = World()
+        async with watched(world, world.token(expires_in=86_000)):
+            gone = []
+            for _ in range(MANY):
+                async with watched(world, world.token(expires_in=86_000)) as (lease, _):
+                    gone.append(weakref.ref(lease))
+                del lease
+            await asyncio.sleep(0)
+            gc.collect()
+            assert sum(each() is not None for each in gone) <= 100
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(run())
+
+
+def test_the_watch_runs_as_nobody() -> None:
+    """What is looked up for all is not looked up in the name of whoever came first."""
+    whose: ContextVar[str] = ContextVar("whose", default="nobody")
+    seen: list[str] = []
+
+    class Noting(Outages):
+        def find(self, *args: Any) -> Any:
+            seen.append(whose.get())
+            return super().find(*args)
+
+    async def run() -> None:
+        world = World()
+        world = World(cast(Repository, Noting(world.rows)), clock=world.clock)
+        token = world.token()
+        await world.resolver.aresolve(token)
+        whose.set("the first")
+        async with watched(world, token) as (_, ends):
+            seen.clear()
+            world.rows.listeners.heard(None)
+            world.resolver._repository.rows.put([world.clerk.record(world.user, banned=True)])  # type: ignore[union-attr]
+            await ends.wait()
+
+    asyncio.run(run())
+    assert set(seen) == {"nobody"}
