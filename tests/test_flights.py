@@ -13,6 +13,7 @@ from clerkmap.core.model import Id, User
 from clerkmap.core.principal import Standing
 from clerkmap.core.records import AnyRecord, ClerkUser
 from clerkmap.errors import UserBanned
+from clerkmap.lanes import RepositoryThreads
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk
 
@@ -290,18 +291,25 @@ def test_a_hook_that_asks_who_is_calling(world: World) -> None:
 def test_a_synchronous_repository_is_left_once(world: World) -> None:
     """In an event loop, a look-up of a synchronous repository is one trip to a thread, and a first sight two."""
 
-    class Threads(Counted):
+    class Trips(RepositoryThreads):
         trips = 0
 
-        async def to_thread(self, function: Any, *args: Any) -> Any:
+        def read(self, function: Any, /, *args: Any) -> Any:
             self.trips += 1
-            return await asyncio.to_thread(function, *args)
+            return super().read(function, *args)
 
-    repository = Threads()
+        def write_then(self, function: Any, then: Any, /) -> Any:
+            self.trips += 1
+            return super().write_then(function, then)
+
+    class InThreads(Counted):
+        threads = Trips()
+
+    repository = InThreads()
     asyncio.run(world.resolver(repository).aresolve(world.token()))
-    assert repository.trips == 2
+    assert repository.threads.trips == 2
     asyncio.run(world.resolver(repository).aresolve(world.token()))
-    assert repository.trips == 3
+    assert repository.threads.trips == 3
 
 
 def test_remembered_while_others_are_written(world: World) -> None:

@@ -90,7 +90,7 @@ class Resolver:
         else:
             self._repository = cast(Repository, repository)
             lent = self._async_repository = threaded(self._repository)
-            self._in_a_reading_thread, self._in_a_writing_thread = lent.reading, lent.writing
+            self._lent = lent
         self._keys = self.verifier.keys
         self._clock = self.verifier.clock
         self._monotonic = monotonic
@@ -158,7 +158,7 @@ class Resolver:
         seen = self._remembered(token)
         generation = self._keys.generation
         claims = self._see(token, await self.verifier.averify(token), generation) if seen is None else seen.claims
-        if within is not None and self._repository is None and not is_async(within):
+        if within is not None and not is_async(within):
             within = threaded(cast(Repository, within))
         if within is not None or claims.kind == "organization_api_key":
             return await self._alook_up(token, claims, within)
@@ -308,12 +308,12 @@ class Resolver:
         """The same without holding up the event loop, which is left once to read, and once more where there is
         something to write."""
         if claims.kind == "organization_api_key":
-            return await self._awrite(self._look_up_organization(claims, within), within)
+            return await adrive(self._look_up_organization(claims, within), lambda step: step(self._async_repository))
         asked_at = self._monotonic()
         standing, known, epoch = await self._aread(self._recall(claims))
         told = sightings(claims, standing)
         if told or standing is None:
-            standing, epoch = await self._awrite(self._tell(claims, told, within), within)
+            standing, epoch = await self._atell(claims, told, within)
             known = None
         return self._admit(token, claims, standing, known, (epoch, asked_at))
 
@@ -321,13 +321,7 @@ class Resolver:
         """Ask the repository all that is to be asked: a synchronous one in a thread, whatever the number of steps."""
         if self._repository is None:
             return await adrive(steps, lambda step: step(self._async_repository))
-        return await self._in_a_reading_thread(lambda: drive(steps, lambda step: step(self._repository)))
-
-    async def _awrite(self, steps: Generator[Step, Any, T], within: AsyncRepository | None) -> T:
-        """The same for steps that may write."""
-        if self._repository is None or (within is not None and is_async(within)):
-            return await adrive(steps, lambda step: step(self._async_repository))
-        return await self._in_a_writing_thread(lambda: drive(steps, lambda step: step(self._repository)))
+        return await self._lent.reading(lambda: drive(steps, lambda step: step(self._repository)))
 
     def _tell(
         self, claims: Claims, told: list[AnyRecord], within: Repository | AsyncRepository | None
@@ -336,6 +330,20 @@ class Resolver:
         yield lambda repository: (within or repository).put(told)
         epoch = self._standings.epoch
         return (yield self._find(claims, within)), epoch
+
+    async def _atell(
+        self, claims: Claims, told: list[AnyRecord], within: AsyncRepository | None
+    ) -> tuple[Standing | None, int]:
+        """The same in one thread, or through a repository that speaks async."""
+        repository = self._repository
+        if repository is None or within is not None:
+            return await adrive(self._tell(claims, told, within), lambda step: step(self._async_repository))
+
+        def look() -> tuple[Standing | None, int]:
+            epoch = self._standings.epoch
+            return self._find(claims)(repository), epoch
+
+        return await self._lent.writing(lambda: repository.put(told), look)
 
     def _admit(
         self, token: str, claims: Claims, standing: Standing | None, known: Known | None, asked: tuple[int, float]

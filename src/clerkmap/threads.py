@@ -1,31 +1,29 @@
 """A synchronous repository, lent to async code: each call runs in a thread."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, ParamSpec, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from .core.counts import Count
 from .core.model import Change, Erasure, Id, Organization, User
 from .core.principal import Standing
 from .core.records import MAX_TIME, AnyRecord, Kind
 from .core.writeback import Pending, PendingKind, WriteBack
+from .lanes import RepositoryThreads, Threads
 from .repository import Repository
 
 T = TypeVar("T")
-P = ParamSpec("P")
 
 
 def threaded(repository: Repository) -> "Threaded":
-    """Lend a synchronous repository to async code: each call runs in a thread.
+    """Lend a synchronous repository to async code: each call runs in a thread, and what writes keeps none from reading.
 
-    Where that may not be any thread, the repository has a `to_thread` of its own, with the arguments of
-    `asyncio.to_thread`.
+    The threads are those of the repository, if it has an attribute `threads` (see `Threads`). Other repositories share
+    a few in each process.
     """
     return Threaded(repository)
 
 
-class _ToThread(Protocol):
-    def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]: ...
+_shared: Threads = RepositoryThreads()
 
 
 class Threaded:
@@ -33,17 +31,17 @@ class Threaded:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._to_thread: _ToThread = getattr(repository, "to_thread", asyncio.to_thread)
+        self._threads: Threads = getattr(repository, "threads", None) or _shared
         self.poll_every = repository.poll_every
         self.listeners = repository.listeners
 
     async def reading(self, function: Callable[[], T]) -> T:
         """Run a function that only reads, in one thread from its beginning to its end."""
-        return await self._to_thread(function)
+        return await self._threads.read(function)
 
-    async def writing(self, function: Callable[[], T]) -> T:
-        """Run a function that may write, in one thread from its beginning to its end."""
-        return await self._to_thread(function)
+    async def writing(self, function: Callable[[], Any], then: Callable[[], T]) -> T:
+        """Run a function that writes, perhaps in one transaction with others, and another one after the commit."""
+        return await self._threads.write_then(function, then)
 
     @property
     def max_token_lifetime(self) -> float:
@@ -54,7 +52,7 @@ class Threaded:
         return self._repository.write_back
 
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]:
-        return await self._to_thread(self._repository.put, records)
+        return await self._threads.write(self._repository.put, records)
 
     async def find(
         self,
@@ -64,76 +62,76 @@ class Threaded:
         clerk_session_id: str | None = None,
     ) -> Standing | None:
         ids = (clerk_user_id, clerk_organization_id, clerk_session_id)
-        return await self._to_thread(self._repository.find, instance, *ids)
+        return await self._threads.read(self._repository.find, instance, *ids)
 
     async def user(self, id: Id) -> User | None:
-        return await self._to_thread(self._repository.user, id)
+        return await self._threads.read(self._repository.user, id)
 
     async def organization(self, id: Id) -> Organization | None:
-        return await self._to_thread(self._repository.organization, id)
+        return await self._threads.read(self._repository.organization, id)
 
     async def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
-        return await self._to_thread(self._repository.row, kind, instance, key)
+        return await self._threads.read(self._repository.row, kind, instance, key)
 
     async def set_role(self, id: Id, role: str | None) -> User:
-        return await self._to_thread(self._repository.set_role, id, role)
+        return await self._threads.write(self._repository.set_role, id, role)
 
     async def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
-        return await self._to_thread(lambda: self._repository.link(instance, clerk_id, id, shared=shared))
+        return await self._threads.write(lambda: self._repository.link(instance, clerk_id, id, shared=shared))
 
     async def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
-        return await self._to_thread(self._repository.unlink, instance, clerk_id, id)
+        return await self._threads.write(self._repository.unlink, instance, clerk_id, id)
 
     async def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
-        return await self._to_thread(lambda: self._repository.relink(instance, clerk_id, id, to=to))
+        return await self._threads.write(lambda: self._repository.relink(instance, clerk_id, id, to=to))
 
     async def export(self, id: Id) -> dict[str, Any]:
-        return await self._to_thread(self._repository.export, id)
+        return await self._threads.read(self._repository.export, id)
 
     async def erase(self, id: Id) -> Erasure:
-        return await self._to_thread(self._repository.erase, id)
+        return await self._threads.write(self._repository.erase, id)
 
     async def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
-        return await self._to_thread(lambda: self._repository.records(kind, instance, after=after, limit=limit))
+        return await self._threads.read(lambda: self._repository.records(kind, instance, after=after, limit=limit))
 
     async def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
-        return await self._to_thread(self._repository.record, kind, instance, key)
+        return await self._threads.read(self._repository.record, kind, instance, key)
 
     async def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]:
-        return await self._to_thread(self._repository.ranks, kind, instance, keys)
+        return await self._threads.read(self._repository.ranks, kind, instance, keys)
 
     async def counts(self, instance: str) -> dict[Kind, Count]:
-        return await self._to_thread(self._repository.counts, instance)
+        return await self._threads.read(self._repository.counts, instance)
 
     async def search(self, text: str, limit: int = 20) -> list[User]:
-        return await self._to_thread(self._repository.search, text, limit)
+        return await self._threads.read(self._repository.search, text, limit)
 
     async def note(self, name: str) -> str | None:
-        return await self._to_thread(self._repository.note, name)
+        return await self._threads.read(self._repository.note, name)
 
     async def set_note(self, name: str, text: str | None) -> None:
-        await self._to_thread(self._repository.set_note, name, text)
+        await self._threads.write(self._repository.set_note, name, text)
 
     async def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
-        return await self._to_thread(self._repository.swap_note, name, before, after)
+        return await self._threads.write(self._repository.swap_note, name, before, after)
 
     async def in_transaction(self) -> bool:
-        return await self._to_thread(self._repository.in_transaction)
+        return await self._threads.write(self._repository.in_transaction)
 
     async def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]:
-        return await self._to_thread(lambda: self._repository.outbox(instance, due=due, limit=limit))
+        return await self._threads.read(lambda: self._repository.outbox(instance, due=due, limit=limit))
 
     async def pending(self, instance: str, kind: PendingKind, key: str) -> Pending | None:
-        return await self._to_thread(self._repository.pending, instance, kind, key)
+        return await self._threads.read(self._repository.pending, instance, kind, key)
 
     async def swap_pending(self, before: Pending | None, after: Pending | None) -> bool:
-        return await self._to_thread(self._repository.swap_pending, before, after)
+        return await self._threads.write(self._repository.swap_pending, before, after)
 
     async def purge(self, before: int) -> int:
-        return await self._to_thread(self._repository.purge, before)
+        return await self._threads.write(self._repository.purge, before)
 
     async def poll(self) -> None:
-        await self._to_thread(self._repository.poll)
+        await self._threads.read(self._repository.poll)
 
     async def close(self) -> None:
-        await self._to_thread(self._repository.close)
+        await self._threads.read(self._repository.close)

@@ -27,6 +27,7 @@ POLL_EVERY = 0.5  # seconds: another process is to see a change within one
 ALONE = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
 FIRST = ("BEGIN IMMEDIATE", None, ("ROLLBACK",))
 JOINED = ("SAVEPOINT clerkmap", "RELEASE clerkmap", ("ROLLBACK TO clerkmap", "RELEASE clerkmap"))
+_EACH = "clerkmap_each"  # the savepoint of one write among several in a transaction
 
 
 class Connections(Protocol):
@@ -162,8 +163,25 @@ def no_other_transactions(connection: sqlite3.Connection) -> Generator[None, Non
             connection.set_authorizer(None)
 
 
-def _deny_transactions(action: int, *_: object) -> int:
-    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_TRANSACTION else sqlite3.SQLITE_OK
+@contextmanager
+def one_of_several(connection: sqlite3.Connection, place: str) -> Generator[None, None, None]:
+    """Undo what the block has written if it raises, and nothing else of the transaction that is open."""
+    with translated(place):
+        connection.execute(f"SAVEPOINT {_EACH}")
+    try:
+        yield
+        with translated(place):
+            connection.execute(f"RELEASE {_EACH}")
+    except BaseException:
+        if is_open(connection):  # SQLite may have undone it all by itself
+            connection.execute(f"ROLLBACK TO {_EACH}")
+            connection.execute(f"RELEASE {_EACH}")
+        raise
+
+
+def _deny_transactions(action: int, _: object, name: object, *__: object) -> int:
+    is_ours = action == sqlite3.SQLITE_SAVEPOINT and name in ("clerkmap", _EACH)
+    return sqlite3.SQLITE_DENY if is_ours or action == sqlite3.SQLITE_TRANSACTION else sqlite3.SQLITE_OK
 
 
 def is_open(connection: sqlite3.Connection) -> bool:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..forks import SurvivesForks
+from ..lanes import MAX_WAITING, TIMEOUT, check_max_waiting
 from ..listeners import written_from_within
 from .connections import POLL_EVERY, no_other_transactions, truncate_log
-from .gate import Gate
+from .gate import Gate, Line
 from .sqlite_faults import fault, is_fault, translated, will_stay
 
 MAX_IDLE = 8
@@ -25,10 +26,12 @@ class FileConnections(SurvivesForks):
 
     poll_every: float | None = POLL_EVERY
 
-    def __init__(self, path: Path, *, durable: bool, timeout: float) -> None:
+    def __init__(self, path: Path, *, durable: bool, timeout: float = TIMEOUT, max_waiting: int = MAX_WAITING) -> None:
+        check_max_waiting(max_waiting)
         self.place: str = str(path.absolute())
         self._durable = durable
-        self._timeout = timeout
+        self.timeout: float = timeout
+        self.max_waiting: int = max_waiting
         self._idle: list[sqlite3.Connection] = []
         self._stranded = self._closed = False
         self._make_locks()
@@ -38,8 +41,8 @@ class FileConnections(SurvivesForks):
 
     def _make_locks(self) -> None:
         # Writers of one process queue here: SQLite's own waiting is a poll with growing pauses, and starves some.
-        self._write_lock = threading.Lock()
-        self._writer: int | None = None  # the thread that holds the lock
+        self._line = Line(self.timeout, self.max_waiting)
+        self._writer: int | None = None  # the thread that has its turn
         self._lent: sqlite3.Connection | None = None  # and what it writes with
         self._used_up: sqlite3.Connection | None = None
         self._gate = Gate()
@@ -72,8 +75,7 @@ class FileConnections(SurvivesForks):
     def writing(self, *, alone: bool = False) -> Generator[sqlite3.Connection, None, None]:
         if self._writer == threading.get_ident():
             raise written_from_within()
-        if not self._write_lock.acquire(timeout=self._timeout):
-            raise RepositoryUnavailable("too many writers are waiting")
+        self._line.take()
         self._writer = threading.get_ident()
         try:
             with self.reading() as connection:
@@ -84,6 +86,7 @@ class FileConnections(SurvivesForks):
                     yield connection
                     with translated(self.place):
                         connection.execute("COMMIT")
+                    self._line.moved()
                 except BaseException:
                     # Closing undoes it too, but only once no cursor is left, and the traceback may hold one.
                     with suppress(sqlite3.Error):
@@ -92,7 +95,7 @@ class FileConnections(SurvivesForks):
                     raise
         finally:
             self._writer = self._lent = self._used_up = None
-            self._write_lock.release()
+            self._line.hand_on()
 
     def is_settled(self) -> bool:
         return self._writer != threading.get_ident()
@@ -111,12 +114,12 @@ class FileConnections(SurvivesForks):
 
     def close(self) -> None:
         self._closed = True
-        if self._gate.shut(self._timeout):
+        if self._gate.shut(self.timeout):
             self._close_unused()
         self._gate.open()
 
     def before_fork(self) -> None:
-        if self._gate.shut(self._timeout):
+        if self._gate.shut(self.timeout):
             self._close_unused()
 
     def after_fork_in_parent(self) -> None:
@@ -139,10 +142,10 @@ class FileConnections(SurvivesForks):
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self.place, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=64
+            self.place, timeout=self.timeout, isolation_level=None, check_same_thread=False, cached_statements=64
         )
         try:
-            mode = _write_ahead(connection, self._timeout)
+            mode = _write_ahead(connection, self.timeout)
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA secure_delete = ON")  # not every build overwrites what is deleted

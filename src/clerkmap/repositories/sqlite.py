@@ -6,18 +6,22 @@ Each `put` is one transaction with one conditional upsert a record. What is comm
 import copy
 import os
 import sqlite3
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar, Unpack
 
+from ..core.model import Change
 from ..core.principal import Standing
 from ..driving import drive
-from ..errors import ConfigurationError
-from ..listeners import Listeners
+from ..errors import ConfigurationError, RepositoryUnavailable
+from ..lanes import MAX_WAITING, Call, RepositoryThreads
+from ..listeners import Listeners, written_from_within
 from .changes import ChangeLog
 from .choices import Choices, Options
-from .connections import Connections, SharedConnection, check_version, is_open, plain_cursor
+from .connections import Connections, SharedConnection, check_version, is_open, one_of_several, plain_cursor
 from .dialects import SQLITE, Names
 from .file_connections import FileConnections
 from .outbox import Outbox
@@ -30,6 +34,15 @@ from .work import Ask, Rows, Work, Written
 T = TypeVar("T")
 P = ParamSpec("P")
 _ID_TYPES = {"text": "TEXT", "bigint": "INTEGER", None: "ANY"}
+READERS = 4  # threads of async code: they share the interpreter, and SQLite seldom waits
+
+
+class _Several(threading.local):
+    """What a thread is at that writes for several callers in one transaction."""
+
+    connection: sqlite3.Connection | None = None
+    is_busy = False
+    written: Sequence[Change] = ()
 
 
 class SqliteRepository(SqlRepository):
@@ -63,6 +76,17 @@ class SqliteRepository(SqlRepository):
         if not self._read(schema.is_ready, "SELECT 1 FROM sqlite_master WHERE name = ?"):
             with self._connections.writing(alone=True) as to_write:  # however many start at once, one migrates
                 self._run(to_write, schema.migrate())
+        self._several = _Several()
+        # On a connection of yours there is none: one that is made for each request must not bring threads along.
+        self.threads: RepositoryThreads | None = None
+        if isinstance(connection, FileConnections):
+            self.threads = RepositoryThreads(
+                readers=READERS,
+                writers=1,  # SQLite has one writer at a time
+                timeout=connection.timeout,
+                max_waiting=connection.max_waiting,
+                together=self._write_together,
+            )
         self._erases = False  # whether the write-ahead log may hold erased data
         self._changes = ChangeLog(SQLITE, names, self.listeners)
         self.poll()
@@ -74,6 +98,7 @@ class SqliteRepository(SqlRepository):
         *,
         durable: bool = True,
         timeout: float = 5,
+        max_waiting: int = MAX_WAITING,
         prefix: str = "clerkmap_",
         **options: Unpack[Options],
     ) -> Self:
@@ -82,7 +107,8 @@ class SqliteRepository(SqlRepository):
         Args:
             path: The file.
             durable: Whether a commit must have reached the disk. If not, a power cut may take the last ones back.
-            timeout: Seconds to wait for another process that is writing.
+            timeout: Seconds after which writers that wait are refused, if nothing was written meanwhile.
+            max_waiting: How many writers may wait. The others are refused at once: answer 503.
             prefix: What the tables' names begin with.
             options: See `Options`.
         """
@@ -93,7 +119,7 @@ class SqliteRepository(SqlRepository):
             connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
             connections = SharedConnection(connection, owned=True)
         else:
-            connections = FileConnections(Path(path), durable=durable, timeout=timeout)
+            connections = FileConnections(Path(path), durable=durable, timeout=timeout, max_waiting=max_waiting)
         try:
             return cls(connections, prefix=prefix, **options)
         except BaseException:
@@ -110,6 +136,7 @@ class SqliteRepository(SqlRepository):
         """
         part = copy.copy(self)
         part._connections = SharedConnection(connection, owned=False)
+        part.threads, part._several = None, _Several()
         place, there = self._connections.place, part._connections.place
         if place != there and (MEMORY in (place, there) or not _is_one_file(place, there)):
             raise ConfigurationError(
@@ -137,12 +164,14 @@ class SqliteRepository(SqlRepository):
 
     def close(self) -> None:
         self._connections.close()
+        if self.threads is not None:
+            self.threads.close()
 
     def _is_settled(self) -> bool:
         return self._connections.is_settled()
 
     def _is_erasing(self) -> bool:
-        return self._erases
+        return self._erases or self._several.connection is not None  # the log is emptied after the commit
 
     def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._connections.reading() as connection:
@@ -153,21 +182,71 @@ class SqliteRepository(SqlRepository):
             return self._run(connection, work) if self._connections.is_settled() else None
 
     def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._several.connection is not None:
+            return self._write_one_of_several(self._several.connection, work(*args, **kwargs))
         try:
             with self._connections.writing() as connection:
-                written, result = self._run(connection, work(*args, **kwargs))
-                if self.listeners.has_hooks and any(change.is_news for change in written):
-                    with self._connections.lend(connection):
-                        self.listeners.call(written, connection, lambda: is_open(connection))
+                written, result = self._work_in(connection, work(*args, **kwargs))
             # Whether a transaction of yours will be committed, nobody but you knows.
             self.listeners.tell(written, committed=self._connections.is_settled())
-            if self._erases or any(change.erases for change in written):
-                self._erases = not self._connections.truncate_log()
+            self._empty_log_after(written)
         except Exception:
             raise
         except BaseException:  # it may have come between the two
             self.listeners.heard(None)
             raise
+        return result
+
+    def _work_in(self, connection: sqlite3.Connection, work: Work[Written[T]]) -> Written[T]:
+        written, result = self._run(connection, work)
+        if self.listeners.has_hooks and any(change.is_news for change in written):
+            with self._connections.lend(connection):
+                self.listeners.call(written, connection, lambda: is_open(connection))
+        return written, result
+
+    def _empty_log_after(self, written: Sequence[Change]) -> None:
+        if self._erases or any(change.erases for change in written):
+            self._erases = not self._connections.truncate_log()
+
+    def _write_together(self, calls: Sequence[Call]) -> None:
+        """Run calls that write in one transaction, each behind a savepoint: one that fails, fails alone."""
+        if len(calls) == 1:
+            calls[0].run()
+            return
+        written: list[Sequence[Change]] = []
+        try:
+            with self._connections.writing() as connection:
+                self._several.connection = connection
+                try:
+                    for call in calls:
+                        self._several.written = ()
+                        call.run()
+                        written.append(self._several.written)
+                        if not is_open(connection):
+                            raise RepositoryUnavailable("another write in the same transaction has undone it")
+                finally:
+                    self._several.connection = None
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            self.listeners.heard(None)
+            for call in calls:
+                if call.error is None:
+                    call.fail(error)
+            return
+        committed = self._connections.is_settled()
+        for call, changes in zip(calls, written, strict=True):
+            call.follow_up(partial(self.listeners.tell, changes, committed=committed))
+        self._empty_log_after([change for changes in written for change in changes])
+
+    def _write_one_of_several(self, connection: sqlite3.Connection, work: Work[Written[T]]) -> T:
+        if self._several.is_busy:
+            raise written_from_within()
+        self._several.is_busy = True
+        try:
+            with one_of_several(connection, self._connections.place):
+                written, result = self._work_in(connection, work)
+        finally:
+            self._several.is_busy = False
+        self._several.written = written
         return result
 
     def _run(self, connection: sqlite3.Connection, work: Work[T]) -> T:

@@ -18,6 +18,7 @@ from django.db import connections, transaction
 
 from ...driving import drive
 from ...errors import CommitUnknown, HookFailed, RepositoryUnavailable
+from ...lanes import Threads
 from ...listeners import Listeners, written_from_within
 from ..choices import IdType, Options
 from ..sql_repository import SqlRepository
@@ -30,6 +31,27 @@ P = ParamSpec("P")
 
 POLL_EVERY = 0.4  # seconds: another process is to see a change within one
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  # seconds
+
+
+class _DjangosThread:
+    """How async code calls a repository on Django's connection.
+
+    In the thread in which Django, for this request, has its connection and its transactions, and after it closes what
+    is to be closed.
+    """
+
+    async def read(self, function: Callable[..., T], /, *args: Any) -> T:
+        result: T = await sync_to_async(function, thread_sensitive=True)(*args)
+        return result
+
+    write = read
+
+    async def write_then(self, function: Callable[[], Any], then: Callable[[], T], /) -> T:
+        def both() -> T:
+            function()
+            return then()
+
+        return await self.read(both)
 
 
 class DjangoRepository(SqlRepository):
@@ -57,13 +79,7 @@ class DjangoRepository(SqlRepository):
         self._is_ready = self._closed = False
         self._erases = False  # whether the write-ahead log of SQLite may hold erased data
         self._here = threading.local()
-
-    @staticmethod
-    async def to_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """How async code calls this: in the thread in which Django, for this request, has its connection and its
-        transactions, and after it closes what is to be closed."""
-        result: T = await sync_to_async(function, thread_sensitive=True)(*args, **kwargs)
-        return result
+        self.threads: Threads = _DjangosThread()
 
     def poll(self) -> None:
         """Forget what other processes have changed. PostgreSQL is not listened to, so there everything is forgotten."""
