@@ -138,7 +138,7 @@ OPERATIONS = [
     Operation("note", lambda repository: repository.set_note("sync", "page 7"), tells=False),
     Operation("note anew", lambda r: r.set_note("sync", "page 7"), noted=["sync", "other"], tells=False),
     Operation("remove a note", lambda r: r.set_note("sync", None), noted=["sync", "other"], tells=False),
-    Operation("poll", lambda repository: repository.poll(), ALL, not_by=["a file"]),
+    Operation("poll", lambda repository: repository.poll(), ALL, not_by=["your transaction"]),
     Operation("resolve at first sight", lambda resolver: resolver.resolve(TOKEN), using=resolver),
     Operation("resolve somebody known", lambda resolver: resolver.resolve(TOKEN), SIGHTED, resolver),
     Operation("receive a user", receive("user.created"), using=reconciler),

@@ -115,8 +115,8 @@ class FaultyFile(FileConnections):
     """Connections to a file, whose statements may fail once they are lent. Those of opening and polling do not."""
 
     def __init__(self, path: Path, faults: Faults) -> None:
-        super().__init__(path, durable=False, timeout=5)
         self._faults = faults
+        super().__init__(path, durable=False, timeout=5)
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
@@ -125,10 +125,10 @@ class FaultyFile(FileConnections):
 
 
 def dump(connection: sqlite3.Connection) -> Dump:
-    """All that is in the tables of clerkmap, and the tables themselves."""
+    """All that is in the tables of clerkmap, and the tables themselves. The log of changed keys grows at each try."""
     master = "SELECT name, type, sql FROM sqlite_master WHERE name GLOB 'clerkmap_*'"
     schema = sorted(connection.execute(master).fetchall(), key=repr)
-    tables = [name for name, type_, _ in schema if type_ == "table"]
+    tables = [name for name, type_, _ in schema if type_ == "table" and name != "clerkmap_changes"]
     rows = {name: sorted(connection.execute(f"SELECT * FROM {name}").fetchall(), key=repr) for name in tables}
     return {"schema": schema, **rows}
 
