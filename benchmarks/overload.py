@@ -83,7 +83,7 @@ def _crowd(size: int, rounds: int, who: str, make: Any) -> Row:
     for number in range(rounds):
         clerk = FakeClerk(number)
         people = make(clerk, size)
-        tokens = []
+        tokens: list[str] = []
         for person in people:
             progress(f"signing tokens: {len(tokens)} of {size}, round {number + 1} of {rounds}")
             tokens.append(clerk.token(person, expires_in=DAY))

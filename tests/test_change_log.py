@@ -76,7 +76,7 @@ def test_a_change_made_elsewhere_arrives_with_its_keys(here: Repository, there: 
         (lambda: there.put([left()]), {ANNS}),
         (lambda: there.put([ClerkSession.deleted(HERE, "sess_1", observed_at=2**42)]), {key_of("sess_1")}),
         (lambda: there.set_role(found(there).id, "admin"), {ANNS}),
-        (lambda: there.link(HERE, BEA, found(there).id), {ANNS, BEAS}),
+        (lambda: there.link(HERE, BEA, found(there).id, shared=True), {ANNS, BEAS}),
         (lambda: there.set_role(found(there).id, "staff"), {ANNS, BEAS}),
         (lambda: there.unlink(HERE, BEA, found(there).id), {ANNS, BEAS}),
         (lambda: there.erase(found(there).id), {ANNS}),

@@ -50,6 +50,7 @@ class Counting:
     def __init__(self, **options: Any) -> None:
         self._inner = MemoryRepository(**options)
         self.poll_every, self.listeners = self._inner.poll_every, self._inner.listeners
+        self.max_token_lifetime = self._inner.max_token_lifetime
         self.finds = self.puts = 0
         self.reached, self.opened = asyncio.Event(), asyncio.Event()
         self.errors: list[Exception] = []

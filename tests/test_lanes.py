@@ -157,7 +157,7 @@ def test_a_failure_refuses_what_has_waited_as_long_without_calling_it() -> None:
         raise RepositoryUnavailable("it is locked")
 
     async def run() -> list[Any]:
-        calls = [asyncio.ensure_future(lane.call(fail, number)) for number in range(50)]
+        calls = [asyncio.ensure_future(lane.call(partial(fail, number))) for number in range(50)]
         await asyncio.sleep(0)
         go.set()
         async with asyncio.timeout(PATIENCE):
@@ -179,7 +179,7 @@ def test_a_line_that_moves_refuses_nobody() -> None:
         return number
 
     async def run() -> list[Any]:
-        return await asyncio.gather(*(lane.call(work, number) for number in range(30)), return_exceptions=True)
+        return await asyncio.gather(*(lane.call(partial(work, number)) for number in range(30)), return_exceptions=True)
 
     done = asyncio.run(run())
     assert [each for each in done if isinstance(each, int)] == [number for number in range(30) if number % 3]
@@ -408,7 +408,7 @@ def test_an_iterator_that_ends_is_no_end_of_the_thread() -> None:
         lane = Lane("test", 1, timeout=1, max_waiting=10)
         with pytest.raises(RuntimeError):
             await lane.call(stop)
-        return await lane.call(int, "7")
+        return int(await lane.call(partial(int, "7")))
 
     assert asyncio.run(run()) == 7
 
