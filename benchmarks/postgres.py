@@ -26,7 +26,7 @@ from .measure import Aim, Figure, Row, Side, compare, constant
 from .people import INSTANCE, OBSERVED_AT, clerk_id, member, organization_id, populate, profiled
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-SQL = Statements(POSTGRES, Names("clerkmap_", "ours"))
+SQL = Statements(POSTGRES, Names("clerkmap_", "ours"), None)
 PAGE = 500
 
 

@@ -114,7 +114,7 @@ class Plain:
     """What one would write by hand for the same tables: look, write if need be, look again."""
 
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
-        sql = Statements(POSTGRES, Names("clerkmap_", "theirs"))
+        sql = Statements(POSTGRES, Names("clerkmap_", "theirs"), None)
         self._pool = pool
         self._select = cast(LiteralString, sql.select_standing)
         self._select_to_write = cast(LiteralString, sql.select_user_to_write)

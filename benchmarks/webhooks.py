@@ -132,7 +132,7 @@ def _plain_file(path: Path) -> sqlite3.Connection:
 
 
 def _bare_upsert(connection: sqlite3.Connection) -> Callable[[tuple[Any, ...]], None]:
-    statement = Statements(SQLITE, Names("clerkmap_")).upsert_identity
+    statement = Statements(SQLITE, Names("clerkmap_"), None).upsert_identity
 
     def upsert(row: tuple[Any, ...]) -> None:
         assert connection.execute(statement, (*row, "somebody")).fetchone() is not None

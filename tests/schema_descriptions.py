@@ -12,7 +12,7 @@ import psycopg
 from clerkmap.repositories import PostgresRepository
 from clerkmap.repositories.choices import IdType
 from clerkmap.repositories.postgres import PostgresOptions
-from clerkmap.testing.samples import person
+from clerkmap.testing.samples import made_by, person
 from postgres_server import new_schema, postgres
 
 PROCESSES = 8
@@ -106,4 +106,4 @@ def lesser_role() -> Iterator[str]:
 
 def options_of(id_type: IdType) -> dict[str, Any]:
     """What makes ids of a type."""
-    return {"id_type": id_type, "ids": "integer" if id_type == "bigint" else "uuid7"}
+    return {"id_type": id_type, **made_by("integer" if id_type == "bigint" else "uuid7")}

@@ -10,8 +10,8 @@ from clerkmap import ClerkUser
 from clerkmap.cli.codes import CONFIGURATION, FINE, NOT_FINE, UNAVAILABLE
 from clerkmap.cli.databases import database
 from clerkmap.repositories import PostgresRepository, SqliteRepository
-from clerkmap.repository import Ids
 from clerkmap.testing import FakeClerk
+from clerkmap.testing.samples import made_by
 from cli_world import World, fresh
 from postgres_server import url_of_a_new_schema
 
@@ -26,12 +26,15 @@ def ids(path: Path) -> list[object]:
         return [id for (id,) in connection.execute("SELECT id FROM clerkmap_users")]
 
 
+FROM_ONE = ("--first-id", "1")
+
+
 @pytest.mark.parametrize(("made", "type"), [("uuid7", str), ("integer", int), ("clerk", str)])
-def test_new_ids_are_made_like_those_that_are_there(fresh: World, tmp_path: Path, made: Ids, type: type) -> None:
+def test_new_ids_are_made_like_those_that_are_there(fresh: World, tmp_path: Path, made: str, type: type) -> None:
     """The command goes by the tables, and by the ids in them."""
-    with closing(SqliteRepository.open(tmp_path / "app.db", ids=made)) as repository:
+    with closing(SqliteRepository.open(tmp_path / "app.db", **made_by(made))) as repository:
         repository.put([FIRST])
-    assert fresh.run("sync").exit_code == FINE
+    assert fresh.run("sync", *FROM_ONE * (made == "integer")).exit_code == FINE
     found = ids(tmp_path / "app.db")
     assert len(found) == 4
     assert {each.__class__ for each in found} == {type}
@@ -44,8 +47,11 @@ def test_ids_can_be_chosen_where_there_are_none(fresh: World, tmp_path: Path) ->
     refused = fresh.run("sync", "--ids", "clerk")
     assert refused.exit_code == CONFIGURATION
     assert "ids of type INTEGER" in refused.stderr
-    assert fresh.run("sync").exit_code == FINE
-    assert sorted(map(str, ids(tmp_path / "app.db"))) == ["1", "2", "3"]
+    refused = fresh.run("sync")
+    assert refused.exit_code == CONFIGURATION  # the command does not know which numbers rows of yours have
+    assert "--first-id" in refused.stderr
+    assert fresh.run("sync", "--first-id", "1000").exit_code == FINE
+    assert sorted(map(str, ids(tmp_path / "app.db"))) == ["1000", "1001", "1002"]
 
 
 def test_ids_of_your_own_making_are_left_to_you(fresh: World, tmp_path: Path) -> None:
@@ -65,10 +71,10 @@ def test_ids_of_your_own_making_are_left_to_you(fresh: World, tmp_path: Path) ->
 def test_postgresql_has_ids_of_three_types(fresh: World, postgres_schema: str, id_type: str) -> None:
     """All of which are found out."""
     url = url_of_a_new_schema(postgres_schema)
-    made: Ids = "integer" if id_type == "bigint" else "uuid7"
-    PostgresRepository.open(url, ids=made, id_type=id_type, listen=False).close()  # type: ignore[arg-type]
+    made = "integer" if id_type == "bigint" else "uuid7"
+    PostgresRepository.open(url, **made_by(made), id_type=id_type, listen=False).close()  # type: ignore[arg-type]
     assert database(url).look().id_type == id_type
-    assert fresh.run("sync", CLERKMAP_DATABASE_URL=url).exit_code == FINE
+    assert fresh.run("sync", *FROM_ONE * (made == "integer"), CLERKMAP_DATABASE_URL=url).exit_code == FINE
     shown = fresh.run("show", "ada@example.com", CLERKMAP_DATABASE_URL=url).stdout
     assert shown.startswith("user 01" if id_type != "bigint" else "user ")
 
@@ -77,7 +83,7 @@ def test_the_script_makes_the_tables(fresh: World, tmp_path: Path) -> None:
     """What `schema` prints is what the other commands ask for."""
     with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
         connection.executescript(fresh.run("schema", "sqlite", "--ids", "integer").stdout)
-    assert fresh.run("sync").exit_code == FINE
+    assert fresh.run("sync", *FROM_ONE).exit_code == FINE
     assert fresh.run("schema", "postgresql").stdout.startswith("CREATE TABLE")
     assert fresh.run("schema", "sqlite", "--since", "9").exit_code == CONFIGURATION
 

@@ -64,6 +64,9 @@ def test_somebody_is_linked_and_taken_back(synced: World) -> None:
     """To a user of the same database; by the configured instance's name, and by another's."""
     ada = next(iter(synced.clerk.users.values()))
     id = str(told(synced, ada.id)["id"])
+    refused = synced.run("link", "user_there", id, "--instance", "there")
+    assert refused.exit_code == NOT_FINE
+    assert synced.run("show", "user_there").exit_code == NOT_FINE
     there = synced.run("link", "user_there", id, "--shared", "--instance", "there")
     assert (there.exit_code, there.stdout) == (FINE, "")
     assert "Others who lead there: 1." in there.stderr
@@ -93,7 +96,9 @@ def test_ids_that_are_numbers_stay_numbers(fresh: World, tmp_path: Path, postgre
         assert fresh.run("link", "user_b", "7", "--shared", "--instance", "there", **at).exit_code == FINE
         assert fresh.run("link", "user_c", "8", "--create", **at).exit_code == FINE
         assert fresh.run("link", "user_d", "eight", "--create", **at).exit_code == USAGE
-        assert fresh.run("unlink", "user_b", "7", "--instance", "there", **at).stdout.strip().isdecimal()
+        unlink = ("unlink", "user_b", "7", "--instance", "there")
+        assert fresh.run(*unlink, **at).exit_code == CONFIGURATION
+        assert fresh.run(*unlink, "--first-id", "1000", **at).stdout.strip() == "1000"
         assert json.loads(fresh.run("export", "user_c", **at).stdout)["user"]["id"] == 8
     own = tmp_path / "own.db"
     with closing(SqliteRepository.open(own, ids=lambda record: len(record.key))) as repository:

@@ -20,6 +20,7 @@ from clerkmap.repositories import AsyncPostgresRepository, MemoryRepository, Sql
 from clerkmap.repositories.contents import MARKER, MOVED, PAGE
 from clerkmap.repositories.schema import NOT_COPIED
 from clerkmap.sync import Moved, Progress, move
+from clerkmap.testing.samples import made_by
 from move_world import Open, Story, places, rows
 from postgres_server import postgres, url_of_a_new_schema
 
@@ -48,7 +49,7 @@ WAYS = [
 def test_everything_moves(place: Place, here: str, there: str, ids: str) -> None:
     """Each row of each table; then onboarding, write-back, tombstones and new ids work as before."""
     story = Story()
-    source, target = place(here)(ids=ids, **story.options), place(there)(ids=ids, **story.options)
+    source, target = place(here)(**made_by(ids), **story.options), place(there)(**made_by(ids), **story.options)
     story.tell(source)
     seen: list[Progress] = []
     moved = move(source, target, progress=seen.append)
@@ -172,7 +173,7 @@ def test_a_dry_run_writes_nothing(place: Place) -> None:
     assert target.contents.is_empty()
     assert target.note(MARKER) is None
     with pytest.raises(ConfigurationError, match="ids of type text and the target bigint"):
-        move(source, place("postgres")(ids="integer"), dry_run=True)
+        move(source, place("postgres")(ids="integer", first_id=1), dry_run=True)
 
 
 def filled(repository: Any) -> Any:
@@ -229,16 +230,28 @@ def test_another_writer_in_the_target_is_noticed(place: Place, anew: bool) -> No
 @pytest.mark.parametrize(
     ("here", "of_source", "there", "of_target", "said"),
     [
-        ("sqlite", {"ids": "integer"}, "postgres", {}, "ids of type bigint and the target text"),
-        ("sqlite", {}, "postgres", {"ids": "integer"}, "ids of type text and the target bigint"),
-        ("postgres", {"id_type": "uuid"}, "sqlite", {"ids": "integer"}, "ids of type uuid and the target bigint"),
+        ("sqlite", {"ids": "integer", "first_id": 1}, "postgres", {}, "ids of type bigint and the target text"),
+        ("sqlite", {}, "postgres", {"ids": "integer", "first_id": 1}, "ids of type text and the target bigint"),
+        (
+            "postgres",
+            {"id_type": "uuid"},
+            "sqlite",
+            {"ids": "integer", "first_id": 1},
+            "ids of type uuid and the target bigint",
+        ),
         ("sqlite", {"ids": "clerk"}, "postgres", {"id_type": "uuid"}, "that are no uuid"),
         ("sqlite", {"ids": lambda record: len(record.key)}, "postgres", {}, "that are no text"),
-        ("sqlite", {"ids": lambda record: record.key}, "postgres", {"ids": "integer"}, "that are no bigint"),
+        (
+            "sqlite",
+            {"ids": lambda record: record.key},
+            "postgres",
+            {"ids": "integer", "first_id": 1},
+            "that are no bigint",
+        ),
         ("sqlite", {}, "postgres", {"id_type": "uuid"}, None),
         ("postgres", {"id_type": "uuid"}, "sqlite", {}, None),
-        ("sqlite", {"ids": lambda record: len(record.key)}, "postgres", {"ids": "integer"}, None),
-        ("postgres", {"ids": "integer"}, "sqlite", {"ids": lambda record: record.key}, None),
+        ("sqlite", {"ids": lambda record: len(record.key)}, "postgres", {"ids": "integer", "first_id": 1}, None),
+        ("postgres", {"ids": "integer", "first_id": 1}, "sqlite", {"ids": lambda record: record.key}, None),
     ],
 )
 def test_ids_have_to_fit(

@@ -242,7 +242,7 @@ def test_tables_that_are_missing_are_yours_to_make(make: MakeRepository, tmp_pat
         DjangoRepository(alias).find(HERE, ANN)
     full = make()._alias  # type: ignore[attr-defined]
     with pytest.raises(ConfigurationError, match="hold ids of type"):
-        DjangoRepository(full, ids="integer").put([person()])
+        DjangoRepository(full, ids="integer", first_id=1).put([person()])
     connections.close_all()
 
 

@@ -1,16 +1,16 @@
 """An id of yours, once given, stays: also where the strategy would give another one if it were asked again."""
 
-from typing import Literal
+from typing import Any
 
 import pytest
 
 from clerkmap import ClerkOrganization, ClerkUser, Repository
 from clerkmap.repositories import MemoryRepository, SqliteRepository
-from clerkmap.testing.samples import ACME, ANN, HERE, MakeRepository, company, person
+from clerkmap.testing.samples import ACME, ANN, HERE, MakeRepository, company, made_by, person
 
 
-def on_sqlite(ids: Literal["uuid7", "integer"]) -> Repository:
-    return SqliteRepository.open(":memory:", ids=ids)
+def on_sqlite(**options: Any) -> Repository:
+    return SqliteRepository.open(":memory:", **options)
 
 
 def ids_of(repository: Repository) -> tuple[object, object]:
@@ -27,7 +27,7 @@ def ids_of(repository: Repository) -> tuple[object, object]:
 @pytest.mark.parametrize("make", [MemoryRepository, on_sqlite])
 def test_an_id_lasts(make: MakeRepository, ids: str) -> None:
     """Renamed, told late, told again or deleted: the same row under the same id, and the change says so."""
-    repository = make(ids=ids)
+    repository = make(**made_by(ids))
     repository.put([person("user_first"), company("org_first"), person(), company()])
     first = ids_of(repository)
 

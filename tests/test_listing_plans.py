@@ -40,7 +40,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("kind", LISTED)
 def test_a_page_of_sqlite(file: Path, kind: Kind, analyzed: bool) -> None:
     """By both columns of the key, in its order, with statistics of the tables and without."""
-    sql = Statements(SQLITE, Names("clerkmap_"))
+    sql = Statements(SQLITE, Names("clerkmap_"), None)
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("BEGIN")  # and no COMMIT: the others do without these statistics
         if analyzed:
@@ -57,7 +57,7 @@ def test_a_page_of_sqlite(file: Path, kind: Kind, analyzed: bool) -> None:
 def test_a_page_of_postgres(postgres_schema: str, analyzed: bool) -> None:
     """By an index that has the order, for the first page and for one in the middle: also right after all has come in,
     when the server knows nothing of the tables yet, and where it plans for any values there may be."""
-    sql = Statements(POSTGRES, Names("clerkmap_", postgres_schema))
+    sql = Statements(POSTGRES, Names("clerkmap_", postgres_schema), None)
     with opened(postgres_schema) as repository, connected() as connection:
         for table in ("identities", "organizations", "memberships"):
             name = f"{postgres_schema}.clerkmap_{table}"

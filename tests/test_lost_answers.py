@@ -91,12 +91,12 @@ CASES = {
     "set_role, taken": Case(lambda r: r.set_role(1, "admin"), lambda r: r.set_role(1, None)),
     "set_role, erased": Case(lambda r: r.set_role(1, "admin"), lambda r: r.erase(1)),
     "set_role, written back": Case(lambda r: r.set_role(1, "admin"), swap(lambda there: None), options=WRITES_BACK),
-    "link, unlinked": Case(lambda r: r.link(HERE, NEW, 1), lambda r: r.unlink(HERE, NEW, 1)),
-    "link, relinked": Case(lambda r: r.link(HERE, NEW, 1), lambda r: r.relink(HERE, NEW, 1, to=2)),
+    "link, unlinked": Case(lambda r: r.link(HERE, NEW, 1, shared=True), lambda r: r.unlink(HERE, NEW, 1)),
+    "link, relinked": Case(lambda r: r.link(HERE, NEW, 1, shared=True), lambda r: r.relink(HERE, NEW, 1, to=2)),
     "link of a new user, erased": Case(lambda r: r.link(HERE, NEW, 7), lambda r: r.erase(7)),
     "unlink, relinked": Case(lambda r: r.unlink(HERE, ANN, 1), lambda r: r.relink(HERE, ANN, 3, to=1)),
     "relink, relinked": Case(lambda r: r.relink(HERE, ANN, 1, to=2), lambda r: r.relink(HERE, ANN, 2, to=1)),
-    "erase, linked": Case(lambda r: r.erase(1), lambda r: r.link(HERE, NEW, 1)),
+    "erase, linked": Case(lambda r: r.erase(1), lambda r: r.link(HERE, NEW, 1, shared=True)),
     "erase, role set": Case(lambda r: r.erase(1), lambda r: r.set_role(1, "owner")),
     "set_note, changed": Case(lambda r: r.set_note("n", "mine"), lambda r: r.set_note("n", "yours")),
     "set_note, removed": Case(lambda r: r.set_note("n", "mine"), lambda r: r.set_note("n", None)),
@@ -165,7 +165,7 @@ def state(repository: Repository) -> Any:
 
 
 def options_of(case: Case) -> dict[str, Any]:
-    return {"ids": "integer", "clock": lambda: NOW / 1000, "first_role": _role, **case.options}
+    return {"ids": "integer", "first_id": 1, "clock": lambda: NOW / 1000, "first_role": _role, **case.options}
 
 
 def _role(record: ClerkUser) -> str | None:

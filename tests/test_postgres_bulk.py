@@ -11,7 +11,7 @@ from clerkmap import Change, ClerkUser, HookFailed
 from clerkmap.core.records import DELETED, GLIMPSED, SIGHTED, STATED, AnyRecord
 from clerkmap.repositories import MemoryRepository, PostgresRepository
 from clerkmap.repositories.bulk import MANY
-from clerkmap.testing.samples import HERE, THERE, by_key, company, found, member, person
+from clerkmap.testing.samples import HERE, THERE, by_key, company, found, made_by, member, person
 from postgres_server import postgres
 
 
@@ -58,7 +58,7 @@ def test_pages_end_like_single_records(seed: int, postgres_schema: str) -> None:
 @pytest.mark.parametrize("ids", ["uuid7", "integer", "clerk"])
 def test_pages_at_once(ids: Any, postgres_schema: str) -> None:
     """Eight writers with the same pages make one user of each person, and leave no row without an identity."""
-    repository = PostgresRepository.open(postgres(), schema=postgres_schema, ids=ids)
+    repository = PostgresRepository.open(postgres(), schema=postgres_schema, **made_by(ids))
     made: list[Change] = []
 
     def write(number: int) -> None:
@@ -84,7 +84,7 @@ def test_pages_at_once(ids: Any, postgres_schema: str) -> None:
 
 def test_numbers_that_are_taken_are_passed_over(postgres_schema: str) -> None:
     """People whom you have linked to numbers of yours do not get in the way of the numbers that the database makes."""
-    repository = PostgresRepository.open(postgres(), schema=postgres_schema, ids="integer")
+    repository = PostgresRepository.open(postgres(), schema=postgres_schema, ids="integer", first_id=1)
     for number in range(1, 8):
         repository.link(HERE, f"user_linked_{number}", number)
 

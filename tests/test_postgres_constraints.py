@@ -10,7 +10,7 @@ import pytest
 
 from clerkmap import Change, ClerkUser, ConfigurationError
 from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
-from clerkmap.testing.samples import ANN, BEA, HERE, company, found, person
+from clerkmap.testing.samples import ANN, BEA, HERE, company, found, made_by, person
 from postgres_server import postgres
 from schema_descriptions import opened, run
 
@@ -81,7 +81,7 @@ def test_a_value_that_cannot_be_stored(postgres_schema: str) -> None:
 @pytest.mark.parametrize("table", ["identities", "organizations", "users"])
 def test_a_row_that_yours_swallows(postgres_schema: str, table: str, ids: Any) -> None:
     """What is neither inserted nor refused is not tried for ever, and it is said where to look."""
-    with opened(postgres_schema, ids=ids) as repository:
+    with opened(postgres_schema, **made_by(ids)) as repository:
         run(SWALLOW.format(s=postgres_schema, table=table))
         with pytest.raises(ConfigurationError, match=r"triggers|already"):
             repository.put([company() if table == "organizations" else person()])
@@ -92,7 +92,7 @@ def test_a_row_that_yours_swallows(postgres_schema: str, table: str, ids: Any) -
 
 def test_a_unique_index_of_yours_on_organizations(postgres_schema: str) -> None:
     """Which a second one of the same name meets."""
-    with opened(postgres_schema, ids="integer") as repository:
+    with opened(postgres_schema, ids="integer", first_id=1) as repository:
         run(f"CREATE UNIQUE INDEX ON {postgres_schema}.clerkmap_organizations (name)")
         repository.put([company(name="Acme")])
         with pytest.raises(ConfigurationError, match="unique indexes"):
@@ -101,7 +101,7 @@ def test_a_unique_index_of_yours_on_organizations(postgres_schema: str) -> None:
 
 def test_numbers_that_are_used_up(postgres_schema: str) -> None:
     """After a link to the greatest number there is, the database has none left, and says so."""
-    with opened(postgres_schema, ids="integer") as repository:
+    with opened(postgres_schema, ids="integer", first_id=1) as repository:
         repository.link(HERE, ANN, 2**63 - 1)
         run(f"SELECT setval('{postgres_schema}.clerkmap_users_id_seq', {2**63 - 1})")
         with pytest.raises(ConfigurationError, match="SequenceGeneratorLimitExceeded"):

@@ -190,7 +190,7 @@ def test_it_works_where_ids_are_numbers_or_of_your_own_making(synced: World, tmp
     made: list[Ids] = ["integer", lambda record: f"mine-{record.clerk_id}"]
     for number, ids in enumerate(made):
         path = tmp_path / f"{number}.db"
-        with closing(SqliteRepository.open(path, ids=ids)) as repository:
+        with closing(SqliteRepository.open(path, ids=ids, first_id=None if number else 1)) as repository:
             zero = 0 if number == 0 else "zero"
             repository.link("old", "ada", "me" if number else 7)
             repository.link("new", "ada", zero)

@@ -15,7 +15,7 @@ from clerkmap.repositories import SqliteRepository
 from clerkmap.repositories.dialects import SQLITE, Names
 from clerkmap.repositories.file_connections import FileConnections
 from clerkmap.repositories.sql import Statements
-from clerkmap.testing.samples import ANN, HERE, company, found, member, person
+from clerkmap.testing.samples import ANN, HERE, company, found, made_by, member, person
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_look_up_uses_an_index_for_each_of_its_terms(path: Path, repository: S
     repository.put([person(), company(), member()])
     connection = sqlite3.connect(path)
     plan = connection.execute(
-        "EXPLAIN QUERY PLAN " + Statements(SQLITE, Names("clerkmap_")).select_memberships, ("", "", "")
+        "EXPLAIN QUERY PLAN " + Statements(SQLITE, Names("clerkmap_"), None).select_memberships, ("", "", "")
     )
 
     assert "(instance=? AND user_key=? AND organization_key=?)" in str(plan.fetchall())
@@ -89,7 +89,7 @@ def test_a_look_up_uses_an_index_for_each_of_its_terms(path: Path, repository: S
 def test_your_tables_can_refer_to_users(mine: sqlite3.Connection) -> None:
     """A foreign key on your user's id holds through the person's deletion."""
     mine.execute("PRAGMA foreign_keys = ON")
-    repository = SqliteRepository(mine, ids="integer")
+    repository = SqliteRepository(mine, ids="integer", first_id=1)
     repository.put([person()])
     mine.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES clerkmap_users (id))")
     mine.execute("INSERT INTO orders (user_id) VALUES (?)", (found(repository).id,))
@@ -168,7 +168,7 @@ def test_a_newer_schema_is_refused(path: Path, repository: SqliteRepository) -> 
 def test_ids_of_another_type_are_refused(path: Path, repository: SqliteRepository) -> None:
     """A file whose ids are text is not opened for integers."""
     with pytest.raises(ConfigurationError, match="TEXT"):
-        SqliteRepository.open(path, ids="integer")
+        SqliteRepository.open(path, ids="integer", first_id=1)
 
 
 @pytest.mark.parametrize("id", [7, "", "a\x00b", "x" * 256, True, None, 1.5])
@@ -221,7 +221,7 @@ def test_a_wrong_use_is_no_outage(path: Path, repository: SqliteRepository) -> N
 @pytest.mark.parametrize("ids", ["uuid7", "integer"])
 def test_an_id_is_found_as_what_it_is(ids: Literal["uuid7", "integer"]) -> None:
     """The user 7 is not found by "7", as it would not be in memory."""
-    repository = SqliteRepository.open(":memory:", ids=ids)
+    repository = SqliteRepository.open(":memory:", **made_by(ids))
     repository.put([person(), company()])
     id = found(repository).id
     other = str(id) if isinstance(id, int) else 1

@@ -31,9 +31,9 @@ class Application(Database):
     def look(self) -> Found:
         return Found(SCHEMA_VERSION)
 
-    def check(self, found: Found, ids: Made | None = None, *, makes: bool = False) -> Found:
-        if ids is not None:
-            raise ConfigurationError("--ids contradicts --repository, which makes ids as it was told to")
+    def check(self, found: Found, ids: Made | None = None, *, makes: bool = False, first_id: int | None = 0) -> Found:
+        if ids is not None or first_id:
+            raise ConfigurationError("--ids and --first-id contradict --repository, which makes ids as it was told to")
         return found
 
     def check_writable(self) -> bool:

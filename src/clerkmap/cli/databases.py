@@ -30,6 +30,7 @@ class Found:
     version: int = 0
     id_type: str = ""
     ids: Made | None = "uuid7"
+    first_id: int = 1
     exists: bool = True
 
 
@@ -69,8 +70,9 @@ class Database(ABC):
     def trying(self, found: Found) -> AbstractContextManager[Repository]:
         """A repository of which nothing that it writes is kept: it is undone, or `NotWritten` is raised before."""
 
-    def check(self, found: Found, ids: Made | None = None, *, makes: bool = False) -> Found:
-        """What was found, with the ids that were asked for; or `ConfigurationError` if it cannot be worked with."""
+    def check(self, found: Found, ids: Made | None = None, *, makes: bool = False, first_id: int | None = 0) -> Found:
+        """What was found, with the ids that were asked for; or `ConfigurationError` if it cannot be worked with. A
+        command that makes users says the first number, or None where it was not told."""
         if not found.exists:
             raise ConfigurationError(
                 f"there is no file {self.shown}: correct the path, or make the file with `clerkmap migrate --create`"
@@ -87,6 +89,12 @@ class Database(ABC):
                 f"the tables in {self.shown} are at schema version {found.version}: a newer clerkmap made them; "
                 "upgrade this one"
             )
+        if first_id is None and (ids or found.ids) == "integer":
+            raise ConfigurationError(
+                "new users get numbers, which must not be those of rows of yours: say --first-id, which is 1 where "
+                "there are no other rows, or name your own repository with --repository"
+            )
+        found = replace(found, first_id=first_id or 1)
         if ids is not None:
             made = _MADE.get(found.id_type)
             if made is not None and made != ("uuid7" if ids == "clerk" else ids):

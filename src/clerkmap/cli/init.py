@@ -49,7 +49,11 @@ def command(framework: str, url: str | None, ids: Made | None) -> None:
         else:
             place.migrate(ids, found)
             say(f"The tables in {place.shown} were made.")
-        click.echo(beginning(framework, *_opened(place, place.check(place.look(), ids))), nl=False)
+        found = place.check(place.look(), ids)
+        click.echo(beginning(framework, *_opened(place, found)), nl=False)
+        if found.ids == "integer":
+            say("\nfirst_id=1 is for an application without users. If rows of yours have numbers, name their table")
+            say('instead: users_table="customers".')
     say("\nTo be set where the application runs, and for the other commands:")
     for name, where in _SETTINGS.items():
         say(f"  {name:<30}{'is set' if os.environ.get(name) else where}")
@@ -63,7 +67,9 @@ def _opened(place: "Database", found: "Found") -> tuple[str, str]:
     """The class of repository for a database, and how an application opens it. A URL may have a password in it."""
     from .sqlite_database import SqliteDatabase
 
-    options = f', ids="{found.ids}"' * (found.ids != "uuid7") + ', id_type="uuid"' * (found.id_type == "uuid")
+    # The number is the reader's to change: clerkmap does not know the tables of an application.
+    first = ", first_id=1" * (found.ids == "integer")
+    options = f', ids="{found.ids}"{first}' * (found.ids != "uuid7") + ', id_type="uuid"' * (found.id_type == "uuid")
     if isinstance(place, SqliteDatabase):
         is_plain = place.shown.isprintable() and not set('"\\') & set(place.shown)
         path = f'"{place.shown}"' if is_plain else ascii(place.shown)

@@ -131,6 +131,15 @@ def ids_option(command: Command) -> Command:
     )(command)
 
 
+def first_id_option(command: Command) -> Command:
+    """From where on numbers may be made."""
+    return click.option(
+        "--first-id",
+        type=click.IntRange(min=1),
+        help="Where your ids are numbers: the first one that no other row of yours has, 1 if there are no others.",
+    )(command)
+
+
 def patience_option(default: float) -> Callable[[Command], Command]:
     """How long to go on asking."""
     return click.option(
@@ -157,7 +166,12 @@ def instance() -> "Instance":
 
 @contextmanager
 def repository(
-    url: str | None, *, ids: Made | None = None, writes: bool = False, makes: bool | None = None
+    url: str | None,
+    *,
+    ids: Made | None = None,
+    writes: bool = False,
+    makes: bool | None = None,
+    first_id: int | None = 0,
 ) -> "Generator[Repository]":
     """The records in a database whose tables are there already, or in the repository that an application has made.
 
@@ -166,11 +180,13 @@ def repository(
         ids: How new ids are made.
         writes: Whether other processes are to hear of what is written.
         makes: Whether ids may have to be made; if something is written, unless told otherwise.
+        first_id: For a command that makes users, what it was told by `--first-id`.
     """
     from .databases import database
 
     place = database(url)
-    opened = place.open(place.check(place.look(), ids, makes=writes if makes is None else makes), writes=writes)
+    found = place.check(place.look(), ids, makes=writes if makes is None else makes, first_id=first_id)
+    opened = place.open(found, writes=writes)
     try:
         yield opened
     finally:

@@ -132,13 +132,16 @@ def _options(found: Found, ids: "Made | None" = None, *, listen: bool = False, m
     """How a repository is opened on such tables, or on those that are to be made."""
     id_type = cast(IdType, found.id_type or ids_type(ids))
     made = ids or found.ids
-    return {
+    options: PostgresOptions = {
         "ids": made if made is not None else lambda record: record.key,
         "id_type": id_type,
         "listen": listen,
         "migrate": migrate,
         "timeout": _TIMEOUT,
     }
+    if made == "integer":
+        options["first_id"] = found.first_id
+    return options
 
 
 def _cause(error: psycopg.Error) -> str:

@@ -5,7 +5,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from .codes import NOT_FINE
-from .options import database_option, instance, json_option, repository, say_json
+from .options import database_option, first_id_option, instance, json_option, repository, say_json
 from .showing import say
 
 if TYPE_CHECKING:
@@ -19,10 +19,13 @@ MOST_SHOWN = 20  # lines that cannot be read; all are in the JSON
 @click.command("replay")
 @click.argument("file", type=click.File("rb"))
 @click.option("--dry-run", is_flag=True, help="Change nothing: read the file, and tell what it holds.")
+@first_id_option
 @database_option
 @json_option
 @click.pass_context
-def command(context: click.Context, file: IO[bytes], dry_run: bool, url: str | None, as_json: bool) -> None:
+def command(
+    context: click.Context, file: IO[bytes], dry_run: bool, first_id: int | None, url: str | None, as_json: bool
+) -> None:
     """Events out of a FILE, into your database, as if they had just come from Clerk.
 
     Takes what clerk webhooks listen --json has written, bodies of webhooks, one to a line, and arrays of them. Give -
@@ -40,7 +43,7 @@ def command(context: click.Context, file: IO[bytes], dry_run: bool, url: str | N
     else:
         from ..reconciler import Reconciler
 
-        with repository(url, writes=True) as records:
+        with repository(url, writes=True, first_id=first_id) as records:
             unread = _read(file, clerk, counts, Reconciler(clerk, records))
     if as_json:
         lines = [line for line, _ in unread]

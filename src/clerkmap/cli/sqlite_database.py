@@ -4,16 +4,18 @@ import os
 import sqlite3
 from collections.abc import Generator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ..errors import ConfigurationError, RepositoryUnavailable
+from ..repositories.choices import Options
 from ..repositories.connections import SharedConnection
 from ..repositories.dialects import SQLITE, Names
 from ..repositories.schema import Schema
 from ..repositories.sqlite import SqliteRepository
-from ..repository import Ids, Repository
+from ..repository import Repository
 from .databases import Database, Found, found
 
 if TYPE_CHECKING:
@@ -58,17 +60,17 @@ class SqliteDatabase(Database):
         """To write as an application does. To read, on a connection that leaves the file's journal as it is."""
         with _faults(self.shown):
             if writes:
-                return SqliteRepository.open(self._path, ids=_ids(found))
+                return SqliteRepository.open(self._path, **_ids(found))
             connection = self._connect()
             try:
-                return SqliteRepository(SharedConnection(connection, owned=True), ids=_ids(found))
+                return SqliteRepository(SharedConnection(connection, owned=True), **_ids(found))
             except BaseException:
                 connection.close()
                 raise
 
     def migrate(self, ids: "Made | None", found: Found) -> None:
         with _faults(self.shown):
-            SqliteRepository.open(self._path, ids=ids or _ids(found)).close()
+            SqliteRepository.open(self._path, **_ids(replace(found, ids=ids or found.ids))).close()
 
     def ddl(self, since: int, ids: "Made | None", found: Found) -> str:
         return ddl(since, ids, found.id_type)
@@ -76,7 +78,7 @@ class SqliteDatabase(Database):
     @contextmanager
     def trying(self, found: Found) -> Generator[Repository]:
         with self._connected() as connection:
-            repository = SqliteRepository(connection, ids=_ids(found))
+            repository = SqliteRepository(connection, **_ids(found))
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield repository
@@ -101,10 +103,14 @@ def ddl(since: int, ids: "Made | None", id_type: str = "") -> str:
     return Schema(SQLITE, Names("clerkmap_"), id_type or _TYPES[ids or "uuid7"]).ddl(since)
 
 
-def _ids(found: Found) -> Ids:
+def _ids(found: Found) -> Options:
     """How ids are made in such tables. Where that is a function of yours, another stands in for it: to read, and to
     write what is not kept."""
-    return (lambda record: record.key) if found.id_type == "ANY" and found.ids is None else found.ids or "uuid7"
+    if found.id_type == "ANY" and found.ids is None:
+        return {"ids": lambda record: record.key}
+    if found.ids == "integer":
+        return {"ids": "integer", "first_id": found.first_id}
+    return {"ids": found.ids or "uuid7"}
 
 
 @contextmanager

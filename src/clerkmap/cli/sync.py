@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from .codes import NOT_FINE
-from .options import Made, database_option, ids_option, instance, json_option, patience_option, repository, say_json
+from .options import (
+    Made,
+    database_option,
+    first_id_option,
+    ids_option,
+    instance,
+    json_option,
+    patience_option,
+    repository,
+    say_json,
+)
 
 if TYPE_CHECKING:
     from ..clerk.runs import Report, Tell
@@ -43,6 +53,7 @@ _TIMES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M
 )
 @click.option("--dry-run", is_flag=True, help="Change nothing, and tell what differs: the same as clerkmap diff.")
 @ids_option
+@first_id_option
 @patience_option(120)
 @json_option
 @click.pass_context
@@ -57,6 +68,7 @@ def command(
     most_departures: float,
     dry_run: bool,
     ids: Made | None,
+    first_id: int | None,
     patience: float,
     as_json: bool,
 ) -> None:
@@ -87,7 +99,7 @@ def command(
         return
     from .showing import progress
 
-    with repository(url, ids=ids, writes=True) as records, progress() as tell:
+    with repository(url, ids=ids, writes=True, first_id=first_id) as records, progress() as tell:
         report: Report
         if file is not None:
             from ..clerk.files import backfill_file

@@ -3,7 +3,7 @@
 import click
 
 from .codes import NOT_FINE
-from .options import database_option, instance_of, instance_option, printable, repository
+from .options import database_option, first_id_option, instance_of, instance_option, printable, repository
 from .showing import say
 
 
@@ -11,8 +11,9 @@ from .showing import say
 @click.argument("clerk_id", callback=printable)
 @click.argument("your_id")
 @instance_option
+@first_id_option
 @database_option
-def command(clerk_id: str, your_id: str, name: str | None, url: str | None) -> None:
+def command(clerk_id: str, your_id: str, name: str | None, first_id: int | None, url: str | None) -> None:
     """Take somebody at Clerk from your user of that id. They are a new user of yours from then on.
 
     The new id is printed. Your user of the old id stays, with its role and all that points to it.
@@ -23,7 +24,7 @@ def command(clerk_id: str, your_id: str, name: str | None, url: str | None) -> N
     from .whom import known_id
 
     whose = instance_of(clerk_id, name)
-    with repository(url, writes=True) as records:
+    with repository(url, writes=True, first_id=first_id) as records:
         id = known_id(records, your_id)
         if id is None:
             say(f"clerkmap: no identity leads to a user of yours with the id {plain(your_id)}. Nothing was written.")

@@ -129,13 +129,15 @@ class Change:
     """What was written about one thing of yours: what stood there before, and what stands there now.
 
     It was either `made`, `altered`, `deleted` or `regained`. `user` and `organization` are those of yours that it is
-    about: a membership's are its two ends, each None while it has not been heard of.
+    about: a membership's are its two ends, each None while it has not been heard of. `linked` is True where a linker or
+    `link` tied a new person to a user you have: a hook makes no row for that user.
     """
 
     before: Mapped | None
     after: Mapped
     user: User | None = None
     organization: Organization | None = None
+    linked: bool = False
     also_touches: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property

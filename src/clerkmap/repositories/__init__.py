@@ -6,11 +6,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .linkers import FirstUserTakes as FirstUserTakes
     from .memory import MemoryRepository as MemoryRepository
+    from .numbers import UsersTable as UsersTable
     from .postgres import AsyncPostgresRepository as AsyncPostgresRepository
     from .postgres import PostgresRepository as PostgresRepository
     from .sqlite import SqliteRepository as SqliteRepository
 
-__all__ = ["AsyncPostgresRepository", "FirstUserTakes", "MemoryRepository", "PostgresRepository", "SqliteRepository"]
+__all__ = [
+    "AsyncPostgresRepository",
+    "FirstUserTakes",
+    "MemoryRepository",
+    "PostgresRepository",
+    "SqliteRepository",
+    "UsersTable",
+]
 
 _MODULES = {
     "AsyncPostgresRepository": ".postgres",
@@ -18,6 +26,7 @@ _MODULES = {
     "MemoryRepository": ".memory",
     "PostgresRepository": ".postgres",
     "SqliteRepository": ".sqlite",
+    "UsersTable": ".numbers",
 }
 
 

@@ -19,13 +19,14 @@ from ..core.conclusions import (
     role_in_metadata,
     tombstones_kept,
 )
-from ..core.model import Id, User
+from ..core.model import Change, Id, User
 from ..core.records import STATED, AnyRecord, ClerkOrganization, ClerkUser
 from ..core.writeback import WriteBack
 from ..errors import ConfigurationError, UserTaken
 from ..listeners import AfterCommit, Hook, Listeners
 from ..repository import FirstRole, Ids, Linker
 from .linkers import FirstUserTakes
+from .numbers import Numbers, UsersTable
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 
@@ -50,6 +51,10 @@ class Options(TypedDict, total=False):
     """The options that every repository takes.
 
     ids: How your ids are made: `uuid7`, `integer`, `clerk` (Clerk's own), or a function of Clerk's record.
+    users_table: With `ids="integer"`, the table whose rows are your users: its name, or a `UsersTable`. Each new user
+        must have a row there when the transaction ends, which a hook inserts; a link names a row that is there.
+    first_id: With `ids="integer"`, the number from which on all numbers are clerkmap's: 1 where you have no rows yet.
+        Of users and of organizations. Beside a `users_table`, new users need no row, and all rows have smaller numbers.
     linker: Asked, at the first sight of a person, for the id of a user you already have: a function of Clerk's record,
         or `FirstUserTakes(id)`. A user who has an identity already, or was deleted, is never given to another person:
         that person is a new user.
@@ -64,6 +69,8 @@ class Options(TypedDict, total=False):
     """
 
     ids: Ids
+    users_table: str | UsersTable | None
+    first_id: int | None
     linker: Linker | FirstUserTakes | None
     across_instances: bool
     first_role: FirstRole | None
@@ -81,6 +88,8 @@ class Choices:
         self,
         *,
         ids: Ids = "uuid7",
+        users_table: str | UsersTable | None = None,
+        first_id: int | None = None,
         linker: Linker | FirstUserTakes | None = None,
         across_instances: bool = False,
         first_role: FirstRole | None = role_in_metadata,
@@ -94,6 +103,7 @@ class Choices:
     ) -> None:
         if not callable(ids) and ids not in list(_STRATEGIES):
             raise ConfigurationError(f"ids must be a function or one of {', '.join(_STRATEGIES)}")
+        self.numbers: Numbers | None = Numbers.of(ids, first_id, users_table)
         if id_type not in list(_WANTED):
             raise ConfigurationError("id_type must be text, bigint or uuid")
         if not callable(ids) and id_type not in (None, _STRATEGIES[ids], "uuid" if ids == "uuid7" else None):
@@ -220,11 +230,22 @@ def _is_text(id: str) -> bool:
     return 0 < len(id) <= 255 and id.isprintable()
 
 
+def ids_made(changes: Iterable[Change]) -> list[Id]:
+    """The ids of the users that these changes have made, or led somebody to. One who was deleted needs nothing."""
+    ids: list[Id] = []
+    for change in changes:
+        after, before = change.after, change.before
+        led_there = before.id if isinstance(before, User) else None
+        if isinstance(after, User) and after.deleted_at is None and after.id != led_there:
+            ids.append(after.id)
+    return ids
+
+
 def log_taken() -> None:
     """A linker cannot be asked to decide anew, and a person must not stop a delivery or a page of others."""
     logger.warning(
-        "the linker named a user who has another identity, or was deleted: the person is a new user; relink if both "
-        "are one person"
+        "the linker named a user who has another identity, was deleted, or is no row of users_table: the person is a "
+        "new user; relink if both are one person"
     )
 
 

@@ -43,7 +43,6 @@ class Dialect:
     among: str  # how a column is one of the texts in a JSON array
     pairs: str  # the rows of two texts in a JSON array of pairs
     origin: str  # a text that only one table has: of all databases, this one's
-    next_ids: str  # numbers for so many new rows of a table; none where they would be too large
     notifies: bool = False  # whether the database itself tells other processes what was changed
     locked: str = ""  # how the rows of a SELECT are kept from other writers, where these do not wait in line anyway
     lock: str | None = None  # the same for several things at once, whether or not they have rows
@@ -64,11 +63,6 @@ SQLITE = Dialect(
     among="IN (SELECT value FROM json_each(?))",
     pairs="SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",
     origin="SELECT nullif(file, '') || ' {}' FROM pragma_database_list WHERE name = 'main'",
-    next_ids=(
-        "WITH RECURSIVE numbers(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < ?) "
-        "SELECT greatest + number FROM numbers, (SELECT coalesce(max(id), 0) AS greatest FROM {}) "
-        "WHERE greatest < 1 << 62"
-    ),
 )
 # FOR NO KEY UPDATE, since your rows that point to a user's must not wait for it.
 POSTGRES = Dialect(
@@ -84,10 +78,9 @@ POSTGRES = Dialect(
     among="= ANY(ARRAY(SELECT json_array_elements_text(?)))",
     pairs="SELECT pair->>0, pair->>1 FROM json_array_elements(?) AS pair",
     origin="SELECT current_database() || ' ' || to_regclass('{}')::oid::text",
-    next_ids="SELECT nextval('{}_id_seq') FROM generate_series(1, ?)",
     locked=" FOR NO KEY UPDATE",
     lock="SELECT pg_advisory_xact_lock({}, slot) FROM unnest(?::int[]) slot",
     next_id="nextval('{}_id_seq')",
     rows="json_to_recordset(?) AS r({})",
-    skip_ids="SELECT setval('{0}_id_seq', (SELECT max(id) FROM {0}))",
+    skip_ids="SELECT setval('{0}_id_seq', greatest((SELECT max(id) FROM {0}), {1}, 1))",
 )

@@ -153,6 +153,7 @@ class MemoryRepository:
                 written, result = write()
                 if written and self.listeners.has_hooks:
                     self._journal.call_hooks(self.listeners, written)
+                self._tables.check_rows(written)
             self.listeners.tell(written)
         except Exception:
             raise

@@ -23,7 +23,7 @@ from ..core.records import (
 )
 from ..errors import LinkRefused, UserTaken, UserUnknown
 from .arguments import check_names, check_note, check_note_name, check_purge
-from .choices import Choices, FirstRoles, check_role, id_taken, log_taken, no_other_id
+from .choices import Choices, FirstRoles, check_role, id_taken, ids_made, log_taken, no_other_id
 from .journal import Journal
 from .memory_reading import MemoryReading, Place, Row
 
@@ -37,6 +37,7 @@ class MemoryTables(MemoryReading):
     def __init__(self, choices: Choices, journal: Journal) -> None:
         super().__init__(choices)
         self._set = journal.set
+        self._journal = journal
         self._last_ids: dict[str, int] = {}
 
     def put(self, records: Iterable[AnyRecord]) -> Written[list[Change]]:
@@ -64,12 +65,15 @@ class MemoryTables(MemoryReading):
                 raise LinkRefused
             return [], known
         record = ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0)
+        if not self._is_yours(id):
+            raise UserUnknown("users_table has no row with that id")
         if not shared:
             self._check_free(record, id)
         before = self.user(id)
         self._make_row(id)
         after = self._tie(place, record, id)
-        return [Change(before, after, after, also_touches=keys_of(self._identities_of(id)))], after
+        touched = keys_of(self._identities_of(id))
+        return [Change(before, after, after, linked=True, also_touches=touched)], after
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> Written[User]:
         before = self._tied(instance, clerk_id, id)
@@ -135,7 +139,12 @@ class MemoryTables(MemoryReading):
     def _put_user(self, record: ClerkUser, first: tuple[str, str] | None) -> Change | None:
         place = (record.instance, record.key)
         known = self._user_at(place)
-        id = self._first_sight(record) if known is None else known.id
+        linked = self._linked_free(record) if known is None else None
+        if known is not None:
+            id = known.id
+        else:
+            id = self._new_id("user", record, self._users) if linked is None else linked
+            self._make_row(id)
         before = self.user(id) if known is None else known  # who has other identities already, perhaps
         is_written = newer(record, None if known is None else known.clerk)
         if is_written:
@@ -144,20 +153,22 @@ class MemoryTables(MemoryReading):
         if not is_written and not is_given:
             return None
         after = self._tied_at(place)
-        return Change(before, after, after, also_touches=keys_of(self._identities_of(id)))
+        touched = keys_of(self._identities_of(id))
+        return Change(before, after, after, linked=linked is not None, also_touches=touched)
 
-    def _first_sight(self, record: ClerkUser) -> Id:
+    def _linked_free(self, record: ClerkUser) -> Id | None:
+        """The id of a user you have, if your linker names one whom nobody else has."""
         id = self._linked(record)
-        if id is not None:
-            try:
-                self._check_free(record, id)
-            except UserTaken:
-                log_taken()
-                id = None
         if id is None:
-            id = self._new_id("user", record, self._users)
-        self._make_row(id)
-        return id
+            return None
+        try:
+            if self._is_yours(id):
+                self._check_free(record, id)
+                return id
+        except UserTaken:
+            pass
+        log_taken()
+        return None
 
     def _linked(self, record: ClerkUser) -> Id | None:
         """The id of a user you have, if your linker names one."""
@@ -168,6 +179,38 @@ class MemoryTables(MemoryReading):
             return None
         self._set(self._notes, first.checkpoint, f"{record.instance} {record.key}")
         return first.id
+
+    def check_rows(self, written: Iterable[Change]) -> None:
+        """To be called at the end of a transaction: each user that it made must be a row of your table."""
+        numbers = self._choices.numbers
+        if numbers is not None and numbers.table is not None and numbers.needs_rows:
+            for id in ids_made(written):
+                if not self._is_yours(id):
+                    raise numbers.row_missing()
+
+    def _is_yours(self, id: Id) -> bool:
+        """Whether an id that a linker or a link names is one of your rows, as far as it is known where those are."""
+        numbers = self._choices.numbers
+        if numbers is None or numbers.table is None:
+            return True
+        statement = f'SELECT 1 FROM {numbers.table.quoted} WHERE "{numbers.table.id}" = ?'
+        return bool(self._journal.database.execute(statement, (id,)).fetchall())
+
+    def _next_number(self, kind: str, taken: Collection[Id]) -> int:
+        """A number that nothing else has."""
+        numbers = self._choices.numbers
+        assert numbers is not None
+        last = max(self._last_ids.get(kind, 0), numbers.first - 1)
+        if kind == "user" and numbers.table is not None:
+            statement = f'SELECT max("{numbers.table.id}") FROM {numbers.table.quoted}'
+            ((greatest,),) = self._journal.database.execute(statement).fetchall()
+            numbers.check_greatest(greatest)
+            last = max(last, greatest or 0)
+        number = last + 1
+        while number in taken:  # by a link
+            number += 1
+        self._last_ids[kind] = number
+        return number
 
     def _check_free(self, record: ClerkUser, id: Id) -> None:
         """Raise `UserTaken` where a linker or a link must not give this user to a person."""
@@ -263,9 +306,7 @@ class MemoryTables(MemoryReading):
     def _new_id(self, kind: str, record: ClerkUser | ClerkOrganization, taken: Collection[Id]) -> Id:
         id = self._choices.make_id(record)
         if id is None:
-            id = self._last_ids[kind] = self._last_ids.get(kind, 0) + 1
-            while id in taken:  # by a link
-                id = self._last_ids[kind] = id + 1
+            id = self._next_number(kind, taken)
         if id in taken:
             raise id_taken()
         return id

@@ -13,7 +13,7 @@ from ..core.model import Change, Id, Membership, Organization, Session, User, ke
 from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, fold
 from ..errors import UserTaken
 from .bulk import Bulk
-from .choices import FirstRoles, id_taken, log_taken, not_inserted
+from .choices import FirstRoles, id_taken, ids_made, log_taken, not_inserted
 from .reading import organization_of
 from .sql import membership_row, organization_row, session_row, user_row
 from .work import Work, Written
@@ -96,6 +96,9 @@ class Putting(Bulk):
         if first is not None and not record.is_deleted:
             is_first = bool((yield self._sql.insert_note, (first.checkpoint, f"{record.instance} {record.key}")))
         id = first.id if first is not None and is_first else self._choices.linked_id(record)
+        if id is not None and not (yield from self._is_yours(id)):
+            log_taken()
+            id = None
         if id is not None:
             try:
                 tied = yield from self._tie(record, id, role, role_rank)
@@ -128,8 +131,36 @@ class Putting(Bulk):
             rows = yield self._sql.insert_user, (made, *values)
             if rows or made is not None:
                 return rows[0][0] if rows else None
-            yield self._sql.skip_user_ids, ()
-        raise not_inserted("users")
+            if self._sql.skip_user_ids:
+                yield self._sql.skip_user_ids, ()
+        numbers = self._choices.numbers
+        raise not_inserted("users") if numbers is None or numbers.table is None else numbers.used_up()
+
+    def check_numbers(self) -> Work[None]:
+        """To be called when a repository starts: the numbers of your table must leave room for those to be made. A
+        table that is not there yet has none."""
+        numbers = self._choices.numbers
+        if numbers is None or numbers.table is None or not (yield self._sql.find_your_table, ()):
+            return
+        ((greatest,),) = yield self._sql.select_greatest_of_yours, ()
+        numbers.check_greatest(greatest)
+        if numbers.needs_rows and self._sql.select_your_sequence:
+            ((sequence, last),) = yield self._sql.select_your_sequence, ()
+            numbers.check_sequence(sequence, last, greatest)
+
+    def check_rows(self, written: Iterable[Change]) -> Work[None]:
+        """To be called at the end of a transaction: each user that it made must be a row of your table."""
+        numbers = self._choices.numbers
+        if numbers is not None and numbers.table is not None and numbers.needs_rows:
+            for id in ids_made(written):
+                if not (yield self._sql.select_row_of_yours, (id,)):
+                    raise numbers.row_missing()
+
+    def _is_yours(self, id: Id) -> Work[bool]:
+        """Whether an id that a linker or a link names is one of your rows, as far as it is known where those are."""
+        if not self._sql.select_row_of_yours:
+            return True
+        return bool((yield self._sql.select_row_of_yours, (id,)))
 
     def _give_role(self, id: Id, role: str | None, role_rank: str | None) -> Work[bool]:
         return role is not None and bool((yield self._sql.give_role, (role, role_rank, id, role_rank)))
@@ -156,7 +187,8 @@ class Putting(Bulk):
                 yield self._sql.delete_user, (id,)
             return None
         yield from self._give_role(id, role, role_rank)
-        return (yield from self._tied_anew(before, record, id))
+        ((change,), after) = yield from self._tied_anew(before, record, id)
+        return [replace(change, linked=True)], after
 
     def _tied_anew(self, before: User | None, record: ClerkUser, id: Id) -> Work[Written[User]]:
         """What follows for a user from another set of identities, one of which is this record's. The user's row is kept
@@ -183,7 +215,8 @@ class Putting(Bulk):
             if (yield from self._organization_at(record.instance, record.key)) is None:
                 if made is not None:
                     raise id_taken()
-                yield self._sql.skip_organization_ids, ()
+                if self._sql.skip_organization_ids:
+                    yield self._sql.skip_organization_ids, ()
             return (yield from self._put_organization(record, tries - 1))
         organization = Organization(rows[0][0], record)
         return Change(None, organization, organization=organization)

@@ -14,6 +14,7 @@ from ..core.records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSes
 from ..core.writeback import Pending
 from .choices import id_taken, not_inserted
 from .dialects import Dialect, Names
+from .numbers import Numbers, NumberStatements
 from .writing import Writing
 
 USER_COLUMNS = COLUMNS["user"]
@@ -38,7 +39,7 @@ class Statements:
     Those that read in order to write keep other writers from the rows, where these do not wait in line anyway.
     """
 
-    def __init__(self, dialect: Dialect, names: Names, *, id_type: str = "") -> None:
+    def __init__(self, dialect: Dialect, names: Names, numbers: Numbers | None, *, id_type: str = "") -> None:
         self.dialect: Dialect = dialect
         self.names: Names = names
         self.id_type: str = id_type
@@ -48,18 +49,37 @@ class Statements:
         sessions, locked = names.table("sessions"), dialect.locked
         # Ids are text or numbers to us, also where the database has a better type for them.
         id, new_user, new_organization = ("id::text" if id_type == "uuid" else "id"), "?", "?"
-        if dialect.next_id and id_type == "bigint":
-            new_user, new_organization = (
-                f"coalesce(?, {dialect.next_id.format(table)})" for table in (users, organizations)
-            )
-
+        self.skip_user_ids: str = ""
+        self.skip_organization_ids: str = ""
+        self.next_user_ids: str = ""
+        self.next_organization_ids: str = ""
+        of_users = None
+        if numbers is not None:
+            of_users = NumberStatements(dialect, users, numbers)
+            of_organizations = NumberStatements(dialect, organizations, Numbers(numbers.first, None))
+            new_user, new_organization = f"coalesce(?, {of_users.next})", f"coalesce(?, {of_organizations.next})"
+            # Numbers that you have linked people to, or brought along, are used up without the database having counted.
+            self.skip_user_ids, self.skip_organization_ids = of_users.skip, of_organizations.skip
+            self.next_user_ids, self.next_organization_ids = of_users.many, of_organizations.many
         self.insert_user: str = (
             f"INSERT INTO {users} ({', '.join(NEW_USER_COLUMNS)}) VALUES ({new_user}, ?, ?, ?, ?) "
             f"ON CONFLICT (id) DO NOTHING RETURNING {id}"
         )
-        # Numbers that you have linked people to, or brought along, are used up without the database having counted.
-        self.skip_user_ids: str = dialect.skip_ids.format(users)
-        self.skip_organization_ids: str = dialect.skip_ids.format(organizations)
+        theirs = None if numbers is None else numbers.table
+        self.find_your_table: str = ""
+        self.select_your_sequence: str = ""
+        self.select_greatest_of_yours: str = ""
+        self.select_row_of_yours: str = ""
+        if theirs is not None and of_users is not None:
+            self.insert_user = (
+                f"WITH made(n) AS (SELECT coalesce(CAST(? AS bigint), {of_users.next})) "
+                f"INSERT INTO {users} ({', '.join(NEW_USER_COLUMNS)}) SELECT made.n, CAST(? AS text), CAST(? AS text), "
+                f"CAST(? AS bigint), CAST(? AS bigint) FROM made WHERE {of_users.free or 'true'} "
+                f"ON CONFLICT (id) DO NOTHING RETURNING {id}"
+            )
+            self.find_your_table, self.select_your_sequence = of_users.find, of_users.sequence
+            self.select_greatest_of_yours = f'SELECT max("{theirs.id}") FROM {theirs.quoted}'
+            self.select_row_of_yours = f'SELECT 1 FROM {theirs.quoted} WHERE "{theirs.id}" = ?'
         self.insert_user_if_new: str = (
             f"INSERT INTO {users} (id, created_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING RETURNING id"
         )
@@ -136,8 +156,6 @@ class Statements:
         )
         among_ends = f"(m.user_key, m.organization_key) IN ({dialect.pairs})"
         self.select_memberships_between: str = self.select_all_memberships.replace("m.user_key = ?", among_ends)
-        self.next_user_ids: str = dialect.next_ids.format(names.table("users"))
-        self.next_organization_ids: str = dialect.next_ids.format(names.table("organizations"))
 
         def insert(what: str, columns: Sequence[str], ending: str, returned: str = "instance, key") -> Writing:
             failed = id_taken if "id" in columns else partial(not_inserted, what)

@@ -70,12 +70,13 @@ class SqliteRepository(SqlRepository):
         self._connections = connection
         choices, names = Choices(**options), Names(prefix)
         self.listeners: Listeners = choices.listeners
-        self._tables = Outbox(Statements(SQLITE, names), choices)
+        self._tables = Outbox(Statements(SQLITE, names, choices.numbers), choices)
         self.poll_every: float | None = connection.poll_every
         schema = Schema(SQLITE, names, _ID_TYPES[choices.id_type])
         if not self._read(schema.is_ready, "SELECT 1 FROM sqlite_master WHERE name = ?"):
             with self._connections.writing(alone=True) as to_write:  # however many start at once, one migrates
                 self._run(to_write, schema.migrate())
+        self._read(self._tables.check_numbers)
         self._several = _Several()
         # On a connection of yours there is none: one that is made for each request must not bring threads along.
         self.threads: RepositoryThreads | None = None
@@ -202,6 +203,7 @@ class SqliteRepository(SqlRepository):
         if self.listeners.has_hooks and any(change.is_news for change in written):
             with self._connections.lend(connection):
                 self.listeners.call(written, connection, lambda: is_open(connection))
+        self._run(connection, self._tables.check_rows(written))
         return written, result
 
     def _empty_log_after(self, written: Sequence[Change]) -> None:

@@ -40,6 +40,8 @@ class Tables(Putting, Listing):
             if known.id != id:
                 raise LinkRefused
             return [], known
+        if not (yield from self._is_yours(id)):
+            raise UserUnknown("users_table has no row with that id")
         tied = yield from self._tie(ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0), id, shared=shared)
         return tied or (yield from Tables.link(self, instance, clerk_id, id, shared, tries - 1))
 

@@ -10,7 +10,7 @@ from ..core.records import SIGHTED, ClerkUser, key_of
 from ..errors import ConfigurationError, HookFailed, LinkRefused, UserTaken
 from ..repositories.linkers import FirstUserTakes
 from ..repository import Repository
-from .samples import ANN, BEA, HERE, THERE, MakeRepository, always_the_same, by_key, company, found, person
+from .samples import ANN, BEA, HERE, THERE, MakeRepository, always_the_same, by_key, company, found, made_by, person
 
 
 class IdsContract:
@@ -19,7 +19,7 @@ class IdsContract:
     def test_ids_by_name(self, make_repository: MakeRepository) -> None:
         """Each strategy makes ids of its kind, and never the same one twice."""
         for ids, kind in (("uuid7", str), ("integer", int), ("clerk", str)):
-            repository = make_repository(ids=ids)
+            repository = make_repository(**made_by(ids))
             repository.put([person(), person(BEA), company(), company("org_b")])
             made = [found(repository).id, found(repository, BEA).id]
             assert [type(each) for each in made] == [kind, kind]

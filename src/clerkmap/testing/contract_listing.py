@@ -178,7 +178,7 @@ class ListingContract:
 
     def test_numbers_are_found_as_they_are_spelled(self, make_repository: MakeRepository) -> None:
         """Where your ids are numbers, their digits lead to them."""
-        repository = make_repository(ids="integer")
+        repository = make_repository(ids="integer", first_id=1)
         repository.put([person(external_id="2"), person(BEA)])
         ann, bea = found(repository), found(repository, BEA)
         assert {ann.id, bea.id} == {1, 2}

@@ -46,6 +46,11 @@ def found(repository: Repository, clerk_id: str = ANN, instance: str = HERE) -> 
     return standing.user
 
 
+def made_by(ids: str) -> dict[str, Any]:
+    """The options of a repository that makes ids in this way, in an application that has no rows yet."""
+    return {"ids": ids, "first_id": 1} if ids == "integer" else {"ids": ids}
+
+
 def always_the_same(record: Record) -> str:
     """An id strategy that cannot work."""
     return "same"

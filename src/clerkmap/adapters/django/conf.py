@@ -24,9 +24,11 @@ DEFAULTS: Mapping[str, Any] = {
     "RESOLVER": None,  # yours, or the dotted path to it
     "RECONCILER": None,
     "INSTANCE": {},  # what of `Instance` is not in the environment
-    "REPOSITORY": "clerkmap.repositories.django.DjangoRepository",  # called with an alias, ids= and id_type=
+    "REPOSITORY": "clerkmap.repositories.django.DjangoRepository",  # called with an alias and these:
     "DATABASE": "default",  # its alias
     "ID_TYPE": "text",  # of your ids: text, bigint or uuid
+    "FIRST_ID": None,  # with bigint: the first number that is clerkmap's; 1 where there are no rows yet
+    "USERS_TABLE": None,  # with bigint: the table whose rows are your users
     "COOKIES": True,
     "ORIGINS": None,
     "USER_FIELD": None,  # of AUTH_USER_MODEL: unique, and holds clerkmap's id of a user
@@ -104,7 +106,8 @@ def _instance() -> Instance:
 @cache
 def _repository() -> Any:
     make: Any = _imported("REPOSITORY")
-    return make(database(), ids=_IDS[id_type()], id_type=id_type())
+    given = {name: option(name.upper()) for name in ("first_id", "users_table") if option(name.upper()) is not None}
+    return make(database(), ids=_IDS[id_type()], id_type=id_type(), **given)
 
 
 def _imported(name: str) -> object:

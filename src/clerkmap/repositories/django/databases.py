@@ -75,13 +75,16 @@ class Sqlite:
             raise ConfigurationError("SQLite has no uuid: id_type is text or bigint")
         self._schema = Schema(dialect, names, ID_TYPES["sqlite"][choices.id_type])
         self.listeners: Listeners = choices.listeners
-        self.tables: Outbox = Outbox(Statements(dialect, names), choices)
+        self.tables: Outbox = Outbox(Statements(dialect, names, choices.numbers), choices)
         self.changes: ChangeLog | None = ChangeLog(dialect, names, self.listeners)
         # Changes nothing, and waits for whoever is writing: later the wait would be a failure.
         self._lock = f"UPDATE {self._schema.table} SET version = version WHERE 0"
 
     def is_ready(self) -> Work[bool]:
-        return self._schema.is_ready("SELECT 1 FROM sqlite_master WHERE name = %s")
+        is_ready = yield from self._schema.is_ready("SELECT 1 FROM sqlite_master WHERE name = %s")
+        if is_ready:
+            yield from self.tables.check_numbers()
+        return is_ready
 
     def begin(self) -> Work[None]:
         yield self._lock, ()

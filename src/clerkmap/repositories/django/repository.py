@@ -167,6 +167,7 @@ class DjangoRepository(SqlRepository):
                 written, result = self._run(work)
                 self._run(self._database.notify(written))
                 self._call_hooks(written)
+                self._run(self._tables.check_rows(written))
                 self._here.is_committing = not joins
         finally:
             self._here.is_writing = False

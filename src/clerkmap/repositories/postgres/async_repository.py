@@ -165,6 +165,7 @@ class AsyncPostgresRepository(AsyncSqlRepository):
             await _arun(cursor, self._setup.notify(written))
             if self.listeners.has_hooks:
                 await self.listeners.acall(written, connection, lambda: is_open(connection))
+            await _arun(cursor, self._setup.tables.check_rows(written))
         return written, result
 
     def _attempts(self) -> Attempts:

@@ -156,6 +156,7 @@ class PostgresRepository(SqlRepository):
             _run(cursor, self._setup.notify(written))
             if self.listeners.has_hooks:
                 self.listeners.call(written, connection, lambda: is_open(connection))
+            _run(cursor, self._setup.tables.check_rows(written))
         return written, result
 
     def _attempts(self) -> Attempts:

@@ -90,7 +90,8 @@ class Setup:
         assert choices.id_type is not None
         self._schema = Schema(POSTGRES, self._names, choices.id_type, _NEW_ID[choices.id_type])
         self.listeners: Listeners = choices.listeners
-        self.tables: Outbox = Outbox(Statements(POSTGRES, self._names, id_type=choices.id_type), choices)
+        statements = Statements(POSTGRES, self._names, choices.numbers, id_type=choices.id_type)
+        self.tables: Outbox = Outbox(statements, choices)
         self.lending: Lending = Lending()
         self.prepared: bool = False  # whether the tables have been found at this version's state
         self.channel: str = f"{self._names.prefix}changes"
@@ -125,6 +126,8 @@ class Setup:
         is_ready = self._schema.check(rows) == SCHEMA_VERSION
         if not is_ready and not self._migrates:
             raise ConfigurationError("the tables are missing or old, and migrate=False: run what ddl() prints")
+        if is_ready:
+            yield from self.tables.check_numbers()
         return is_ready
 
     def migrate(self, *, alone: bool) -> Work[Written[None]]:
@@ -142,6 +145,7 @@ class Setup:
             if there is None:
                 yield f"CREATE SCHEMA {self._names.schema}", ()
         yield from self._schema.migrate()
+        yield from self.tables.check_numbers()
         return [], None
 
     def notify(self, written: Collection[Change]) -> Work[None]:
