@@ -37,6 +37,7 @@ MISTAKES = [
     ("webhooks send user.created --to nonsense", USAGE, "it must be an address"),
     ("dev --port 0 --db {folder}", USAGE, "a file of its own"),
     ("dev --port 0 --db {folder}/app.db", USAGE, "it may be your application's database"),
+    ("move --from {folder}/app.db --to {folder}/app.db", CONFIGURATION, "the same tables"),
     ("synk", USAGE, "Did you mean 'sync'?"),
     ("outbox lst", USAGE, "Did you mean 'list'?"),
     ("nothing-like-it", USAGE, "No such command 'nothing-like-it'."),

@@ -15,8 +15,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from clerkmap import ClerkUser, ConfigurationError
-from clerkmap.repositories import AsyncPostgresRepository, MemoryRepository, SqliteRepository
+from clerkmap import ClerkOrganization, ClerkUser, ConfigurationError
+from clerkmap.repositories import (
+    AsyncPostgresRepository,
+    MemoryRepository,
+    PostgresRepository,
+    SqliteRepository,
+)
 from clerkmap.repositories.contents import MARKER, MOVED, PAGE
 from clerkmap.repositories.schema import NOT_COPIED
 from clerkmap.sync import Moved, Progress, move
@@ -62,6 +67,19 @@ def test_everything_moves(place: Place, here: str, there: str, ids: str) -> None
     story.check(source, target)
 
 
+def test_sequences_continue_after_the_greatest_id(place: Place, postgres_schema: str) -> None:
+    """Of users and of organizations: also what SQL of your own inserts gets an id that is free."""
+    url = url_of_a_new_schema(postgres_schema)
+    source = place("sqlite")(ids="integer")
+    source.put([*people(3), ClerkOrganization.stated("here", "org_1", observed_at=1, name="One")])
+    with closing(PostgresRepository.open(url, ids="integer", listen=False)) as target:
+        assert move(source, target).complete
+    with psycopg.connect(url) as connection:
+        for table, expected in (("users", 4), ("organizations", 2)):
+            query = f"SELECT nextval(pg_get_serial_sequence('clerkmap_{table}', 'id'))"
+            assert connection.execute(query.encode()).fetchone() == (expected,)
+
+
 def columns_in_sqlite(connection: sqlite3.Connection, table: str) -> set[str]:
     """The columns of a table that are stored."""
     found = connection.execute("SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0", (table,))
@@ -76,8 +94,6 @@ def test_every_table_is_moved_or_marked(tmp_path: Path, postgres_schema: str) ->
         tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'clerkmap_%'")
         found = {name: columns_in_sqlite(connection, name) for (name,) in tables.fetchall()}
     check_that_all_are_known(found)
-    from clerkmap.repositories import PostgresRepository
-
     PostgresRepository.open(url_of_a_new_schema(postgres_schema), listen=False).close()
     with psycopg.connect(postgres()) as other:
         stored: dict[str, set[str]] = {}
@@ -120,8 +136,6 @@ def people(count: int) -> list[Any]:
 @pytest.mark.parametrize("stage", ["users", "identities", "outbox", "comparison"])
 def test_a_move_that_was_killed_goes_on(tmp_path: Path, postgres_schema: str, stage: str) -> None:
     """Whatever it was doing; no row is there twice, and none is missing."""
-    from clerkmap.repositories import PostgresRepository
-
     url, path, story = url_of_a_new_schema(postgres_schema), tmp_path / "app.db", Story()
     source = SqliteRepository.open(path, **story.options)
     story.tell(source)
