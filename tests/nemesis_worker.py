@@ -23,12 +23,14 @@ from clerkmap.errors import RepositoryUnavailable
 from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
 from clerkmap.testing.blocking import Blocking
 from clerkmap.testing.samples import HERE
+from nemesis_writes import Writer
 
 PROCESSES = 8
 TIMEOUT = 2  # seconds, of the repositories
 PEOPLE, MEMBERSHIPS = 4, 2  # of a generation, which has one organization; of each person in it
 TURNS = 24  # of a process with one generation as the youngest
 PAGE = 6  # generations: enough people for the statements that write many at once
+WRITES = 2  # besides each of these
 MOST_PAUSE = 0.02  # seconds between two operations
 MEETING = 0.5  # seconds from one to the next, by the clock that all processes of a machine have in common
 RECOVERS_WITHIN = 30  # seconds
@@ -46,6 +48,10 @@ class Orders(NamedTuple):
     @property
     def history(self) -> Path:
         return self.folder / f"history-{self.number}"
+
+    @property
+    def writes(self) -> Path:
+        return self.folder / f"writes-{self.number}"
 
 
 class Step(NamedTuple):
@@ -123,14 +129,21 @@ class History:
 def work(orders: Orders, pipe: Connection) -> None:
     """What a process does: say that it is ready, work until it is told to stop, and come back after what was done."""
     logging.basicConfig(filename=orders.folder / f"log-{orders.number}", format="%(asctime)s %(name)s %(message)s")
-    with closing(_opened(orders)) as repository, closing(History(orders.history)) as history:
+    with (
+        closing(_opened(orders)) as repository,
+        closing(History(orders.history)) as history,
+        closing(History(orders.writes)) as writes,
+    ):
         pipe.send("ready")
         numbers, last_meeting = count(), 0
+        writer = Writer(repository, writes.write, orders.seed, orders.number)
         for step in steps(orders.seed, orders.number):
             if pipe.poll():  # also when whoever started it has gone
                 break
             repository.poll()  # keeps a listener at work
             attempt(repository, history, next(numbers), step)
+            for _ in range(WRITES):
+                writer.step()
             time.sleep(_pause(step.pause))
             meeting = int(time.monotonic() / MEETING)
             if meeting > last_meeting:

@@ -22,7 +22,7 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self._data = folder / "data"
-        self.port = _free_port()
+        self.port = free_port()
         self.log = folder / "log"
         self._folder = folder
 
@@ -117,7 +117,7 @@ def _run(command: str, *args: str) -> None:
         raise AssertionError(f"{command} {' '.join(args)} failed: {done.stdout}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

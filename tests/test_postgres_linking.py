@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from clerkmap import Change
+from clerkmap import Change, LinkRefused
 from clerkmap.core.records import ClerkUser
 from clerkmap.errors import UserTaken
 from clerkmap.repositories import AsyncPostgresRepository, FirstUserTakes, PostgresRepository
@@ -130,3 +130,33 @@ def test_links_that_overlap(uri: str) -> None:
             one = partial(link, threading.Barrier(2), refused, number, number % 2 == 1)
             together(*(partial(one, instance) for instance in (HERE, THERE)))
             assert len(refused) == (number + 1) % 2
+
+
+def test_a_link_that_waits_for_the_end_of_another(uri: str) -> None:
+    """An identity that is moved while a link waits for it is linked to another user, which the error says."""
+    name = uri.rpartition("%3D")[2]
+    told: list[Exception] = []
+
+    def link() -> None:
+        try:
+            other.link(HERE, ANN, "hers")
+        except LinkRefused as error:
+            told.append(error)
+
+    with (
+        closing(PostgresRepository.open(uri)) as repository,
+        closing(PostgresRepository.open(f"{uri}&application_name={name}", timeout=60)) as other,
+        psycopg.connect(postgres(), autocommit=True) as watching,
+    ):
+        repository.link(HERE, ANN, "mine")
+        repository.link(HERE, BEA, "hers")
+        with psycopg.connect(uri) as connection:
+            repository.within(connection).unlink(HERE, ANN, "mine")
+            waits = threading.Thread(target=link)
+            waits.start()
+            waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = %s"
+            while waits.is_alive() and not watching.execute(waiting, [name]).fetchall():
+                threading.Event().wait(0.01)
+            connection.commit()
+        waits.join(60)
+    assert [type(error) for error in told] == [LinkRefused]

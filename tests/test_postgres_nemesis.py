@@ -1,8 +1,10 @@
 """Whatever happens to the server, the network and the processes: nothing acknowledged is lost, nobody gets a second id,
-nobody deleted comes back, and no rank goes backwards.
+nobody deleted comes back, and no rank goes backwards; and an order explains every role, link, erasure, note and entry
+of the outbox that was written or read.
 
-Eight processes put and find, and write down what they do, while their server is restarted at once, their back ends are
-terminated, they themselves are paused, and the network between is cut or stalls. Then a checker reads what they wrote.
+Eight processes write and read, and write down what they do, while their server is restarted at once, their back ends
+are terminated, they themselves are paused, and the network between is cut or stalls. Then checkers read what they
+wrote. All of it is done once directly, and once behind a PgBouncer in transaction mode.
 
 `CLERKMAP_SOAK=1` makes it a minute of each of several seeds. `CLERKMAP_SEED` makes it other ones.
 """
@@ -10,19 +12,23 @@ terminated, they themselves are paused, and the network between is cut or stalls
 import multiprocessing
 import os
 import signal
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
+from clerkmap.repositories import PostgresRepository
+from linearizability import Call
 from nemesis import STOPS, Event, Nemesis, schedule
 from nemesis_checker import Operation, last_look, read, violations
 from nemesis_worker import PROCESSES, Orders, work
-from postgres_cluster import clusters
+from nemesis_writes import METHODS, broken, last_calls, moved_from, read_calls
+from pgbouncer import needs_pgbouncer, pgbouncer
+from postgres_cluster import Cluster, clusters
 from tcp_proxy import TcpProxy
 
 SOAK = bool(os.environ.get("CLERKMAP_SOAK"))
@@ -120,14 +126,41 @@ def check_that_something_happened(operations: Sequence[Operation], nemesis: Neme
     assert nemesis.terminated >= 1
 
 
+def all_calls(cluster: Cluster, orders: Sequence[Orders]) -> tuple[dict[str, list[Call]], list[str]]:
+    """The calls of all processes by the thing that they were about, with a last look; and what went wrong."""
+    calls, wrong = defaultdict[str, list[Call]](list), list[str]()
+    for each in orders:
+        mine, mistakes = read_calls(each.writes)
+        wrong += mistakes
+        for thing, several in mine.items():
+            calls[thing] += several
+    latest = max(each.began for several in calls.values() for each in several)
+    with closing(PostgresRepository.open(cluster.uri, schema=SCHEMA)) as repository:
+        for thing, call in last_calls(repository, list(calls), 2 * latest):
+            calls[thing].append(call)
+    return calls, wrong
+
+
+def summary_of_calls(calls: dict[str, list[Call]]) -> str:
+    """One line about what was done to roles, links, notes and the outbox."""
+    each_call = [call for several in calls.values() for call in several]
+    done = Counter(call.does for call in each_call)
+    unknown = sum(call.is_unknown for call in each_call)
+    counted = ", ".join(f"{does} {count:,}" for does, count in sorted(done.items()))
+    longest = max(len(several) for several in calls.values())
+    return f"{len(calls):,} histories of at most {longest} calls; {counted}; {unknown} of them unknown"
+
+
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_nemesis(tmp_path: Path, seed: str) -> None:
-    """A checker finds nothing wrong in what the processes have seen, nor in what the tables hold at the end."""
-    print(f"CLERKMAP_SEED={SEED}, seed {seed}, {SECONDS} s")
+@pytest.mark.parametrize("way", ["directly", pytest.param("pgbouncer", marks=needs_pgbouncer)])
+def test_the_nemesis(tmp_path: Path, way: str, seed: str) -> None:
+    """The checkers find nothing wrong in what the processes have seen, nor in what the tables hold at the end."""
+    print(f"CLERKMAP_SEED={SEED}, seed {seed}, {SECONDS} s, {way}")
     with ExitStack() as stack:
         cluster = stack.enter_context(clusters())()
         cluster.make()
-        proxy = stack.enter_context(TcpProxy(cluster.port))
+        behind = cluster.port if way == "directly" else stack.enter_context(pgbouncer(cluster.port))
+        proxy = stack.enter_context(TcpProxy(behind))
         uri = f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres"
         orders = [Orders(number, seed, uri, SCHEMA, tmp_path) for number in range(PROCESSES)]
         workers = stack.enter_context(started(orders))
@@ -135,9 +168,14 @@ def test_the_nemesis(tmp_path: Path, seed: str) -> None:
         nemesis.run(schedule(seed, SECONDS, PROCESSES))
         workers.stop()
         operations = [operation for each in orders for operation in read(each.history)]
-        at_the_end, wrong = last_look(cluster.uri, SCHEMA, operations)
+        calls, mistakes = all_calls(cluster, orders)
+        at_the_end, wrong = last_look(cluster.uri, SCHEMA, operations, moved_from(calls))
 
     print(summary(operations, nemesis, proxy.answers_lost))
+    print(summary_of_calls(calls))
+    assert broken(calls) == []
+    assert mistakes == []
+    assert {call.does for several in calls.values() for call in several} >= set(METHODS)
     assert violations([*operations, at_the_end]) == []
     assert wrong == []
     for each in orders:  # each of them has come back by itself

@@ -180,7 +180,13 @@ class Putting(Bulk):
         rows = yield self._sql.select_id_to_write, (id,)
         others = yield from self._identities_of(id)
         if not shared:  # the row is locked: of several who come at once, one finds it free
-            self._choices.check_free(record, others, rows[0][1] if rows else None)
+            try:
+                self._choices.check_free(record, others, rows[0][1] if rows else None)
+            except UserTaken:
+                # PostgreSQL shows no identity that was moved while it was waited for. It is tied, so there is no tie.
+                if (yield from self._user_at(record.instance, record.key)) is not None:
+                    return None
+                raise
         before = spokesman(others)
         if not (yield self._sql.insert_identity, (*user_row(record), id)):
             if is_new:
