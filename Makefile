@@ -8,10 +8,11 @@ STAMP := $(VENV)/.made
 # One more than there are processors, for many tests wait for a server, a browser or a clock.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # What is tested with servers, databases and other programs, and tells nothing of the core that the rest does not.
-WORLD := architecture asgi backfill bulk cli clerk_api crashes current differential django docs drift example fake fastapi \
-	faults file flask founding freshness isolation lasting leases listing local mcp mutants nemesis official opaque_flights \
-	opaque_memory orders outbox page plugin postgres races reconciler_orders relink remote request_table schema signed sqlite \
-	starlette transactions volumes webhook_endpoint websocket
+WORLD := architecture asgi backfill bulk cli clerk_api crashes current differential django docs drift example fake \
+	fastapi faults file flask founding freshness isolation lasting leases linearizability listing local lost_answers \
+	mcp mutants nemesis official opaque_flights opaque_memory orders outbox page pgbouncer plugin postgres races \
+	reconciler_orders relink remote request_table schema signed sqlite starlette transactions volumes webhook_endpoint \
+	websocket
 
 .PHONY: dev test quick coverage lint docs bench mutants soak clean
 

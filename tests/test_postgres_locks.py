@@ -100,7 +100,7 @@ def test_an_erasure_of_somebody_of_whom_there_is_news(postgres_schema: str, news
         thread, results = meanwhile(lambda: repository.erase(id))
         mine.commit()
         thread.join()
-        assert [user.deleted_at is not None for user in results] == [True]
+        assert [erasure.user.deleted_at is not None for erasure in results] == [True]
         exported = repository.export(id)
         assert "A" not in str(exported)
         assert all(each["rank"] >= "3" for kind in ("identities", "memberships") for each in exported[kind])

@@ -33,7 +33,7 @@ from tcp_proxy import TcpProxy
 
 SOAK = bool(os.environ.get("CLERKMAP_SOAK"))
 SEED = os.environ.get("CLERKMAP_SEED", "1")
-SECONDS = 60 if SOAK else 12
+SECONDS = 60 if SOAK else 8
 SEEDS = [f"{SEED}.{number}" for number in range(3)] if SOAK else [SEED]
 SCHEMA = "nemesis"
 STARTS_WITHIN = ENDS_WITHIN = 60  # seconds

@@ -87,6 +87,9 @@ def _raise(error: Exception) -> None:
         raise RepositoryUnavailable(_NO_CONNECTION) from error
     if isinstance(error, errors.InFailedSqlTransaction):
         raise ConfigurationError("your transaction has failed before this: roll it back") from error
+    if isinstance(error, (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)):
+        told = "a pooler in transaction mode loses what psycopg has prepared: connect with prepare_threshold=None"
+        raise ConfigurationError(told) from error
     if isinstance(error, errors.DuplicateTable):
         told = "a table of that name is there already, and clerkmap has not made it: open the repository before your "
         raise ConfigurationError(f"{told}create_all(), or keep it out of your metadata") from error

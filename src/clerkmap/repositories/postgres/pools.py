@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Self
+from typing import Any, LiteralString, Self
 from weakref import WeakKeyDictionary, WeakSet, finalize
 
-from psycopg import AsyncConnection, Connection, Error
+from psycopg import AsyncConnection, Connection, Error, IsolationLevel
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
@@ -25,10 +25,14 @@ from ...errors import ConfigurationError
 from ...forks import SurvivesForks
 from .lending import AnyConnection
 
-# What a pool of the repository's own sets for each connection.
+# What a pool of the repository's own sets for each connection, in one round trip. A pooler between shows another number
+# than that of the session. There the session is shared with other programs, so nothing is set for it.
 _CONFIGURE = """
-SELECT set_config('lock_timeout', %s, false), set_config('default_transaction_isolation', 'read committed', false)
+SELECT pg_backend_pid() <> %(pid)s,
+       CASE pg_backend_pid() WHEN %(pid)s THEN set_config('lock_timeout', %(time)s, false) END,
+       CASE pg_backend_pid() WHEN %(pid)s THEN set_config('default_transaction_isolation', 'read committed', false) END
 """
+_CONFIGURE_TRANSACTION: LiteralString = "SELECT set_config('lock_timeout', %s, true)"
 _CHECK_EVERY = 0.05  # seconds between two looks at whether it is worth while to go on connecting
 _LIFETIME = 3600.0  # seconds after which a connection is replaced: servers behind one name may change
 _MOST_IDLE = 600.0  # seconds after which one that is not needed is closed
@@ -54,6 +58,7 @@ class _Connections:
         self.ends: dict[AnyConnection, float] = {}
         self.idle: deque[_Kept] = deque()
         self.is_closed = False
+        self.is_pooled = False  # behind a pooler, which may give each transaction another session
 
     def add(self, connection: AnyConnection) -> None:
         """Note a new connection, which is in use."""
@@ -133,6 +138,11 @@ class OpenedPool(SurvivesForks):
         self._make_connections()
 
     @property
+    def for_each_transaction(self) -> tuple[LiteralString, tuple[str]] | None:
+        """A statement that each transaction begins with, and its values."""
+        return (_CONFIGURE_TRANSACTION, (self._milliseconds,)) if self._connections.is_pooled else None
+
+    @property
     def number(self) -> int:
         """How many connections there are."""
         return len(self._connections.ends)
@@ -209,7 +219,11 @@ def _connect(
 ) -> None:
     try:
         connection = Connection[Any].connect(conninfo, **kwargs)
-        connection.execute(_CONFIGURE, (milliseconds,))
+        answer = connection.execute(_CONFIGURE, _configuration(connection, milliseconds)).fetchone()
+        if _is_pooled(answer):
+            connection.prepare_threshold = None
+            connection.isolation_level = IsolationLevel.READ_COMMITTED
+            connections.is_pooled = True
     except Exception as error:  # noqa: BLE001 - the thread that waits raises it
         attempt.end(error, connections)
     else:
@@ -237,6 +251,11 @@ class AsyncOpenedPool(SurvivesForks):
         self._make_loops()
 
     @property
+    def for_each_transaction(self) -> tuple[LiteralString, tuple[str]] | None:
+        """A statement that each transaction begins with, and its values."""
+        return (_CONFIGURE_TRANSACTION, (self._milliseconds,)) if self._get().is_pooled else None
+
+    @property
     def number(self) -> int:
         """How many connections this event loop has."""
         return len(self._get().ends)
@@ -262,7 +281,11 @@ class AsyncOpenedPool(SurvivesForks):
         self._made.add(connection)
         mine.add(connection)
         try:
-            await connection.execute(_CONFIGURE, (self._milliseconds,))
+            cursor = await connection.execute(_CONFIGURE, _configuration(connection, self._milliseconds))
+            if _is_pooled(await cursor.fetchone()):
+                connection.prepare_threshold = None
+                await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
+                mine.is_pooled = True
         except BaseException:
             mine.drop(connection)
             raise
@@ -329,6 +352,14 @@ async def _guard(
 def _end(loop: asyncio.AbstractEventLoop, guard: asyncio.Task[None]) -> None:
     with suppress(RuntimeError):  # the loop is closed, and its guard with it
         loop.call_soon_threadsafe(guard.cancel)
+
+
+def _configuration(connection: AnyConnection, milliseconds: str) -> dict[str, Any]:
+    return {"pid": connection.info.backend_pid, "time": milliseconds}
+
+
+def _is_pooled(answer: Any) -> bool:
+    return bool(answer[0])
 
 
 def _milliseconds(seconds: float) -> str:

@@ -132,6 +132,8 @@ class Source:
         is_done = False
         try:
             with connection.transaction():
+                if isinstance(self._source, OpenedPool) and (first := self._source.for_each_transaction) is not None:
+                    connection.execute(*first)
                 yield joins
                 is_done = True
         except REFUSALS as error:  # of what is deferred until the commit
@@ -270,6 +272,11 @@ class AsyncSource:
         is_done = False
         try:
             async with connection.transaction():
+                if (
+                    isinstance(self._source, AsyncOpenedPool)
+                    and (first := self._source.for_each_transaction) is not None
+                ):
+                    await connection.execute(*first)
                 yield joins
                 is_done = True
         except REFUSALS as error:  # of what is deferred until the commit
