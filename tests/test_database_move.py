@@ -70,9 +70,9 @@ def test_everything_moves(place: Place, here: str, there: str, ids: str) -> None
 def test_sequences_continue_after_the_greatest_id(place: Place, postgres_schema: str) -> None:
     """Of users and of organizations: also what SQL of your own inserts gets an id that is free."""
     url = url_of_a_new_schema(postgres_schema)
-    source = place("sqlite")(ids="integer")
+    source = place("sqlite")(ids="integer", first_id=1)
     source.put([*people(3), ClerkOrganization.stated("here", "org_1", observed_at=1, name="One")])
-    with closing(PostgresRepository.open(url, ids="integer", listen=False)) as target:
+    with closing(PostgresRepository.open(url, ids="integer", first_id=1, listen=False)) as target:
         assert move(source, target).complete
     with psycopg.connect(url) as connection:
         for table, expected in (("users", 4), ("organizations", 2)):
