@@ -18,7 +18,7 @@ OF_NETWORK = ("cut", "stall", "stall, then cut", "stall answers, then cut", "cut
 OF_PROCESSES = ("restart", "terminate", "terminate", "pause")
 STOPS = ("cut", "stall", "stall answers", "cut at commits")  # what goes on until it is healed
 LONGEST = 2.5  # seconds: longer than the repositories wait
-HEALTHY = (0.2, 1.4)  # seconds between two of a kind
+HEALTHY = (0.5, 2.5)  # seconds between two of a kind, of which an outage that is remembered takes some
 
 
 class Event(NamedTuple):

@@ -32,6 +32,7 @@ TURNS = 24  # of a process with one generation as the youngest
 PAGE = 6  # generations: enough people for the statements that write many at once
 WRITES = 2  # besides each of these
 MOST_PAUSE = 0.02  # seconds between two operations
+REFUSED = 0.05  # seconds before another one, where the first was refused at once
 MEETING = 0.5  # seconds from one to the next, by the clock that all processes of a machine have in common
 RECOVERS_WITHIN = 30  # seconds
 
@@ -141,7 +142,8 @@ def work(orders: Orders, pipe: Connection) -> None:
             if pipe.poll():  # also when whoever started it has gone
                 break
             repository.poll()  # keeps a listener at work
-            attempt(repository, history, next(numbers), step)
+            if not attempt(repository, history, next(numbers), step):
+                time.sleep(REFUSED)
             for _ in range(WRITES):
                 writer.step()
             time.sleep(_pause(step.pause))
@@ -154,6 +156,7 @@ def work(orders: Orders, pipe: Connection) -> None:
         while not attempt(repository, history, next(numbers), Step((record,), "", "", 0)):
             if time.monotonic() > ends:
                 break
+            time.sleep(REFUSED)
 
 
 def _pause(wanted: float) -> float:

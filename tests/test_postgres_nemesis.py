@@ -114,7 +114,7 @@ def summary(operations: Sequence[Operation], nemesis: Nemesis, answers_lost: int
 
 def check_that_something_happened(operations: Sequence[Operation], nemesis: Nemesis) -> None:
     """A run in which little was done, or done to it, would show nothing. How much a short one does is chance."""
-    often, seldom = (10 * SECONDS, SECONDS / 2) if SOAK else (20, 1)
+    often, seldom = (5 * SECONDS, SECONDS / 10) if SOAK else (20, 1)
     acknowledged = [each for each in operations if each.put and each.is_ok]
     assert len(acknowledged) >= often
     assert sum(not each.put and each.is_ok for each in operations) >= often

@@ -191,12 +191,13 @@ def test_a_file_that_may_not_be_written_is_told(mount: Path) -> None:
             os.setuid(65534)  # root may write anywhere
         for path in sys.argv[1:]:
             try:
-                SqliteRepository.open(path)
+                SqliteRepository.open(path, timeout=3600)  # it is told at once
             except ConfigurationError as error:
                 print(error)
         """
     paths = [str(mount / name) for name in ("new.db", "there.db")]
-    done = subprocess.run([sys.executable, "-c", dedent(script), *paths], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", dedent(script), *paths]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
 
     expected = "wrong configuration: {} cannot be written: this user needs write access to the file and to its folder"
     assert done.stdout.splitlines() == [expected.format(path) for path in paths]
