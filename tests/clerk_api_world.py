@@ -21,7 +21,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 class Far(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """The far end, as a test writes it: one answer after the other, and the last one for ever. Keeps what was asked.
 
-    The check of the secret key is answered with `keys`, and is not kept.
+    The check of the secret key is answered with `keys`, where there are some, and is not kept.
     """
 
     def __init__(self, *answers: Answer) -> None:
@@ -30,7 +30,7 @@ class Far(httpx.BaseTransport, httpx.AsyncBaseTransport):
         self.keys: dict[str, Any] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        if request.url.path == "/v1/jwks":
+        if request.url.path == "/v1/jwks" and self.keys:
             return httpx.Response(200, json=self.keys)
         self.requests.append(request)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]

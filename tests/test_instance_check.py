@@ -1,6 +1,7 @@
 """A secret key is checked against its instance before its first use, by whatever feature that is."""
 
 import asyncio
+import json
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from backfill_world import at_once, plenty
 from clerk_api_server import PATIENCE
+from clerk_api_world import Far, answer
 from clerkmap import Instance, Verifier
 from clerkmap.clerk import (
     AsyncClerkApi,
@@ -296,6 +298,16 @@ def test_keys_that_are_not_to_be_had() -> None:
     with pytest.raises(ApiUnavailable, match="signing keys cannot be fetched from https://seed-89"):
         api.ask(COUNT)
     assert way.paths == []
+
+
+def test_an_answer_without_keys_is_no_mismatch() -> None:
+    """It says nothing of any instance: the next use is checked anew."""
+    clerk = FakeClerk(91)
+    far = Far(answer(b'{"keys": []}'), answer(json.dumps(clerk.jwks()).encode()), answer(b'{"total_count": 3}'))
+    api = ClerkApi(clerk.instance, transport=far, budget=plenty())
+    with pytest.raises(ApiUnavailable, match="no signing keys"):
+        api.ask(COUNT)
+    assert api.ask(COUNT) == 3
 
 
 def test_a_mismatch_is_remembered_for_a_minute() -> None:

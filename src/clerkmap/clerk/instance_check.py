@@ -96,6 +96,8 @@ class InstanceChecks(SurvivesForks):
         try:
             published = yield from _published(instance, ask)
             shown = import_jwks((yield from ask(endpoints.jwks())), instance.algorithms)
+            if not shown:  # which says nothing of any instance
+                raise ApiUnavailable("it shows no signing keys")
             if not published.shares_a_key(shown):
                 self._refused[name] = clock() + REFUSED_FOR
                 raise _mismatch(instance)
