@@ -6,6 +6,7 @@ remembered under a text must follow from the claims, as it does in the resolver.
 stand in this file.
 """
 
+import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ _FORBIDDEN = frozenset(
     {"jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip", "cty", "enc", "epk", "p2c"}
 )
 
+# When Clerk last looked up the session, as a parameter of its tokens' headers. Any number like this can stand there.
+_OIAT = re.compile(rb'"oiat":[1-9][0-9]{0,11}(?=[,}])')
+
 # base64url, translated for a decoder of base64. "+", "/" and "=" become a character that no alphabet has.
 _ALPHABET = bytes.maketrans(b"-_+/=", b"+/***")
 # A last character that carries unused bits must have them at zero, or the same bytes have several spellings.
@@ -31,7 +35,7 @@ _ENDS = {0: (None, b""), 2: (frozenset(b"AQgw"), b"=="), 3: (frozenset(b"AEIMQUY
 class Reading(NamedTuple):
     """A token as it is written. Nothing in it is proven."""
 
-    header_part: bytes
+    header_key: bytes
     header: Mapping[str, Any]
     payload: dict[str, Any]
     signed: bytes
@@ -44,7 +48,9 @@ class Reading(NamedTuple):
 def read_token(token: str, known_headers: Mapping[bytes, Mapping[str, Any]]) -> Reading:
     """Take a compact JWS apart, or raise `TokenMalformed`.
 
-    `known_headers` are headers that were read before, by their encoded form: all tokens of one key share one.
+    `known_headers` are headers that were read before, by their `header_key`: all tokens of one key share one, but for
+    the `oiat` of session tokens. That is a time of the session which nothing here reads, so it is left out of the key,
+    and the header of such a token may show the `oiat` of another.
     """
     if not isinstance(token, str):
         raise TokenMalformed("a token is text")
@@ -57,13 +63,25 @@ def read_token(token: str, known_headers: Mapping[bytes, Mapping[str, Any]]) -> 
     parts = raw.split(b".", 3)
     if len(parts) != 3:
         raise TokenMalformed("a token has three parts")
-    header = known_headers.get(parts[0]) or _read_header(parts[0])
+    key = parts[0]
+    header = known_headers.get(key)
+    if header is None:
+        written = decode_base64url(key)
+        time = _OIAT.search(written)
+        if time is not None:  # the brace is in no base64url, so that this is no encoded header
+            key = b"{" + written[: time.start()] + written[time.end() :]
+            header = known_headers.get(key)
+        if header is None:
+            header = _read_header(written)
     payload = _read_object(parts[1])
-    return Reading(parts[0], header, payload, raw[: -len(parts[2]) - 1], decode_base64url(parts[2]))
+    return Reading(key, header, payload, raw[: -len(parts[2]) - 1], decode_base64url(parts[2]))
 
 
-def _read_header(part: bytes) -> dict[str, Any]:
-    header = _read_object(part)
+def _read_header(written: bytes) -> dict[str, Any]:
+    try:
+        header = read_object(written)
+    except ValueError as fault:
+        raise TokenMalformed(str(fault)) from None
     for name, value in header.items():
         if name in _FORBIDDEN:
             raise HeaderRefused("a parameter that no token of this instance carries")

@@ -127,8 +127,9 @@ class TokenRules:
     def check(self, token: str, now: float) -> Generator[KeyWanted, VerifyingKey, Claims]:
         """Steps 1 to 7."""
         reading = read_token(token, self._headers)
-        part = reading.header_part
-        header_kind = self._kinds[part] if part in self._kinds else self._kind_in_header(reading)
+        header_key = reading.header_key
+        known = header_key in self._kinds
+        header_kind = self._kinds[header_key] if known else self._kind_in_header(reading)
         kid = reading.header.get("kid")
         if kid is None and self._wants_kid:
             raise UnknownKey
@@ -137,10 +138,10 @@ class TokenRules:
             newer = yield kid, key
             if newer is key or not self._signed(reading, newer):
                 raise BadSignature
-        if part not in self._headers and len(self._headers) < MAX_HEADERS:
+        if not known and len(self._headers) < MAX_HEADERS:
             # Only now: a stranger must not fill these.
-            self._kinds[part] = header_kind
-            self._headers[part] = reading.header
+            self._kinds[header_key] = header_kind
+            self._headers[header_key] = reading.header
         return self._judge(self._kind_in_claims(reading, header_kind), reading.payload, now)
 
     def check_prefix(self, prefix: Prefix) -> None:

@@ -105,7 +105,9 @@ class Mint(Organizations):
         else:
             payload |= {"v": 2, "pla": plan} | _organization_v2(organization, role, permissions, features)
         payload |= {name: filled(template, user) for name, template in self.session_claims.items()}
-        return self.sign({"cat": SESSION_CATEGORY} | dict(header or {}), payload | dict(claims or {}))
+        # As at Clerk, each token's header tells when the session was last looked up: here, at this moment.
+        usual = {"cat": SESSION_CATEGORY, "oiat": int(self.clock())}
+        return self.sign(usual | dict(header or {}), payload | dict(claims or {}))
 
     def template_token(
         self,
