@@ -53,9 +53,17 @@ def played() -> FakeClerk:
     return clerk
 
 
+def as_described(said: dict[str, Any]) -> dict[str, Any]:
+    """A sample with the organization of an invitation where the published description has it: one level deeper."""
+    data = dict(said["data"])
+    if "public_organization_data" in data:
+        data["data"] = {"public_organization_data": data.pop("public_organization_data")}
+    return said | {"data": data}
+
+
 MESSAGES = list(played().wire.messages.values())
 SAID = [json.loads(message.body) for message in MESSAGES]
-REAL = [sample.said for sample in SAMPLES.values() if "/" not in sample.file]
+REAL = [as_described(sample.said) for sample in SAMPLES.values() if "/" not in sample.file]
 TYPES = sorted({said["type"] for said in REAL})
 # Sessions of all types are compared as one: where one of them was, is told in some samples only.
 GROUPS = sorted({type.partition(".")[0] if type.startswith("session.") else type for type in TYPES})

@@ -15,6 +15,7 @@ from .fake.asgi import ClerkApp
 from .fake.callers import Callers
 from .fake.mint import ORIGIN
 from .fake.objects import FakeUser
+from .fake.shapes import image_url
 from .fake.wire import Delivery
 
 if TYPE_CHECKING:
@@ -104,7 +105,19 @@ class FakeClerk(Callers):
     def record(self, user: FakeUser, **said: Any) -> ClerkUser:
         """What Clerk would say now of a person, and with it whatever you add: `banned=True`."""
         now = self.moment()
-        profile: dict[str, Any] = {"email": user.email, "first_name": user.first_name, "last_name": user.last_name}
+        address = user.primary_address
+        profile: dict[str, Any] = {
+            "email": user.email,
+            "email_verified": address is not None and address.verified,
+            "first_name": user.first_name,
+            "last_name": user.last_name,
+            "username": user.username,
+            "image_url": image_url(user.id),
+            "external_id": user.external_id,
+            "banned": user.banned or user.deprovisioned,
+            "public_metadata": user.public_metadata,
+            "created_at": user.created_at,
+        }
         return ClerkUser.stated(self.instance.name, user.id, observed_at=now, updated_at=now, **(profile | said))
 
     def deliveries(

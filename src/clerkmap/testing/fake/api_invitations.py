@@ -9,7 +9,7 @@ from .api_requests import Call, Json, Route, Routes, Said, missing
 from .api_users import address_in
 from .objects import ClerkRefuses, FakeInvitation, FakeOrganization
 from .organizations import MONTH
-from .shapes import Shape
+from .shapes import Shape, public_organization_shape
 
 MOST_AT_ONCE = 10
 _DAY = 86_400_000
@@ -21,13 +21,13 @@ _FIELDS = (
 
 def list_all(call: Call) -> Json:
     """A page of every invitation there is."""
-    return _page(call, "invitations", call.clerk.invitations.values())
+    return _page(call, "invitations", call.clerk.invitations.values(), _with_organization(call))
 
 
 def list_of_organization(call: Call) -> Json:
     """A page of the invitations into one organization."""
     organization = call.organization()
-    return _page(call, organization.id, call.clerk.invitations_to(organization))
+    return _page(call, organization.id, call.clerk.invitations_to(organization), call.clerk.shape)
 
 
 def list_of_user(call: Call) -> Json:
@@ -35,10 +35,19 @@ def list_of_user(call: Call) -> Json:
     user = call.user()
     emails = {each.address.lower() for each in user.addresses}
     rows = [each for each in call.clerk.invitations.values() if each.email.lower() in emails or each.user_id == user.id]
-    return _page(call, user.id, rows)
+    return _page(call, user.id, rows, _with_organization(call))
 
 
-def _page(call: Call, name: str, everything: Iterable[FakeInvitation]) -> Json:
+def _with_organization(call: Call) -> Callable[[FakeInvitation], Shape]:
+    """How an invitation is written in a list that is not of one organization."""
+    return lambda each: (
+        call.clerk.shape(each) | public_organization_shape(call.clerk.organizations[each.organization_id])
+    )
+
+
+def _page(
+    call: Call, name: str, everything: Iterable[FakeInvitation], shape: Callable[[FakeInvitation], Shape]
+) -> Json:
     order = Order(call.query, ("created_at", "email_address"))
     statuses = call.query.all("status")
     exact, text = (call.query.one("email_address") or "").lower(), (call.query.one("query") or "").lower()
@@ -49,7 +58,7 @@ def _page(call: Call, name: str, everything: Iterable[FakeInvitation]) -> Json:
         return sorted(found, key=_rank(order.name))
 
     rows = call.lists.get(asked_for(call.query, f"invitations of {name}"), some)
-    return {"data": [call.clerk.shape(each) for each in page(call.query, rows, order)], "total_count": len(rows)}
+    return {"data": [shape(each) for each in page(call.query, rows, order)], "total_count": len(rows)}
 
 
 def _rank(order: str) -> Callable[[FakeInvitation], tuple[Any, str]]:

@@ -91,6 +91,10 @@ class Ledger:
         """An id as Clerk writes them."""
         return _id(prefix, self._random)
 
+    def new_token_id(self, prefix: str) -> str:
+        """An id of an opaque token, as Clerk writes them: 32 hexadecimal digits."""
+        return f"{prefix}_{self._random.randbytes(16).hex()}"
+
     def moment(self) -> int:
         """The time in milliseconds, later than at any call before."""
         self._last_moment = max(int(self.clock() * 1000), self._last_moment + 1)
@@ -165,11 +169,11 @@ class Ledger:
             return organization_shape(it)
         if isinstance(it, FakeSession):
             return session_shape(it)
-        organization = self.organizations[it.organization_id]
         if isinstance(it, FakeInvitation):
             inviter = self.users.get(it.inviter_id) if it.inviter_id else None
-            return invitation_shape(it, organization, inviter, self.role(it.role))
-        return membership_shape(it, organization_shape(organization), self.users[it.user_id], self.role(it.role))
+            return invitation_shape(it, inviter, self.role(it.role))
+        organization = organization_shape(self.organizations[it.organization_id])
+        return membership_shape(it, organization, self.users[it.user_id], self.role(it.role))
 
     def told_shape(self, membership: FakeMembership) -> Shape:
         """A membership as webhooks give it: the members of its organization are counted."""

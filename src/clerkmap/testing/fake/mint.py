@@ -124,14 +124,23 @@ class Mint(Organizations):
 
     def machine_token(self, *, scopes: Iterable[str] = (), claims: Mapping[str, Any] | None = None) -> str:
         """A machine's token for other machines, whose ids are its scopes."""
-        payload = self._times(3600) | {"sub": self.new_id("mch"), "jti": self.new_id("mt"), "scopes": " ".join(scopes)}
+        payload = self._times(3600) | {
+            "sub": self.new_id("mch"),
+            "jti": self.new_token_id("mt"),
+            "scopes": " ".join(scopes),
+        }
         return self.sign({"cat": MACHINE_CATEGORY}, payload | dict(claims or {}))
 
     def oauth_token(
         self, user: FakeUser, *, scopes: Iterable[str] = ("profile",), claims: Mapping[str, Any] | None = None
     ) -> str:
         """An OAuth access token: a client acting for a person."""
-        payload = {"sub": user.id, "client_id": self.new_id("client"), "jti": self.new_id("oat"), "scp": list(scopes)}
+        payload = {
+            "sub": user.id,
+            "client_id": self.new_id("client"),
+            "jti": self.new_token_id("oat"),
+            "scp": list(scopes),
+        }
         return self.sign({"typ": "at+jwt"}, self._times(86_400) | payload | dict(claims or {}))
 
     def id_token(self, user: FakeUser, *, claims: Mapping[str, Any] | None = None) -> str:
@@ -199,7 +208,7 @@ class Mint(Organizations):
         self, kind: str, prefix: str, subject: str, expires_in: int | None, /, **said: Any
     ) -> FakeMachineToken:
         now = self.moment()
-        token = FakeMachineToken(self.new_id(prefix), kind, self.new_id(prefix), subject, **said)
+        token = FakeMachineToken(self.new_token_id(prefix), kind, self.new_id(prefix), subject, **said)
         token.expires_at = None if expires_in is None else now + expires_in * 1000
         token.created_at = token.updated_at = now
         self.machine_tokens[token.secret] = token

@@ -7,7 +7,7 @@ from typing import Any
 from .ledger import check_parameters, one_at_a_time
 from .objects import ClerkRefuses, FakeInvitation, FakeMembership, FakeOrganization, FakeRole, FakeUser, Metadata
 from .people import People
-from .shapes import deleted_shape
+from .shapes import deleted_shape, public_organization_shape
 
 MONTH = 30 * 86_400_000
 SETTABLE = ("name", "slug", "max_allowed_memberships", "admin_delete_enabled", "created_at")
@@ -192,5 +192,10 @@ class Organizations(People):
 
     def _invitation_changed(self, invitation: FakeInvitation, event: str) -> FakeInvitation:
         invitation.updated_at = self.moment()
-        self.say(event, self.shape(invitation))
+        told = self.shape(invitation) | {
+            "data": public_organization_shape(self.organizations[invitation.organization_id])
+        }
+        if event == "organizationInvitation.accepted":
+            told["user_id"] = invitation.user_id
+        self.say(event, told)
         return invitation

@@ -101,7 +101,7 @@ def organization_shape(
     return {
         "admin_delete_enabled": organization.admin_delete_enabled,
         "created_at": organization.created_at,
-        "created_by": organization.created_by,
+        **({} if organization.created_by is None else {"created_by": organization.created_by}),
         "has_image": False,
         "id": organization.id,
         "image_url": image_url(organization.id),
@@ -148,11 +148,8 @@ def public_user_shape(user: FakeUser) -> Shape:
     }
 
 
-def invitation_shape(
-    invitation: FakeInvitation, organization: FakeOrganization, inviter: FakeUser | None, role: FakeRole
-) -> Shape:
+def invitation_shape(invitation: FakeInvitation, inviter: FakeUser | None, role: FakeRole) -> Shape:
     """An invitation. Its URL holds a secret at Clerk; here it holds none."""
-    accepted = {"user_id": invitation.user_id} if invitation.user_id else {}
     return {
         "created_at": invitation.created_at,
         "email_address": invitation.email,
@@ -164,19 +161,24 @@ def invitation_shape(
         "private_metadata": invitation.private_metadata,
         "public_inviter_data": public_user_shape(inviter) if inviter else None,
         "public_metadata": invitation.public_metadata,
+        "role": invitation.role,
+        "role_name": role.name,
+        "status": invitation.status,
+        "updated_at": invitation.updated_at,
+        "url": f"https://accounts.example.com/sign-in?invitation={invitation.id}",
+    }
+
+
+def public_organization_shape(organization: FakeOrganization) -> Shape:
+    """What invited people see of an organization: in two lists, and, one level deeper, in webhooks."""
+    return {
         "public_organization_data": {
             "has_image": False,
             "id": organization.id,
             "image_url": image_url(organization.id),
             "name": organization.name,
             "slug": organization.slug,
-        },
-        "role": invitation.role,
-        "role_name": role.name,
-        "status": invitation.status,
-        "updated_at": invitation.updated_at,
-        "url": f"https://accounts.example.com/sign-in?invitation={invitation.id}",
-        **accepted,
+        }
     }
 
 
@@ -194,8 +196,8 @@ def session_shape(session: FakeSession, user: FakeUser | None = None) -> Shape:
         "latest_activity": {
             "browser_name": "Chrome",
             "browser_version": "139.0.0.0",
-            "city": None,
-            "country": None,
+            "city": "Vienna",
+            "country": "AT",
             "device_type": "Linux",
             "id": f"sess_activity_{session.id.removeprefix('sess_')}",
             "ip_address": "203.0.113.24",
@@ -239,7 +241,7 @@ def machine_token_shape(token: FakeMachineToken, now: int) -> Shape:
     if token.kind == "oauth_token":
         told = {"aud": token.audience, "act": token.actor}
         shape |= {name: value for name, value in told.items() if value is not None}
-        return shape | {"client_id": token.client_id, "type": "oauth:access_token"}
+        return shape | {"client_id": token.client_id}
     shape |= {"claims": token.claims, "last_used_at": None}
     if token.kind == "api_key":
         shape |= {"created_by": None, "description": None, "name": token.name, "type": "api_key"}
