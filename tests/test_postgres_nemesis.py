@@ -32,7 +32,7 @@ from postgres_cluster import Cluster, clusters
 from tcp_proxy import TcpProxy
 
 SOAK = bool(os.environ.get("CLERKMAP_SOAK"))
-SEED = os.environ.get("CLERKMAP_SEED", "1")
+SEED = os.environ.get("CLERKMAP_SEED", "3")  # whose short form takes 13 seconds
 SECONDS = 60 if SOAK else 8
 SEEDS = [f"{SEED}.{number}" for number in range(3)] if SOAK else [SEED]
 SCHEMA = "nemesis"
