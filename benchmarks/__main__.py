@@ -9,7 +9,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 
-from . import backfills, databases, overload, postgres, processes, rush, servers, sizes, sockets, tokens, webhooks
+from . import (
+    backfills,
+    databases,
+    headers,
+    overload,
+    postgres,
+    processes,
+    rush,
+    servers,
+    sizes,
+    sockets,
+    tokens,
+    webhooks,
+)
 from .measure import Figure, Row
 from .steps import steps
 
@@ -20,6 +33,7 @@ GROUPS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "sqlite": databases.sqlite,
     "webhook": webhooks.webhook,
     "asgi": servers.servers,
+    "headers": headers.headers,
     "overload": overload.overload,
     "sockets": sockets.sockets,
     "postgres": postgres.postgres,

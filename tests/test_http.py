@@ -262,7 +262,7 @@ def kept(marker: str) -> list[str | bytes]:
 
 @pytest.mark.parametrize("plain", ["ak_{}", GOOD.rpartition(".")[0] + ".{}", FOREIGN.rpartition(".")[0] + ".{}"])
 def test_no_token_of_a_cookie_stays_in_memory(plain: str) -> None:
-    """It may be an API key that is good for years. Only a digest tells whether the same cookie was seen before."""
+    """It may be an API key that is good for years. Only a hash tells whether the same cookie was seen before."""
     marker = secrets.token_hex(20)
 
     def find() -> None:

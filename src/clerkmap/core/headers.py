@@ -18,7 +18,8 @@ def read_headers(headers: Any, names: Mapping[str, str], most: int) -> Values:
         pairs = [(as_text(name), value) for name, value in (headers.items() if hasattr(headers, "items") else headers)]
     except (TypeError, ValueError):
         raise ValueError("headers are a mapping, or pairs of a name and a value") from None
-    return read_pairs(pairs, names, most)
+    # Some letters beyond ASCII become ASCII in lower case, and two spellings must not be one header.
+    return read_pairs([(name, value) for name, value in pairs if name.isascii()], names, most)
 
 
 def read_pairs(pairs: Iterable[tuple[Any, Any]], names: Mapping[Any, str], most: int) -> Values:
@@ -28,7 +29,7 @@ def read_pairs(pairs: Iterable[tuple[Any, Any]], names: Mapping[Any, str], most:
     header, so a length above `most` means that there was more. Whatever is behind that is not looked at.
 
     Args:
-        pairs: The headers. All names are of one type: text, or bytes.
+        pairs: The headers. All names are of one type: text of ASCII, or bytes.
         names: The wanted names in lower case, as text or bytes, each with the name to return it under.
         most: The limit of characters of one header, its repetitions included.
 
@@ -42,8 +43,7 @@ def read_pairs(pairs: Iterable[tuple[Any, Any]], names: Mapping[Any, str], most:
     find = names.get
     for name, value in pairs:
         known = find(name.lower())
-        # Some letters beyond ASCII become ASCII in lower case, and two spellings must not be one header.
-        if known is None or not name.isascii():
+        if known is None:
             continue
         if known not in first:
             first[known] = value[:enough].decode("latin-1") if isinstance(value, bytes) else as_text(value, enough)

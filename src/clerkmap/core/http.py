@@ -11,7 +11,6 @@ there. What is found is not proven; that is the verifier's business. `docs/reque
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
 
 from ..errors import (
@@ -162,8 +161,8 @@ class TokenFinder:
         self._sessions = frozenset({SESSION_COOKIE, *self._suffixed[:1]})
         # A server that makes one header of two puts a comma between them; what follows would be part of a value.
         self._joined = re.compile(rf",[ \t]*({'|'.join(map(re.escape, self._sessions))})=")
-        # A browser sends the same cookie for a minute. By its digest: a token must not stay in memory beyond its time.
-        self._glances: dict[bytes, _Glance] = {}
+        # A browser sends the same cookie for a minute. By its hash: a token must not stay in memory beyond its time.
+        self._glances: dict[int, _Glance] = {}
 
     def find(self, request: Request) -> Found | None:
         """The token, or None where there is none; a `RequestRefused`, `TokenTooLarge` or `WrongKind` where it is not to
@@ -194,8 +193,8 @@ class TokenFinder:
         if "\r" in header or "\n" in header or "\0" in header:
             raise CookieRefused("a character that no header has")
         found: dict[str, str] = {}
-        for match in self._ours.finditer(header):
-            name, value = match[1], match[2].rstrip(" \t")
+        for name, cut in self._ours.findall(header):
+            value = cut.rstrip(" \t")
             if not value:
                 continue
             if name in found and name in self._sessions:
@@ -225,13 +224,13 @@ class TokenFinder:
         """Look at a token without proving anything of it."""
         if token is None:
             return _NOTHING
-        digest = blake2b(token.encode("utf-8", "surrogatepass"), digest_size=32).digest()
-        glance = self._glances.get(digest)
+        key = hash(token)  # which is needed later anyway; of two tokens with one hash, the wrong cookie may be verified
+        glance = self._glances.get(key)
         if glance is None:
             glance = _glance(token, self.instance.issuers)
             if len(self._glances) >= MAX_GLANCES:
                 self._glances.clear()
-            self._glances[digest] = glance
+            self._glances[key] = glance
         return glance
 
     def _check_origin(self, headers: Mapping[str, str]) -> None:
