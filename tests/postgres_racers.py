@@ -19,6 +19,7 @@ from clerkmap.core.principal import sightings
 from clerkmap.core.records import ClerkMembership, ClerkOrganization
 from clerkmap.repositories import PostgresRepository
 from clerkmap.testing import Clock, FakeClerk, FakeOrganization, FakeUser
+from clerkmap.testing.samples import made_by
 
 PROCESSES = 8
 NOW = 1_790_000_000
@@ -101,7 +102,7 @@ def race(orders: Race) -> list[set[Ids]]:
 
     hooks = [note] if orders.hooked else []
     with closing(
-        PostgresRepository.open(orders.uri, pool_size=orders.threads, timeout=60, ids=orders.ids, hooks=hooks)
+        PostgresRepository.open(orders.uri, pool_size=orders.threads, timeout=60, **made_by(orders.ids), hooks=hooks)
     ) as repository:
         together(
             *(

@@ -40,6 +40,7 @@ ARROWS: dict[str, set[str]] = {
     "flights": {"errors", "forks"},
     "resolver": {
         *("errors", "core", "driving", "repository", "threads", "verifier", "bounded", "caches", "flights", "watch"),
+        "clerk",
     },
     "checks": {"errors", "core"},
     "explaining": {"errors", "core", "driving", "verifier", "resolver", "checks"},

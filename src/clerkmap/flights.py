@@ -8,9 +8,10 @@ other.
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Hashable
+from copy import copy
 from typing import Generic, TypeVar
 
-from .errors import CommitUnknown, RepositoryUnavailable
+from .errors import ApiUnavailable, CommitUnknown, RepositoryUnavailable, Unavailable
 from .forks import SurvivesForks
 
 T = TypeVar("T")
@@ -24,16 +25,14 @@ class _Flight(Generic[E]):
     def __init__(self, landed: E, pilot: object) -> None:
         self.landed: E = landed
         self.pilot = pilot
-        self.error: RepositoryUnavailable | None = None
+        self.error: Unavailable | None = None
 
     def check(self) -> None:
         """Raise an error that all who ask would meet: each raises one of its own, for it takes the traceback along."""
         if self.error is not None:
-            error = type(self.error)(str(self.error.args[0]))
-            error.is_logged = self.error.is_logged
-            raise error from self.error.__cause__
+            raise copy(self.error) from self.error.__cause__
 
-    def fail(self, error: RepositoryUnavailable) -> None:
+    def fail(self, error: Unavailable) -> None:
         if not isinstance(error, CommitUnknown):  # which is about one write
             self.error = error
 
@@ -74,7 +73,7 @@ class Flights(SurvivesForks):
             return look_up()
         try:
             return look_up()
-        except RepositoryUnavailable as error:
+        except (RepositoryUnavailable, ApiUnavailable) as error:
             mine.fail(error)
             raise
         finally:
@@ -100,7 +99,7 @@ class Flights(SurvivesForks):
         mine = self._of_tasks[place] = _Flight(asyncio.Event(), pilot)
         try:
             return await look_up()
-        except RepositoryUnavailable as error:
+        except (RepositoryUnavailable, ApiUnavailable) as error:
             mine.fail(error)
             raise
         finally:

@@ -35,6 +35,11 @@ class Repository(Protocol):
     """Who is told of changes. Call it inside each transaction that writes, and after it."""
 
     @property
+    def needs_full_user(self) -> bool:
+        """Whether the linker needs Clerk's full word on a person. `put` makes no user from a record that tells less."""
+        ...
+
+    @property
     def max_token_lifetime(self) -> float:
         """How many seconds a token may live. Tombstones, of sessions too, are kept for two days more."""
         ...
@@ -184,6 +189,9 @@ class AsyncRepository(Protocol):
 
     poll_every: float | None
     listeners: Listeners
+
+    @property
+    def needs_full_user(self) -> bool: ...
 
     @property
     def max_token_lifetime(self) -> float: ...

@@ -10,10 +10,11 @@ in how they ask. `resolve_nowait` asks nobody.
 import time
 from collections.abc import Callable, Generator
 from copy import copy
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .bounded import Bounded
 from .caches import CallerIds, Heard, Known, Seen, Standings
+from .clerk.first_sight import FirstSights
 from .core.claims import MACHINES, Claims
 from .core.instance import Instance
 from .core.model import Organization, User
@@ -37,6 +38,9 @@ from .repository import AsyncRepository, Repository, is_async
 from .threads import threaded
 from .verifier import Verifier
 from .watch import Watch
+
+if TYPE_CHECKING:
+    from .clerk.api import AsyncClerkApi, ClerkApi
 
 VERIFY_AGAIN_AFTER = 300  # seconds: a token that lives for a day must notice, too, that its key is gone
 
@@ -63,6 +67,8 @@ class Resolver:
             organization. `user.role` is None then, and `role_is_known` is False: a requirement of a role asks the
             repository, and so does `confirm`.
         keep: How many tokens, and how many standings, to remember.
+        api: Clerk's API, where the repository's linker needs more than a token tells: asked once about each person whom
+            a token shows for the first time. While Clerk is away, such a first request is `ApiUnavailable`.
         serve_stale: For how many seconds callers are still admitted while the repository is away, by the standing that
             was last known to be true. A ban that another process has written in these seconds is not seen. 0: not at
             all, and each request is `RepositoryUnavailable`.
@@ -76,6 +82,7 @@ class Resolver:
         *,
         verifier: Verifier | None = None,
         trust_own_id: bool = False,
+        api: "ClerkApi | AsyncClerkApi | None" = None,
         keep: int = 10_000,
         serve_stale: float = 0,
         monotonic: Callable[[], float] = time.monotonic,
@@ -91,6 +98,15 @@ class Resolver:
             self._repository = cast(Repository, repository)
             lent = self._async_repository = threaded(self._repository)
             self._lent = lent
+        if repository.needs_full_user and api is None:
+            raise ConfigurationError(
+                "the repository's linker needs more of a person than a token tells: give the resolver "
+                "api=ClerkApi(instance), or AsyncClerkApi in async code"
+            )
+        # Whom to ask about a person who is seen for the first time.
+        self._first_sights = (
+            FirstSights(api, instance, self.verifier.clock) if api is not None and repository.needs_full_user else None
+        )
         self._keys = self.verifier.keys
         self._clock = self.verifier.clock
         self._monotonic = monotonic
@@ -299,6 +315,8 @@ class Resolver:
         asked_at = self._monotonic()
         standing, known, epoch = drive(self._recall(claims), ask)
         told = sightings(claims, standing)
+        if standing is None and self._first_sights is not None:
+            told = _instead_of_sighting(told, self._first_sights.get(claims.subject))
         if told or standing is None:
             standing, epoch = drive(self._tell(claims, told, within), ask)
             known = None
@@ -312,6 +330,8 @@ class Resolver:
         asked_at = self._monotonic()
         standing, known, epoch = await self._aread(self._recall(claims))
         told = sightings(claims, standing)
+        if standing is None and self._first_sights is not None:
+            told = _instead_of_sighting(told, await self._first_sights.aget(claims.subject))
         if told or standing is None:
             standing, epoch = await self._atell(claims, told, within)
             known = None
@@ -435,6 +455,11 @@ class Resolver:
         if seen is not None and seen.claims is claims:
             seen.seat = (known, principal)
         return principal
+
+
+def _instead_of_sighting(told: list[AnyRecord], user: ClerkUser) -> list[AnyRecord]:
+    """What a token tells, with Clerk's full word in the place of the person's mere id."""
+    return [user, *(record for record in told if not isinstance(record, ClerkUser))]
 
 
 def _admit_anew(principal: Principal, found: Found | None) -> Principal:

@@ -44,6 +44,10 @@ class Threaded:
         return await self._threads.write_then(function, then)
 
     @property
+    def needs_full_user(self) -> bool:
+        return self._repository.needs_full_user
+
+    @property
     def max_token_lifetime(self) -> float:
         return self._repository.max_token_lifetime
 

@@ -113,7 +113,7 @@ _READS = frozenset(
     {
         *("find", "user", "organization", "row", "export", "records", "record", "counts", "search", "note", "outbox"),
         *("pending", "poll", "poll_every", "listeners", "write_back"),
-        *("ranks", "max_token_lifetime"),
+        *("ranks", "max_token_lifetime", "needs_full_user"),
     }
 )
 

@@ -47,6 +47,7 @@ def command(context: click.Context, token: str, url: str | None, as_json: bool) 
 
 def _explained(clerk: "Instance", token: str, url: str | None) -> "tuple[Explanation, bool]":
     """What is to be told, and whether the person is seen for the first time."""
+    from ..clerk import ClerkApi
     from ..core.opaque import prefix_of
     from ..explaining import explain
     from ..resolver import Resolver
@@ -64,7 +65,8 @@ def _explained(clerk: "Instance", token: str, url: str | None) -> "tuple[Explana
     try:
         with place.trying(found) as records:
             is_new = known is not None and records.find(clerk.name, known["sub"]) is None
-            explanation = explain(Resolver(clerk, records, verifier=verifier), token)
+            api = ClerkApi(clerk) if records.needs_full_user else None
+            explanation = explain(Resolver(clerk, records, verifier=verifier, api=api), token)
     except NotWritten:
         return alone, True
     principal = explanation.principal

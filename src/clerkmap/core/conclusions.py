@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 
 from .records import DELETED, GLIMPSED, SIGHTED, STATED, ClerkMembership, ClerkUser, Record
 
+TEST_ADDRESS = "+clerk_test"  # such an address is verified with a code that everybody knows
 MAX_ROLE = 255  # characters
 # Clerk's session tokens live for a minute. Some applications have Clerk make tokens that live longer.
 MAX_TOKEN_LIFETIME = 28 * 86_400  # seconds, by default
@@ -39,6 +40,14 @@ def last_word(records: Collection[ClerkMembership]) -> ClerkMembership | None:
     """What stands of one person in one organization: the membership that counts, or else the tombstone of the last."""
     over = max((record for record in records if record.is_deleted), key=lambda record: record.rank, default=None)
     return current_membership(records) or over
+
+
+def verified_address(record: ClerkUser) -> str | None:
+    """The primary address, with small ASCII letters, if the person has proved that it is theirs."""
+    if not record.email_verified or not record.email:
+        return None
+    address = record.email.encode().lower().decode()
+    return None if TEST_ADDRESS in address else address
 
 
 def is_role(role: object) -> bool:

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..core.conclusions import verified_address
 from ..core.model import Id, User
 from ..core.records import ClerkUser
 from ..errors import LinkRefused, UserUnknown
 from ..repository import Repository
 from .moves import By, Move, Reason, Refusal, Way
-
-TEST_ADDRESS = "+clerk_test"  # such an address is verified with a code that everybody knows
 
 # What a person of the old instance is looked for by. One of the new has it as the external id, or as the address.
 WORDS: dict[By, Callable[[User], str | None]] = {
@@ -120,4 +119,4 @@ def _address(record: ClerkUser) -> str | None:
 
 
 def _is_verified(record: ClerkUser) -> bool:
-    return record.email_verified and TEST_ADDRESS not in (_address(record) or "")
+    return verified_address(record) is not None

@@ -4,6 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .linkers import ByExternalId as ByExternalId
+    from .linkers import ByVerifiedEmail as ByVerifiedEmail
     from .linkers import FirstUserTakes as FirstUserTakes
     from .memory import MemoryRepository as MemoryRepository
     from .numbers import UsersTable as UsersTable
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncPostgresRepository",
+    "ByExternalId",
+    "ByVerifiedEmail",
     "FirstUserTakes",
     "MemoryRepository",
     "PostgresRepository",
@@ -22,6 +26,8 @@ __all__ = [
 
 _MODULES = {
     "AsyncPostgresRepository": ".postgres",
+    "ByExternalId": ".linkers",
+    "ByVerifiedEmail": ".linkers",
     "FirstUserTakes": ".linkers",
     "MemoryRepository": ".memory",
     "PostgresRepository": ".postgres",

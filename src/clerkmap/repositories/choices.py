@@ -25,7 +25,7 @@ from ..core.writeback import WriteBack
 from ..errors import ConfigurationError, UserTaken
 from ..listeners import AfterCommit, Hook, Listeners
 from ..repository import FirstRole, Ids, Linker
-from .linkers import FirstUserTakes
+from .linkers import ByExternalId, ByVerifiedEmail, FirstUserTakes
 from .numbers import Numbers, UsersTable
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
@@ -56,8 +56,8 @@ class Options(TypedDict, total=False):
     first_id: With `ids="integer"`, the number from which on all numbers are clerkmap's: 1 where you have no rows yet.
         Of users and of organizations. Beside a `users_table`, new users need no row, and all rows have smaller numbers.
     linker: Asked, at the first sight of a person, for the id of a user you already have: a function of Clerk's record,
-        or `FirstUserTakes(id)`. A user who has an identity already, or was deleted, is never given to another person:
-        that person is a new user.
+        `ByVerifiedEmail(find)`, `ByExternalId(find)` or `FirstUserTakes(id)`. A user who has an identity already, or
+        was deleted, is never given to another person: that person is a new user.
     across_instances: Whether a linker may name a user who has an identity in another instance.
     first_role: Where a user's role comes from until you set it; `public_metadata.role`, unless you say otherwise.
     hooks: Called inside each transaction, with each change.
@@ -174,6 +174,17 @@ class Choices:
     def has_linker(self) -> bool:
         """Whether somebody is to be asked about each new person."""
         return self._linker is not None
+
+    @property
+    def needs_full_user(self) -> bool:
+        """Whether more than an id must be known of a person before a user is made."""
+        return isinstance(self._linker, (ByVerifiedEmail, ByExternalId))
+
+    def is_enough(self, record: ClerkUser) -> bool:
+        """Whether a record tells enough to make a user of a person seen for the first time."""
+        linker = self._linker
+        needs_more = isinstance(linker, (ByVerifiedEmail, ByExternalId)) and not linker.is_enough(record)
+        return record.is_deleted or not needs_more
 
     def linked_id(self, record: ClerkUser) -> Id | None:
         """The id of a user you already have, if your linker says that this person is one."""

@@ -3,10 +3,17 @@
 A linker is a plain function of Clerk's record, or one of the classes below, which a repository treats with more care.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 
+from ..core.conclusions import verified_address
 from ..core.model import Id
-from ..core.records import key_of
+from ..core.records import STATED, ClerkUser, key_of
+from ..errors import ConfigurationError
+from .arguments import folded
+
+Rows = Iterable[tuple[Id, str | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +37,62 @@ class FirstUserTakes:
     def checkpoint(self) -> str:
         """The name under which a repository keeps who has made the claim."""
         return f"clerkmap first user {key_of(repr(self.id))}"
+
+
+class ByVerifiedEmail:
+    """Link a new person to the one user of yours who has the address that the person has verified at Clerk.
+
+    The address must be the primary one and verified, and exactly one row may have it. Capital letters of ASCII do not
+    count; every other character must be the same. Whoever has no such row is a new user, and stays one: an address
+    that is verified or changed later links nobody.
+
+    A token does not tell an address. So a resolver asks Clerk once when it sees a person for the first time, and needs
+    `api=`. No user is made from a record that tells less.
+
+    Args:
+        find: A function that returns the rows which may have an address, each as an id and the address in the row. It
+            is handed the address with small ASCII letters, inside the transaction. It may return more than match, for
+            the addresses are compared here.
+    """
+
+    def __init__(self, find: Callable[[str], Rows]) -> None:
+        if iscoroutinefunction(find) or not callable(find):
+            raise ConfigurationError("ByVerifiedEmail takes a plain function of an address, also in async code")
+        self._find = find
+
+    def __call__(self, record: ClerkUser) -> Id | None:
+        """Return the id of the one user who has this address, or None."""
+        wanted = verified_address(record)
+        if wanted is None:
+            return None
+        ids = {id for id, email in self._find(wanted) if isinstance(email, str) and folded(email) == wanted}
+        return ids.pop() if len(ids) == 1 else None
+
+    def is_enough(self, record: ClerkUser) -> bool:
+        """Whether a record tells enough to decide by."""
+        return record.grade == STATED or verified_address(record) is not None
+
+
+class ByExternalId:
+    """Link a new person to the user of yours whose id your application has set as the external id at Clerk.
+
+    Nobody but your application sets an external id, so it proves more than an address. A token does not tell it: a
+    resolver asks Clerk once when it sees a person for the first time, and needs `api=`. No user is made from a record
+    that tells less.
+
+    Args:
+        find: A function of an external id that returns the id of your user, or None.
+    """
+
+    def __init__(self, find: Callable[[str], Id | None]) -> None:
+        if iscoroutinefunction(find) or not callable(find):
+            raise ConfigurationError("ByExternalId takes a plain function of an external id, also in async code")
+        self._find = find
+
+    def __call__(self, record: ClerkUser) -> Id | None:
+        """Return the id of the user, or None."""
+        return None if record.external_id is None else self._find(record.external_id)
+
+    def is_enough(self, record: ClerkUser) -> bool:
+        """Whether a record tells enough to decide by."""
+        return record.grade == STATED

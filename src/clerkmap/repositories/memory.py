@@ -38,6 +38,7 @@ class MemoryRepository:
         choices = Choices(**options)
         self.write_back: WriteBack | None = choices.write_back
         self.max_token_lifetime: float = choices.max_token_lifetime
+        self.needs_full_user: bool = choices.needs_full_user
         self.listeners: Listeners = choices.listeners
         self._journal = Journal()
         self._tables = MemoryOutbox(choices, self._journal)

@@ -139,6 +139,8 @@ class MemoryTables(MemoryReading):
     def _put_user(self, record: ClerkUser, first: tuple[str, str] | None) -> Change | None:
         place = (record.instance, record.key)
         known = self._user_at(place)
+        if known is None and not self._choices.is_enough(record):
+            return None
         linked = self._linked_free(record) if known is None else None
         if known is not None:
             id = known.id

@@ -39,6 +39,10 @@ class Outbox(Tables):
         return self._choices.max_token_lifetime
 
     @property
+    def needs_full_user(self) -> bool:
+        return self._choices.needs_full_user
+
+    @property
     def write_back(self) -> WriteBack | None:
         return self._choices.write_back
 

@@ -77,6 +77,8 @@ class Putting(Bulk):
             raise not_inserted("identities")
         known = yield from self._user_to_write(record.instance, record.key)
         if known is None:
+            if not self._choices.is_enough(record):
+                return None
             change = yield from self._meet(record, role, role_rank)
             return change or (yield from self._put_user(record, role, role_rank, tries - 1))
         is_written = yield self._sql.upsert_identity, (*user_row(record), known.id)
@@ -179,6 +181,8 @@ class Putting(Bulk):
         is_new = yield self._sql.insert_user_if_new, (id, self._choices.now())
         rows = yield self._sql.select_id_to_write, (id,)
         others = yield from self._identities_of(id)
+        if any(each.clerk.key == record.key and each.clerk.instance == record.instance for each in others):
+            return None
         if not shared:  # the row is locked: of several who come at once, one finds it free
             try:
                 self._choices.check_free(record, others, rows[0][1] if rows else None)

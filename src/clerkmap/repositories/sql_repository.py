@@ -45,6 +45,11 @@ class SqlRepository(ABC):
         """Whether what is read now is committed."""
 
     @property
+    def needs_full_user(self) -> bool:
+        """Whether the linker needs Clerk's full word on a person."""
+        return self._tables.needs_full_user
+
+    @property
     def max_token_lifetime(self) -> float:
         """How many seconds a token may live."""
         return self._tables.max_token_lifetime
@@ -163,6 +168,11 @@ class AsyncSqlRepository(ABC):
 
     @abstractmethod
     def _is_settled(self) -> bool: ...
+
+    @property
+    def needs_full_user(self) -> bool:
+        """Whether the linker needs Clerk's full word on a person."""
+        return self._tables.needs_full_user
 
     @property
     def max_token_lifetime(self) -> float:

@@ -43,6 +43,7 @@ class Blocking:
         self._repository = asyncio.run_coroutine_threadsafe(_made(make, options), self._loop).result()
         self.poll_every: float | None = self._repository.poll_every
         self.write_back: WriteBack | None = self._repository.write_back
+        self.needs_full_user: bool = self._repository.needs_full_user
         self.max_token_lifetime: float = self._repository.max_token_lifetime
         self._in_threads = _InThreads(self._repository.listeners, self._thread)
         self.listeners: Listeners = self._in_threads

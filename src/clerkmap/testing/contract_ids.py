@@ -13,6 +13,11 @@ from ..repository import Repository
 from .samples import ANN, BEA, HERE, THERE, MakeRepository, always_the_same, by_key, company, found, made_by, person
 
 
+def mine(record: ClerkUser) -> str:
+    """A linker that takes everybody for one user."""
+    return "mine"
+
+
 class IdsContract:
     """Part of `RepositoryContract`."""
 
@@ -112,7 +117,7 @@ class IdsContract:
     def test_a_linker_gives_a_user_once(self, make_repository: MakeRepository) -> None:
         """However often a linker names one user, one person has it: others are new users, in any instance."""
         for across in (False, True):
-            repository = make_repository(ids=by_key, linker=lambda record: "mine", across_instances=across)
+            repository = make_repository(ids=by_key, linker=mine, across_instances=across)
             repository.put([person(ANN)])
             repository.put([person(BEA)])
             repository.put([person(ANN, instance=THERE), person(BEA, instance=THERE)])
@@ -129,9 +134,7 @@ class IdsContract:
     def test_a_linker_revives_nobody(self, make_repository: MakeRepository) -> None:
         """A user who was deleted is not handed on, also when the tombstone of the person has been purged."""
         day = 86_400_000
-        repository = make_repository(
-            ids=by_key, linker=lambda record: "mine", across_instances=True, clock=lambda: 100 * day / 1000
-        )
+        repository = make_repository(ids=by_key, linker=mine, across_instances=True, clock=lambda: 100 * day / 1000)
         repository.put([person(ANN)])
         repository.put([ClerkUser.deleted(HERE, ANN, observed_at=2)])
         repository.purge(60 * day)
@@ -141,7 +144,7 @@ class IdsContract:
 
     def test_a_linker_is_not_asked_about_a_tombstone(self, make_repository: MakeRepository) -> None:
         """A person who was deleted before anything else was heard takes no user, and no claim, from another."""
-        for linker in (lambda record: "mine", FirstUserTakes("mine")):
+        for linker in (mine, FirstUserTakes("mine")):
             repository = make_repository(ids=by_key, linker=linker)
             repository.put([ClerkUser.deleted(HERE, ANN, observed_at=2)])
             repository.put([person(BEA)])
