@@ -183,6 +183,17 @@ def test_the_same_answer_everywhere(case: Case, way: str, colour: str) -> None:
 
 
 @pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("way", ["view", "rest"])
+def test_an_outage_is_logged_once(way: str, colour: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Of twenty requests that are answered 503, the log has one line, with the cause; Django adds none."""
+    with override_settings(CLERKMAP={"RESOLVER": Resolver(clerk.instance, Away())}):
+        statuses = [ask(colour, "GET", f"/{way}/signed-in", bearer(alone)).status_code for _ in range(20)]
+    assert statuses == [503] * 20
+    warnings = [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+    assert warnings == ["answering 503, 1 times since the last line: the repository is not available"]
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
 @pytest.mark.parametrize("path", ["/hand", "/ahand"])
 def test_a_view_that_asks_for_the_principal(path: str, colour: str) -> None:
     """It gets one, or what it raises is answered."""

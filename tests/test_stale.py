@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from clerkmap import ConfigurationError, RepositoryUnavailable, Resolver
+from clerkmap.adapters.gate import Gate
+from clerkmap.core.http import make_wsgi_request
 from clerkmap.core.principal import Standing
 from clerkmap.core.records import ClerkUser
 from clerkmap.errors import UserBanned
@@ -169,3 +171,15 @@ def test_a_number_that_cannot_be(wrong: Any) -> None:
     clerk = FakeClerk(1)
     with pytest.raises(ConfigurationError, match="serve_stale"):
         Resolver(clerk.instance, MemoryRepository(), serve_stale=wrong)
+
+
+def test_an_outage_is_logged_with_its_cause(caplog: pytest.LogCaptureFixture) -> None:
+    """However many requests are answered 503, the log has one line about them, with the cause."""
+    world = World(serve_stale=0)
+    world.leave(after=1)
+    gate = Gate(world.resolver)
+    request = make_wsgi_request({"REQUEST_METHOD": "GET", "HTTP_AUTHORIZATION": f"Bearer {world.token}"})
+    for _ in range(100):
+        assert isinstance(gate.identify(request).refusal, RepositoryUnavailable)
+    expected = "answering 503, 1 times since the last line: the repository is not available: it is away"
+    assert [record.getMessage() for record in caplog.records] == [expected]

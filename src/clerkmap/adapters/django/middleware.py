@@ -44,8 +44,6 @@ def respond(told: Answer) -> Any:
     del response["Content-Type"]
     for name, value in told.headers:
         response[name.title()] = value
-    if told.status == 503:
-        response._has_been_logged = True  # Django would log each of them as an error; the gate logs their cause
     return response
 
 
@@ -123,6 +121,8 @@ def _as_for(caller: Caller, response: Any) -> Any:
     """What was made for somebody is nobody else's: caches, Django's own among them, go by `Vary`."""
     if not isinstance(caller.refusal, TokenMissing):
         patch_vary_headers(response, ("Authorization", "Cookie"))
+    if isinstance(caller.refusal, Unavailable) and response.status_code == 503:
+        response._has_been_logged = True  # Django would log each as an error; the gate logs their cause
     return _streaming_as(caller, response)
 
 
