@@ -290,10 +290,12 @@ def test_a_hook_that_asks_who_is_calling(world: World) -> None:
 
 
 def test_a_synchronous_repository_is_left_once(world: World) -> None:
-    """In an event loop, a look-up of a synchronous repository is one trip to a thread, and a first sight two."""
+    """In an event loop, a look-up of a synchronous repository is one trip to a thread, and a first sight two, though
+    each asks several times."""
 
     class Trips(RepositoryThreads):
         trips = 0
+        poll_every: float | None = 0.0  # each look-up polls first
 
         def read(self, function: Any, /, *args: Any) -> Any:
             self.trips += 1

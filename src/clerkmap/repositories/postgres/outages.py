@@ -17,7 +17,7 @@ import threading
 import time
 from contextlib import suppress
 from typing import Any
-from weakref import ref
+from weakref import WeakKeyDictionary, finalize, ref
 
 from psycopg import AsyncConnection
 
@@ -102,6 +102,7 @@ class Health(SurvivesForks):
     def _make_thread(self) -> None:
         self._lock = threading.Lock()
         self._lent: set[Loan] = set()
+        self._lines: WeakKeyDictionary[AnyConnection, socket.socket] = WeakKeyDictionary()
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
@@ -143,14 +144,16 @@ class Health(SurvivesForks):
         """Note which connection a request has got."""
         loan.connection = connection
         if self._conninfo is not None:
-            loan.line = socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+            line = self._lines.get(connection)
+            if line is None:
+                line = self._lines[connection] = socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+                finalize(connection, line.close).atexit = False
+            loan.line = line
 
     def take_back(self, loan: Loan) -> bool:
         """Note the end of a loan, and return whether the server has answered on its connection."""
         with self._lock:
             self._lent.discard(loan)
-            if loan.line is not None:
-                loan.line.close()
         if loan.connection is None or loan.connection.closed:
             return False
         self._answered_at = time.monotonic()

@@ -34,6 +34,7 @@ SELECT pg_backend_pid() <> %(pid)s,
 """
 _CONFIGURE_TRANSACTION: LiteralString = "SELECT set_config('lock_timeout', %s, true)"
 _CHECK_EVERY = 0.05  # seconds between two looks at whether it is worth while to go on connecting
+_UNCHECKED = 0.05  # seconds for which a connection may be idle and be used without a look at it
 _LIFETIME = 3600.0  # seconds after which a connection is replaced: servers behind one name may change
 _MOST_IDLE = 600.0  # seconds after which one that is not needed is closed
 _inherited: list[object] = []  # the parent's connections: to close one here would end the parent's session
@@ -68,12 +69,12 @@ class _Connections:
         """Return an idle connection, or None."""
         while self.idle:
             try:
-                connection = self.idle.pop().connection
+                kept = self.idle.pop()
             except IndexError:  # another thread was faster
                 return None
-            if not _is_stale(connection):
-                return connection
-            self.drop(connection)
+            if time.monotonic() - kept.since < _UNCHECKED or not _is_stale(kept.connection):
+                return kept.connection
+            self.drop(kept.connection)
         return None
 
     def give(self, connection: AnyConnection) -> None:
