@@ -124,6 +124,7 @@ def test_believed_anew_after_each_connection(postgres_schema: str) -> None:
 def test_a_poll_without_a_server_for_it(postgres_schema: str) -> None:
     """Where the proof cannot be sent, a poll is no error: everything is dropped, and that is right."""
     with ConnectionPool(postgres(), min_size=1, max_size=1, open=True) as pool:
+        pool.wait()
         repository = PostgresRepository(pool, schema=postgres_schema, timeout=0.1)
         with pool.connection():
             never_believed(repository)

@@ -29,6 +29,7 @@ logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 
 _PROBE_EVERY = 0.5  # seconds, and less at random: the processes of a site do not all connect in one moment
 _PROBE_LIMIT = 2.0  # seconds after which a probe begins anew, since a lost packet may keep the first one waiting
+_SHORTEST_PROBE = 0.5  # seconds: a busy machine takes some time to connect
 _SILENT = "the server does not answer"
 _TOO_MANY = "too many connections"
 
@@ -186,7 +187,7 @@ class Health(SurvivesForks):
         if silence < self._timeout / 2:
             return
         if silence < self._timeout:
-            self._probe(max(self._tick, self._timeout - silence))
+            self._probe(max(_SHORTEST_PROBE, self._timeout - silence))
         else:
             self._begin(now - self._timeout)
             self._cut()
