@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from clerkmap import Change, ConfigurationError, Principal, RepositoryUnavailable, Resolver
-from clerkmap.core.model import Id, User
 from clerkmap.core.principal import Standing
 from clerkmap.core.records import AnyRecord, ClerkUser
 from clerkmap.errors import UserBanned
+from clerkmap.flights import Turns
 from clerkmap.lanes import RepositoryThreads
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk
@@ -49,11 +49,12 @@ class Counting:
 
     def __init__(self, **options: Any) -> None:
         self._inner = MemoryRepository(**options)
-        self.poll_every, self.listeners = self._inner.poll_every, self._inner.listeners
-        self.max_token_lifetime = self._inner.max_token_lifetime
         self.finds = self.puts = 0
         self.reached, self.opened = asyncio.Event(), asyncio.Event()
         self.errors: list[Exception] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
     async def find(self, *ids: Any) -> Standing | None:
         self.finds += 1
@@ -70,9 +71,6 @@ class Counting:
 
     def ban(self, instance: str, clerk_id: str) -> None:
         self._inner.put([ClerkUser.stated(instance, clerk_id, updated_at=1, observed_at=1, banned=True)])
-
-    def user(self, id: Id) -> User | None:
-        return self._inner.user(id)
 
 
 class World:
@@ -333,3 +331,47 @@ def test_remembered_while_others_are_written(world: World) -> None:
         assert resolver.resolve_nowait(token) == principal
 
     asyncio.run(run())
+
+
+def test_a_crowd_lets_others_by(world: World) -> None:
+    """While hundreds of new tokens are verified, the event loop goes round: another request is answered in between."""
+
+    async def run() -> None:
+        repository = Counting()
+        repository.opened.set()
+        resolver = world.resolver(repository)
+        known, tokens = world.token(), [world.token() for _ in range(400)]
+        await resolver.aresolve(known)
+        crowd = [asyncio.create_task(resolver.aresolve(token)) for token in tokens]
+        crowd[3].cancel()
+        await asyncio.sleep(0)
+        assert (await resolver.aresolve(known)).user is not None
+        assert not all(task.done() for task in crowd)
+        done = await asyncio.gather(*crowd, return_exceptions=True)
+        assert [type(each) for each in done].count(Principal) == 399
+
+    asyncio.run(run())
+
+
+def test_turns() -> None:
+    """So many tasks go on in each iteration, in the order in which they came; those that are cancelled take none."""
+
+    async def run() -> list[int]:
+        turns, iteration, went_on = Turns(10), 0, list[int]()
+
+        async def one() -> None:
+            await turns.take()
+            went_on.append(iteration)
+
+        tasks = [asyncio.create_task(one()) for _ in range(100)]
+        for number in range(40, 60):
+            asyncio.get_running_loop().call_soon(tasks[number].cancel)
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0)
+            iteration += 1
+        return went_on
+
+    went_on = asyncio.run(run())
+    assert len(went_on) == 80
+    assert max(went_on.count(number) for number in went_on) == 10
+    assert went_on == sorted(went_on)

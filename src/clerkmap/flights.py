@@ -1,4 +1,4 @@
-"""One look-up for all who ask for the same caller at once.
+"""How requests that memory cannot answer share a process: one look-up for each caller, and turns for all of them.
 
 A person's first page sends several requests in one moment. One of them asks the repository, and the others wait and
 read what it has put into memory. They are threads, or tasks of one event loop: a loop that is stopped holds up no
@@ -7,9 +7,11 @@ other.
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from copy import copy
 from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from .errors import ApiUnavailable, CommitUnknown, RepositoryUnavailable, Unavailable
 from .forks import SurvivesForks
@@ -105,3 +107,57 @@ class Flights(SurvivesForks):
         finally:
             self._of_tasks.pop(place, None)
             mine.landed.set()
+
+
+class Turns:
+    """Lets so many tasks go on in each iteration of an event loop, first come, first served. To verify thousands of
+    tokens in one iteration would stop everything else for as long: other requests, and what listens for changes."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Iteration] = WeakKeyDictionary()
+
+    async def take(self) -> None:
+        """Wait for a turn. As a rule there is one at once."""
+        loop = asyncio.get_running_loop()
+        iteration = self._loops.get(loop)
+        if iteration is None:
+            iteration = self._loops[loop] = _Iteration(self._number)
+        if not iteration.take(loop):
+            await iteration.wait(loop)
+
+
+class _Iteration:
+    """The turns that are left in this iteration of an event loop, and the tasks that wait for the next ones."""
+
+    def __init__(self, number: int) -> None:
+        self._number = self._left = number
+        self._is_counting = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def take(self, loop: asyncio.AbstractEventLoop) -> bool:
+        if self._left == 0 or self._waiting:
+            return False
+        self._left -= 1
+        if not self._is_counting:
+            self._is_counting = True
+            loop.call_soon(self._begin, loop)
+        return True
+
+    async def wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        turn = loop.create_future()
+        self._waiting.append(turn)
+        await turn
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The next iteration: it is counted for as long as turns are taken."""
+        self._is_counting = self._left < self._number
+        self._left = self._number
+        while self._waiting and self._left > 0:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                self._left -= 1
+        self._is_counting = self._is_counting or self._left < self._number
+        if self._is_counting:
+            loop.call_soon(self._begin, loop)

@@ -33,7 +33,7 @@ from .errors import (
     TokenMalformed,
     UserDeleted,
 )
-from .flights import Flights
+from .flights import Flights, Turns
 from .repository import AsyncRepository, Repository, is_async
 from .threads import threaded
 from .verifier import Verifier
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 VERIFY_AGAIN_AFTER = 300  # seconds: a token that lives for a day must notice, too, that its key is gone
 
 DAY = 86_400  # seconds
+VERIFIED_AT_ONCE = 32  # tokens in one iteration of an event loop: a millisecond or two
 
 # Seconds after which a change has long been written back to Clerk, and the clocks do not differ by more.
 SETTLED_AFTER = 120
@@ -117,6 +118,7 @@ class Resolver:
         self._serve_stale = serve_stale
         self._standings = Standings(keep, keeps_stale=serve_stale > 0)
         self._flights = Flights()
+        self._turns = Turns(VERIFIED_AT_ONCE)
         self._poll_every = repository.poll_every
         self._fresh_until = float("inf") if self._poll_every is None else float("-inf")
         if trust_own_id and not self.verifier.rules.own_id_at:
@@ -168,6 +170,8 @@ class Resolver:
 
     async def aresolve(self, token: str, *, within: AsyncRepository | None = None) -> Principal:
         """The same without holding up the event loop, and without leaving it when memory has the answer."""
+        if self._remembered(token) is None:
+            await self._turns.take()
         principal = self.resolve_nowait(token)
         if principal is not None:
             return principal
