@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from asgi_base import PATIENCE
+from asgi_base import PATIENCE, Told, bearer, http_scope, told_by, until
 from clerkmap import AsyncRepository, Change, ConfigurationError, HookFailed, RepositoryUnavailable, Resolver, threaded
+from clerkmap.adapters.asgi import AuthMiddleware
 from clerkmap.lanes import Lane, RepositoryThreads
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.repositories.connections import POLL_EVERY
@@ -69,8 +70,7 @@ async def held(repository: SqliteRepository, hook: Hook) -> AsyncGenerator[Async
     lent = threaded(repository)
     async with asyncio.timeout(PATIENCE):
         first = asyncio.create_task(lent.put([person(FIRST)]))
-        while not hook.holding.is_set():  # noqa: ASYNC110 - it is set in a thread
-            await asyncio.sleep(0.001)
+        await until(hook.holding.is_set)
         yield lent
         hook.go.set()
         await first
@@ -143,6 +143,31 @@ def test_what_waits_is_refused_when_nothing_is_written_for_the_timeout(path: Pat
     assert len({id(error) for error in refused}) == 600  # each with a traceback of its own
     assert _count(path) == 1
     repository.close()
+
+
+def test_a_refused_writer_is_answered_503_with_retry_after(path: Path) -> None:
+    """A front end is told when to ask again; a caller who is known is let in meanwhile."""
+    clerk = FakeClerk()
+    repository = SqliteRepository.open(path, timeout=0.2)
+    app = AuthMiddleware(plain, Resolver(clerk.instance, repository), require=True)
+    known, new = (clerk.token(clerk.create_user()) for _ in range(2))
+
+    async def run() -> list[Told]:
+        await told_by(app, http_scope(bearer(known)))
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        told = [await told_by(app, http_scope(bearer(token))) for token in (new, known)]
+        other.close()
+        return told
+
+    refused, admitted = asyncio.run(run())
+    assert (refused.status, refused.headers["retry-after"], admitted.status) == (503, "10", 200)
+    repository.close()
+
+
+async def plain(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def test_a_failure_refuses_what_has_waited_as_long_without_calling_it() -> None:
@@ -524,6 +549,37 @@ def test_a_process_can_end_while_a_writer_waits(path: Path) -> None:
         [sys.executable, "-c", LOCKED_OUT, str(path)], check=True, timeout=120, capture_output=True, text=True
     )
     assert ended.stdout == "left\n"
+
+
+def test_a_first_sight_that_waited_with_others_is_remembered(path: Path, hook: Hook) -> None:
+    """What is read after the common commit is settled: the next request asks the repository nothing."""
+    clerk = FakeClerk()
+    repository = SqliteRepository.open(path, hooks=[hook])
+    resolver = Resolver(clerk.instance, repository)
+    tokens = [clerk.token(clerk.create_user()) for _ in range(4)]
+
+    async def run() -> None:
+        async with held(repository, hook):
+            waiting = [asyncio.ensure_future(resolver.aresolve(token)) for token in tokens]
+            await until(lambda: len(repository.threads._writers._waiting) == 4)  # type: ignore[union-attr]
+        found = await asyncio.gather(*waiting)
+        assert [resolver.resolve_nowait(token) for token in tokens] == found
+
+    asyncio.run(run())
+    repository.close()
+
+
+def test_a_connection_of_yours_keeps_out_of_the_common_transaction(path: Path) -> None:
+    """`within` writes on your connection, in your transaction, also when async code calls it."""
+    repository = SqliteRepository.open(path)
+    mine = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    mine.execute("BEGIN IMMEDIATE")
+    asyncio.run(threaded(repository.within(mine)).put([person()]))
+    assert _count(path) == 0
+    mine.execute("COMMIT")
+    assert _count(path) == 1
+    mine.close()
+    repository.close()
 
 
 def test_repositories_without_threads_share_a_few() -> None:
