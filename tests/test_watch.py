@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from asgi_base import PATIENCE, Message, World, bearer, until, websocket_scope
-from clerkmap import ClerkmapError, Repository, Resolver
+from clerkmap import ClerkmapError, Principal, Repository, Resolver
 from clerkmap.adapters.asgi import AuthMiddleware
 from clerkmap.core.records import ClerkMembership, ClerkOrganization
 from clerkmap.errors import MembershipDeleted, OrganizationDeleted, RepositoryUnavailable, TokenExpired, UserBanned
@@ -39,6 +39,16 @@ class Counting(SqliteRepository):
     def poll(self) -> None:
         self.polls += 1
         super().poll()
+
+
+class Looks(Resolver):
+    """Counts the looks at leases, those that memory answers as well."""
+
+    looks = 0
+
+    def confirm_nowait(self, principal: Principal) -> Principal | None:
+        self.looks += 1
+        return super().confirm_nowait(principal)
 
 
 class Ends:
@@ -91,7 +101,7 @@ def test_a_ban_made_elsewhere_costs_the_same_however_many_sockets_are_open(tmp_p
     """One look-up, for the person concerned. A change of somebody else costs none, and so does an idle second."""
     clerk = FakeClerk()
     here, there = Counting.open(tmp_path / "app.db"), SqliteRepository.open(tmp_path / "app.db")
-    resolver = Resolver(clerk.instance, here)
+    resolver = Looks(clerk.instance, here)
     people = [clerk.create_user() for _ in range(many)]
     stranger = clerk.create_user()
 
@@ -114,7 +124,7 @@ def test_a_ban_made_elsewhere_costs_the_same_however_many_sockets_are_open(tmp_p
         ]
         await asyncio.gather(*(event.wait() for event in opened))
         await quiet()  # its own writes have arrived once more
-        here.finds = 0
+        here.finds = resolver.looks = 0
         tasks = len(asyncio.all_tasks())
         there.put([clerk.record(people[3], banned=True)])
         code = await asyncio.wait_for(sockets[3], PATIENCE)
@@ -131,6 +141,7 @@ def test_a_ban_made_elsewhere_costs_the_same_however_many_sockets_are_open(tmp_p
     here.close()
     there.close()
     assert (code, finds) == (4401, 1)
+    assert resolver.looks <= 2  # both for the person concerned
     assert other_tasks <= 3  # this test's own, the watch, and a question that is under way
 
 
@@ -178,7 +189,10 @@ def test_the_clock_ends_a_lease() -> None:
 
     async def run() -> type[ClerkmapError]:
         world = World()
-        async with watched(world, world.token(expires_in=60)) as (_, ends):
+        resolver = Looks(world.clerk.instance, world.rows, verifier=world.verifier)
+        ends = Ends()
+        async with Lease(resolver, resolver.resolve(world.token(expires_in=60))).watched(ends):
+            await until(lambda: resolver.looks > 0)
             world.clock.advance(121)
             return await ends.wait()
 
@@ -191,12 +205,14 @@ def test_a_look_that_fails_is_repeated(error: Exception) -> None:
 
     async def run() -> type[ClerkmapError]:
         world, outages = with_outages()
-        async with watched(world, world.token()) as (_, ends):
+        resolver, ends = Looks(world.clerk.instance, cast(Repository, outages), verifier=world.verifier), Ends()
+        async with Lease(resolver, await resolver.aresolve(world.token())).watched(ends):
+            await until(lambda: resolver.looks > 0)
             outages.error = error
-            world.rows.listeners.heard(None)
-            asked = outages.asked
-            await until(lambda: outages.asked >= asked + 3)
             outages.rows.put([world.clerk.record(world.user, banned=True)])
+            looks = resolver.looks
+            await until(lambda: resolver.looks > looks)
+            await asyncio.sleep(0.1)  # and has failed
             assert ends.errors == []
             outages.error = None
             return await ends.wait()

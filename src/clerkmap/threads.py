@@ -138,4 +138,4 @@ class Threaded:
         await self._threads.read(self._repository.poll)
 
     async def close(self) -> None:
-        await self._threads.read(self._repository.close)
+        await _shared.read(self._repository.close)  # not in threads that it closes
