@@ -170,15 +170,20 @@ class Lane(SurvivesForks):
                 raise RepositoryUnavailable("no thread can be started") from error
 
     def _run(self) -> None:
-        while calls := self._take():
-            if self._together is not None:
-                self._run_together(calls, self._together)
-            else:
-                calls[0].run()
-            for call in calls:
-                call.end()
+        while self._work(self._take()):
+            pass
+
+    def _work(self, calls: list[Call]) -> bool:
+        """Do what was taken, in a function of its own: an idle thread holds no result."""
+        if calls and self._together is not None:
+            self._run_together(calls, self._together)
+        elif calls:
+            calls[0].run()
+        for call in calls:
+            call.end()
+        if calls:
             self._finish(calls)
-            del call, calls  # an idle thread keeps nobody's result
+        return bool(calls)
 
     def _take(self) -> list[Call]:
         """Wait for calls. None at all means that this thread is to end."""

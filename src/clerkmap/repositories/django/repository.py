@@ -44,7 +44,8 @@ class _DjangosThread:
         result: T = await sync_to_async(function, thread_sensitive=True)(*args)
         return result
 
-    write = read
+    async def write(self, function: Callable[..., T], /, *args: Any) -> T:
+        return await self.read(function, *args)
 
     async def write_then(self, function: Callable[[], Any], then: Callable[[], T], /) -> T:
         def both() -> T:
