@@ -86,7 +86,7 @@ def _crowd(size: int, rounds: int, who: str, make: Any) -> Row:
         tokens: list[str] = []
         for person in people:
             progress(f"signing tokens: {len(tokens)} of {size}, round {number + 1} of {rounds}")
-            tokens.append(clerk.token(person, expires_in=DAY))
+            tokens.append(clerk.token(person, session=f"sess_{person.id}", expires_in=DAY))
         with TemporaryDirectory() as folder:
             ours = _at_once(clerk, tokens, Path(folder) / "ours.db")
             theirs = _one_by_one(size, Path(folder) / "theirs.db")
