@@ -33,7 +33,8 @@ class Application(Database):
 
     def check(self, found: Found, ids: Made | None = None, *, makes: bool = False, first_id: int | None = 0) -> Found:
         if ids is not None or first_id:
-            raise ConfigurationError("--ids and --first-id contradict --repository, which makes ids as it was told to")
+            option = "--ids" if ids is not None else "--first-id"
+            raise ConfigurationError(f"{option} contradicts --repository, which makes ids as it was told to")
         return found
 
     def check_writable(self) -> bool:
