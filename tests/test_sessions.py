@@ -26,7 +26,7 @@ from clerkmap import (
 )
 from clerkmap.core.claims import TokenKind
 from clerkmap.core.records import ClerkSession
-from clerkmap.errors import LifetimeRefused, SessionEnded, TokenExpired, UserDeleted
+from clerkmap.errors import ConfigurationError, LifetimeRefused, SessionEnded, TokenExpired, UserDeleted
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.testing import Clock, FakeClerk, FakeSession
 from clerkmap.testing.fake.people import SESSION_ENDS
@@ -122,6 +122,13 @@ def test_a_principal_is_not_confirmed_when_the_end_of_its_session_may_be_forgott
         ours.confirm_nowait(principal)
     with pytest.raises(TokenExpired, match="may be forgotten"):
         asyncio.run(ours.aconfirm(principal))
+
+
+@pytest.mark.parametrize("wrong", [59, 315_576_001, True, "28 days", None])
+def test_a_lifetime_that_is_none(wrong: Any) -> None:
+    """Seconds, from a minute to ten years."""
+    with pytest.raises(ConfigurationError, match="max_token_lifetime"):
+        MemoryRepository(max_token_lifetime=wrong)
 
 
 def test_every_kind_of_jwt_has_a_longest_life() -> None:
