@@ -39,7 +39,7 @@ STATED_FIRST = """    if stated:
 """
 REMOVED = "removed_at = max((record.observed_at for record in records if record.is_deleted), default=-1)"
 SQLITE_TELLS = "            self.listeners.tell(written, committed="
-SQLITE_CALLS = "                        self.listeners.call(written, connection, lambda: is_open(connection))\n"
+SQLITE_CALLS = "                self.listeners.call(written, connection, lambda: is_open(connection))\n"
 MEMORY_TELLS = "            self.listeners.tell(written)\n"
 SQL_USER_ID = "self._sql.upsert_identity, (*user_row(record), known.id)"
 SQL_ORGANIZATION_ID = "self._sql.upsert_organization, (*organization_row(record), before.id)"
@@ -222,7 +222,7 @@ MUTANTS = (
         Edit(CONNECTIONS, "for statement in rollback:", "for statement in ():"),
     )),
     Mutant("SQLite: commit for rollback", "half of a put that failed would stay", (
-        Edit(CONNECTIONS, '("ROLLBACK",))', '("COMMIT",))'),
+        Edit(CONNECTIONS, '"COMMIT", ("ROLLBACK",))', '"COMMIT", ("COMMIT",))'),
     )),
     Mutant("roles: whatever is named last", "a late word of Clerk's would take a role away", (
         Edit(SQL, GIVE_ROLE, "WHERE id = ? AND (role_rank > ? OR 1) RETURNING id"),
@@ -240,7 +240,7 @@ MUTANTS = (
         Edit(SQL, "FROM {sessions} WHERE rank < ?", "FROM {sessions} WHERE rank > ?"),
     )),
     Mutant("hooks: after the commit", "a hook that fails would undo nothing", (
-        Edit(SQLITE, SQLITE_CALLS, "                        pass\n"),
+        Edit(SQLITE, SQLITE_CALLS, "                pass\n"),
     )),
     Mutant("changes: a rejoining is a joining", "a hook would make the same row again", (
         Edit(CONCLUSIONS, "return current_membership(records) or over", "return current_membership(records)"),
