@@ -126,6 +126,7 @@ class Failing:
             poll_every = 0.0
             listeners = rows.listeners
             max_token_lifetime = rows.max_token_lifetime
+            needs_full_user = rows.needs_full_user
             find = staticmethod(call("find"))
             put = staticmethod(call("put"))
             poll = staticmethod(call("poll"))

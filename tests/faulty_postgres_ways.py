@@ -81,6 +81,7 @@ class OnLoop:
         self.poll_every = repository.poll_every
         self.listeners = repository.listeners
         self.max_token_lifetime = repository.max_token_lifetime
+        self.needs_full_user = repository.needs_full_user
 
     def find(self, *args: Any) -> Any:
         return self._runner.run(self._repository.find(*args))

@@ -98,6 +98,7 @@ class Outages:
         self.rows = rows
         self.listeners = rows.listeners
         self.max_token_lifetime = rows.max_token_lifetime
+        self.needs_full_user = rows.needs_full_user
         self.error: Exception | None = None
         self.asked = 0
 

@@ -123,6 +123,7 @@ class Stalled:
         self.poll_every = 0.0 if what == "poll" else None
         self.listeners = rows.listeners
         self.max_token_lifetime = rows.max_token_lifetime
+        self.needs_full_user = rows.needs_full_user
         self.stalls = True
         self.go = threading.Event()
         self.asked = threading.Event()

@@ -179,6 +179,7 @@ class Counting:
         self.poll_every = rows.poll_every
         self.listeners = rows.listeners
         self.max_token_lifetime = rows.max_token_lifetime
+        self.needs_full_user = rows.needs_full_user
         self.calls: list[str] = []
         for name in ("find", "put", "poll"):
             setattr(self, name, self._noting(name, getattr(rows, name)))

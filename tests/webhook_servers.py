@@ -111,6 +111,7 @@ class Failing:
         self.poll_every = rows.poll_every
         self.listeners = rows.listeners
         self.max_token_lifetime = rows.max_token_lifetime
+        self.needs_full_user = rows.needs_full_user
         self.find = rows.find
 
     def put(self, records: Any) -> Any:
