@@ -10,11 +10,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from clerkmap import Change, RepositoryUnavailable
+from clerkmap import Change, RepositoryUnavailable, Resolver
 from clerkmap.errors import ConfigurationError
 from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
 from clerkmap.repositories.postgres.lines import AsyncLine
 from clerkmap.repositories.postgres.pools import OpenedPool
+from clerkmap.testing import FakeClerk
 from clerkmap.testing.samples import ANN, HERE, person
 from forking import run_script
 from freshness_writers import until
@@ -177,6 +178,63 @@ def test_a_task_that_is_cancelled_in_the_moment_of_its_turn() -> None:
         assert first.cancelled()
 
     asyncio.run(run())
+
+
+def test_known_callers_before_strangers() -> None:
+    """Who is to be served first waits for others of that kind alone, in threads and in tasks."""
+
+    async def run() -> list[str]:
+        line, order = AsyncLine(lambda: 1, 20, 10), list[str]()
+        await line.enter()
+
+        async def wait(name: str) -> None:
+            await line.enter(first=name.startswith("known"))
+            order.append(name)
+            line.leave(moved=True)
+
+        tasks = [asyncio.create_task(wait(name)) for name in ("stranger", "known 1", "other", "known 2")]
+        await asyncio.sleep(0)
+        line.leave(moved=True)
+        await asyncio.gather(*tasks)
+        return order
+
+    assert asyncio.run(run()) == ["known 1", "known 2", "stranger", "other"]
+
+
+def test_known_callers_beside_a_crowd(postgres_schema: str) -> None:
+    """When memory is dropped in a rush, a known caller is not looked up behind all the strangers."""
+    clerk, order = FakeClerk(1), list[str]()
+
+    async def run() -> None:
+        gate = Gate()
+        gate.opened.set()
+        repository = aopened(postgres_schema, gate, pool_size=1, timeout=20)
+        resolver = Resolver(clerk.instance, repository)
+        known = clerk.token(clerk.create_user())
+        await resolver.aresolve(known)
+        repository.listeners.heard(None)
+        gate.opened.clear()
+        gate.reached.clear()
+
+        async def resolve(name: str, token: str) -> None:
+            await resolver.aresolve(token)
+            order.append(name)
+
+        tasks = [asyncio.create_task(resolve("first", clerk.token(clerk.create_user())))]
+        await gate.reached.wait()
+        crowd = [clerk.token(clerk.create_user()) for _ in range(20)]
+        tasks += [asyncio.create_task(resolve("stranger", token)) for token in crowd]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        tasks.append(asyncio.create_task(resolve("known", known)))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        gate.opened.set()
+        await asyncio.gather(*tasks)
+        await repository.close()
+
+    asyncio.run(run())
+    assert order[0] == "known"
 
 
 def test_closed_while_tasks_wait(postgres_schema: str) -> None:

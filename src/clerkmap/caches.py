@@ -56,16 +56,13 @@ class Standings(SurvivesForks):
 
     Args:
         limit: How many standings to keep.
-        keeps_stale: Whether standings that may be out of date are kept, too, for `stale`. Those that a change has
-            touched are not.
     """
 
-    def __init__(self, limit: int, *, keeps_stale: bool = False) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._keeps_stale = keeps_stale
         self._lock = threading.Lock()
         self._known: dict[CallerIds, Known] = {}
-        self._stale: dict[CallerIds, Known] = {}
+        self._stale: dict[CallerIds, Known] = {}  # those that may be out of date
         self._touched_by: dict[str, set[CallerIds]] = {}
         self._changed: dict[str, int] = {}  # the epoch of each key's last change, for the keys that changed last
         self._changed_before = 0  # the epoch up to which other keys may have changed
@@ -98,6 +95,10 @@ class Standings(SurvivesForks):
         """Note that what is kept was true at this time: all that was written before it has been heard of."""
         self._vouched_at = at
 
+    def was_known(self, caller: CallerIds) -> bool:
+        """Whether a standing of this caller was kept until memory was dropped as a whole."""
+        return caller in self._stale
+
     def stale(self, caller: CallerIds, since: float) -> Standing | None:
         """Return a standing that may be out of date, if it was true at this time or later, and if no change of it has
         been heard of."""
@@ -128,10 +129,9 @@ class Standings(SurvivesForks):
     def _forget_all(self) -> None:
         for caller, known in self._known.items():
             known.current = False
-            if self._keeps_stale:
-                known.at = max(known.at, self._vouched_at)
-                _make_room(self._stale, self._limit, self._stale.pop)
-                self._stale[caller] = known
+            known.at = max(known.at, self._vouched_at)
+            _make_room(self._stale, self._limit, self._stale.pop)
+            self._stale[caller] = known
         self._known.clear()
         self._touched_by.clear()
 

@@ -6,7 +6,9 @@ keeps it.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal, Protocol
 
 from .core.counts import Count
@@ -23,6 +25,21 @@ Ids = Literal["uuid7", "integer", "clerk"] | Callable[[ClerkUser | ClerkOrganiza
 Linker = Callable[[ClerkUser], Id | None]
 # Where the role of a user comes from until you set it: a function of a full statement about the person.
 FirstRole = Callable[[ClerkUser], str | None]
+
+
+# Whether a question is to be answered before others, where a repository lets them wait in line. The look-up of a caller
+# who was known a moment ago comes before those of strangers.
+first_in_line: ContextVar[bool] = ContextVar("clerkmap_first_in_line", default=False)
+
+
+@contextmanager
+def served_first(*, only_if: bool = True) -> Generator[None, None, None]:
+    """Within this, what a repository is asked comes before what others ask."""
+    token = first_in_line.set(only_if)
+    try:
+        yield
+    finally:
+        first_in_line.reset(token)
 
 
 class Repository(Protocol):

@@ -34,7 +34,7 @@ from .errors import (
     UserDeleted,
 )
 from .flights import Flights, Turns
-from .repository import AsyncRepository, Repository, is_async
+from .repository import AsyncRepository, Repository, is_async, served_first
 from .threads import threaded
 from .verifier import Verifier
 from .watch import Watch
@@ -116,7 +116,7 @@ class Resolver:
         if type(serve_stale) not in (int, float) or not 0 <= serve_stale <= 86_400:
             raise ConfigurationError("serve_stale must be a number of seconds from 0 to 86400")
         self._serve_stale = serve_stale
-        self._standings = Standings(keep, keeps_stale=serve_stale > 0)
+        self._standings = Standings(keep)
         self._flights = Flights()
         self._turns = Turns(VERIFIED_AT_ONCE)
         self._poll_every = repository.poll_every
@@ -317,7 +317,8 @@ class Resolver:
         if claims.kind == "organization_api_key":
             return drive(self._look_up_organization(claims, within), ask)
         asked_at = self._monotonic()
-        standing, known, epoch = drive(self._recall(claims), ask)
+        with served_first(only_if=self._standings.was_known(_caller(claims))):
+            standing, known, epoch = drive(self._recall(claims), ask)
         told = sightings(claims, standing)
         if standing is None and self._first_sights is not None:
             told = _instead_of_sighting(told, self._first_sights.get(claims.subject))
@@ -332,7 +333,8 @@ class Resolver:
         if claims.kind == "organization_api_key":
             return await adrive(self._look_up_organization(claims, within), lambda step: step(self._async_repository))
         asked_at = self._monotonic()
-        standing, known, epoch = await self._aread(self._recall(claims))
+        with served_first(only_if=self._standings.was_known(_caller(claims))):
+            standing, known, epoch = await self._aread(self._recall(claims))
         told = sightings(claims, standing)
         if standing is None and self._first_sights is not None:
             told = _instead_of_sighting(told, await self._first_sights.aget(claims.subject))

@@ -14,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 from ...driving import adrive
 from ...errors import ClerkmapError
 from ...listeners import Listeners, written_from_within
+from ...repository import served_first
 from ..sql_repository import AsyncSqlRepository
 from ..work import Ask, Rows, Work, Written
 from .attempts import REFUSALS, Attempts, refusal
@@ -85,7 +86,10 @@ class AsyncPostgresRepository(AsyncSqlRepository):
             self.listeners.heard(None)
         # Not in a transaction of yours, which would send it when it ends, if at all.
         if listening is not None and self._is_settled() and (proof := listening.wanted()) is not None:
-            with suppress(ClerkmapError):  # without it nothing is remembered for long, which is right, too
+            with (
+                suppress(ClerkmapError),
+                served_first(),
+            ):  # without it nothing is remembered for long, which is right, too
                 await self._ask(lambda: self._setup.prove(proof))
                 listening.sent()
 

@@ -1,4 +1,5 @@
-"""The line in which requests wait for a connection: first come, first served, and never in vain for long.
+"""The line in which requests wait for a connection: first come, first served, and never in vain for long. Those that
+have waited before, and callers who were known a moment ago, come before the others.
 
 A full pool is no outage. A request is refused only when no connection has come back for `timeout` seconds, or when
 `max_waiting` others are waiting already. psycopg's own pools end each request's wait after a fixed time, so that a
@@ -67,25 +68,25 @@ class Line(_Line, SurvivesForks):
     def after_fork_in_child(self) -> None:
         """Forget the threads of the parent, which do not exist here."""
         self._lock = threading.Lock()
-        self._waiting = OrderedDict[threading.Event, None]()
+        self._first = OrderedDict[threading.Event, None]()
+        self._others = OrderedDict[threading.Event, None]()
         self._served = 0
 
-    def enter(self, *, again: bool = False) -> None:
-        """Wait for a turn. A request that has had one before is next."""
+    def enter(self, *, first: bool = False) -> None:
+        """Wait for a turn, behind those that are `first`, too, or behind everybody."""
         with self._lock:
-            if not self._waiting and self._has_room():
+            if not self._first and not self._others and self._has_room():
                 self._served += 1
                 return
-            self._check_length(len(self._waiting))
+            self._check_length(len(self._first) + len(self._others))
             turn = threading.Event()
-            self._waiting[turn] = None
-            if again:
-                self._waiting.move_to_end(turn, last=False)
+            waiting = self._first if first else self._others
+            waiting[turn] = None
         try:
             self._wait(turn)
         except BaseException:
             with self._lock:
-                was_waiting = self._waiting.pop(turn, turn) is None
+                was_waiting = waiting.pop(turn, turn) is None
             if not was_waiting:  # its turn came in the same moment
                 self.leave(moved=False)
             raise
@@ -101,8 +102,8 @@ class Line(_Line, SurvivesForks):
         """End a turn. `moved` tells that the server has answered, so that those who wait do not wait in vain."""
         with self._lock:
             self._has_left(moved=moved)
-            while self._waiting and self._has_room():
-                turn, _ = self._waiting.popitem(last=False)
+            while (waiting := self._first or self._others) and self._has_room():
+                turn, _ = waiting.popitem(last=False)
                 self._served += 1
                 turn.set()
 
@@ -112,34 +113,34 @@ class AsyncLine(_Line):
 
     def __init__(self, size: Callable[[], int], timeout: float, max_waiting: int) -> None:
         super().__init__(size, timeout, max_waiting)
-        self._waiting = OrderedDict[asyncio.Future[None], int]()  # each with the tick of its arrival
+        self._first = OrderedDict[asyncio.Future[None], int]()  # each with the tick of its arrival
+        self._others = OrderedDict[asyncio.Future[None], int]()
         self._timer: asyncio.TimerHandle | None = None
         self._tick = self._moved_at = self._moves_seen = 0
 
-    async def enter(self, *, again: bool = False) -> None:
-        """Wait for a turn. A request that has had one before is next."""
-        if not self._waiting and self._has_room():
+    async def enter(self, *, first: bool = False) -> None:
+        """Wait for a turn, behind those that are `first`, too, or behind everybody."""
+        if not self._first and not self._others and self._has_room():
             self._served += 1
             return
-        self._check_length(len(self._waiting))
+        self._check_length(len(self._first) + len(self._others))
         turn = asyncio.get_running_loop().create_future()
-        self._waiting[turn] = self._tick
-        if again:
-            self._waiting.move_to_end(turn, last=False)
+        waiting = self._first if first else self._others
+        waiting[turn] = self._tick
         if self._timer is None:
             self._tick_later()
         try:
             await turn
         except asyncio.CancelledError:
-            if self._waiting.pop(turn, None) is None and not turn.cancelled() and turn.exception() is None:
+            if waiting.pop(turn, None) is None and not turn.cancelled() and turn.exception() is None:
                 self.leave(moved=False)  # its turn came in the same moment
             raise
 
     def leave(self, *, moved: bool) -> None:
         """End a turn. `moved` tells that the server has answered, so that those who wait do not wait in vain."""
         self._has_left(moved=moved)
-        while self._waiting and self._has_room():
-            turn, _ = self._waiting.popitem(last=False)
+        while (waiting := self._first or self._others) and self._has_room():
+            turn, _ = waiting.popitem(last=False)
             if not turn.done():
                 self._served += 1
                 turn.set_result(None)
@@ -153,15 +154,17 @@ class AsyncLine(_Line):
         self._tick += 1
         if self._moves != self._moves_seen:
             self._moves_seen, self._moved_at = self._moves, self._tick
-        while self._waiting:
-            turn, arrived = next(iter(self._waiting.items()))
-            if self._tick - max(arrived, self._moved_at) <= _TICKS:
-                self._tick_later()
-                return
-            del self._waiting[turn]
-            if not turn.done():
-                turn.set_exception(self._in_vain())
+        for waiting in (self._first, self._others):
+            while waiting:
+                turn, arrived = next(iter(waiting.items()))
+                if self._tick - max(arrived, self._moved_at) <= _TICKS:
+                    break
+                del waiting[turn]
+                if not turn.done():
+                    turn.set_exception(self._in_vain())
         self._timer = None
+        if self._first or self._others:
+            self._tick_later()
 
 
 def checked_max_waiting(number: int) -> int:

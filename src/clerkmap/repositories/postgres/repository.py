@@ -17,6 +17,7 @@ from psycopg_pool import ConnectionPool
 from ...driving import drive
 from ...errors import ClerkmapError
 from ...listeners import Listeners, written_from_within
+from ...repository import served_first
 from ..sql_repository import SqlRepository
 from ..work import Ask, Rows, Work, Written
 from .attempts import REFUSALS, Attempts, refusal
@@ -91,7 +92,10 @@ class PostgresRepository(SqlRepository):
             self.listeners.heard(None)
         # Not in a transaction of yours, which would send it when it ends, if at all.
         if listening is not None and self._is_settled() and (proof := listening.wanted()) is not None:
-            with suppress(ClerkmapError):  # without it nothing is remembered for long, which is right, too
+            with (
+                suppress(ClerkmapError),
+                served_first(),
+            ):  # without it nothing is remembered for long, which is right, too
                 self._read(self._setup.prove, proof)
                 listening.sent()
 

@@ -18,6 +18,7 @@ from psycopg.rows import TupleRow, tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from ...errors import ConfigurationError, RepositoryUnavailable
+from ...repository import first_in_line
 from .attempts import REFUSALS, refusal
 from .lending import check_in_turn, is_alone
 from .lines import AsyncLine, Line
@@ -75,7 +76,7 @@ class Source:
         self._health.check()
         is_done = False
         while not is_done:
-            self._line.enter(again=again)
+            self._line.enter(first=again or first_in_line.get())
             loan, connection = self._health.lend(), None
             try:
                 self.check_open()
@@ -201,7 +202,7 @@ class AsyncSource:
         self._health.check()
         line, is_done = self._line(self._source), False
         while not is_done:
-            await line.enter(again=again)
+            await line.enter(first=again or first_in_line.get())
             loan, connection = self._health.lend(), None
             try:
                 self.check_open()
