@@ -210,7 +210,10 @@ def test_known_callers_beside_a_crowd(postgres_schema: str) -> None:
         gate.opened.set()
         repository = aopened(postgres_schema, gate, pool_size=1, timeout=20)
         resolver = Resolver(clerk.instance, repository)
-        known = clerk.token(clerk.create_user())
+        known, *crowd = (clerk.token(clerk.create_user()) for _ in range(21))
+        another = Resolver(clerk.instance, repository)
+        for token in crowd:  # who are in the repository, and new to the first resolver: one look-up each
+            await another.aresolve(token)
         await resolver.aresolve(known)
         repository.listeners.heard(None)
         gate.opened.clear()
@@ -222,7 +225,6 @@ def test_known_callers_beside_a_crowd(postgres_schema: str) -> None:
 
         tasks = [asyncio.create_task(resolve("first", clerk.token(clerk.create_user())))]
         await gate.reached.wait()
-        crowd = [clerk.token(clerk.create_user()) for _ in range(20)]
         tasks += [asyncio.create_task(resolve("stranger", token)) for token in crowd]
         for _ in range(20):
             await asyncio.sleep(0)
