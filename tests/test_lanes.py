@@ -17,7 +17,16 @@ from typing import Any
 import pytest
 
 from asgi_base import PATIENCE, Told, bearer, http_scope, told_by, until
-from clerkmap import AsyncRepository, Change, ConfigurationError, HookFailed, RepositoryUnavailable, Resolver, threaded
+from clerkmap import (
+    AsyncRepository,
+    Change,
+    CommitUnknown,
+    ConfigurationError,
+    HookFailed,
+    RepositoryUnavailable,
+    Resolver,
+    threaded,
+)
 from clerkmap.adapters.asgi import AuthMiddleware
 from clerkmap.lanes import Lane, RepositoryThreads
 from clerkmap.repositories import MemoryRepository, SqliteRepository
@@ -192,6 +201,46 @@ def test_a_failure_refuses_what_has_waited_as_long_without_calling_it() -> None:
     assert {type(error) for error in refused} == {RepositoryUnavailable}
     assert called == [0]
     lane.close()
+
+
+def test_a_lost_commit_is_about_one_write() -> None:
+    """A call that waits behind it is made: of its own write, nobody has to wonder."""
+    lane = Lane("test", 1, timeout=0, max_waiting=100)
+
+    def lose() -> None:
+        raise CommitUnknown
+
+    async def run() -> list[Any]:
+        return await asyncio.gather(lane.call(lose), lane.call(lambda: "made"), return_exceptions=True)
+
+    lost, made = asyncio.run(run())
+    assert (type(lost), made) == (CommitUnknown, "made")
+    lane.close()
+
+
+def test_an_error_that_several_are_told_is_logged_once() -> None:
+    """Each gets a copy, and the copies know that the cause of the outage stands in the log already."""
+    lane = Lane("test", 1, timeout=0, max_waiting=100)
+
+    def fail() -> None:
+        error = RepositoryUnavailable("it is locked")
+        error.is_logged = True
+        raise error from OSError("locked")
+
+    async def run() -> list[Any]:
+        return await asyncio.gather(lane.call(fail), lane.call(fail), return_exceptions=True)
+
+    one, other = asyncio.run(run())
+    assert one is not other
+    assert [(each.is_logged, type(each.__cause__)) for each in (one, other)] == [(True, OSError)] * 2
+    lane.close()
+
+
+@pytest.mark.parametrize("timeout", [-1, 0, True, float("nan"), "5", 3601])
+def test_a_timeout_that_is_none_is_refused(tmp_path: Path, timeout: Any) -> None:
+    """On a file as on PostgreSQL."""
+    with pytest.raises(ConfigurationError, match="timeout must be"):
+        SqliteRepository.open(tmp_path / "app.db", timeout=timeout)
 
 
 def test_a_failure_refuses_nobody_while_others_succeed() -> None:

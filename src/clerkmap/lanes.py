@@ -10,10 +10,11 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
+from copy import copy
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from .errors import ConfigurationError, RepositoryUnavailable
+from .errors import CommitUnknown, ConfigurationError, RepositoryUnavailable
 from .forks import SurvivesForks
 
 T = TypeVar("T")
@@ -81,8 +82,9 @@ class Call:
     def fail(self, error: BaseException) -> None:
         """Let it fail, whatever came of it before."""
         # One for each: an error takes along the traceback of where it is raised.
-        self.error = type(error)(*error.args) if isinstance(error, RepositoryUnavailable) else error
-        if self.error is not error:
+        self.error = error
+        if isinstance(error, RepositoryUnavailable):
+            self.error = copy(error)
             self.error.__cause__ = error.__cause__
         self.result, self.is_done = None, True
 
@@ -214,7 +216,7 @@ class Lane(SurvivesForks):
                     call.fail(error)
 
     def _finish(self, calls: list[Call]) -> None:
-        refused = next((each.error for each in calls if isinstance(each.error, RepositoryUnavailable)), None)
+        refused = next((each.error for each in calls if _is_for_all(each.error)), None)
         now = time.monotonic()
         with self._changed:
             if refused is None:
@@ -242,6 +244,11 @@ class Lane(SurvivesForks):
             done = self._done.pop(loop, [])
         for call in done:
             call.deliver()
+
+
+def _is_for_all(error: BaseException | None) -> bool:
+    """Whether a call that has not run yet would meet this error, too. A lost commit is about one write."""
+    return isinstance(error, RepositoryUnavailable) and not isinstance(error, CommitUnknown)
 
 
 class RepositoryThreads:

@@ -61,7 +61,7 @@ class FirstSights(SurvivesForks):
         self._deadline = deadline
         self._lock = threading.Lock()
         self._flights: dict[str, Future[_Said]] = {}
-        self._tasks: dict[str, asyncio.Task[_Said]] = {}
+        self._tasks: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Task[_Said]] = {}  # a loop awaits its own
         self.survive_forks()
 
     def get(self, clerk_id: str) -> ClerkUser:
@@ -116,11 +116,14 @@ class FirstSights(SurvivesForks):
         flight.set_result(said)
 
     def _task(self, clerk_id: str) -> "asyncio.Task[_Said]":
-        task = self._tasks.get(clerk_id)
+        place = asyncio.get_running_loop(), clerk_id
+        task = self._tasks.get(place)
         if task is None or task.done():
+            for loop, id in [each for each in self._tasks if each[0].is_closed()]:
+                del self._tasks[loop, id]
             self._check_room(len(self._tasks))
-            task = self._tasks[clerk_id] = asyncio.create_task(self._ask(clerk_id))
-            task.add_done_callback(lambda done: self._tasks.pop(clerk_id, None))
+            task = self._tasks[place] = asyncio.create_task(self._ask(clerk_id))
+            task.add_done_callback(lambda done: self._tasks.pop(place, None))
         return task
 
     async def _ask(self, clerk_id: str) -> _Said:

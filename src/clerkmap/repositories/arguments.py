@@ -15,6 +15,13 @@ MAX_NOTE_NAME = 200  # characters
 MAX_NOTE = 65_536  # bytes in UTF-8
 
 
+def checked_timeout(timeout: float) -> float:
+    """Return a number of seconds to wait, or raise `ConfigurationError`."""
+    if type(timeout) not in (int, float) or not 0 < timeout <= 3600:
+        raise ConfigurationError("timeout must be more than 0 and at most 3600 seconds")
+    return timeout
+
+
 def check_kind(kind: Kind) -> Kind:
     """A kind that can be listed, or `ConfigurationError`."""
     if kind not in LISTED:

@@ -11,6 +11,7 @@ from ..errors import ConfigurationError, RepositoryUnavailable
 from ..forks import SurvivesForks
 from ..lanes import MAX_WAITING, TIMEOUT, check_max_waiting
 from ..listeners import written_from_within
+from .arguments import checked_timeout
 from .connections import POLL_EVERY, no_other_transactions, truncate_log
 from .gate import Gate, Line
 from .sqlite_faults import fault, is_fault, translated, will_stay
@@ -30,7 +31,7 @@ class FileConnections(SurvivesForks):
         check_max_waiting(max_waiting)
         self.place: str = str(path.absolute())
         self._durable = durable
-        self.timeout: float = timeout
+        self.timeout: float = checked_timeout(timeout)
         self.max_waiting: int = max_waiting
         self._idle: list[sqlite3.Connection] = []
         self._stranded = self._closed = False

@@ -23,6 +23,7 @@ from psycopg.pq import TransactionStatus
 
 from ...errors import ConfigurationError
 from ...forks import SurvivesForks
+from ..arguments import checked_timeout
 from .lending import AnyConnection
 
 # What a pool of the repository's own sets for each connection, in one round trip. A pooler between shows another number
@@ -386,13 +387,6 @@ def _parsed(conninfo: str) -> dict[str, Any]:
         with suppress(Error, ValueError):  # whose text may be the password
             return dict(conninfo_to_dict(conninfo))
     raise ConfigurationError("a connection string cannot be read: it is postgresql://... or name=value ...")
-
-
-def checked_timeout(timeout: float) -> float:
-    """It, or `ConfigurationError`."""
-    if type(timeout) not in (int, float) or not 0 < timeout <= 3600:
-        raise ConfigurationError("timeout must be more than 0 and at most 3600 seconds")
-    return timeout
 
 
 def _checked(size: int) -> int:

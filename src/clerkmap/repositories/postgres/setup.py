@@ -7,6 +7,7 @@ from ...core.model import Change
 from ...core.records import key_of
 from ...errors import ConfigurationError
 from ...listeners import Listeners
+from ..arguments import checked_timeout
 from ..choices import Choices, IdType, Options
 from ..dialects import POSTGRES, Names
 from ..outbox import Outbox
@@ -15,7 +16,6 @@ from ..sql import Statements
 from ..work import Work, Written
 from .lending import Lending
 from .lines import checked_max_waiting
-from .pools import checked_timeout
 
 OLDEST = 120_000  # the first with generated columns
 _KEYS_IN_ONE = 240  # of 33 bytes: a notification has less than 8,000
