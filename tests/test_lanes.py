@@ -211,7 +211,7 @@ def test_a_lost_commit_is_about_one_write() -> None:
         raise CommitUnknown
 
     async def run() -> list[Any]:
-        return await asyncio.gather(lane.call(lose), lane.call(lambda: "made"), return_exceptions=True)
+        return list(await asyncio.gather(lane.call(lose), lane.call(lambda: "made"), return_exceptions=True))
 
     lost, made = asyncio.run(run())
     assert (type(lost), made) == (CommitUnknown, "made")
@@ -228,7 +228,7 @@ def test_an_error_that_several_are_told_is_logged_once() -> None:
         raise error from OSError("locked")
 
     async def run() -> list[Any]:
-        return await asyncio.gather(lane.call(fail), lane.call(fail), return_exceptions=True)
+        return list(await asyncio.gather(lane.call(fail), lane.call(fail), return_exceptions=True))
 
     one, other = asyncio.run(run())
     assert one is not other
