@@ -11,6 +11,7 @@ from django.db import connections, transaction
 from clerkmap import ClerkUser
 from clerkmap.core.records import ClerkMembership
 from clerkmap.repositories import MemoryRepository, SqliteRepository
+from clerkmap.repositories.connections import Erasures
 from clerkmap.repositories.django import DjangoRepository
 from django_databases import add_database, make_tables
 
@@ -134,3 +135,34 @@ def test_a_membership_that_ends_needs_no_checkpoint(tmp_path: Path) -> None:
         before = (tmp_path / "app.db-wal").stat().st_size
         repository.put([gone])
         assert (tmp_path / "app.db-wal").stat().st_size >= before
+
+
+def test_a_part_in_a_transaction_is_finished_by_its_repository(tmp_path: Path) -> None:
+    """The repository empties the log after the application's commit, and does not believe that it has before."""
+    with (
+        closing(SqliteRepository.open(tmp_path / "app.db")) as repository,
+        closing(sqlite3.connect(tmp_path / "app.db", isolation_level=None)) as connection,
+    ):
+        id = fill(repository)
+        connection.execute("BEGIN IMMEDIATE")
+        assert repository.within(connection).erase(id).is_pending
+        repository.poll()
+        connection.execute("COMMIT")
+        assert left(tmp_path) != []
+        repository.poll()
+        assert left(tmp_path) == []
+
+
+def test_a_log_that_was_emptied_too_early_is_emptied_again() -> None:
+    """An erasure that is committed while the log is being emptied stays pending."""
+    erasures = Erasures()
+    erasures.add(lambda: False)
+
+    def empty() -> bool:
+        erasures.add(lambda: False)
+        return True
+
+    erasures.finish(empty)
+    assert erasures.are_pending
+    erasures.finish(lambda: True)
+    assert not erasures.are_pending

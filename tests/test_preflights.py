@@ -1,6 +1,7 @@
 """CORS preflights: the only requests that pass a `require=` without a token, and no more of their answers than CORS."""
 
 import asyncio
+import io
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
@@ -356,3 +357,37 @@ def test_a_dependency_is_asked_whatever_the_method() -> None:
 
     assert asyncio.run(statuses(app)) == [401, 401, 200]
     assert asyncio.run(statuses(outside)) == [401, 200, 200]
+
+
+@pytest.mark.parametrize("way", ["asgi", "wsgi"])
+def test_a_preflight_overrides_no_method(way: str) -> None:
+    """Nothing that could override the method reaches the application: no other header, no query, no body."""
+    seen: dict[str, Any] = {}
+    sent = [*PREFLIGHT, ("X-HTTP-Method-Override", "DELETE"), ("Content-Type", "application/x-www-form-urlencoded")]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.update(names={name for name, _ in scope["headers"]}, query=scope["query_string"], body=await receive())
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    def wsgi_app(environ: Any, start_response: Any) -> Any:
+        names = {name[5:].lower().replace("_", "-").encode() for name in environ if name.startswith("HTTP_")}
+        body = {"type": "http.request", "body": environ["wsgi.input"].read(), "more_body": False}
+        seen.update(names=names, query=environ["QUERY_STRING"].encode(), body=body)
+        start_response("200 OK", [])
+        return []
+
+    world = World()
+    if way == "asgi":
+        headers = [(name.lower().encode(), value.encode()) for name, value in sent]
+        scope = {**http_scope(headers, method="OPTIONS"), "query_string": b"_method=DELETE"}
+        form = {"type": "http.request", "body": b"_method=DELETE", "more_body": False}
+        protected = asgi.AuthMiddleware(app, world.resolver, require=True)
+        asyncio.run(told_by(protected, scope, form))
+    else:
+        environ = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in sent}
+        environ |= {"REQUEST_METHOD": "OPTIONS", "QUERY_STRING": "_method=DELETE", "CONTENT_LENGTH": "14"}
+        form_body: dict[str, Any] = {"wsgi.input": io.BytesIO(b"_method=DELETE")}
+        list(wsgi.AuthMiddleware(wsgi_app, world.resolver, require=True)(environ | form_body, lambda *_: print))
+    assert seen["names"] <= {b"origin", b"host", b"access-control-request-method"}
+    assert (seen["query"], seen["body"]["body"]) == (b"", b"")

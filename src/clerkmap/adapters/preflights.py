@@ -8,6 +8,7 @@ that sends the same headers, so nothing of its answer passes that is not about C
 import asyncio
 import contextvars
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigurationError
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 Preflight = Literal["pass", "refuse"]
 
 PATIENCE = 5.0  # seconds that an ASGI application may go on with an answer that has been sent
+# The only headers that the application is handed. It might obey others, or a query or form that overrides the method,
+# and a stranger has sent them.
+_ASKED = (b"origin", b"host", b"access-control-request-")
+_ASKED_IN_ENVIRON = ("HTTP_ORIGIN", "HTTP_HOST", "HTTP_ACCESS_CONTROL_REQUEST_")
 _KEPT = ("access-control-", "vary", "allow")
 
 
@@ -39,10 +44,19 @@ class ReducedAsgi:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         ending = asyncio.timeout(None)
-        is_sent = False
+        is_sent = is_heard = False
+        headers = [(name, value) for name, value in scope["headers"] if name.lower().startswith(_ASKED)]
+        scope = {**scope, "headers": headers, "query_string": b""}
 
         async def hear() -> Message:
-            return {"type": "http.disconnect"} if is_sent else await receive()
+            nonlocal is_heard
+            if is_heard and not is_sent:
+                return await receive()
+            await asyncio.sleep(0)  # an application that asks again and again must not keep the loop from ending it
+            if is_sent:
+                return {"type": "http.disconnect"}
+            is_heard = True
+            return {"type": "http.request", "body": b"", "more_body": False}
 
         async def tell(message: Message) -> None:
             nonlocal is_sent
@@ -73,6 +87,9 @@ def reduced_wsgi(
 ) -> list[bytes]:
     """Call a WSGI application within a context and reduce its answer. Of the body, nothing is asked for that is not
     needed to make the application begin its answer."""
+    others = {name for name in environ if name.startswith("HTTP_") and not name.startswith(_ASKED_IN_ENVIRON)}
+    asked = {name: value for name, value in environ.items() if name not in others}
+    environ = {**asked, "QUERY_STRING": "", "CONTENT_LENGTH": "0", "CONTENT_TYPE": "", "wsgi.input": BytesIO()}
     begun: list[tuple[str, list[tuple[str, str]]]] = []
 
     def begin(status: str, headers: list[tuple[str, str]], *_error: Any) -> Callable[[bytes], object]:

@@ -8,7 +8,7 @@ SQLite's errors come out as those of clerkmap, see `sqlite_faults.py`.
 import logging
 import sqlite3
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Protocol
 
@@ -123,6 +123,37 @@ class SharedConnection:
             self._closed = True
             if self._owned:
                 self._connection.close()
+
+
+class Erasures:
+    """The erasures that the write-ahead log may still hold. A repository and its parts in transactions share one."""
+
+    def __init__(self) -> None:
+        self._pending: list[Callable[[], bool]] = []
+
+    @property
+    def are_pending(self) -> bool:
+        """Whether the log may hold erased data."""
+        return bool(self._pending)
+
+    def add(self, is_open: Callable[[], bool]) -> None:
+        """Note an erasure, and how to find out whether its transaction is still open."""
+        self._pending.append(is_open)
+
+    def finish(self, truncate_log: Callable[[], bool]) -> None:
+        """Empty the log. That covers the erasures which were committed before it began, and no later one."""
+        committed = [each for each in self._pending if not _is_true(each)]
+        if committed and truncate_log():
+            for each in committed:
+                with suppress(ValueError):  # another thread was quicker
+                    self._pending.remove(each)
+
+
+def _is_true(is_open: Callable[[], bool]) -> bool:
+    try:
+        return is_open()
+    except sqlite3.ProgrammingError:  # the connection has been closed, and its transaction with it
+        return False
 
 
 def truncate_log(connection: sqlite3.Connection) -> bool:

@@ -21,7 +21,7 @@ from ..lanes import MAX_WAITING, Call, RepositoryThreads
 from ..listeners import Listeners, written_from_within
 from .changes import ChangeLog
 from .choices import Choices, Options
-from .connections import Connections, SharedConnection, check_version, is_open, one_of_several, plain_cursor
+from .connections import Connections, Erasures, SharedConnection, check_version, is_open, one_of_several, plain_cursor
 from .dialects import SQLITE, Names
 from .file_connections import FileConnections
 from .outbox import Outbox
@@ -88,7 +88,7 @@ class SqliteRepository(SqlRepository):
                 max_waiting=connection.max_waiting,
                 together=self._write_together,
             )
-        self._erases = False  # whether the write-ahead log may hold erased data
+        self._erasures = Erasures()
         self._changes = ChangeLog(SQLITE, names, self.listeners)
         self.poll()
 
@@ -160,8 +160,7 @@ class SqliteRepository(SqlRepository):
 
     def poll(self) -> None:
         self._changes.look(self._read_committed)
-        if self._erases:
-            self._erases = not self._connections.truncate_log()
+        self._erasures.finish(self._connections.truncate_log)
 
     def close(self) -> None:
         self._connections.close()
@@ -172,7 +171,7 @@ class SqliteRepository(SqlRepository):
         return self._connections.is_settled()
 
     def _is_erasing(self) -> bool:
-        return self._erases or self._several.connection is not None  # the log is emptied after the commit
+        return self._erasures.are_pending or self._several.connection is not None  # the log is emptied after the commit
 
     def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._connections.reading() as connection:
@@ -207,8 +206,10 @@ class SqliteRepository(SqlRepository):
         return written, result
 
     def _empty_log_after(self, written: Sequence[Change]) -> None:
-        if self._erases or any(change.erases for change in written):
-            self._erases = not self._connections.truncate_log()
+        if any(change.erases for change in written):
+            connections = self._connections
+            self._erasures.add(lambda: not connections.is_settled())
+        self._erasures.finish(self._connections.truncate_log)
 
     def _write_together(self, calls: Sequence[Call]) -> None:
         """Run calls that write in one transaction, each behind a savepoint: one that fails, fails alone."""
