@@ -5,6 +5,7 @@ Connections are counted in the network before the server: who is refused at once
 """
 
 import asyncio
+import errno
 import logging
 import threading
 import time
@@ -18,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from clerkmap import RepositoryUnavailable
 from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
+from clerkmap.repositories.postgres import outages
 from clerkmap.repositories.postgres.outages import Health
 from clerkmap.testing.samples import ANN, HERE, person
 from freshness_writers import until
@@ -235,6 +237,69 @@ def test_an_answer_ends_an_outage(cluster: Cluster) -> None:
         assert health.is_away
         health.take_back(loan)
         assert not health.is_away
+    health.close()
+
+
+def test_a_probe_that_cannot_begin(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no file left for a probe, there are more of them, and one of these ends the outage."""
+    tried: list[None] = []
+
+    def no_loop() -> asyncio.AbstractEventLoop:
+        tried.append(None)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    health = Health(cluster.uri, {}, TIMEOUT)
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio, "SelectorEventLoop", no_loop)
+        health.lend()
+        health.cannot_connect(psycopg.OperationalError("Connection refused"))
+        until(lambda: len(tried) > 1)
+        assert health.is_away
+    until(lambda: not health.is_away)
+    health.close()
+
+
+def test_no_file_is_left_is_no_answer() -> None:
+    """The server has not said it, so it says nothing about the server's connections."""
+    assert outages.cause_of(OSError(errno.EMFILE, "Too many open files")) == "this process has too many open files"
+
+
+def test_a_look_that_fails(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The log tells what the watching thread failed with, once and without its text, and the thread goes on."""
+    failed: list[None] = []
+
+    def fail(_: Health) -> None:
+        failed.append(None)
+        raise LookupError("10.1.2.3")
+
+    health = Health(cluster.uri, {}, TIMEOUT)
+    with monkeypatch.context() as patch:
+        patch.setattr(Health, "look", fail)
+        health.lend()
+        until(lambda: len(failed) > 2)
+    health.cannot_connect(psycopg.OperationalError("Connection refused"))
+    until(lambda: not health.is_away)
+    health.close()
+    told = [record.getMessage() for record in caplog.records if "LookupError" in record.getMessage()]
+    assert told == ["the watch over PostgreSQL has failed, and goes on: LookupError"]
+    assert "10.1.2.3" not in caplog.text
+
+
+def test_a_thread_that_has_died(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next request starts another one, which ends the outage."""
+    ended = threading.Event()
+    health = Health(cluster.uri, {}, TIMEOUT)
+    with monkeypatch.context() as patch:
+        patch.setattr(outages, "_watch", lambda *_: ended.set())
+        health.lend()
+        ended.wait()
+    health.cannot_connect(psycopg.OperationalError("Connection refused"))
+
+    def is_back() -> bool:
+        health.take_back(health.lend())
+        return not health.is_away
+
+    until(is_back)
     health.close()
 
 

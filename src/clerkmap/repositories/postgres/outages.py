@@ -15,7 +15,7 @@ import random
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 from weakref import WeakKeyDictionary, finalize, ref
 
@@ -35,6 +35,7 @@ _TOO_MANY = "too many connections"
 
 # A failed connection has no code, and its text may show the server's address and names. These causes show neither.
 _CAUSES = (
+    ("too many open files", "this process has too many open files"),
     ("too many", _TOO_MANY),
     ("connection slots", _TOO_MANY),
     ("refused", "connection refused"),
@@ -133,13 +134,16 @@ class Health(SurvivesForks):
         loan = Loan()
         with self._lock:
             self._lent.add(loan)
-            if self._thread is None and self._conninfo is not None:
+            if self._conninfo is not None and not self._closed.is_set() and not self._is_watched():
                 # A weak reference: a repository that is forgotten is collected, and the thread ends.
                 self._thread = threading.Thread(
                     target=_watch, args=(ref(self), self._closed, self._tick), name="clerkmap-watch", daemon=True
                 )
                 self._thread.start()
         return loan
+
+    def _is_watched(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def connected(self, loan: Loan, connection: AnyConnection) -> None:
         """Note which connection a request has got."""
@@ -193,15 +197,14 @@ class Health(SurvivesForks):
             self._cut()
 
     def _probe(self, limit: float) -> bool:
-        loop = asyncio.SelectorEventLoop()  # in psycopg's sync code a limit has whole seconds, and two at least
         try:
-            loop.run_until_complete(asyncio.wait_for(self._ask(), limit))
+            # In psycopg's sync code a limit has whole seconds, and two at least.
+            with closing(asyncio.SelectorEventLoop()) as loop:
+                loop.run_until_complete(asyncio.wait_for(self._ask(), limit))
         except Exception as error:  # noqa: BLE001 - whatever it is, the server does not serve
             self._error = error
             if self._since is not None or cause_of(error) != _TOO_MANY:  # which is an answer
                 return False
-        finally:
-            loop.close()
         self._answered_at = time.monotonic()
         return True
 
@@ -234,11 +237,17 @@ class Health(SurvivesForks):
 
 
 def _watch(health: "ref[Health]", closed: threading.Event, tick: float) -> None:
+    told: type[Exception] | None = None
     while not closed.wait(tick):
         watched = health()
         if watched is None:
             return
-        watched.look()
+        try:
+            watched.look()
+        except Exception as error:  # noqa: BLE001 - nobody else would end an outage
+            if type(error) is not told:
+                told = type(error)
+                logger.warning("the watch over PostgreSQL has failed, and goes on: %s", told.__name__)
         del watched
 
 
