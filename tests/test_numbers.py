@@ -14,7 +14,19 @@ from clerkmap.errors import HookFailed, UserUnknown
 from clerkmap.repositories import FirstUserTakes, MemoryRepository, PostgresRepository, UsersTable
 from clerkmap.testing.samples import ANN, BEA, HERE, company, found, person
 from postgres_server import postgres
-from shops import INSERT, SHOPS, InMemory, OnDjangoPostgres, OnPostgres, OnPostgresInAsync, Shop
+from shops import (
+    INSERT,
+    SHOPS,
+    InMemory,
+    OnDjangoPostgres,
+    OnDjangoSqlite,
+    OnPostgres,
+    OnPostgresInAsync,
+    OnSqlite,
+    Shop,
+)
+
+ON_SQLITE = [InMemory, OnSqlite, OnDjangoSqlite]
 
 
 @pytest.fixture(params=SHOPS, ids=lambda shop: shop.__name__)
@@ -114,6 +126,69 @@ def test_a_table_may_come_later(empty: Shop) -> None:
     empty.fill(3)
     repository.put([person(ANN)])
     assert found(repository).id == 4
+
+
+@pytest.mark.parametrize(
+    "key", ["id TEXT PRIMARY KEY", "id VARCHAR(20)", "id", "id REAL", "number INTEGER PRIMARY KEY"]
+)
+@pytest.mark.parametrize("kind", ON_SQLITE)
+def test_a_column_that_holds_no_numbers(kind: Any, key: str, tmp_path: Path) -> None:
+    """SQLite sorts '10' before '9', and takes a column that is not there for a text: the next number would be that of
+    a row. It is refused when the repository starts, or where the table comes later."""
+    with ExitStack() as stack:
+        shop = kind(stack, tmp_path, "")
+        late = shop.open(users_table="customers")
+        assert late.find(HERE, ANN) is None
+        shop.run(f"CREATE TABLE customers ({key}, email TEXT)")
+        shop.run(f"INSERT INTO customers ({key.split()[0]}) VALUES ('9'), ('10')")
+        for people in ([person(ANN)], [person(f"user_{number}") for number in range(30)]):
+            with pytest.raises(ConfigurationError, match="users_table"):
+                late.put(people)
+        assert late.find(HERE, ANN) is None
+        if kind is not InMemory:  # whose tables are made after it
+            for options in ({}, {"first_id": 1_000}):
+                with pytest.raises(ConfigurationError, match="users_table"):
+                    shop.open(users_table="customers", **options).find(HERE, ANN)
+
+
+@pytest.mark.parametrize("key", ["id integer NOT NULL PRIMARY KEY AUTOINCREMENT", "ID BIGINT UNIQUE", "id int"])
+@pytest.mark.parametrize("kind", ON_SQLITE)
+def test_a_row_whose_number_is_none(kind: Any, key: str, tmp_path: Path) -> None:
+    """SQLite keeps a text in a column of whole numbers, where it sorts last. No number is made that a row has."""
+    with ExitStack() as stack:
+        shop = kind(stack, tmp_path, "")
+        shop.run(f"CREATE TABLE customers ({key}, email TEXT)")
+        shop.run("INSERT INTO customers (id) VALUES (1), (2)")
+        repository = shop.open(users_table="customers")
+        repository.put([person(ANN)])
+        assert found(repository).id == 3
+        if "AUTOINCREMENT" in key:  # which stores nothing else
+            return
+        shop.run("INSERT INTO customers (id) VALUES ('4b')")
+        for people in ([person(BEA)], [person(f"user_{number}") for number in range(30)]):
+            with pytest.raises(ConfigurationError, match="number"):
+                repository.put(people)
+        assert repository.find(HERE, BEA) is None
+
+
+@pytest.mark.parametrize("kind", ON_SQLITE)
+def test_a_number_that_a_row_has_had(kind: Any, tmp_path: Path) -> None:
+    """AUTOINCREMENT gives no number twice, so that what is left of a deleted row is nobody else's. Nor do we."""
+    with ExitStack() as stack:
+        shop = kind(stack, tmp_path, "")
+        repository = shop.open(users_table="Customers")
+        shop.run("CREATE TABLE customers (id INTEGER PRIMARY KEY AUTOINCREMENT, email TEXT)")
+        shop.run("INSERT INTO customers (id) VALUES (6), (7)")
+        shop.run("DELETE FROM customers WHERE id = 7")
+        repository.put([person(ANN)])
+        assert found(repository).id == 8
+        shop.run("INSERT INTO customers (id) VALUES (20)")
+        shop.run("DELETE FROM customers WHERE id = 20")
+        repository.put([person(f"user_{number}") for number in range(30)])
+        ids = {found(repository, f"user_{number}").id for number in range(30)}
+        assert ids == set(range(21, 51))
+        shop.run("INSERT INTO customers (email) VALUES ('walk-in@example.com')")
+        assert shop.run("SELECT max(id) FROM customers") == [(51,)]
 
 
 @pytest.mark.parametrize("kind", [OnPostgres, OnPostgresInAsync, OnDjangoPostgres])

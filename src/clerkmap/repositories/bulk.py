@@ -72,7 +72,8 @@ class Bulk(Reading):
         now = self._choices.now()
         users: dict[Id, User] = {}
         rows: Rows = []
-        for record, id in (yield from self._with_new_ids(records, self._sql.next_user_ids)):
+        _, next_ids = yield from self._numbering()
+        for record, id in (yield from self._with_new_ids(records, next_ids)):
             role, role_rank = roles.get(_place(record), (None, None))
             users[id] = user = User(id, role, now, deleted_at([record]), record)
             rows.append((id, role, role_rank, now, user.deleted_at))
@@ -125,6 +126,16 @@ class Bulk(Reading):
         for instance, key, *_ in (yield from self._sql.upsert_memberships.of(rows)):
             done[instance, key] = better[instance, key]
         return done
+
+    def _numbering(self) -> Work[tuple[str, str]]:
+        """The statements that insert a new user and that make many numbers. A table of yours in SQLite is looked at
+        each time, for it may have come since the start."""
+        sql, numbers = self._sql, self._choices.numbers
+        if numbers is not None and numbers.table is not None and not sql.dialect.next_id:
+            numbers.check_column((yield sql.find_your_table, ()))
+            if sql.find_counters and (yield sql.find_counters, ()):
+                return sql.insert_user_counted, sql.next_user_ids_counted
+        return sql.insert_user, sql.next_user_ids
 
     def _with_new_ids(self, records: Sequence[E], next_ids: str) -> Work[list[tuple[E, Id]]]:
         """Each with an id for what is made of it. None of them, where the database has no more numbers in order."""

@@ -26,6 +26,7 @@ from .arguments import check_names, check_note, check_note_name, check_purge
 from .choices import Choices, FirstRoles, check_role, id_taken, ids_made, log_taken, no_other_id
 from .journal import Journal
 from .memory_reading import MemoryReading, Place, Row
+from .numbers import Numbers, UsersTable
 
 T = TypeVar("T")
 Written = tuple[list[Change], T]  # what was written, and what the caller is to get
@@ -204,15 +205,23 @@ class MemoryTables(MemoryReading):
         assert numbers is not None
         last = max(self._last_ids.get(kind, 0), numbers.first - 1)
         if kind == "user" and numbers.table is not None:
-            statement = f'SELECT max("{numbers.table.id}") FROM {numbers.table.quoted}'
-            ((greatest,),) = self._journal.database.execute(statement).fetchall()
-            numbers.check_greatest(greatest)
-            last = max(last, greatest or 0)
+            last = max(last, self._greatest_of_yours(numbers, numbers.table))
         number = last + 1
         while number in taken:  # by a link
             number += 1
         self._last_ids[kind] = number
         return number
+
+    def _greatest_of_yours(self, numbers: Numbers, table: UsersTable) -> int:
+        """The greatest number that a row of your table has or, where SQLite counts, has had."""
+        execute = self._journal.database.execute
+        numbers.check_column(execute(table.select_columns))
+        ((greatest,),) = execute(f'SELECT max("{table.id}") FROM {table.quoted}').fetchall()
+        numbers.check_greatest(greatest)
+        counted = None
+        if numbers.needs_rows and execute(table.find_counters).fetchall():
+            ((counted,),) = execute(table.select_counter).fetchall()
+        return max(greatest or 0, counted or 0)
 
     def _check_free(self, record: ClerkUser, id: Id) -> None:
         """Raise `UserTaken` where a linker or a link must not give this user to a person."""

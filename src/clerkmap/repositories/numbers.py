@@ -7,7 +7,9 @@ ends.
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from ..errors import ConfigurationError
 from .dialects import Dialect
@@ -48,6 +50,23 @@ class UsersTable:
         """The name as it stands in a statement."""
         return f'"{self.name}"' if self.schema is None else f'"{self.schema}"."{self.name}"'
 
+    @property
+    def select_columns(self) -> str:
+        """How SQLite tells the columns and their types. There are none where there is no table."""
+        of_schema = f", '{self.schema}'" if self.schema is not None else ""
+        return f"SELECT name, type FROM pragma_table_info('{self.name}'{of_schema})"
+
+    @property
+    def find_counters(self) -> str:
+        """How SQLite tells whether AUTOINCREMENT has been used in this database."""
+        return f"""SELECT 1 FROM "{self.schema or "main"}".sqlite_master WHERE name = 'sqlite_sequence'"""
+
+    @property
+    def select_counter(self) -> str:
+        """The greatest number that AUTOINCREMENT has made or seen: also of rows that are no more."""
+        counters = f'"{self.schema or "main"}".sqlite_sequence'
+        return f"SELECT max(seq) FROM {counters} WHERE lower(name) = '{self.name.lower()}'"
+
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
@@ -80,8 +99,24 @@ class Numbers:
         """Whether each user is a row of the table."""
         return self.first_id is None
 
-    def check_greatest(self, greatest: int | None) -> None:
+    def check_column(self, columns: Iterable[Sequence[object]]) -> None:
+        """Refuse a table of SQLite's, each column with its declared type, whose ids do not sort as whole numbers."""
+        assert self.table is not None
+        declared = {str(name).lower(): str(kind or "").upper() for name, kind in columns}
+        if "INT" not in declared.get(self.table.id.lower(), ""):  # so SQLite itself tells whole numbers
+            raise ConfigurationError(
+                f"users_table: {self.table.name} needs a column {self.table.id} that is declared as INTEGER, or new "
+                "users would get the numbers of rows there; UsersTable(name, id=column) names another column"
+            )
+
+    def check_greatest(self, greatest: object) -> None:
         """Refuse a table whose numbers have reached those of the repository."""
+        if self.table is not None and isinstance(greatest, str | bytes | float):  # SQLite keeps them beside numbers
+            raise ConfigurationError(
+                f"users_table: {self.table.name} has a row whose {self.table.id} is no whole number, so no number can "
+                "be made that comes after it"
+            )
+        assert greatest is None or isinstance(greatest, int | Decimal)
         if self.table is not None and not self.needs_rows and (greatest or 0) >= self.first:
             raise ConfigurationError(
                 f"{self.table.name} has a row with the number {greatest}, and first_id={self.first} says that all from "
@@ -114,14 +149,15 @@ class Numbers:
         name = "" if self.table is None else self.table.name
         return ConfigurationError(
             f"no number could be made for a new user: the sequence of {name} is behind its rows, or {name} has rows "
-            "from first_id on"
+            "from first_id on, or a row whose number is none"
         )
 
 
 class NumberStatements:
-    """The statements about the numbers of one table of ours."""
+    """The statements about the numbers of one table of ours. `counted` are those for a database of SQLite's that has
+    counters, which a statement cannot name where there are none."""
 
-    def __init__(self, dialect: Dialect, ours: str, numbers: Numbers) -> None:
+    def __init__(self, dialect: Dialect, ours: str, numbers: Numbers, *, counted: bool = False) -> None:
         theirs, first = numbers.table, numbers.first
         column = f'"{theirs.id}"' if theirs is not None else ""
         rows = f"SELECT 1 FROM {theirs.quoted} WHERE {column}" if theirs is not None else ""
@@ -140,7 +176,11 @@ class NumberStatements:
         else:
             known = [f"coalesce((SELECT max(id) FROM {ours}), 0)", str(first - 1)]
             if theirs is not None and numbers.needs_rows:
-                known.append(f"coalesce((SELECT max({column}) FROM {theirs.quoted}), 0)")
+                last = f"(SELECT max({column}) FROM {theirs.quoted})"
+                known.append(f"coalesce({last}, 0)")
+                free = f"NOT EXISTS ({rows} = made.n) AND typeof({last}) IN ('integer', 'null')"  # a text sorts last
+                if counted:
+                    known.append(f"coalesce(({theirs.select_counter}), 0)")
             greatest = f"max({', '.join(known)})"
             self.next = f"{greatest} + 1"
             self.skip = ""
@@ -160,7 +200,6 @@ class NumberStatements:
                 f"(SELECT pg_get_serial_sequence('{theirs.quoted}', '{theirs.id}') AS name) AS yours"
             )
         elif theirs is not None:
-            of_schema = f'"{theirs.schema}".' if theirs.schema is not None else ""
-            self.find = f"SELECT 1 FROM {of_schema}sqlite_master WHERE lower(name) = lower('{theirs.name}')"
+            self.find = theirs.select_columns
         self.free: str = free
         self.many: str = f"SELECT n FROM ({many}) AS made" + f" WHERE {free}" * bool(free)

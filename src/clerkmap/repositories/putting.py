@@ -129,8 +129,9 @@ class Putting(Bulk):
     def _insert_user(self, record: ClerkUser, *values: Any) -> Work[Id | None]:
         """A row for a new user, and its id. None if the id that was made for it is somebody's already."""
         made = self._choices.make_id(record)
+        insert_user, _ = yield from self._numbering()
         for _ in range(TRIES):
-            rows = yield self._sql.insert_user, (made, *values)
+            rows = yield insert_user, (made, *values)
             if rows or made is not None:
                 return rows[0][0] if rows else None
             if self._sql.skip_user_ids:
@@ -142,8 +143,10 @@ class Putting(Bulk):
         """To be called when a repository starts: the numbers of your table must leave room for those to be made. A
         table that is not there yet has none."""
         numbers = self._choices.numbers
-        if numbers is None or numbers.table is None or not (yield self._sql.find_your_table, ()):
+        if numbers is None or numbers.table is None or not (found := (yield self._sql.find_your_table, ())):
             return
+        if not self._sql.dialect.next_id:
+            numbers.check_column(found)
         ((greatest,),) = yield self._sql.select_greatest_of_yours, ()
         numbers.check_greatest(greatest)
         if numbers.needs_rows and self._sql.select_your_sequence:

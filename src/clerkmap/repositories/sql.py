@@ -66,17 +66,27 @@ class Statements:
             f"ON CONFLICT (id) DO NOTHING RETURNING {id}"
         )
         theirs = None if numbers is None else numbers.table
+        # The same where SQLite counts the numbers of a table of yours. It may begin to while we run.
+        self.find_counters: str = ""
+        self.insert_user_counted: str = ""
+        self.next_user_ids_counted: str = ""
         self.find_your_table: str = ""
         self.select_your_sequence: str = ""
         self.select_greatest_of_yours: str = ""
         self.select_row_of_yours: str = ""
         if theirs is not None and of_users is not None:
-            self.insert_user = (
-                f"WITH made(n) AS (SELECT coalesce(CAST(? AS bigint), {of_users.next})) "
+            insert_user = (
+                "WITH made(n) AS (SELECT coalesce(CAST(? AS bigint), {next})) "
                 f"INSERT INTO {users} ({', '.join(NEW_USER_COLUMNS)}) SELECT made.n, CAST(? AS text), CAST(? AS text), "
                 f"CAST(? AS bigint), CAST(? AS bigint) FROM made WHERE {of_users.free or 'true'} "
                 f"ON CONFLICT (id) DO NOTHING RETURNING {id}"
             )
+            self.insert_user = insert_user.replace("{next}", of_users.next)
+            if numbers is not None and numbers.needs_rows and not dialect.next_id:
+                counted = NumberStatements(dialect, users, numbers, counted=True)
+                self.find_counters = theirs.find_counters
+                self.insert_user_counted = insert_user.replace("{next}", counted.next)
+                self.next_user_ids_counted = counted.many
             self.find_your_table, self.select_your_sequence = of_users.find, of_users.sequence
             self.select_greatest_of_yours = f'SELECT max("{theirs.id}") FROM {theirs.quoted}'
             self.select_row_of_yours = f'SELECT 1 FROM {theirs.quoted} WHERE "{theirs.id}" = ?'
