@@ -27,7 +27,7 @@ BELIEVED_FOR = 0.5  # seconds since the last one
 DEAF_AFTER = 5  # seconds without the proof, after it was sent
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds before it connects again
 _TELL_AFTER = 5  # failures in a row, in a second and a half: a connection that is lost is back by then, as a rule
-_GATHERS = 0.01  # seconds: in a rush of changes, hearing of each one would cost more than the change
+_GATHERS = 0.05  # seconds: in a rush of changes, hearing of each one would cost more than the change
 _PROOF = "proof "  # keys have no spaces, so none begins like this
 
 Connect = Callable[[], Connection[Any]]
