@@ -21,6 +21,8 @@ from clerkmap import RepositoryUnavailable
 from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
 from clerkmap.repositories.postgres import outages
 from clerkmap.repositories.postgres.outages import Health
+from clerkmap.repositories.postgres.pools import AsyncOpenedPool, OpenedPool
+from clerkmap.repositories.postgres.sources import AsyncSource, Source
 from clerkmap.testing.samples import ANN, HERE, person
 from freshness_writers import until
 from postgres_cluster import Cluster, clusters
@@ -301,6 +303,53 @@ def test_a_thread_that_has_died(cluster: Cluster, monkeypatch: pytest.MonkeyPatc
 
     until(is_back)
     health.close()
+
+
+def without_thread(patch: pytest.MonkeyPatch, name: str) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    patch.setattr(threading.Thread, "start", refuse)
+
+
+@pytest.mark.parametrize("name", ["clerkmap-watch", "clerkmap-connect"])
+def test_no_thread_can_be_started(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A request is refused by an error of ours, and does not keep its place in the line."""
+    source = Source(OpenedPool(cluster.uri, 1, TIMEOUT), TIMEOUT)
+    with monkeypatch.context() as patch:
+        without_thread(patch, name)
+        for _ in range(2):
+            with pytest.raises(RepositoryUnavailable, match="no thread can be started") as raised, source.borrowed():
+                pass
+            assert isinstance(raised.value.__cause__, RuntimeError)
+    with source.borrowed() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    source.close()
+
+
+def test_no_thread_can_be_started_in_async_code(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same. Here a connection needs no thread."""
+
+    async def borrow(source: AsyncSource) -> object:
+        async with source.borrowed() as connection:
+            return await (await connection.execute("SELECT 1")).fetchone()
+
+    async def run() -> None:
+        source = AsyncSource(AsyncOpenedPool(cluster.uri, 1, TIMEOUT), TIMEOUT)
+        with monkeypatch.context() as patch:
+            without_thread(patch, "clerkmap-watch")
+            for _ in range(2):
+                with pytest.raises(RepositoryUnavailable, match="no thread can be started") as raised:
+                    await borrow(source)
+                assert isinstance(raised.value.__cause__, RuntimeError)
+        assert await borrow(source) == (1,)
+        await source.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 @pytest.mark.parametrize(

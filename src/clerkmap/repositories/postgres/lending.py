@@ -1,6 +1,7 @@
 """A connection in the middle of a write, and the functions of yours that are called there. In either colour."""
 
 import os
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -9,7 +10,7 @@ from typing import Any
 from psycopg import AsyncConnection, Connection
 from psycopg.pq import PipelineStatus, TransactionStatus
 
-from ...errors import ConfigurationError, HookFailed
+from ...errors import ConfigurationError, HookFailed, RepositoryUnavailable
 
 AnyConnection = Connection[Any] | AsyncConnection[Any]
 
@@ -50,6 +51,14 @@ class Lending:
         if connection.info.transaction_status == TransactionStatus.INERROR:
             told = "one has caught an error of the database, which undoes it all: use a savepoint, or let it out"
             raise HookFailed(told)
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start it, or raise `RepositoryUnavailable`."""
+    try:
+        thread.start()
+    except RuntimeError as error:  # the machine gives no more threads
+        raise RepositoryUnavailable("no thread can be started") from error
 
 
 def check_in_turn(connection: AnyConnection) -> None:

@@ -23,7 +23,7 @@ from psycopg import AsyncConnection
 
 from ...errors import RepositoryUnavailable
 from ...forks import SurvivesForks
-from .lending import AnyConnection
+from .lending import AnyConnection, start_thread
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 
@@ -133,13 +133,14 @@ class Health(SurvivesForks):
         """Note that a request waits for a connection, which it sets in the loan."""
         loan = Loan()
         with self._lock:
-            self._lent.add(loan)
             if self._conninfo is not None and not self._closed.is_set() and not self._is_watched():
                 # A weak reference: a repository that is forgotten is collected, and the thread ends.
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=_watch, args=(ref(self), self._closed, self._tick), name="clerkmap-watch", daemon=True
                 )
-                self._thread.start()
+                start_thread(thread)
+                self._thread = thread
+            self._lent.add(loan)
         return loan
 
     def _is_watched(self) -> bool:

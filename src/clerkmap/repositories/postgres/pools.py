@@ -24,7 +24,7 @@ from psycopg.pq import TransactionStatus
 from ...errors import ConfigurationError
 from ...forks import SurvivesForks
 from ..arguments import checked_timeout
-from .lending import AnyConnection
+from .lending import AnyConnection, start_thread
 
 # What a pool of the repository's own sets for each connection, in one round trip. A pooler between shows another number
 # than that of the session. There the session is shared with other programs, so nothing is set for it.
@@ -158,7 +158,7 @@ class OpenedPool(SurvivesForks):
         """In a thread of its own, since nothing can end the attempt before its time is over."""
         attempt = _Attempt()
         work = partial(_connect, self.conninfo, self.kwargs, self._milliseconds, attempt, self._connections)
-        threading.Thread(target=work, name="clerkmap-connect", daemon=True).start()
+        start_thread(threading.Thread(target=work, name="clerkmap-connect", daemon=True))
         try:
             while not attempt.done.wait(_CHECK_EVERY):
                 check()

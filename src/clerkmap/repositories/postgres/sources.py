@@ -77,8 +77,9 @@ class Source:
         is_done = False
         while not is_done:
             self._line.enter(first=again or first_in_line.get())
-            loan, connection = self._health.lend(), None
+            loan, connection = None, None
             try:
+                loan = self._health.lend()
                 self.check_open()
                 connection = self._take(self._source)
                 if connection is not None:
@@ -91,7 +92,7 @@ class Source:
                     connection.close()
                 raise
             finally:
-                moved = self._health.take_back(loan)
+                moved = loan is not None and self._health.take_back(loan)
                 if connection is not None:
                     self._give(self._source, connection)
                 self._line.leave(moved=moved)
@@ -203,8 +204,9 @@ class AsyncSource:
         line, is_done = self._line(self._source), False
         while not is_done:
             await line.enter(first=again or first_in_line.get())
-            loan, connection = self._health.lend(), None
+            loan, connection = None, None
             try:
+                loan = self._health.lend()
                 self.check_open()
                 connection = await self._take(self._source, line)
                 if connection is not None:
@@ -217,7 +219,7 @@ class AsyncSource:
                     await connection.close()
                 raise
             finally:
-                moved = self._health.take_back(loan)
+                moved = loan is not None and self._health.take_back(loan)
                 try:
                     if connection is not None:
                         await self._give(self._source, connection)
