@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from clerkmap import Change, ConfigurationError, Principal, RepositoryUnavailabl
 from clerkmap.core.principal import Standing
 from clerkmap.core.records import AnyRecord, ClerkUser
 from clerkmap.errors import UserBanned
-from clerkmap.flights import Turns
+from clerkmap.flights import Flights, Turns
 from clerkmap.lanes import RepositoryThreads
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk
@@ -375,3 +376,34 @@ def test_turns() -> None:
     assert len(went_on) == 80
     assert max(went_on.count(number) for number in went_on) == 10
     assert went_on == sorted(went_on)
+
+
+def test_a_task_that_a_look_up_begins_does_not_wait_for_it() -> None:
+    """Such as a hook that asks for the same caller in a task of its own: each would wait for the other."""
+    flights = Flights()
+
+    async def inner() -> str:
+        return "inner"
+
+    async def outer() -> str:
+        return await asyncio.create_task(flights.ajoin("ada", lambda: None, inner))
+
+    async def run() -> str:
+        async with asyncio.timeout(20):
+            return await flights.ajoin("ada", lambda: None, outer)
+
+    assert asyncio.run(run()) == "inner"
+
+
+def test_two_look_ups_that_ask_for_each_other_end() -> None:
+    """Ada's look-up asks for Bea, and Bea's for Ada."""
+    flights = Flights()
+    both = threading.Barrier(2)
+
+    def look_up(other: str) -> str:
+        both.wait(20)
+        return flights.join(other, lambda: None, lambda: f"found {other}")
+
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(flights.join, one, lambda: None, partial(look_up, two)) for one, two in ("ab", "ba")]
+        assert [each.result(20) for each in asked] == ["found b", "found a"]

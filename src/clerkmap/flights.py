@@ -9,6 +9,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
+from contextvars import ContextVar
 from copy import copy
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
@@ -18,15 +19,17 @@ from .forks import SurvivesForks
 
 T = TypeVar("T")
 E = TypeVar("E", threading.Event, asyncio.Event)
+# Whether this code runs inside a look-up, as a hook does, or a task that one has begun. It must not wait for a look-up,
+# which may be waiting for it.
+_is_inside: ContextVar[bool] = ContextVar("clerkmap_inside_look_up", default=False)
 _ROUNDS = 3  # after so many vain waits a request asks by itself: what is found is changed all the time, or not kept
 
 
 class _Flight(Generic[E]):
-    """A look-up that is under way, which thread or task makes it, and why it failed if others would fail as well."""
+    """A look-up that is under way, and why it failed if others would fail as well."""
 
-    def __init__(self, landed: E, pilot: object) -> None:
+    def __init__(self, landed: E) -> None:
         self.landed: E = landed
-        self.pilot = pilot
         self.error: Unavailable | None = None
 
     def check(self) -> None:
@@ -57,15 +60,14 @@ class Flights(SurvivesForks):
 
     def join(self, key: Hashable, remembered: Callable[[], T | None], look_up: Callable[[], T]) -> T:
         """Look up, or wait for a thread that looks up the same and return what is remembered then."""
-        pilot = threading.current_thread()
+        if _is_inside.get():
+            return look_up()
         for _ in range(_ROUNDS):
             with self._lock:
                 flight = self._of_threads.get(key)
                 if flight is None:
-                    mine = self._of_threads[key] = _Flight(threading.Event(), pilot)
+                    mine = self._of_threads[key] = _Flight(threading.Event())
                     break
-            if flight.pilot is pilot:  # a hook asks who is calling
-                return look_up()
             flight.landed.wait()
             flight.check()
             found = remembered()
@@ -73,24 +75,26 @@ class Flights(SurvivesForks):
                 return found
         else:
             return look_up()
+        token = _is_inside.set(True)
         try:
             return look_up()
         except (RepositoryUnavailable, ApiUnavailable) as error:
             mine.fail(error)
             raise
         finally:
+            _is_inside.reset(token)
             self._of_threads.pop(key, None)
             mine.landed.set()
 
     async def ajoin(self, key: Hashable, remembered: Callable[[], T | None], look_up: Callable[[], Awaitable[T]]) -> T:
         """The same for the tasks of the running loop."""
-        place, pilot = (asyncio.get_running_loop(), key), asyncio.current_task()
+        if _is_inside.get():
+            return await look_up()
+        place = asyncio.get_running_loop(), key
         for _ in range(_ROUNDS):
             flight = self._of_tasks.get(place)
             if flight is None:
                 break
-            if flight.pilot is pilot:
-                return await look_up()
             await flight.landed.wait()
             flight.check()
             found = remembered()
@@ -98,13 +102,15 @@ class Flights(SurvivesForks):
                 return found
         else:
             return await look_up()
-        mine = self._of_tasks[place] = _Flight(asyncio.Event(), pilot)
+        mine = self._of_tasks[place] = _Flight(asyncio.Event())
+        token = _is_inside.set(True)
         try:
             return await look_up()
         except (RepositoryUnavailable, ApiUnavailable) as error:
             mine.fail(error)
             raise
         finally:
+            _is_inside.reset(token)
             self._of_tasks.pop(place, None)
             mine.landed.set()
 
