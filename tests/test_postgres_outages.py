@@ -9,6 +9,7 @@ import errno
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -303,6 +304,25 @@ def test_a_thread_that_has_died(cluster: Cluster, monkeypatch: pytest.MonkeyPatc
 
     until(is_back)
     health.close()
+
+
+def test_the_log_of_an_outage_shows_no_address() -> None:
+    """Not in the error's causes either, which a traceback quotes."""
+    health = Health(None, {}, 0.01)
+    health.cannot_connect(psycopg.OperationalError('connection to "10.1.2.3", port 5432 failed: Connection refused'))
+    raised: list[RepositoryUnavailable] = []
+
+    def is_refused() -> bool:
+        try:
+            health.check()
+        except RepositoryUnavailable as error:
+            raised.append(error)
+        return bool(raised)
+
+    until(is_refused)
+    told = "".join(traceback.format_exception(raised[0]))
+    assert "connection refused" in told
+    assert "10.1.2.3" not in told
 
 
 def without_thread(patch: pytest.MonkeyPatch, name: str) -> None:

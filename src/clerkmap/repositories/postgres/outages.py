@@ -122,7 +122,7 @@ class Health(SurvivesForks):
         if since is not None and time.monotonic() - since >= self._timeout:
             unavailable = RepositoryUnavailable(cause_of(self._error))
             unavailable.is_logged = True
-            raise unavailable from self._error
+            raise unavailable from None  # the error's text shows the server's address
 
     def cannot_connect(self, error: Exception) -> None:
         """Begin an outage: there is no connection, and none can be made."""
