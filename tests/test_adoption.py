@@ -395,3 +395,79 @@ def test_what_cannot_work_is_refused_at_the_start() -> None:
     api = AsyncClerkApi(clerk.instance, transport=clerk.transport())
     with pytest.raises(ConfigurationError, match="aresolve"):
         Resolver(clerk.instance, repository, api=api).resolve(clerk.token(clerk.create_user()))
+
+
+class Columns:
+    """A row that is read like a pair, and is no tuple, as a driver may make it."""
+
+    def __init__(self, *values: Any) -> None:
+        self.values = values
+
+    def __getitem__(self, index: int) -> Any:
+        return self.values[index]
+
+
+FULL = ClerkUser.stated("app", "user_a", observed_at=1, email=ADDRESS.format(1), email_verified=True, external_id="x")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        None,
+        1,
+        True,
+        "mine",
+        ADDRESS.format(1),
+        [None],
+        [1],
+        [(1,)],
+        ["ab"],
+        [b"ab"],
+        (1, ADDRESS.format(1)),  # a row, and not a list of rows
+        {1: ADDRESS.format(1)},
+        [{"id": 1, "email": ADDRESS.format(1)}],
+        [(1, ADDRESS.format(1), "more")],
+        [(ADDRESS.format(1), 1)],
+        [(1, b"customer1@example.com")],
+        [([], ADDRESS.format(1))],
+        [(None, ADDRESS.format(1))],
+        [(1.0, ADDRESS.format(1))],
+        [(True, ADDRESS.format(1))],
+        [("1", ADDRESS.format(1))],
+        [(2**63, ADDRESS.format(1))],
+    ],
+)
+def test_a_find_that_returns_something_else(rows: Any) -> None:
+    """It is told whose fault it is, and nobody is made."""
+    repository = MemoryRepository(ids="integer", first_id=100, linker=ByVerifiedEmail(lambda email: rows))
+    with pytest.raises(ConfigurationError, match=r"ByVerifiedEmail's find .*\(id, address\)"):
+        repository.put([FULL])
+    assert repository.find("app", "user_a") is None
+
+
+@pytest.mark.parametrize("id", ["1", True, 1.0, [], (1,), [(1,)], 2**63])
+def test_a_find_that_returns_no_id(id: Any) -> None:
+    repository = MemoryRepository(ids="integer", first_id=100, linker=ByExternalId(lambda external_id: id))
+    with pytest.raises(ConfigurationError, match=r"ByExternalId's find .* int"):
+        repository.put([FULL])
+    assert repository.find("app", "user_a") is None
+
+
+def test_a_find_that_fails_by_itself() -> None:
+    """What it raises is what is seen, and not taken for rows of another shape."""
+
+    def find(email: str) -> Iterator[Any]:
+        yield 1, None
+        raise TypeError("mine")
+
+    with pytest.raises(TypeError, match="mine"):
+        MemoryRepository(ids="integer", first_id=100, linker=ByVerifiedEmail(find)).put([FULL])
+
+
+@pytest.mark.parametrize("row", [(7, ADDRESS.format(1)), [7, ADDRESS.format(1)], Columns(7, ADDRESS.format(1))])
+def test_rows_of_other_kinds(row: Any) -> None:
+    """Beside addresses that no person can have: half of a surrogate pair, a zero character, none."""
+    rows = [(1, "customer1@example.com\ud800"), (2, "\udcff"), (3, "a\x00b"), (4, None), (5, ""), row]
+    repository = MemoryRepository(ids="integer", first_id=100, linker=ByVerifiedEmail(lambda email: rows))
+    repository.put([FULL])
+    assert found(repository, "user_a", "app").id == 7

@@ -192,6 +192,8 @@ class Choices:
         if self._linker is None or isinstance(self._linker, FirstUserTakes) or record.is_deleted:
             return None
         id = self._linker(record)
+        if id is not None and isinstance(self._linker, (ByVerifiedEmail, ByExternalId)) and not self.is_id(id):
+            raise self._linker.wrong(_WANTED[self.id_type])
         return None if id is None else self.check_id(id)
 
     def check_free(self, record: ClerkUser, others: Collection[User], deleted_at: int | None) -> None:

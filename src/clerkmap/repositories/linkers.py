@@ -3,15 +3,16 @@
 A linker is a plain function of Clerk's record, or one of the classes below, which a repository treats with more care.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
+from typing import Any
 
 from ..core.conclusions import verified_address
 from ..core.model import Id
 from ..core.records import STATED, ClerkUser, key_of
 from ..errors import ConfigurationError
-from .arguments import folded
+from .arguments import folded, is_storable
 
 Rows = Iterable[tuple[Id, str | None]]
 
@@ -65,8 +66,29 @@ class ByVerifiedEmail:
         wanted = verified_address(record)
         if wanted is None:
             return None
-        ids = {id for id, email in self._find(wanted) if isinstance(email, str) and folded(email) == wanted}
+        ids = {id for id, email in self._rows(wanted) if is_storable(email) and folded(email) == wanted}
         return ids.pop() if len(ids) == 1 else None
+
+    def _rows(self, address: str) -> Iterator[tuple[Id, str]]:
+        """The rows with an address of which `find` says that they may match, or `ConfigurationError`."""
+        rows = _each(self._find(address))
+        if rows is None:
+            raise self.wrong()
+        for row in rows:
+            values = _each(row)
+            match None if values is None else tuple(values):
+                case id, None:
+                    pass
+                case str() | int() as id, str() as email:
+                    yield id, email
+                case _:
+                    raise self.wrong()
+
+    def wrong(self, wanted: str = "text or a number") -> ConfigurationError:
+        """What `find` returned is not what it should be."""
+        return ConfigurationError(
+            f"ByVerifiedEmail's find must return rows of (id, address): each id {wanted}, each address text or None"
+        )
 
     def is_enough(self, record: ClerkUser) -> bool:
         """Whether a record tells enough to decide by."""
@@ -93,6 +115,20 @@ class ByExternalId:
         """Return the id of the user, or None."""
         return None if record.external_id is None else self._find(record.external_id)
 
+    def wrong(self, wanted: str) -> ConfigurationError:
+        """What `find` returned is no id."""
+        return ConfigurationError(f"ByExternalId's find must return the id of a user of yours, {wanted}, or None")
+
     def is_enough(self, record: ClerkUser) -> bool:
         """Whether a record tells enough to decide by."""
         return record.grade == STATED
+
+
+def _each(several: object) -> Iterator[Any] | None:
+    """The values in a list or a row, of whatever type a driver makes them. None where it is neither."""
+    if isinstance(several, str | bytes | Mapping):
+        return None
+    try:
+        return iter(several)  # type: ignore[call-overload,no-any-return]
+    except TypeError:
+        return None
