@@ -36,5 +36,5 @@ def test_rows_of_your_own_follow_in_the_hook(fresh: World, tmp_path: Path) -> No
             *("relink", "--from", "old", "--to", "new", "--mapping", "who.csv", "--yes"),
             *("--repository", "shop:repository"),
         )
-        assert (done.returncode, done.stdout) == (FINE, "move   ada ada in-old in-new\n"), done.stderr
+        assert (done.returncode, done.stdout) == (FINE, "move from=ada to=ada user=in-old left=in-new\n"), done.stderr
         assert own.execute("SELECT user_id FROM letters").fetchall() == [("in-old",)]
