@@ -27,6 +27,7 @@ from .lending import AnyConnection, start_thread
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 
+_random = random.Random()  # noqa: S311 - no secret; a thread that draws from the shared one disturbs the application's
 _PROBE_EVERY = 0.5  # seconds, and less at random: the processes of a site do not all connect in one moment
 _PROBE_LIMIT = 2.0  # seconds after which a probe begins anew, since a lost packet may keep the first one waiting
 _SHORTEST_PROBE = 0.5  # seconds: a busy machine takes some time to connect
@@ -184,7 +185,7 @@ class Health(SurvivesForks):
             if self._probe(_PROBE_LIMIT):
                 self._end()
             else:
-                self._closed.wait(_PROBE_EVERY * random.uniform(0.5, 1))  # noqa: S311 - no secret
+                self._closed.wait(_PROBE_EVERY * _random.uniform(0.5, 1))
             return
         with self._lock:
             oldest = min((loan.since for loan in self._lent), default=now)
