@@ -30,7 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "repository": {"errors", "core", "listeners"},
     "lanes": {"errors", "forks"},
     "watch": {"errors", "forks", "listeners"},
-    "threads": {"errors", "core", "lanes", "repository"},
+    "threads": {"errors", "core", "lanes", "listeners", "repository"},
     "repositories": {"errors", "core", "driving", "forks", "lanes", "listeners", "repository"},
     "clerk": {"errors", "core", "driving", "forks", "bounded", "repository", "threads"},
     "relinking": {"errors", "core", "repository"},

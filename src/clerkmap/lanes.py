@@ -55,7 +55,7 @@ class Call:
         self.since: float = time.monotonic()
         self.result: Any = None
         self.error: BaseException | None = None
-        self.is_done = False
+        self.is_done: bool = False
 
     def run(self) -> None:
         """Call the function, in the context of whoever waits for it."""
@@ -86,7 +86,8 @@ class Call:
         if isinstance(error, RepositoryUnavailable):
             self.error = copy(error)
             self.error.__cause__ = error.__cause__
-        self.result, self.is_done = None, True
+        self.result = None
+        self.is_done = True
 
     def deliver(self) -> None:
         """Give the event loop what came of it. Called in the loop."""

@@ -9,6 +9,7 @@ from .core.principal import Standing
 from .core.records import MAX_TIME, AnyRecord, Kind
 from .core.writeback import Pending, PendingKind, WriteBack
 from .lanes import RepositoryThreads, Threads
+from .listeners import Listeners
 from .repository import Repository
 
 T = TypeVar("T")
@@ -32,8 +33,8 @@ class Threaded:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._threads: Threads = getattr(repository, "threads", None) or _shared
-        self.poll_every = repository.poll_every
-        self.listeners = repository.listeners
+        self.poll_every: float | None = repository.poll_every
+        self.listeners: Listeners = repository.listeners
 
     async def reading(self, function: Callable[[], T]) -> T:
         """Run a function that only reads, in one thread from its beginning to its end."""

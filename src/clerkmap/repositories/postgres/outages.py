@@ -77,7 +77,7 @@ class Loan:
     __slots__ = ("connection", "line", "since")
 
     def __init__(self) -> None:
-        self.since = time.monotonic()
+        self.since: float = time.monotonic()
         self.connection: AnyConnection | None = None
         self.line: socket.socket | None = None  # the same line to the server, which another thread may cut
 

@@ -125,7 +125,7 @@ class OpenedPool(SurvivesForks):
     def __init__(self, conninfo: str, size: int, timeout: float) -> None:
         self.conninfo = conninfo
         self.kwargs: dict[str, Any] = settings(conninfo, checked_timeout(timeout))
-        self.max_size = _checked(size)
+        self.max_size: int = _checked(size)
         self._milliseconds = _milliseconds(timeout)
         self._make_connections()
         self.survive_forks()
@@ -239,7 +239,7 @@ class AsyncOpenedPool(SurvivesForks):
     def __init__(self, conninfo: str, size: int, timeout: float) -> None:
         self.conninfo = conninfo
         self.kwargs: dict[str, Any] = settings(conninfo, checked_timeout(timeout))
-        self.max_size = _checked(size)
+        self.max_size: int = _checked(size)
         self._milliseconds = _milliseconds(timeout)
         self._make_loops()
         self.survive_forks()
