@@ -18,6 +18,7 @@ from clerkmap.adapters.asgi import AuthMiddleware
 from clerkmap.adapters.wsgi import AuthMiddleware as WsgiAuthMiddleware
 from clerkmap.clerk import AsyncClerkApi, ClerkApi
 from clerkmap.clerk.budget import Budget
+from clerkmap.clerk.first_sight import FirstSights
 from clerkmap.errors import ApiUnavailable, UserDeleted
 from clerkmap.repositories import ByExternalId, ByVerifiedEmail, MemoryRepository
 from clerkmap.testing import FakeClerk, FakeUser
@@ -291,9 +292,26 @@ def test_one_question_for_many_requests(stack: ExitStack, tmp_path: Path, colour
     else:
         ids = [principal.user.id for principal in opened.runner.run(requests())]
     assert ids == [5, 5, 5]
-    assert 1 <= len(opened.transport.asked) <= len(tokens)
-    if colour != "sync":
-        assert len(opened.transport.asked) == 1
+    assert 1 <= len(opened.transport.asked) <= len(tokens)  # one that is late finds the first one's answer gone
+
+
+@pytest.mark.parametrize("colour", ["async", "a sync API in async code"])
+def test_who_asks_meanwhile_waits_for_the_same_answer(stack: ExitStack, tmp_path: Path, colour: str) -> None:
+    """Clerk is asked once, for all tasks that ask before it has answered."""
+    opened = one(stack, colour, tmp_path)
+    ada = opened.clerk.create_user(ADDRESS.format(5))
+    sights = FirstSights(opened.api, opened.clerk.instance, opened.clerk.clock)
+    opened.transport.held = held = threading.Event()
+
+    async def ask() -> list[ClerkUser]:
+        asking = [asyncio.ensure_future(sights.aget(ada.id)) for _ in range(20)]
+        await asyncio.sleep(0)  # each of them has asked
+        assert await asyncio.to_thread(opened.transport.began.wait, 60)
+        held.set()
+        return list(await asyncio.gather(*asking))
+
+    assert {user.email for user in opened.runner.run(ask())} == {ADDRESS.format(5)}
+    assert len(opened.transport.asked) == 1
 
 
 @pytest.mark.parametrize("colour", COLOURS)
