@@ -145,7 +145,7 @@ def test_verify_writes_nothing(fresh: World, tmp_path: Path) -> None:
     ada = next(iter(fresh.clerk.users.values()))
     seen = fresh.run("verify", fresh.clerk.token(ada))
     assert seen.exit_code == FINE
-    assert "Nobody has seen this person before" in seen.stderr
+    assert "This person is unknown so far" in seen.stderr
     with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
         assert connection.execute("SELECT count(*) FROM clerkmap_users").fetchone() == (0,)
 

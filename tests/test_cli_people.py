@@ -51,7 +51,7 @@ def test_whom_a_command_is_about_must_be_one(synced: World) -> None:
     for command in (["set-role", "{}", "staff"], ["export", "{}"], ["erase", "{}", "--yes"]):
         nobody = synced.run(*(each.format("nobody@example.com") for each in command))
         assert (nobody.exit_code, nobody.stdout) == (NOT_FINE, "")
-        assert "nobody is stored who is called that" in nobody.stderr
+        assert "no stored user matches" in nobody.stderr
         several = synced.run(*(each.format("both") for each in command))
         assert (several.exit_code, several.stdout) == (NOT_FINE, "")
         assert "several are called that" in several.stderr

@@ -58,7 +58,7 @@ class Call:
         self.is_done: bool = False
 
     def run(self) -> None:
-        """Call the function, in the context of whoever waits for it."""
+        """Call the function, in the context of the caller that waits for it."""
         try:
             self.result = self.context.run(self._function)
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
@@ -134,14 +134,14 @@ class Lane(SurvivesForks):
         self._done: dict[asyncio.AbstractEventLoop, list[Call]] = {}
 
     def after_fork_in_child(self) -> None:
-        self._make()  # the threads have stayed behind, and so has whoever was waiting
+        self._make()  # a fork copies neither the threads nor the callers that wait
 
     async def call(self, function: Callable[[], Any], then: Callable[[], Any] | None = None) -> Any:
         """Call a function in one of the threads, and another one after it."""
         call = Call(function, then)
         with self._changed:
             if self._is_closed:
-                raise RepositoryUnavailable("it is closed")
+                raise RepositoryUnavailable("the repository is closed")
             if len(self._waiting) >= self._max_waiting:
                 raise RepositoryUnavailable("too many calls are waiting")
             self._waiting.append(call)
@@ -237,7 +237,7 @@ class Lane(SurvivesForks):
                 self._done[call.loop] = [call]
                 try:
                     call.loop.call_soon_threadsafe(self._deliver, call.loop)
-                except RuntimeError:  # it was closed, and nobody waits any more
+                except RuntimeError:  # it was closed, so no caller waits any more
                     del self._done[call.loop]
 
     def _deliver(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -272,7 +272,7 @@ class RepositoryThreads:
         max_waiting: int = MAX_WAITING,
         together: Together | None = None,
     ) -> None:
-        check_max_waiting(max_waiting)
+        checked_max_waiting(max_waiting)
         self._readers = Lane("clerkmap-read", readers, timeout=timeout, max_waiting=max_waiting)
         self._writers = Lane("clerkmap-write", writers, timeout=timeout, max_waiting=max_waiting, together=together)
 
@@ -294,7 +294,8 @@ class RepositoryThreads:
         self._writers.close()
 
 
-def check_max_waiting(max_waiting: object) -> None:
-    """Refuse what cannot be a number of calls."""
+def checked_max_waiting(max_waiting: int) -> int:
+    """Return a number of calls that may wait, or raise `ConfigurationError`."""
     if type(max_waiting) is not int or max_waiting < 1:
         raise ConfigurationError("max_waiting must be an integer, and at least 1")
+    return max_waiting

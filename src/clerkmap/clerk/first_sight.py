@@ -91,7 +91,7 @@ class FirstSights(SurvivesForks):
                 return flight
             self._check_room(len(self._flights))
             flight = Future[_Said]()
-            flight.set_running_or_notify_cancel()  # from here on nobody who waits can cancel it
+            flight.set_running_or_notify_cancel()  # from here on no waiting caller can cancel it
             self._flights[clerk_id] = flight
         try:
             threading.Thread(target=self._fly, args=(clerk_id, flight), name="clerkmap-sight", daemon=True).start()

@@ -42,7 +42,7 @@ def command(context: click.Context, who: str, url: str | None, as_json: bool) ->
     for each in found if not as_json else ():
         each.say()
     if not found:
-        say("clerkmap: nobody is stored who is called that. `clerkmap sync` brings what Clerk has.")
+        say("clerkmap: no stored user matches. `clerkmap sync` copies the users of Clerk.")
         context.exit(NOT_FINE)
 
 

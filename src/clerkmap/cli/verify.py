@@ -105,6 +105,6 @@ def _say(explanation: "Explanation", *, is_new: bool, with_database: bool) -> No
             as_what = f" as {membership.role}" if membership is not None else ""
             click.echo(plain(f"in your organization {place}{as_what}"))
         if is_new:
-            say("Nobody has seen this person before: the first request makes them, with another id.")
+            say("This person is unknown so far: the first request makes a user, with another id.")
     if not with_database:
         say("Whom of yours it stands for, and whether they are locked out, tells --database.")

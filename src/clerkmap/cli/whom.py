@@ -26,7 +26,7 @@ def one_of(records: "Repository", who: str) -> "User":
     if len(users) == 1:
         return users[0]
     if not users:
-        say("clerkmap: nobody is stored who is called that. `clerkmap sync` brings what Clerk has.")
+        say("clerkmap: no stored user matches. `clerkmap sync` copies the users of Clerk.")
     else:
         say("clerkmap: several are called that, and nothing was done. Say which by the id:")
         for user in users:

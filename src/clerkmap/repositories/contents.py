@@ -137,13 +137,6 @@ class Contents:
             yield rows
             after = tuple(rows[-1][place] for place in key)
 
-    def digest(self, table: Table) -> Digest:
-        """The digest of all rows of a table."""
-        digest = Digest()
-        for rows in self.pages(table):
-            digest = digest.plus(rows)
-        return digest
-
     def marker(self) -> str | None:
         """The progress of the move into these tables; None where there is none."""
         rows = self._read(partial(_ask, self._sql.select_note, MARKER))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..forks import SurvivesForks
-from ..lanes import MAX_WAITING, TIMEOUT, check_max_waiting
+from ..lanes import MAX_WAITING, TIMEOUT, checked_max_waiting
 from ..listeners import written_from_within
 from .arguments import checked_timeout
 from .connections import POLL_EVERY, no_other_transactions, truncate_log
@@ -28,7 +28,7 @@ class FileConnections(SurvivesForks):
     poll_every: float | None = POLL_EVERY
 
     def __init__(self, path: Path, *, durable: bool, timeout: float = TIMEOUT, max_waiting: int = MAX_WAITING) -> None:
-        check_max_waiting(max_waiting)
+        checked_max_waiting(max_waiting)
         self.place: str = str(path.absolute())
         self._durable = durable
         self.timeout: float = checked_timeout(timeout)

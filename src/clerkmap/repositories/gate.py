@@ -93,7 +93,7 @@ class Line:
             raise
 
     def moved(self) -> None:
-        """Something was committed: whoever waits may wait on."""
+        """Note a commit: the writers that wait may go on waiting."""
         self._moved_at = time.monotonic()
 
     def hand_on(self) -> None:

@@ -44,8 +44,8 @@ class ByVerifiedEmail:
     """Link a new person to the one user of yours who has the address that the person has verified at Clerk.
 
     The address must be the primary one and verified, and exactly one row may have it. Capital letters of ASCII do not
-    count; every other character must be the same. Whoever has no such row is a new user, and stays one: an address
-    that is verified or changed later links nobody.
+    count; every other character must be the same. A person without such a row is a new user, and stays one: an
+    address that is verified or changed later links no user.
 
     A token does not tell an address. So a resolver asks Clerk once when it sees a person for the first time, and needs
     `api=`. No user is made from a record that tells less.
@@ -98,7 +98,7 @@ class ByVerifiedEmail:
 class ByExternalId:
     """Link a new person to the user of yours whose id your application has set as the external id at Clerk.
 
-    Nobody but your application sets an external id, so it proves more than an address. A token does not tell it: a
+    Only your application can set an external id, so it proves more than an address. A token does not tell it: a
     resolver asks Clerk once when it sees a person for the first time, and needs `api=`. No user is made from a record
     that tells less.
 

@@ -25,8 +25,8 @@ def require(what: Any = None, /, **options: Unpack[RequirementOptions]) -> Any:
     """Let only those reach a view, sync or async, who have what is required: `@require(role="admin")`.
 
     The arguments are those of `Requirement`, or one that is made already; without any, somebody must be signed in.
-    `OPTIONS` is refused like any method: a CORS middleware stands outside of views. Whoever is refused is answered by
-    the middleware.
+    `OPTIONS` is refused like any method: a CORS middleware stands outside of views. The middleware answers a
+    refused request.
     """
     if callable(what):
         return require()(cast("Callable[..., Any]", what))

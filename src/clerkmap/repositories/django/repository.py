@@ -108,7 +108,7 @@ class DjangoRepository(SqlRepository):
         not count."""
         self._check_open()
         blocks = connections[self._alias].atomic_blocks
-        return not blocks[-1]._from_testcase if blocks else self._joins()
+        return not getattr(blocks[-1], "_from_testcase", False) if blocks else self._joins()
 
     def _joins(self) -> bool:
         """Whether what is done now is a part of a transaction of yours."""

@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from ...errors import ConfigurationError, RepositoryUnavailable
+from ...errors import RepositoryUnavailable
 from ...forks import SurvivesForks
 
 _TICKS = 8  # in each `timeout`
@@ -165,10 +165,3 @@ class AsyncLine(_Line):
         self._timer = None
         if self._first or self._others:
             self._tick_later()
-
-
-def checked_max_waiting(number: int) -> int:
-    """Return the number, or raise `ConfigurationError`."""
-    if type(number) is not int or number < 1:
-        raise ConfigurationError("max_waiting must be an integer, and at least 1")
-    return number

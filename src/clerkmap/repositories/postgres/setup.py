@@ -6,6 +6,7 @@ from typing import Unpack
 from ...core.model import Change
 from ...core.records import key_of
 from ...errors import ConfigurationError
+from ...lanes import MAX_WAITING, checked_max_waiting
 from ...listeners import Listeners
 from ..arguments import checked_timeout
 from ..choices import Choices, IdType, Options
@@ -15,7 +16,6 @@ from ..schema import SCHEMA_VERSION, Schema
 from ..sql import Statements
 from ..work import Work, Written
 from .lending import Lending
-from .lines import checked_max_waiting
 
 OLDEST = 120_000  # the first with generated columns
 _KEYS_IN_ONE = 240  # of 33 bytes: a notification has less than 8,000
@@ -73,7 +73,7 @@ class Setup:
         migrate: bool = True,
         durable: bool = True,
         timeout: float = 5,
-        max_waiting: int = 20_000,
+        max_waiting: int = MAX_WAITING,
         **options: Unpack[Options],
     ) -> None:
         self._names = Names(prefix, schema)

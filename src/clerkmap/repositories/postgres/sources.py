@@ -18,6 +18,7 @@ from psycopg.rows import TupleRow, tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from ...errors import ConfigurationError, RepositoryUnavailable
+from ...lanes import MAX_WAITING
 from ...repository import first_in_line
 from .attempts import REFUSALS, refusal
 from .lending import check_in_turn, is_alone
@@ -35,7 +36,10 @@ class Source:
     """What a repository does its work with."""
 
     def __init__(
-        self, source: Connection[Any] | ConnectionPool[Any] | OpenedPool, timeout: float = 5, max_waiting: int = 20_000
+        self,
+        source: Connection[Any] | ConnectionPool[Any] | OpenedPool,
+        timeout: float = 5,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         if not isinstance(source, (Connection, ConnectionPool, OpenedPool)):
             raise _not_a_source(f"a psycopg.Connection or a ConnectionPool, not {type(source).__name__}")
@@ -161,7 +165,7 @@ class AsyncSource:
         self,
         source: AsyncConnection[Any] | AsyncConnectionPool[Any] | AsyncOpenedPool,
         timeout: float = 5,
-        max_waiting: int = 20_000,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         if not isinstance(source, (AsyncConnection, AsyncConnectionPool, AsyncOpenedPool)):
             raise _not_a_source(f"a psycopg.AsyncConnection or an AsyncConnectionPool, not {type(source).__name__}")
