@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from backfill_world import plenty
 from clerk_api_world import Far, answer, failure
 from clerkmap import ClerkmapError, ClerkUser, ConfigurationError, Reconciler, Resolver, Verifier
 from clerkmap.adapters.asgi import AuthMiddleware
@@ -365,7 +366,7 @@ def test_an_answer_that_is_none(said: Any, error: type[ClerkmapError]) -> None:
     repository = MemoryRepository(linker=ByVerifiedEmail(lambda email: []))
     far = Far(said)
     far.keys = clerk.jwks()
-    api = ClerkApi(clerk.instance, transport=far, patience=0)
+    api = ClerkApi(clerk.instance, transport=far, patience=0, budget=plenty())
     ada = clerk.create_user("ada@example.com")
     resolver = Resolver(clerk.instance, repository, api=api)
     with pytest.raises(error):

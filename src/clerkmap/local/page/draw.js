@@ -44,7 +44,8 @@ export function draw(parent, ...inside) {
   const focused = document.activeElement;
   const place = parent.contains(focused) ? placeOf(focused) : null;
   fill(parent, present(inside));
-  if (place && document.activeElement !== focused) refocus(parent, focused, place);
+  // Whether a disabled button still has the focus here is up to the browser: it may take it away only when it next paints.
+  if (place && (document.activeElement !== focused || focused.disabled)) refocus(parent, focused, place);
 }
 
 function fill(parent, inside) {
