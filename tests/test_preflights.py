@@ -4,7 +4,7 @@ import asyncio
 import io
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple
 
@@ -227,6 +227,109 @@ def test_a_wsgi_stream_is_closed_unread() -> None:
     assert list(app({"REQUEST_METHOD": "OPTIONS", **environ}, lambda *each: begun.append(each))) == []
     assert told == ["a piece", "closed"]
     assert dict(begun[0][1])["content-length"] == "0"
+
+
+@pytest.mark.parametrize("where", ["in the call", "in a generator", "in close"])
+def test_a_wsgi_application_that_writes_without_end_is_ended(where: str) -> None:
+    """The first call of `write` ends it, also where it catches every exception, and its answer is sent."""
+    written: list[str] = []
+
+    class Body:
+        def __init__(self, write: Callable[[bytes], object]) -> None:
+            self._write = write
+
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([b"x"])
+
+        def close(self) -> None:
+            write_all(self._write)
+
+    def write_all(write: Callable[[bytes], object]) -> None:
+        for _ in range(1_000):
+            written.append("a piece")
+            with suppress(Exception):
+                write(b"x" * 65_536)
+
+    def called(environ: Any, start_response: Any) -> list[bytes]:
+        write_all(start_response("200 OK", CORS))
+        return []
+
+    def generated(environ: Any, start_response: Any) -> Iterator[bytes]:
+        write_all(start_response("200 OK", CORS))
+        yield b"x"
+
+    def closed(environ: Any, start_response: Any) -> Body:
+        return Body(start_response("200 OK", CORS))
+
+    begun, body = ask_wsgi({"in the call": called, "in a generator": generated, "in close": closed}[where])
+    assert (begun[0], dict(begun[1])["content-length"], body) == ("200 OK", "0", [])
+    assert written == ["a piece"]
+
+
+@pytest.mark.parametrize(
+    ("told", "sent"),
+    [
+        ("200 Fine\r\nSet-Cookie: a=b", "200 OK"),
+        ("204 the salary is 12", "204 No Content"),
+        ("299 \x00\N{SNOWMAN}", "299 Unknown"),
+        ("200", "200 OK"),
+    ],
+)
+def test_a_status_line_is_sent_in_words_of_its_own(told: str, sent: str) -> None:
+    """Only its number passes: a reason phrase may hold a line break, or a secret."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response(told, CORS)
+        return []
+
+    assert ask_wsgi(app)[0][0] == sent
+
+
+@pytest.mark.parametrize("told", ["", "20", "abc", "+20 OK", "1_0 OK", "\u0662\u0660\u0660 OK", "20\r\n", "2000 OK"])
+def test_a_status_that_is_no_number_is_an_error_of_the_application(told: str) -> None:
+    """It is raised to the server, before any answer is begun."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response(told, CORS)
+        return []
+
+    with pytest.raises(ValueError, match="three digits"):
+        ask_wsgi(app)
+
+
+ODD: Headers = [
+    ("Vary", "Origin\r\nSet-Cookie: a=b"),
+    ("Access-Control-A: b\r\nSet-Cookie", "a=b"),
+    ("Access-Control-Allow-Origin", "https://front.example\n"),
+    ("Access-Control-Max-Age", "6\x000"),
+]
+
+
+def test_no_line_break_passes_in_a_header() -> None:
+    """A header with a control character is dropped in either colour."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [*ODD, ("Allow", "DELETE")])
+        return []
+
+    async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(name.encode(), value.encode()) for name, value in [*ODD, ("Allow", "DELETE")]]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    want = [("Allow", "DELETE"), ("content-length", "0")]
+    assert ask_wsgi(app)[0][1] == want
+    told = asyncio.run(told_by(ReducedAsgi(asgi_app), http_scope(method="OPTIONS")))
+    assert told.messages[0]["headers"] == [(name.encode(), value.encode()) for name, value in want]
+
+
+def ask_wsgi(app: Any) -> tuple[tuple[str, Headers], list[bytes]]:
+    """Send a preflight to a protected WSGI application. Return what it begins its answer with, and its body."""
+    begun: list[tuple[str, Headers]] = []
+    environ = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in PREFLIGHT}
+    whole: Any = wsgi.AuthMiddleware(app, World().resolver, require=True)
+    body = list(whole({"REQUEST_METHOD": "OPTIONS", **environ}, lambda *each: begun.append(each)))
+    (answer,) = begun
+    return answer, body
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["busy", "waiting"])

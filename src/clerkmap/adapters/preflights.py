@@ -7,9 +7,12 @@ that sends the same headers, so nothing of its answer passes that is not about C
 
 import asyncio
 import contextvars
+import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from http import HTTPStatus
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Never
 
 from ..errors import ConfigurationError
 from .asgi_messages import App, Message, Receive, Scope, Send
@@ -25,6 +28,9 @@ PATIENCE = 5.0  # seconds that an ASGI application may go on with an answer that
 _ASKED = (b"origin", b"host", b"access-control-request-")
 _ASKED_IN_ENVIRON = ("HTTP_ORIGIN", "HTTP_HOST", "HTTP_ACCESS_CONTROL_REQUEST_")
 _KEPT = ("access-control-", "vary", "allow")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # not every server refuses a line break in a header
+_STATUS = re.compile(r"[1-9][0-9]{2}(?![0-9])")
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
 def check_preflight(preflight: str) -> bool:
@@ -79,6 +85,10 @@ class ReducedAsgi:
                 raise
 
 
+class _Answered(BaseException):
+    """Raised where an application writes its body. An application that catches every `Exception` is ended, too."""
+
+
 def reduced_wsgi(
     app: "WSGIApplication",
     environ: dict[str, Any],
@@ -86,7 +96,7 @@ def reduced_wsgi(
     context: contextvars.Context,
 ) -> list[bytes]:
     """Call a WSGI application within a context and reduce its answer. Of the body, nothing is asked for that is not
-    needed to make the application begin its answer."""
+    needed to make the application begin its answer. The first call of `write` ends the application."""
     others = {name for name in environ if name.startswith("HTTP_") and not name.startswith(_ASKED_IN_ENVIRON)}
     asked = {name: value for name, value in environ.items() if name not in others}
     environ = {**asked, "QUERY_STRING": "", "CONTENT_LENGTH": "0", "CONTENT_TYPE": "", "wsgi.input": BytesIO()}
@@ -94,22 +104,37 @@ def reduced_wsgi(
 
     def begin(status: str, headers: list[tuple[str, str]], *_error: Any) -> Callable[[bytes], object]:
         begun[:] = [(status, headers)]
-        return lambda _piece: None
+        return _write
 
-    body = context.run(app, environ, begin)
-    try:
-        if not begun:  # a generator begins when its first piece is asked for
-            context.run(next, context.run(iter, body), b"")
-    finally:
-        close = getattr(body, "close", None)
-        if close is not None:
-            context.run(close)
-    for status, headers in begun:  # without any, the server has its own word for an application that never answers
-        start_response(status, _reduced(int(status[:3]), headers))
+    with suppress(_Answered):
+        body = context.run(app, environ, begin)
+        try:
+            if not begun:  # a generator begins when its first piece is asked for
+                context.run(next, context.run(iter, body), b"")
+        finally:
+            close = getattr(body, "close", None)
+            if close is not None:
+                context.run(close)
+    for line, headers in begun:  # without any, the server has its own word for an application that never answers
+        status = _status(line)
+        start_response(f"{status} {_PHRASES.get(status, 'Unknown')}", _reduced(status, headers))
     return []
+
+
+def _write(_piece: bytes) -> Never:
+    raise _Answered
+
+
+def _status(line: str) -> int:
+    """Return the number in a status line. The reason phrase does not pass: it may hold a line break, or a secret."""
+    found = _STATUS.match(line)
+    if found is None:
+        raise ValueError("the application's status line must begin with three digits, such as '204 No Content'")
+    return int(found[0])
 
 
 def _reduced(status: int, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the headers that may pass, and the length of no body where an answer of this status has a length."""
-    kept = [(name, value) for name, value in headers if name.lower().startswith(_KEPT[0]) or name.lower() in _KEPT[1:]]
+    plain = [(name, value) for name, value in headers if not _CONTROL.search(name + value)]
+    kept = [(name, value) for name, value in plain if name.lower().startswith(_KEPT[0]) or name.lower() in _KEPT[1:]]
     return kept if status < 200 or status in (204, 304) else [*kept, ("content-length", "0")]
