@@ -12,7 +12,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -21,7 +22,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from clerkmap import RepositoryUnavailable
 from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
 from clerkmap.repositories.postgres import outages
-from clerkmap.repositories.postgres.outages import Health
+from clerkmap.repositories.postgres.outages import Health, Loan
 from clerkmap.repositories.postgres.pools import AsyncOpenedPool, OpenedPool
 from clerkmap.repositories.postgres.sources import AsyncSource, Source
 from clerkmap.testing.samples import ANN, HERE, person
@@ -370,6 +371,94 @@ def test_no_thread_can_be_started_in_async_code(cluster: Cluster, monkeypatch: p
         await source.close()
 
     asyncio.run(asyncio.wait_for(run(), 60))
+
+
+class Unreturnable(OpenedPool):
+    """A pool that keeps what is given back, and then raises."""
+
+    def __init__(self, conninfo: str, error: BaseException) -> None:
+        super().__init__(conninfo, 1, TIMEOUT)
+        self._error = error
+
+    def give(self, connection: psycopg.Connection[Any]) -> None:
+        super().give(connection)
+        raise self._error
+
+
+class AsyncUnreturnable(AsyncOpenedPool):
+    """The same in async code."""
+
+    def __init__(self, conninfo: str, error: BaseException) -> None:
+        super().__init__(conninfo, 1, TIMEOUT)
+        self._error = error
+
+    def give(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        super().give(connection)
+        raise self._error
+
+
+class Stop(BaseException):
+    """What ends a program, such as `KeyboardInterrupt`."""
+
+
+@pytest.mark.parametrize("error", [ValueError("a secret"), Stop()])
+def test_a_connection_that_cannot_be_given_back(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    """The work is done, so an error of the pool is logged without its text; and no place in the line is lost."""
+    source = Source(Unreturnable(cluster.uri, error), TIMEOUT)
+    for _ in range(3):
+        with nullcontext() if isinstance(error, Exception) else pytest.raises(Stop), source.borrowed() as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    source.close()
+    told = "a connection could not be given back: ValueError"
+    assert [each.getMessage() for each in caplog.records] == ([told] * 3 if isinstance(error, Exception) else [])
+
+
+@pytest.mark.parametrize("error", [ValueError("a secret"), Stop()])
+def test_an_async_connection_that_cannot_be_given_back(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    """The same in async code."""
+
+    async def borrow(source: AsyncSource) -> None:
+        async with source.borrowed() as connection:
+            assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+
+    async def run() -> None:
+        source = AsyncSource(AsyncUnreturnable(cluster.uri, error), TIMEOUT)
+        for _ in range(3):
+            with nullcontext() if isinstance(error, Exception) else pytest.raises(Stop):
+                await borrow(source)
+        await source.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+    told = "a connection could not be given back: ValueError"
+    assert [each.getMessage() for each in caplog.records] == ([told] * 3 if isinstance(error, Exception) else [])
+
+
+class WithoutFile:
+    """A connection whose file number the system does not know, or cannot double."""
+
+    closed = False
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+
+    def fileno(self) -> int:
+        if self._error is not None:
+            raise self._error
+        return 1_000_000
+
+
+@pytest.mark.parametrize("error", [None, psycopg.OperationalError("the connection is closed")])
+def test_a_line_that_cannot_be_doubled(error: Exception | None) -> None:
+    """The request goes on with its connection, which the watch cannot cut then."""
+    health, loan, connection = Health("host=127.0.0.1 port=1", {}, TIMEOUT), Loan(), WithoutFile(error)
+    health.connected(loan, cast(Any, connection))
+    assert (loan.connection, loan.line) == (connection, None)
+    assert health.take_back(loan)
+    health.close()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from contextlib import closing, suppress
 from typing import Any
 from weakref import WeakKeyDictionary, finalize, ref
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Error
 
 from ...errors import RepositoryUnavailable
 from ...forks import SurvivesForks
@@ -151,11 +151,15 @@ class Health(SurvivesForks):
         """Note which connection a request has got."""
         loan.connection = connection
         if self._conninfo is not None:
-            line = self._lines.get(connection)
-            if line is None:
-                line = self._lines[connection] = socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
-                finalize(connection, line.close).atexit = False
-            loan.line = line
+            with suppress(OSError, Error):  # no file is left, or the connection is closed: nothing to cut, then
+                loan.line = self._line(connection)
+
+    def _line(self, connection: AnyConnection) -> socket.socket:
+        line = self._lines.get(connection)
+        if line is None:
+            line = self._lines[connection] = socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+            finalize(connection, line.close).atexit = False
+        return line
 
     def take_back(self, loan: Loan) -> bool:
         """Note the end of a loan, and return whether the server has answered on its connection."""

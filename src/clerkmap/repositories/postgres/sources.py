@@ -5,6 +5,7 @@ yours is shared: what is written on it becomes a part of your transaction, if yo
 """
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import AsyncGenerator, Generator
@@ -26,6 +27,9 @@ from .lines import AsyncLine, Line
 from .outages import Health, probing
 from .pools import AsyncOpenedPool, OpenedPool
 
+logger: logging.Logger = logging.getLogger("clerkmap.repositories")
+
+_NOT_GIVEN = "a connection could not be given back: %s"
 _LOOK_EVERY = 0.02  # seconds, in an outage
 # After these a connection is of no more use: what it has prepared does not fit a table that has been altered, or it
 # leads to a server that has become a standby.
@@ -97,9 +101,13 @@ class Source:
                 raise
             finally:
                 moved = loan is not None and self._health.take_back(loan)
-                if connection is not None:
-                    self._give(self._source, connection)
-                self._line.leave(moved=moved)
+                try:
+                    if connection is not None:
+                        self._give(self._source, connection)
+                except Exception as error:  # noqa: BLE001 - the outcome of the work must not be lost
+                    logger.warning(_NOT_GIVEN, type(error).__name__)
+                finally:
+                    self._line.leave(moved=moved)
             again = True
 
     def _take(self, pool: ConnectionPool[Any] | OpenedPool) -> Connection[Any] | None:
@@ -227,6 +235,8 @@ class AsyncSource:
                 try:
                     if connection is not None:
                         await self._give(self._source, connection)
+                except Exception as error:  # noqa: BLE001 - the outcome of the work must not be lost
+                    logger.warning(_NOT_GIVEN, type(error).__name__)
                 finally:
                     line.leave(moved=moved)
             again = True
