@@ -456,7 +456,7 @@ def test_a_line_that_cannot_be_doubled(error: Exception | None) -> None:
     """The request goes on with its connection, which the watch cannot cut then."""
     health, loan, connection = Health("host=127.0.0.1 port=1", {}, TIMEOUT), Loan(), WithoutFile(error)
     health.connected(loan, cast(Any, connection))
-    assert (loan.connection, loan.line) == (connection, None)
+    assert (cast(Any, loan.connection), loan.line) == (connection, None)
     assert health.take_back(loan)
     health.close()
 

@@ -19,9 +19,10 @@ from clerkmap.adapters.asgi import AuthMiddleware
 from clerkmap.core.records import ClerkMembership, ClerkOrganization
 from clerkmap.errors import MembershipDeleted, OrganizationDeleted, RepositoryUnavailable, TokenExpired, UserBanned
 from clerkmap.lease import Lease
+from clerkmap.listeners import Listeners
 from clerkmap.repositories import SqliteRepository
 from clerkmap.testing import FakeClerk
-from clerkmap.watch import LOOK_EVERY
+from clerkmap.watch import LOOK_EVERY, Watch
 from socket_base import Outages, with_outages
 
 MANY = 200
@@ -338,3 +339,93 @@ def test_the_watch_runs_as_nobody() -> None:
 
     asyncio.run(run())
     assert set(seen) == {"nobody"}
+
+
+class Odd:
+    """A connection whose look raises what a test says, once."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.keys = ["a"]
+        self.ends_at = 1_000.0
+        self.looks = 0
+        self._error = error
+
+    async def look(self) -> None:
+        self.looks += 1
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+
+class BrokenClock:
+    """A clock that fails while it is told to."""
+
+    def __init__(self) -> None:
+        self.now, self.is_broken, self.failures = 0.0, False, 0
+
+    def __call__(self) -> float:
+        if self.is_broken:
+            self.failures += 1
+            raise OSError("no time")
+        return self.now
+
+
+async def unasked() -> None:
+    raise AssertionError("what is fresh is not asked for")
+
+
+@pytest.mark.parametrize("change", [["a"], None, "its end"])
+def test_a_clock_that_fails_loses_no_change(change: list[str] | str | None) -> None:
+    """What was heard while the clock failed is looked at when it goes again."""
+
+    async def run() -> None:
+        clock, listeners, odd = BrokenClock(), Listeners(), Odd()
+        watch = Watch(listeners, unasked, lambda: 100.0, clock)
+        watch.add(odd)
+        await until(lambda: odd.looks == 1)
+        clock.is_broken = True
+        if change == "its end":
+            clock.now = 2_000.0
+        else:
+            listeners.heard(cast(list[str] | None, change))
+        await until(lambda: clock.failures > 1)
+        clock.is_broken = False
+        await until(lambda: odd.looks == 2)
+        watch.remove(odd)
+
+    asyncio.run(run())
+
+
+def test_a_look_that_is_cancelled_is_repeated() -> None:
+    """A look may meet the end of a task that it waits for. The connection is looked at again, and so are others."""
+
+    async def run() -> None:
+        several = [Odd(asyncio.CancelledError()) for _ in range(20)] + [Odd()]
+        watch = Watch(Listeners(), unasked, lambda: 100.0, lambda: 0.0)
+        for odd in several:
+            watch.add(odd)
+        await until(lambda: [odd.looks for odd in several] == [2] * 20 + [1])
+        for odd in several:
+            watch.remove(odd)
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+
+
+def test_a_look_that_ends_with_its_watch_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The last connection to leave cancels what is under way."""
+
+    class Endless(Odd):
+        async def look(self) -> None:
+            self.looks += 1
+            await asyncio.Event().wait()
+
+    async def run() -> None:
+        watch, endless = Watch(Listeners(), unasked, lambda: 100.0, lambda: 0.0), Endless()
+        watch.add(endless)
+        await until(lambda: endless.looks == 1)
+        watch.remove(endless)
+        await until(lambda: len(asyncio.all_tasks()) == 1)
+
+    asyncio.run(run())
+    assert caplog.records == []

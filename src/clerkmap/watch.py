@@ -7,7 +7,7 @@ anything is watched there; a change costs work for the connections that it conce
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from contextvars import Context
 from heapq import heapify, heappop, heappush
@@ -194,7 +194,7 @@ class _LoopWatch:
 
     def _go_round(self) -> float:
         """Begin everything that is due, and return the seconds until there may be more."""
-        self._to_look_at.update(dict.fromkeys(self._concerned()))
+        self._note_concerned()
         while len(self._lookers) < min(AT_ONCE, len(self._to_look_at)):
             task = self._loop.create_task(self._look())
             self._lookers.add(task)
@@ -214,23 +214,21 @@ class _LoopWatch:
             timer.cancel()
         self._woken.clear()
 
-    def _concerned(self) -> Iterable[Watched]:
-        """Return the connections that have to be looked at now."""
+    def _note_concerned(self) -> None:
+        """Note the connections that have to be looked at now. The clock comes last: it may fail."""
         with self._lock:
             heard, self._heard = self._heard, set()
-        if heard is None:
-            yield from self._keys
-        else:
-            for key in heard:
-                yield from self._by_key.get(key, ())
+        concerned = [self._keys] if heard is None else [self._by_key.get(key, ()) for key in heard]
+        for several in concerned:
+            self._to_look_at.update(dict.fromkeys(several))
+        if self._failed and self._loop.time() >= self._retry_at:
+            failed, self._failed = self._failed, []
+            self._to_look_at.update((watched, None) for watched in failed if watched in self._keys)
         now = self._clock()
         while self._ends and self._ends[0][0] <= now:
             _, _, watched = heappop(self._ends)
             if watched in self._keys and watched.ends_at <= now:
-                yield watched
-        if self._failed and self._loop.time() >= self._retry_at:
-            failed, self._failed = self._failed, []
-            yield from (watched for watched in failed if watched in self._keys)
+                self._to_look_at[watched] = None
 
     async def _look(self) -> None:
         for number in count(1):
@@ -240,12 +238,14 @@ class _LoopWatch:
             del self._to_look_at[watched]
             try:
                 await watched.look()
-            except Exception as error:  # noqa: BLE001 - whatever it was, the connection must be looked at again
-                if not isinstance(error, Unavailable):
-                    logger.error("a lease could not be checked: %s", type(error).__name__)
+            except BaseException as error:  # whatever it was, the connection must be looked at again
                 if not self._failed:
                     self._retry_at = self._loop.time() + LOOK_EVERY
                 self._failed.append(watched)
+                if not isinstance(error, Exception):
+                    raise
+                if not isinstance(error, Unavailable):
+                    logger.error("a lease could not be checked: %s", type(error).__name__)
             if number % 64 == 0:  # memory answers without a pause, and there may be thousands
                 await asyncio.sleep(0)
 
