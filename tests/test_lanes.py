@@ -659,3 +659,46 @@ def test_repositories_without_threads_share_a_few() -> None:
 
     asyncio.run(run())
     assert threading.active_count() - before <= 16
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+def test_a_caller_that_has_left_waits_no_more(how: str) -> None:
+    """Its place in a full lane is free at once, and nothing of it is kept."""
+    holding, go = threading.Event(), threading.Event()
+    lane = Lane("test", 1, timeout=PATIENCE, max_waiting=2)
+
+    def hold() -> None:
+        holding.set()
+        assert go.wait(PATIENCE)
+
+    async def call(number: int) -> int:
+        return int(await lane.call(lambda: number))
+
+    async def run() -> list[int]:
+        first = asyncio.ensure_future(lane.call(hold))
+        await until(holding.is_set)
+        for _ in range(3):
+            if how == "cancelled":
+                leaving = [asyncio.ensure_future(call(number)) for number in range(2)]
+                await asyncio.sleep(0)
+                for task in leaving:
+                    task.cancel()
+                await asyncio.wait(leaving)
+            else:
+                calls = [call(number) for number in range(2)]
+                for each in calls:
+                    each.send(None)
+                    each.close()
+        waiting = [asyncio.ensure_future(call(number)) for number in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(RepositoryUnavailable, match="too many calls"):
+            await call(3)
+        go.set()
+        await first
+        return list(await asyncio.gather(*waiting))
+
+    try:
+        assert asyncio.run(run()) == [0, 1]
+    finally:
+        go.set()
+        lane.close()

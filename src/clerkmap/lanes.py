@@ -7,7 +7,7 @@ another program holds, would keep the application's own calls waiting, and its o
 import asyncio
 import threading
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
 from copy import copy
@@ -127,7 +127,7 @@ class Lane(SurvivesForks):
 
     def _make(self) -> None:
         self._changed = threading.Condition(threading.Lock())
-        self._waiting: deque[Call] = deque()
+        self._waiting = OrderedDict[Call, None]()
         self._threads: set[threading.Thread] = set()
         self._idle = 0
         self._moved_at = float("-inf")
@@ -144,12 +144,17 @@ class Lane(SurvivesForks):
                 raise RepositoryUnavailable("the repository is closed")
             if len(self._waiting) >= self._max_waiting:
                 raise RepositoryUnavailable("too many calls are waiting")
-            self._waiting.append(call)
+            self._waiting[call] = None
             if self._idle >= len(self._waiting):
                 self._changed.notify()
             elif len(self._threads) < self._most:
                 self._start_thread()
-        return await call.future
+        try:
+            return await call.future
+        except (asyncio.CancelledError, GeneratorExit):
+            with self._changed:
+                self._waiting.pop(call, None)  # in a full lane, its place is free for another call
+            raise
 
     def close(self) -> None:
         """End the threads when they have nothing more to do, and wait for that as long as the timeout."""
@@ -202,7 +207,7 @@ class Lane(SurvivesForks):
                         self._threads.discard(threading.current_thread())
                         return []
                 while self._waiting and len(calls) < most:
-                    call = self._waiting.popleft()
+                    call, _ = self._waiting.popitem(last=False)
                     if not call.future.cancelled():
                         calls.append(call)
             self._idle -= 1
@@ -223,8 +228,8 @@ class Lane(SurvivesForks):
             if refused is None:
                 self._moved_at = now
             elif self._moved_at <= now - self._timeout:
-                while self._waiting and self._waiting[0].since <= now - self._timeout:
-                    call = self._waiting.popleft()
+                while self._waiting and next(iter(self._waiting)).since <= now - self._timeout:
+                    call, _ = self._waiting.popitem(last=False)
                     call.fail(refused)
                     calls.append(call)
             for loop in [each for each in self._done if each.is_closed()]:
