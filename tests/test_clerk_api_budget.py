@@ -118,6 +118,22 @@ def test_one_instance_has_one_budget() -> None:
     assert len(others - {budget}) == 3
 
 
+class EqualClock(Clock):
+    """A clock that equals every other one, so that Python gives it no hash."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EqualClock)
+
+
+def test_a_clock_without_a_hash() -> None:
+    """It has a budget of its own, for all who go by it."""
+    instance = FakeClerk(23).instance
+    one, other = EqualClock(NOON), EqualClock(NOON)
+    assert shared_budget(instance, one) is shared_budget(instance, one)
+    assert shared_budget(instance, one) is not shared_budget(instance, other)
+    assert shared_budget(instance, one.__call__) is shared_budget(instance, one.__call__)
+
+
 @pytest.mark.parametrize(("kind", "limit"), [("test", 100), ("live", 1000)])
 def test_the_limit_is_the_instances(kind: str, limit: int) -> None:
     """A production instance may be asked ten times as often."""

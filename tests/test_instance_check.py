@@ -1,10 +1,12 @@
 """A secret key is checked against its instance before its first use, by whatever feature that is."""
 
 import asyncio
+import gc
 import json
 import os
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -32,6 +34,7 @@ from clerkmap.clerk import (
     endpoints,
     repair,
 )
+from clerkmap.clerk.instance_check import checks_of
 from clerkmap.errors import ApiUnavailable, WrongInstance
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk
@@ -228,6 +231,36 @@ def test_one_check_for_a_whole_process() -> None:
                 assert api.ask(COUNT) == 0
             assert asyncio.run(asked(clerk.make_instance(api_url=url, name="copy"))) == 0
     assert list(clerk.api.requests).count(f"GET {KEYS}") == 1
+
+
+class EqualWay(Way):
+    """A transport that equals every other one, so that Python gives it no hash."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EqualWay)
+
+
+def test_a_transport_without_a_hash() -> None:
+    """Each has a check of its own, also where it equals another one: that one may lead to another Clerk."""
+    clerk = FakeClerk(92)
+    ways = [EqualWay(clerk), EqualWay(clerk)]
+    for way in ways:
+        for _ in range(2):
+            assert ClerkApi(clerk.instance, transport=way, budget=plenty()).ask(COUNT) == 0
+        assert way.paths.count(KEYS) == 1
+
+
+def test_a_transport_that_is_gone_leaves_nothing() -> None:
+    """Neither the transport nor its checks are kept, and a new one at the same address is checked anew."""
+    clerk = FakeClerk(94)
+    for _ in range(20):
+        way = Way(clerk)
+        assert ClerkApi(clerk.instance, transport=way, budget=plenty()).ask(COUNT) == 0
+        assert way.paths.count(KEYS) == 1
+        checks, transport = weakref.ref(checks_of(way)), weakref.ref(way)
+        del way
+        gc.collect()
+        assert (checks(), transport()) == (None, None)
 
 
 def test_simultaneous_first_uses_in_threads() -> None:

@@ -110,4 +110,12 @@ def shared_budget(instance: Instance, clock: Callable[[], float]) -> Budget:
     secret_key = str(instance.secret_key)
     whose = blake2b(f"{instance.api_url} {secret_key}".encode()).digest()
     limit = PRODUCTION if secret_key.startswith("sk_live_") else DEVELOPMENT
-    return _shared.setdefault((whose, clock), Budget(limit, clock))
+    return _shared.setdefault((whose, _hashable(clock)), Budget(limit, clock))
+
+
+def _hashable(clock: Callable[[], float]) -> object:
+    try:
+        hash(clock)
+    except TypeError:
+        return id(clock)  # no other clock gets this number, since the budget keeps this one
+    return clock

@@ -12,7 +12,7 @@ from copy import copy
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
+from weakref import finalize
 
 from ..core.instance import Instance
 from ..core.keys import KeySet, import_jwks
@@ -121,7 +121,7 @@ def check_name(instance: Instance) -> bytes:
 
 
 _own = InstanceChecks()  # of all that ask over connections of their own
-_by_transport: "WeakKeyDictionary[Any, InstanceChecks]" = WeakKeyDictionary()
+_by_transport: dict[int, InstanceChecks] = {}  # by identity: a transport may have no hash, or equal another one
 _making = threading.Lock()
 
 
@@ -130,7 +130,11 @@ def checks_of(transport: object | None) -> InstanceChecks:
     if transport is None:
         return _own
     with _making:
-        return _by_transport.setdefault(transport, InstanceChecks())
+        checks = _by_transport.get(id(transport))
+        if checks is None:
+            checks = _by_transport[id(transport)] = InstanceChecks()
+            finalize(transport, _by_transport.pop, id(transport)).atexit = False
+        return checks
 
 
 def _published(instance: Instance, ask: Callable[[Question[Any]], Asking]) -> Generator[Any, Any, KeySet]:
