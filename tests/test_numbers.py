@@ -120,10 +120,17 @@ def test_rows_that_reach_our_numbers(shop: Shop) -> None:
             shop.open(users_table="customers", first_id=1_000).find(HERE, ANN)
 
 
-def test_a_table_may_come_later(empty: Shop) -> None:
-    """An application may open its repository before its own tables are made."""
-    repository = empty.open(users_table="customers")
+def test_a_missing_table_is_named(empty: Shop) -> None:
+    """A repository that is opened before the users table exists says which table to create, and makes no tables."""
+    with pytest.raises(ConfigurationError, match=r'no table "customers"; create it before') as refused:
+        empty.open(users_table="customers").put([person(ANN)])
+    assert "as clerkmap makes them" not in str(refused.value)
+    if isinstance(empty, OnSqlite):
+        assert empty.run("SELECT name FROM sqlite_master") == []
+    if isinstance(empty, OnPostgres):
+        assert empty.run("SELECT to_regclass('clerkmap_users')") == [(None,)]
     empty.fill(3)
+    repository = empty.repository if isinstance(empty, InMemory) else empty.open(users_table="customers")
     repository.put([person(ANN)])
     assert found(repository).id == 4
 
@@ -134,11 +141,13 @@ def test_a_table_may_come_later(empty: Shop) -> None:
 @pytest.mark.parametrize("kind", ON_SQLITE)
 def test_a_column_that_holds_no_numbers(kind: Any, key: str, tmp_path: Path) -> None:
     """SQLite sorts '10' before '9', and takes a column that is not there for a text: the next number would be that of
-    a row. It is refused when the repository starts, or where the table comes later."""
+    a row. It is refused when the repository starts, or where the table is replaced later."""
     with ExitStack() as stack:
         shop = kind(stack, tmp_path, "")
+        shop.fill(0)
         late = shop.open(users_table="customers")
         assert late.find(HERE, ANN) is None
+        shop.run("DROP TABLE customers")
         shop.run(f"CREATE TABLE customers ({key}, email TEXT)")
         shop.run(f"INSERT INTO customers ({key.split()[0]}) VALUES ('9'), ('10')")
         for people in ([person(ANN)], [person(f"user_{number}") for number in range(30)]):
@@ -176,7 +185,9 @@ def test_a_number_that_a_row_has_had(kind: Any, tmp_path: Path) -> None:
     """AUTOINCREMENT gives no number twice, so that what is left of a deleted row is nobody else's. Nor do we."""
     with ExitStack() as stack:
         shop = kind(stack, tmp_path, "")
+        shop.fill(0)
         repository = shop.open(users_table="Customers")
+        shop.run("DROP TABLE customers")
         shop.run("CREATE TABLE customers (id INTEGER PRIMARY KEY AUTOINCREMENT, email TEXT)")
         shop.run("INSERT INTO customers (id) VALUES (6), (7)")
         shop.run("DELETE FROM customers WHERE id = 7")

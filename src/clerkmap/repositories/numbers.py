@@ -103,6 +103,8 @@ class Numbers:
         """Refuse a table of SQLite's, each column with its declared type, whose ids do not sort as whole numbers."""
         assert self.table is not None
         declared = {str(name).lower(): str(kind or "").upper() for name, kind in columns}
+        if not declared:
+            raise self.table_missing()
         if "INT" not in declared.get(self.table.id.lower(), ""):  # so SQLite itself tells whole numbers
             raise ConfigurationError(
                 f"users_table: {self.table.name} needs a column {self.table.id} that is declared as INTEGER, or new "
@@ -135,6 +137,14 @@ class Numbers:
             raise ConfigurationError(
                 f"the sequence of {self.table.name} is behind its rows: SELECT setval('{sequence}', {greatest})"
             )
+
+    def table_missing(self) -> ConfigurationError:
+        """Return the error for a users table that does not exist."""
+        assert self.table is not None
+        return ConfigurationError(
+            f"users_table: there is no table {self.table.quoted}; create it before the repository is opened: run your "
+            "migrations or create_all() first, then clerkmap's; or correct users_table"
+        )
 
     def row_missing(self) -> ConfigurationError:
         """A user was made, and the table has no row for it."""

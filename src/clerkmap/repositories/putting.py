@@ -140,11 +140,12 @@ class Putting(Bulk):
         raise not_inserted("users") if numbers is None or numbers.table is None else numbers.used_up()
 
     def check_numbers(self) -> Work[None]:
-        """To be called when a repository starts: the numbers of your table must leave room for those to be made. A
-        table that is not there yet has none."""
+        """Check your users table when a repository starts: it must exist, and leave room for the numbers to be made."""
         numbers = self._choices.numbers
-        if numbers is None or numbers.table is None or not (found := (yield self._sql.find_your_table, ())):
+        if numbers is None or numbers.table is None:
             return
+        if not (found := (yield self._sql.find_your_table, ())):
+            raise numbers.table_missing()
         if not self._sql.dialect.next_id:
             numbers.check_column(found)
         ((greatest,),) = yield self._sql.select_greatest_of_yours, ()

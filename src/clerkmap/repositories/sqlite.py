@@ -73,10 +73,11 @@ class SqliteRepository(SqlRepository):
         self._tables = Outbox(Statements(SQLITE, names, choices.numbers), choices)
         self.poll_every: float | None = connection.poll_every
         schema = Schema(SQLITE, names, _ID_TYPES[choices.id_type])
-        if not self._read(schema.is_ready, "SELECT 1 FROM sqlite_master WHERE name = ?"):
+        is_ready = self._read(schema.is_ready, "SELECT 1 FROM sqlite_master WHERE name = ?")
+        self._read(self._tables.check_numbers)  # before the tables are made: a missing users table leaves none behind
+        if not is_ready:
             with self._connections.writing(alone=True) as to_write:  # however many start at once, one migrates
                 self._run(to_write, schema.migrate())
-        self._read(self._tables.check_numbers)
         self._several = _Several()
         # On a connection of yours there is none: one that is made for each request must not bring threads along.
         self.threads: RepositoryThreads | None = None
