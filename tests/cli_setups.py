@@ -121,12 +121,12 @@ SETUPS = [
     Setup("no file", "database", "there is no file", {DATABASE: "DB/new.db"}),
     Setup("no tables", "tables", "no tables", {DATABASE: "DB/empty.db"}),
     Setup("tables of a newer version", "tables", "newer clerkmap", sql="UPDATE clerkmap_schema SET version = 99"),
-    Setup("nothing ever told", "webhooks", "told nothing yet", sql="DELETE FROM clerkmap_memberships; "
+    Setup("nothing ever told", "webhooks", "nothing from Clerk", sql="DELETE FROM clerkmap_memberships; "
           "DELETE FROM clerkmap_identities; DELETE FROM clerkmap_organizations"),
-    Setup("another instance's rows", "webhooks", "told nothing yet",
+    Setup("another instance's rows", "webhooks", "nothing from Clerk",
           sql="UPDATE clerkmap_identities SET instance = 'x'; "
           "UPDATE clerkmap_memberships SET instance = 'x'; UPDATE clerkmap_organizations SET instance = 'x'"),
-    Setup("webhooks that do not arrive", "webhooks", "no webhook of it has arrived", clerk=_late_change, ago=7200),
+    Setup("webhooks that do not arrive", "webhooks", "not in the database", clerk=_late_change, ago=7200),
     Setup("a write that Clerk refuses", "outbox", "form_identifier_exists",
           sql=_OUTBOX.format("strftime('%s', 'now') * 1000 + 60000, 1, 3, 'form_identifier_exists'")),
     Setup("writes that nobody sends", "outbox", "nobody sends it",

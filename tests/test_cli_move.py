@@ -35,7 +35,9 @@ def test_a_whole_database_moves_there_and_back(synced: World, tmp_path: Path, po
     done = synced.run("move", "--from", source_of(synced), "--to", url)
     assert done.exit_code == FINE, done.output
     assert "users                  3 moved" in done.stdout
-    assert "digests of all tables are equal" in done.stderr
+    assert "digests of all tables of clerkmap are equal" in done.stderr
+    assert "own tables are not moved" in done.stderr
+    assert "users_table" in done.stderr
     assert url not in done.output
     back = synced.run("move", "--from", url, "--to", str(tmp_path / "back.db"), "--json")
     assert back.exit_code == FINE, back.output

@@ -63,7 +63,7 @@ def tables(case: Case) -> str:
 
 
 def webhooks(case: Case) -> str:
-    """Whether what Clerk has changed last has arrived."""
+    """Whether the newest changes at Clerk are in the database."""
     if case.repository is None or case.instance is None:
         raise Skipped("needs the tables and the publishable key")
     from .showing import moment, span
@@ -74,10 +74,11 @@ def webhooks(case: Case) -> str:
     last = max((each for each in told if each is not None), default=None)
     if last is None:
         raise Wrong(
-            f"Clerk has told nothing yet of {case.instance.name}",
+            f"the database has nothing from Clerk of {case.instance.name} yet",
             "Add an endpoint under Webhooks on Clerk's dashboard, and bring what is there with `clerkmap sync`",
         )
-    heard = f"Clerk last told something {moment(last, now)}"
+    # A record does not say how it came: by a webhook, a backfill, or a look-up for a linker.
+    heard = f"newest data from Clerk, by webhook, sync or API: {moment(last, now)}"
     if case.api is None:
         return f"{heard}; whether anything is missing, only the API can tell"
     from ..clerk import endpoints
@@ -98,7 +99,7 @@ def webhooks(case: Case) -> str:
             is_known and stored is not None and (stored.is_deleted or is_newer or stored.said() == said.said())
         ):
             raise Wrong(
-                f"a person was changed at Clerk {span(now - changed_at)} ago, and no webhook of it has arrived",
+                f"a user was changed at Clerk {span(now - changed_at)} ago, and the change is not in the database",
                 "See the endpoint's page under Webhooks on Clerk's dashboard for what your application answered; "
                 "`clerkmap sync` mends what was lost",
             )

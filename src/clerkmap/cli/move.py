@@ -37,7 +37,8 @@ def command(
     your application: use that for a prefix, a schema, or Django. Tables that are missing in the target are made.
 
     Stop every process that writes to the source before. Ids, roles, tombstones, checkpoints and the outbox are copied,
-    and the ids of new rows continue after the greatest one. Hooks are not called, and your own tables are not copied.
+    and the ids of new rows continue after the greatest one. Hooks are not called. Your own tables are not copied, also
+    not a users_table: copy it yourself, with the same ids.
     At the end the number of rows and a digest of each table are compared. A move that was ended goes on where it was.
 
     Ends with 0 where all rows are in the target, and with 1 where the source changed meanwhile: run the same again.
@@ -126,4 +127,8 @@ def _say(moved: "Moved") -> None:
             "to the source, and run the same command again: it starts over."
         )
     elif not moved.dry_run:
-        say("The rows and digests of all tables are equal. Start your application with the target.")
+        say("The rows and digests of all tables of clerkmap are equal. Your application's own tables are not moved.")
+        say(
+            "Copy those that your application needs, such as a users_table, with the same ids and its sequence. Then "
+            "start your application with the target."
+        )

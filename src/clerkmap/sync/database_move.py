@@ -53,7 +53,8 @@ def move(
 ) -> Moved:
     """Copy all rows of a repository into another one, which is empty: ids, roles, tombstones, notes and the outbox.
 
-    Stop every process that writes to the source before. Hooks are not called. Rows in your own tables are not moved.
+    Stop every process that writes to the source before. Hooks are not called. Rows in your own tables are not moved,
+    also not those of a `users_table`.
     A move that was ended goes on where it was.
 
     Args:
