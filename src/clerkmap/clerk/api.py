@@ -237,7 +237,10 @@ class AsyncClerkApi(_Api["httpx.AsyncBaseTransport"]):
     async def _driven(self, steps: Generator[Any, Any, T]) -> T:
         loop = asyncio.get_running_loop()
         if self._loop not in (None, loop):
-            raise ConfigurationError("an AsyncClerkApi belongs to the event loop that it was first used in")
+            raise ConfigurationError(
+                "an AsyncClerkApi belongs to the event loop of its first use, and this is another loop; in a test with "
+                "a TestClient, enter it: `with TestClient(app) as client`; or use a ClerkApi, also in async code"
+            )
         self._loop = loop
         try:
             answer: T = await adrive(steps, self._step)
