@@ -19,7 +19,7 @@ from clerkmap.adapters.asgi import AuthMiddleware
 from clerkmap.adapters.wsgi import AuthMiddleware as WsgiAuthMiddleware
 from clerkmap.clerk import AsyncClerkApi, ClerkApi
 from clerkmap.clerk.budget import Budget
-from clerkmap.clerk.first_sight import FirstSights
+from clerkmap.clerk.first_sight import MOST_FLIGHTS, FirstSights
 from clerkmap.errors import ApiUnavailable, UserDeleted
 from clerkmap.repositories import ByExternalId, ByVerifiedEmail, MemoryRepository
 from clerkmap.testing import FakeClerk, FakeUser
@@ -313,6 +313,43 @@ def test_who_asks_meanwhile_waits_for_the_same_answer(stack: ExitStack, tmp_path
 
     assert {user.email for user in opened.runner.run(ask())} == {ADDRESS.format(5)}
     assert len(opened.transport.asked) == 1
+
+
+@pytest.mark.parametrize("colour", ["async", "a sync API in async code"])
+def test_questions_about_new_users_are_bounded(stack: ExitStack, tmp_path: Path, colour: str) -> None:
+    """While the greatest number of look-ups is under way, the next one is refused; afterwards it is made."""
+    opened = one(stack, colour, tmp_path)
+    sights = FirstSights(opened.api, opened.clerk.instance, opened.clerk.clock)
+    opened.transport.held = held = threading.Event()
+
+    async def ask() -> None:
+        asking = [asyncio.ensure_future(sights.aget(f"user_{number}")) for number in range(MOST_FLIGHTS)]
+        await asyncio.sleep(0)  # each of them has asked
+        with pytest.raises(ApiUnavailable, match="at once"):
+            await sights.aget("user_more")
+        held.set()
+        done = await asyncio.gather(*asking, return_exceptions=True)
+        assert {type(each) for each in done} == {UserDeleted}  # Clerk has no user of these ids
+        with pytest.raises(UserDeleted):
+            await sights.aget("user_more")
+
+    opened.runner.run(ask())
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_first_request_waits_no_longer_than_the_deadline(stack: ExitStack, tmp_path: Path, colour: str) -> None:
+    """Clerk's answer that does not come in time is a 503 for the request."""
+    opened = one(stack, colour, tmp_path)
+    ada = opened.clerk.create_user(ADDRESS.format(5))
+    sights = FirstSights(opened.api, opened.clerk.instance, opened.clerk.clock, deadline=0.01)
+    opened.transport.held = threading.Event()
+
+    def look_up() -> ClerkUser:
+        return sights.get(ada.id) if colour == "sync" else opened.runner.run(sights.aget(ada.id))
+
+    with pytest.raises(ApiUnavailable, match="in time"):
+        look_up()
+    opened.transport.held.set()
 
 
 @pytest.mark.parametrize("colour", COLOURS)
