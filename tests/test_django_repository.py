@@ -3,15 +3,25 @@
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 
 import django_site
-from clerkmap import ConfigurationError, HookFailed, Repository, RepositoryUnavailable, Resolver, WriteBack, threaded
+from clerkmap import (
+    ClerkmapError,
+    ConfigurationError,
+    HookFailed,
+    Repository,
+    RepositoryUnavailable,
+    Resolver,
+    WriteBack,
+    threaded,
+)
 from clerkmap.clerk import AsyncClerkApi, ClerkApi, acreate_organization, create_organization
 from clerkmap.repositories import SqliteRepository
 from clerkmap.repositories.django import DjangoRepository
@@ -318,6 +328,48 @@ def test_a_constraint_of_yours_is_named(make: MakeRepository, name: str) -> None
     with pytest.raises(ConfigurationError, match=says) as caught:
         repository.put([person(username="ann"), person("user_other", username="ann")])
     assert "(ann)" not in "".join(traceback.format_exception(caught.value))
+
+
+ADDRESS = "secret@example.com"
+FAILING = {"sqlite": "SELECT json_extract('{}', %s)", "postgresql": "SELECT CAST(%s AS bigint)"}
+# Triggers whose error is none of a row that is refused, and shows the row.
+TELLTALES = {
+    "sqlite": "CREATE TRIGGER t AFTER INSERT ON clerkmap_identities BEGIN SELECT json_extract('{}', NEW.email); END",
+    "postgresql": """
+CREATE FUNCTION boom() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE EXCEPTION 'not %', NEW.email USING ERRCODE = '42501'; END $$;
+CREATE TRIGGER t BEFORE INSERT ON clerkmap_identities FOR EACH ROW EXECUTE FUNCTION boom()
+""",
+}
+
+
+def test_the_drivers_text_is_in_no_error(make: MakeRepository) -> None:
+    """Behind an error of ours are the classes and codes of Django's error and the driver's, without their text."""
+    repository = make()
+    connection = connections[repository._alias]  # type: ignore[attr-defined]
+    with connection.cursor() as cursor:
+        cursor.execute(TELLTALES[connection.vendor])
+    with pytest.raises(ClerkmapError) as raised:
+        repository.put([person(email=ADDRESS)])
+    told = raised.value.__cause__
+    assert isinstance(told, DatabaseError)
+    driver = told.__cause__
+    code = getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None)
+    assert code == ("42501" if connection.vendor == "postgresql" else "SQLITE_ERROR")
+    assert "secret" not in "".join(traceback.format_exception(raised.value))
+
+    def fail_and_go_on() -> None:
+        with (
+            suppress(DatabaseError),
+            transaction.mark_for_rollback_on_error(connection.alias),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(FAILING[connection.vendor], [ADDRESS])
+        repository.put([person()])
+
+    with pytest.raises(ConfigurationError) as raised, transaction.atomic(using=connection.alias):
+        fail_and_go_on()
+    assert "secret" not in "".join(traceback.format_exception(raised.value))
 
 
 def test_a_value_that_no_driver_takes_is_told(make: MakeRepository) -> None:

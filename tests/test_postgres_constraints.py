@@ -6,13 +6,14 @@ import traceback
 import warnings
 from typing import Any
 
+import psycopg
 import pytest
 
-from clerkmap import Change, ClerkUser, ConfigurationError
+from clerkmap import Change, ClerkmapError, ClerkUser, ConfigurationError
 from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
 from clerkmap.testing.samples import ANN, BEA, HERE, company, found, made_by, person
 from postgres_server import postgres
-from schema_descriptions import opened, run
+from schema_descriptions import connected, opened, run
 
 SECRET = "secret@example.org"
 BOOM = """
@@ -63,6 +64,42 @@ def test_a_row_that_yours_refuses(postgres_schema: str, yours: str, told: str, m
             with pytest.raises(ConfigurationError, match=told) as raised:
                 await there.put(people)
             told_nothing(raised.value)
+            await there.close()
+
+        asyncio.run(use())
+
+
+@pytest.mark.parametrize("code", ["CM001", "42501", "42P01", "0A000", "25006", "26000", "44000", "57014", "53400"])
+def test_a_trigger_of_yours_that_raises_any_code(postgres_schema: str, code: str) -> None:
+    """Of the database's error, its class and its code are behind ours: in either colour, and on a connection of yours.
+
+    The driver's text shows the address, whatever the code.
+    """
+    raises = BOOM.replace("NEW.email;", f"NEW.email USING ERRCODE = '{code}', DETAIL = NEW.email;")
+    ann = person(email=SECRET)
+
+    def check(raised: pytest.ExceptionInfo[ClerkmapError]) -> None:
+        cause = raised.value.__cause__
+        assert isinstance(cause, psycopg.Error)
+        assert (cause.sqlstate, cause.diag.message_primary) == (code, None)
+        shown = "".join(traceback.format_exception(raised.value))
+        assert code in shown
+        assert "secret" not in shown
+
+    with opened(postgres_schema) as repository, connected() as connection:
+        run(raises.format(s=postgres_schema))
+        with pytest.raises(ClerkmapError) as raised:
+            repository.put([ann])
+        check(raised)
+        with pytest.raises(ClerkmapError) as raised, connection.transaction():
+            repository.within(connection).put([ann])
+        check(raised)
+
+        async def use() -> None:
+            there = AsyncPostgresRepository.open(postgres(), schema=postgres_schema)
+            with pytest.raises(ClerkmapError) as raised:
+                await there.put([ann])
+            check(raised)
             await there.close()
 
         asyncio.run(use())

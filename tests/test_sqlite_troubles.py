@@ -254,3 +254,26 @@ def test_a_constraint_beside_the_repository_in_memory_is_told() -> None:
     with pytest.raises(ConfigurationError, match="FOREIGN KEY constraint failed, in a database in memory"):
         repository.put([person()])
     assert repository.find(HERE, ANN) is None
+
+
+ADDRESS = "secret@example.com"
+
+
+@pytest.mark.parametrize("whose", ["the repository's", "yours"])
+def test_sqlites_text_is_in_no_error(tmp_path: Path, whose: str) -> None:
+    """A trigger of the application's may fail with a text that shows the row: its class and code alone are told."""
+    with (
+        closing(SqliteRepository.open(tmp_path / "app.db")) as repository,
+        closing(sqlite3.connect(tmp_path / "app.db", isolation_level=None)) as connection,
+    ):
+        connection.execute(
+            "CREATE TRIGGER t AFTER INSERT ON clerkmap_identities BEGIN SELECT json_extract('{}', NEW.email); END"
+        )
+        mine = repository if whose == "the repository's" else repository.within(connection)
+        with pytest.raises(ConfigurationError, match="OperationalError") as raised:
+            mine.put([person(email=ADDRESS)])
+    cause = raised.value.__cause__
+    assert isinstance(cause, sqlite3.OperationalError)
+    assert (cause.sqlite_errorname, cause.sqlite_errorcode) == ("SQLITE_ERROR", 1)
+    assert "SQLITE_ERROR" in "".join(traceback.format_exception(raised.value))
+    assert "secret" not in "".join(traceback.format_exception(raised.value))

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..listeners import written_from_within
+from .causes import without_text
 from .sqlite_faults import MEMORY, fault, faults_translated, translated
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
@@ -108,7 +109,7 @@ class SharedConnection:
         try:
             return not self._connection.in_transaction
         except sqlite3.ProgrammingError as error:  # it is closed
-            raise fault(error, self.place) from error
+            raise fault(error, self.place) from without_text(error)
 
     def truncate_log(self) -> bool:
         with self._lock:

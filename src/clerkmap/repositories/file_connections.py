@@ -12,6 +12,7 @@ from ..forks import SurvivesForks
 from ..lanes import MAX_WAITING, TIMEOUT, checked_max_waiting
 from ..listeners import written_from_within
 from .arguments import checked_timeout
+from .causes import without_text
 from .connections import POLL_EVERY, no_other_transactions, truncate_log
 from .gate import Gate, Line
 from .sqlite_faults import fault, is_fault, translated, will_stay
@@ -65,7 +66,7 @@ class FileConnections(SurvivesForks):
             except BaseException as error:
                 connection.close()
                 if isinstance(error, sqlite3.Error) and is_fault(error):
-                    raise fault(error, self.place) from error
+                    raise fault(error, self.place) from without_text(error)
                 raise
             if self._closed or len(self._idle) >= MAX_IDLE or connection is self._used_up:
                 connection.close()

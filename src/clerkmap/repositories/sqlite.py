@@ -19,6 +19,7 @@ from ..driving import drive
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..lanes import MAX_WAITING, Call, RepositoryThreads
 from ..listeners import Listeners, written_from_within
+from .causes import without_text
 from .changes import ChangeLog
 from .choices import Choices, Options
 from .connections import Connections, Erasures, SharedConnection, check_version, is_open, one_of_several, plain_cursor
@@ -258,7 +259,7 @@ class SqliteRepository(SqlRepository):
         try:
             cursor = plain_cursor(connection)
         except sqlite3.Error as error:  # it is closed
-            raise fault(error, place) from error
+            raise fault(error, place) from without_text(error)
 
         def answer(ask: Ask) -> Rows:
             statement, values = ask
@@ -269,7 +270,7 @@ class SqliteRepository(SqlRepository):
             except REFUSALS as error:
                 raise refusal(error, place) from None  # the text of a trigger may show the row
             except sqlite3.Error as error:
-                raise fault(error, place) from error
+                raise fault(error, place) from without_text(error)
 
         return drive(work, answer)
 

@@ -10,6 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from ..errors import ClerkmapError, ConfigurationError, RepositoryUnavailable
+from .causes import without_text
 
 MEMORY = "a database in memory"
 # Raised where a row or a value is refused: by a constraint or a trigger of the application's, or by the column's type.
@@ -28,7 +29,7 @@ def translated(place: str) -> Generator[None, None, None]:
     except REFUSALS as error:
         raise refusal(error, place) from None  # the text of a trigger may show the row
     except sqlite3.Error as error:
-        raise fault(error, place) from error
+        raise fault(error, place) from without_text(error)
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def faults_translated(place: str) -> Generator[None, None, None]:
     except sqlite3.Error as error:
         if not is_fault(error):
             raise
-        raise fault(error, place) from error
+        raise fault(error, place) from without_text(error)
 
 
 def is_fault(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ from django.db import (
 from django.db.transaction import TransactionManagementError
 
 from ...errors import ClerkmapError, ConfigurationError, RepositoryUnavailable
+from ..causes import without_text
 from ..sqlite_faults import fault, refusal
 
 # Nothing of such a transaction has been kept: it met another one, and the other was let through.
@@ -27,17 +28,20 @@ _WRONG_USE = (ProgrammingError, IntegrityError, DataError, NotSupportedError)
 
 @contextmanager
 def told(alias: str) -> Generator[None, None, None]:
-    """`RepositoryUnavailable` where trying again may help, `ConfigurationError` where you have to do something."""
+    """`RepositoryUnavailable` where trying again may help, `ConfigurationError` where you have to do something.
+
+    Neither shows the driver's text, in which a row may be."""
     try:
         yield
     except TransactionManagementError as error:
-        raise ConfigurationError("your transaction has failed before this, or is not to be managed so") from error
+        told = "your transaction has failed before this, or is not to be managed so"
+        raise ConfigurationError(told) from without_text(error)
     except (DatabaseError, InterfaceError) as error:
         if _sqlstate(error) in _MISSING:
-            raise tables_missing() from error
+            raise tables_missing() from without_text(error)
         if not isinstance(error, _WRONG_USE):
-            raise _fault(error, alias) from error
-        raise _refused(error, alias) from None  # the driver's text may show the row
+            raise _fault(error, alias) from without_text(error)
+        raise _refused(error, alias) from None
 
 
 def _fault(error: Error, alias: str) -> ClerkmapError:

@@ -7,7 +7,8 @@ import psycopg
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
-from ...errors import CommitUnknown, ConfigurationError, HookFailed, RepositoryUnavailable
+from ...errors import ClerkmapError, CommitUnknown, ConfigurationError, HookFailed, RepositoryUnavailable
+from ..causes import without_text
 from .lending import AnyConnection
 
 # Nothing of such a transaction has been kept: it met another one, and the other was let through.
@@ -54,7 +55,7 @@ class Attempts:
     def after(self, error: Exception, *, repeatable: bool = True) -> float:
         """How many seconds to wait before the next attempt. If there is to be none, this raises what is to be told."""
         if self.is_unknown(error) and not (repeatable and self._again):
-            raise CommitUnknown from error
+            raise CommitUnknown from without_text(error)
         gave_way = _gave_way(error)
         if self._ends is None:
             self._ends = time.monotonic() + self._seconds
@@ -83,28 +84,34 @@ def _gave_way(error: Exception) -> bool:
 
 def _raise(error: Exception) -> None:
     """As an error of ours, if it is the database's."""
+    if isinstance(error, psycopg.Error):
+        raise _translated(error) from without_text(error)
+    raise error
+
+
+def _translated(error: psycopg.Error) -> ClerkmapError:
     if isinstance(error, PoolTimeout):
-        raise RepositoryUnavailable(_NO_CONNECTION) from error
+        return RepositoryUnavailable(_NO_CONNECTION)
     if isinstance(error, errors.InFailedSqlTransaction):
-        raise ConfigurationError("your transaction has failed before this: roll it back") from error
+        return ConfigurationError("your transaction has failed before this: roll it back")
     if isinstance(error, (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)):
         told = "a pooler in transaction mode loses what psycopg has prepared: connect with prepare_threshold=None"
-        raise ConfigurationError(told) from error
+        return ConfigurationError(told)
     if isinstance(error, errors.DuplicateTable):
         told = "a table of that name is there already, and clerkmap has not made it: open the repository before your "
-        raise ConfigurationError(f"{told}create_all(), or keep it out of your metadata") from error
+        return ConfigurationError(f"{told}create_all(), or keep it out of your metadata")
     if isinstance(error, errors.ReadOnlySqlTransaction):
         told = "the server takes no writes: is it a standby? Then say target_session_attrs=read-write"
-        raise RepositoryUnavailable(told) from error
+        return RepositoryUnavailable(told)
     if isinstance(error, _MISPLACED):
         told = f"the database says {type(error).__name__}: see the page on PostgreSQL, Migrations"
-        raise ConfigurationError(told) from error
+        return ConfigurationError(told)
     if is_fault(error) or isinstance(error, errors.FeatureNotSupported):  # a table was altered: connect anew
-        raise RepositoryUnavailable(type(error).__name__) from error
+        return RepositoryUnavailable(type(error).__name__)
     if isinstance(error, (psycopg.ProgrammingError, psycopg.NotSupportedError)):
         told = f"the database says {type(error).__name__}: the tables are not as clerkmap makes them"
-        raise ConfigurationError(told) from error
-    raise error
+        return ConfigurationError(told)
+    return refusal(error)
 
 
 def is_no_answer(error: BaseException | None) -> bool:
