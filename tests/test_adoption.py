@@ -427,6 +427,47 @@ def test_an_external_id_is_asked_for_too() -> None:
     assert repository.find(name, "user_gone") is not None
 
 
+class ByUsername:
+    """A linker of the application's own, which needs more of Clerk's record than a token tells."""
+
+    def __init__(self, ids: dict[str | None, Any]) -> None:
+        self._ids = ids
+
+    def __call__(self, record: ClerkUser) -> Any:
+        return self._ids.get(record.username)
+
+    def is_enough(self, record: ClerkUser) -> bool:
+        return record.username is not None
+
+
+def test_a_linker_of_yours_says_what_is_enough() -> None:
+    """Clerk is asked about a person whose record is not enough for it, as with the linkers of clerkmap."""
+    clerk = FakeClerk()
+    repository = MemoryRepository(ids="integer", first_id=100, linker=ByUsername({"ada": 7}))
+    assert repository.needs_full_user
+    with pytest.raises(ConfigurationError, match="api=ClerkApi"):
+        Resolver(clerk.instance, repository)
+    resolver = Resolver(clerk.instance, repository, api=ClerkApi(clerk.instance, transport=clerk.transport()))
+    ada = clerk.create_user("ada@example.com", username="ada")
+    name = clerk.instance.name
+    assert repository.put([ClerkUser.make("1", name, ada.id, observed_at=1, email="ada@example.com")]) == []
+    assert resolver.resolve(clerk.token(ada)).user.id == 7
+    repository.put([ClerkUser.deleted(name, "user_gone", observed_at=1)])
+    assert repository.find(name, "user_gone") is not None
+
+
+def wrong_id(record: ClerkUser) -> Any:
+    return "7"
+
+
+@pytest.mark.parametrize(("linker", "name"), [(ByUsername({"ann": "7"}), "ByUsername"), (wrong_id, "wrong_id")])
+def test_what_a_linker_of_yours_must_return(linker: Any, name: str) -> None:
+    """The error names the linker, and the type of an id."""
+    repository = MemoryRepository(ids="integer", first_id=100, linker=linker)
+    with pytest.raises(ConfigurationError, match=f"linker {name} must return .* int"):
+        repository.put([ClerkUser.stated("app", "user_a", observed_at=1, username="ann")])
+
+
 def test_what_cannot_work_is_refused_at_the_start() -> None:
     """A linker that needs an address beside a resolver that cannot ask, and what is no function."""
     clerk, other = FakeClerk(1), FakeClerk(2)
@@ -443,6 +484,10 @@ def test_what_cannot_work_is_refused_at_the_start() -> None:
 
     async def find(email: str) -> Any: ...
 
+    linker = ByUsername({})
+    linker.is_enough = find  # type: ignore[method-assign, assignment]
+    with pytest.raises(ConfigurationError, match="is_enough must be a plain function"):
+        MemoryRepository(linker=linker)
     wrong: list[Any] = [find, None, "SELECT 1"]
     for each in wrong:
         for kind in (ByVerifiedEmail, ByExternalId):
@@ -496,7 +541,7 @@ FULL = ClerkUser.stated("app", "user_a", observed_at=1, email=ADDRESS.format(1),
 def test_a_find_that_returns_something_else(rows: Any) -> None:
     """It is told whose fault it is, and nobody is made."""
     repository = MemoryRepository(ids="integer", first_id=100, linker=ByVerifiedEmail(lambda email: rows))
-    with pytest.raises(ConfigurationError, match=r"ByVerifiedEmail's find .*\(id, address\)"):
+    with pytest.raises(ConfigurationError, match=r"ByVerifiedEmail.*(\(id, address\)|the id of your user)"):
         repository.put([FULL])
     assert repository.find("app", "user_a") is None
 
@@ -504,7 +549,7 @@ def test_a_find_that_returns_something_else(rows: Any) -> None:
 @pytest.mark.parametrize("id", ["1", True, 1.0, [], (1,), [(1,)], 2**63])
 def test_a_find_that_returns_no_id(id: Any) -> None:
     repository = MemoryRepository(ids="integer", first_id=100, linker=ByExternalId(lambda external_id: id))
-    with pytest.raises(ConfigurationError, match=r"ByExternalId's find .* int"):
+    with pytest.raises(ConfigurationError, match=r"linker ByExternalId must return .* int"):
         repository.put([FULL])
     assert repository.find("app", "user_a") is None
 

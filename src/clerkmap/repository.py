@@ -21,7 +21,8 @@ from .listeners import Listeners
 # How your ids are made: by name, or by a function of Clerk's record. A function that looks at more than the Clerk id
 # gives ids that depend on which record came first.
 Ids = Literal["uuid7", "integer", "clerk"] | Callable[[ClerkUser | ClerkOrganization], Id]
-# Called at the first sight of a person: the id of a user you already have, or None for a new one.
+# Called at the first sight of a person: the id of a user you already have, or None for a new one. A linker may have a
+# method `is_enough(record)`. From a record for which it returns False, no user is made, and a resolver asks Clerk.
 Linker = Callable[[ClerkUser], Id | None]
 # Where the role of a user comes from until you set it: a function of a full statement about the person.
 FirstRole = Callable[[ClerkUser], str | None]

@@ -25,7 +25,7 @@ from ..core.writeback import WriteBack
 from ..errors import ConfigurationError, UserTaken
 from ..listeners import AfterCommit, Hook, Listeners
 from ..repository import FirstRole, Ids, Linker
-from .linkers import ByExternalId, ByVerifiedEmail, FirstUserTakes
+from .linkers import FirstUserTakes
 from .numbers import Numbers, UsersTable
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
@@ -57,7 +57,8 @@ class Options(TypedDict, total=False):
         Of users and of organizations. Beside a `users_table`, new users need no row, and all rows have smaller numbers.
     linker: Asked, at the first sight of a person, for the id of a user you already have: a function of Clerk's record,
         `ByVerifiedEmail(find)`, `ByExternalId(find)` or `FirstUserTakes(id)`. A user who has an identity already, or
-        was deleted, is never given to another person: that person is a new user.
+        was deleted, is never given to another person: that person is a new user. A linker with a method
+        `is_enough(record)` is asked only about records for which that returns True.
     across_instances: Whether a linker may name a user who has an identity in another instance.
     first_role: Where a user's role comes from until you set it; `public_metadata.role`, unless you say otherwise.
     hooks: Called inside each transaction, with each change.
@@ -108,8 +109,11 @@ class Choices:
             raise ConfigurationError("id_type must be text, bigint or uuid")
         if not callable(ids) and id_type not in (None, _STRATEGIES[ids], "uuid" if ids == "uuid7" else None):
             raise ConfigurationError(f"{ids} makes no ids of type {id_type}")
-        function_of_linker = None if isinstance(linker, FirstUserTakes) else linker
-        for name, function in (("ids", ids), ("linker", function_of_linker), ("first_role", first_role)):
+        self.first_user: FirstUserTakes | None = linker if isinstance(linker, FirstUserTakes) else None
+        self._linker: Linker | None = None if isinstance(linker, FirstUserTakes) else linker
+        self._is_enough: Callable[[ClerkUser], bool] | None = getattr(linker, "is_enough", None)
+        functions = {"ids": ids, "linker": self._linker, "is_enough": self._is_enough, "first_role": first_role}
+        for name, function in functions.items():
             if iscoroutinefunction(function) or not (callable(function) or function is None or name == "ids"):
                 raise ConfigurationError(f"{name} must be a plain function, also in async code")
         if type(across_instances) is not bool:
@@ -130,8 +134,6 @@ class Choices:
         # None where a function makes ids of either type.
         self.id_type: IdType | None = id_type or (None if callable(ids) else _STRATEGIES[ids])
         self.listeners: Listeners = Listeners(hooks, after_commit, speaks_async=speaks_async)
-        self._linker = linker
-        self.first_user: FirstUserTakes | None = linker if isinstance(linker, FirstUserTakes) else None
         if self.first_user is not None:
             self.check_id(self.first_user.id)
         self.across_instances: bool = across_instances
@@ -173,28 +175,28 @@ class Choices:
     @property
     def has_linker(self) -> bool:
         """Whether somebody is to be asked about each new person."""
-        return self._linker is not None
+        return self._linker is not None or self.first_user is not None
 
     @property
     def needs_full_user(self) -> bool:
         """Whether more than an id must be known of a person before a user is made."""
-        return isinstance(self._linker, (ByVerifiedEmail, ByExternalId))
+        return self._is_enough is not None
 
     def is_enough(self, record: ClerkUser) -> bool:
         """Whether a record tells enough to make a user of a person seen for the first time."""
-        linker = self._linker
-        needs_more = isinstance(linker, (ByVerifiedEmail, ByExternalId)) and not linker.is_enough(record)
-        return record.is_deleted or not needs_more
+        return self._is_enough is None or record.is_deleted or self._is_enough(record)
 
     def linked_id(self, record: ClerkUser) -> Id | None:
         """The id of a user you already have, if your linker says that this person is one."""
         # A tombstone names no person, and must not use up a claim.
-        if self._linker is None or isinstance(self._linker, FirstUserTakes) or record.is_deleted:
+        if self._linker is None or record.is_deleted:
             return None
         id = self._linker(record)
-        if id is not None and isinstance(self._linker, (ByVerifiedEmail, ByExternalId)) and not self.is_id(id):
-            raise self._linker.wrong(_WANTED[self.id_type])
-        return None if id is None else self.check_id(id)
+        if id is not None and not self.is_id(id):
+            name = getattr(self._linker, "__name__", type(self._linker).__name__)
+            wanted = _WANTED[self.id_type]
+            raise ConfigurationError(f"the linker {name} must return the id of your user, {wanted}, or None")
+        return id
 
     def check_free(self, record: ClerkUser, others: Collection[User], deleted_at: int | None) -> None:
         """Raise `UserTaken` where a person must not join those who lead to a user, or a user who was deleted."""

@@ -1,6 +1,6 @@
 """Linkers: which of your users a person is, decided at first sight.
 
-A linker is a plain function of Clerk's record, or one of the classes below, which a repository treats with more care.
+A linker is a function of Clerk's record, or an object that is called like one, see `clerkmap.repository.Linker`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -73,7 +73,7 @@ class ByVerifiedEmail:
         """The rows with an address of which `find` says that they may match, or `ConfigurationError`."""
         rows = _each(self._find(address))
         if rows is None:
-            raise self.wrong()
+            raise _wrong_rows()
         for row in rows:
             values = _each(row)
             match None if values is None else tuple(values):
@@ -82,13 +82,7 @@ class ByVerifiedEmail:
                 case str() | int() as id, str() as email:
                     yield id, email
                 case _:
-                    raise self.wrong()
-
-    def wrong(self, wanted: str = "text or a number") -> ConfigurationError:
-        """What `find` returned is not what it should be."""
-        return ConfigurationError(
-            f"ByVerifiedEmail's find must return rows of (id, address): each id {wanted}, each address text or None"
-        )
+                    raise _wrong_rows()
 
     def is_enough(self, record: ClerkUser) -> bool:
         """Whether a record tells enough to decide by."""
@@ -115,13 +109,15 @@ class ByExternalId:
         """Return the id of the user, or None."""
         return None if record.external_id is None else self._find(record.external_id)
 
-    def wrong(self, wanted: str) -> ConfigurationError:
-        """What `find` returned is no id."""
-        return ConfigurationError(f"ByExternalId's find must return the id of a user of yours, {wanted}, or None")
-
     def is_enough(self, record: ClerkUser) -> bool:
         """Whether a record tells enough to decide by."""
         return record.grade == STATED
+
+
+def _wrong_rows() -> ConfigurationError:
+    return ConfigurationError(
+        "ByVerifiedEmail's find must return rows of (id, address): each id text or a number, each address text or None"
+    )
 
 
 def _each(several: object) -> Iterator[Any] | None:
