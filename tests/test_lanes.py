@@ -28,8 +28,8 @@ from clerkmap import (
     threaded,
 )
 from clerkmap.adapters.asgi import AuthMiddleware
-from clerkmap.lanes import Lane, RepositoryThreads
-from clerkmap.repositories import MemoryRepository, SqliteRepository
+from clerkmap.lanes import Lane
+from clerkmap.repositories import MemoryRepository, RepositoryThreads, SqliteRepository, Threads
 from clerkmap.repositories.connections import POLL_EVERY
 from clerkmap.repositories.gate import Line
 from clerkmap.testing import Clock, FakeClerk
@@ -659,6 +659,28 @@ def test_repositories_without_threads_share_a_few() -> None:
 
     asyncio.run(run())
     assert threading.active_count() - before <= 16
+
+
+def test_a_repository_with_threads_of_its_own() -> None:
+    """It goes on while the threads that others share are all held up."""
+    held_up, go = threading.Semaphore(0), threading.Event()
+
+    class Held(MemoryRepository):
+        def user(self, id: object) -> None:
+            held_up.release()
+            assert go.wait(PATIENCE)
+
+    class Secluded(MemoryRepository):
+        threads: Threads = RepositoryThreads(readers=1, writers=1)
+
+    async def run() -> None:
+        holding = [asyncio.ensure_future(threaded(Held()).user("x")) for _ in range(8)]
+        await asyncio.to_thread(lambda: [held_up.acquire(timeout=PATIENCE) for _ in range(8)])
+        assert await threaded(Secluded()).note("x") is None
+        go.set()
+        await asyncio.gather(*holding)
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("how", ["cancelled", "closed"])

@@ -1,4 +1,4 @@
-"""Threads of a repository's own, in which async code calls it: a few for what reads, others for what writes.
+"""Threads in which async code calls a synchronous repository: a few for what reads, others for what writes.
 
 The default executor of the event loop belongs to the application. A repository that waits in it, for a lock that
 another program holds, would keep the application's own calls waiting, and its own reads.
@@ -26,7 +26,7 @@ TOGETHER = 256  # calls in one transaction: what comes after them waits no longe
 
 
 class Threads(Protocol):
-    """How async code calls a synchronous repository. A repository has its own as the attribute `threads`."""
+    """How async code calls a synchronous repository, which may have its own as the attribute `threads`."""
 
     def read(self, function: Callable[..., T], /, *args: Any) -> Awaitable[T]:
         """Call a function that reads."""

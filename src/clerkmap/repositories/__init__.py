@@ -4,6 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..lanes import RepositoryThreads as RepositoryThreads
+    from ..lanes import Threads as Threads
     from .linkers import ByExternalId as ByExternalId
     from .linkers import ByVerifiedEmail as ByVerifiedEmail
     from .linkers import FirstUserTakes as FirstUserTakes
@@ -20,7 +22,9 @@ __all__ = [
     "FirstUserTakes",
     "MemoryRepository",
     "PostgresRepository",
+    "RepositoryThreads",
     "SqliteRepository",
+    "Threads",
     "UsersTable",
 ]
 
@@ -31,7 +35,9 @@ _MODULES = {
     "FirstUserTakes": ".linkers",
     "MemoryRepository": ".memory",
     "PostgresRepository": ".postgres",
+    "RepositoryThreads": "..lanes",
     "SqliteRepository": ".sqlite",
+    "Threads": "..lanes",
     "UsersTable": ".numbers",
 }
 
