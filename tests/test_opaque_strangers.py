@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -250,19 +251,41 @@ def test_processes_learn_from_each_other() -> None:
     assert all(key in first._known for key in keys)
 
 
+def exchange(known: KnownTokens, repository: MemoryRepository) -> None:
+    """Exchange the digests with the checkpoint of a repository."""
+    steps = known.exchange()
+    answer: Any = None
+    with suppress(StopIteration):
+        while True:
+            answer = steps.send(answer)(repository)
+
+
+def test_a_drop_after_thousands_is_not_lost() -> None:
+    """In a process that has dropped many tokens, one more stays dropped, and the number that is kept is bounded."""
+    known, repository = KnownTokens(FakeClerk(20).instance, Clock(1000)), MemoryRepository()
+    for number in range(KEPT + 500):
+        known.add(f"ak_{number:032}")
+        known.drop(f"ak_{number:032}")
+    known.add("ak_good")
+    known.add("ak_bad")
+    exchange(known, repository)
+    known.drop("ak_bad")
+    exchange(known, repository)
+    assert ("ak_good" in known, "ak_bad" in known) == (True, False)
+    assert (repository.note(known._note) or "").split() == [known._digest("ak_good")]
+    assert len(known._dropped) == KEPT
+    known.add("ak_bad")
+    exchange(known, repository)
+    assert "ak_bad" in known
+
+
 def test_the_checkpoint_is_bounded() -> None:
     """It fits, however many keys there are, and holds the newest."""
     known = KnownTokens(FakeClerk(20).instance, Clock(1000))
     repository = MemoryRepository()
     for number in range(KEPT + 500):
         known.add(f"ak_{number:032}")
-    steps = known.exchange()
-    answer: Any = None
-    try:
-        while True:
-            answer = steps.send(answer)(repository)
-    except StopIteration:
-        pass
+    exchange(known, repository)
     (text,) = (repository.note(known._note),)
     assert text is not None
     assert len(text) <= 65_536

@@ -44,7 +44,9 @@ class KnownTokens(SurvivesForks):
         self._note = f"opaque tokens {key_of(instance.name)}"
         self._monotonic = monotonic
         self._digests: dict[str, None] = {}  # the newest last
-        self._dropped: set[str] = set()
+        # A checkpoint, or a process that has not heard of it, may still hold a digest that was dropped here. The oldest
+        # are forgotten: at worst such a token is asked about once more, and dropped again.
+        self._dropped: dict[str, None] = {}
         self._news = self._told = self._telling = 0  # changes that were made, are in the checkpoint, are on their way
         self._exchanged_at: float | None = None
         self._exchange: Future[None] | None = None
@@ -72,8 +74,8 @@ class KnownTokens(SurvivesForks):
             self._news += digest not in self._digests
             self._digests.pop(digest, None)
             self._digests[digest] = None
-            self._dropped.discard(digest)
-            self._shorten()
+            self._dropped.pop(digest, None)
+            _shorten(self._digests)
 
     def drop(self, token: str) -> None:
         """Forget a token that is good no more."""
@@ -82,8 +84,8 @@ class KnownTokens(SurvivesForks):
             if digest in self._digests:
                 del self._digests[digest]
                 self._news += 1
-                if len(self._dropped) < KEPT:
-                    self._dropped.add(digest)
+                self._dropped[digest] = None
+                _shorten(self._dropped)
 
     def due(self) -> "tuple[Future[None], bool] | None":
         """Return the exchange to wait for, and whether it is the caller's to make; None where none is needed.
@@ -128,19 +130,20 @@ class KnownTokens(SurvivesForks):
             theirs = {digest: None for digest in stored if digest not in self._dropped}
             mine = self._digests
             self._digests = {digest: None for digest in theirs if digest not in mine} | mine
-            self._shorten()
+            _shorten(self._digests)
             self._telling = self._news
             if self._telling == self._told:
                 return None
             return " ".join(self._digests)
 
-    def _shorten(self) -> None:
-        while len(self._digests) > KEPT:
-            del self._digests[next(iter(self._digests))]
-
     def _digest(self, token: str) -> str:
         told = token.encode("utf-8", "surrogatepass")
         return urlsafe_b64encode(blake2b(told, key=self._key, digest_size=12).digest()).decode()
+
+
+def _shorten(digests: dict[str, None]) -> None:
+    while len(digests) > KEPT:
+        del digests[next(iter(digests))]
 
 
 def failed(error: ClerkmapError) -> None:
