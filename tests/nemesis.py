@@ -18,6 +18,7 @@ OF_NETWORK = ("cut", "stall", "stall, then cut", "stall answers, then cut", "cut
 OF_PROCESSES = ("restart", "terminate", "terminate", "pause")
 STOPS = ("cut", "stall", "stall answers", "cut at commits")  # what goes on until it is healed
 LONGEST = 2.5  # seconds: longer than the repositories wait
+COMES_WITHIN = 10  # seconds: a commit, however many processes are paused or remember an outage
 HEALTHY = (0.5, 2.5)  # seconds between two of a kind, of which an outage that is remembered takes some
 
 
@@ -29,12 +30,12 @@ class Event(NamedTuple):
     whom: tuple[int, ...] = ()
 
 
-def schedule(seed: str, seconds: float, processes: int) -> list[Event]:
-    """What is to happen in so many seconds, each of it once at least."""
+def schedule(seed: str, seconds: float, processes: int, more: Sequence[str] = ()) -> list[Event]:
+    """Return the events of so many seconds: each kind at least once, and `more` kinds of the network more often."""
     random = Random(f"{seed}/nemesis")
     return sorted(
         [
-            *_of_one_kind(OF_NETWORK, random, seconds, lambda what, at: _network(what, at, random)),
+            *_of_one_kind((*OF_NETWORK, *more), random, seconds, lambda what, at: _network(what, at, random)),
             *_of_one_kind(OF_PROCESSES, random, seconds, lambda what, at: _processes(what, at, random, processes)),
         ]
     )
@@ -113,6 +114,7 @@ class Nemesis:
                 self.broken += self._proxy.cut()
             case "cut at commits":
                 self._proxy.cut_at(b"COMMIT")
+                self._proxy.has_lost.wait(COMES_WITHIN)
             case "stall":
                 self._proxy.stall()
             case "stall answers":

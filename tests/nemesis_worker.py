@@ -23,7 +23,7 @@ from clerkmap.errors import RepositoryUnavailable
 from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
 from clerkmap.testing.blocking import Blocking
 from clerkmap.testing.samples import HERE
-from nemesis_writes import Writer
+from nemesis_writes import EVERYTHING, Writer
 
 PROCESSES = 8
 TIMEOUT = 2  # seconds, of the repositories
@@ -45,6 +45,7 @@ class Orders(NamedTuple):
     uri: str
     schema: str
     folder: Path
+    only: str = EVERYTHING  # or the one operation that it does
 
     @property
     def history(self) -> Path:
@@ -137,18 +138,19 @@ def work(orders: Orders, pipe: Connection) -> None:
     ):
         pipe.send("ready")
         numbers, last_meeting = count(), 0
-        writer = Writer(repository, writes.write, orders.seed, orders.number)
+        writer = Writer(repository, writes.write, orders.seed, orders.number, orders.only)
+        puts = orders.only in (EVERYTHING, "put")
         for step in steps(orders.seed, orders.number):
             if pipe.poll():  # also when whoever started it has gone
                 break
             repository.poll()  # keeps a listener at work
-            if not attempt(repository, history, next(numbers), step):
+            if puts and not attempt(repository, history, next(numbers), step):
                 time.sleep(REFUSED)
             for _ in range(WRITES):
                 writer.step()
             time.sleep(_pause(step.pause))
             meeting = int(time.monotonic() / MEETING)
-            if meeting > last_meeting:
+            if puts and meeting > last_meeting:
                 last_meeting = meeting
                 for each in _meet(meeting, orders.number):
                     attempt(repository, history, next(numbers), each)

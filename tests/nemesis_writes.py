@@ -5,7 +5,7 @@ outbox, and write down each call. All of them are at the same things at the same
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,6 +20,14 @@ from linearizability import MODELS, NEVER, Call, is_linearizable
 LASTS = 0.4  # seconds for which all processes are at one family of things
 ERRORS = (LinkRefused, UserUnknown)
 METHODS = ("set_role", "link", "unlink", "relink", "erase", "set_note", "swap_note", "swap_pending")
+EVERYTHING = "everything"
+# The operations that a run may be limited to, and the methods that such a run must call. `put` has no calls here.
+ALONE: dict[str, tuple[str, ...]] = {
+    "put": (),
+    **{each: (each,) for each in ("set_role", "link", "unlink", "relink", "erase")},
+    "notes": ("set_note", "swap_note"),
+    "outbox": ("swap_pending",),
+}
 
 Write = Callable[..., None]  # a line of the history
 Family = str
@@ -28,12 +36,20 @@ Family = str
 class Writer:
     """One process' part. It remembers what it has seen of the present family, to swap what is there."""
 
-    def __init__(self, repository: Repository, write: Write, seed: str, number: int) -> None:
+    def __init__(self, repository: Repository, write: Write, seed: str, number: int, only: str = EVERYTHING) -> None:
         self._repository = repository
         self._write = write
         self._random = Random(f"{seed}/{number}/writes")
         self._number = number
+        self._kinds: list[Callable[[], None]] = {"put": [], "notes": [self._notes], "outbox": [self._outbox]}.get(
+            only, [self._people]
+        )
+        self._of_people: Sequence[str] = ("find", "link", only, only)
+        if only == EVERYTHING:
+            self._kinds = [*[self._people] * 3, self._notes, self._outbox]
+            self._of_people = ("find", "find", "link", "link", "unlink", "relink", "set_role", "set_role", "erase")
         self._calls = 0
+        self._only_reads = False
         self._family = ""
         self._note: str | None = None
         self._entry: Pending | None = None
@@ -43,17 +59,17 @@ class Writer:
         """Do one thing to the family of this moment, which all processes of the machine know by the clock."""
         family = str(int(time.monotonic() / LASTS))
         if family != self._family:
-            self._family, self._note, self._entry = family, None, None
+            self._family, self._note, self._entry, self._only_reads = family, None, None, False
             self._users = [f"a{family}", f"b{family}"]
-        kind = self._random.choices(("people", "note", "pending"), (60, 20, 20))[0]
-        {"people": self._people, "note": self._notes, "pending": self._outbox}[kind]()
+        if self._kinds:
+            self._random.choice(self._kinds)()
 
     def _people(self) -> None:
         random, repository = self._random, self._repository
         identity, user, other = random.choice("xy"), random.choice(self._users), random.choice(self._users)
         clerk_id = f"user_{identity}{self._family}"
-        does = random.choice(("find", "find", "link", "link", "unlink", "relink", "set_role", "set_role", "erase"))
-        if does == "erase" and random.random() < 0.7:
+        does = random.choice(self._of_people)
+        if self._only_reads or (does == "erase" and random.random() < 0.7):
             does = "find"
         role, shared = random.choice((None, "admin", "member")), random.random() < 0.7
         calls: dict[str, tuple[tuple[Any, ...], Callable[[], Any]]] = {
@@ -73,8 +89,8 @@ class Writer:
         random, repository = self._random, self._repository
         name, text = f"note {self._family}", random.choice((None, "A", "B", f"{self._number}/{self._calls}"))
         does = random.choice(("note", "set_note", "swap_note", "swap_note"))
-        if does == "note":
-            self._note = self._call("note", does, (), lambda: repository.note(name))
+        if self._only_reads or does == "note":
+            self._note = self._call("note", "note", (), lambda: repository.note(name))
         elif does == "set_note":
             self._call("note", does, (text,), lambda: repository.set_note(name, text))
         else:
@@ -85,7 +101,7 @@ class Writer:
     def _outbox(self) -> None:
         random, key = self._random, key_of(f"user_{self._family}")
         before = self._entry
-        if random.random() < 0.4:
+        if self._only_reads or random.random() < 0.4:
             self._entry = self._call("pending", "pending", (), lambda: self._repository.pending(THERE, "user", key))
             return
         after = None if before is not None and random.random() < 0.3 else Pending(
@@ -105,6 +121,7 @@ class Writer:
             result = type(error).__name__
         except RepositoryUnavailable as error:
             is_unknown = isinstance(error, CommitUnknown)
+            self._only_reads |= is_unknown  # the search for an order doubles with each unknown call on one thing
             self._write(call=number, outcome="unknown" if is_unknown else "nothing", why=repr(error))
             return None
         except Exception as error:

@@ -20,6 +20,7 @@ class TcpProxy:
         self._refuses = self._closed = False
         self._last_words: bytes | None = None
         self.answers_lost = 0
+        self.has_lost = threading.Event()  # an answer, since `cut_at`
         self.accepted = 0  # connections, those that were refused included
         self._to_lose: tuple[bytes, Callable[[], object]] | None = None
         self._losing: dict[socket.socket, Callable[[], object]] = {}  # by the server's end of a connection
@@ -47,6 +48,7 @@ class TcpProxy:
 
     def cut_at(self, words: bytes) -> None:
         """Break each connection on which these words come, before an answer: of two, one behind and one before them."""
+        self.has_lost.clear()
         self._last_words = words
 
     def lose_answer(self, words: bytes, meanwhile: Callable[[], object]) -> None:
@@ -116,6 +118,8 @@ class TcpProxy:
                 last_words = self._last_words
                 is_last = last_words is not None and passing is self._asking and last_words in said
                 self.answers_lost += is_last
+                if is_last:
+                    self.has_lost.set()
                 if passing is self._asking and self._to_lose is not None and self._to_lose[0] in said:
                     self._losing[sink], self._to_lose = self._to_lose[1], None
                 elif source in self._losing:

@@ -6,7 +6,8 @@ Eight processes write and read, and write down what they do, while their server 
 are terminated, they themselves are paused, and the network between is cut or stalls. Then checkers read what they
 wrote. All of it is done once directly, and once behind a PgBouncer in transaction mode.
 
-`CLERKMAP_SOAK=1` makes it a minute of each of several seeds. `CLERKMAP_SEED` makes it other ones.
+`CLERKMAP_SOAK=1` makes it a minute of each of several seeds, and a minute of each operation alone, in which commits are
+cut more often. `CLERKMAP_SEED` makes it other ones.
 """
 
 import multiprocessing
@@ -26,7 +27,7 @@ from linearizability import Call
 from nemesis import STOPS, Event, Nemesis, schedule
 from nemesis_checker import Operation, last_look, read, violations
 from nemesis_worker import PROCESSES, Orders, work
-from nemesis_writes import METHODS, broken, last_calls, moved_from, read_calls
+from nemesis_writes import ALONE, EVERYTHING, METHODS, broken, last_calls, moved_from, read_calls
 from pgbouncer import needs_pgbouncer, pgbouncer
 from postgres_cluster import Cluster, clusters
 from tcp_proxy import TcpProxy
@@ -34,7 +35,9 @@ from tcp_proxy import TcpProxy
 SOAK = bool(os.environ.get("CLERKMAP_SOAK"))
 SEED = os.environ.get("CLERKMAP_SEED", "3")  # whose short form takes 13 seconds
 SECONDS = 60 if SOAK else 8
-SEEDS = [f"{SEED}.{number}" for number in range(3)] if SOAK else [SEED]
+RUNS = [(EVERYTHING, SEED)]
+if SOAK:
+    RUNS = [*((EVERYTHING, f"{SEED}.{number}") for number in range(3)), *((each, SEED) for each in ALONE)]
 SCHEMA = "nemesis"
 STARTS_WITHIN = ENDS_WITHIN = 60  # seconds
 
@@ -112,14 +115,18 @@ def summary(operations: Sequence[Operation], nemesis: Nemesis, answers_lost: int
     )
 
 
-def check_that_something_happened(operations: Sequence[Operation], nemesis: Nemesis) -> None:
-    """A run in which little was done, or done to it, would show nothing. How much a short one does is chance."""
+def check_that_much_was_put(operations: Sequence[Operation]) -> None:
+    """A run in which little was done would show nothing. How much a short one does is chance."""
     often, seldom = (5 * SECONDS, SECONDS / 10) if SOAK else (20, 1)
     acknowledged = [each for each in operations if each.put and each.is_ok]
     assert len(acknowledged) >= often
     assert sum(not each.put and each.is_ok for each in operations) >= often
     assert sum(rank.startswith("3") for each in acknowledged for _, rank in each.put) >= seldom
     assert sum(seen.is_gone for each in operations for seen in each.seen) >= seldom
+
+
+def check_that_something_happened(nemesis: Nemesis) -> None:
+    """A run to which little was done would show nothing either."""
     for what in ("restart", "terminate", "pause", "go on", *STOPS, "heal"):
         assert nemesis.done[what] >= 1
     assert nemesis.broken >= 1
@@ -134,7 +141,7 @@ def all_calls(cluster: Cluster, orders: Sequence[Orders]) -> tuple[dict[str, lis
         wrong += mistakes
         for thing, several in mine.items():
             calls[thing] += several
-    latest = max(each.began for several in calls.values() for each in several)
+    latest = max((each.began for several in calls.values() for each in several), default=0)
     with closing(PostgresRepository.open(cluster.uri, schema=SCHEMA)) as repository:
         for thing, call in last_calls(repository, list(calls), 2 * latest):
             calls[thing].append(call)
@@ -151,39 +158,52 @@ def summary_of_calls(calls: dict[str, list[Call]]) -> str:
     return f"{len(calls):,} histories of at most {longest} calls; {counted}; {unknown} of them unknown"
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+def check_the_calls(calls: dict[str, list[Call]], only: str) -> None:
+    """Each method was called, and where a run has one operation, often, and some of its commits went unanswered."""
+    each_call = [call for several in calls.values() for call in several]
+    assert {call.does for call in each_call} >= set(METHODS if only == EVERYTHING else ALONE[only])
+    if ALONE.get(only):
+        these = [call for call in each_call if call.does in ALONE[only]]
+        assert sum(not call.is_unknown for call in these) >= 5 * SECONDS
+        assert sum(call.is_unknown for call in these) >= 1
+
+
+@pytest.mark.parametrize(("only", "seed"), RUNS)
 @pytest.mark.parametrize("way", ["directly", pytest.param("pgbouncer", marks=needs_pgbouncer)])
-def test_the_nemesis(tmp_path: Path, way: str, seed: str) -> None:
+def test_the_nemesis(tmp_path: Path, way: str, only: str, seed: str) -> None:
     """The checkers find nothing wrong in what the processes have seen, nor in what the tables hold at the end."""
-    print(f"CLERKMAP_SEED={SEED}, seed {seed}, {SECONDS} s, {way}")
+    print(f"CLERKMAP_SEED={SEED}, seed {seed}, {SECONDS} s, {way}, {only}")
     with ExitStack() as stack:
         cluster = stack.enter_context(clusters())()
         cluster.make()
         behind = cluster.port if way == "directly" else stack.enter_context(pgbouncer(cluster.port))
         proxy = stack.enter_context(TcpProxy(behind))
         uri = f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres"
-        orders = [Orders(number, seed, uri, SCHEMA, tmp_path) for number in range(PROCESSES)]
+        orders = [Orders(number, seed, uri, SCHEMA, tmp_path, only) for number in range(PROCESSES)]
         workers = stack.enter_context(started(orders))
         nemesis = Nemesis(cluster, proxy, workers.pids)
-        nemesis.run(schedule(seed, SECONDS, PROCESSES))
+        nemesis.run(schedule(seed, SECONDS, PROCESSES, () if only == EVERYTHING else ("cut at commits",) * 3))
         workers.stop()
         operations = [operation for each in orders for operation in read(each.history)]
         calls, mistakes = all_calls(cluster, orders)
         at_the_end, wrong = last_look(cluster.uri, SCHEMA, operations, moved_from(calls))
 
     print(summary(operations, nemesis, proxy.answers_lost))
-    print(summary_of_calls(calls))
+    if calls:
+        print(summary_of_calls(calls))
     assert broken(calls) == []
     assert mistakes == []
-    assert {call.does for several in calls.values() for call in several} >= set(METHODS)
+    check_the_calls(calls, only)
     assert violations([*operations, at_the_end]) == []
     assert wrong == []
     for each in orders:  # each of them has come back by itself
         last = read(each.history)[-1]
         assert last.is_ok, f"{last.who} {last.outcome}: {last.why}"
         assert last.began > nemesis.healed_at
-    check_that_something_happened(operations, nemesis)
-    assert proxy.answers_lost >= 1 or not SOAK
+    if only in (EVERYTHING, "put"):
+        check_that_much_was_put(operations)
+    check_that_something_happened(nemesis)
+    assert proxy.answers_lost >= nemesis.done["cut at commits"]
 
 
 def test_a_seed_is_a_schedule() -> None:
