@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from svix.webhooks import Webhook
+from svix.webhooks import Webhook, WebhookVerificationError
 
 from clerkmap import Reconciler, WebhookError
 from clerkmap.errors import WebhookOutOfTime, WebhookSignatureInvalid
@@ -83,9 +83,14 @@ def test_the_official_library_accepts_them() -> None:
     clerk = FakeClerk(seed=5)  # its verifier knows no other clock than the real one
     clerk.create_user(first_name="Zoë")
     clerk.rotate_webhook_secret()
-    for delivery in clerk.deliveries():
-        for secret in clerk.wire.secrets:
-            Webhook(secret).verify(delivery.body, delivery.headers)  # it raises where it does not accept
+    verifiers = [Webhook(secret) for secret in clerk.wire.secrets]
+    deliveries = list(clerk.deliveries())
+    assert (len(verifiers), len(deliveries)) == (2, 1)
+    for delivery in deliveries:
+        for verifier in verifiers:
+            verifier.verify(delivery.body, delivery.headers)  # it raises where it does not accept
+        with pytest.raises(WebhookVerificationError):
+            verifiers[0].verify(delivery.body + b" ", delivery.headers)
 
 
 def test_of_another_clerk_nothing_is_accepted() -> None:

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, asynccontextmanager, closing
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from asgi_base import PATIENCE, Told, bearer, http_scope, told_by, until
@@ -28,6 +29,7 @@ from clerkmap import (
     threaded,
 )
 from clerkmap.adapters.asgi import AuthMiddleware
+from clerkmap.adapters.wsgi import AuthMiddleware as WsgiAuthMiddleware
 from clerkmap.lanes import Lane
 from clerkmap.repositories import MemoryRepository, RepositoryThreads, SqliteRepository, Threads
 from clerkmap.repositories.connections import POLL_EVERY
@@ -35,6 +37,7 @@ from clerkmap.repositories.gate import Line
 from clerkmap.testing import Clock, FakeClerk
 from clerkmap.testing.samples import ANN, HERE, person
 from clerkmap.verifier import Verifier
+from plain_apps import wsgi_plain
 
 FIRST = "user_first"
 
@@ -170,8 +173,67 @@ def test_a_refused_writer_is_answered_503_with_retry_after(path: Path) -> None:
         return told
 
     refused, admitted = asyncio.run(run())
-    assert (refused.status, refused.headers["retry-after"], admitted.status) == (503, "10", 200)
+    assert (refused.status, refused.headers.get("retry-after"), admitted.status) == (503, "10", 200)
     repository.close()
+
+
+@pytest.mark.parametrize("cause", ["a foreign lock", "max_waiting", "nothing written"])
+def test_a_wsgi_writer_is_refused_with_503_and_retry_after(path: Path, hook: Hook, cause: str) -> None:
+    """In threads of a server, too: a front end is told when to ask again, and a known caller is let in meanwhile."""
+    clerk, timeout = FakeClerk(), 60 if cause == "max_waiting" else 0.2
+    repository = SqliteRepository.open(path, hooks=[hook], timeout=timeout, max_waiting=1)
+    app = WsgiAuthMiddleware(wsgi_plain, Resolver(clerk.instance, repository), require=True)
+    known, new = (clerk.token(clerk.create_user()) for _ in range(2))
+    assert ask(app, known) == (204, None)
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(3))
+        stack.callback(hook.go.set)
+        if cause == "a foreign lock":
+            other = stack.enter_context(closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)))
+            other.execute("BEGIN IMMEDIATE")
+        else:
+            pool.submit(repository.put, [person(FIRST)])
+            assert hook.holding.wait(PATIENCE)
+        if cause == "max_waiting":
+            pool.submit(repository.put, [person("user_waits")])
+            while not repository._connections._line._waiting:  # type: ignore[attr-defined]
+                pass
+        refused = pool.submit(ask, app, new)
+        wait([refused], PATIENCE)
+        assert ask(app, known) == (204, None)
+    assert refused.result() == (503, "10")
+    repository.close()
+
+
+def ask(app: Any, token: str) -> tuple[int, str | None]:
+    """The status and the `Retry-After` of a WSGI application's answer."""
+    transport = httpx.WSGITransport(app)
+    with httpx.Client(transport=transport, base_url="http://shop.example") as client:
+        reply = client.get("/", headers={"Authorization": f"Bearer {token}"})
+    return reply.status_code, reply.headers.get("retry-after")
+
+
+def test_an_asgi_writer_beyond_max_waiting_is_answered_503_with_retry_after(
+    repository: SqliteRepository, hook: Hook
+) -> None:
+    """At once, while a write is under way and as many wait as may; a known caller is let in meanwhile."""
+    clerk = FakeClerk()
+    app = AuthMiddleware(plain, Resolver(clerk.instance, repository), require=True)
+    known, new = (clerk.token(clerk.create_user()) for _ in range(2))
+
+    async def run() -> tuple[Told, Told]:
+        await told_by(app, http_scope(bearer(known)))
+        async with held(repository, hook) as lent:
+            waiting = [asyncio.ensure_future(lent.put([person(f"user_{number}")])) for number in range(5)]
+            await asyncio.sleep(0)
+            refused = asyncio.create_task(told_by(app, http_scope(bearer(new))))
+            await asyncio.wait([refused], timeout=PATIENCE / 2)
+            admitted = await told_by(app, http_scope(bearer(known)))
+        await asyncio.gather(*waiting)
+        return await refused, admitted
+
+    refused, admitted = asyncio.run(run())
+    assert (refused.status, refused.headers.get("retry-after"), admitted.status) == (503, "10", 200)
 
 
 async def plain(scope: Any, receive: Any, send: Any) -> None:

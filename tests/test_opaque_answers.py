@@ -187,9 +187,15 @@ def test_no_answer_raises_anything_else(prefix: Prefix) -> None:
     kind = KINDS[prefix][0]
     api.verifier.verify(MAKERS[kind](api).secret)
     odd: list[Any] = [None, True, 0, -1, 2**70, 1e400, float("nan"), "", "x", "\ud800", "\0", [], {}, [[]], {"a": {}}]
+    outcomes = set[str]()
     for name in whole[0]:
         for value in odd:
             try:
                 read_word(prefix, whole[0] | {name: value}, clerk.issuer, NOW, 60)
-            except (TokenError, KeyError, ValueError, OverflowError):
-                continue
+            except (KeyError, ValueError, OverflowError):
+                outcomes.add("no answer")
+            except TokenError:
+                outcomes.add("a refusal")
+            else:
+                outcomes.add("a word")
+    assert outcomes == {"a word", "a refusal", "no answer"}

@@ -150,4 +150,5 @@ def test_what_was_acknowledged_survives(uri: str) -> None:
     # Kills that come before or after all the work would show nothing.
     assert seen["acknowledged"] > ROUNDS
     assert seen["not committed"] >= ROUNDS // 4
-    assert not SOAK or seen["committed, not yet acknowledged"] >= ROUNDS // 60
+    if SOAK:  # a short run may have none of these
+        assert seen["committed, not yet acknowledged"] >= ROUNDS // 60

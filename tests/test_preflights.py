@@ -406,6 +406,33 @@ def test_a_browser_is_let_in_by_a_cors_middleware(place: str, http: str) -> None
         assert client.options(f"http://{host}:{port}/", headers={"Origin": "https://front.example"}).status_code == 401
 
 
+class Salaries:
+    """An endpoint of Starlette's that answers every method, for Starlette asks it for none."""
+
+    def __init__(self, scope: Any, receive: Any, send: Any) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+
+    def __await__(self) -> Any:
+        return PlainTextResponse("salaries")(self._scope, self._receive, self._send).__await__()
+
+
+@pytest.mark.parametrize("place", ["middleware", "require"])
+def test_a_starlette_route_tells_a_preflight_nothing(place: str) -> None:
+    """Its endpoint answers whatever comes: `OPTIONS` alone is refused, and of a preflight's answer no body is left."""
+    world = World()
+    inner = [Middleware(asgi.Require)] if place == "require" else []
+    options: Any = {"require": True} if place == "middleware" else {}
+    outer = Middleware(asgi.AuthMiddleware, resolver=world.resolver, **options)
+    app = Starlette(routes=[Route("/", Salaries, middleware=inner)], middleware=[outer])
+    preflight = [(name.lower().encode(), value.encode()) for name, value in PREFLIGHT]
+
+    async def answers() -> list[tuple[int, bytes]]:
+        told = [await told_by(app, http_scope(sent, "OPTIONS")) for sent in ([], preflight, bearer(world.token()))]
+        return [(each.status, each.body if each.status == 200 else b"") for each in told]
+
+    assert asyncio.run(answers()) == [(401, b""), (200, b""), (200, b"salaries")]
+
+
 @contextmanager
 def waitress(app: Any) -> Iterator[str]:
     """The address of an application in waitress."""

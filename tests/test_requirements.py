@@ -256,7 +256,10 @@ def test_a_token_of_the_same_role_is_not_outdated() -> None:
     """Whatever else was said of the membership since."""
     world = World()
     world.rows.put([stated(world, "org:admin", world.clock() + 5)])
-    Requirement(permission="invoices:create").check(world.resolver.resolve(world.token(permissions=PERMISSIONS)))
+    principal = world.resolver.resolve(world.token(permissions=PERMISSIONS))
+    Requirement(permission="invoices:create").check(principal)
+    assert principal.membership is not None
+    assert principal.membership.role == "org:admin"
 
 
 # -------------------------------------------------------------------------------------------------- asking anew

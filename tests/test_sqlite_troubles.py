@@ -7,15 +7,17 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
 from clerkmap import ClerkmapError, ConfigurationError, RepositoryUnavailable
 from clerkmap.repositories import MemoryRepository, SqliteRepository
+from clerkmap.repositories.file_connections import _write_ahead  # pyright: ignore[reportPrivateUsage]
 from clerkmap.testing.samples import ANN, HERE, found, person
 
 Opened = tuple[SqliteRepository, sqlite3.Connection]  # and another connection to the same file
@@ -201,6 +203,40 @@ def test_a_file_that_may_not_be_written_is_told(mount: Path) -> None:
 
     expected = "wrong configuration: {} cannot be written: this user needs write access to the file and to its folder"
     assert done.stdout.splitlines() == [expected.format(path) for path in paths]
+
+
+class Reluctant(sqlite3.Connection):
+    """A connection that refuses so many times to switch its file over, and counts how often it is asked."""
+
+    code = refusals = asked = 0
+
+    def execute(self, sql: str, *_: object) -> Any:
+        self.asked += 1
+        if self.asked <= self.refusals:
+            error = sqlite3.OperationalError("refused")
+            error.sqlite_errorcode = self.code
+            raise error
+        return super().execute("SELECT 'wal'")
+
+
+@pytest.mark.parametrize(
+    ("code", "stays"),
+    [
+        (sqlite3.SQLITE_CANTOPEN, True),
+        (sqlite3.SQLITE_READONLY, True),
+        (sqlite3.SQLITE_READONLY_DIRECTORY, True),
+        (sqlite3.SQLITE_NOTADB, True),
+        (sqlite3.SQLITE_BUSY, False),
+        (sqlite3.SQLITE_BUSY_RECOVERY, False),
+    ],
+)
+def test_only_what_may_pass_is_waited_for(code: int, stays: bool) -> None:
+    """A file that another process switches over is asked again; one that cannot be opened or written is not."""
+    connection = sqlite3.connect(":memory:", factory=Reluctant)
+    connection.code, connection.refusals = code, 2
+    with closing(connection), suppress(sqlite3.OperationalError):
+        assert _write_ahead(connection, timeout=60) == "wal"
+    assert connection.asked == (1 if stays else 3)
 
 
 def test_a_full_disk_is_told(tmp_path: Path) -> None:

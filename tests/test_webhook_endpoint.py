@@ -54,7 +54,7 @@ def is_known(server: Server, name: str) -> bool:
 
 
 def code(answer: Answer) -> str:
-    return str(json.loads(answer.body)["code"])
+    return str(json.loads(answer.body).get("code"))
 
 
 def test_what_is_answered_2xx_is_committed(server: Server) -> None:
