@@ -21,7 +21,7 @@ from clerkmap.testing.blocking import Blocking
 from django_databases import add_database
 from faulty import Faults, FaultyConnection, FaultyFile
 from postgres_cluster import Cluster
-from tcp_proxy import TcpProxy
+from tcp_proxy import COMMIT, TcpProxy
 
 Do = Callable[[], object]
 _numbers = itertools.count()
@@ -72,7 +72,7 @@ class OnPostgres(Way):
         self.repository = PostgresRepository.open(self.uri, **self.options)
 
     def lose_answer(self, meanwhile: Do) -> None:
-        self.proxy.lose_answer(b"COMMIT", meanwhile)
+        self.proxy.lose_answer(COMMIT, meanwhile)
 
 
 class OnPostgresAsync(OnPostgres):

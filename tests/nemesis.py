@@ -11,7 +11,7 @@ from typing import NamedTuple
 import psycopg
 
 from postgres_cluster import Cluster
-from tcp_proxy import TcpProxy
+from tcp_proxy import COMMIT, TcpProxy
 
 # What befalls the network, and what befalls the processes at both of its ends. Each goes on while the other does.
 OF_NETWORK = ("cut", "stall", "stall, then cut", "stall answers, then cut", "cut at commits")
@@ -113,7 +113,7 @@ class Nemesis:
             case "cut":
                 self.broken += self._proxy.cut()
             case "cut at commits":
-                self._proxy.cut_at(b"COMMIT")
+                self._proxy.cut_at(COMMIT)
                 self._proxy.has_lost.wait(COMES_WITHIN)
             case "stall":
                 self._proxy.stall()

@@ -7,6 +7,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+COMMIT = b"COMMIT\0"  # as a client sends it, and not the words READ COMMITTED
+
 
 class TcpProxy:
     """Listens on `port`, and passes on what comes to another port, and what that answers, as long as it is told to."""

@@ -360,7 +360,7 @@ def test_while_clerk_is_away(stack: ExitStack, tmp_path: Path, colour: str) -> N
     opened.sign_in(known)
     opened.transport.is_cut = True
 
-    async def page(scope: Any, receive: Any, send: Any) -> None:
+    def page(*_: Any) -> Any:
         raise AssertionError("it was reached")
 
     app = AuthMiddleware(page, opened.resolver, require=True)
@@ -371,7 +371,7 @@ def test_while_clerk_is_away(stack: ExitStack, tmp_path: Path, colour: str) -> N
             return await client.get("/", headers=headers)
 
     if colour == "sync":
-        wsgi: Any = WsgiAuthMiddleware(page, opened.resolver, require=True)  # type: ignore[arg-type]
+        wsgi: Any = WsgiAuthMiddleware(page, opened.resolver, require=True)
         with httpx.Client(transport=httpx.WSGITransport(wsgi), base_url="http://shop.example") as client:
             reply = client.get("/", headers=headers)
     else:
