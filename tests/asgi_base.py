@@ -18,7 +18,7 @@ from clerkmap.testing import Clock, FakeClerk, FakeOrganization
 from clerkmap.verifier import Verifier
 
 SERVERS = ("uvicorn", "hypercorn")
-PATIENCE = 20.0  # seconds after which a test that hangs is ended
+PATIENCE = 120.0  # seconds after which a test that hangs is ended
 
 Message = MutableMapping[str, Any]
 App = Callable[[Any, Any, Any], Awaitable[None]]

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from clerkmap.testing import FakeClerk
 
-PATIENCE = 30.0  # seconds after which a test that hangs is ended
+PATIENCE = 120.0  # seconds after which a test that hangs is ended
 GOOD = b'{"total_count": 5}'
 CLERK = FakeClerk(31)  # the instance whose secret key is accepted here
 

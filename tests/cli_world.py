@@ -26,7 +26,7 @@ from clerkmap.cli.commands import root
 from clerkmap.testing import FakeClerk
 from uvicorn_server import serving
 
-PATIENCE = 30.0  # seconds after which a test that hangs is ended
+PATIENCE = 120.0  # seconds after which a test that hangs is ended
 SOURCE = Path(__file__).parent.parent / "src"
 VARIABLES = (
     *("CLERK_PUBLISHABLE_KEY", "CLERK_SECRET_KEY", "CLERK_API_URL", "CLERK_JWT_KEY", "CLERK_WEBHOOK_SIGNING_SECRET"),

@@ -10,7 +10,7 @@ from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import Clock, FakeClerk
 
 CROWD = 300
-PATIENCE = 30.0  # seconds after which a test that hangs is ended
+PATIENCE = 120.0  # seconds after which a test that hangs is ended
 CLERK = FakeClerk(seed=99, clock=Clock(1_790_000_000))
 TOKENS = [CLERK.token(CLERK.create_user()) for _ in range(CROWD)]
 EXPIRED = CLERK.token(CLERK.create_user(), expires_in=-60)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-PATIENCE = 20  # seconds after which a child that hangs is ended, and found out
+PATIENCE = 120  # seconds after which a child that hangs is ended, and found out
 
 
 def child(work: Callable[[], object]) -> int:
@@ -30,7 +30,7 @@ def ended(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def run_script(script: str, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
+def run_script(script: str, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
     """Run a script in a process of its own, which finds what the tests find: their folder is its first argument."""
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script, str(Path(__file__).parent)],

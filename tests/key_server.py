@@ -20,7 +20,7 @@ from clerkmap.core.claims import Claims
 from clerkmap.testing import Clock, FakeClerk
 from clerkmap.verifier import Verifier
 
-PATIENCE = 30.0  # seconds after which a test that hangs is ended
+PATIENCE = 120.0  # seconds after which a test that hangs is ended
 NOON = 1_750_000_000.0
 Answer = Callable[[httpx.Request], httpx.Response]
 

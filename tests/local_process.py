@@ -13,7 +13,7 @@ from typing import Any, Self
 import httpx
 import pytest
 
-PATIENCE = 30.0  # seconds after which a test that hangs is ended
+PATIENCE = 120.0  # seconds after which a test that hangs is ended
 SOURCE = Path(__file__).parent.parent / "src"
 Json = dict[str, Any]
 

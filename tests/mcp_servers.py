@@ -22,7 +22,7 @@ from clerkmap.testing import FakeClerk, FakeUser
 RESOURCE = "https://notes.example.com/mcp"
 OTHER = "https://notes.example.com/other"
 METADATA = "https://notes.example.com/.well-known/oauth-protected-resource/mcp"
-PATIENCE = 30.0  # seconds after which a test that hangs is ended
+PATIENCE = 120.0  # seconds after which a test that hangs is ended
 
 
 class Notes:

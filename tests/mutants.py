@@ -46,7 +46,7 @@ CHOSEN = (
     "test_postgres.py::TestPostgres",
     "test_postgres_bulk.py",
 )
-TIMEOUT = 120  # seconds; a mutant that makes a test wait for ever is found out, too
+TIMEOUT = 900  # seconds; a mutant that makes a test wait for ever is found out, too
 
 
 class TableIsOutOfDate(Exception):

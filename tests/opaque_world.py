@@ -15,7 +15,7 @@ from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import Clock, FakeClerk, FakeMachineToken
 
 NOW = 1_790_000_000
-PATIENCE = 20.0
+PATIENCE = 120.0
 EVERY_KIND: tuple[TokenKind, ...] = ("session", "oauth", "m2m", "api_key", "organization_api_key")
 Shape = dict[str, Any]
 

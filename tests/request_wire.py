@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, Self
 
 from requests_row import Headers
 
-PATIENCE = 60.0  # seconds after which a test that hangs is ended
+PATIENCE = 120.0  # seconds after which a test that hangs is ended
 HOST = "app.example.com"
 
 

@@ -32,7 +32,7 @@ from test_backfill_weather import Life
 from uvicorn_server import serving
 
 SOURCE = Path(__file__).parent.parent / "src"
-PATIENCE = 30.0  # seconds after which a test that hangs is ended
+PATIENCE = 120.0  # seconds after which a test that hangs is ended
 SOAK = bool(os.environ.get("CLERKMAP_SOAK"))
 pytestmark = pytest.mark.slow
 

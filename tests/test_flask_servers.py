@@ -18,7 +18,7 @@ from werkzeug.serving import make_server
 from flask_world import FlaskWorld
 
 TESTS = Path(__file__).parent
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 @contextmanager

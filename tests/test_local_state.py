@@ -56,9 +56,11 @@ def test_an_event_that_waits_is_attempted_after_the_restart(tmp_path: Path) -> N
         local.wait(lambda now: len(now["wire"]["messages"][0]["attempts"]) == 1)
     with Local(tmp_path) as local:
         local.do("chaos", offline=False)
-        local.do("advance", seconds=60)
+        (before,) = local.state()["wire"]["messages"]
+        local.do("advance", seconds=(before["due"] - local.state()["clerk"]["clock"]) / 1000 + 1)
         event = local.settle()["wire"]["messages"][0]
-        assert (event["state"], kinds(event), len(event["attempts"])) == ("delivered", ["applied"], 2)
+        assert (event["state"], kinds(event)) == ("delivered", ["applied"])
+        assert len(event["attempts"]) == len(before["attempts"]) + 1  # on a slow machine, the second was made before
 
 
 @pytest.mark.parametrize("round", range(2))

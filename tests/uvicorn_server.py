@@ -8,7 +8,7 @@ from typing import Any
 
 import uvicorn
 
-PATIENCE = 30.0  # seconds after which a test that hangs is ended
+PATIENCE = 120.0  # seconds after which a test that hangs is ended
 
 
 def listening() -> socket.socket:
