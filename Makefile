@@ -30,11 +30,11 @@ test: $(STAMP)  ## every test
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 quick: $(STAMP)  ## every test that takes no time; make quick WITHOUT="postgres page" leaves some out
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(foreach name,$(WITHOUT),--ignore-glob="tests/test_$(name)*")
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(foreach name,$(WITHOUT),--ignore-glob="tests/*/test_$(name)*")
 
 coverage: $(STAMP)  ## the branches of the core that no test took (the core knows nothing of servers)
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -q -n $(WORKERS) -m "not slow" $(foreach name,$(WORLD),--ignore-glob="tests/test_$(name)*")
+	$(BIN)/python -m coverage run -m pytest -q -n $(WORKERS) -m "not slow" $(foreach name,$(WORLD),--ignore-glob="tests/*/test_$(name)*")
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --include="src/clerkmap/core/*" --fail-under=100
 
@@ -46,16 +46,16 @@ lint: $(STAMP)  ## style and types
 	PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH=typings $(BIN)/pyright --verifytypes clerkmap --ignoreexternal  # it asks the first python there is
 
 docs: $(STAMP)  ## run every piece of code in the README and the docs, and check their links
-	$(BIN)/python -m pytest -q -n $(WORKERS) tests/test_docs.py
+	$(BIN)/python -m pytest -q -n $(WORKERS) tests/docs
 
 bench: $(STAMP)  ## the figures of docs/speed.md; make bench BENCH=--short for a look
 	$(BIN)/python -m benchmarks $(BENCH)
 
 mutants: $(STAMP)  ## small lies in the source, each of which a test must find
-	$(BIN)/python tests/mutants.py
+	$(BIN)/python tests/support/mutants.py
 
 soak: $(STAMP)  ## the long forms of the tests that have one
 	CLERKMAP_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow
 
 clean:
-	rm -rf $(VENV) tests/js/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* dist build
+	rm -rf $(VENV) tests/support/js/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* dist build

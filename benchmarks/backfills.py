@@ -14,12 +14,12 @@ import psycopg
 
 from clerkmap.clerk import ClerkApi, endpoints
 from clerkmap.clerk.budget import Budget
-from clerkmap.clerk.runs import records_of
+from clerkmap.core.events import records_of
 from clerkmap.core.records import AnyRecord, ClerkUser
+from clerkmap.ports import Repository
 from clerkmap.repositories import PostgresRepository, SqliteRepository
-from clerkmap.repositories.choices import uuid7
+from clerkmap.repositories.options import uuid7
 from clerkmap.repositories.sql import IDENTITY_COLUMNS, user_row
-from clerkmap.repository import Repository
 from clerkmap.testing import FakeClerk
 
 from .measure import Aim, Figure, Row, Side, compare

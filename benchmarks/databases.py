@@ -10,8 +10,8 @@ from time import perf_counter
 
 from clerkmap import Resolver
 from clerkmap.core.records import key_of
+from clerkmap.ports import Repository
 from clerkmap.repositories import MemoryRepository, SqliteRepository
-from clerkmap.repository import Repository
 
 from .measure import Aim, Row, Side, compare, constant
 from .people import (

@@ -12,7 +12,7 @@ from typing import Any
 
 from clerkmap import Resolver
 from clerkmap.adapters.asgi import AuthMiddleware
-from clerkmap.core.records import SIGHTED, ClerkUser
+from clerkmap.core.records import FROM_TOKEN, ClerkUser
 from clerkmap.repositories import SqliteRepository
 from clerkmap.testing import FakeClerk
 
@@ -123,7 +123,7 @@ def _at_once(clerk: FakeClerk, tokens: list[str], path: Path) -> float:
 
 def _one_by_one(size: int, path: Path) -> float:
     repository = SqliteRepository.open(path)
-    records = [ClerkUser.make(SIGHTED, "here", f"user_{number:027d}", observed_at=1) for number in range(size)]
+    records = [ClerkUser.make(FROM_TOKEN, "here", f"user_{number:027d}", observed_at=1) for number in range(size)]
     gc.collect()
     begin = perf_counter()
     for record in records:

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from clerkmap import Instance
 from clerkmap.core.jose import decode_base64url
-from clerkmap.core.records import SIGHTED, STATED, AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser
-from clerkmap.repository import Repository
+from clerkmap.core.records import FROM_TOKEN, FULL, AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser
+from clerkmap.ports import Repository
 from clerkmap.testing import FakeClerk
 from clerkmap.testing.fake_clerk import ORIGIN
 
@@ -77,15 +77,15 @@ def organization_id(number: int) -> str:
     return f"org_{number // 100:027d}"
 
 
-def sighted(number: int) -> list[AnyRecord]:
+def from_token(number: int) -> list[AnyRecord]:
     """A person known from a token alone."""
-    return [ClerkUser.make(SIGHTED, INSTANCE, clerk_id(number), observed_at=OBSERVED_AT + number)]
+    return [ClerkUser.make(FROM_TOKEN, INSTANCE, clerk_id(number), observed_at=OBSERVED_AT + number)]
 
 
 def member(number: int) -> list[AnyRecord]:
     """A person known from a token that names an organization, and with the first of each its organization."""
     organization, observed_at = organization_id(number), OBSERVED_AT + number
-    membership = ClerkMembership.sighted(
+    membership = ClerkMembership.from_token(
         INSTANCE,
         clerk_user_id=clerk_id(number),
         clerk_organization_id=organization,
@@ -93,15 +93,15 @@ def member(number: int) -> list[AnyRecord]:
         observed_at=observed_at,
     )
     if number % 100:
-        return [*sighted(number), membership]
-    made = ClerkOrganization.make(SIGHTED, INSTANCE, organization, slug=f"slug-{number}", observed_at=observed_at)
-    return [*sighted(number), made, membership]
+        return [*from_token(number), membership]
+    made = ClerkOrganization.make(FROM_TOKEN, INSTANCE, organization, slug=f"slug-{number}", observed_at=observed_at)
+    return [*from_token(number), made, membership]
 
 
 def profiled(number: int) -> list[AnyRecord]:
     """A person whose whole profile is known. No two share a text, as no two people do."""
     user = ClerkUser.make(
-        STATED,
+        FULL,
         INSTANCE,
         clerk_id(number),
         observed_at=OBSERVED_AT + number,
@@ -117,7 +117,7 @@ def profiled(number: int) -> list[AnyRecord]:
     return [user]
 
 
-def populate(repository: Repository, size: int, make: Callable[[int], list[AnyRecord]] = sighted) -> None:
+def populate(repository: Repository, size: int, make: Callable[[int], list[AnyRecord]] = from_token) -> None:
     """Put that many people, in batches: each is one transaction."""
     for batch in _batches(size):
         progress(f"putting users: {batch.start:,} of {size:,}")

@@ -16,10 +16,10 @@ from typing import Any, LiteralString, cast
 import psycopg
 
 from clerkmap import ClerkUser
-from clerkmap.core.records import STATED, key_of
+from clerkmap.core.records import FULL, key_of
 from clerkmap.repositories import PostgresRepository
-from clerkmap.repositories.choices import uuid7
 from clerkmap.repositories.dialects import POSTGRES, Names
+from clerkmap.repositories.options import uuid7
 from clerkmap.repositories.sql import IDENTITY_COLUMNS, Statements, user_row
 
 from .measure import Aim, Figure, Row, Side, compare, constant
@@ -83,7 +83,7 @@ def _put(connection: Connection, repository: PostgresRepository, short: bool) ->
     def records() -> list[ClerkUser]:
         return [
             ClerkUser.make(
-                STATED, INSTANCE, clerk_id(number), observed_at=OBSERVED_AT + next(ticks), email=f"{number}@example.com"
+                FULL, INSTANCE, clerk_id(number), observed_at=OBSERVED_AT + next(ticks), email=f"{number}@example.com"
             )
             for number in range(times)
         ]
@@ -106,7 +106,7 @@ def _renamed(records: list[ClerkUser], ticks: "count[int]") -> list[ClerkUser]:
     """The same people with another name each time, so that each put is a change."""
     return [
         ClerkUser.make(
-            STATED, INSTANCE, record.clerk_id or "", observed_at=record.observed_at, email=record.email,
+            FULL, INSTANCE, record.clerk_id or "", observed_at=record.observed_at, email=record.email,
             first_name=f"Name {next(ticks)}",
         )
         for record in records

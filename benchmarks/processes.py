@@ -19,10 +19,10 @@ from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk
 
 from .measure import Aim, Figure, Row, figure, progress
-from .people import DAY, populate, profiled, sighted
+from .people import DAY, from_token, populate, profiled
 
 STATM = Path("/proc/self/statm")
-KINDS: dict[str, Callable[[int], list[AnyRecord]]] = {"sighted": sighted, "profiled": profiled}
+KINDS: dict[str, Callable[[int], list[AnyRecord]]] = {"sighted": from_token, "profiled": profiled}
 _READY = """
 import sys
 from clerkmap import Instance, Verifier

@@ -18,12 +18,12 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool
 
 from clerkmap import ClerkUser, Resolver
-from clerkmap.core.conclusions import forgotten_below
-from clerkmap.core.records import SIGHTED, key_of
+from clerkmap.core.merging import forgotten_below
+from clerkmap.core.records import FROM_TOKEN, key_of
 from clerkmap.errors import Unavailable
 from clerkmap.repositories import AsyncPostgresRepository
-from clerkmap.repositories.choices import uuid7
 from clerkmap.repositories.dialects import POSTGRES, Names
+from clerkmap.repositories.options import uuid7
 from clerkmap.repositories.sql import Statements, user_row
 
 from .measure import Aim, Figure, Row, figure, progress
@@ -122,7 +122,7 @@ class Plain:
         self._insert_identity = cast(LiteralString, sql.insert_identity)
 
     async def first_request(self, number: int) -> None:
-        record = ClerkUser.make(SIGHTED, INSTANCE, clerk_id(number), observed_at=OBSERVED_AT)
+        record = ClerkUser.make(FROM_TOKEN, INSTANCE, clerk_id(number), observed_at=OBSERVED_AT)
         session = key_of(f"sess_{number}"), forgotten_below(OBSERVED_AT, DAY * 30_000), INSTANCE, record.key
         if await self._find(session) is None:
             await self._write(record)

@@ -17,7 +17,7 @@ import uvicorn
 from clerkmap import Resolver
 from clerkmap.adapters.asgi import AuthMiddleware
 from clerkmap.adapters.asgi_messages import Receive, Scope, Send
-from clerkmap.core.records import STATED, ClerkUser
+from clerkmap.core.records import FULL, ClerkUser
 from clerkmap.repositories import SqliteRepository
 from clerkmap.testing import FakeClerk
 
@@ -103,7 +103,7 @@ async def _measure(
     def write(user: str, **said: Any) -> None:
         nonlocal now
         now += 1
-        writer.put([ClerkUser.make(STATED, instance, user, observed_at=now, updated_at=now, **said)])
+        writer.put([ClerkUser.make(FULL, instance, user, observed_at=now, updated_at=now, **said)])
 
     await asyncio.sleep(2)  # the crowd of first sights is over
     begin, used = perf_counter(), _cpu(pid)

@@ -29,7 +29,7 @@ def steps(short: bool) -> Iterator[Row]:
     with TemporaryDirectory() as folder:
         repository = SqliteRepository.open(Path(folder) / "steps.db")
         users = [reading.payload["sub"] for reading in readings]
-        repository.put([ClerkUser.stated(people.instance.name, user, observed_at=1) for user in users])
+        repository.put([ClerkUser.full(people.instance.name, user, observed_at=1) for user in users])
         timed: list[tuple[str, Callable[[Any], object], Sequence[Any]]] = [
             ("the signature, with what wraps it", lambda each: key.verifies(each.signed, each.signature), readings),
             ("reading the token", partial(read_token, known_headers=known), people.tokens),

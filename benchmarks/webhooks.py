@@ -48,7 +48,7 @@ class Deliveries:
         data = said["data"]
         (email,) = (each["email_address"] for each in data["email_addresses"])
         names = {name: data[name] for name in ("first_name", "last_name", "image_url", "created_at", "updated_at")}
-        return ClerkUser.stated(
+        return ClerkUser.full(
             self.instance.name, data["id"], observed_at=said["timestamp"], email=email, email_verified=True, **names
         )
 

@@ -44,7 +44,7 @@ COURSES = "SELECT course FROM enrolments WHERE user_id = ? ORDER BY course"
 MergeMetadata = Callable[[str, dict[str, Any]], None]
 
 
-class Caller(NamedTuple):
+class AuthResult(NamedTuple):
     """What a page needs of who is calling. No row is read for it when the person was seen before."""
 
     id: Id
@@ -77,10 +77,10 @@ class Courses:
         self._resolver = Resolver(instance, self.repository, verifier=Verifier(instance, clock=clock))
         self._reconciler = Reconciler(instance, self.repository, clock=clock)
 
-    def caller(self, token: str) -> Caller:
+    def caller(self, token: str) -> AuthResult:
         """Who is calling. The role is that of the database: nobody stays admin until a token has run out."""
         user = self._resolver.resolve(token).user
-        return Caller(user.id, user.role or "user")
+        return AuthResult(user.id, user.role or "user")
 
     def webhook(self, headers: dict[str, str], body: bytes) -> int:
         """Take in what Clerk sends, and tell the status to answer, by the class of what failed and not by its text."""

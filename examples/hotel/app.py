@@ -14,11 +14,12 @@ from http import HTTPStatus
 from typing import Any
 
 from clerkmap import Instance, Principal, Reconciler, Refused, Resolver, Unavailable, Verifier, WebhookError, WriteBack
-from clerkmap.adapters.gate import Gate
-from clerkmap.clerk import ClerkApi, create_organization
-from clerkmap.core.answers import answer
+from clerkmap.adapters.authenticator import Authenticator
+from clerkmap.clerk import ClerkApi
 from clerkmap.core.http import make_wsgi_request
+from clerkmap.core.responses import answer
 from clerkmap.repositories import SqliteRepository
+from clerkmap.sync import create_organization
 
 from .hotels import TABLES, keep_hotels, keep_staff
 
@@ -38,7 +39,9 @@ class HotelApp:
         self.repository = SqliteRepository.open(path, ids="clerk", write_back=back, hooks=hooks, clock=clock)
         with closing(sqlite3.connect(path)) as connection:
             connection.executescript(TABLES)
-        self.gate = Gate(Resolver(instance, self.repository, verifier=Verifier(instance, clock=clock)))
+        self.authenticator = Authenticator(
+            Resolver(instance, self.repository, verifier=Verifier(instance, clock=clock))
+        )
         self.reconciler = Reconciler(instance, self.repository, clock=clock)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -92,12 +95,12 @@ class HotelApp:
 
     def found(self, api: ClerkApi, form: str, name: str, clerk_user_id: str) -> str:
         """Found a hotel for somebody, at Clerk and here: once for each form, however often it is sent. Gives its id."""
-        founded = create_organization(api, self.repository, operation=form, name=name, created_by=clerk_user_id)
+        founded = create_organization(api, self.repository, idempotency_key=form, name=name, created_by=clerk_user_id)
         return str(founded.id)
 
     def caller(self, environ: dict[str, Any]) -> Principal:
         """Who is calling, or the reason why nobody is."""
-        return self.gate.identify(make_wsgi_request(environ)).principal
+        return self.authenticator.identify(make_wsgi_request(environ)).principal
 
     def close(self) -> None:
         self.repository.close()

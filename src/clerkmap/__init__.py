@@ -12,16 +12,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .caller import current_principal
+    from .auth.explain import Explanation, aexplain, explain
+    from .auth.resolver import Resolver
+    from .auth.result import current_principal
+    from .auth.sealing import seal, unseal
+    from .auth.verifier import Verifier
     from .core.claims import ActiveOrganization, Actor, Claims
-    from .core.conclusions import role_in_metadata
     from .core.events import Event, parse_event
     from .core.instance import Instance
+    from .core.merging import role_in_metadata
     from .core.model import Change, Erasure, Id, Membership, Organization, Session, User
     from .core.principal import Principal, Standing
     from .core.records import ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
     from .core.requirements import Requirement
-    from .core.writeback import Pending, WriteBack
+    from .core.writeback import OutboxEntry, WriteBack
     from .errors import (
         ApiError,
         ClerkmapError,
@@ -39,27 +43,23 @@ if TYPE_CHECKING:
         UserUnknown,
         WebhookError,
     )
-    from .explaining import Explanation, aexplain, explain
-    from .reconciler import Outcome, Reconciler
-    from .repository import AsyncRepository, Repository
-    from .resolver import Resolver
-    from .sealing import seal, unseal
-    from .threads import threaded
-    from .verifier import Verifier
+    from .ports import AsyncRepository, Repository
+    from .repositories.threaded import threaded
+    from .webhooks import Outcome, Reconciler
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "caller": ("current_principal",),
+    "auth.result": ("current_principal",),
     "core.claims": ("ActiveOrganization", "Actor", "Claims"),
-    "core.conclusions": ("role_in_metadata",),
+    "core.merging": ("role_in_metadata",),
     "core.events": ("Event", "parse_event"),
     "core.instance": ("Instance",),
     "core.model": ("Change", "Erasure", "Id", "Membership", "Organization", "Session", "User"),
     "core.principal": ("Principal", "Standing"),
     "core.records": ("ClerkMembership", "ClerkOrganization", "ClerkSession", "ClerkUser"),
     "core.requirements": ("Requirement",),
-    "core.writeback": ("Pending", "WriteBack"),
+    "core.writeback": ("OutboxEntry", "WriteBack"),
     "errors": (
         "ApiError",
         "ClerkmapError",
@@ -77,13 +77,13 @@ _HOMES = {
         "UserUnknown",
         "WebhookError",
     ),
-    "explaining": ("Explanation", "aexplain", "explain"),
-    "reconciler": ("Outcome", "Reconciler"),
-    "repository": ("AsyncRepository", "Repository"),
-    "resolver": ("Resolver",),
-    "sealing": ("seal", "unseal"),
-    "threads": ("threaded",),
-    "verifier": ("Verifier",),
+    "auth.explain": ("Explanation", "aexplain", "explain"),
+    "webhooks": ("Outcome", "Reconciler"),
+    "ports": ("AsyncRepository", "Repository"),
+    "auth.resolver": ("Resolver",),
+    "auth.sealing": ("seal", "unseal"),
+    "repositories.threaded": ("threaded",),
+    "auth.verifier": ("Verifier",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -112,8 +112,8 @@ __all__ = [
     "LockedOut",
     "Membership",
     "Organization",
+    "OutboxEntry",
     "Outcome",
-    "Pending",
     "Principal",
     "PrincipalRefused",
     "Reconciler",

@@ -11,7 +11,7 @@
     │   ├── ApiRefused                    yours: it will not
     │   │   ├── ApiKeyRefused · ApiNotFound
     │   └── ApiUnavailable                the world's: it could not, and is an Unavailable
-    ├── Refused                       the caller's: answer 401 (where it is another, `core/answers.py` says so)
+    ├── Refused                       the caller's: answer 401 (where it is another, `core/responses.py` says so)
     │   ├── RequestRefused            the request does not carry a token as it should; it is not even looked at
     │   │   ├── TokenMissing · AuthorizationRefused · SchemeRefused · CookieRefused · OriginRefused
     │   ├── TokenError                the token proves nothing

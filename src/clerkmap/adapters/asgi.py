@@ -10,79 +10,79 @@ or a single route's. Whatever fails in here, the application is not reached.
 from collections.abc import Iterable
 from contextlib import suppress
 
-from ..caller import SIGNED_IN, Caller, enter, leave
-from ..core.answers import answer
+from ..auth.lease import GRACE, Lease, check_grace
+from ..auth.resolver import Resolver
+from ..auth.result import SIGNED_IN, AuthResult, enter, leave
 from ..core.http import make_asgi_request
 from ..core.principal import Principal
 from ..core.requirements import Requirement
+from ..core.responses import answer
 from ..errors import ConfigurationError, Refused, Unavailable
-from ..lease import GRACE, Lease, check_grace
-from ..resolver import Resolver
 from .asgi_messages import App, Message, Receive, Scope, Send, closing_code, deny, respond
 from .asgi_sockets import LeasedSocket
 from .asgi_webhooks import WebhookEndpoint
-from .gate import Gate, as_requirement
-from .preflights import Preflight, ReducedAsgi, check_preflight
+from .authenticator import Authenticator, as_requirement
+from .cors import Preflight, ReducedAsgi, check_preflight
 
 __all__ = [
     "AuthMiddleware",
     "Require",
     "WebhookEndpoint",
-    "caller_of",
+    "auth_result_of",
     "lease_of",
     "optional_principal_of",
     "principal_of",
 ]
 
-_CALLER = "clerkmap.caller"
-_GATE = "clerkmap.gate"
+_CALLER = "clerkmap.auth_result"
+_GATE = "clerkmap.authenticator"
 _LEASE = "clerkmap.lease"
 
 
 def principal_of(scope: Scope) -> Principal:
     """Who is calling. Where nobody is, this raises why, and an `AuthMiddleware` makes the answer of it."""
-    return caller_of(scope).principal
+    return auth_result_of(scope).principal
 
 
 def optional_principal_of(scope: Scope) -> Principal | None:
     """None where the request carries no token at all. One that is refused is refused here, too."""
-    return caller_of(scope).optional_principal
+    return auth_result_of(scope).optional_principal
 
 
 def lease_of(scope: Scope) -> Lease:
     """The caller's admission, to be renewed and checked by what goes on longer than a token: a WebSocket, a stream."""
     lease: Lease | None = scope.get(_LEASE)
     if lease is None:
-        lease = scope[_LEASE] = caller_of(scope).lease()
+        lease = scope[_LEASE] = auth_result_of(scope).lease()
     return lease
 
 
-def caller_of(scope: Scope) -> Caller:
+def auth_result_of(scope: Scope) -> AuthResult:
     """Who is calling, or why nobody is."""
     caller = scope.get(_CALLER)
-    if not isinstance(caller, Caller):
+    if not isinstance(caller, AuthResult):
         raise ConfigurationError("nobody has looked who is calling: wrap the application in AuthMiddleware")
     return caller
 
 
-async def find_caller(gate: Gate, scope: Scope) -> Caller:
+async def authenticate(authenticator: Authenticator, scope: Scope) -> AuthResult:
     """Who is calling, for what stands within an application. If a gate that asks the same has been asked further out,
     its caller is taken: a request is looked at once."""
     asked = scope.get(_GATE)
-    if isinstance(asked, Gate) and asked.asks_the_same_as(gate):
-        return caller_of(scope)
-    return await _look(gate, scope)
+    if isinstance(asked, Authenticator) and asked.asks_the_same_as(authenticator):
+        return auth_result_of(scope)
+    return await _look(authenticator, scope)
 
 
-async def _look(gate: Gate, scope: Scope) -> Caller:
+async def _look(authenticator: Authenticator, scope: Scope) -> AuthResult:
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     if type(headers) is not list or (headers and type(headers[0]) is not tuple):
         # By the specification these may be things that can be read once. Others want to read them, too.
         headers = scope["headers"] = [(name, value) for name, value in headers]
-    caller = gate.recognise(headers)
+    caller = authenticator.recognise(headers)
     if caller is None:
-        caller = await gate.aidentify_scope(scope)
-    scope[_CALLER], scope[_GATE] = caller, gate
+        caller = await authenticator.aidentify_scope(scope)
+    scope[_CALLER], scope[_GATE] = caller, authenticator
     scope.pop(_LEASE, None)
     return caller
 
@@ -114,7 +114,7 @@ class AuthMiddleware:
         grace: float = GRACE,
     ) -> None:
         self.app: App = app
-        self._gate = Gate(resolver, cookies=cookies, origins=origins)
+        self._authenticator = Authenticator(resolver, cookies=cookies, origins=origins)
         self._required = as_requirement(require)
         self._passes_preflight = check_preflight(preflight)
         check_grace(grace)
@@ -123,16 +123,16 @@ class AuthMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "lifespan":
-            await self._gate.warm()
+            await self._authenticator.warm()
             await self.app(scope, receive, send)
             return
         if kind not in ("http", "websocket"):
             raise ConfigurationError("a connection that is neither http nor websocket cannot be told whose it is")
         lease = scope.get(_LEASE)
-        caller = await _look(self._gate, scope)
+        caller = await _look(self._authenticator, scope)
         app = self.app
         if kind == "websocket" and caller.refusal is None:
-            if isinstance(lease, Lease) and lease.resolver is self._gate.resolver:
+            if isinstance(lease, Lease) and lease.resolver is self._authenticator.resolver:
                 scope[_LEASE] = lease  # another middleware watches this socket already, and renewing is to renew that
             else:
                 app = self._leased
@@ -143,7 +143,7 @@ class AuthMiddleware:
             leave(token)
 
     async def _leased(self, scope: Scope, receive: Receive, send: Send) -> None:
-        lease = scope[_LEASE] = caller_of(scope).lease(grace=self._grace, required=self._required)
+        lease = scope[_LEASE] = auth_result_of(scope).lease(grace=self._grace, required=self._required)
         await LeasedSocket(lease, receive, send).run(self.app, scope)
 
 
@@ -199,7 +199,7 @@ async def _pass(
             if passes_preflight and scope.get("method") == "OPTIONS" and make_asgi_request(scope).is_preflight:
                 app = ReducedAsgi(app)
             else:
-                await caller_of(scope).arequire(required)
+                await auth_result_of(scope).arequire(required)
         await app(scope, hear, tell)
     except (Refused, Unavailable) as refusal:
         if last_told is not None and not is_socket:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from ..core.answers import Answer, answer
+from ..core.responses import Answer, answer
 from ..errors import LockedOut, Refused, Unavailable
 
 Scope = MutableMapping[str, Any]

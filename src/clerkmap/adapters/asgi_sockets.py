@@ -3,8 +3,8 @@
 import asyncio
 from contextlib import suppress
 
+from ..auth.lease import Lease
 from ..errors import ClerkmapError, Unavailable
-from ..lease import Lease
 from .asgi_messages import LATER, OVER, App, Message, Receive, Scope, Send
 
 

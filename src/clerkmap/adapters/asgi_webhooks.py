@@ -5,12 +5,12 @@ mount("/webhooks/clerk", WebhookEndpoint(reconciler))
 
 import asyncio
 
-from ..core.answers import Answer
-from ..core.headers import as_text
+from ..core.http import as_text
+from ..core.responses import Answer
 from ..errors import ClerkmapError, WebhookError, WebhookIncomplete, WebhookTooLarge
-from ..reconciler import Reconciler
+from ..webhooks import Reconciler
 from .asgi_messages import Receive, Scope, Send, respond
-from .deliveries import MAX_ENCODING, NOT_POST, check_encoding, refused, taken_in, unread
+from .webhook_responses import MAX_ENCODING, NOT_POST, check_encoding, refused, taken_in, unread
 
 PATIENCE = 10.0  # seconds for a body to arrive; Clerk itself hangs up after 15
 

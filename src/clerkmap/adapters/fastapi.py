@@ -27,19 +27,19 @@ try:
 except ModuleNotFoundError as _error:
     raise ImportError("this adapter needs FastAPI: pip install 'clerkmap[fastapi]'") from _error
 
-from ..caller import Caller, current_within
-from ..core.answers import Answer, answer
+from ..auth.resolver import Resolver
+from ..auth.result import AuthResult, current_within
 from ..core.http import SESSION_COOKIE, make_asgi_request
 from ..core.model import Organization, User
 from ..core.principal import Principal
 from ..core.requirements import Requirement, RequirementOptions
+from ..core.responses import Answer, answer
 from ..errors import OrganizationMissing, Refused, Unavailable
-from ..reconciler import Reconciler
-from ..resolver import Resolver
-from .asgi import find_caller
+from ..webhooks import Reconciler
+from .asgi import authenticate
 from .asgi_messages import Receive, Scope, Send, closing_code, deny, respond
 from .asgi_webhooks import WebhookEndpoint
-from .gate import Gate, requirement_of
+from .authenticator import Authenticator, requirement_of
 
 __all__ = ["Clerk", "Refusal", "webhook"]
 
@@ -76,7 +76,7 @@ class Clerk:
     """
 
     def __init__(self, resolver: Resolver, *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
-        gate = Gate(resolver, cookies=cookies, origins=origins)
+        authenticator = Authenticator(resolver, cookies=cookies, origins=origins)
         self.resolver: Resolver = resolver
         self._requirements: dict[Requirement, Callable[..., Awaitable[Principal]]] = {}
         in_header = _Scheme("Clerk", HTTPBearer(bearerFormat="JWT", description="A session token"))
@@ -85,22 +85,22 @@ class Clerk:
         async def find(
             connection: HTTPConnection,
             _header: Annotated[None, Depends(in_header)],
-            _cookie: Annotated[None, Depends(in_cookie if gate.cookies else _nothing)],
-        ) -> AsyncGenerator[Caller]:
-            caller = await find_caller(gate, connection.scope)
+            _cookie: Annotated[None, Depends(in_cookie if authenticator.cookies else _nothing)],
+        ) -> AsyncGenerator[AuthResult]:
+            caller = await authenticate(authenticator, connection.scope)
             with _telling(connection), current_within(caller):  # what the path function raises comes by here, too
                 yield caller
 
         # The block of `find` ends with the path function: from then on servers may begin the next request in there.
-        async def caller(found: Annotated[Caller, Depends(find, scope="function")]) -> Caller:
+        async def caller(found: Annotated[AuthResult, Depends(find, scope="function")]) -> AuthResult:
             return found
 
-        async def principal(connection: HTTPConnection, caller: Annotated[Caller, Depends(caller)]) -> Principal:
+        async def principal(connection: HTTPConnection, caller: Annotated[AuthResult, Depends(caller)]) -> Principal:
             with _telling(connection):
                 return caller.principal
 
         async def optional_principal(
-            connection: HTTPConnection, caller: Annotated[Caller, Depends(caller)]
+            connection: HTTPConnection, caller: Annotated[AuthResult, Depends(caller)]
         ) -> Principal | None:
             with _telling(connection):
                 return caller.optional_principal
@@ -123,7 +123,7 @@ class Clerk:
                     raise OrganizationMissing
                 return principal.organization
 
-        self.caller: Callable[..., Awaitable[Caller]] = caller
+        self.caller: Callable[..., Awaitable[AuthResult]] = caller
         self.principal: Callable[..., Awaitable[Principal]] = principal
         self.optional_principal: Callable[..., Awaitable[Principal | None]] = optional_principal
         self.user: Callable[..., Awaitable[User]] = user
@@ -137,7 +137,7 @@ class Clerk:
         the principal. Naming the same again gives the same dependency, so that it can be overridden."""
         required = requirement_of(requirement, options)
 
-        async def require(connection: HTTPConnection, caller: Annotated[Caller, Depends(self.caller)]) -> Principal:
+        async def require(connection: HTTPConnection, caller: Annotated[AuthResult, Depends(self.caller)]) -> Principal:
             with _telling(connection, required.organization_page):
                 return await caller.arequire(required)
 

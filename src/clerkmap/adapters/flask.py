@@ -27,20 +27,20 @@ except ModuleNotFoundError as _error:
 
 from werkzeug.local import LocalProxy
 
-from ..caller import SIGNED_IN, Caller, enter, leave
-from ..core.answers import Answer, answer
+from ..auth.resolver import Resolver
+from ..auth.result import SIGNED_IN, AuthResult, enter, leave
 from ..core.http import make_wsgi_request
 from ..core.model import User
 from ..core.requirements import Requirement, RequirementOptions
+from ..core.responses import Answer, answer
 from ..errors import ClerkmapError, ConfigurationError, Refused, Unavailable
-from ..reconciler import Reconciler
-from ..resolver import Resolver
-from .gate import Gate, requirement_of
+from ..webhooks import Reconciler
+from .authenticator import Authenticator, requirement_of
 from .wsgi import Isolated, WebhookEndpoint, is_isolated, mounted_at
 
 __all__ = ["Clerk", "Guard", "current_user", "response_to", "webhook"]
 
-_CALLER = "clerkmap.caller"
+_CALLER = "clerkmap.auth_result"
 _REQUIRED = "clerkmap.required"
 _BEFORE = "clerkmap.before"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
@@ -132,7 +132,9 @@ class Clerk:
             raise ConfigurationError("there is no resolver: Clerk(app, resolver), or init_app(app, resolver)")
         if "clerkmap" in app.extensions:
             raise ConfigurationError("this application has its Clerk already")
-        gate = app.extensions["clerkmap"] = Gate(resolver, cookies=self._cookies, origins=self._origins)
+        authenticator = app.extensions["clerkmap"] = Authenticator(
+            resolver, cookies=self._cookies, origins=self._origins
+        )
         # Whoever is made the current caller before a request is so until the last piece of a stream, and never longer:
         # the context is gone then, even if somebody else's function that is called at the end raises.
         app.wsgi_app = Isolated(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's own documentation has it
@@ -143,7 +145,7 @@ class Clerk:
             if not is_checked:  # views of blueprints may be registered later than this extension
                 _check_order(app, _GUARDED)
                 is_checked = True
-            _begin(gate)
+            _begin(authenticator)
 
         app.before_request(begin)
         got_request_exception.connect(_pass_refusals_on, app)
@@ -177,10 +179,10 @@ def _pass_refusals_on(_app: Flask, exception: BaseException, **_rest: Any) -> No
         raise exception
 
 
-def caller() -> Caller:
+def caller() -> AuthResult:
     """Who is calling, or why nobody is."""
     found = request.environ.get(_CALLER)
-    if not isinstance(found, Caller):
+    if not isinstance(found, AuthResult):
         raise ConfigurationError("nobody has looked who is calling: make a Clerk(app, resolver)")
     return found
 
@@ -205,8 +207,8 @@ def webhook(reconciler: Reconciler) -> Blueprint:
     return page
 
 
-def _begin(gate: Gate) -> None:
-    found = request.environ[_CALLER] = gate.identify(make_wsgi_request(request.environ))
+def _begin(authenticator: Authenticator) -> None:
+    found = request.environ[_CALLER] = authenticator.identify(make_wsgi_request(request.environ))
     request.environ[_BEFORE] = enter(found), g.get("clerk")
     g.clerk = found
 

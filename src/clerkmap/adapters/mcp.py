@@ -19,10 +19,10 @@ except ModuleNotFoundError as _error:
     raise ImportError("this adapter needs the official MCP SDK, version 2: pip install 'clerkmap[mcp]'") from _error
 from pydantic import Field, PrivateAttr
 
+from ..auth.resolver import Resolver
 from ..core.principal import Principal
-from ..core.settings import strings
+from ..core.validation import strings
 from ..errors import Refused, TokenMissing
-from ..resolver import Resolver
 
 __all__ = ["ClerkAccessToken", "ClerkTokenVerifier", "principal_of_call"]
 

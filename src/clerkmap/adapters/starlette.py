@@ -12,14 +12,14 @@ try:
 except ModuleNotFoundError as _error:
     raise ImportError("this adapter needs Starlette: pip install 'clerkmap[starlette]'") from _error
 
-from ..core.answers import Answer, answer
+from ..auth.resolver import Resolver
 from ..core.model import User
 from ..core.principal import Principal
 from ..core.requirements import Requirement
+from ..core.responses import Answer, answer
 from ..errors import NotAllowed, Refused, Unavailable
-from ..resolver import Resolver
-from .asgi import find_caller
-from .gate import Gate
+from .asgi import authenticate
+from .authenticator import Authenticator
 
 __all__ = ["ClerkBackend", "ClerkUser", "Refusal", "on_error", "scopes_of"]
 
@@ -70,12 +70,12 @@ class ClerkBackend(AuthenticationBackend):
     """
 
     def __init__(self, resolver: Resolver, *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
-        self._gate = Gate(resolver, cookies=cookies, origins=origins)
+        self._authenticator = Authenticator(resolver, cookies=cookies, origins=origins)
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
         """None where the request carries no token. One that is refused raises `Refusal`: nobody becomes anonymous by
         accident."""
-        caller = await find_caller(self._gate, conn.scope)
+        caller = await authenticate(self._authenticator, conn.scope)
         try:
             principal = caller.optional_principal
             if principal is not None:  # the role is a scope

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from ..caller import SIGNED_IN, Caller, enter
-from ..core.answers import Answer, answer
+from ..auth.resolver import Resolver
+from ..auth.result import SIGNED_IN, AuthResult, enter
 from ..core.http import make_wsgi_request
 from ..core.principal import Principal
 from ..core.requirements import Requirement
+from ..core.responses import Answer, answer
 from ..errors import (
     ClerkmapError,
     ConfigurationError,
@@ -23,19 +24,18 @@ from ..errors import (
     WebhookError,
     WebhookIncomplete,
 )
-from ..reconciler import Reconciler
-from ..resolver import Resolver
-from .deliveries import NOT_POST, check_encoding, check_length, length_told, read, refused, taken_in, unread
-from .gate import Gate, as_requirement
-from .preflights import Preflight, check_preflight, reduced_wsgi
+from ..webhooks import Reconciler
+from .authenticator import Authenticator, as_requirement
+from .cors import Preflight, check_preflight, reduced_wsgi
+from .webhook_responses import NOT_POST, check_encoding, check_length, length_told, read, refused, taken_in, unread
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
-__all__ = ["AuthMiddleware", "Require", "WebhookEndpoint", "caller_of", "optional_principal_of", "principal_of"]
+__all__ = ["AuthMiddleware", "Require", "WebhookEndpoint", "auth_result_of", "optional_principal_of", "principal_of"]
 
-_CALLER = "clerkmap.caller"
+_CALLER = "clerkmap.auth_result"
 _ISOLATED = "clerkmap.isolated"
 
 Environ = dict[str, Any]
@@ -43,18 +43,18 @@ Environ = dict[str, Any]
 
 def principal_of(environ: Environ) -> Principal:
     """Who is calling. Where nobody is, this raises why, and an `AuthMiddleware` makes the answer of it."""
-    return caller_of(environ).principal
+    return auth_result_of(environ).principal
 
 
 def optional_principal_of(environ: Environ) -> Principal | None:
     """None where the request carries no token at all. One that is refused is refused here, too."""
-    return caller_of(environ).optional_principal
+    return auth_result_of(environ).optional_principal
 
 
-def caller_of(environ: Environ) -> Caller:
+def auth_result_of(environ: Environ) -> AuthResult:
     """Who is calling, or why nobody is."""
     caller = environ.get(_CALLER)
-    if not isinstance(caller, Caller):
+    if not isinstance(caller, AuthResult):
         raise ConfigurationError("nobody has looked who is calling: wrap the application in AuthMiddleware")
     return caller
 
@@ -89,12 +89,12 @@ class AuthMiddleware:
         origins: Iterable[str] | None = None,
     ) -> None:
         self.app = app
-        self._gate = Gate(resolver, cookies=cookies, origins=origins)
+        self._authenticator = Authenticator(resolver, cookies=cookies, origins=origins)
         self._required = as_requirement(require)
         self._passes_preflight = check_preflight(preflight)
 
     def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
-        caller = environ[_CALLER] = self._gate.identify(make_wsgi_request(environ))
+        caller = environ[_CALLER] = self._authenticator.identify(make_wsgi_request(environ))
         context = contextvars.copy_context()  # of this request alone, also while its body is being sent
         context.run(enter, caller)
         return _entered(self.app, self._required, self._passes_preflight, environ, start_response, context)
@@ -199,7 +199,7 @@ def _entered(
             is_asked = passes_preflight and environ["REQUEST_METHOD"] == "OPTIONS"
             if is_asked and make_wsgi_request(environ).is_preflight:
                 return reduced_wsgi(app, environ, start_response, context)
-            caller_of(environ).require(required)
+            auth_result_of(environ).require(required)
         return _Body(context.run(app, environ, begin), context, refuse)
     except (Refused, Unavailable) as refusal:
         return refuse(refusal)

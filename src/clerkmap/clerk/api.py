@@ -17,15 +17,15 @@ from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
+from .._runtime.driving import adrive, drive
+from .._runtime.forks import SurvivesForks
 from ..core.instance import Instance
-from ..driving import adrive, drive
 from ..errors import ConfigurationError
-from ..forks import SurvivesForks
-from .asking import Step, asking
 from .budget import Budget, shared_budget
 from .endpoints import Question
 from .instance_check import Colour, Waiting, check_name, checks_of
-from .receiving import Answer, Body, NoAnswer, failed
+from .responses import Answer, Body, NoAnswer, failed
+from .retries import Step, asking
 
 if TYPE_CHECKING:
     import httpx

@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable
 from hashlib import blake2b
 
-from ..bounded import Bounded
+from .._runtime.bounded import Bounded
+from .._runtime.forks import SurvivesForks
 from ..core.instance import Instance
-from ..forks import SurvivesForks
 
 WINDOW = 10.0
 PRODUCTION, DEVELOPMENT = 1000, 100  # requests a window, as Clerk documents them

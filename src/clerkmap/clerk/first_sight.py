@@ -14,14 +14,13 @@ from concurrent.futures import Future
 from copy import copy
 from typing import TYPE_CHECKING, cast
 
-from ..core.events import Unreadable
+from .._runtime.forks import SurvivesForks
+from ..core.events import Unreadable, records_of
 from ..core.instance import Instance
 from ..core.records import ClerkUser
 from ..errors import ApiNotFound, ApiUnavailable, ClerkmapError, ConfigurationError, UserDeleted
-from ..forks import SurvivesForks
 from . import endpoints
 from .endpoints import Shape
-from .runs import records_of
 
 if TYPE_CHECKING:
     from .api import AsyncClerkApi, ClerkApi

@@ -14,10 +14,10 @@ from hashlib import blake2b
 from typing import Any, Literal
 from weakref import finalize
 
+from .._runtime.forks import SurvivesForks
 from ..core.instance import Instance
 from ..core.keys import KeySet, import_jwks
 from ..errors import ApiUnavailable, ClerkmapError, WrongInstance
-from ..forks import SurvivesForks
 from . import endpoints
 from .endpoints import Question
 

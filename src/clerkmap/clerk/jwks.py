@@ -14,13 +14,13 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from .._runtime.forks import SurvivesForks
 from ..core.instance import Instance
-from ..core.keyring import KeyRing
+from ..core.key_rotation import KeyRing
 from ..core.keys import KeySet, VerifyingKey, import_jwks
-from ..core.settings import LOOPBACK
 from ..core.strict_json import read_object
+from ..core.validation import LOOPBACK
 from ..errors import KeysUnavailable
-from ..forks import SurvivesForks
 
 if TYPE_CHECKING:
     import httpx

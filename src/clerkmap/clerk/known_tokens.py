@@ -14,10 +14,10 @@ from concurrent.futures import Future
 from hashlib import blake2b
 from typing import Any
 
+from .._runtime.forks import SurvivesForks
 from ..core.instance import Instance
 from ..core.records import key_of
 from ..errors import ClerkmapError
-from ..forks import SurvivesForks
 
 KEPT = 3_000  # digests of 16 characters in one checkpoint of at most 64 KiB
 WRITE_EVERY = 10.0  # seconds between two exchanges where there is something new to write
@@ -41,7 +41,7 @@ class KnownTokens(SurvivesForks):
 
     def __init__(self, instance: Instance, monotonic: Callable[[], float]) -> None:
         self._key = blake2b(str(instance.secret_key).encode()).digest()
-        self._note = f"opaque tokens {key_of(instance.name)}"
+        self._checkpoint = f"opaque tokens {key_of(instance.name)}"
         self._monotonic = monotonic
         self._digests: dict[str, None] = {}  # the newest last
         # A checkpoint, or a process that has not heard of it, may still hold a digest that was dropped here. The oldest
@@ -108,12 +108,12 @@ class KnownTokens(SurvivesForks):
         """Take in what the checkpoint holds, and write what is new."""
         try:
             for _ in range(ATTEMPTS):
-                text: str | None = yield lambda repository: repository.note(self._note)
+                text: str | None = yield lambda repository: repository.checkpoint(self._checkpoint)
                 merged = self._merged(text)
                 # Inside a transaction of yours, the write would hold up other processes until you commit.
                 if merged is None or (yield lambda repository: repository.in_transaction()):
                     return
-                if (yield _swap(self._note, text, merged)):
+                if (yield _swap(self._checkpoint, text, merged)):
                     self._told = self._telling
                     return
         finally:
@@ -152,4 +152,4 @@ def failed(error: ClerkmapError) -> None:
 
 
 def _swap(name: str, before: str | None, after: str) -> Step:
-    return lambda repository: repository.swap_note(name, before, after)
+    return lambda repository: repository.swap_checkpoint(name, before, after)

@@ -1,4 +1,4 @@
-"""Asking Clerk what an opaque token stands for: the sockets, the threads and the memory around `core/opaque.py`.
+"""Asking Clerk what an opaque token stands for: the sockets, the threads and the memory around `core/opaque_tokens.py`.
 
     Verifier(instance, accept=["session", "api_key"], opaque=OpaqueTokens(instance))
 
@@ -19,10 +19,11 @@ from copy import copy
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from ..bounded import Bounded
+from .._runtime.bounded import Bounded
+from .._runtime.driving import adrive, drive
+from .._runtime.forks import SurvivesForks
 from ..core.instance import Instance
-from ..core.opaque import Prefix, Vouched, prefix_of, read_word, request_source
-from ..driving import adrive, drive
+from ..core.opaque_tokens import Prefix, Vouched, prefix_of, read_word, request_source
 from ..errors import (
     ApiNotFound,
     ApiRefused,
@@ -32,9 +33,8 @@ from ..errors import (
     TokenError,
     TokenUnknown,
 )
-from ..forks import SurvivesForks
-from ..repository import AsyncRepository, Repository, is_async
-from ..threads import threaded
+from ..ports import AsyncRepository, Repository, is_async
+from ..repositories.threaded import threaded
 from . import endpoints
 from .api import ClerkApi
 from .budget import DEVELOPMENT, PRODUCTION, Budget, Shares

@@ -15,8 +15,8 @@ from importlib import import_module
 from typing import Any, cast
 
 from ..errors import ClerkmapError, ConfigurationError
+from ..ports import Repository, is_async
 from ..repositories.schema import SCHEMA_VERSION
-from ..repository import Repository, is_async
 from .databases import Database, Found, NotWritten
 from .options import Made
 

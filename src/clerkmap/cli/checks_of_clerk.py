@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import ApiKeyRefused, ApiUnavailable
-from .examination import Case, Check, Skipped, Wrong
+from .checks import Case, Check, Skipped, Wrong
 
 if TYPE_CHECKING:
     from ..core.instance import Instance
@@ -133,7 +133,7 @@ def clock(case: Case) -> str:
         if _is_here(case.api_url):
             raise Skipped("the API runs on this machine, and has its clock")
         return "says what Clerk's does, to a few seconds"
-    from .showing import span
+    from .formatting import span
 
     raise Wrong(
         f"this machine's clock is {span(apart)} {'ahead of' if before > theirs else 'behind'} Clerk's",

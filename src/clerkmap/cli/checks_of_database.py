@@ -1,7 +1,7 @@
 """What your database says: whether it is there, whether the tables are, and how fresh what is in them is."""
 
 from ..errors import ConfigurationError, RepositoryUnavailable
-from .examination import Case, Check, Skipped, Wrong
+from .checks import Case, Check, Skipped, Wrong
 
 LATE = 300.0  # seconds that a webhook may be on its way
 NEWEST = 20  # people who were changed last
@@ -47,7 +47,7 @@ def tables(case: Case) -> str:
     repository = case.place.open(case.found, writes=False)
     case.closing.append(repository.close)
     try:
-        repository.note(_PROBE)
+        repository.checkpoint(_PROBE)
         is_writable = case.place.check_writable()
     except (ConfigurationError, RepositoryUnavailable) as error:
         raise Wrong(
@@ -66,7 +66,7 @@ def webhooks(case: Case) -> str:
     """Whether the newest changes at Clerk are in the database."""
     if case.repository is None or case.instance is None:
         raise Skipped("needs the tables and the publishable key")
-    from .showing import moment, span
+    from .formatting import moment, span
 
     now = case.clock()
     case.counted = case.repository.counts(case.instance.name)
@@ -82,9 +82,8 @@ def webhooks(case: Case) -> str:
     if case.api is None:
         return f"{heard}; whether anything is missing, only the API can tell"
     from ..clerk import endpoints
-    from ..clerk.runs import records_of
-    from ..core.events import Unreadable
-    from ..core.records import STATED
+    from ..core.events import Unreadable, records_of
+    from ..core.records import FULL
 
     for row in case.api.ask(endpoints.users(order_by="-updated_at", limit=NEWEST)):
         try:
@@ -93,7 +92,7 @@ def webhooks(case: Case) -> str:
             continue
         stored = case.repository.record("user", said.instance, said.key)
         changed_at = (said.updated_at or 0) / 1000
-        is_known = stored is not None and stored.grade >= STATED
+        is_known = stored is not None and stored.grade >= FULL
         is_newer = stored is not None and (stored.updated_at or 0) >= (said.updated_at or 0)
         if now - changed_at > LATE and not (
             is_known and stored is not None and (stored.is_deleted or is_newer or stored.said() == said.said())
@@ -135,22 +134,22 @@ def outbox(case: Case) -> str:
     """Whether what is to go back to Clerk gets there."""
     if case.repository is None or case.instance is None:
         raise Skipped("needs the tables and the publishable key")
-    from .showing import span
+    from .formatting import span
 
-    pending = case.repository.outbox(case.instance.name)
-    failed = [each.error for each in pending if each.error is not None]
+    outbox_entry = case.repository.outbox(case.instance.name)
+    failed = [each.error for each in outbox_entry if each.error is not None]
     if failed:
         raise Wrong(
             f"{len(failed):,} could not be written back, the first for {failed[0]}",
             "See them with `clerkmap outbox list`; when the cause is mended, `clerkmap outbox retry` and `drain`",
         )
-    overdue = case.clock() - pending[0].due_at / 1000 if pending else 0.0
+    overdue = case.clock() - outbox_entry[0].due_at / 1000 if outbox_entry else 0.0
     if overdue > LATE:
         raise Wrong(
-            f"{len(pending):,} wait to be written back, the first for {span(overdue)}: nobody sends it",
+            f"{len(outbox_entry):,} wait to be written back, the first for {span(overdue)}: nobody sends it",
             "Run an OutboxWorker in your application, or `clerkmap outbox drain` now and then",
         )
-    return f"{len(pending):,} wait to be written back" if pending else "nothing waits to be written back"
+    return f"{len(outbox_entry):,} wait to be written back" if outbox_entry else "nothing waits to be written back"
 
 
 def _without_label(error: Exception) -> str:

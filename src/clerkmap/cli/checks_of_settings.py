@@ -1,8 +1,8 @@
 """What the environment says, before anybody is asked whether it is true."""
 
-from ..core.settings import check_origin, check_secret_key, check_url, check_webhook_secret, read_publishable_key
+from ..core.validation import check_origin, check_secret_key, check_url, check_webhook_secret, read_publishable_key
 from ..errors import ConfigurationError
-from .examination import Case, Check, Skipped, Wrong
+from .checks import Case, Check, Skipped, Wrong
 
 _PAGE = "take it from the API keys page of Clerk's dashboard"
 

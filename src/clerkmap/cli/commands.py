@@ -99,7 +99,7 @@ class Commands(click.Group):
             if failure is None:
                 raise  # a bug
             line, code = failure
-            from .showing import say
+            from .formatting import say
 
             say(f"clerkmap: {line}")
             raise click.exceptions.Exit(code) from None

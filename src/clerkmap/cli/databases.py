@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ConfigurationError
+from ..ports import Repository
 from ..repositories.schema import SCHEMA_VERSION
-from ..repository import Repository
 from .options import DATABASE, Made, repository_named
 
 _URL = re.compile(r"([a-z][a-z0-9.]+)(\+[a-z0-9_]+)?://(.*)", re.DOTALL | re.IGNORECASE)

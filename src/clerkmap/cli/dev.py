@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from ..local.box import Box
+    from ..local.instance import Box
 
 MEMORY = ":memory:"
 
@@ -118,7 +118,7 @@ def _serve(
 
 def _box(path: Path, kept: Path | None, forward: str | None, seed: int | None) -> "Box":
     from ..errors import ClerkmapError
-    from ..local.box import Box, SeedTaken
+    from ..local.instance import Box, SeedTaken
     from ..local.state import StateDamaged, StateFile, StateNotKept, StateTaken
 
     try:

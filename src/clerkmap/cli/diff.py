@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from .codes import NOT_FINE
+from .formatting import say
 from .options import database_option, instance, json_option, patience_option, repository, say_json
-from .showing import say
 
 if TYPE_CHECKING:
-    from ..clerk.comparing import Drift, OwnId
-    from ..repository import Repository
+    from ..ports import Repository
+    from ..sync.comparison import Drift, OwnId
 
 MOST_SHOWN = 50  # lines on a terminal; all are in the JSON
 _MEANINGS = {
@@ -53,8 +53,8 @@ def command(
     Ends with 0 where nothing differs, and with 1 where something does.
     """
     from ..clerk.api import ClerkApi
-    from ..clerk.drift import diff
-    from .showing import progress
+    from ..sync.diff import diff
+    from .formatting import progress
 
     with ClerkApi(instance(), patience=patience) as api, repository(url) as records, progress() as tell:
         drift = diff(api, records, cheap=cheap, own_id=_own_id(name or _written_back(records)), progress=tell)
@@ -67,7 +67,7 @@ def command(
 
 
 def _say(drift: "Drift") -> None:
-    from .showing import plain
+    from .formatting import plain
 
     told = len(drift.differences)
     shown = min(MOST_SHOWN, told) if sys.stdout.isatty() else told

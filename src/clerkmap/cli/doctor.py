@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import click
 
 from .codes import NOT_FINE
+from .formatting import say
 from .options import database_option, json_option, patience_option, say_json
-from .showing import say
 
 if TYPE_CHECKING:
-    from .examination import Finding
+    from .checks import Finding
 
 
 @click.command("doctor")
@@ -26,7 +26,7 @@ def command(context: click.Context, url: str | None, patience: float, as_json: b
 
     Ends with 0 where nothing is wrong, and with 1 where something is.
     """
-    from .examination import Case, examined
+    from .checks import Case, examined
 
     findings: list[Finding] = []
     for finding in examined(Case(os.environ, url, patience=patience)):
@@ -45,7 +45,7 @@ def command(context: click.Context, url: str | None, patience: float, as_json: b
 
 
 def _say(finding: "Finding") -> None:
-    from .showing import mark, plain
+    from .formatting import mark, plain
 
     say(f"{mark(finding.fine)} {finding.check:<16} {plain(finding.told)}", err=False, indent=19)
     if finding.remedy:

@@ -2,8 +2,8 @@
 
 import click
 
+from .formatting import say
 from .options import database_option, repository
-from .showing import say
 
 
 @click.command("erase")
@@ -20,8 +20,8 @@ def command(who: str, yes: bool, dry_run: bool, url: str | None) -> None:
 
     Ends with 0 where they are forgotten, and with 1 where nobody is called that, or several are, or the answer was no.
     """
-    from .showing import plain
-    from .whom import described, one_of
+    from .formatting import plain
+    from .user_argument import described, one_of
 
     with repository(url, writes=not dry_run, makes=False) as records:
         user = one_of(records, who)

@@ -15,7 +15,7 @@ def command(who: str, url: str | None) -> None:
 
     Ends with 0 where somebody is found, and with 1 where nobody is called that, or several are.
     """
-    from .whom import one_of
+    from .user_argument import one_of
 
     with repository(url) as records:
         told = records.export(one_of(records, who).id)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .formatting import say
 from .options import DATABASE, Made, ids_option, url_option
-from .showing import say
 
 if TYPE_CHECKING:
     from .databases import Database, Found
@@ -34,7 +34,7 @@ def command(framework: str, url: str | None, ids: Made | None) -> None:
     yours is written, and no secret is in the lines: they read the environment. Without a database it is app.db in this
     folder. For Django no tables are made: its own migrations make them.
     """
-    from .beginnings import DJANGO, beginning
+    from .starter_code import DJANGO, beginning
 
     if framework == "django":
         click.echo(DJANGO, nl=False)

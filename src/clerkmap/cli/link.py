@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 import click
 
 from .codes import NOT_FINE
+from .formatting import say
 from .options import database_option, instance_of, instance_option, printable, repository
-from .showing import say
 
 if TYPE_CHECKING:
     from ..core.model import User
-    from ..repository import Repository
+    from ..ports import Repository
 
 
 @click.command("link")
@@ -29,7 +29,7 @@ def command(clerk_id: str, your_id: str, create: bool, shared: bool, name: str |
 
     Ends with 0 where it is so now, and with 1 where it was refused.
     """
-    from .showing import plain
+    from .formatting import plain
 
     whose = instance_of(clerk_id, name)
     with repository(url, writes=True, makes=False) as records:
@@ -41,8 +41,8 @@ def command(clerk_id: str, your_id: str, create: bool, shared: bool, name: str |
 
 def _linked(records: "Repository", whose: str, clerk_id: str, your_id: str, *, create: bool, shared: bool) -> "User":
     from ..errors import ConfigurationError
-    from .showing import plain
-    from .whom import known_id, new_id
+    from .formatting import plain
+    from .user_argument import known_id, new_id
 
     id = known_id(records, your_id)
     if id is None and not create:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from ..core.strict_json import read_object
-from ..relinking.plans import MAX_ID
+from ..sync.relink import MAX_ID
 
 MOST = 8_000  # bytes in a line: two ids, however they are spelled
 HEADER = ["from", "to"]

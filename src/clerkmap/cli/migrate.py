@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import click
 
+from .formatting import say
 from .options import Made, database_option, ids_option
-from .showing import say
 
 
 @click.command("migrate")

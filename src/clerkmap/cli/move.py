@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import click
 
 from .codes import NOT_FINE
+from .formatting import say
 from .options import json_option, say_json
-from .showing import say
 
 if TYPE_CHECKING:
-    from ..repositories.choices import IdType
+    from ..repositories.options import IdType
     from ..repositories.sql_repository import SqlRepository
     from ..sync import Moved
     from .databases import Database, Found
@@ -46,7 +46,7 @@ def command(
     from ..errors import ConfigurationError
     from ..sync import move
     from .databases import one_of_two
-    from .showing import progress
+    from .formatting import progress
 
     here, there = one_of_two(source), one_of_two(target)
     with ExitStack() as stack:

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from ..core.instance import Instance
-    from ..repository import Repository
+    from ..ports import Repository
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Made = Literal["uuid7", "integer", "clerk"]
@@ -76,7 +76,7 @@ def printable(_context: click.Context, _parameter: click.Parameter, text: str | 
 
 def role_text(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
     """A role that a repository can store."""
-    from ..core.conclusions import MAX_ROLE, is_role
+    from ..core.merging import MAX_ROLE, is_role
 
     if text is not None and not is_role(text):
         raise click.BadParameter(f"a role is printable text of 1 to {MAX_ROLE} characters")

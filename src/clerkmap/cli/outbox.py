@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .codes import NOT_FINE
+from .formatting import say
 from .options import database_option, instance, json_option, patience_option, repository, say_json
-from .showing import say
 
 if TYPE_CHECKING:
-    from ..core.writeback import Pending
-    from ..repository import Repository
+    from ..core.writeback import OutboxEntry
+    from ..ports import Repository
 
 MOST_SHOWN = 10_000
 
@@ -31,7 +31,7 @@ def show(context: click.Context, url: str | None, as_json: bool) -> None:
 
     Ends with 0, and with 1 where something has failed: its last word is Clerk's code.
     """
-    from .showing import moment, plain
+    from .formatting import moment, plain
 
     with repository(url) as records:
         name = instance().name
@@ -60,10 +60,10 @@ def drain(context: click.Context, url: str | None, patience: float, as_json: boo
     Ends with 0 where nothing has failed, and with 1 where something has: it is tried again later, less and less often.
     """
     from ..clerk.api import ClerkApi
-    from ..clerk.draining import drain as send
-    from ..clerk.sending import Sent
     from ..core.writeback import WAIT
-    from .showing import progress
+    from ..sync.outbox import drain as send
+    from ..sync.sending import Sent
+    from .formatting import progress
 
     total = Sent()
     with ClerkApi(instance(), patience=patience) as api, repository(url, writes=True) as records, progress() as tell:
@@ -91,8 +91,8 @@ def fill(url: str | None) -> None:
     """Note everybody of whom Clerk does not hold what it should: once, for those who were there before you had anything
     written back. Nothing is sent yet.
     """
-    from ..clerk.draining import fill_outbox
-    from .showing import progress
+    from ..sync.outbox import fill_outbox
+    from .formatting import progress
 
     clerk = instance()
     with repository(url, writes=True) as records, progress() as tell:
@@ -109,19 +109,19 @@ def retry(url: str | None) -> None:
         name = instance().name
         failed = [each for each in records.outbox(name, limit=MOST_SHOWN) if each.error is not None]
         now = int(time.time() * 1000)
-        moved = sum(records.swap_pending(each, replace(each, due_at=now)) for each in failed)
+        moved = sum(records.swap_outbox_entry(each, replace(each, due_at=now)) for each in failed)
     say(f"{moved:,} are due now. `clerkmap outbox drain` sends them.")
 
 
-def _told(records: "Repository", pending: "Pending") -> dict[str, Any]:
-    record = records.record(pending.kind, pending.instance, pending.key)
+def _told(records: "Repository", outbox_entry: "OutboxEntry") -> dict[str, Any]:
+    record = records.record(outbox_entry.kind, outbox_entry.instance, outbox_entry.key)
     return {
-        "kind": pending.kind,
+        "kind": outbox_entry.kind,
         "clerk_id": record.clerk_id if record is not None else None,
-        "since": pending.since,
-        "due_at": pending.due_at,
-        "tries": pending.tries,
-        "error": pending.error,
+        "since": outbox_entry.since,
+        "due_at": outbox_entry.due_at,
+        "tries": outbox_entry.tries,
+        "error": outbox_entry.error,
     }
 
 

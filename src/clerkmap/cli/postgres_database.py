@@ -7,10 +7,10 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ConfigurationError, RepositoryUnavailable
-from ..repositories.choices import IdType
+from ..ports import Repository
+from ..repositories.options import IdType
 from ..repositories.postgres import PostgresOptions, PostgresRepository, psycopg  # says what to install, if need be
 from ..repositories.schema import TABLES
-from ..repository import Repository
 from .databases import Database, Found, found, ids_type
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ import time
 
 import click
 
+from .formatting import say
 from .options import database_option, repository
-from .showing import say
 
 DAY = 86_400_000  # milliseconds
 
@@ -31,7 +31,7 @@ def command(days: int, yes: bool, dry_run: bool, url: str | None) -> None:
     """
     from ..errors import ConfigurationError
     from .databases import NotWritten, database
-    from .showing import many
+    from .formatting import many
 
     before = int(time.time() * 1000) - days * DAY
     if dry_run:

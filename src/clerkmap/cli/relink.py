@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from .codes import NOT_FINE
+from .formatting import say
 from .options import database_option, json_option, printable, repository, say_json
-from .showing import say
 
 if TYPE_CHECKING:
-    from ..relinking import By, Move, Reason, Refusal, Relink, Tell
+    from ..sync import By, Move, Reason, Refusal, Relink, Tell
 
 MOST_SHOWN = 50  # lines on a terminal; all are in a pipe, and in the JSON
 
@@ -73,7 +73,7 @@ def command(
     if not (dry_run or yes or sys.stdin.isatty()):
         raise click.UsageError("there is nobody to ask: say --dry-run to see the plan, or --yes")
     who: By | Mapping[str, str] = by or _read(file)
-    from ..relinking import apply_relink, plan_relink
+    from ..sync import apply_relink, plan_relink
 
     with repository(url, writes=not dry_run, makes=False) as records:
         with _progress("looking") as tell:
@@ -105,7 +105,7 @@ def _read(file: Path | None) -> dict[str, str]:
 
 
 def _say(moves: "tuple[Move, ...]", refusals: "tuple[Refusal, ...]") -> None:
-    from .showing import plain
+    from .formatting import plain
 
     lines = [
         f"move from={each.from_clerk_id} to={each.to_clerk_id} user={each.after} "
@@ -123,7 +123,7 @@ def _say(moves: "tuple[Move, ...]", refusals: "tuple[Refusal, ...]") -> None:
 
 
 def _sum_up(relink: "Relink", what: str) -> None:
-    from ..relinking import REASONS
+    from ..sync import REASONS
 
     say(f"{len(relink.moves):>9,} {what}")
     say(f"{relink.already:>9,} there already")
@@ -135,7 +135,7 @@ def _sum_up(relink: "Relink", what: str) -> None:
 @contextmanager
 def _progress(what: str) -> "Generator[Tell | None]":
     """Draws how far it is, where there is a terminal to draw on."""
-    from .showing import can_draw
+    from .formatting import can_draw
 
     if not can_draw():
         yield None

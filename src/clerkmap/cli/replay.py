@@ -5,13 +5,13 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from .codes import NOT_FINE
+from .formatting import say
 from .options import database_option, first_id_option, instance, json_option, repository, say_json
-from .showing import say
 
 if TYPE_CHECKING:
-    from ..clerk.file_rows import Row
     from ..core.instance import Instance
-    from ..reconciler import Reconciler
+    from ..sync.file_rows import Row
+    from ..webhooks import Reconciler
 
 MOST_SHOWN = 20  # lines that cannot be read; all are in the JSON
 
@@ -41,7 +41,7 @@ def command(
         counts = {"readable": 0, "ignored": 0, "unreadable": 0}
         unread = _read(file, clerk, counts, None)
     else:
-        from ..reconciler import Reconciler
+        from ..webhooks import Reconciler
 
         with repository(url, writes=True, first_id=first_id) as records:
             unread = _read(file, clerk, counts, Reconciler(clerk, records))
@@ -64,10 +64,10 @@ def _read(
     file: IO[bytes], clerk: "Instance", counts: dict[str, int], reconciler: "Reconciler | None"
 ) -> list[tuple[int, str]]:
     """Count what is in the file, and apply it. Gives the lines of what cannot be read, each with the reason."""
-    from ..clerk.file_rows import pieces_of, rows_of
-    from ..clerk.files import is_talk
-    from ..clerk.runs import Progress
-    from .showing import progress
+    from ..sync.file_rows import pieces_of, rows_of
+    from ..sync.import_file import is_talk
+    from ..sync.runs import Progress
+    from .formatting import progress
 
     unread: list[tuple[int, str]] = []
     with progress() as tell:
@@ -90,9 +90,9 @@ class _NotRead(Exception):
 
 def _applied(row: "Row", clerk: "Instance", reconciler: "Reconciler | None") -> str:
     """What came of a row."""
-    from ..clerk.files import event_of
     from ..core.events import Unreadable
     from ..errors import WebhookMalformed
+    from ..sync.import_file import event_of
 
     if row.said is None:
         raise _NotRead("it is no JSON object, or too long")

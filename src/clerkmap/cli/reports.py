@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .showing import many, say
+from .formatting import many, say
 
 if TYPE_CHECKING:
-    from ..clerk.files import FileReport
-    from ..clerk.repairing import RepairReport
-    from ..clerk.runs import Report
+    from ..sync.import_file import FileReport
+    from ..sync.repair import RepairReport
+    from ..sync.runs import Report
 
 MOST_SHOWN = 10  # lines of a file; more are in the JSON
 

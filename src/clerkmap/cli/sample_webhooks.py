@@ -10,8 +10,8 @@ from typing import NamedTuple
 import click
 import httpx
 
-from ..core.settings import check_webhook_secret
 from ..core.strict_json import fields, read_object
+from ..core.validation import check_webhook_secret
 from ..errors import ConfigurationError
 from ..local.forward import check_forward
 from ..testing import Clock, FakeClerk, Message, Wire

@@ -2,8 +2,8 @@
 
 import click
 
+from .formatting import say
 from .options import database_option, repository, role_text
-from .showing import say
 
 
 @click.command("set-role")
@@ -20,8 +20,8 @@ def command(who: str, role: str | None, none: bool, url: str | None) -> None:
     """
     if (role is None) is not none:
         raise click.UsageError("give either a ROLE or --none")
-    from .showing import plain
-    from .whom import one_of
+    from .formatting import plain
+    from .user_argument import one_of
 
     with repository(url, writes=True, makes=False) as records:
         before = one_of(records, who)

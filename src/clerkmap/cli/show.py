@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .codes import NOT_FINE
+from .formatting import say
 from .options import database_option, json_option, repository, say_json
-from .showing import say
 
 if TYPE_CHECKING:
     from ..core.model import User
-    from ..repository import Repository
+    from ..ports import Repository
 
 # From where a record comes, by the grade that its rank begins with.
 _SOURCES = {
@@ -50,7 +50,7 @@ class _Shown:
     """One user of yours. Everything is read when it is made."""
 
     def __init__(self, records: "Repository", user: "User") -> None:
-        from ..core.conclusions import role_in_metadata
+        from ..core.merging import role_in_metadata
 
         self.told: dict[str, Any] = records.export(user.id)
         for each in (*self.told["identities"], *self.told["memberships"]):
@@ -68,7 +68,7 @@ class _Shown:
 
     def say(self) -> None:
         """Tell it to a person."""
-        from .showing import moment, plain
+        from .formatting import moment, plain
 
         user = self.told["user"]
         click.secho(f"user {plain(user['id'])}", bold=True)
@@ -91,7 +91,7 @@ class _Shown:
 
 
 def _say_source(record: dict[str, Any]) -> None:
-    from .showing import moment
+    from .formatting import moment
 
     click.echo(f"    {'from':<16}{record['source']}")
     if record["updated_at"]:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ..errors import ConfigurationError, RepositoryUnavailable
-from ..repositories.choices import Options
+from ..ports import Repository
 from ..repositories.connections import SharedConnection
 from ..repositories.dialects import SQLITE, Names
+from ..repositories.options import Options
 from ..repositories.schema import Schema
 from ..repositories.sqlite import SqliteRepository
-from ..repository import Repository
 from .databases import Database, Found, found
 
 if TYPE_CHECKING:

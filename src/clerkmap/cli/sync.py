@@ -19,8 +19,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..clerk.runs import Report, Tell
-    from ..repository import Repository
+    from ..ports import Repository
+    from ..sync.runs import Report, Tell
 
 _TIMES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S")
 
@@ -97,12 +97,12 @@ def command(
 
         context.invoke(diff.command, url=url, patience=patience, as_json=as_json)
         return
-    from .showing import progress
+    from .formatting import progress
 
     with repository(url, ids=ids, writes=True, first_id=first_id) as records, progress() as tell:
         report: Report
         if file is not None:
-            from ..clerk.files import backfill_file
+            from ..sync.import_file import backfill_file
 
             moment = None if observed_at is None else observed_at.replace(tzinfo=UTC).timestamp()
             report = backfill_file(file, records, instance=instance(), observed_at=moment, progress=tell)
@@ -126,10 +126,10 @@ def _asked(
 
     with ClerkApi(instance(), patience=patience) as api:
         if repair:
-            from ..clerk.repairing import repair as mend
+            from ..sync.repair import repair as mend
 
             return mend(api, records, most_departures=most_departures, progress=tell)
-        from ..clerk.backfilling import backfill
+        from ..sync.backfill import backfill
 
         most = most_departures
         return backfill(api, records, newest_only=newest, anew=anew, most_departures=most, progress=tell)
@@ -137,8 +137,8 @@ def _asked(
 
 def _told(report: "Report", as_json: bool) -> bool:
     """Tell what has come of it, and whether that is all there is to do."""
-    from ..clerk.files import FileReport
-    from ..clerk.repairing import RepairReport
+    from ..sync.import_file import FileReport
+    from ..sync.repair import RepairReport
     from .reports import say_copied, say_repaired, say_taken
 
     if as_json:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .codes import NOT_FINE, UNAVAILABLE
+from .formatting import say
 from .options import json_option, say_json
-from .showing import say
 
 if TYPE_CHECKING:
     import httpx
@@ -52,7 +52,7 @@ def command(who: str, organization: str | None, port: int, as_json: bool) -> Non
 def _asked(client: "httpx.Client", method: str, path: str, wanted: object = None) -> dict[str, Any]:
     """What is answered. What it refuses, such as the token of somebody who is banned, it says itself."""
     from ..core.strict_json import fields
-    from .showing import plain
+    from .formatting import plain
 
     answer = client.request(method, path, json=wanted)
     said = fields(answer.json())

@@ -3,8 +3,8 @@
 import click
 
 from .codes import NOT_FINE
+from .formatting import say
 from .options import database_option, first_id_option, instance_of, instance_option, printable, repository
-from .showing import say
 
 
 @click.command("unlink")
@@ -20,8 +20,8 @@ def command(clerk_id: str, your_id: str, name: str | None, first_id: int | None,
 
     Ends with 0 where it is so now, and with 1 where they were not tied to that user.
     """
-    from .showing import plain
-    from .whom import known_id
+    from .formatting import plain
+    from .user_argument import known_id
 
     whose = instance_of(clerk_id, name)
     with repository(url, writes=True, first_id=first_id) as records:

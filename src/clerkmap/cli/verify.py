@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import click
 
 from .codes import NOT_FINE
+from .formatting import say
 from .options import database_option, instance, json_option, repository_named, say_json
-from .showing import say
 
 if TYPE_CHECKING:
+    from ..auth.explain import Explanation
+    from ..auth.verifier import Verifier
     from ..core.instance import Instance
-    from ..explaining import Explanation
-    from ..verifier import Verifier
 
 
 @click.command("verify")
@@ -47,11 +47,11 @@ def command(context: click.Context, token: str, url: str | None, as_json: bool) 
 
 def _explained(clerk: "Instance", token: str, url: str | None) -> "tuple[Explanation, bool]":
     """What is to be told, and whether the person is seen for the first time."""
+    from ..auth.explain import explain
+    from ..auth.resolver import Resolver
+    from ..auth.verifier import Verifier
     from ..clerk import ClerkApi
-    from ..core.opaque import prefix_of
-    from ..explaining import explain
-    from ..resolver import Resolver
-    from ..verifier import Verifier
+    from ..core.opaque_tokens import prefix_of
 
     verifier = Verifier(clerk) if prefix_of(token) is None else _verifier_of_opaque_tokens(clerk)
     alone = explain(verifier, token)  # by which the keys have been fetched: nobody is to wait for them in a transaction
@@ -74,15 +74,15 @@ def _explained(clerk: "Instance", token: str, url: str | None) -> "tuple[Explana
 
 
 def _verifier_of_opaque_tokens(clerk: "Instance") -> "Verifier":
+    from ..auth.verifier import Verifier
     from ..clerk import OpaqueTokens
-    from ..core.verifier import CLERK_KINDS
-    from ..verifier import Verifier
+    from ..core.verification import CLERK_KINDS
 
     return Verifier(clerk, accept=CLERK_KINDS, opaque=OpaqueTokens(clerk))
 
 
 def _say(explanation: "Explanation", *, is_new: bool, with_database: bool) -> None:
-    from .showing import mark, plain
+    from .formatting import mark, plain
 
     for check in explanation.checks:
         say(f"{mark(check.passed)} {check.name:<16} {plain(check.told)}", err=False, indent=19)

@@ -70,7 +70,7 @@ def send(
 
 
 def _say(attempt: "Attempt") -> None:
-    from .showing import mark, plain
+    from .formatting import mark, plain
 
     status = "no answer" if attempt.status is None else attempt.status
     click.echo(f"{mark(attempt.taken_in)} {status}  {plain(attempt.told)}")

@@ -17,18 +17,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from ..errors import WebhookMalformed
-from .grants import prefixed
+from .claims import prefixed
 from .records import (
     DELETED,
-    GLIMPSED,
+    EMBEDDED,
+    FULL,
     MAX_TIME,
-    STATED,
     AnyRecord,
     ClerkMembership,
     ClerkOrganization,
     ClerkSession,
     ClerkUser,
     Grade,
+    Kind,
     json_text,
     key_of,
 )
@@ -103,34 +104,34 @@ def parse_event(body: bytes | str) -> Event:
 Reader = Callable[[str, dict[str, Any], int, int], list[AnyRecord]]
 
 
-def _user_stated(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
-    return [_user(instance, data, observed_at, latest, STATED)]
+def _full_user(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
+    return [_user(instance, data, observed_at, latest, FULL)]
 
 
-def _user_deleted(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
+def _deleted_user(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
     return [ClerkUser.deleted(instance, _id(data, "user"), observed_at=observed_at)]
 
 
-def _organization_stated(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
+def _full_organization(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
     return [_organization(instance, data, observed_at, latest)]
 
 
-def _organization_deleted(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
+def _deleted_organization(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
     return [ClerkOrganization.deleted(instance, _id(data, "org"), observed_at=observed_at)]
 
 
-def _membership_stated(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
-    return _membership(instance, data, observed_at, latest, STATED)
+def _full_membership(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
+    return _membership(instance, data, observed_at, latest, FULL)
 
 
-def _membership_deleted(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
+def _deleted_membership(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
     # It comes with a full body and an old date, and no mark of deletion but the type of the event.
     return _membership(instance, data, observed_at, latest, DELETED)
 
 
 def _session(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
     user = fields(data.get("user"))
-    return [_user(instance, user, observed_at, latest, GLIMPSED)] if user else []
+    return [_user(instance, user, observed_at, latest, EMBEDDED)] if user else []
 
 
 def _session_over(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
@@ -176,7 +177,7 @@ def _organization(instance: str, data: dict[str, Any], observed_at: int, latest:
         public_metadata=_metadata(data),
         created_at=_time(data.get("created_at")),
     )
-    return organization.ranked(STATED, _updated_at(data, observed_at, latest), observed_at)
+    return organization.ranked(FULL, _updated_at(data, observed_at, latest), observed_at)
 
 
 def _membership(instance: str, data: dict[str, Any], observed_at: int, latest: int, grade: Grade) -> list[AnyRecord]:
@@ -187,7 +188,7 @@ def _membership(instance: str, data: dict[str, Any], observed_at: int, latest: i
             raise Unreadable("public_user_data is missing: whose membership has ended, nobody has said")
         return [organization]  # the membership will be told again, or sighted
     user_id, organization_id = _id(person, "user", "user_id"), _id(fields(data["organization"]), "org")
-    glimpse = ClerkUser(
+    embedded = ClerkUser(
         instance,
         key_of(user_id),
         "",
@@ -211,7 +212,7 @@ def _membership(instance: str, data: dict[str, Any], observed_at: int, latest: i
         )
     else:
         role = _text(data, "role")
-        membership = ClerkMembership.stated(
+        membership = ClerkMembership.full(
             instance,
             _id(data, "orgmem"),
             clerk_user_id=user_id,
@@ -221,7 +222,7 @@ def _membership(instance: str, data: dict[str, Any], observed_at: int, latest: i
             updated_at=_updated_at(data, observed_at, latest),
             created_at=created_at,
         )
-    return [organization, glimpse.ranked(GLIMPSED, 0, observed_at), membership]
+    return [organization, embedded.ranked(EMBEDDED, 0, observed_at), membership]
 
 
 def _primary_email(data: Mapping[str, Any]) -> tuple[str | None, bool]:
@@ -297,18 +298,34 @@ def _time(value: object) -> int | None:
 
 
 READERS: dict[str, Reader] = {
-    "user.created": _user_stated,
-    "user.updated": _user_stated,
-    "user.deleted": _user_deleted,
-    "organization.created": _organization_stated,
-    "organization.updated": _organization_stated,
-    "organization.deleted": _organization_deleted,
-    "organizationMembership.created": _membership_stated,
-    "organizationMembership.updated": _membership_stated,
-    "organizationMembership.deleted": _membership_deleted,
+    "user.created": _full_user,
+    "user.updated": _full_user,
+    "user.deleted": _deleted_user,
+    "organization.created": _full_organization,
+    "organization.updated": _full_organization,
+    "organization.deleted": _deleted_organization,
+    "organizationMembership.created": _full_membership,
+    "organizationMembership.updated": _full_membership,
+    "organizationMembership.deleted": _deleted_membership,
     "session.created": _session,
     "session.pending": _session,
     "session.ended": _session_over,
     "session.removed": _session_over,
     "session.revoked": _session_over,
 }
+# An object of the API says the same as an event about it.
+_API_READERS: dict[Kind, Reader] = {
+    "user": _full_user,
+    "organization": _full_organization,
+    "membership": _full_membership,
+}
+
+
+def records_of(
+    kind: Kind, instance: str, row: dict[str, Any], observed_at: int, *, latest: int | None = None
+) -> list[AnyRecord]:
+    """Return the records in a row of Clerk's API, that of its kind last. Raise `Unreadable` if it says too little.
+
+    An `updated_at` after `latest` is not believed. By default that is five minutes after the request began.
+    """
+    return _API_READERS[kind](instance, row, observed_at, observed_at + CLOCKS if latest is None else latest)

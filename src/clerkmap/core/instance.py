@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ..errors import ConfigurationError
 from .keys import KeySet, import_jwks, import_pem
-from .settings import (
+from .validation import (
     check_origin,
     check_secret_key,
     check_url,

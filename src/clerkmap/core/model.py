@@ -8,8 +8,33 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .conclusions import speaks_first
+from .merging import speaks_first
 from .records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many there are of one kind in one instance, and how new they are. Times are milliseconds since 1970.
+
+    told: Those of which Clerk has told, in full or inside another object.
+    sighted: Those that nothing but tokens has named. A membership that Clerk has told of later is counted twice: what
+        tokens say of one is a record of its own.
+    deleted: The tombstones.
+    updated_at: When Clerk last changed one of those told.
+    observed_at: When Clerk last told something of any, a deletion too; tokens do not count.
+    """
+
+    told: int = 0
+    from_token: int = 0
+    deleted: int = 0
+    updated_at: int | None = None
+    observed_at: int | None = None
+
+    @property
+    def alive(self) -> int:
+        """All that are not deleted."""
+        return self.told + self.from_token
+
 
 Id = str | int
 

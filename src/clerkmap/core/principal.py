@@ -13,10 +13,10 @@ from ..errors import (
     UserMissing,
 )
 from .claims import Actor, Claims
-from .conclusions import current_membership
+from .merging import current_membership
 from .model import Membership, Organization, User
-from .records import SIGHTED, AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser
-from .travel import pack, unpack
+from .records import FROM_TOKEN, AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser
+from .serialization import pack, unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,35 +83,35 @@ def admit_organization(claims: Claims, organization: Organization) -> Principal:
     return Principal(None, organization, None, claims)
 
 
-def sightings(claims: Claims, standing: Standing | None) -> list[AnyRecord]:
+def token_records(claims: Claims, standing: Standing | None) -> list[AnyRecord]:
     """What a token tells that the repository does not know yet. Never anything against a better source."""
     instance, observed_at, active = claims.instance, claims.issued_at * 1000, claims.organization
     found: list[AnyRecord] = []
     if standing is None:
-        found.append(ClerkUser.make(SIGHTED, instance, claims.subject, observed_at=observed_at))
+        found.append(ClerkUser.make(FROM_TOKEN, instance, claims.subject, observed_at=observed_at))
     if active is None or (standing is not None and _refusal(standing) is not None):
         return found
     organization = standing.organization if standing is not None else None
     if organization is None or _is_news(active.slug, organization.slug, organization.clerk, observed_at):
-        found.append(ClerkOrganization.make(SIGHTED, instance, active.id, slug=active.slug, observed_at=observed_at))
+        found.append(ClerkOrganization.make(FROM_TOKEN, instance, active.id, slug=active.slug, observed_at=observed_at))
     said = standing.memberships if standing is not None else ()
     current = current_membership(said)
     if current is None or _is_news(active.role, current.role, current, observed_at):
-        sighted = ClerkMembership.sighted(
+        from_token = ClerkMembership.from_token(
             instance,
             clerk_user_id=claims.subject,
             clerk_organization_id=active.id,
             role=active.role,
             observed_at=observed_at,
         )
-        if current is not None or current_membership([*said, sighted]) is not None:
-            found.append(sighted)
+        if current is not None or current_membership([*said, from_token]) is not None:
+            found.append(from_token)
     return found
 
 
 def _is_news(told: str | None, known: str | None, record: AnyRecord, observed_at: int) -> bool:
     """Whether a token tells something else than an earlier one did. Against anything better it tells nothing."""
-    return told is not None and told != known and record.grade == SIGHTED and observed_at > record.observed_at
+    return told is not None and told != known and record.grade == FROM_TOKEN and observed_at > record.observed_at
 
 
 def admit(claims: Claims, standing: Standing) -> Principal:

@@ -28,9 +28,9 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
 Grade = Literal["0", "1", "2", "3"]
 Kind = Literal["organization", "user", "membership", "session"]
-SIGHTED: Grade = "0"
-GLIMPSED: Grade = "1"
-STATED: Grade = "2"
+FROM_TOKEN: Grade = "0"  # noqa: S105 - a grade
+EMBEDDED: Grade = "1"
+FULL: Grade = "2"
 DELETED: Grade = "3"
 MAX_TIME = 253_402_300_799_999  # the last millisecond of the year 9999
 
@@ -102,7 +102,7 @@ class Record:
 
     @property
     def grade(self) -> Grade:
-        """`SIGHTED`, `GLIMPSED`, `STATED` or `DELETED`."""
+        """`FROM_TOKEN`, `EMBEDDED`, `FULL` or `DELETED`."""
         return cast(Grade, self.rank[0])
 
     @property
@@ -142,7 +142,7 @@ class ClerkUser(Record):
     kind: ClassVar[Kind] = "user"
 
     @classmethod
-    def stated(
+    def full(
         cls,
         instance: str,
         clerk_id: str,
@@ -164,7 +164,7 @@ class ClerkUser(Record):
         metadata = json_text(public_metadata)
         names = (first_name, last_name, username, image_url, external_id)
         said = (email, email_verified, *names, banned, metadata, created_at)
-        return cls(instance, key_of(clerk_id), "", clerk_id, *said).ranked(STATED, updated_at, observed_at)
+        return cls(instance, key_of(clerk_id), "", clerk_id, *said).ranked(FULL, updated_at, observed_at)
 
     @classmethod
     def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
@@ -185,7 +185,7 @@ class ClerkOrganization(Record):
     kind: ClassVar[Kind] = "organization"
 
     @classmethod
-    def stated(
+    def full(
         cls,
         instance: str,
         clerk_id: str,
@@ -200,7 +200,7 @@ class ClerkOrganization(Record):
     ) -> Self:
         """A full snapshot of an organization."""
         said = (name, slug, image_url, json_text(public_metadata), created_at)
-        return cls(instance, key_of(clerk_id), "", clerk_id, *said).ranked(STATED, updated_at, observed_at)
+        return cls(instance, key_of(clerk_id), "", clerk_id, *said).ranked(FULL, updated_at, observed_at)
 
     @classmethod
     def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
@@ -226,16 +226,16 @@ class ClerkMembership(Record):
     ends: ClassVar[tuple[str, ...]] = ("user_key", "organization_key", "created_at")
 
     @classmethod
-    def sighted(
+    def from_token(
         cls, instance: str, *, clerk_user_id: str, clerk_organization_id: str, role: str | None, observed_at: int
     ) -> Self:
         """What a token says of a membership."""
         key = key_of(f"{clerk_organization_id} {clerk_user_id}")
         record = cls(instance, key, "", None, key_of(clerk_user_id), key_of(clerk_organization_id), role)
-        return record.ranked(SIGHTED, 0, observed_at)
+        return record.ranked(FROM_TOKEN, 0, observed_at)
 
     @classmethod
-    def stated(
+    def full(
         cls,
         instance: str,
         clerk_id: str,
@@ -250,7 +250,7 @@ class ClerkMembership(Record):
         """A full snapshot of a membership."""
         key = key_of(f"{clerk_organization_id} {clerk_user_id} {clerk_id}")
         said = (key_of(clerk_user_id), key_of(clerk_organization_id), role, created_at)
-        return cls(instance, key, "", clerk_id, *said).ranked(STATED, updated_at, observed_at)
+        return cls(instance, key, "", clerk_id, *said).ranked(FULL, updated_at, observed_at)
 
     @classmethod
     def deleted(

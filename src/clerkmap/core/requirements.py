@@ -14,9 +14,9 @@ from ..errors import (
     RoleMissing,
     TokenOutdated,
 )
-from .grants import REVERIFICATION, FactorLevel, is_fresh, prefixed
+from .claims import REVERIFICATION, FactorLevel, is_fresh, prefixed
 from .principal import Principal
-from .settings import OWN_PATH
+from .validation import OWN_PATH
 
 _LEVELS = ("first_factor", "second_factor", "multi_factor")
 

@@ -13,7 +13,7 @@ from .model import Organization, User
 
 MAX_NAME = 100  # characters of a name in the metadata
 WAIT = 2_000  # milliseconds: many changes become one write, and nothing is written as often as Clerk would refuse
-PendingKind = Literal["user", "organization"]
+OutboxKind = Literal["user", "organization"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class WriteBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class OutboxEntry:
     """A person or an organization that is to be looked at, for Clerk may not hold what it should.
 
     `changes` counts what has been noted about it since, and `tries` how often somebody has begun to send it. Whoever
@@ -71,7 +71,7 @@ class Pending:
     """
 
     instance: str
-    kind: PendingKind
+    kind: OutboxKind
     key: str
     since: int
     due_at: int
@@ -80,10 +80,10 @@ class Pending:
     error: str | None = None
 
 
-def pending_of(row: User | Organization, now: int) -> Pending:
+def outbox_entry_of(row: User | Organization, now: int) -> OutboxEntry:
     """What is noted of a row of which Clerk may not hold what it should."""
-    kind: PendingKind = "user" if isinstance(row, User) else "organization"
-    return Pending(row.clerk.instance, kind, row.clerk.key, since=now, due_at=now + WAIT)
+    kind: OutboxKind = "user" if isinstance(row, User) else "organization"
+    return OutboxEntry(row.clerk.instance, kind, row.clerk.key, since=now, due_at=now + WAIT)
 
 
 def _is_same(told: object, wanted: object) -> bool:

@@ -4,8 +4,8 @@ from typing import Any
 
 from ..testing import ClerkRefuses, FakeInvitation, FakeOrganization, FakeUser
 from ..testing.fake.api_users import address_in
-from .acting import Result, action, found
-from .box import Box
+from .instance import Box
+from .requests import Result, action, found
 
 # People
 

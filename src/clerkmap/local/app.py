@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from ..adapters.asgi_messages import Message, Receive, Scope, Send, respond
-from ..core.answers import Answer
+from ..core.responses import Answer
 from ..core.strict_json import read_object
 from ..testing import ClerkRefuses
 from . import actions, wire_actions
-from .acting import perform
-from .box import Box
 from .demo import as_json
-from .guard import HEADERS, MOST_ASKED, Guard, Stranger, too_large
-from .live import stream
+from .event_stream import stream
+from .instance import Box
+from .origin_guard import HEADERS, MOST_ASKED, Guard, Stranger, too_large
+from .requests import perform
 from .snapshot import snapshot
 
 PAGE = Path(__file__).parent / "page"

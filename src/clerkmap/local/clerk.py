@@ -24,9 +24,9 @@ from ..testing import (
     SigningKey,
     Wire,
 )
-from ..testing.fake.ledger import one_at_a_time
 from ..testing.fake.objects import SYSTEM_ROLES
-from .plain import from_plain, to_plain
+from ..testing.fake.store import one_at_a_time
+from .serialization import from_plain, to_plain
 
 RandomState = list[Any]
 

@@ -15,17 +15,16 @@ import httpx
 
 from ..adapters.asgi import AuthMiddleware, WebhookEndpoint, principal_of
 from ..adapters.asgi_messages import App, Receive, Scope, Send, respond
-from ..core.answers import Answer
-from ..core.headers import Headers, read_headers
-from ..core.http import MAX_HEADER
+from ..auth.explain import aexplain
+from ..auth.resolver import Resolver
+from ..auth.verifier import Verifier
+from ..core.http import MAX_HEADER, Headers, read_headers
 from ..core.keys import KeySet, VerifyingKey, import_jwks
+from ..core.responses import Answer
 from ..errors import ClerkmapError, UnknownKey
-from ..explaining import aexplain
-from ..reconciler import Outcome, Reconciler
 from ..repositories import SqliteRepository
-from ..resolver import Resolver
 from ..testing import FakeClerk, Message
-from ..verifier import Verifier
+from ..webhooks import Outcome, Reconciler
 from .outcomes import Came, Record, came_of
 
 NAME = "demo"

@@ -6,7 +6,7 @@ from typing import Literal
 
 from ..core.model import Change, Mapped, Membership, Organization, User
 from ..core.records import COLUMNS
-from ..reconciler import Outcome
+from ..webhooks import Outcome
 
 MOST_KEPT = 20  # of one event
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 import uvicorn
 
 from .app import LocalApp
-from .box import Box
+from .instance import Box
 
 LOOK_EVERY = 1.0  # seconds: how soon it is seen that somebody else has written to the database
 MOST_AT_ONCE = 200  # connections; the files of the database and of the state need descriptors, too

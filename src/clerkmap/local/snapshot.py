@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 from ..core.strict_json import fields
 from ..testing import FakeOrganization, FakeUser, Message
-from .box import Box
 from .clerk import KeptClerk
 from .demo import TABLES
-from .plain import to_plain
+from .instance import Box
+from .serialization import to_plain
 
 MOST_MESSAGES = 200
 MOST_ROWS = 200

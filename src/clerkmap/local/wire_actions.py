@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..testing import ClerkRefuses, FakeSession, Message
-from .acting import Result, action, found
-from .box import Box
+from .instance import Box
+from .requests import Result, action, found
 
 LONGEST = 10 * 366 * 86_400  # seconds that a clock is moved, or an event is late: a token's times have bounds
 

@@ -4,15 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..lanes import RepositoryThreads as RepositoryThreads
-    from ..lanes import Threads as Threads
+    from .._runtime.threads import RepositoryThreads as RepositoryThreads
+    from .._runtime.threads import Threads as Threads
     from .linkers import ByExternalId as ByExternalId
     from .linkers import ByVerifiedEmail as ByVerifiedEmail
     from .linkers import FirstUserTakes as FirstUserTakes
     from .memory import MemoryRepository as MemoryRepository
-    from .numbers import UsersTable as UsersTable
     from .postgres import AsyncPostgresRepository as AsyncPostgresRepository
     from .postgres import PostgresRepository as PostgresRepository
+    from .row_numbers import UsersTable as UsersTable
     from .sqlite import SqliteRepository as SqliteRepository
 
 __all__ = [
@@ -38,7 +38,7 @@ _MODULES = {
     "RepositoryThreads": "..lanes",
     "SqliteRepository": ".sqlite",
     "Threads": "..lanes",
-    "UsersTable": ".numbers",
+    "UsersTable": ".row_numbers",
 }
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from ..core.conclusions import DAY
+from ..core.merging import DAY
 from ..core.records import Kind
-from ..core.writeback import Pending, PendingKind
+from ..core.writeback import OutboxEntry, OutboxKind
 from ..errors import ConfigurationError
 
 # What is kept for good, and so can be listed. Sessions are forgotten.
@@ -12,7 +12,7 @@ LISTED: tuple[Kind, ...] = ("user", "organization", "membership")
 MOST = 10_000  # in one answer, so that it fits into memory
 MAX_NAME = 255  # characters
 MAX_NOTE_NAME = 200  # characters
-MAX_NOTE = 65_536  # bytes in UTF-8
+MAX_CHECKPOINT = 65_536  # bytes in UTF-8
 
 
 def checked_timeout(timeout: float) -> float:
@@ -57,17 +57,19 @@ def check_text(text: str) -> str:
     return text
 
 
-def check_note_name(name: str) -> str:
+def check_checkpoint_name(name: str) -> str:
     """The name of a note, or `ConfigurationError`."""
     if not (isinstance(name, str) and 0 < len(name) <= MAX_NOTE_NAME and name.isprintable()):
         raise ConfigurationError(f"the name of a note must be printable text of at most {MAX_NOTE_NAME} characters")
     return name
 
 
-def check_note(text: str | None) -> str | None:
+def check_checkpoint(text: str | None) -> str | None:
     """The text of a note, or `ConfigurationError`."""
-    if text is not None and not (is_storable(text) and len(text.encode()) <= MAX_NOTE):
-        raise ConfigurationError(f"a note must be text of at most {MAX_NOTE} bytes in UTF-8, or None to remove it")
+    if text is not None and not (is_storable(text) and len(text.encode()) <= MAX_CHECKPOINT):
+        raise ConfigurationError(
+            f"a note must be text of at most {MAX_CHECKPOINT} bytes in UTF-8, or None to remove it"
+        )
     return text
 
 
@@ -79,7 +81,7 @@ def check_names(*names: str) -> None:
         )
 
 
-def check_pending(before: Pending | None, after: Pending | None) -> tuple[str, str, str]:
+def check_outbox_entry(before: OutboxEntry | None, after: OutboxEntry | None) -> tuple[str, str, str]:
     """Which thing two states are of, or `ConfigurationError`."""
     places = {(each.instance, each.kind, each.key) for each in (before, after) if each is not None}
     if len(places) != 1:
@@ -87,7 +89,7 @@ def check_pending(before: Pending | None, after: Pending | None) -> tuple[str, s
     return places.pop()
 
 
-def check_pending_kind(kind: PendingKind) -> PendingKind:
+def check_outbox_kind(kind: OutboxKind) -> OutboxKind:
     """A kind of what is yours and Clerk's, or `ConfigurationError`."""
     if kind not in ("user", "organization"):
         raise ConfigurationError("kind must be user or organization")

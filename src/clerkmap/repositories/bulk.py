@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TypeVar
 
-from ..core.conclusions import deleted_at, last_word
+from ..core.merging import deleted_at, last_word
 from ..core.model import Change, Id, Membership, Organization, User
 from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser, Kind, newer
-from .choices import FirstRoles
+from .options import FirstRoles
 from .reading import Reading, organization_of, user_of
 from .sql import membership_row, organization_row, user_row
 from .work import Rows, Work
@@ -59,7 +59,7 @@ class Bulk(Reading):
                 better[place] = user, record
             else:
                 done[place] = None
-        if new and not self._choices.has_linker:
+        if new and not self._configuration.has_linker:
             done |= yield from self._make_many_users(new, roles)
         rows = [(*user_row(record), user.id) for user, record in better.values()]
         for instance, key, *_ in (yield from self._sql.upsert_identities.of(rows)):
@@ -69,7 +69,7 @@ class Bulk(Reading):
         return done
 
     def _make_many_users(self, records: Sequence[ClerkUser], roles: FirstRoles) -> Work[Done]:
-        now = self._choices.now()
+        now = self._configuration.now()
         users: dict[Id, User] = {}
         rows: Rows = []
         _, next_ids = yield from self._numbering()
@@ -130,7 +130,7 @@ class Bulk(Reading):
     def _numbering(self) -> Work[tuple[str, str]]:
         """The statements that insert a new user and that make many numbers. A table of yours in SQLite is looked at
         each time, for it may have come since the start."""
-        sql, numbers = self._sql, self._choices.numbers
+        sql, numbers = self._sql, self._configuration.numbers
         if numbers is not None and numbers.table is not None and not sql.dialect.next_id:
             numbers.check_column((yield sql.find_your_table, ()))
             if sql.find_counters and (yield sql.find_counters, ()):
@@ -139,7 +139,7 @@ class Bulk(Reading):
 
     def _with_new_ids(self, records: Sequence[E], next_ids: str) -> Work[list[tuple[E, Id]]]:
         """Each with an id for what is made of it. None of them, where the database has no more numbers in order."""
-        ids = [self._choices.make_id(record) for record in records]
+        ids = [self._configuration.make_id(record) for record in records]
         if None in ids:
             ids = [id for (id,) in (yield next_ids, (len(records),))]
         return [(record, id) for record, id in zip(records, ids, strict=False) if id is not None]

@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import Protocol
 
 from ..errors import ConfigurationError, RepositoryUnavailable
-from ..listeners import written_from_within
+from ..hooks import written_from_within
 from .causes import without_text
-from .sqlite_faults import MEMORY, fault, faults_translated, translated
+from .sqlite_errors import MEMORY, fault, faults_translated, translated
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 OLDEST = (3, 37, 0)  # the first with STRICT tables
@@ -130,24 +130,24 @@ class Erasures:
     """The erasures that the write-ahead log may still hold. A repository and its parts in transactions share one."""
 
     def __init__(self) -> None:
-        self._pending: list[Callable[[], bool]] = []
+        self._outbox_entry: list[Callable[[], bool]] = []
 
     @property
     def are_pending(self) -> bool:
         """Whether the log may hold erased data."""
-        return bool(self._pending)
+        return bool(self._outbox_entry)
 
     def add(self, is_open: Callable[[], bool]) -> None:
         """Note an erasure, and how to find out whether its transaction is still open."""
-        self._pending.append(is_open)
+        self._outbox_entry.append(is_open)
 
     def finish(self, truncate_log: Callable[[], bool]) -> None:
         """Empty the log. That covers the erasures which were committed before it began, and no later one."""
-        committed = [each for each in self._pending if not _is_true(each)]
+        committed = [each for each in self._outbox_entry if not _is_true(each)]
         if committed and truncate_log():
             for each in committed:
                 with suppress(ValueError):  # another thread was quicker
-                    self._pending.remove(each)
+                    self._outbox_entry.remove(each)
 
 
 def _is_true(is_open: Callable[[], bool]) -> bool:

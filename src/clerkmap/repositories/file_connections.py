@@ -7,15 +7,15 @@ from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
+from .._runtime.forks import SurvivesForks
+from .._runtime.threads import MAX_WAITING, TIMEOUT, checked_max_waiting
 from ..errors import ConfigurationError, RepositoryUnavailable
-from ..forks import SurvivesForks
-from ..lanes import MAX_WAITING, TIMEOUT, checked_max_waiting
-from ..listeners import written_from_within
+from ..hooks import written_from_within
 from .arguments import checked_timeout
 from .causes import without_text
 from .connections import POLL_EVERY, no_other_transactions, truncate_log
 from .gate import Gate, Line
-from .sqlite_faults import fault, is_fault, translated, will_stay
+from .sqlite_errors import fault, is_fault, translated, will_stay
 
 MAX_IDLE = 8
 

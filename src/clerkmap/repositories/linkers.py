@@ -1,6 +1,6 @@
 """Linkers: which of your users a person is, decided at first sight.
 
-A linker is a function of Clerk's record, or an object that is called like one, see `clerkmap.repository.Linker`.
+A linker is a function of Clerk's record, or an object that is called like one, see `clerkmap.ports.Linker`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import Any
 
-from ..core.conclusions import verified_address
+from ..core.merging import verified_address
 from ..core.model import Id
-from ..core.records import STATED, ClerkUser, key_of
+from ..core.records import FULL, ClerkUser, key_of
 from ..errors import ConfigurationError
 from .arguments import folded, is_storable
 
@@ -86,7 +86,7 @@ class ByVerifiedEmail:
 
     def is_enough(self, record: ClerkUser) -> bool:
         """Whether a record tells enough to decide by."""
-        return record.grade == STATED or verified_address(record) is not None
+        return record.grade == FULL or verified_address(record) is not None
 
 
 class ByExternalId:
@@ -111,7 +111,7 @@ class ByExternalId:
 
     def is_enough(self, record: ClerkUser) -> bool:
         """Whether a record tells enough to decide by."""
-        return record.grade == STATED
+        return record.grade == FULL
 
 
 def _wrong_rows() -> ConfigurationError:

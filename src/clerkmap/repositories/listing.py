@@ -6,13 +6,12 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..core.counts import Count
-from ..core.model import Id, User
+from ..core.model import Count, Id, User
 from ..core.records import (
     DELETED,
-    GLIMPSED,
-    SIGHTED,
-    STATED,
+    EMBEDDED,
+    FROM_TOKEN,
+    FULL,
     AnyRecord,
     ClerkMembership,
     ClerkOrganization,
@@ -22,17 +21,17 @@ from ..core.records import (
 from .arguments import (
     LISTED,
     check_after,
+    check_checkpoint,
+    check_checkpoint_name,
     check_keys,
     check_kind,
     check_limit,
-    check_note,
-    check_note_name,
     check_text,
     folded,
     is_storable,
 )
-from .contents import Contents, Reads, Writes
 from .reading import Reading, clerk_user_of
+from .stored_rows import Contents, Reads, Writes
 from .work import Rows, Work, Written
 
 
@@ -56,7 +55,7 @@ class Listing(Reading):
 
     def contents(self, read: Reads, write: Writes) -> Contents:
         """All rows of all tables, as they are stored."""
-        return Contents(self._sql, self._choices, read, write)
+        return Contents(self._sql, self._configuration, read, write)
 
     def records(self, kind: Kind, instance: str, after: str, limit: int) -> Work[list[AnyRecord]]:
         place = (instance, check_after(after), check_limit(limit))
@@ -81,7 +80,7 @@ class Listing(Reading):
 
     def search(self, text: str, limit: int) -> Work[list[User]]:
         check_limit(limit)
-        ids: list[Id] = self._choices.ids_spelled(check_text(text))
+        ids: list[Id] = self._configuration.ids_spelled(check_text(text))
         if is_storable(text):
             rows = yield self._sql.search, (key_of(text), text, text, folded(text), limit)
             ids.extend(id for (id,) in rows)
@@ -92,29 +91,29 @@ class Listing(Reading):
                 found.append(user)
         return found[:limit]
 
-    def note(self, name: str) -> Work[str | None]:
-        rows = yield self._sql.select_note, (check_note_name(name),)
+    def checkpoint(self, name: str) -> Work[str | None]:
+        rows = yield self._sql.select_checkpoint, (check_checkpoint_name(name),)
         return rows[0][0] if rows else None
 
-    def set_note(self, name: str, text: str | None) -> Work[Written[None]]:
-        check_note_name(name)
-        if check_note(text) is None:
-            yield self._sql.delete_note, (name,)
+    def set_checkpoint(self, name: str, text: str | None) -> Work[Written[None]]:
+        check_checkpoint_name(name)
+        if check_checkpoint(text) is None:
+            yield self._sql.delete_checkpoint, (name,)
         else:
-            yield self._sql.upsert_note, (name, text)
+            yield self._sql.upsert_checkpoint, (name, text)
         return [], None
 
-    def swap_note(self, name: str, before: str | None, after: str | None) -> Work[Written[bool]]:
-        check_note_name(name)
-        if check_note(before) is None and check_note(after) is None:
-            rows = [()] if (yield from self.note(name)) is None else []
+    def swap_checkpoint(self, name: str, before: str | None, after: str | None) -> Work[Written[bool]]:
+        check_checkpoint_name(name)
+        if check_checkpoint(before) is None and check_checkpoint(after) is None:
+            rows = [()] if (yield from self.checkpoint(name)) is None else []
         elif before is None:
-            rows = yield self._sql.insert_note, (name, after)
+            rows = yield self._sql.insert_checkpoint, (name, after)
         elif after is None:
-            rows = yield self._sql.delete_this_note, (name, before)
+            rows = yield self._sql.delete_this_checkpoint, (name, before)
         else:
-            check_note(after)
-            rows = yield self._sql.update_note, (after, name, before)
+            check_checkpoint(after)
+            rows = yield self._sql.update_checkpoint, (after, name, before)
         return [], bool(rows)
 
 
@@ -122,11 +121,11 @@ def _counted(rows: Rows) -> Count:
     """From the rows of the grades: how many are of each, and their newest times."""
     grades = {grade: (number, int(updated), int(observed)) for grade, number, updated, observed in rows}
     none = (0, 0, 0)
-    told = [grades.get(grade, none) for grade in (GLIMPSED, STATED)]
+    told = [grades.get(grade, none) for grade in (EMBEDDED, FULL)]
     return Count(
         told=sum(number for number, _, _ in told),
-        sighted=grades.get(SIGHTED, none)[0],
+        from_token=grades.get(FROM_TOKEN, none)[0],
         deleted=grades.get(DELETED, none)[0],
         updated_at=max(updated for _, updated, _ in told) or None,
-        observed_at=max((observed for grade, (_, _, observed) in grades.items() if grade != SIGHTED), default=None),
+        observed_at=max((observed for grade, (_, _, observed) in grades.items() if grade != FROM_TOKEN), default=None),
     )

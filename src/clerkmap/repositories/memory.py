@@ -8,16 +8,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from ..core.counts import Count
-from ..core.model import Change, Erasure, Id, Organization, User
+from ..core.model import Change, Count, Erasure, Id, Organization, User
 from ..core.principal import Standing
 from ..core.records import MAX_TIME, AnyRecord, Kind
-from ..core.writeback import Pending, PendingKind, WriteBack
-from ..listeners import Listeners
-from .choices import Choices, Options
-from .journal import Journal
+from ..core.writeback import OutboxEntry, OutboxKind, WriteBack
+from ..hooks import Listeners
 from .memory_outbox import MemoryOutbox
 from .memory_tables import Written
+from .memory_transactions import Journal
+from .options import Configuration, Options
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -35,13 +34,13 @@ class MemoryRepository:
     poll_every: float | None = None
 
     def __init__(self, **options: Unpack[Options]) -> None:
-        choices = Choices(**options)
-        self.write_back: WriteBack | None = choices.write_back
-        self.max_token_lifetime: float = choices.max_token_lifetime
-        self.needs_full_user: bool = choices.needs_full_user
-        self.listeners: Listeners = choices.listeners
+        configuration = Configuration(**options)
+        self.write_back: WriteBack | None = configuration.write_back
+        self.max_token_lifetime: float = configuration.max_token_lifetime
+        self.needs_full_user: bool = configuration.needs_full_user
+        self.listeners: Listeners = configuration.listeners
         self._journal = Journal()
-        self._tables = MemoryOutbox(choices, self._journal)
+        self._tables = MemoryOutbox(configuration, self._journal)
 
     @property
     def database(self) -> "Connection":
@@ -71,7 +70,7 @@ class MemoryRepository:
         with self._journal.lock:
             return self._tables.organization(id)
 
-    def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
+    def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None:
         with self._journal.lock:
             return self._tables.row(kind, instance, key)
 
@@ -114,30 +113,30 @@ class MemoryRepository:
         with self._journal.lock:
             return self._tables.search(text, limit)
 
-    def note(self, name: str) -> str | None:
+    def checkpoint(self, name: str) -> str | None:
         with self._journal.lock:
-            return self._tables.note(name)
+            return self._tables.checkpoint(name)
 
-    def set_note(self, name: str, text: str | None) -> None:
-        self._write(lambda: self._tables.set_note(name, text))
+    def set_checkpoint(self, name: str, text: str | None) -> None:
+        self._write(lambda: self._tables.set_checkpoint(name, text))
 
-    def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
-        return self._write(lambda: self._tables.swap_note(name, before, after))
+    def swap_checkpoint(self, name: str, before: str | None, after: str | None) -> bool:
+        return self._write(lambda: self._tables.swap_checkpoint(name, before, after))
 
     def in_transaction(self) -> bool:
         with self._journal.lock:
             return not self._journal.is_settled
 
-    def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]:
+    def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]:
         with self._journal.lock:
             return self._tables.outbox(instance, due, limit)
 
-    def pending(self, instance: str, kind: PendingKind, key: str) -> Pending | None:
+    def outbox_entry(self, instance: str, kind: OutboxKind, key: str) -> OutboxEntry | None:
         with self._journal.lock:
-            return self._tables.pending(instance, kind, key)
+            return self._tables.outbox_entry(instance, kind, key)
 
-    def swap_pending(self, before: Pending | None, after: Pending | None) -> bool:
-        return self._write(lambda: self._tables.swap_pending(before, after))
+    def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool:
+        return self._write(lambda: self._tables.swap_outbox_entry(before, after))
 
     def purge(self, before: int) -> int:
         return self._write(lambda: self._tables.purge(before))

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Any
 
-from ..core.counts import Count
-from ..core.model import Id, Organization, User, exported, spokesman
+from ..core.model import Count, Id, Organization, User, exported, spokesman
 from ..core.principal import Standing
 from ..core.records import (
-    GLIMPSED,
-    SIGHTED,
-    STATED,
+    EMBEDDED,
+    FROM_TOKEN,
+    FULL,
     AnyRecord,
     ClerkMembership,
     ClerkSession,
@@ -25,15 +24,15 @@ from ..errors import UserUnknown
 from .arguments import (
     LISTED,
     check_after,
+    check_checkpoint_name,
     check_keys,
     check_kind,
     check_limit,
-    check_note_name,
     check_text,
     folded,
     is_storable,
 )
-from .choices import Choices
+from .options import Configuration
 
 Place = tuple[str, str]  # an instance, and a key in it
 Pair = tuple[str, str, str]  # an instance, and the keys of a person and of an organization
@@ -53,8 +52,8 @@ class Row:
 class MemoryReading:
     """What is in the dictionaries."""
 
-    def __init__(self, choices: Choices) -> None:
-        self._choices = choices
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
         self._users: dict[Id, Row] = {}
         self._identities: dict[Place, tuple[Id, ClerkUser]] = {}
         self._organizations: dict[Place, Organization] = {}
@@ -63,7 +62,7 @@ class MemoryReading:
         self._pairs: dict[Place, tuple[Pair, ...]] = {}  # of each person
         self._pair_of: dict[Place, Pair] = {}  # of each membership
         self._sessions: dict[Place, ClerkSession] = {}
-        self._notes: dict[str, str] = {}
+        self._checkpoints: dict[str, str] = {}
 
     def find(self, instance: str, user_id: str, organization_id: str | None, session_id: str | None) -> Standing | None:
         user_key = key_of(user_id)
@@ -71,7 +70,7 @@ class MemoryReading:
         if user is None:
             return None
         over = self._sessions.get((instance, key_of(session_id))) if session_id is not None else None
-        session_is_over = over is not None and over.rank >= self._choices.forgotten_below()
+        session_is_over = over is not None and over.rank >= self._configuration.forgotten_below()
         if organization_id is None:
             return Standing(user, session_is_over=session_is_over)
         organization_key = key_of(organization_id)
@@ -108,15 +107,15 @@ class MemoryReading:
 
     def search(self, text: str, limit: int) -> list[User]:
         check_limit(limit)
-        ids = self._choices.ids_spelled(check_text(text))
+        ids = self._configuration.ids_spelled(check_text(text))
         if is_storable(text):
             places = [place for place, (_, record) in self._identities.items() if _is_named(record, text)]
             ids.extend(self._identities[place][0] for place in sorted(places, key=" ".join))
         users = (self.user(id) for id in dict.fromkeys(ids))
         return [user for user in users if user is not None][:limit]
 
-    def note(self, name: str) -> str | None:
-        return self._notes.get(check_note_name(name))
+    def checkpoint(self, name: str) -> str | None:
+        return self._checkpoints.get(check_checkpoint_name(name))
 
     def _places(self, kind: Kind) -> Collection[Place]:
         check_kind(kind)
@@ -133,13 +132,13 @@ class MemoryReading:
 
     def _count(self, kind: Kind, instance: str) -> Count:
         records = [self._record_at(kind, place) for place in self._places(kind) if place[0] == instance]
-        told = [record for record in records if record.grade in (GLIMPSED, STATED)]
+        told = [record for record in records if record.grade in (EMBEDDED, FULL)]
         return Count(
             len(told),
-            sum(record.grade == SIGHTED for record in records),
+            sum(record.grade == FROM_TOKEN for record in records),
             sum(record.is_deleted for record in records),
             max((record.updated_at or 0 for record in told), default=0) or None,
-            max((record.observed_at for record in records if record.grade != SIGHTED), default=None),
+            max((record.observed_at for record in records if record.grade != FROM_TOKEN), default=None),
         )
 
     def _user_at(self, place: Place) -> User | None:

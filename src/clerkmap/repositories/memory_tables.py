@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-from ..core.conclusions import deleted_at, deleted_before, is_over, last_word
+from ..core.merging import deleted_at, deleted_before, is_over, last_word
 from ..core.model import Change, Id, Membership, Organization, Session, User, keys_of, spokesman, without_role
 from ..core.records import (
     DELETED,
-    SIGHTED,
+    FROM_TOKEN,
     AnyRecord,
     ClerkMembership,
     ClerkOrganization,
@@ -22,11 +22,11 @@ from ..core.records import (
     newer,
 )
 from ..errors import LinkRefused, UserTaken, UserUnknown
-from .arguments import check_names, check_note, check_note_name, check_purge
-from .choices import Choices, FirstRoles, check_role, id_taken, ids_made, log_taken, no_other_id
-from .journal import Journal
+from .arguments import check_checkpoint, check_checkpoint_name, check_names, check_purge
 from .memory_reading import MemoryReading, Place, Row
-from .numbers import Numbers, UsersTable
+from .memory_transactions import Journal
+from .options import Configuration, FirstRoles, check_role, id_taken, ids_made, log_taken, no_other_id
+from .row_numbers import Numbers, UsersTable
 
 T = TypeVar("T")
 Written = tuple[list[Change], T]  # what was written, and what the caller is to get
@@ -35,15 +35,15 @@ Written = tuple[list[Change], T]  # what was written, and what the caller is to 
 class MemoryTables(MemoryReading):
     """Writing the dictionaries."""
 
-    def __init__(self, choices: Choices, journal: Journal) -> None:
-        super().__init__(choices)
+    def __init__(self, configuration: Configuration, journal: Journal) -> None:
+        super().__init__(configuration)
         self._set = journal.set
         self._journal = journal
         self._last_ids: dict[str, int] = {}
 
     def put(self, records: Iterable[AnyRecord]) -> Written[list[Change]]:
         records = list(records)
-        roles = self._choices.first_roles(records)
+        roles = self._configuration.first_roles(records)
         written = [change for record in fold(records) if (change := self._put(record, roles)) is not None]
         written = [self._with_ends(change) for change in written]
         return written, [change for change in written if change.is_news]
@@ -57,7 +57,7 @@ class MemoryTables(MemoryReading):
         return [Change(before, after, after, also_touches=keys_of(users))], after
 
     def link(self, instance: str, clerk_id: str, id: Id, shared: bool) -> Written[User]:
-        self._choices.check_id(id)
+        self._configuration.check_id(id)
         check_names(instance, clerk_id)
         place = (instance, key_of(clerk_id))
         known = self._user_at(place)
@@ -65,7 +65,7 @@ class MemoryTables(MemoryReading):
             if known.id != id:
                 raise LinkRefused
             return [], known
-        record = ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0)
+        record = ClerkUser.make(FROM_TOKEN, instance, clerk_id, observed_at=0)
         if not self._is_yours(id):
             raise UserUnknown("users_table has no row with that id")
         if not shared:
@@ -78,14 +78,14 @@ class MemoryTables(MemoryReading):
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> Written[User]:
         before = self._tied(instance, clerk_id, id)
-        if self._choices.make_id(before.clerk) in self._users:
+        if self._configuration.make_id(before.clerk) in self._users:
             raise no_other_id()
         to = self._new_id("user", before.clerk, self._users)
-        self._set(self._users, to, Row(None, "", self._choices.now(), None))  # the role is yours to say
+        self._set(self._users, to, Row(None, "", self._configuration.now(), None))  # the role is yours to say
         return self._move(before, to)
 
     def relink(self, instance: str, clerk_id: str, id: Id, to: Id) -> Written[User]:
-        self._choices.check_id(to)
+        self._configuration.check_id(to)
         before = self._tied(instance, clerk_id, id)
         if to not in self._users:
             raise UserUnknown
@@ -93,7 +93,7 @@ class MemoryTables(MemoryReading):
 
     def erase(self, id: Id) -> Written[User]:
         users = self._known(id)
-        now = self._choices.now()
+        now = self._configuration.now()
         said: list[AnyRecord] = [*(user.clerk for user in users), *self._all_memberships(users)]
         written, _ = self.put(record.tombstone(now) for record in said)
         self._set(self._users, id, replace(self._users[id], role=None, role_rank=""))
@@ -101,19 +101,21 @@ class MemoryTables(MemoryReading):
         assert user is not None
         return [without_role(change) for change in written], user
 
-    def set_note(self, name: str, text: str | None) -> Written[None]:
-        self._set(self._notes, check_note_name(name), check_note(text))
+    def set_checkpoint(self, name: str, text: str | None) -> Written[None]:
+        self._set(self._checkpoints, check_checkpoint_name(name), check_checkpoint(text))
         return [], None
 
-    def swap_note(self, name: str, before: str | None, after: str | None) -> Written[bool]:
-        check_note(before)
-        if self._notes.get(check_note_name(name)) != before:
+    def swap_checkpoint(self, name: str, before: str | None, after: str | None) -> Written[bool]:
+        check_checkpoint(before)
+        if self._checkpoints.get(check_checkpoint_name(name)) != before:
             return [], False
-        self._set(self._notes, name, check_note(after))
+        self._set(self._checkpoints, name, check_checkpoint(after))
         return [], True
 
     def purge(self, before: int) -> Written[int]:
-        oldest_kept = deleted_before(check_purge(before, self._choices.now(), self._choices.tombstones_kept))
+        oldest_kept = deleted_before(
+            check_purge(before, self._configuration.now(), self._configuration.tombstones_kept)
+        )
         people = {place: id for place, (id, record) in self._identities.items() if DELETED <= record.rank < oldest_kept}
         for place, id in people.items():
             row = self._users[id]
@@ -140,7 +142,7 @@ class MemoryTables(MemoryReading):
     def _put_user(self, record: ClerkUser, first: tuple[str, str] | None) -> Change | None:
         place = (record.instance, record.key)
         known = self._user_at(place)
-        if known is None and not self._choices.is_enough(record):
+        if known is None and not self._configuration.is_enough(record):
             return None
         linked = self._linked_free(record) if known is None else None
         if known is not None:
@@ -175,17 +177,17 @@ class MemoryTables(MemoryReading):
 
     def _linked(self, record: ClerkUser) -> Id | None:
         """The id of a user you have, if your linker names one."""
-        first = self._choices.first_user
+        first = self._configuration.first_user
         if first is None or record.is_deleted:
-            return self._choices.linked_id(record)
-        if first.checkpoint in self._notes:
+            return self._configuration.linked_id(record)
+        if first.checkpoint in self._checkpoints:
             return None
-        self._set(self._notes, first.checkpoint, f"{record.instance} {record.key}")
+        self._set(self._checkpoints, first.checkpoint, f"{record.instance} {record.key}")
         return first.id
 
     def check_rows(self, written: Iterable[Change]) -> None:
         """To be called at the end of a transaction: each user that it made must be a row of your table."""
-        numbers = self._choices.numbers
+        numbers = self._configuration.numbers
         if numbers is not None and numbers.table is not None and numbers.needs_rows:
             for id in ids_made(written):
                 if not self._is_yours(id):
@@ -193,7 +195,7 @@ class MemoryTables(MemoryReading):
 
     def _is_yours(self, id: Id) -> bool:
         """Whether an id that a linker or a link names is one of your rows, as far as it is known where those are."""
-        numbers = self._choices.numbers
+        numbers = self._configuration.numbers
         if numbers is None or numbers.table is None:
             return True
         statement = f'SELECT 1 FROM {numbers.table.quoted} WHERE "{numbers.table.id}" = ?'
@@ -201,7 +203,7 @@ class MemoryTables(MemoryReading):
 
     def _next_number(self, kind: str, taken: Collection[Id]) -> int:
         """A number that nothing else has."""
-        numbers = self._choices.numbers
+        numbers = self._configuration.numbers
         assert numbers is not None
         last = max(self._last_ids.get(kind, 0), numbers.first - 1)
         if kind == "user" and numbers.table is not None:
@@ -227,7 +229,7 @@ class MemoryTables(MemoryReading):
         """Raise `UserTaken` where a linker or a link must not give this user to a person."""
         row = self._users.get(id)
         if row is not None:
-            self._choices.check_free(record, self._identities_of(id), row.deleted_at)
+            self._configuration.check_free(record, self._identities_of(id), row.deleted_at)
 
     def _give_role(self, id: Id, role: str, rank: str) -> bool:
         """The first role that Clerk named, whichever comes first: until you set one, whose empty rank is lower."""
@@ -264,7 +266,7 @@ class MemoryTables(MemoryReading):
         return Change(None if before is None else Membership(before), Membership(after))
 
     def _put_session(self, record: ClerkSession) -> Change | None:
-        forgotten = self._choices.forgotten_below()
+        forgotten = self._configuration.forgotten_below()
         place = (record.instance, record.key)
         before = self._sessions.get(place)
         if record.rank < forgotten or not newer(record, before):
@@ -312,10 +314,10 @@ class MemoryTables(MemoryReading):
 
     def _make_row(self, id: Id) -> None:
         if id not in self._users:
-            self._set(self._users, id, Row(None, None, self._choices.now(), None))
+            self._set(self._users, id, Row(None, None, self._configuration.now(), None))
 
     def _new_id(self, kind: str, record: ClerkUser | ClerkOrganization, taken: Collection[Id]) -> Id:
-        id = self._choices.make_id(record)
+        id = self._configuration.make_id(record)
         if id is None:
             id = self._next_number(kind, taken)
         if id in taken:

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from ..core.model import Change, Id, Organization, User
 from ..core.records import AnyRecord
-from ..core.writeback import Pending, PendingKind, WriteBack, pending_of
-from .arguments import check_limit, check_pending, check_pending_kind, is_storable
-from .putting import TRIES
+from ..core.writeback import OutboxEntry, OutboxKind, WriteBack, outbox_entry_of
+from .arguments import check_limit, check_outbox_entry, check_outbox_kind, is_storable
+from .put import TRIES
 from .tables import Tables
 from .work import Rows, Work, Written
 
@@ -36,53 +36,53 @@ class Outbox(Tables):
 
     @property
     def max_token_lifetime(self) -> float:
-        return self._choices.max_token_lifetime
+        return self._configuration.max_token_lifetime
 
     @property
     def needs_full_user(self) -> bool:
-        return self._choices.needs_full_user
+        return self._configuration.needs_full_user
 
     @property
     def write_back(self) -> WriteBack | None:
-        return self._choices.write_back
+        return self._configuration.write_back
 
-    def row(self, kind: PendingKind, instance: str, key: str) -> Work[User | Organization | None]:
-        check_pending_kind(kind)
+    def row(self, kind: OutboxKind, instance: str, key: str) -> Work[User | Organization | None]:
+        check_outbox_kind(kind)
         if not is_storable(key):
             return None
         if kind == "user":
             return (yield from self._user_at(instance, key))
         return (yield from self._organization_at(instance, key))
 
-    def outbox(self, instance: str, due: int, limit: int) -> Work[list[Pending]]:
+    def outbox(self, instance: str, due: int, limit: int) -> Work[list[OutboxEntry]]:
         rows = yield self._sql.select_outbox, (instance, due, check_limit(limit))
-        return [Pending(*row) for row in rows]
+        return [OutboxEntry(*row) for row in rows]
 
-    def pending(self, instance: str, kind: PendingKind, key: str) -> Work[Pending | None]:
-        rows = yield self._sql.select_pending, (instance, kind, key)
-        return Pending(*rows[0]) if rows else None
+    def outbox_entry(self, instance: str, kind: OutboxKind, key: str) -> Work[OutboxEntry | None]:
+        rows = yield self._sql.select_outbox_entry, (instance, kind, key)
+        return OutboxEntry(*rows[0]) if rows else None
 
-    def swap_pending(self, before: Pending | None, after: Pending | None) -> Work[Written[bool]]:
-        check_pending(before, after)
+    def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> Work[Written[bool]]:
+        check_outbox_entry(before, after)
         rows: Rows = []
         if before is None and after is not None:
-            rows = yield self._sql.insert_pending, _row(after)
+            rows = yield self._sql.insert_outbox_entry, _row(after)
         elif before is not None and after is None:
-            rows = yield self._sql.delete_pending, _as_it_was(before)
+            rows = yield self._sql.delete_outbox_entry, _as_it_was(before)
         elif before is not None and after is not None:
-            rows = yield self._sql.update_pending, (after.due_at, after.tries, after.error, *_as_it_was(before))
+            rows = yield self._sql.update_outbox_entry, (after.due_at, after.tries, after.error, *_as_it_was(before))
         return [], bool(rows)
 
     def _noting(self, work: Work[Written[T]]) -> Work[Written[T]]:
         """The same work, and in the outbox each thing of which Clerk may not hold now what it should."""
         written, result = yield from work
-        for change in written if self._choices.write_back is not None else ():
+        for change in written if self._configuration.write_back is not None else ():
             for row in (yield from self._to_be_looked_at(change)):
-                yield self._sql.note_pending, _row(pending_of(row, self._choices.now()))
+                yield self._sql.upsert_outbox_entry, _row(outbox_entry_of(row, self._configuration.now()))
         return written, result
 
     def _to_be_looked_at(self, change: Change) -> Work[list[User | Organization]]:
-        row, back = change.after, self._choices.write_back
+        row, back = change.after, self._configuration.write_back
         if back is None or not change.is_news or not isinstance(row, (User, Organization)):
             return []
         if isinstance(row, User) and back.is_otherwise(change.before, row):
@@ -91,13 +91,20 @@ class Outbox(Tables):
         return [row] if back.missing(row) else []
 
 
-def _row(pending: Pending) -> tuple[object, ...]:
-    return (*_place(pending), pending.since, pending.due_at, pending.changes, pending.tries, pending.error)
+def _row(outbox_entry: OutboxEntry) -> tuple[object, ...]:
+    return (
+        *_place(outbox_entry),
+        outbox_entry.since,
+        outbox_entry.due_at,
+        outbox_entry.changes,
+        outbox_entry.tries,
+        outbox_entry.error,
+    )
 
 
-def _as_it_was(pending: Pending) -> tuple[object, ...]:
-    return (*_place(pending), pending.due_at, pending.changes, pending.tries)
+def _as_it_was(outbox_entry: OutboxEntry) -> tuple[object, ...]:
+    return (*_place(outbox_entry), outbox_entry.due_at, outbox_entry.changes, outbox_entry.tries)
 
 
-def _place(pending: Pending) -> tuple[str, str, str]:
-    return pending.instance, pending.kind, pending.key
+def _place(outbox_entry: OutboxEntry) -> tuple[str, str, str]:
+    return outbox_entry.instance, outbox_entry.kind, outbox_entry.key

@@ -6,7 +6,7 @@ from ..core.model import Id, Organization, User, exported, spokesman
 from ..core.principal import Standing
 from ..core.records import ClerkMembership, ClerkOrganization, ClerkUser, key_of
 from ..errors import UserUnknown
-from .choices import Choices
+from .options import Configuration
 from .sql import ORGANIZATION_COLUMNS, USER_COLUMNS, Statements
 from .work import Rows, Work
 
@@ -19,14 +19,14 @@ _MEMBERSHIP = _OVER + 1 + len(ORGANIZATION_COLUMNS) + 1
 class Reading:
     """What is there."""
 
-    def __init__(self, sql: Statements, choices: Choices) -> None:
+    def __init__(self, sql: Statements, configuration: Configuration) -> None:
         self._sql = sql
-        self._choices = choices
+        self._configuration = configuration
 
     def find(
         self, instance: str, user_id: str, organization_id: str | None, session_id: str | None
     ) -> Work[Standing | None]:
-        session = None if session_id is None else key_of(session_id), self._choices.forgotten_below()
+        session = None if session_id is None else key_of(session_id), self._configuration.forgotten_below()
         person = instance, key_of(user_id)
         if organization_id is None:
             rows = yield self._sql.select_standing, (*session, *person)
@@ -40,7 +40,7 @@ class Reading:
         return spokesman(users)
 
     def organization(self, id: Id) -> Work[Organization | None]:
-        rows = (yield self._sql.select_organization_by_id, (id,)) if self._choices.is_id(id) else []
+        rows = (yield self._sql.select_organization_by_id, (id,)) if self._configuration.is_id(id) else []
         return organization_of(rows[0]) if rows and rows[0][-1] == id else None
 
     def export(self, id: Id) -> Work[dict[str, Any]]:
@@ -54,7 +54,7 @@ class Reading:
         return users
 
     def _identities_of(self, id: Id) -> Work[list[User]]:
-        rows = (yield self._sql.select_identities, (id,)) if self._choices.is_id(id) else []
+        rows = (yield self._sql.select_identities, (id,)) if self._configuration.is_id(id) else []
         users = [user_of(row) for row in sorted(rows)]
         return [user for user in users if user.id == id]  # SQLite finds the user 7 by "7", too
 

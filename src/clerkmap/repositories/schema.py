@@ -13,7 +13,7 @@ from .work import Work
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 SCHEMA_VERSION = 1
 
-TABLES = ("users", "identities", "organizations", "memberships", "sessions", "notes", "outbox", "changes")
+TABLES = ("users", "identities", "organizations", "memberships", "sessions", "checkpoints", "outbox", "changes")
 # Rows that mean something only in the database that wrote them: a copy of the tables leaves them behind.
 NOT_COPIED = frozenset({"changes"})
 
@@ -162,7 +162,7 @@ CREATE TABLE {table("sessions")} (
 ){d.small_table}""",
         f"CREATE INDEX {index}sessions_rank ON {table('sessions')} (rank)",
         f"""
-CREATE TABLE {table("notes")} (
+CREATE TABLE {table("checkpoints")} (
     name {d.key} PRIMARY KEY NOT NULL,
     text TEXT NOT NULL
 ){d.table}""",

@@ -11,10 +11,10 @@ from operator import attrgetter
 from typing import Any
 
 from ..core.records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, Kind, key_of
-from ..core.writeback import Pending
-from .choices import id_taken, not_inserted
+from ..core.writeback import OutboxEntry
 from .dialects import Dialect, Names
-from .numbers import Numbers, NumberStatements
+from .options import id_taken, not_inserted
+from .row_numbers import Numbers, NumberStatements
 from .writing import Writing
 
 USER_COLUMNS = COLUMNS["user"]
@@ -22,7 +22,7 @@ ORGANIZATION_COLUMNS = COLUMNS["organization"]
 MEMBERSHIP_COLUMNS = COLUMNS["membership"]
 SESSION_COLUMNS = ("instance", "key", "rank")
 IDENTITY_COLUMNS = (*USER_COLUMNS, "user_id")
-PENDING_COLUMNS = tuple(field.name for field in fields(Pending))
+PENDING_COLUMNS = tuple(field.name for field in fields(OutboxEntry))
 NEW_USER_COLUMNS = ("id", "role", "role_rank", "created_at", "deleted_at")
 NEW_ORGANIZATION_COLUMNS = (*ORGANIZATION_COLUMNS, "id")
 
@@ -211,16 +211,17 @@ class Statements:
             f"WHERE key = ? OR username = ? OR external_id = ? OR {dialect.folded.format('email')} = ? "
             "GROUP BY user_id ORDER BY min(instance || ' ' || key) LIMIT ?"
         )
-        notes = names.table("notes")
-        self.select_note: str = f"SELECT text FROM {notes} WHERE name = ?"
-        self.delete_note: str = f"DELETE FROM {notes} WHERE name = ?"
-        self.insert_note: str = (
-            f"INSERT INTO {notes} (name, text) VALUES (?, ?) ON CONFLICT (name) DO NOTHING RETURNING name"
+        checkpoints = names.table("checkpoints")
+        self.select_checkpoint: str = f"SELECT text FROM {checkpoints} WHERE name = ?"
+        self.delete_checkpoint: str = f"DELETE FROM {checkpoints} WHERE name = ?"
+        self.insert_checkpoint: str = (
+            f"INSERT INTO {checkpoints} (name, text) VALUES (?, ?) ON CONFLICT (name) DO NOTHING RETURNING name"
         )
-        self.update_note: str = f"UPDATE {notes} SET text = ? WHERE name = ? AND text = ? RETURNING name"
-        self.delete_this_note: str = f"DELETE FROM {notes} WHERE name = ? AND text = ? RETURNING name"
-        self.upsert_note: str = (
-            f"INSERT INTO {notes} (name, text) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET text = excluded.text"
+        self.update_checkpoint: str = f"UPDATE {checkpoints} SET text = ? WHERE name = ? AND text = ? RETURNING name"
+        self.delete_this_checkpoint: str = f"DELETE FROM {checkpoints} WHERE name = ? AND text = ? RETURNING name"
+        self.upsert_checkpoint: str = (
+            f"INSERT INTO {checkpoints} (name, text) VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET text = excluded.text"
         )
 
     def _write_back(self, names: Names) -> None:
@@ -229,11 +230,11 @@ class Statements:
         this = "instance = ? AND kind = ? AND key = ?"
         as_it_was = f"{this} AND due_at = ? AND changes = ? AND tries = ? RETURNING key"
         insert = f"INSERT INTO {outbox} ({columns}) VALUES ({', '.join('?' * len(PENDING_COLUMNS))}) ON CONFLICT"
-        self.note_pending: str = f"{insert} (instance, kind, key) DO UPDATE SET changes = {outbox}.changes + 1"
-        self.insert_pending: str = f"{insert} (instance, kind, key) DO NOTHING RETURNING key"
-        self.update_pending: str = f"UPDATE {outbox} SET due_at = ?, tries = ?, error = ? WHERE {as_it_was}"
-        self.delete_pending: str = f"DELETE FROM {outbox} WHERE {as_it_was}"
-        self.select_pending: str = f"SELECT {columns} FROM {outbox} WHERE {this}"
+        self.upsert_outbox_entry: str = f"{insert} (instance, kind, key) DO UPDATE SET changes = {outbox}.changes + 1"
+        self.insert_outbox_entry: str = f"{insert} (instance, kind, key) DO NOTHING RETURNING key"
+        self.update_outbox_entry: str = f"UPDATE {outbox} SET due_at = ?, tries = ?, error = ? WHERE {as_it_was}"
+        self.delete_outbox_entry: str = f"DELETE FROM {outbox} WHERE {as_it_was}"
+        self.select_outbox_entry: str = f"SELECT {columns} FROM {outbox} WHERE {this}"
         self.select_outbox: str = (
             f"SELECT {columns} FROM {outbox} WHERE instance = ? AND due_at <= ? ORDER BY due_at, kind, key LIMIT ?"
         )

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
-from ..core.counts import Count
-from ..core.model import Change, Erasure, Id, Organization, User
+from ..core.model import Change, Count, Erasure, Id, Organization, User
 from ..core.principal import Standing
 from ..core.records import MAX_TIME, AnyRecord, Kind
-from ..core.writeback import Pending, PendingKind, WriteBack
-from ..listeners import Listeners
-from .contents import Contents
+from ..core.writeback import OutboxEntry, OutboxKind, WriteBack
+from ..hooks import Listeners
 from .outbox import Outbox
+from .stored_rows import Contents
 from .work import Work, Written
 
 T = TypeVar("T")
@@ -85,7 +84,7 @@ class SqlRepository(ABC):
     def organization(self, id: Id) -> Organization | None:
         return self._read(self._tables.organization, id)
 
-    def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
+    def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None:
         return self._read(self._tables.row, kind, instance, key)
 
     def set_role(self, id: Id, role: str | None) -> User:
@@ -126,26 +125,26 @@ class SqlRepository(ABC):
     def search(self, text: str, limit: int = 20) -> list[User]:
         return self._read(self._tables.search, text, limit)
 
-    def note(self, name: str) -> str | None:
-        return self._read(self._tables.note, name)
+    def checkpoint(self, name: str) -> str | None:
+        return self._read(self._tables.checkpoint, name)
 
-    def set_note(self, name: str, text: str | None) -> None:
-        self._write(self._tables.set_note, name, text)
+    def set_checkpoint(self, name: str, text: str | None) -> None:
+        self._write(self._tables.set_checkpoint, name, text)
 
-    def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
-        return self._write(self._tables.swap_note, name, before, after)
+    def swap_checkpoint(self, name: str, before: str | None, after: str | None) -> bool:
+        return self._write(self._tables.swap_checkpoint, name, before, after)
 
     def in_transaction(self) -> bool:
         return not self._is_settled()
 
-    def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]:
+    def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]:
         return self._read(self._tables.outbox, instance, due, limit)
 
-    def pending(self, instance: str, kind: PendingKind, key: str) -> Pending | None:
-        return self._read(self._tables.pending, instance, kind, key)
+    def outbox_entry(self, instance: str, kind: OutboxKind, key: str) -> OutboxEntry | None:
+        return self._read(self._tables.outbox_entry, instance, kind, key)
 
-    def swap_pending(self, before: Pending | None, after: Pending | None) -> bool:
-        return self._write(self._tables.swap_pending, before, after)
+    def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool:
+        return self._write(self._tables.swap_outbox_entry, before, after)
 
     def purge(self, before: int) -> int:
         return self._write(self._tables.purge, before)
@@ -206,7 +205,7 @@ class AsyncSqlRepository(ABC):
     async def organization(self, id: Id) -> Organization | None:
         return await self._read(self._tables.organization, id)
 
-    async def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
+    async def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None:
         return await self._read(self._tables.row, kind, instance, key)
 
     async def set_role(self, id: Id, role: str | None) -> User:
@@ -243,26 +242,26 @@ class AsyncSqlRepository(ABC):
     async def search(self, text: str, limit: int = 20) -> list[User]:
         return await self._read(self._tables.search, text, limit)
 
-    async def note(self, name: str) -> str | None:
-        return await self._read(self._tables.note, name)
+    async def checkpoint(self, name: str) -> str | None:
+        return await self._read(self._tables.checkpoint, name)
 
-    async def set_note(self, name: str, text: str | None) -> None:
-        await self._write(self._tables.set_note, name, text)
+    async def set_checkpoint(self, name: str, text: str | None) -> None:
+        await self._write(self._tables.set_checkpoint, name, text)
 
-    async def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
-        return await self._write(self._tables.swap_note, name, before, after)
+    async def swap_checkpoint(self, name: str, before: str | None, after: str | None) -> bool:
+        return await self._write(self._tables.swap_checkpoint, name, before, after)
 
     async def in_transaction(self) -> bool:
         return not self._is_settled()
 
-    async def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]:
+    async def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]:
         return await self._read(self._tables.outbox, instance, due, limit)
 
-    async def pending(self, instance: str, kind: PendingKind, key: str) -> Pending | None:
-        return await self._read(self._tables.pending, instance, kind, key)
+    async def outbox_entry(self, instance: str, kind: OutboxKind, key: str) -> OutboxEntry | None:
+        return await self._read(self._tables.outbox_entry, instance, kind, key)
 
-    async def swap_pending(self, before: Pending | None, after: Pending | None) -> bool:
-        return await self._write(self._tables.swap_pending, before, after)
+    async def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool:
+        return await self._write(self._tables.swap_outbox_entry, before, after)
 
     async def purge(self, before: int) -> int:
         return await self._write(self._tables.purge, before)

@@ -13,23 +13,23 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar, Unpack
 
+from .._runtime.driving import drive
+from .._runtime.threads import MAX_WAITING, Call, RepositoryThreads
 from ..core.model import Change
 from ..core.principal import Standing
-from ..driving import drive
 from ..errors import ConfigurationError, RepositoryUnavailable
-from ..lanes import MAX_WAITING, Call, RepositoryThreads
-from ..listeners import Listeners, written_from_within
+from ..hooks import Listeners, written_from_within
 from .causes import without_text
-from .changes import ChangeLog
-from .choices import Choices, Options
+from .change_log import ChangeLog
 from .connections import Connections, Erasures, SharedConnection, check_version, is_open, one_of_several, plain_cursor
 from .dialects import SQLITE, Names
 from .file_connections import FileConnections
+from .options import Configuration, Options
 from .outbox import Outbox
 from .schema import Schema
 from .sql import Statements
 from .sql_repository import SqlRepository
-from .sqlite_faults import MEMORY, REFUSALS, fault, refusal
+from .sqlite_errors import MEMORY, REFUSALS, fault, refusal
 from .work import Ask, Rows, Work, Written
 
 T = TypeVar("T")
@@ -69,11 +69,11 @@ class SqliteRepository(SqlRepository):
         if isinstance(connection, sqlite3.Connection):
             connection = SharedConnection(connection, owned=False)
         self._connections = connection
-        choices, names = Choices(**options), Names(prefix)
-        self.listeners: Listeners = choices.listeners
-        self._tables = Outbox(Statements(SQLITE, names, choices.numbers), choices)
+        configuration, names = Configuration(**options), Names(prefix)
+        self.listeners: Listeners = configuration.listeners
+        self._tables = Outbox(Statements(SQLITE, names, configuration.numbers), configuration)
         self.poll_every: float | None = connection.poll_every
-        schema = Schema(SQLITE, names, _ID_TYPES[choices.id_type])
+        schema = Schema(SQLITE, names, _ID_TYPES[configuration.id_type])
         is_ready = self._read(schema.is_ready, "SELECT 1 FROM sqlite_master WHERE name = ?")
         self._read(self._tables.check_numbers)  # before the tables are made: a missing users table leaves none behind
         if not is_ready:

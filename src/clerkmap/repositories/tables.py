@@ -5,14 +5,14 @@ This is the part that is about your side of things: roles, and which identity le
 
 from dataclasses import replace
 
-from ..core.conclusions import deleted_at, deleted_before, is_over
+from ..core.merging import deleted_at, deleted_before, is_over
 from ..core.model import Change, Id, User, keys_of, spokesman, without_role
-from ..core.records import DELETED, SIGHTED, AnyRecord, ClerkUser, key_of
+from ..core.records import DELETED, FROM_TOKEN, AnyRecord, ClerkUser, key_of
 from ..errors import LinkRefused, UserUnknown
 from .arguments import check_names, check_purge
-from .choices import check_role, no_other_id, not_inserted
 from .listing import Listing
-from .putting import TRIES, Putting
+from .options import check_role, no_other_id, not_inserted
+from .put import TRIES, Putting
 from .work import Work, Written
 
 
@@ -21,7 +21,7 @@ class Tables(Putting, Listing):
 
     def set_role(self, id: Id, role: str | None) -> Work[Written[User]]:
         check_role(role)
-        if self._choices.is_id(id):
+        if self._configuration.is_id(id):
             yield self._sql.select_id_to_write, (id,)
         users = yield from self._known(id)
         yield self._sql.set_role, (role, id)
@@ -33,7 +33,7 @@ class Tables(Putting, Listing):
     def link(self, instance: str, clerk_id: str, id: Id, shared: bool, tries: int = TRIES) -> Work[Written[User]]:
         if tries == 0:
             raise not_inserted("identities")
-        self._choices.check_id(id)
+        self._configuration.check_id(id)
         check_names(instance, clerk_id)
         known = yield from self._user_to_write(instance, key_of(clerk_id))
         if known is not None:
@@ -42,20 +42,22 @@ class Tables(Putting, Listing):
             return [], known
         if not (yield from self._is_yours(id)):
             raise UserUnknown("users_table has no row with that id")
-        tied = yield from self._tie(ClerkUser.make(SIGHTED, instance, clerk_id, observed_at=0), id, shared=shared)
+        tied = yield from self._tie(ClerkUser.make(FROM_TOKEN, instance, clerk_id, observed_at=0), id, shared=shared)
         return tied or (yield from Tables.link(self, instance, clerk_id, id, shared, tries - 1))
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> Work[Written[User]]:
         before = yield from self._tied(instance, clerk_id, id)
-        to = yield from self._insert_user(before.clerk, None, "", self._choices.now(), None)  # the role is yours to say
+        to = yield from self._insert_user(
+            before.clerk, None, "", self._configuration.now(), None
+        )  # the role is yours to say
         if to is None:
             raise no_other_id()
         return (yield from self._move(before, to))
 
     def relink(self, instance: str, clerk_id: str, id: Id, to: Id) -> Work[Written[User]]:
-        self._choices.check_id(to)
+        self._configuration.check_id(to)
         for each in sorted([id, to], key=repr):  # in one order, so that two do not wait for each other
-            if self._choices.is_id(each):
+            if self._configuration.is_id(each):
                 yield self._sql.select_id_to_write, (each,)
         before = yield from self._tied(instance, clerk_id, id)
         if not (yield self._sql.select_id_to_write, (to,)):
@@ -70,7 +72,7 @@ class Tables(Putting, Listing):
             known, said = said, (yield from self._said_of(id))
             if {(each.instance, each.key) for each in said} == {(each.instance, each.key) for each in known}:
                 break  # if not, somebody was faster, and what is there now may not be locked
-        now = self._choices.now()
+        now = self._configuration.now()
         written, _ = yield from self.put(record.tombstone(now) for record in said)
         yield self._sql.set_role, (None, id)
         written = [without_role(change) for change in written]
@@ -79,7 +81,9 @@ class Tables(Putting, Listing):
         return written, user
 
     def purge(self, before: int) -> Work[Written[int]]:
-        oldest_kept = deleted_before(check_purge(before, self._choices.now(), self._choices.tombstones_kept))
+        oldest_kept = deleted_before(
+            check_purge(before, self._configuration.now(), self._configuration.tombstones_kept)
+        )
         ended = sorted((yield self._sql.select_left, (DELETED, oldest_kept)))
         gone = yield self._sql.select_gone, (DELETED, oldest_kept)
         yield from self._lock_keys({user_key for _, user_key, _ in ended} | {key for (key,) in gone})

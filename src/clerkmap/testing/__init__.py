@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         FakeSession,
         FakeUser,
     )
-    from .fake.wire import Delivery, Message, Wire
+    from .fake.webhook_delivery import Delivery, Message, Wire
     from .fake_clerk import FakeClerk
     from .signing import SigningKey
 
@@ -38,7 +38,7 @@ _HOMES = {
         "FakeSession",
         "FakeUser",
     ),
-    "fake.wire": ("Delivery", "Message", "Wire"),
+    "fake.webhook_delivery": ("Delivery", "Message", "Wire"),
     "fake_clerk": ("FakeClerk",),
     "signing": ("SigningKey",),
 }

@@ -11,14 +11,13 @@ import threading
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
-from ..core.counts import Count
-from ..core.model import Change, Erasure, Id, Organization, User
+from ..core.model import Change, Count, Erasure, Id, Organization, User
 from ..core.principal import Standing
 from ..core.records import MAX_TIME, AnyRecord, Kind
-from ..core.writeback import Pending, PendingKind, WriteBack
+from ..core.writeback import OutboxEntry, OutboxKind, WriteBack
 from ..errors import ConfigurationError
-from ..listeners import AfterCommit, Hook, Listeners
-from ..repository import AsyncRepository
+from ..hooks import AfterCommit, Hook, Listeners
+from ..ports import AsyncRepository
 
 T = TypeVar("T")
 
@@ -67,7 +66,7 @@ class Blocking:
     def organization(self, id: Id) -> Organization | None:
         return self._wait(self._repository.organization(id))
 
-    def row(self, kind: PendingKind, instance: str, key: str) -> User | Organization | None:
+    def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None:
         return self._wait(self._repository.row(kind, instance, key))
 
     def set_role(self, id: Id, role: str | None) -> User:
@@ -103,26 +102,26 @@ class Blocking:
     def search(self, text: str, limit: int = 20) -> list[User]:
         return self._wait(self._repository.search(text, limit))
 
-    def note(self, name: str) -> str | None:
-        return self._wait(self._repository.note(name))
+    def checkpoint(self, name: str) -> str | None:
+        return self._wait(self._repository.checkpoint(name))
 
-    def set_note(self, name: str, text: str | None) -> None:
-        self._wait(self._repository.set_note(name, text))
+    def set_checkpoint(self, name: str, text: str | None) -> None:
+        self._wait(self._repository.set_checkpoint(name, text))
 
     def in_transaction(self) -> bool:
         return self._wait(self._repository.in_transaction())
 
-    def swap_note(self, name: str, before: str | None, after: str | None) -> bool:
-        return self._wait(self._repository.swap_note(name, before, after))
+    def swap_checkpoint(self, name: str, before: str | None, after: str | None) -> bool:
+        return self._wait(self._repository.swap_checkpoint(name, before, after))
 
-    def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[Pending]:
+    def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]:
         return self._wait(self._repository.outbox(instance, due=due, limit=limit))
 
-    def pending(self, instance: str, kind: PendingKind, key: str) -> Pending | None:
-        return self._wait(self._repository.pending(instance, kind, key))
+    def outbox_entry(self, instance: str, kind: OutboxKind, key: str) -> OutboxEntry | None:
+        return self._wait(self._repository.outbox_entry(instance, kind, key))
 
-    def swap_pending(self, before: Pending | None, after: Pending | None) -> bool:
-        return self._wait(self._repository.swap_pending(before, after))
+    def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool:
+        return self._wait(self._repository.swap_outbox_entry(before, after))
 
     def purge(self, before: int) -> int:
         return self._wait(self._repository.purge(before))

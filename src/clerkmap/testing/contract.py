@@ -17,15 +17,15 @@ import pytest
 from ..core.model import User
 from ..core.records import (
     DELETED,
-    GLIMPSED,
-    SIGHTED,
-    STATED,
+    EMBEDDED,
+    FROM_TOKEN,
+    FULL,
     AnyRecord,
     ClerkOrganization,
     ClerkUser,
     key_of,
 )
-from ..repository import Repository
+from ..ports import Repository
 from .contract_facts import FactsContract
 from .contract_hooks import HooksContract
 from .contract_ids import IdsContract
@@ -104,8 +104,8 @@ class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContr
         """The same facts end in the same state in all of their 120 orders, each tried in an instance of its own."""
         for number, order in enumerate(permutations(range(5))):
             facts = [
-                person(instance=str(number), at=1, grade=SIGHTED),
-                person(instance=str(number), at=9, grade=GLIMPSED, first_name="A."),
+                person(instance=str(number), at=1, grade=FROM_TOKEN),
+                person(instance=str(number), at=9, grade=EMBEDDED, first_name="A."),
                 person(instance=str(number), at=2, first_name="Ann", banned=True),
                 person(instance=str(number), at=3, first_name="Anna"),
                 person(instance=str(number), at=3, first_name="Annie"),  # a tie in every time: the content decides
@@ -115,7 +115,7 @@ class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContr
             for position in order:
                 repository.put([facts[position]])
 
-            assert (greatest.grade, greatest.updated_at) == (STATED, 3)
+            assert (greatest.grade, greatest.updated_at) == (FULL, 3)
             assert found(repository, instance=str(number)).clerk == greatest
 
     def test_grouping_does_not_matter(self, make_repository: MakeRepository) -> None:
@@ -132,10 +132,10 @@ class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContr
     @pytest.mark.parametrize("first", [True, False])
     def test_deletion_is_final(self, repository: Repository, first: bool) -> None:
         """A deleted person stays deleted, keeps the row and the id, and leaves nothing personal behind."""
-        stated = person(at=9, email="ann@example.com", first_name="Ann", external_id="7")
+        full = person(at=9, email="ann@example.com", first_name="Ann", external_id="7")
         deleted = ClerkUser.deleted(HERE, ANN, observed_at=5)
 
-        for record in (deleted, stated) if first else (stated, deleted):
+        for record in (deleted, full) if first else (full, deleted):
             repository.put([record])
 
         user = found(repository)

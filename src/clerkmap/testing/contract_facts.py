@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from ..core.conclusions import current_membership
+from ..core.merging import current_membership
 from ..core.records import (
     DELETED,
-    SIGHTED,
-    STATED,
+    FROM_TOKEN,
+    FULL,
     AnyRecord,
     ClerkMembership,
     ClerkSession,
@@ -19,7 +19,7 @@ from ..core.records import (
     key_of,
 )
 from ..errors import ConfigurationError, LinkRefused, UserUnknown
-from ..repository import Repository
+from ..ports import Repository
 from .samples import ACME, ANN, BEA, HERE, THERE, MakeRepository, by_key, company, found, member, person
 
 
@@ -39,7 +39,7 @@ def membership(grade: Grade, clerk_id: str, *, role: str, at: int) -> ClerkMembe
     ends: dict[str, Any] = {"clerk_user_id": ANN, "clerk_organization_id": ACME, "created_at": at, "observed_at": at}
     if grade == DELETED:
         return ClerkMembership.deleted(HERE, clerk_id, **ends)
-    return ClerkMembership.stated(HERE, clerk_id, role=role, **ends)
+    return ClerkMembership.full(HERE, clerk_id, role=role, **ends)
 
 
 class FactsContract:
@@ -95,7 +95,7 @@ class FactsContract:
             return "staff" if record.email_verified else None
 
         repository = make_repository(ids=by_key, first_role=staff)
-        repository.put([person(grade=SIGHTED), naming("author", at=2)])
+        repository.put([person(grade=FROM_TOKEN), naming("author", at=2)])
         assert found(repository).role is None
         repository.put([person(at=3, email="ann@example.com", email_verified=True)])
         assert found(repository).role == "staff"
@@ -152,8 +152,8 @@ class FactsContract:
     def test_who_left_has_left_before(self, make_repository: MakeRepository) -> None:
         """A removal ends older memberships of the pair too: the word of their own removal may have been lost."""
         facts: list[AnyRecord] = [
-            membership(STATED, "orgmem_1", role="org:admin", at=1),
-            membership(STATED, "orgmem_2", role="org:member", at=5),
+            membership(FULL, "orgmem_1", role="org:admin", at=1),
+            membership(FULL, "orgmem_2", role="org:member", at=5),
             membership(DELETED, "orgmem_2", role="", at=5),
         ]
         for order in permutations(facts):

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from ..core.model import Change
-from ..core.records import SIGHTED, AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
+from ..core.records import FROM_TOKEN, AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
 from ..errors import ConfigurationError, HookFailed
-from ..repository import Repository
+from ..ports import Repository
 from .samples import ACME, ANN, BEA, HERE, MakeRepository, by_key, company, found, left, member, person
 
 
@@ -30,13 +30,13 @@ class HooksContract:
             told.append(what(change))
 
         repository = make_repository(ids=by_key, clock=lambda: 1.0, hooks=[hook])
-        sighted = ClerkMembership.sighted(
+        from_token = ClerkMembership.from_token(
             HERE, clerk_user_id=ANN, clerk_organization_id=ACME, role="org:member", observed_at=0
         )
         history: list[tuple[list[AnyRecord], list[str]]] = [
-            ([person(grade=SIGHTED), company(), sighted], ["organization made", "user made", "membership made"]),
+            ([person(grade=FROM_TOKEN), company(), from_token], ["organization made", "user made", "membership made"]),
             ([member(at=1)], ["membership altered"]),  # now its id is known: the same joining, told better
-            ([member(at=1), person(grade=SIGHTED)], []),
+            ([member(at=1), person(grade=FROM_TOKEN)], []),
             ([member(at=2, role="org:admin")], ["membership altered"]),
             ([left(at=3)], ["membership deleted"]),
             ([left(at=4), member(at=2)], []),

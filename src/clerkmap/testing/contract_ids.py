@@ -6,10 +6,10 @@ from functools import partial
 import pytest
 
 from ..core.model import Change
-from ..core.records import SIGHTED, ClerkUser, key_of
+from ..core.records import FROM_TOKEN, ClerkUser, key_of
 from ..errors import ConfigurationError, HookFailed, LinkRefused, UserTaken
+from ..ports import Repository
 from ..repositories.linkers import FirstUserTakes
-from ..repository import Repository
 from .samples import ANN, BEA, HERE, THERE, MakeRepository, always_the_same, by_key, company, found, made_by, person
 
 
@@ -163,7 +163,7 @@ class IdsContract:
 
             def sign_in(name: str, repository: Repository = repository, start: threading.Barrier = start) -> None:
                 start.wait(60)
-                repository.put([person(name, grade=SIGHTED), person("user_other", instance=THERE)])
+                repository.put([person(name, grade=FROM_TOKEN), person("user_other", instance=THERE)])
 
             together = [threading.Thread(target=sign_in, args=(name,)) for name in names]
             for thread in together:

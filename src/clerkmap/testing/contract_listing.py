@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from ..core.counts import Count
+from ..core.model import Count
 from ..core.records import (
-    GLIMPSED,
-    SIGHTED,
+    EMBEDDED,
+    FROM_TOKEN,
     AnyRecord,
     ClerkMembership,
     ClerkOrganization,
@@ -16,7 +16,7 @@ from ..core.records import (
     key_of,
 )
 from ..errors import ConfigurationError
-from ..repository import Repository
+from ..ports import Repository
 from .samples import ACME, ANN, BEA, HERE, THERE, MakeRepository, by_key, company, found, left, member, person
 
 KINDS: tuple[Kind, ...] = ("user", "organization", "membership")
@@ -27,14 +27,14 @@ def everything() -> list[AnyRecord]:
     ends = {"clerk_user_id": ANN, "clerk_organization_id": ACME}
     return [
         *(person(f"user_{number}", at=number, first_name=str(number), banned=number == 3) for number in range(1, 8)),
-        person("user_sighted", at=20, grade=SIGHTED),
-        person("user_glimpsed", at=9, grade=GLIMPSED, email_verified=True),
+        person("user_sighted", at=20, grade=FROM_TOKEN),
+        person("user_glimpsed", at=9, grade=EMBEDDED, email_verified=True),
         ClerkUser.deleted(HERE, "user_gone", observed_at=30),
         company(at=4, name="Acme", created_at=3),
         ClerkOrganization.deleted(HERE, "org_gone", observed_at=5),
         *(member(f"orgmem_{number}", at=number) for number in range(1, 4)),
         left("orgmem_gone", at=8),
-        ClerkMembership.sighted(HERE, **ends, role="org:admin", observed_at=40),
+        ClerkMembership.from_token(HERE, **ends, role="org:admin", observed_at=40),
     ]
 
 
@@ -114,9 +114,9 @@ class ListingContract:
 
         counts = repository.counts(HERE)
         assert counts == {
-            "user": Count(told=8, sighted=1, deleted=1, updated_at=9, observed_at=30),
-            "organization": Count(told=1, sighted=0, deleted=1, updated_at=4, observed_at=5),
-            "membership": Count(told=3, sighted=1, deleted=1, updated_at=3, observed_at=8),
+            "user": Count(told=8, from_token=1, deleted=1, updated_at=9, observed_at=30),
+            "organization": Count(told=1, from_token=0, deleted=1, updated_at=4, observed_at=5),
+            "membership": Count(told=3, from_token=1, deleted=1, updated_at=3, observed_at=8),
         }
         assert [counts[kind].alive for kind in KINDS] == [9, 1, 4]
         assert repository.counts(THERE)["user"] == Count(told=1, updated_at=99, observed_at=99)
@@ -124,9 +124,9 @@ class ListingContract:
 
     def test_what_only_tokens_tell_has_no_date(self, repository: Repository) -> None:
         """A sighting is no word of Clerk's about when."""
-        repository.put([person(at=7, grade=SIGHTED)])
+        repository.put([person(at=7, grade=FROM_TOKEN)])
 
-        assert repository.counts(HERE)["user"] == Count(sighted=1)
+        assert repository.counts(HERE)["user"] == Count(from_token=1)
 
     def test_somebody_is_found_by_whatever_they_are_called(self, repository: Repository) -> None:
         """By your id, Clerk's, the address in either case, the name, the external id; the whole of it, and no part."""
@@ -193,18 +193,18 @@ class ListingContract:
         told: list[Any] = []
         repository.listeners.watch(told.append)
         long = "🙂" * (65_536 // 4)
-        assert repository.note("sync") is None
+        assert repository.checkpoint("sync") is None
 
         for text in ("page 7", "", long, '{"n": "%s ? :a -- \u202e"}'):
-            repository.set_note("sync", text)
-            assert repository.note("sync") == text
-        repository.set_note("S" * 200, "another")
-        assert (repository.note("Sync"), repository.note("S" * 200)) == (None, "another")
+            repository.set_checkpoint("sync", text)
+            assert repository.checkpoint("sync") == text
+        repository.set_checkpoint("S" * 200, "another")
+        assert (repository.checkpoint("Sync"), repository.checkpoint("S" * 200)) == (None, "another")
 
         for _ in range(2):
-            repository.set_note("sync", None)
-            assert repository.note("sync") is None
-        assert repository.note("S" * 200) == "another"
+            repository.set_checkpoint("sync", None)
+            assert repository.checkpoint("sync") is None
+        assert repository.checkpoint("S" * 200) == "another"
         assert told == []
 
     def test_a_page_is_asked_for_in_words_that_mean_something(self, repository: Repository) -> None:
@@ -232,18 +232,18 @@ class ListingContract:
 
     def test_a_note_is_short_text_with_a_name(self, repository: Repository) -> None:
         """Any database can keep it, and an operator read its name. What is refused leaves the note as it was."""
-        repository.set_note("sync", "as it was")
+        repository.set_checkpoint("sync", "as it was")
         names: list[Any] = ["", "x" * 201, "a\x00", "a\n", "\ud800", None, 7]
         texts: list[Any] = ["x" * 65_537, "🙂" * (65_536 // 4) + "x", "\x00", "\ud800", 7, b"x"]
         for name in names:
             with pytest.raises(ConfigurationError, match="at most 200 characters"):
-                repository.note(name)
+                repository.checkpoint(name)
             with pytest.raises(ConfigurationError, match="at most 200 characters"):
-                repository.set_note(name, "x")
+                repository.set_checkpoint(name, "x")
         for text in texts:
             with pytest.raises(ConfigurationError, match="at most 65536 bytes"):
-                repository.set_note("sync", text)
-        assert repository.note("sync") == "as it was"
+                repository.set_checkpoint("sync", text)
+        assert repository.checkpoint("sync") == "as it was"
 
     def test_a_note_is_not_written_from_within(self, make_repository: MakeRepository) -> None:
         """A hook has the transaction: to write through the repository is refused there, as ever."""
@@ -251,10 +251,10 @@ class ListingContract:
 
         def hook(change: Any, tx: Any) -> None:
             with pytest.raises(ConfigurationError) as error:
-                repository.set_note("sync", "x")
+                repository.set_checkpoint("sync", "x")
             refused.append(error.value)
 
         repository = make_repository(hooks=[hook])
         repository.put([person()])
         assert len(refused) == 1
-        assert repository.note("sync") is None
+        assert repository.checkpoint("sync") is None

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from ..core.records import SIGHTED, ClerkMembership, ClerkOrganization, ClerkUser
-from ..core.writeback import WAIT, Pending, WriteBack
+from ..core.records import FROM_TOKEN, ClerkMembership, ClerkOrganization, ClerkUser
+from ..core.writeback import WAIT, OutboxEntry, WriteBack
 from ..errors import ConfigurationError, HookFailed
-from ..repository import Repository
+from ..ports import Repository
 from .samples import ACME, ANN, BEA, HERE, THERE, MakeRepository, by_key, company, found, left, member, person
 
 NOW = 1_000_000  # milliseconds
@@ -36,7 +36,7 @@ class OutboxContract:
 
     def test_what_clerk_does_not_hold_is_noted(self, writing: Repository) -> None:
         """Once for each person and organization, to be looked at a second later."""
-        writing.put([person(), company(), member(), person(BEA, grade=SIGHTED), person(instance=THERE)])
+        writing.put([person(), company(), member(), person(BEA, grade=FROM_TOKEN), person(instance=THERE)])
 
         noted = {(each.kind, each.key) for each in writing.outbox(HERE)}
         assert noted == {("user", person().key), ("user", person(BEA).key), ("organization", company().key)}
@@ -68,7 +68,7 @@ class OutboxContract:
         writing.link(HERE, ANN, "mine")
         writing.link(HERE, BEA, "mine", shared=True)
         for each in writing.outbox(HERE):
-            assert writing.swap_pending(each, None)
+            assert writing.swap_outbox_entry(each, None)
         assert writing.outbox(HERE) == []
 
         writing.set_role("mine", "admin")
@@ -109,59 +109,61 @@ class OutboxContract:
         (seen,) = writing.outbox(HERE)
         taken = replace(seen, due_at=NOW + 60_000, tries=1)
         won: list[bool] = []
-        threads = [threading.Thread(target=lambda: won.append(writing.swap_pending(seen, taken))) for _ in range(8)]
+        threads = [
+            threading.Thread(target=lambda: won.append(writing.swap_outbox_entry(seen, taken))) for _ in range(8)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         assert sorted(won) == [False] * 7 + [True]
 
-        assert writing.pending(HERE, "user", seen.key) == taken
-        assert not writing.swap_pending(seen, None)
-        assert not writing.swap_pending(None, taken)
+        assert writing.outbox_entry(HERE, "user", seen.key) == taken
+        assert not writing.swap_outbox_entry(seen, None)
+        assert not writing.swap_outbox_entry(None, taken)
         writing.set_role(found(writing).id, "admin")  # meanwhile
-        assert not writing.swap_pending(taken, None)
-        now = writing.pending(HERE, "user", seen.key)
+        assert not writing.swap_outbox_entry(taken, None)
+        now = writing.outbox_entry(HERE, "user", seen.key)
         assert now is not None
         assert now == replace(taken, changes=2)
         failed = replace(now, due_at=NOW + 5, error="api_refused")
-        assert writing.swap_pending(now, failed)
+        assert writing.swap_outbox_entry(now, failed)
         assert writing.outbox(HERE) == [failed]
-        assert writing.swap_pending(failed, None)
-        assert writing.pending(HERE, "user", seen.key) is None
-        assert writing.swap_pending(None, seen)
+        assert writing.swap_outbox_entry(failed, None)
+        assert writing.outbox_entry(HERE, "user", seen.key) is None
+        assert writing.swap_outbox_entry(None, seen)
         assert writing.outbox(HERE) == [seen]
 
     def test_the_earliest_is_first(self, repository: Repository) -> None:
         """In the order in which they are due, as many as are wanted."""
         for number in (3, 1, 2):
-            assert repository.swap_pending(None, Pending(HERE, "user", f"k{number}", 0, number))
+            assert repository.swap_outbox_entry(None, OutboxEntry(HERE, "user", f"k{number}", 0, number))
         assert [each.key for each in repository.outbox(HERE, limit=2)] == ["k1", "k2"]
         assert [each.key for each in repository.outbox(HERE, due=1)] == ["k1"]
 
     def test_two_states_are_of_one_thing(self, repository: Repository) -> None:
         """To move one thing to the place of another is a mistake."""
-        one = Pending(HERE, "user", "a", 0, 0)
+        one = OutboxEntry(HERE, "user", "a", 0, 0)
         for before, after in ((None, None), (one, replace(one, key="b")), (one, replace(one, kind="organization"))):
             with pytest.raises(ConfigurationError):
-                repository.swap_pending(before, after)
+                repository.swap_outbox_entry(before, after)
 
     def test_a_note_is_swapped_by_one(self, repository: Repository) -> None:
         """Only where it still says what it is thought to say."""
-        assert not repository.swap_note("lease", "mine", "yours")
-        assert repository.swap_note("lease", None, "mine")
-        assert not repository.swap_note("lease", None, "yours")
-        assert not repository.swap_note("lease", "yours", "theirs")
-        assert not repository.swap_note("lease", None, None)
-        assert repository.note("lease") == "mine"
-        assert repository.swap_note("lease", "mine", "yours")
-        assert not repository.swap_note("lease", "mine", None)
-        assert repository.swap_note("lease", "yours", None)
-        assert repository.swap_note("lease", None, None)
-        assert repository.note("lease") is None
+        assert not repository.swap_checkpoint("lease", "mine", "yours")
+        assert repository.swap_checkpoint("lease", None, "mine")
+        assert not repository.swap_checkpoint("lease", None, "yours")
+        assert not repository.swap_checkpoint("lease", "yours", "theirs")
+        assert not repository.swap_checkpoint("lease", None, None)
+        assert repository.checkpoint("lease") == "mine"
+        assert repository.swap_checkpoint("lease", "mine", "yours")
+        assert not repository.swap_checkpoint("lease", "mine", None)
+        assert repository.swap_checkpoint("lease", "yours", None)
+        assert repository.swap_checkpoint("lease", None, None)
+        assert repository.checkpoint("lease") is None
         for name, text in (("", "x"), ("lease", "\x00"), ("lease", "\ud800"), ("lease", "x" * 70_000)):
             with pytest.raises(ConfigurationError):
-                repository.swap_note(name, None, text)
+                repository.swap_checkpoint(name, None, text)
 
     def test_tombstones_are_forgotten_when_they_are_old(self, make_repository: MakeRepository) -> None:
         """Those of people and of memberships; your rows stay, and so do the living."""
@@ -171,7 +173,7 @@ class OutboxContract:
         repository.put([person(), member("orgmem_1"), person(BEA), company(), member("orgmem_2", user=BEA)])
         ann, bea = found(repository), found(repository, BEA)
         repository.put([ClerkUser.deleted(HERE, ANN, observed_at=10 * days), left("orgmem_1", at=10 * days)])
-        repository.put([ClerkMembership.sighted(HERE, **ends, role="org:member", observed_at=9 * days)])
+        repository.put([ClerkMembership.from_token(HERE, **ends, role="org:member", observed_at=9 * days)])
         repository.put([ClerkOrganization.deleted(HERE, ACME, observed_at=10 * days)])
         repository.put([left("orgmem_2", at=50 * days, user=BEA)])
 

@@ -5,18 +5,18 @@ from collections.abc import Iterator
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from ..auth.verifier import Verifier
 from ..core.instance import Instance
 from ..core.records import ClerkUser
-from ..verifier import Verifier
 from .clock import Clock
 from .fake.api import Api
 from .fake.api_faults import Faults
 from .fake.asgi import ClerkApp
-from .fake.callers import Callers
-from .fake.mint import ORIGIN
 from .fake.objects import FakeUser
 from .fake.shapes import image_url
-from .fake.wire import Delivery
+from .fake.signed_requests import Callers
+from .fake.tokens import ORIGIN
+from .fake.webhook_delivery import Delivery
 
 if TYPE_CHECKING:
     from .fake.transport import ClerkTransport
@@ -118,7 +118,7 @@ class FakeClerk(Callers):
             "public_metadata": user.public_metadata,
             "created_at": user.created_at,
         }
-        return ClerkUser.stated(self.instance.name, user.id, observed_at=now, updated_at=now, **(profile | said))
+        return ClerkUser.full(self.instance.name, user.id, observed_at=now, updated_at=now, **(profile | said))
 
     def deliveries(
         self, *, shuffle: bool = False, duplicate: float = 0, drop: float = 0, late: float = 0

@@ -15,9 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ..core.model import Change
 from ..core.records import (
-    GLIMPSED,
-    SIGHTED,
-    STATED,
+    EMBEDDED,
+    FROM_TOKEN,
+    FULL,
     AnyRecord,
     ClerkMembership,
     ClerkOrganization,
@@ -27,8 +27,8 @@ from ..core.records import (
     key_of,
 )
 from ..errors import ConfigurationError, HookFailed, LinkRefused, UserUnknown
+from ..ports import Repository
 from ..repositories.memory import MemoryRepository
-from ..repository import Repository
 from .samples import MakeRepository, by_key
 
 INSTANCES = ("here", "there")
@@ -45,7 +45,7 @@ _yours = st.sampled_from(YOURS)
 _kinds = st.sampled_from(KINDS)
 _times = st.integers(0, 3)
 _names = st.sampled_from([None, "x", "y"])
-_grades = st.sampled_from([GLIMPSED, STATED])
+_grades = st.sampled_from([EMBEDDED, FULL])
 
 
 def records() -> st.SearchStrategy[AnyRecord]:
@@ -54,24 +54,24 @@ def records() -> st.SearchStrategy[AnyRecord]:
         ClerkUser.make, _grades, _instances, _users, observed_at=_times, updated_at=_times, first_name=_names,
         username=_names, banned=st.booleans(), public_metadata=st.sampled_from(["{}", '{"role":"a"}', '{"role":"b"}']),
     )  # fmt: skip
-    sighted_user = st.builds(ClerkUser.make, st.just(SIGHTED), _instances, _users, observed_at=_times)
+    token_user = st.builds(ClerkUser.make, st.just(FROM_TOKEN), _instances, _users, observed_at=_times)
     organization = st.builds(
-        ClerkOrganization.make, st.sampled_from([SIGHTED, STATED]), _instances, _organizations, observed_at=_times,
+        ClerkOrganization.make, st.sampled_from([FROM_TOKEN, FULL]), _instances, _organizations, observed_at=_times,
         updated_at=_times, name=_names, slug=_names,
     )  # fmt: skip
     memberships = st.sampled_from(["orgmem_1", "orgmem_2", "orgmem_3"])
     ends = {"clerk_user_id": _users, "clerk_organization_id": _organizations}
     membership = st.builds(
-        ClerkMembership.stated, _instances, memberships, **ends, role=_names, observed_at=_times, updated_at=_times
+        ClerkMembership.full, _instances, memberships, **ends, role=_names, observed_at=_times, updated_at=_times
     )
-    sighted_membership = st.builds(ClerkMembership.sighted, _instances, **ends, role=_names, observed_at=_times)
+    token_membership = st.builds(ClerkMembership.from_token, _instances, **ends, role=_names, observed_at=_times)
     deleted = st.one_of(
         st.builds(ClerkUser.deleted, _instances, _users, observed_at=_times),
         st.builds(ClerkOrganization.deleted, _instances, _organizations, observed_at=_times),
         st.builds(ClerkMembership.deleted, _instances, memberships, **ends, observed_at=_times),
         st.builds(ClerkSession.deleted, _instances, st.just(SESSION), observed_at=_times),
     )
-    return st.one_of(user, sighted_user, organization, membership, sighted_membership, deleted)
+    return st.one_of(user, token_user, organization, membership, token_membership, deleted)
 
 
 def _options(machine: Any) -> dict[str, Any]:
@@ -125,9 +125,9 @@ def repository_machine(make_repository: MakeRepository, **chosen: Any) -> type[A
             self.both(lambda repository: repository.export(mine))
 
         @rule(name=_yours, text=_names)
-        def note(self, name: str, text: str | None) -> None:
-            self.both(lambda repository: repository.note(name))
-            self.both(lambda repository: repository.set_note(name, text))
+        def checkpoint(self, name: str, text: str | None) -> None:
+            self.both(lambda repository: repository.checkpoint(name))
+            self.both(lambda repository: repository.set_checkpoint(name, text))
 
         @rule(kind=_kinds, instance=_instances, user=_users, limit=st.integers(1, 3))
         def list_from(self, kind: Kind, instance: str, user: str, limit: int) -> None:

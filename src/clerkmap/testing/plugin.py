@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from ..reconciler import Reconciler
+    from ..auth.resolver import Resolver
+    from ..ports import Repository
     from ..repositories.memory import MemoryRepository
-    from ..repository import Repository
-    from ..resolver import Resolver
+    from ..webhooks import Reconciler
     from .clock import Clock
     from .fake_clerk import FakeClerk
 
@@ -79,7 +79,7 @@ def clerk_repository() -> "MemoryRepository":
 @pytest.fixture
 def clerk_resolver(clerk: "FakeClerk", clerk_repository: "Repository") -> "Resolver":
     """Resolves the tokens of `clerk`, by its clock."""
-    from ..resolver import Resolver
+    from ..auth.resolver import Resolver
 
     return Resolver(clerk.instance, clerk_repository, verifier=clerk.verifier())
 
@@ -87,7 +87,7 @@ def clerk_resolver(clerk: "FakeClerk", clerk_repository: "Repository") -> "Resol
 @pytest.fixture
 def clerk_reconciler(clerk: "FakeClerk", clerk_repository: "Repository") -> "Reconciler":
     """Takes in the deliveries of `clerk`, by its clock, into the repository of `clerk_resolver`."""
-    from ..reconciler import Reconciler
+    from ..webhooks import Reconciler
 
     return Reconciler(clerk.instance, clerk_repository, clock=clerk.clock)
 

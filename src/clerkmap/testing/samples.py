@@ -4,27 +4,27 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.model import User
-from ..core.records import STATED, ClerkMembership, ClerkOrganization, ClerkUser, Grade, Record
-from ..repository import Repository
+from ..core.records import FULL, ClerkMembership, ClerkOrganization, ClerkUser, Grade, Record
+from ..ports import Repository
 
 MakeRepository = Callable[..., Repository]
 HERE, THERE = "here", "there"
 ANN, BEA, ACME = "user_ann", "user_bea", "org_acme"
 
 
-def person(clerk_id: str = ANN, *, at: int = 1, grade: Grade = STATED, instance: str = HERE, **said: Any) -> ClerkUser:
+def person(clerk_id: str = ANN, *, at: int = 1, grade: Grade = FULL, instance: str = HERE, **said: Any) -> ClerkUser:
     """A record of a person, updated at a given time."""
     return ClerkUser.make(grade, instance, clerk_id, updated_at=at, observed_at=at, **said)
 
 
 def company(clerk_id: str = ACME, *, at: int = 1, instance: str = HERE, **said: Any) -> ClerkOrganization:
     """A record of an organization, updated at a given time."""
-    return ClerkOrganization.make(STATED, instance, clerk_id, updated_at=at, observed_at=at, **said)
+    return ClerkOrganization.make(FULL, instance, clerk_id, updated_at=at, observed_at=at, **said)
 
 
 def member(clerk_id: str = "orgmem_1", *, at: int = 1, user: str = ANN, role: str = "org:member") -> ClerkMembership:
     """A record of a membership, updated at a given time."""
-    return ClerkMembership.stated(
+    return ClerkMembership.full(
         HERE, clerk_id, clerk_user_id=user, clerk_organization_id=ACME, role=role, updated_at=at, observed_at=at
     )
 

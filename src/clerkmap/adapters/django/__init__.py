@@ -11,9 +11,9 @@ try:
 except ModuleNotFoundError as _error:
     raise ImportError("this adapter needs Django: pip install 'clerkmap[django]'") from _error
 
+from .decorators import RequireMixin as RequireMixin
+from .decorators import require as require
 from .middleware import AuthMiddleware as AuthMiddleware
-from .requiring import RequireMixin as RequireMixin
-from .requiring import require as require
 from .webhooks import awebhook as awebhook
 from .webhooks import webhook as webhook
 

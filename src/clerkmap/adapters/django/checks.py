@@ -20,7 +20,7 @@ from django.db.models import AutoField
 from django.utils.module_loading import import_string
 
 from ...errors import ConfigurationError
-from . import conf
+from . import settings as conf
 from .middleware import AuthMiddleware
 
 _PATH = "clerkmap.adapters.django.AuthMiddleware"
@@ -41,7 +41,7 @@ def check_settings(**_: Any) -> list[Any]:
     if found:
         return found
     try:
-        conf.gate()
+        conf.authenticator()
     except (ConfigurationError, TypeError) as error:
         found.append(_error("E001", str(error), "Name a RESOLVER, or set CLERK_PUBLISHABLE_KEY."))
     if not found and (conf.option("RECONCILER") is not None or conf.option("RESOLVER") is None):

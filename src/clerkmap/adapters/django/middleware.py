@@ -8,20 +8,21 @@ from django.conf import settings
 from django.http import HttpResponse
 from django.utils.cache import patch_vary_headers
 
-from ...caller import Caller, enter, leave
-from ...core.answers import Answer, answer
+from ...auth.result import AuthResult, enter, leave
 from ...core.http import Request, make_asgi_request, make_wsgi_request
+from ...core.responses import Answer, answer
 from ...errors import ConfigurationError, Refused, TokenMissing, Unavailable, UserMissing
-from . import conf, users
+from . import settings as conf
+from . import users
 
 _LOGIN = "django.contrib.auth.middleware.LoginRequiredMiddleware"
 _PAGE = "_clerkmap_organization_page"
 
 
-def caller_of(request: Any) -> Caller:
+def auth_result_of(request: Any) -> AuthResult:
     """Who is calling, or why nobody is."""
     caller = getattr(request, "clerk", None)
-    if not isinstance(caller, Caller):
+    if not isinstance(caller, AuthResult):
         path = "clerkmap.adapters.django.AuthMiddleware"
         raise ConfigurationError(f"nobody has looked who is calling: add {path!r} to MIDDLEWARE")
     return caller
@@ -76,7 +77,7 @@ class AuthMiddleware:
         if self._is_async:
             return self._acall(request)
         told = request_of(request)
-        caller = conf.gate().identify(told)
+        caller = conf.authenticator().identify(told)
         self._introduce(request, told, caller)
         token = enter(caller)
         try:
@@ -85,8 +86,8 @@ class AuthMiddleware:
             leave(token)
 
     async def _acall(self, request: Any) -> Any:
-        gate, told = conf.gate(), request_of(request)
-        caller = await gate.aidentify(told)
+        authenticator, told = conf.authenticator(), request_of(request)
+        caller = await authenticator.aidentify(told)
         self._introduce(request, told, caller)
         token = enter(caller)
         try:
@@ -96,7 +97,7 @@ class AuthMiddleware:
 
     def process_view(self, request: Any, view: Any, _args: Any, _kwargs: Any) -> Any:
         """Django's LoginRequiredMiddleware asks for `request.user` before a view, where a refusal would be a 500."""
-        caller: Caller = request.clerk
+        caller: AuthResult = request.clerk
         refusal = caller.refusal
         if refusal is None and caller.principal.optional_user is None:
             refusal = UserMissing()
@@ -109,7 +110,7 @@ class AuthMiddleware:
         """The answer to what a view has refused. Anything else is Django's."""
         return refuse(request, exception) if isinstance(exception, (Refused, Unavailable)) else None
 
-    def _introduce(self, request: Any, told: Request, caller: Caller) -> None:
+    def _introduce(self, request: Any, told: Request, caller: AuthResult) -> None:
         request.clerk = caller
         if caller.refusal is None and "authorization" in told.headers:
             request._dont_enforce_csrf_checks = True  # as Django's own test client does: no browser sends it by itself
@@ -117,7 +118,7 @@ class AuthMiddleware:
             users.introduce(request, caller)
 
 
-def _as_for(caller: Caller, response: Any) -> Any:
+def _as_for(caller: AuthResult, response: Any) -> Any:
     """What was made for somebody is nobody else's: caches, Django's own among them, go by `Vary`."""
     if not isinstance(caller.refusal, TokenMissing):
         patch_vary_headers(response, ("Authorization", "Cookie"))
@@ -126,7 +127,7 @@ def _as_for(caller: Caller, response: Any) -> Any:
     return _streaming_as(caller, response)
 
 
-def _streaming_as(caller: Caller, response: Any) -> Any:
+def _streaming_as(caller: AuthResult, response: Any) -> Any:
     """What is streamed is made after all this has returned, and still for this caller. Files need nobody."""
     if getattr(response, "streaming", False) and getattr(response, "file_to_stream", None) is None:
         stream = response.streaming_content
@@ -134,7 +135,7 @@ def _streaming_as(caller: Caller, response: Any) -> Any:
     return response
 
 
-def _pieces(caller: Caller, stream: Iterator[bytes]) -> Iterator[bytes]:
+def _pieces(caller: AuthResult, stream: Iterator[bytes]) -> Iterator[bytes]:
     while True:
         token = enter(caller)
         try:
@@ -146,7 +147,7 @@ def _pieces(caller: Caller, stream: Iterator[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-async def _apieces(caller: Caller, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _apieces(caller: AuthResult, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     while True:
         token = enter(caller)
         try:

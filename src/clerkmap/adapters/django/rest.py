@@ -20,13 +20,13 @@ try:
 except ModuleNotFoundError as _error:
     raise ImportError("this adapter needs Django REST framework: pip install djangorestframework") from _error
 
-from ...core.answers import RETRY_AFTER, answer
 from ...core.principal import Principal
 from ...core.requirements import Requirement, RequirementOptions
+from ...core.responses import RETRY_AFTER, answer
 from ...errors import NotAllowed, Refused, TokenMissing, Unavailable
-from ..gate import requirement_of
+from ..authenticator import requirement_of
 from . import users
-from .middleware import caller_of, refuse, remember_page
+from .middleware import auth_result_of, refuse, remember_page
 
 
 class Refusal(APIException):
@@ -65,7 +65,7 @@ class ClerkAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Any) -> tuple[Any, Principal] | None:
         """Who is calling. None where no token came at all."""
-        caller = caller_of(request._request)
+        caller = auth_result_of(request._request)
         try:
             principal = caller.optional_principal
             if principal is None:
@@ -90,7 +90,7 @@ def requires(requirement: Requirement | None = None, /, **options: Unpack[Requir
         def has_permission(self, request: Any, view: Any) -> bool:
             remember_page(request._request, required.organization_page)
             try:
-                caller_of(request._request).require(required)
+                auth_result_of(request._request).require(required)
             except (Refused, Unavailable) as error:
                 raise Refusal(error) from None
             return True

@@ -11,10 +11,10 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
 from django.utils.functional import SimpleLazyObject
 
-from ...caller import Caller
+from ...auth.result import AuthResult
 from ...core.principal import Principal
 from ...errors import TokenMissing
-from . import conf
+from . import settings as conf
 
 _FOUND = "_clerkmap_user"
 
@@ -24,7 +24,7 @@ def are_wanted() -> bool:
     return conf.option("USER_FIELD") is not None or conf.option("USER_FUNCTION") is not None
 
 
-def introduce(request: Any, caller: Caller) -> None:
+def introduce(request: Any, caller: AuthResult) -> None:
     """Set `request.user`, lazily, and `request.auser` for async code. Who brings no token is whoever Django's session
     says, if there is one, and otherwise nobody."""
     if isinstance(caller.refusal, TokenMissing):

@@ -8,8 +8,8 @@ from typing import Any
 from django.views.decorators.csrf import csrf_exempt
 
 from ...errors import ClerkmapError, WebhookError, WebhookIncomplete
-from ..deliveries import NOT_POST, check_encoding, check_length, length_told, read, refused, taken_in, unread
-from . import conf
+from ..webhook_responses import NOT_POST, check_encoding, check_length, length_told, read, refused, taken_in, unread
+from . import settings as conf
 from .middleware import respond
 
 

@@ -7,11 +7,11 @@ from typing import Any, Protocol, Unpack, cast
 
 from ...core.model import Change
 from ...errors import ConfigurationError, RepositoryUnavailable
-from ...listeners import Listeners
-from ..changes import ChangeLog
-from ..choices import Choices, IdType, Options
+from ...hooks import Listeners
+from ..change_log import ChangeLog
 from ..connections import is_open, truncate_log
 from ..dialects import SQLITE, Names
+from ..options import Configuration, IdType, Options
 from ..outbox import Outbox
 from ..schema import Schema
 from ..sql import Statements
@@ -69,13 +69,13 @@ class Sqlite:
 
     def __init__(self, *, id_type: IdType | None, **options: Unpack[Options]) -> None:
         names, dialect = Names(PREFIX), replace(SQLITE, value="%s")  # Django makes question marks of them
-        choices = Choices(id_type=id_type or ("text" if callable(options.get("ids")) else None), **options)
-        assert choices.id_type is not None
-        if choices.id_type not in ID_TYPES["sqlite"]:
+        configuration = Configuration(id_type=id_type or ("text" if callable(options.get("ids")) else None), **options)
+        assert configuration.id_type is not None
+        if configuration.id_type not in ID_TYPES["sqlite"]:
             raise ConfigurationError("SQLite has no uuid: id_type is text or bigint")
-        self._schema = Schema(dialect, names, ID_TYPES["sqlite"][choices.id_type])
-        self.listeners: Listeners = choices.listeners
-        self.tables: Outbox = Outbox(Statements(dialect, names, choices.numbers), choices)
+        self._schema = Schema(dialect, names, ID_TYPES["sqlite"][configuration.id_type])
+        self.listeners: Listeners = configuration.listeners
+        self.tables: Outbox = Outbox(Statements(dialect, names, configuration.numbers), configuration)
         self.changes: ChangeLog | None = ChangeLog(dialect, names, self.listeners)
         # Changes nothing, and waits for whoever is writing: later the wait would be a failure.
         self._lock = f"UPDATE {self._schema.table} SET version = version WHERE 0"
@@ -135,7 +135,7 @@ class Postgres:
         return True
 
     def is_open(self, connection: Any) -> bool:
-        from ..postgres.lending import is_open
+        from ..postgres.hook_connections import is_open
 
         return is_open(connection)
 
@@ -145,7 +145,7 @@ class Postgres:
         return bool(connection.info.transaction_status == TransactionStatus.INERROR)
 
     def is_lost(self, error: RepositoryUnavailable) -> bool:
-        from ..postgres.attempts import is_no_answer
+        from ..postgres.retries import is_no_answer
 
         return is_no_answer(error.__cause__ and error.__cause__.__cause__)
 

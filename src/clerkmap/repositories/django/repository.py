@@ -16,15 +16,15 @@ from typing import Any, ParamSpec, TypeVar, Unpack
 from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
-from ...driving import drive
+from ..._runtime.driving import drive
+from ..._runtime.threads import Threads
 from ...errors import CommitUnknown, HookFailed, RepositoryUnavailable
-from ...lanes import Threads
-from ...listeners import Listeners, written_from_within
-from ..choices import IdType, Options
+from ...hooks import Listeners, written_from_within
+from ..options import IdType, Options
 from ..sql_repository import SqlRepository
 from ..work import Ask, Rows, Work, Written
 from .databases import Database, database
-from .faults import gave_way, tables_missing, told, unstorable
+from .errors import gave_way, tables_missing, told, unstorable
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -11,17 +11,17 @@ from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-from ...driving import adrive
+from ..._runtime.driving import adrive
 from ...errors import ClerkmapError
-from ...listeners import Listeners, written_from_within
-from ...repository import served_first
+from ...hooks import Listeners, written_from_within
+from ...ports import served_first
 from ..sql_repository import AsyncSqlRepository
 from ..work import Ask, Rows, Work, Written
-from .attempts import REFUSALS, Attempts, refusal
-from .lending import is_open
+from .hook_connections import is_open
 from .notifications import POLL_EVERY, Notifications, connects_to_listen
 from .pools import AsyncOpenedPool
 from .repository import PostgresRepository
+from .retries import REFUSALS, Attempts, refusal
 from .setup import PostgresOptions, Setup
 from .sources import AsyncSource
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from psycopg import AsyncConnection, Connection
 
+from ..._runtime.forks import SurvivesForks
 from ...errors import ConfigurationError
-from ...forks import SurvivesForks
-from ...listeners import Watcher
+from ...hooks import Watcher
 from .pools import settings
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")

@@ -21,9 +21,9 @@ from weakref import WeakKeyDictionary, finalize, ref
 
 from psycopg import AsyncConnection, Error
 
+from ..._runtime.forks import SurvivesForks
 from ...errors import RepositoryUnavailable
-from ...forks import SurvivesForks
-from .lending import AnyConnection, start_thread
+from .hook_connections import AnyConnection, start_thread
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 

@@ -21,10 +21,10 @@ from psycopg import AsyncConnection, Connection, Error, IsolationLevel
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
+from ..._runtime.forks import SurvivesForks
 from ...errors import ConfigurationError
-from ...forks import SurvivesForks
 from ..arguments import checked_timeout
-from .lending import AnyConnection, start_thread
+from .hook_connections import AnyConnection, start_thread
 
 # What a pool of the repository's own sets for each connection, in one round trip. A pooler between shows another number
 # than that of the session. There the session is shared with other programs, so nothing is set for it.

@@ -14,16 +14,16 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
-from ...driving import drive
+from ..._runtime.driving import drive
 from ...errors import ClerkmapError
-from ...listeners import Listeners, written_from_within
-from ...repository import served_first
+from ...hooks import Listeners, written_from_within
+from ...ports import served_first
 from ..sql_repository import SqlRepository
 from ..work import Ask, Rows, Work, Written
-from .attempts import REFUSALS, Attempts, refusal
-from .lending import is_open
+from .hook_connections import is_open
 from .notifications import POLL_EVERY, Notifications, connects_to_listen
 from .pools import OpenedPool
+from .retries import REFUSALS, Attempts, refusal
 from .setup import PostgresOptions, Setup
 from .sources import Source
 

@@ -3,19 +3,19 @@
 from collections.abc import Collection
 from typing import Unpack
 
+from ..._runtime.threads import MAX_WAITING, checked_max_waiting
 from ...core.model import Change
 from ...core.records import key_of
 from ...errors import ConfigurationError
-from ...lanes import MAX_WAITING, checked_max_waiting
-from ...listeners import Listeners
+from ...hooks import Listeners
 from ..arguments import checked_timeout
-from ..choices import Choices, IdType, Options
 from ..dialects import POSTGRES, Names
+from ..options import Configuration, IdType, Options
 from ..outbox import Outbox
 from ..schema import SCHEMA_VERSION, Schema
 from ..sql import Statements
 from ..work import Work, Written
-from .lending import Lending
+from .hook_connections import Lending
 
 OLDEST = 120_000  # the first with generated columns
 _KEYS_IN_ONE = 240  # of 33 bytes: a notification has less than 8,000
@@ -86,12 +86,12 @@ class Setup:
             raise ConfigurationError("listen is True, False, or a connection string that leads to the server itself")
         # A column has one type: where a function makes ids of either, it is text.
         id_type = id_type or ("text" if callable(options.get("ids")) else None)
-        choices = Choices(speaks_async=speaks_async, id_type=id_type, **options)
-        assert choices.id_type is not None
-        self._schema = Schema(POSTGRES, self._names, choices.id_type, _NEW_ID[choices.id_type])
-        self.listeners: Listeners = choices.listeners
-        statements = Statements(POSTGRES, self._names, choices.numbers, id_type=choices.id_type)
-        self.tables: Outbox = Outbox(statements, choices)
+        configuration = Configuration(speaks_async=speaks_async, id_type=id_type, **options)
+        assert configuration.id_type is not None
+        self._schema = Schema(POSTGRES, self._names, configuration.id_type, _NEW_ID[configuration.id_type])
+        self.listeners: Listeners = configuration.listeners
+        statements = Statements(POSTGRES, self._names, configuration.numbers, id_type=configuration.id_type)
+        self.tables: Outbox = Outbox(statements, configuration)
         self.lending: Lending = Lending()
         self.prepared: bool = False  # whether the tables have been found at this version's state
         self.channel: str = f"{self._names.prefix}changes"

@@ -9,7 +9,7 @@ from ..clock import Clock
 from .api_requests import ApiAnswer, ApiRequest, answer_of
 
 if TYPE_CHECKING:
-    from .mint import Mint
+    from .tokens import Mint
 
 Fate = Literal["cut_before", "server_error", "proxy_error", "too_many", "cut_within", "cut_after"]
 

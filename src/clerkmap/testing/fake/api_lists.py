@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
 from .api_requests import Query, invalid
-from .ledger import Ledger
 from .objects import ClerkRefuses, FakeMembership, FakeUser
+from .store import Ledger
 
 T = TypeVar("T")
 Condition = Callable[[FakeUser], bool]

@@ -6,10 +6,10 @@ OAuth token that is a JWT: it is `{"active": false}`, with the status of success
 
 from typing import Literal
 
+from ...auth.verifier import Verifier
 from ...core.claims import Claims
 from ...core.jose import read_token
 from ...errors import ConfigurationError, TokenError
-from ...verifier import Verifier
 from .api_requests import Call, Json, Route, Routes
 from .objects import ClerkRefuses, FakeMachineToken
 from .shapes import machine_token_shape

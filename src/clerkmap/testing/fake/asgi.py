@@ -7,7 +7,7 @@ that is not this machine, which is how a page of a stranger would get at a serve
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from ...core.settings import LOOPBACK
+from ...core.validation import LOOPBACK
 from ..clock import Clock
 from .api import MAX_BODY, Api
 from .api_faults import left_to_wait

@@ -4,10 +4,10 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
-from .ledger import check_parameters, one_at_a_time
 from .objects import ClerkRefuses, FakeInvitation, FakeMembership, FakeOrganization, FakeRole, FakeUser, Metadata
 from .people import People
 from .shapes import deleted_shape, public_organization_shape
+from .store import check_parameters, one_at_a_time
 
 MONTH = 30 * 86_400_000
 SETTABLE = ("name", "slug", "max_allowed_memberships", "admin_delete_enabled", "created_at")

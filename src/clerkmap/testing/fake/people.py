@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Any, Literal, cast
 
 from ...core.strict_json import fields
-from .ledger import Ledger, check_parameters, one_at_a_time
 from .objects import (
     ClerkRefuses,
     FakeAddress,
@@ -16,6 +15,7 @@ from .objects import (
     Metadata,
 )
 from .shapes import deleted_shape, session_shape, user_shape
+from .store import Ledger, check_parameters, one_at_a_time
 
 WEEK = 7 * 86_400_000
 SETTABLE = ("first_name", "last_name", "username", "external_id", "primary_address_id", "created_at")

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import migrations
 
-from .. import conf
+from .. import settings as conf
 
 SQLITE: str = """
 CREATE TABLE clerkmap_users (
@@ -75,7 +75,7 @@ CREATE TABLE clerkmap_sessions (
     PRIMARY KEY (instance, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX clerkmap_sessions_rank ON clerkmap_sessions (rank);
-CREATE TABLE clerkmap_notes (
+CREATE TABLE clerkmap_checkpoints (
     name TEXT PRIMARY KEY NOT NULL,
     text TEXT NOT NULL
 ) STRICT;
@@ -199,7 +199,7 @@ CREATE TABLE clerkmap_sessions (
     PRIMARY KEY (instance, key)
 );
 CREATE INDEX clerkmap_sessions_rank ON clerkmap_sessions (rank);
-CREATE TABLE clerkmap_notes (
+CREATE TABLE clerkmap_checkpoints (
     name text COLLATE "C" PRIMARY KEY NOT NULL,
     text TEXT NOT NULL
 );
@@ -229,7 +229,7 @@ ID_TYPES: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 TABLES: tuple[str, ...] = (
-    *("schema", "outbox", "notes", "sessions", "memberships", "organizations", "identities", "users"),
+    *("schema", "outbox", "checkpoints", "sessions", "memberships", "organizations", "identities", "users"),
     "changes",  # last: the triggers of the others write to it, and it is in SQLite alone
 )
 

@@ -1,0 +1,306 @@
+"""Threads in which async code calls a synchronous repository: a few for what reads, others for what writes.
+
+The default executor of the event loop belongs to the application. A repository that waits in it, for a lock that
+another program holds, would keep the application's own calls waiting, and its own reads.
+"""
+
+import asyncio
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context, copy_context
+from copy import copy
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from ..errors import CommitUnknown, ConfigurationError, RepositoryUnavailable
+from .forks import SurvivesForks
+
+T = TypeVar("T")
+
+MAX_WAITING = 20_000
+TIMEOUT = 5.0
+IDLE_FOR = 10.0  # seconds after which a thread that has nothing to do ends
+TOGETHER = 256  # calls in one transaction: what comes after them waits no longer than they take
+
+
+class Threads(Protocol):
+    """How async code calls a synchronous repository, which may have its own as the attribute `threads`."""
+
+    def read(self, function: Callable[..., T], /, *args: Any) -> Awaitable[T]:
+        """Call a function that reads."""
+        ...
+
+    def write(self, function: Callable[..., T], /, *args: Any) -> Awaitable[T]:
+        """Call a function that writes."""
+        ...
+
+    def write_then(self, function: Callable[[], Any], then: Callable[[], T], /) -> Awaitable[T]:
+        """Call a function that writes, and after its commit another one, whose result is wanted."""
+        ...
+
+
+class Call:
+    """A function that an event loop waits for, and what came of it."""
+
+    __slots__ = ("_function", "_then", "context", "error", "future", "is_done", "loop", "result", "since")
+
+    def __init__(self, function: Callable[[], Any], then: Callable[[], Any] | None) -> None:
+        self._function = function
+        self._then = then
+        self.context: Context = copy_context()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+        self.since: float = time.monotonic()
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.is_done: bool = False
+
+    def run(self) -> None:
+        """Call the function, in the context of the caller that waits for it."""
+        try:
+            self.result = self.context.run(self._function)
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            self.error = error
+        self.is_done = True
+
+    def follow_up(self, function: Callable[[], Any]) -> Any:
+        """Call another function in the same context, unless the call has failed. If that raises, it fails now."""
+        if self.error is None:
+            try:
+                return self.context.run(function)
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                self.fail(error)
+        return None
+
+    def end(self) -> None:
+        """Call what is to follow, after the commit."""
+        if self._then is not None:
+            self.result = self.follow_up(self._then)
+
+    def fail(self, error: BaseException) -> None:
+        """Let it fail, whatever came of it before."""
+        # One for each: an error takes along the traceback of where it is raised.
+        self.error = error
+        if isinstance(error, RepositoryUnavailable):
+            self.error = copy(error)
+            self.error.__cause__ = error.__cause__
+        self.result = None
+        self.is_done = True
+
+    def deliver(self) -> None:
+        """Give the event loop what came of it. Called in the loop."""
+        if self.future.done():  # cancelled meanwhile
+            return
+        if self.error is None:
+            self.future.set_result(self.result)
+        elif isinstance(self.error, StopIteration):  # which no future takes
+            self.future.set_exception(RuntimeError("a repository raised StopIteration"))
+        else:
+            self.future.set_exception(self.error)
+        self.error = None
+
+
+# Runs several calls, and sees to it that all of them are done. What it raises is the outcome of those that are not.
+Together = Callable[[Sequence[Call]], None]
+
+
+class Lane(SurvivesForks):
+    """Some threads that take calls of event loops in the order of their arrival. None is started before it is needed.
+
+    A call that waits is refused when no call has succeeded for `timeout` seconds, which is found out when one fails;
+    and at once, when `max_waiting` are waiting before it.
+    """
+
+    def __init__(
+        self, name: str, threads: int, *, timeout: float, max_waiting: int, together: Together | None = None
+    ) -> None:
+        self._name = name
+        self._most = threads
+        self._timeout = timeout
+        self._max_waiting = max_waiting
+        self._together = together
+        self._is_closed = False
+        self._make()
+        self.survive_forks()
+
+    def _make(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._waiting = OrderedDict[Call, None]()
+        self._threads: set[threading.Thread] = set()
+        self._idle = 0
+        self._moved_at = float("-inf")
+        self._done: dict[asyncio.AbstractEventLoop, list[Call]] = {}
+
+    def after_fork_in_child(self) -> None:
+        self._make()  # a fork copies neither the threads nor the callers that wait
+
+    async def call(self, function: Callable[[], Any], then: Callable[[], Any] | None = None) -> Any:
+        """Call a function in one of the threads, and another one after it."""
+        call = Call(function, then)
+        with self._changed:
+            if self._is_closed:
+                raise RepositoryUnavailable("the repository is closed")
+            if len(self._waiting) >= self._max_waiting:
+                raise RepositoryUnavailable("too many calls are waiting")
+            self._waiting[call] = None
+            if self._idle >= len(self._waiting):
+                self._changed.notify()
+            elif len(self._threads) < self._most:
+                self._start_thread()
+        try:
+            return await call.future
+        except (asyncio.CancelledError, GeneratorExit):
+            with self._changed:
+                self._waiting.pop(call, None)  # in a full lane, its place is free for another call
+            raise
+
+    def close(self) -> None:
+        """End the threads when they have nothing more to do, and wait for that as long as the timeout."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+            threads = self._threads - {threading.current_thread()}
+        for thread in threads:
+            thread.join(self._timeout)
+
+    def _start_thread(self) -> None:
+        # A daemon: the interpreter must be able to end while a database does not answer.
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the machine gives no more threads
+            self._threads.discard(thread)
+            if not self._threads:
+                self._waiting.clear()
+                raise RepositoryUnavailable("no thread can be started") from error
+
+    def _run(self) -> None:
+        while self._work(self._take()):
+            pass
+
+    def _work(self, calls: list[Call]) -> bool:
+        """Do what was taken, in a function of its own: an idle thread holds no result."""
+        if calls and self._together is not None:
+            self._run_together(calls, self._together)
+        elif calls:
+            calls[0].run()
+        for call in calls:
+            call.end()
+        if calls:
+            self._finish(calls)
+        return bool(calls)
+
+    def _take(self) -> list[Call]:
+        """Wait for calls. None at all means that this thread is to end."""
+        most = 1 if self._together is None else TOGETHER
+        calls: list[Call] = []
+        with self._changed:
+            self._idle += 1
+            while not calls:
+                while not self._waiting:
+                    has_changed = not self._is_closed and self._changed.wait(IDLE_FOR)
+                    if not has_changed and not self._waiting:
+                        self._idle -= 1
+                        self._threads.discard(threading.current_thread())
+                        return []
+                while self._waiting and len(calls) < most:
+                    call, _ = self._waiting.popitem(last=False)
+                    if not call.future.cancelled():
+                        calls.append(call)
+            self._idle -= 1
+        return calls
+
+    def _run_together(self, calls: list[Call], together: Together) -> None:
+        try:
+            together(calls)
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            for call in calls:
+                if not call.is_done:
+                    call.fail(error)
+
+    def _finish(self, calls: list[Call]) -> None:
+        refused = next((each.error for each in calls if _is_for_all(each.error)), None)
+        now = time.monotonic()
+        with self._changed:
+            if refused is None:
+                self._moved_at = now
+            elif self._moved_at <= now - self._timeout:
+                while self._waiting and next(iter(self._waiting)).since <= now - self._timeout:
+                    call, _ = self._waiting.popitem(last=False)
+                    call.fail(refused)
+                    calls.append(call)
+            for loop in [each for each in self._done if each.is_closed()]:
+                del self._done[loop]
+            for call in calls:
+                done = self._done.get(call.loop)
+                if done is not None:
+                    done.append(call)
+                    continue
+                self._done[call.loop] = [call]
+                try:
+                    call.loop.call_soon_threadsafe(self._deliver, call.loop)
+                except RuntimeError:  # it was closed, so no caller waits any more
+                    del self._done[call.loop]
+
+    def _deliver(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._changed:
+            done = self._done.pop(loop, [])
+        for call in done:
+            call.deliver()
+
+
+def _is_for_all(error: BaseException | None) -> bool:
+    """Whether a call that has not run yet would meet this error, too. A lost commit is about one write."""
+    return isinstance(error, RepositoryUnavailable) and not isinstance(error, CommitUnknown)
+
+
+class RepositoryThreads:
+    """The lanes of one repository: what waits to write does not keep anybody from reading.
+
+    Args:
+        readers: How many threads read at most.
+        writers: How many write at most.
+        timeout: Seconds without any success after which what waits is refused.
+        max_waiting: How many calls may wait in each lane.
+        together: Runs several calls that write, in one transaction.
+    """
+
+    def __init__(
+        self,
+        *,
+        readers: int = 8,
+        writers: int = 8,
+        timeout: float = TIMEOUT,
+        max_waiting: int = MAX_WAITING,
+        together: Together | None = None,
+    ) -> None:
+        checked_max_waiting(max_waiting)
+        self._readers = Lane("clerkmap-read", readers, timeout=timeout, max_waiting=max_waiting)
+        self._writers = Lane("clerkmap-write", writers, timeout=timeout, max_waiting=max_waiting, together=together)
+
+    def read(self, function: Callable[..., T], /, *args: Any) -> Awaitable[T]:
+        """Call a function that reads."""
+        return self._readers.call(partial(function, *args))
+
+    def write(self, function: Callable[..., T], /, *args: Any) -> Awaitable[T]:
+        """Call a function that writes."""
+        return self._writers.call(partial(function, *args))
+
+    def write_then(self, function: Callable[[], Any], then: Callable[[], T], /) -> Awaitable[T]:
+        """Call a function that writes, and after its commit another one, whose result is wanted."""
+        return self._writers.call(function, then)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._readers.close()
+        self._writers.close()
+
+
+def checked_max_waiting(max_waiting: int) -> int:
+    """Return a number of calls that may wait, or raise `ConfigurationError`."""
+    if type(max_waiting) is not int or max_waiting < 1:
+        raise ConfigurationError("max_waiting must be an integer, and at least 1")
+    return max_waiting

@@ -1,0 +1,264 @@
+"""The table of every check that is made of a token: its name, the errors it raises, and what it compares, in words.
+
+It checks nothing itself. `core/verification.py` and `core/principal.py` do, in this order; a test compares them.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ..core.instance import Instance
+from ..core.jose import MAX_TOKEN
+from ..core.strict_json import fields
+from ..core.verification import TokenRules
+from ..errors import (
+    AlgorithmRefused,
+    ApiKeyToken,
+    AudienceRefused,
+    BadSignature,
+    ClaimInvalid,
+    ClaimMissing,
+    ClerkmapError,
+    HandshakeToken,
+    HeaderRefused,
+    IdToken,
+    IssuerRefused,
+    KeysUnavailable,
+    LifetimeRefused,
+    MachineToken,
+    MembershipDeleted,
+    OAuthToken,
+    OrganizationDeleted,
+    PartyRefused,
+    SessionEnded,
+    SessionPending,
+    SessionToken,
+    TemplateToken,
+    TokenExpired,
+    TokenIssuedInFuture,
+    TokenMalformed,
+    TokenNotYetValid,
+    TokenTooLarge,
+    TokenUnknown,
+    UnknownKey,
+    UnknownKind,
+    UserBanned,
+    UserDeleted,
+    VersionUnknown,
+)
+
+MAX_SHOWN = 200  # characters of one value
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the checks look at: the demands, the time, and what the token says."""
+
+    rules: TokenRules
+    now: float
+    header: Mapping[str, Any]
+    payload: Mapping[str, Any]
+
+    @property
+    def instance(self) -> Instance:
+        """Whose tokens are accepted."""
+        return self.rules.instance
+
+    def of_header(self, name: str) -> str:
+        """A parameter of the header, ready to be shown."""
+        return _shown(self.header, name)
+
+    def of_payload(self, name: str) -> str:
+        """A claim, ready to be shown."""
+        return _shown(self.payload, name)
+
+    @property
+    def organization(self) -> str:
+        """The id of the organization that the token names, as either version writes it."""
+        inner = fields(self.payload.get("o"))
+        return _shown(inner, "id") if inner else self.of_payload("org_id")
+
+    def time(self, name: str) -> str:
+        """A time in the payload, and how far it is from now. That it is one has been checked by then."""
+        if name not in self.payload:
+            return "any time"
+        at = int(self.payload[name])
+        written = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        away = at - self.now
+        return f"{written}, {_span(away)} from now" if away > 0 else f"{written}, {_span(abs(away))} ago"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One check: what it is about, the errors that it raises, and how to tell what it compared."""
+
+    name: str
+    about: str
+    raises: tuple[type[ClerkmapError], ...]
+    told: Callable[[Evidence], str]
+
+
+def _told_of_time(name: str, word: str) -> Callable[[Evidence], str]:
+    return lambda seen: f"It {word} {seen.time(name)}; the two clocks may differ by {seen.rules.leeway:g} s."
+
+
+CHECKS: tuple[Row, ...] = (
+    Row(
+        "spelling",
+        "Its length, its three parts, and the JSON in them.",
+        (TokenTooLarge, TokenMalformed, HeaderRefused),
+        lambda seen: (
+            f"It must be three parts of base64url and strict JSON, at most {MAX_TOKEN} characters, "
+            "and its header may ask for nothing out of the ordinary."
+        ),
+    ),
+    Row(
+        "algorithm",
+        "Whether the instance signs with that algorithm.",
+        (AlgorithmRefused,),
+        lambda seen: f"It says {seen.of_header('alg')}; the instance signs with {_listed(seen.instance.algorithms)}.",
+    ),
+    Row(
+        "named kind",
+        "The kind of token that its header names, if it names one.",
+        (UnknownKind, TemplateToken, MachineToken, OAuthToken),
+        lambda seen: (
+            f"Its header says typ {seen.of_header('typ')} and cat {seen.of_header('cat')}; "
+            f"accepted: {_listed(seen.rules.accept)}."
+        ),
+    ),
+    Row(
+        "key",
+        "Whether the instance has the key that the header names.",
+        (UnknownKey, KeysUnavailable),
+        lambda seen: f"It names the key {seen.of_header('kid')}, to be found among those of {seen.instance.name}.",
+    ),
+    Row(
+        "signature",
+        "Whether that key made the signature.",
+        (BadSignature, AlgorithmRefused),
+        lambda seen: (
+            f"The signature must be that key's, over this very header and payload, by {seen.of_header('alg')}."
+        ),
+    ),
+    Row(
+        "shown kind",
+        "The kind of token that its claims show.",
+        (TemplateToken, MachineToken, OAuthToken, IdToken, HandshakeToken, SessionToken),
+        lambda seen: f"Several kinds are signed with one key; accepted: {_listed(seen.rules.accept)}.",
+    ),
+    Row(
+        "issuer",
+        "Whether this instance issued it.",
+        (IssuerRefused,),
+        lambda seen: f"It was issued by {seen.of_payload('iss')}; accepted: {_listed(seen.instance.issuers)}.",
+    ),
+    Row(
+        "claims",
+        "Whether each claim that decides something is there, and can be true.",
+        (ClaimMissing, ClaimInvalid, VersionUnknown),
+        lambda seen: f"It speaks for {seen.of_payload('sub')}; ids, times and version must be well formed.",
+    ),
+    Row("expiry", "Whether it has expired.", (TokenExpired,), _told_of_time("exp", "expires at")),
+    Row("beginning", "Whether it is valid yet.", (TokenNotYetValid,), _told_of_time("nbf", "is valid from")),
+    Row("age", "Whether it was made in the past.", (TokenIssuedInFuture,), _told_of_time("iat", "was made at")),
+    Row(
+        "party",
+        "Whether it was made for a front end of yours.",
+        (PartyRefused,),
+        lambda seen: (
+            f"It was made for {seen.of_payload('azp')}; authorized parties: {_listed(seen.instance.parties) or 'any'}."
+        ),
+    ),
+    Row(
+        "audience",
+        "Whether it was made for your API.",
+        (AudienceRefused,),
+        lambda seen: (
+            f"Its audience is {seen.of_payload('aud')}; accepted: {_listed(seen.instance.audiences) or 'none'}."
+        ),
+    ),
+    Row(
+        "session's state",
+        "Whether the person has anything left to do before the session counts.",
+        (SessionPending,),
+        lambda seen: f"The session's state is {seen.of_payload('sts')}.",
+    ),
+    Row(
+        "lifetime",
+        "Whether it expires before the end of its session may be forgotten.",
+        (LifetimeRefused,),
+        lambda seen: f"It was made at {seen.time('iat')}, and expires at {seen.time('exp')}.",
+    ),
+    Row(
+        "user",
+        "Whether the person has been deleted or banned.",
+        (UserDeleted, UserBanned, MachineToken),
+        lambda seen: f"{seen.of_payload('sub')} must be neither deleted nor banned, and no machine.",
+    ),
+    Row(
+        "session",
+        "Whether the session is over.",
+        (SessionEnded,),
+        lambda seen: f"The session {seen.of_payload('sid')} must not have been ended, removed or revoked.",
+    ),
+    Row(
+        "organization",
+        "Whether the organization in the token has been deleted.",
+        (OrganizationDeleted,),
+        lambda seen: f"The organization in the token, if there is one, must still be there: {seen.organization}.",
+    ),
+    Row(
+        "membership",
+        "Whether the person is still a member of it.",
+        (MembershipDeleted,),
+        lambda seen: f"The person must still be in the organization in the token: {seen.organization}.",
+    ),
+)
+_ROWS = {row.name: row for row in CHECKS}
+# From the lifetime on, they are a resolver's.
+KEY, SIGNATURE, LIFETIME = ([row.name for row in CHECKS].index(name) for name in ("key", "signature", "lifetime"))
+
+
+# Those of an opaque token: Clerk's word stands in the place of the signature, and of the claims.
+OPAQUE_CHECKS: tuple[Row, ...] = (
+    Row(
+        "named kind",
+        "The kind of token that its beginning names.",
+        (MachineToken, OAuthToken, ApiKeyToken),
+        lambda seen: f"Its first letters say what it is; accepted: {_listed(seen.rules.accept)}.",
+    ),
+    Row(
+        "Clerk's word",
+        "Whether Clerk knows it.",
+        (TokenUnknown, TokenExpired),
+        lambda seen: f"Clerk was asked at {seen.instance.api_url}, or has been lately, what it stands for.",
+    ),
+    Row(
+        "shown kind",
+        "The kind of token that it is by Clerk's word.",
+        (ApiKeyToken,),
+        lambda seen: f"A person's key and an organization's begin alike; accepted: {_listed(seen.rules.accept)}.",
+    ),
+    *(_ROWS[name] for name in ("claims", "age", "audience")),
+    *CHECKS[LIFETIME + 1 :],
+)
+WORD, OPAQUE_USER = ([row.name for row in OPAQUE_CHECKS].index(name) for name in ("Clerk's word", "user"))
+
+
+def _shown(values: Mapping[str, Any], name: str) -> str:
+    """A value of a stranger's, so that nothing in it does anything to the terminal that shows it."""
+    return json.dumps(values[name])[:MAX_SHOWN] if name in values else "nothing"
+
+
+def _listed(values: Iterable[str]) -> str:
+    return ", ".join(sorted(values))
+
+
+def _span(seconds: float) -> str:
+    for length, word in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {word}"
+    return f"{seconds:.0f} s"

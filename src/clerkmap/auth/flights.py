@@ -1,0 +1,169 @@
+"""How requests that memory cannot answer share a process: one look-up for each caller, and turns for all of them.
+
+A person's first page sends several requests in one moment. One of them asks the repository, and the others wait and
+read what it has put into memory. They are threads, or tasks of one event loop: a loop that is stopped holds up no
+other.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable
+from contextvars import ContextVar
+from copy import copy
+from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from .._runtime.forks import SurvivesForks
+from ..errors import ApiUnavailable, CommitUnknown, RepositoryUnavailable, Unavailable
+
+T = TypeVar("T")
+E = TypeVar("E", threading.Event, asyncio.Event)
+# Whether this code runs inside a look-up, as a hook does, or a task that one has begun. It must not wait for a look-up,
+# which may be waiting for it.
+_is_inside: ContextVar[bool] = ContextVar("clerkmap_inside_look_up", default=False)
+_ROUNDS = 3  # after so many vain waits a request asks by itself: what is found is changed all the time, or not kept
+
+
+class _Flight(Generic[E]):
+    """A look-up that is under way, and why it failed if others would fail as well."""
+
+    def __init__(self, landed: E) -> None:
+        self.landed: E = landed
+        self.error: Unavailable | None = None
+
+    def check(self) -> None:
+        """Raise an error that all who ask would meet: each raises one of its own, for it takes the traceback along."""
+        if self.error is not None:
+            raise copy(self.error) from self.error.__cause__
+
+    def fail(self, error: Unavailable) -> None:
+        if not isinstance(error, CommitUnknown):  # which is about one write
+            self.error = error
+
+
+class Flights(SurvivesForks):
+    """The look-ups that are under way. A look-up that is cancelled, or that fails for a reason of its own, is begun
+    anew by one of those who wait."""
+
+    def __init__(self) -> None:
+        self._make_flights()
+        self.survive_forks()
+
+    def _make_flights(self) -> None:
+        self._lock = threading.Lock()
+        self._of_threads: dict[Hashable, _Flight[threading.Event]] = {}
+        self._of_tasks: dict[tuple[asyncio.AbstractEventLoop, Hashable], _Flight[asyncio.Event]] = {}
+
+    def after_fork_in_child(self) -> None:
+        self._make_flights()
+
+    def join(self, key: Hashable, remembered: Callable[[], T | None], look_up: Callable[[], T]) -> T:
+        """Look up, or wait for a thread that looks up the same and return what is remembered then."""
+        if _is_inside.get():
+            return look_up()
+        for _ in range(_ROUNDS):
+            with self._lock:
+                flight = self._of_threads.get(key)
+                if flight is None:
+                    mine = self._of_threads[key] = _Flight(threading.Event())
+                    break
+            flight.landed.wait()
+            flight.check()
+            found = remembered()
+            if found is not None:
+                return found
+        else:
+            return look_up()
+        token = _is_inside.set(True)
+        try:
+            return look_up()
+        except (RepositoryUnavailable, ApiUnavailable) as error:
+            mine.fail(error)
+            raise
+        finally:
+            _is_inside.reset(token)
+            self._of_threads.pop(key, None)
+            mine.landed.set()
+
+    async def ajoin(self, key: Hashable, remembered: Callable[[], T | None], look_up: Callable[[], Awaitable[T]]) -> T:
+        """The same for the tasks of the running loop."""
+        if _is_inside.get():
+            return await look_up()
+        place = asyncio.get_running_loop(), key
+        for _ in range(_ROUNDS):
+            flight = self._of_tasks.get(place)
+            if flight is None:
+                break
+            await flight.landed.wait()
+            flight.check()
+            found = remembered()
+            if found is not None:
+                return found
+        else:
+            return await look_up()
+        mine = self._of_tasks[place] = _Flight(asyncio.Event())
+        token = _is_inside.set(True)
+        try:
+            return await look_up()
+        except (RepositoryUnavailable, ApiUnavailable) as error:
+            mine.fail(error)
+            raise
+        finally:
+            _is_inside.reset(token)
+            self._of_tasks.pop(place, None)
+            mine.landed.set()
+
+
+class Turns:
+    """Lets so many tasks go on in each iteration of an event loop, first come, first served. To verify thousands of
+    tokens in one iteration would stop everything else for as long: other requests, and what listens for changes."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Iteration] = WeakKeyDictionary()
+
+    async def take(self) -> None:
+        """Wait for a turn. As a rule there is one at once."""
+        loop = asyncio.get_running_loop()
+        iteration = self._loops.get(loop)
+        if iteration is None:
+            iteration = self._loops[loop] = _Iteration(self._number)
+        if not iteration.take(loop):
+            await iteration.wait(loop)
+
+
+class _Iteration:
+    """The turns that are left in this iteration of an event loop, and the tasks that wait for the next ones."""
+
+    def __init__(self, number: int) -> None:
+        self._number = self._left = number
+        self._is_counting = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def take(self, loop: asyncio.AbstractEventLoop) -> bool:
+        if self._left == 0 or self._waiting:
+            return False
+        self._left -= 1
+        if not self._is_counting:
+            self._is_counting = True
+            loop.call_soon(self._begin, loop)
+        return True
+
+    async def wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        turn = loop.create_future()
+        self._waiting.append(turn)
+        await turn
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The next iteration: it is counted for as long as turns are taken."""
+        self._is_counting = self._left < self._number
+        self._left = self._number
+        while self._waiting and self._left > 0:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                self._left -= 1
+        self._is_counting = self._is_counting or self._left < self._number
+        if self._is_counting:
+            loop.call_soon(self._begin, loop)

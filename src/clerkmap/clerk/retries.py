@@ -1,0 +1,138 @@
+"""How a question is asked until it is answered: when to wait, when to ask again, and when to give up.
+
+Told as a generator, for synchronous and asynchronous code alike: it yields the seconds to wait, or the question to
+send, and is sent what came of it.
+
+What makes something (POST) is sent again only where Clerk has said that it did nothing, or was never reached.
+Everything else is asked again until patience ends.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Generator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+from ..core.strict_json import fields, items
+from ..errors import ApiKeyRefused, ApiNotFound, ApiRefused, ApiUnavailable
+from .budget import Budget
+from .endpoints import Question
+from .responses import Answer, NoAnswer
+
+T = TypeVar("T")
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+LONGEST_RETRY_AFTER = 60.0
+MOST_CODES = 10
+
+# Errors are logged, and an answer may hold anything. A code is made of words, with digits at their ends at most, which
+# ids and keys of Clerk's are not; a trace has no underscore, which they have.
+_CODE = re.compile(r"(?!sk_)(?=.{1,64}$)[a-z]+[0-9]*(?:_[a-z]+[0-9]*)*", re.ASCII)
+_TRACE = re.compile(r"[0-9A-Za-z-]{1,64}", re.ASCII)
+
+
+Step = float | Question[Any]
+
+
+def asking(
+    question: Question[T], budget: Budget, patience: float, clock: Callable[[], float], chance: Callable[[], float]
+) -> Generator[Step, Answer | NoAnswer | None, T]:
+    """Ask until there is an answer, or raise an `ApiRefused` or `ApiUnavailable`."""
+    ends = clock() + patience
+    pause = FIRST_PAUSE
+    failure: ApiRefused | ApiUnavailable = ApiUnavailable("too much is being asked of it")
+    while True:
+        while wait := budget.take():
+            if clock() + wait > ends:
+                raise failure
+            yield wait
+        if question.before_sending is not None:
+            question.before_sending()
+        answer = yield question
+        assert answer is not None
+        if isinstance(answer, Answer) and 200 <= answer.status < 300:
+            try:
+                return question.read(_parsed(answer))
+            except (ValueError, RecursionError):  # outside, so that the failure does not drag the answer along
+                pass
+            again, failure = question.is_repeatable, ApiUnavailable("its answer cannot be read", status=answer.status)
+        else:
+            again, failure = _judged(question, answer)
+        if not again:
+            raise failure
+        wait = pause * (0.5 + chance())
+        if isinstance(answer, Answer) and answer.status == 429:
+            wait = max(wait, _retry_after(answer.headers))
+            budget.pause(wait)
+        if clock() + wait > ends:
+            raise failure
+        yield wait
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _judged(question: Question[Any], answer: Answer | NoAnswer) -> tuple[bool, ApiRefused | ApiUnavailable]:
+    """Whether to ask again, and what is wrong."""
+    if isinstance(answer, NoAnswer):
+        return question.is_repeatable or not answer.reached, ApiUnavailable(answer.why)
+    status = answer.status
+    codes, trace = _said(answer)
+    if status == 429:
+        return True, ApiUnavailable("it has been asked too often", status=status, codes=codes, trace_id=trace)
+    if status >= 500:
+        return question.is_repeatable, ApiUnavailable(status=status, codes=codes, trace_id=trace)
+    # It never redirects, and each of its refusals has a code: whoever does otherwise is not Clerk.
+    if status < 400 or not codes:
+        return False, ApiUnavailable("this is not Clerk's API", status=status, trace_id=trace)
+    return False, _refusal(status, codes)(status=status, codes=codes, trace_id=trace)
+
+
+def _refusal(status: int, codes: tuple[str, ...]) -> type[ApiRefused]:
+    if status == 401:
+        return ApiKeyRefused
+    # Where a whole feature is off there is a 404, too. It must not read as if each thing had been deleted.
+    if status == 404 and any(code.endswith("not_found") for code in codes):
+        return ApiNotFound
+    return ApiRefused
+
+
+def _parsed(answer: Answer) -> Any:
+    """The JSON in an answer, or a ValueError or RecursionError."""
+    if answer.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise ValueError("it is no JSON")
+    return json.loads(answer.body.decode(), parse_constant=_finite, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("it is no number")
+    return value
+
+
+def _said(answer: Answer) -> tuple[tuple[str, ...], str]:
+    """Clerk's codes and its trace id, of an answer that may as well be a proxy's page."""
+    try:
+        said = fields(_parsed(answer))
+    except (ValueError, RecursionError):
+        said = {}
+    codes = (_fitting(_CODE, fields(each).get("code")) for each in items(said.get("errors"))[:MOST_CODES])
+    trace = _fitting(_TRACE, said.get("clerk_trace_id")) or _fitting(_TRACE, answer.headers.get("cf-ray"))
+    return tuple(filter(None, codes)), trace
+
+
+def _fitting(pattern: re.Pattern[str], value: object) -> str:
+    return value if isinstance(value, str) and pattern.fullmatch(value) else ""
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds, or a date. No more than a minute of it is believed, and no less than nothing."""
+    told = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(told)
+    except ValueError:
+        try:
+            sent = parsedate_to_datetime(headers.get("date", ""))
+            seconds = (parsedate_to_datetime(told) - sent).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            seconds = 0.0
+    return 0.0 if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_RETRY_AFTER)

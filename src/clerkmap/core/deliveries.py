@@ -1,0 +1,77 @@
+"""A webhook delivery, read strictly before its signature is looked at.
+
+One family of headers, complete, each once; bounded, plain, and recent. What is left is an id, a time, a few candidate
+signatures and a text, of which the signature is yet to be proven. Nothing here trusts or decides more than that.
+"""
+
+import re
+from typing import NamedTuple
+
+from ..errors import WebhookHeadersRefused, WebhookMalformed, WebhookOutOfTime, WebhookTooLarge
+from .http import Headers, read_headers
+
+MAX_BODY = 1_048_576  # Clerk's largest are tens of kilobytes
+MAX_SIGNATURES = 16  # two while a secret is rotated; the standard names no limit
+MAX_HEADER = 8_192
+TOLERANCE = 300  # seconds, both ways: the standard's
+FAMILIES = ("svix", "webhook")
+
+_PARTS = ("id", "timestamp", "signature")
+_NAMES = {name: name for name in (f"{family}-{part}" for family in FAMILIES for part in _PARTS)}
+_ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
+_TIMESTAMP = re.compile(r"[1-9][0-9]{9}")  # 2001 to 2286, in seconds; the very text is part of what is signed
+_SIGNATURE = re.compile(r"v1,[0-9A-Za-z+/]{43}=")
+
+
+class Delivery(NamedTuple):
+    """What was sent, as it is written. Nothing in it is proven."""
+
+    id: str
+    timestamp: int
+    signatures: tuple[str, ...]
+    body: str
+
+    def __repr__(self) -> str:
+        return f"Delivery({self.id}, {len(self.body)} characters)"
+
+
+def read_delivery(
+    headers: Headers, body: bytes, now: float, *, tolerance: float = TOLERANCE, max_body: int = MAX_BODY
+) -> Delivery:
+    """Read headers and body, or raise a `WebhookError`."""
+    if not isinstance(body, (bytes, bytearray)):
+        raise WebhookMalformed("the body must be the raw bytes as they were received")
+    if len(body) > max_body:
+        raise WebhookTooLarge(f"more than {max_body} bytes")
+    identifier, timestamp, signature = _one_family(headers)
+    if not _ID.fullmatch(identifier):
+        raise WebhookHeadersRefused("the id is not of the form that ids have")
+    if not _TIMESTAMP.fullmatch(timestamp):
+        raise WebhookHeadersRefused("the timestamp is not a plain number of seconds")
+    skew = now - int(timestamp)
+    if abs(skew) > tolerance:
+        raise WebhookOutOfTime(f"{abs(skew):.0f} seconds {'old' if skew > 0 else 'ahead'}; compare the clocks")
+    entries = signature.split(" ", MAX_SIGNATURES)[:MAX_SIGNATURES]
+    signatures = tuple(entry for entry in entries if _SIGNATURE.fullmatch(entry))
+    try:
+        text = bytes(body).decode("utf-8")
+    except UnicodeDecodeError:
+        raise WebhookMalformed("the body is not UTF-8") from None
+    return Delivery(identifier, int(timestamp), signatures, text)
+
+
+def _one_family(headers: Headers) -> tuple[str, str, str]:
+    """The three headers of the first family of which any is there: all three, each once."""
+    try:
+        found, repeated = read_headers(headers, _NAMES, MAX_HEADER)
+    except ValueError as fault:
+        raise WebhookHeadersRefused(str(fault)) from None
+    for family in FAMILIES:
+        names = [f"{family}-{part}" for part in _PARTS]
+        if not found.keys().isdisjoint(names):
+            if not found.keys() >= set(names) or not repeated.keys().isdisjoint(names):
+                raise WebhookHeadersRefused(f"each of {family}-id, {family}-timestamp and {family}-signature once")
+            if any(len(found[name]) > MAX_HEADER for name in names):
+                raise WebhookHeadersRefused("a header is too long")
+            return found[names[0]], found[names[1]], found[names[2]]
+    raise WebhookHeadersRefused("no svix-id, svix-timestamp and svix-signature: this is no webhook")

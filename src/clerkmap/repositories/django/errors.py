@@ -1,0 +1,90 @@
+"""What Django raises when the database is at fault, as an error of ours; and what is worth another try."""
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from django.db import (
+    DatabaseError,
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    NotSupportedError,
+    ProgrammingError,
+    connections,
+)
+from django.db.transaction import TransactionManagementError
+
+from ...errors import ClerkmapError, ConfigurationError, RepositoryUnavailable
+from ..causes import without_text
+from ..sqlite_errors import fault, refusal
+
+# Nothing of such a transaction has been kept: it met another one, and the other was let through.
+_GAVE_WAY = ("40001", "40P01")  # serialization_failure, deadlock_detected
+_MISSING = ("42P01", "42501", "3F000")  # undefined_table, insufficient_privilege, invalid_schema_name
+_WRONG_USE = (ProgrammingError, IntegrityError, DataError, NotSupportedError)
+
+
+@contextmanager
+def told(alias: str) -> Generator[None, None, None]:
+    """`RepositoryUnavailable` where trying again may help, `ConfigurationError` where you have to do something.
+
+    Neither shows the driver's text, in which a row may be."""
+    try:
+        yield
+    except TransactionManagementError as error:
+        told = "your transaction has failed before this, or is not to be managed so"
+        raise ConfigurationError(told) from without_text(error)
+    except (DatabaseError, InterfaceError) as error:
+        if _sqlstate(error) in _MISSING:
+            raise tables_missing() from without_text(error)
+        if not isinstance(error, _WRONG_USE):
+            raise _fault(error, alias) from without_text(error)
+        raise _refused(error, alias) from None
+
+
+def _fault(error: Error, alias: str) -> ClerkmapError:
+    """The driver says more than Django's name for it."""
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        return fault(cause, _place(alias))
+    return RepositoryUnavailable(type(cause or error).__name__)
+
+
+def _refused(error: Error, alias: str) -> ConfigurationError:
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        return refusal(cause, _place(alias))
+    # The constraint's name without the text, which shows the row.
+    constraint: str | None = getattr(getattr(cause, "diag", None), "constraint_name", None)
+    code = _sqlstate(error) or "without a code"
+    told = f"{type(cause or error).__name__}, {code}, {constraint or 'no constraint'}"
+    return ConfigurationError(f"the database refuses a row or a value: {told}")
+
+
+def unstorable(error: Exception) -> ConfigurationError:
+    """A value that no driver takes, such as half a character."""
+    return ConfigurationError(f"the database refuses a row or a value: {type(error).__name__}")
+
+
+def _place(alias: str) -> str:
+    return str(connections[alias].settings_dict["NAME"])
+
+
+def gave_way(error: BaseException | None) -> bool:
+    """Whether the transaction met another one and was undone, be it in a hook."""
+    while error is not None:
+        if isinstance(error, Error):
+            return _sqlstate(error) in _GAVE_WAY
+        error = error.__cause__
+    return False
+
+
+def tables_missing() -> ConfigurationError:
+    """The tables come with Django's migrations."""
+    return ConfigurationError("clerkmap's tables are missing, old or not to be written: run manage.py migrate")
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(error.__cause__, "sqlstate", None)

@@ -1,0 +1,284 @@
+"""What is yours to choose about your side of things: how ids are made, who is linked to whom, where roles come from.
+
+Every repository takes these options, and asks here.
+"""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Collection, Iterable
+from inspect import iscoroutinefunction
+from typing import Literal, TypedDict
+
+from ..core.merging import MAX_ROLE, MAX_TOKEN_LIFETIME, forgotten_below, is_role, role_in_metadata, tombstones_kept
+from ..core.model import Change, Id, User
+from ..core.records import FULL, AnyRecord, ClerkOrganization, ClerkUser
+from ..core.writeback import WriteBack
+from ..errors import ConfigurationError, UserTaken
+from ..hooks import AfterCommit, Hook, Listeners
+from ..ports import FirstRole, Ids, Linker
+from .linkers import FirstUserTakes
+from .row_numbers import Numbers, UsersTable
+
+logger: logging.Logger = logging.getLogger("clerkmap.repositories")
+
+# By instance and key: a role, and the rank of the record that named it.
+FirstRoles = dict[tuple[str, str], tuple[str, str]]
+
+# What an id of yours is in the database, and what it is in Python.
+IdType = Literal["text", "bigint", "uuid"]
+_STRATEGIES: dict[str, IdType] = {"uuid7": "text", "clerk": "text", "integer": "bigint"}
+_WANTED: dict[IdType | None, str] = {
+    "text": "str (a database that keeps numbers may need id_type=)",
+    "bigint": "int",
+    "uuid": "a UUID as text in lower case",
+    None: "str or int",
+}
+LONGEST_LIFETIMES = 60, 315_576_000  # seconds; Clerk makes no token that lives longer than ten years
+_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+class Options(TypedDict, total=False):
+    """The options that every repository takes.
+
+    ids: How your ids are made: `uuid7`, `integer`, `clerk` (Clerk's own), or a function of Clerk's record.
+    users_table: With `ids="integer"`, the table whose rows are your users: its name, or a `UsersTable`. Each new user
+        must have a row there when the transaction ends, which a hook inserts; a link names a row that is there.
+    first_id: With `ids="integer"`, the number from which on all numbers are clerkmap's: 1 where you have no rows yet.
+        Of users and of organizations. Beside a `users_table`, new users need no row, and all rows have smaller numbers.
+    linker: Asked, at the first sight of a person, for the id of a user you already have: a function of Clerk's record,
+        `ByVerifiedEmail(find)`, `ByExternalId(find)` or `FirstUserTakes(id)`. A user who has an identity already, or
+        was deleted, is never given to another person: that person is a new user. A linker with a method
+        `is_enough(record)` is asked only about records for which that returns True.
+    across_instances: Whether a linker may name a user who has an identity in another instance.
+    first_role: Where a user's role comes from until you set it; `public_metadata.role`, unless you say otherwise.
+    hooks: Called inside each transaction, with each change.
+    after_commit: Called after each commit, with each change.
+    clock: The time, in seconds since 1970.
+    write_back: Which of your facts Clerk is to hold: what changes of them is noted in the outbox.
+    max_token_lifetime: How many seconds a token may live; 28 days by default. A resolver refuses tokens that live
+        longer. The ends of sessions are remembered, and tombstones kept, for two days more than that.
+    """
+
+    ids: Ids
+    users_table: str | UsersTable | None
+    first_id: int | None
+    linker: Linker | FirstUserTakes | None
+    across_instances: bool
+    first_role: FirstRole | None
+    hooks: Iterable[Hook]
+    after_commit: Iterable[AfterCommit]
+    clock: Callable[[], float]
+    write_back: WriteBack | None
+    max_token_lifetime: float
+
+
+class Configuration:
+    """The options, checked, and what follows from them."""
+
+    def __init__(
+        self,
+        *,
+        ids: Ids = "uuid7",
+        users_table: str | UsersTable | None = None,
+        first_id: int | None = None,
+        linker: Linker | FirstUserTakes | None = None,
+        across_instances: bool = False,
+        first_role: FirstRole | None = role_in_metadata,
+        hooks: Iterable[Hook] = (),
+        after_commit: Iterable[AfterCommit] = (),
+        clock: Callable[[], float] = time.time,
+        write_back: WriteBack | None = None,
+        max_token_lifetime: float = MAX_TOKEN_LIFETIME,
+        id_type: IdType | None = None,
+        speaks_async: bool = False,
+    ) -> None:
+        if not callable(ids) and ids not in list(_STRATEGIES):
+            raise ConfigurationError(f"ids must be a function or one of {', '.join(_STRATEGIES)}")
+        self.numbers: Numbers | None = Numbers.of(ids, first_id, users_table)
+        if id_type not in list(_WANTED):
+            raise ConfigurationError("id_type must be text, bigint or uuid")
+        if not callable(ids) and id_type not in (None, _STRATEGIES[ids], "uuid" if ids == "uuid7" else None):
+            raise ConfigurationError(f"{ids} makes no ids of type {id_type}")
+        self.first_user: FirstUserTakes | None = linker if isinstance(linker, FirstUserTakes) else None
+        self._linker: Linker | None = None if isinstance(linker, FirstUserTakes) else linker
+        self._is_enough: Callable[[ClerkUser], bool] | None = getattr(linker, "is_enough", None)
+        functions = {"ids": ids, "linker": self._linker, "is_enough": self._is_enough, "first_role": first_role}
+        for name, function in functions.items():
+            if iscoroutinefunction(function) or not (callable(function) or function is None or name == "ids"):
+                raise ConfigurationError(f"{name} must be a plain function, also in async code")
+        if type(across_instances) is not bool:
+            raise ConfigurationError("across_instances must be True or False")
+        if not callable(clock):
+            raise ConfigurationError("clock must be a function that gives the seconds since 1970")
+        if not (write_back is None or isinstance(write_back, WriteBack)):
+            raise ConfigurationError("write_back must be a WriteBack")
+        is_number = type(max_token_lifetime) in (int, float)
+        if not is_number or not LONGEST_LIFETIMES[0] <= max_token_lifetime <= LONGEST_LIFETIMES[1]:
+            raise ConfigurationError(
+                "max_token_lifetime must be a number of seconds, from 60 to 10 years (315,576,000)"
+            )
+        self.write_back: WriteBack | None = write_back
+        self.max_token_lifetime: float = max_token_lifetime
+        self.tombstones_kept: int = tombstones_kept(max_token_lifetime)  # milliseconds
+        self.ids: Ids = ids
+        # None where a function makes ids of either type.
+        self.id_type: IdType | None = id_type or (None if callable(ids) else _STRATEGIES[ids])
+        self.listeners: Listeners = Listeners(hooks, after_commit, speaks_async=speaks_async)
+        if self.first_user is not None:
+            self.check_id(self.first_user.id)
+        self.across_instances: bool = across_instances
+        self._first_role = first_role
+        self._clock = clock
+
+    def now(self) -> int:
+        """The time, in milliseconds."""
+        return int(self._clock() * 1000)
+
+    def forgotten_below(self) -> str:
+        """The rank under which the end of a session need not be remembered."""
+        return forgotten_below(self.now(), self.tombstones_kept)
+
+    def check_id(self, id: Id) -> Id:
+        """An id that came from your side, or `ConfigurationError`: a database would store "7" for 7, or refuse."""
+        if not self.is_id(id):
+            raise ConfigurationError(f"an id of yours must be {_WANTED[self.id_type]}, and storable")
+        return id
+
+    def is_id(self, id: object) -> bool:
+        """Whether it can be an id here."""
+        return fits(id, self.id_type)
+
+    def ids_spelled(self, text: str) -> list[Id]:
+        """The ids that a text can be: itself, and the number that it spells."""
+        spelled: list[Id] = [text, int(text)] if _NUMBER.fullmatch(text) else [text]
+        return [id for id in spelled if self.is_id(id)]
+
+    def make_id(self, record: ClerkUser | ClerkOrganization) -> Id | None:
+        """An id for a thing seen for the first time. None where the database is to make it."""
+        if callable(self.ids):
+            return self.check_id(self.ids(record))
+        if self.ids == "integer":
+            return None
+        # A tombstone does not tell the Clerk id, and its row still needs an id.
+        return record.clerk_id or record.key if self.ids == "clerk" else uuid7()
+
+    @property
+    def has_linker(self) -> bool:
+        """Whether somebody is to be asked about each new person."""
+        return self._linker is not None or self.first_user is not None
+
+    @property
+    def needs_full_user(self) -> bool:
+        """Whether more than an id must be known of a person before a user is made."""
+        return self._is_enough is not None
+
+    def is_enough(self, record: ClerkUser) -> bool:
+        """Whether a record tells enough to make a user of a person seen for the first time."""
+        return self._is_enough is None or record.is_deleted or self._is_enough(record)
+
+    def linked_id(self, record: ClerkUser) -> Id | None:
+        """The id of a user you already have, if your linker says that this person is one."""
+        # A tombstone names no person, and must not use up a claim.
+        if self._linker is None or record.is_deleted:
+            return None
+        id = self._linker(record)
+        if id is not None and not self.is_id(id):
+            name = getattr(self._linker, "__name__", type(self._linker).__name__)
+            wanted = _WANTED[self.id_type]
+            raise ConfigurationError(f"the linker {name} must return the id of your user, {wanted}, or None")
+        return id
+
+    def check_free(self, record: ClerkUser, others: Collection[User], deleted_at: int | None) -> None:
+        """Raise `UserTaken` where a person must not join those who lead to a user, or a user who was deleted."""
+        if self.across_instances and deleted_at is None:
+            others = [user for user in others if user.clerk.instance == record.instance]
+        if others or deleted_at is not None:
+            raise UserTaken
+
+    def first_roles(self, records: Iterable[AnyRecord]) -> FirstRoles:
+        """Of each person, the first role that these records name, whether or not the record that names it will stay.
+
+        Only a full statement can name one.
+        """
+        first: FirstRoles = {}
+        for record in records:
+            if self._first_role is not None and isinstance(record, ClerkUser) and record.grade == FULL:
+                role = self._first_role(record)
+                if role is not None and not is_role(role):
+                    # Not an error, for with the record a ban would be lost.
+                    logger.error("first_role gave what is no role: printable text of at most %d characters", MAX_ROLE)
+                    role = None
+                known = first.get((record.instance, record.key))
+                if role is not None and (known is None or record.rank < known[1]):
+                    first[record.instance, record.key] = (role, record.rank)
+        return first
+
+
+def fits(id: object, id_type: IdType | None) -> bool:
+    """Whether a column of this type can hold an id, and find it again as the same value. None is a column of any type.
+
+    SQLite would store "7" for 7.
+    """
+    if isinstance(id, str):
+        return id_type != "bigint" and _is_text(id) and (id_type != "uuid" or bool(_UUID.fullmatch(id)))
+    return id_type in ("bigint", None) and type(id) is int and -(2**63) <= id < 2**63
+
+
+def check_role(role: str | None) -> str | None:
+    """A role that any database stores, or `ConfigurationError`."""
+    if role is not None and not is_role(role):
+        raise ConfigurationError(f"a role must be printable text of at most {MAX_ROLE} characters, or None")
+    return role
+
+
+def _is_text(id: str) -> bool:
+    return 0 < len(id) <= 255 and id.isprintable()
+
+
+def ids_made(changes: Iterable[Change]) -> list[Id]:
+    """The ids of the users that these changes have made, or led somebody to. One who was deleted needs nothing."""
+    ids: list[Id] = []
+    for change in changes:
+        after, before = change.after, change.before
+        led_there = before.id if isinstance(before, User) else None
+        if isinstance(after, User) and after.deleted_at is None and after.id != led_there:
+            ids.append(after.id)
+    return ids
+
+
+def log_taken() -> None:
+    """A linker cannot be asked to decide anew, and a person must not stop a delivery or a page of others."""
+    logger.warning(
+        "the linker named a user who has another identity, was deleted, or is no row of users_table: the person is a "
+        "new user; relink if both are one person"
+    )
+
+
+def id_taken() -> ConfigurationError:
+    """Two things may not share an id, least of all two people."""
+    return ConfigurationError("the strategy given as ids made an id that something else has already")
+
+
+def not_inserted(table: str) -> ConfigurationError:
+    """What is not there cannot be inserted, and no error says why."""
+    return ConfigurationError(
+        f"something of yours keeps rows from being inserted into the table of {table}, or from being read there: "
+        "look at its unique indexes, triggers, rules and policies"
+    )
+
+
+def no_other_id() -> ConfigurationError:
+    """Where the id follows from the person, the same person cannot be two users."""
+    return ConfigurationError("the strategy given as ids gives this person the same id again; relink them instead")
+
+
+def uuid7() -> str:
+    """A UUID of version 7: sorts by the time it was made, so that an index grows at its end."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | (random >> 62 & 0xFFF) << 64 | 0b10 << 62
+    digits = f"{value | random & (1 << 62) - 1:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -1,0 +1,126 @@
+"""Whether something is worth another try, and when: what PostgreSQL has refused or lost is judged here."""
+
+import random
+import time
+
+import psycopg
+from psycopg import errors
+from psycopg_pool import PoolTimeout
+
+from ...errors import ClerkmapError, CommitUnknown, ConfigurationError, HookFailed, RepositoryUnavailable
+from ..causes import without_text
+from .hook_connections import AnyConnection
+
+# Nothing of such a transaction has been kept: it met another one, and the other was let through.
+_GAVE_WAY = ("40001", "40P01")  # serialization_failure, deadlock_detected
+_MISPLACED = (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName, errors.ReservedName)
+# What a row of ours met with: a constraint or a trigger of yours, or a value that the database does not take.
+REFUSALS = (psycopg.IntegrityError, psycopg.DataError, errors.RaiseException, UnicodeError)
+_NO_CONNECTION = "your pool had no connection to give in time; the log psycopg.pool says why"
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  # seconds
+
+
+class Attempts:
+    """The attempts at one operation, until a time has passed. There is one alone where `again` is false."""
+
+    def __init__(self, seconds: float, *, again: bool) -> None:
+        self._seconds = seconds
+        self._ends: float | None = None  # counted from the first failure: waiting in line is none
+        self._again = again
+        self._pause = _FIRST_PAUSE
+        self.begin()
+
+    def begin(self) -> None:
+        """The next one. Who makes it tells here how far it has come."""
+        self.connection: AnyConnection | None = None
+        self.is_committing = False
+
+    @property
+    def have_failed(self) -> bool:
+        """Whether there has been one before."""
+        return self._ends is not None
+
+    def is_unknown(self, error: Exception) -> bool:
+        """Whether the transaction may have been committed, because the answer to its commit was lost.
+
+        The server could be asked later (`txid_status`), but a restart after a crash may give the same number to
+        another transaction, so its answer proves nothing.
+        """
+        return self.is_committing and (self._is_lost or is_no_answer(error))
+
+    @property
+    def _is_lost(self) -> bool:
+        return self.connection is not None and self.connection.closed
+
+    def after(self, error: Exception, *, repeatable: bool = True) -> float:
+        """How many seconds to wait before the next attempt. If there is to be none, this raises what is to be told."""
+        if self.is_unknown(error) and not (repeatable and self._again):
+            raise CommitUnknown from without_text(error)
+        gave_way = _gave_way(error)
+        if self._ends is None:
+            self._ends = time.monotonic() + self._seconds
+        if not self._again or not (gave_way or self._is_lost) or time.monotonic() + self._pause > self._ends:
+            _raise(error)
+        if not gave_way:  # after a restart all that a pool has are lost, and the next one is tried at once
+            return _FIRST_PAUSE
+        pause = self._pause * random.uniform(0.5, 1)  # noqa: S311 - so that two that met do not meet again
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        return pause
+
+
+def refusal(error: Exception) -> ConfigurationError:
+    """The same without psycopg's text, which shows the row. To be raised where there is nothing that it came from."""
+    state = error.sqlstate if isinstance(error, psycopg.Error) else None
+    constraint = error.diag.constraint_name if isinstance(error, psycopg.Error) else None
+    told = f"the database refuses a row or a value: {type(error).__name__}"
+    return ConfigurationError(f"{told}, {state or 'without a code'}, {constraint or 'no constraint'}")
+
+
+def _gave_way(error: Exception) -> bool:
+    """Whether it, or what a hook did in it, met another transaction and was undone."""
+    cause = error.__cause__ if isinstance(error, HookFailed) else error
+    return isinstance(cause, psycopg.Error) and cause.sqlstate in _GAVE_WAY
+
+
+def _raise(error: Exception) -> None:
+    """As an error of ours, if it is the database's."""
+    if isinstance(error, psycopg.Error):
+        raise _translated(error) from without_text(error)
+    raise error
+
+
+def _translated(error: psycopg.Error) -> ClerkmapError:
+    if isinstance(error, PoolTimeout):
+        return RepositoryUnavailable(_NO_CONNECTION)
+    if isinstance(error, errors.InFailedSqlTransaction):
+        return ConfigurationError("your transaction has failed before this: roll it back")
+    if isinstance(error, (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)):
+        told = "a pooler in transaction mode loses what psycopg has prepared: connect with prepare_threshold=None"
+        return ConfigurationError(told)
+    if isinstance(error, errors.DuplicateTable):
+        told = "a table of that name is there already, and clerkmap has not made it: open the repository before your "
+        return ConfigurationError(f"{told}create_all(), or keep it out of your metadata")
+    if isinstance(error, errors.ReadOnlySqlTransaction):
+        told = "the server takes no writes: is it a standby? Then say target_session_attrs=read-write"
+        return RepositoryUnavailable(told)
+    if isinstance(error, _MISPLACED):
+        told = f"the database says {type(error).__name__}: see the page on PostgreSQL, Migrations"
+        return ConfigurationError(told)
+    if is_fault(error) or isinstance(error, errors.FeatureNotSupported):  # a table was altered: connect anew
+        return RepositoryUnavailable(type(error).__name__)
+    if isinstance(error, (psycopg.ProgrammingError, psycopg.NotSupportedError)):
+        told = f"the database says {type(error).__name__}: the tables are not as clerkmap makes them"
+        return ConfigurationError(told)
+    return refusal(error)
+
+
+def is_no_answer(error: BaseException | None) -> bool:
+    """Whether the database has not said what became of a statement: the connection, the server or a pooler ended."""
+    code = error.sqlstate if isinstance(error, psycopg.OperationalError) else "other"
+    return code is None or code.startswith(("08", "57P0")) or code == "40003"  # statement_completion_unknown
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether the database is at fault. A wrong use of it is not: trying again would not help."""
+    wrong_use = (psycopg.ProgrammingError, psycopg.IntegrityError, psycopg.DataError, psycopg.NotSupportedError)
+    return isinstance(error, psycopg.Error) and not isinstance(error, wrong_use)

@@ -1,0 +1,290 @@
+"""Self-serve onboarding: an organization at Clerk and yours, made as one operation that may be begun again.
+
+    create_organization(api, repository, operation="sign-up 42", name="Grand Hotel", created_by="user_2abc")
+
+The operation is yours to name: whoever says the same name gets the same organization, however often, wherever and after
+whatever crash. Clerk keeps a digest of the name in the organization's private metadata, and is asked for it where it is
+not known what came of an attempt; a note in the repository lets one process at a time try.
+"""
+
+import json
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from ..clerk import endpoints
+from ..clerk.api import AsyncClerkApi, ClerkApi
+from ..clerk.endpoints import Page, Shape
+from ..core.events import Unreadable, records_of
+from ..core.model import Organization
+from ..core.records import MAX_TIME, AnyRecord, key_of
+from ..core.strict_json import fields
+from ..errors import ApiNotFound, ApiRefused, ApiUnavailable, ConfigurationError, OperationUnderWay
+from ..ports import AsyncRepository, Repository
+from .runs import Step, Steps, arun, run
+
+MARK = "clerkmap_operation"  # the name of the digest in the private metadata
+HELD = 240_000  # milliseconds for which nobody else tries: longer than an attempt takes, unless yours are longer
+SETTLES = 10_000  # milliseconds after which a request that got no answer has been done, or never will be
+CLOCKS = 600_000  # milliseconds by which this machine's clock and Clerk's may differ
+OVERLAP = 50  # rows that are read again on the next page, since others may go meanwhile
+
+
+def create_organization(
+    api: ClerkApi,
+    repository: Repository,
+    *,
+    idempotency_key: str,
+    name: str,
+    created_by: str,
+    clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+    **said: Any,
+) -> Organization:
+    """Your organization, made at Clerk by this operation, now or before.
+
+    Args:
+        api: Where to make it.
+        repository: Where your row of it is made; its hooks run in that transaction.
+        operation: A name for what is done here once, such as the id of a form that was sent.
+        name: The name of the organization.
+        created_by: The Clerk id of the person who becomes its first member and admin.
+        clock: The time, in seconds since 1970.
+        monotonic: A clock that never goes back.
+        said: What else Clerk is to hold: `slug`, `public_metadata`, `private_metadata`, `max_allowed_memberships`.
+
+    Raises `OperationUnderWay` where somebody else is at it, and `ApiUnavailable` where nobody knows what came of it:
+    say the same again later. `ApiRefused` is Clerk's refusal, and nothing was made. Inside a transaction of yours it
+    raises `ConfigurationError`: a rollback would forget an organization that Clerk keeps.
+    """
+    founding = Founding(api, idempotency_key, {"name": name, "created_by": created_by, **said}, clock, monotonic)
+    with founding.named_in_errors():
+        run(founding.steps(), api, repository)
+    return founding.result()
+
+
+async def acreate_organization(
+    api: AsyncClerkApi,
+    repository: AsyncRepository,
+    *,
+    idempotency_key: str,
+    name: str,
+    created_by: str,
+    clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+    **said: Any,
+) -> Organization:
+    """The same for async code."""
+    founding = Founding(api, idempotency_key, {"name": name, "created_by": created_by, **said}, clock, monotonic)
+    with founding.named_in_errors():
+        await arun(founding.steps(), api, repository)
+    return founding.result()
+
+
+class Founding:
+    """One attempt."""
+
+    def __init__(
+        self,
+        api: ClerkApi | AsyncClerkApi,
+        idempotency_key: str,
+        said: Shape,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        if not (isinstance(idempotency_key, str) and 0 < len(idempotency_key) <= 255 and idempotency_key.isprintable()):
+            raise ConfigurationError("operation is printable text of at most 255 characters")
+        self._instance = api.instance.name
+        self._held = max(HELD, SETTLES + int(api.longest * 1000))
+        self._mark = key_of(idempotency_key)  # a name of yours may be personal
+        self._checkpoint = f"operation {key_of(self._instance)} {self._mark}"
+        self._said = said
+        self._clock = clock
+        self._monotonic = monotonic
+        # Milliseconds after which nothing is sent any more. Until the hold ends, what was sent has reached Clerk.
+        self._sends_for = self._held - SETTLES - int(api.attempt * 1000)
+        self._held_since = (0, 0.0)
+        self._made: str | None = None
+        self._organization: Organization | None = None
+
+    def result(self) -> Organization:
+        """What has come of it."""
+        assert self._organization is not None
+        return self._organization
+
+    def steps(self) -> Steps:
+        """Begin, or go on where an attempt before this has ended."""
+        if (yield lambda _, repository: repository.in_transaction()):
+            raise ConfigurationError(
+                "create_organization must not run inside a database transaction, since a rollback would forget an"
+                " organization that Clerk keeps. Call it after the commit (transaction.on_commit in Django) or in a job"
+            )
+        text: str | None = yield lambda _, repository: repository.checkpoint(self._checkpoint)
+        noted = _read(text)
+        clerk_id = noted.get("id")
+        if clerk_id is None:
+            clerk_id = yield from self._founded(text, noted)
+        yield from self._mapped(clerk_id)
+
+    def _founded(self, text: str | None, noted: dict[str, Any]) -> Generator[Step, Any, str]:
+        """The Clerk id of the organization, which is made at Clerk unless an attempt before this has made it."""
+        yield lambda api, _: api.check()  # first: where it fails, nothing is held
+        now = self._now()
+        if noted and noted["until"] > now:
+            raise OperationUnderWay
+        since = noted["since"] if noted else now
+        held = self._hold(since)
+        if not (yield self._swap(text, held)):
+            raise OperationUnderWay
+        clerk_id: str
+        try:
+            row = None
+            if noted:
+                row = yield from self._made_before(since)
+            else:  # an attempt whose note was rolled back, or lost in a move
+                row = yield from self._made_by_creator()
+            held, looked = self._hold(since), held
+            if not (yield self._swap(looked, held)):  # to look may take long
+                raise OperationUnderWay
+            if row is None:
+                question = replace(endpoints.create_organization(**self._marked()), before_sending=self._check_time)
+                row = yield lambda api, _: api.ask(question)
+            clerk_id = self._made = _id_in(row)
+        except ApiUnavailable:
+            yield self._swap(held, _written(since=since, until=self._now() + SETTLES))
+            raise
+        except ApiRefused:  # nothing was made
+            yield self._swap(held, text)
+            raise
+        if not (yield self._swap(held, _written(id=clerk_id))):
+            now_noted = _read((yield lambda _, repository: repository.checkpoint(self._checkpoint)))
+            if now_noted.get("id") != clerk_id:  # this process was paused, and another one has taken over
+                raise OperationUnderWay(
+                    f"this attempt made {clerk_id}, and another one has taken over", organization_id=clerk_id
+                )
+        return clerk_id
+
+    def _hold(self, since: int) -> str:
+        """Return the note that keeps others away from now on."""
+        now = self._now()
+        self._held_since = now, self._monotonic()
+        return _written(since=since, until=now + self._held)
+
+    def _check_time(self) -> None:
+        """Raise if this process was paused for so long that the hold may end before Clerk has what is sent now. A
+        machine that sleeps may stop one of the clocks."""
+        began, began_monotonic = self._held_since
+        paused = max(self._now() - began, (self._monotonic() - began_monotonic) * 1000)
+        if paused > self._sends_for:
+            raise OperationUnderWay("this attempt was paused for too long, and has made nothing")
+
+    @contextmanager
+    def named_in_errors(self) -> Generator[None, None, None]:
+        """Add the Clerk id of an organization that was made to an error that comes afterwards."""
+        try:
+            yield
+        except Exception as error:
+            if self._made is not None:
+                error.add_note(f"The organization {self._made} has been made at Clerk.")
+            raise
+
+    def _made_by_creator(self) -> Generator[Step, Any, Shape | None]:
+        """The organization that bears this operation's mark, among those of its first member."""
+        offset = 0
+        while True:
+            try:
+                page: Page = yield self._asked_of_creator(offset)
+            except ApiRefused:  # as it would refuse to make one for them, and say why
+                return None
+            row = self._marked_in(page)
+            offset += len(page.rows) - OVERLAP
+            if row is not None or len(page.rows) <= OVERLAP or offset + OVERLAP >= page.total:
+                return row
+
+    def _made_before(self, since: int) -> Generator[Step, Any, Shape | None]:
+        """The organization that bears this operation's mark, among all that were made since it began."""
+        offset = 0
+        while True:
+            page: Page = yield _asked_for(offset)
+            row = self._marked_in(page)
+            if row is not None:
+                return row
+            oldest = min((_time(row) for row in page.rows), default=0)
+            if oldest < since - CLOCKS or len(page.rows) <= OVERLAP:
+                return None
+            offset += len(page.rows) - OVERLAP
+
+    def _marked_in(self, page: Page) -> Shape | None:
+        marks = ((fields(row.get("private_metadata")).get(MARK), row) for row in page.rows)
+        return next((row for mark, row in marks if mark == self._mark), None)
+
+    def _asked_of_creator(self, offset: int) -> Step:
+        question = endpoints.organizations(offset=offset, order_by="-created_at", user=self._said["created_by"])
+        return lambda api, _: api.ask(question)
+
+    def _mapped(self, clerk_id: str) -> Steps:
+        """Your row, which is made unless a webhook was faster."""
+        row: Organization | None = yield self._row(clerk_id)
+        if row is None:
+            asked_at = self._now()
+            told: Shape = yield lambda api, _: api.ask(endpoints.organization(clerk_id))
+            try:
+                records: list[AnyRecord] = records_of("organization", self._instance, told, asked_at)
+            except Unreadable:
+                raise ApiUnavailable("its answer does not say what it must") from None
+            yield lambda _, repository: repository.put(records)
+            row = yield self._row(clerk_id)
+        if row is None:
+            raise ApiNotFound("its answer is about something else")
+        self._organization = row
+
+    def _marked(self) -> Shape:
+        private = {**fields(self._said.get("private_metadata")), MARK: self._mark}
+        return {**self._said, "private_metadata": private}
+
+    def _row(self, clerk_id: str) -> Step:
+        return lambda _, repository: repository.row("organization", self._instance, key_of(clerk_id))
+
+    def _swap(self, before: str | None, after: str | None) -> Step:
+        return lambda _, repository: repository.swap_checkpoint(self._checkpoint, before, after)
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def _asked_for(offset: int) -> Step:
+    return lambda api, _: api.ask(endpoints.organizations(offset=offset, order_by="-created_at"))
+
+
+def _id_in(row: Shape) -> str:
+    clerk_id = row.get("id")
+    if not (isinstance(clerk_id, str) and clerk_id.startswith("org_")):
+        raise ApiUnavailable("its answer does not say what it must")
+    return clerk_id
+
+
+def _time(row: Shape) -> int:
+    created_at = row.get("created_at")
+    return created_at if type(created_at) is int else 0
+
+
+def _written(**noted: Any) -> str:
+    return json.dumps(noted)
+
+
+def _read(text: str | None) -> dict[str, Any]:
+    """What was noted: an id; or since when, and until when somebody is at it; or nothing."""
+    if text is None:
+        return {}
+    try:
+        noted = fields(json.loads(text))
+    except (ValueError, RecursionError):
+        noted = {}
+    if isinstance(noted.get("id"), str):
+        return {"id": noted["id"]}
+    times = (noted.get("since"), noted.get("until"))
+    if any(type(time) is not int or not 0 <= time <= MAX_TIME for time in times):
+        raise ConfigurationError("somebody else has written into the notes of clerkmap")
+    return noted

@@ -1,0 +1,282 @@
+"""Moving people from one instance to another: from development to production, or from another provider.
+
+    plan = plan_relink(repository, from_="dev.example.com", to="example.com", by="external_id")
+    done = apply_relink(repository, plan)
+
+A move ties a person's identity in the new instance to the user of yours that the old one leads to. The old identity
+stays, and so does the row of the user that the new one led to until then. All of it goes by what is stored of both
+instances; Clerk is not asked. Whoever could be two people is moved to neither.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from ..core.merging import verified_address
+from ..core.model import Id, User
+from ..core.records import ClerkUser
+from ..errors import ConfigurationError, LinkRefused, UserUnknown
+from ..ports import Repository
+
+By = Literal["external_id", "clerk_id", "own_id", "verified_email"]
+Way = Literal[By, "mapping"]
+Reason = Literal[
+    "nothing_to_go_by",
+    "not_found",
+    "not_verified",
+    "ambiguous",
+    "deleted",
+    "user_taken",
+    "life_of_its_own",
+    "changed",
+]
+Tell = Callable[[int, int], None]  # how many people were looked at, and of how many
+
+REASONS: dict[Reason, str] = {
+    "nothing_to_go_by": "what to look for is not stored of them",
+    "not_found": "nobody like that is stored",
+    "not_verified": "the address is not verified on both sides",
+    "ambiguous": "it could be more than one",
+    "deleted": "one of the two was deleted",
+    "user_taken": "your user has another identity in the new instance",
+    "life_of_its_own": "the new identity leads to a user who has others",
+    "changed": "something changed after the plan was made",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One person. The identity in the new instance leads to your user `before` now, None if it was never seen, and to
+    `after` once it is moved."""
+
+    from_clerk_id: str = field(repr=False)
+    to_clerk_id: str = field(repr=False)
+    before: Id | None
+    after: Id
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Somebody who is not moved. `REASONS` says each reason in words."""
+
+    from_clerk_id: str = field(repr=False)
+    to_clerk_id: str | None = field(repr=False)
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Relink:
+    """Who is moved, how many are there already, and who is refused: as planned, or as done."""
+
+    from_: str
+    to: str
+    by: Way
+    moves: tuple[Move, ...]
+    already: int
+    refusals: tuple[Refusal, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same, ready for JSON."""
+        told = asdict(self)
+        return {"from": told.pop("from_"), **told}
+
+
+# What a person of the old instance is looked for by. One of the new has it as the external id, or as the address.
+WORDS: dict[By, Callable[[User], str | None]] = {
+    "external_id": lambda user: user.clerk.external_id,
+    "clerk_id": lambda user: user.clerk_id,
+    "own_id": lambda user: str(user.id),
+    "verified_email": lambda user: _address(user.clerk),
+}
+
+
+class Judging:
+    """Whether somebody is moved, by what is stored at this moment."""
+
+    def __init__(self, repository: Repository, from_: str, to: str, by: Way) -> None:
+        self._repository = repository
+        self._from = from_
+        self._to = to
+        self._by: Way = by
+
+    def matches(self) -> Iterator[tuple[str, str] | Refusal]:
+        """Everybody in the old instance, with the one in the new who is looked for. The new one is kept in memory."""
+        index: dict[str, str | None] = {}  # None where there are several
+        for clerk_id, record in self._everybody(self._to):
+            if word := self._new_word(record):
+                index[word] = None if word in index else clerk_id
+        for clerk_id, _ in self._everybody(self._from):
+            user = self._user(self._from, clerk_id)
+            word = None if user is None else self._old_word(user)
+            if not word:
+                yield Refusal(clerk_id, None, "nothing_to_go_by")
+            elif word not in index:
+                yield Refusal(clerk_id, None, "not_found")
+            elif (other := index[word]) is None:
+                yield Refusal(clerk_id, None, "ambiguous")
+            else:
+                yield clerk_id, other
+
+    def judge(self, one: str, other: str) -> Move | Refusal | None:
+        """The move of these two, or why there is none; None where they are one already."""
+        old, new = self._user(self._from, one), self._user(self._to, other)
+        if old is None:
+            return Refusal(one, other, "not_found")
+        if new is not None and new.id == old.id:
+            return None
+        if old.clerk.is_deleted or (new is not None and new.clerk.is_deleted):
+            return Refusal(one, other, "deleted")
+        reason = self._mismatch(old, new)
+        if reason is not None:
+            return Refusal(one, other, reason)
+        # A second identity in the new instance would let somebody else in, also where the first was deleted.
+        if any(each["instance"] == self._to for each in self._identities(old.id)):
+            return Refusal(one, other, "user_taken")
+        if new is not None and len(self._identities(new.id)) > 1:
+            return Refusal(one, other, "life_of_its_own")
+        return Move(one, other, None if new is None else new.id, old.id)
+
+    def make(self, move: Move) -> bool:
+        """Make a move, unless the identity leads elsewhere than the plan says."""
+        try:
+            if move.before is None:
+                self._repository.link(self._to, move.to_clerk_id, move.after, shared=True)
+            else:
+                self._repository.relink(self._to, move.to_clerk_id, move.before, to=move.after)
+        except (LinkRefused, UserUnknown):
+            return False
+        return True
+
+    def _mismatch(self, old: User, new: User | None) -> Reason | None:
+        """Why these two are not one person, by what they are compared by."""
+        if self._by == "mapping":
+            return None
+        word = self._old_word(old)
+        if new is None or not word or word != self._new_word(new.clerk):
+            return "changed"
+        if self._by == "verified_email" and not (_is_verified(old.clerk) and _is_verified(new.clerk)):
+            return "not_verified"
+        return None
+
+    def _old_word(self, user: User) -> str | None:
+        return None if self._by == "mapping" else WORDS[self._by](user)
+
+    def _new_word(self, record: ClerkUser) -> str | None:
+        return _address(record) if self._by == "verified_email" else record.external_id
+
+    def _user(self, instance: str, clerk_id: str) -> User | None:
+        standing = self._repository.find(instance, clerk_id)
+        return None if standing is None else standing.user
+
+    def _identities(self, id: Id) -> list[dict[str, Any]]:
+        try:
+            identities: list[dict[str, Any]] = self._repository.export(id)["identities"]
+        except UserUnknown:  # the last has just been taken away
+            return []
+        return identities
+
+    def _everybody(self, instance: str) -> Iterator[tuple[str, ClerkUser]]:
+        after = ""
+        while page := self._repository.records("user", instance, after=after):
+            after = page[-1].key
+            for record in page:
+                if isinstance(record, ClerkUser) and record.clerk_id is not None:  # None where it was deleted
+                    yield record.clerk_id, record
+
+
+def _address(record: ClerkUser) -> str | None:
+    """As every database compares it: the capital letters of ASCII do not count."""
+    return record.email and record.email.encode().lower().decode()
+
+
+def _is_verified(record: ClerkUser) -> bool:
+    return verified_address(record) is not None
+
+
+MAX_ID = 255  # characters
+
+
+def plan_relink(
+    repository: Repository, *, from_: str, to: str, by: By | Mapping[str, str], progress: Tell | None = None
+) -> Relink:
+    """Look who is who, and change nothing.
+
+    Args:
+        repository: Where both instances are stored, each after a backfill.
+        from_: The name of the old instance.
+        to: The name of the new one.
+        by: What shows that two are one person. In the new instance, `external_id` is the old one's `external_id`,
+            `clerk_id` its Clerk id, or `own_id` the id of your user. `verified_email` is the primary address, verified
+            in both. Or a mapping, from Clerk ids of the old instance to those of the new.
+        progress: Called with how many people were looked at, and of how many.
+    """
+    if from_ == to:
+        raise ConfigurationError("the two instances are one")
+    for name in (from_, to):
+        if not repository.records("user", name, limit=1):
+            raise ConfigurationError(
+                "nobody is stored of one of the two instances: look at its name, and run `clerkmap sync` for it first"
+            )
+    if not isinstance(by, Mapping) and by not in list(WORDS):
+        raise ConfigurationError(f"by must be a mapping, or one of {', '.join(WORDS)}")
+    way: Way = by if isinstance(by, str) else "mapping"
+    judging = Judging(repository, from_, to, way)
+    pairs = list(judging.matches() if isinstance(by, str) else _checked(by))
+    claims = Counter(pair[1] for pair in pairs if not isinstance(pair, Refusal))
+    moves, refusals, already = list[Move](), list[Refusal](), 0
+    for number, pair in enumerate(pairs, 1):
+        judged = pair if isinstance(pair, Refusal) else judging.judge(*pair)
+        if judged is not None and not isinstance(pair, Refusal) and claims[pair[1]] > 1:
+            judged = Refusal(*pair, "ambiguous")
+        if judged is None:
+            already += 1
+        elif isinstance(judged, Move):
+            moves.append(judged)
+        else:
+            refusals.append(judged)
+        if progress is not None:
+            progress(number, len(pairs))
+    users = Counter(move.after for move in moves)
+    refusals += [Refusal(move.from_clerk_id, move.to_clerk_id, "ambiguous") for move in moves if users[move.after] > 1]
+    moves = [move for move in moves if users[move.after] == 1]
+    return Relink(from_, to, way, tuple(moves), already, tuple(refusals))
+
+
+def apply_relink(repository: Repository, plan: Relink, *, progress: Tell | None = None) -> Relink:
+    """Make the moves of a plan, each in one transaction, and tell which were made.
+
+    Each person is judged anew just before, and is refused where anything is not as the plan says; the write itself
+    refuses an identity that leads elsewhere by then. So it can be ended at any moment and done again, and a second time
+    changes nothing.
+
+    Args:
+        repository: What the plan was made of.
+        plan: Of `plan_relink`.
+        progress: Called with how many people were looked at, and of how many.
+    """
+    judging = Judging(repository, plan.from_, plan.to, plan.by)
+    moves, refusals, already = list[Move](), list(plan.refusals), plan.already
+    for number, move in enumerate(plan.moves, 1):
+        judged = judging.judge(move.from_clerk_id, move.to_clerk_id)
+        if judged is None:
+            already += 1
+        elif isinstance(judged, Refusal):
+            refusals.append(judged)
+        elif judged == move and judging.make(move):
+            moves.append(move)
+        else:
+            refusals.append(Refusal(move.from_clerk_id, move.to_clerk_id, "changed"))
+        if progress is not None:
+            progress(number, len(plan.moves))
+    return Relink(plan.from_, plan.to, plan.by, tuple(moves), already, tuple(refusals))
+
+
+def _checked(mapping: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for pair in mapping.items():
+        if not all(isinstance(id, str) and 0 < len(id) <= MAX_ID and id.isprintable() for id in pair):
+            raise ConfigurationError(f"a mapping is of Clerk ids, printable text of at most {MAX_ID} characters each")
+        yield pair
+
+
+__all__ = ["REASONS", "By", "Move", "Reason", "Refusal", "Relink", "Tell", "Way", "apply_relink", "plan_relink"]

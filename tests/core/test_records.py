@@ -1,0 +1,157 @@
+"""The fold is a maximum in a total order, so it obeys the laws of one; and the rank's spelling is fixed for ever."""
+
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clerkmap.core.merging import current_membership, deleted_at
+from clerkmap.core.records import (
+    FROM_TOKEN,
+    FULL,
+    MAX_TIME,
+    AnyRecord,
+    ClerkMembership,
+    ClerkUser,
+    fold,
+    key_of,
+    newer,
+)
+from clerkmap.testing.machine import records
+from clerkmap.testing.samples import left, member, person
+
+histories = st.lists(records(), max_size=8)
+
+
+def test_the_rank_on_the_wire() -> None:
+    """One rank, to the letter: a database that was written by an older version must sort the same."""
+    record = ClerkUser.make(
+        FULL, "here", "user_a", updated_at=1718887200000, observed_at=1718887201234, first_name="Zoë"
+    )
+
+    assert record.rank == "2.001718887200000.001718887201234.f80c36bfee83060791c411bc49e4fbb2"
+    assert record.key == "e3f22b4d0e366e8f5692b61d79eb605c"
+
+
+@given(histories)
+def test_folding_again_changes_nothing(history: list[AnyRecord]) -> None:
+    """Idempotent: what was folded folds to itself, alone and repeated."""
+    once = fold(history)
+
+    assert fold(once) == once
+    assert fold([*history, *history]) == once
+
+
+@given(st.permutations(range(8)), histories)
+def test_order_changes_nothing(order: list[int], history: list[AnyRecord]) -> None:
+    """Commutative: any order folds to the same."""
+    shuffled = [history[position] for position in order if position < len(history)]
+
+    assert fold(shuffled) == fold(history)
+
+
+@given(histories, histories, histories)
+def test_grouping_changes_nothing(a: list[AnyRecord], b: list[AnyRecord], c: list[AnyRecord]) -> None:
+    """Associative: folding folded parts is folding all."""
+    assert fold([*fold([*a, *b]), *c]) == fold([*a, *fold([*b, *c])]) == fold([*a, *b, *c])
+
+
+@given(records(), records())
+def test_the_order_is_total(one: AnyRecord, other: AnyRecord) -> None:
+    """Of two records of one thing exactly one is newer, unless they say the same at the same time."""
+    if (one.kind, one.instance, one.key) == (other.kind, other.instance, other.key):
+        assert newer(one, other) + newer(other, one) == (one != other)
+
+
+@settings(max_examples=30)
+@given(st.lists(records(), min_size=5, max_size=5))
+def test_every_order_of_a_small_history(history: list[AnyRecord]) -> None:
+    """All 120 orders of five records, one after the other, end alike."""
+    assert {tuple(fold(order)) for order in permutations(history)} == {tuple(fold(history))}
+
+
+def test_ranks_sort_as_text() -> None:
+    """Standing before time, time before observation: a greater text is a later word."""
+    ranks = [
+        person(at=9, grade=FROM_TOKEN).rank,
+        person(at=1, grade="1").rank,
+        person(at=2).rank,
+        ClerkUser.make(FULL, "here", "user_ann", updated_at=2, observed_at=10**12).rank,
+        ClerkUser.make(FULL, "here", "user_ann", updated_at=10, observed_at=0).rank,
+        ClerkUser.deleted("here", "user_ann", observed_at=0).rank,
+        ClerkUser.deleted("here", "user_ann", observed_at=MAX_TIME).rank,
+    ]
+
+    assert sorted(ranks) == ranks
+    assert {len(rank) for rank in ranks} == {66}
+
+
+@pytest.mark.parametrize("time", [-1, MAX_TIME + 1])
+def test_times_have_bounds(time: int) -> None:
+    """A time that would not fit its place in the rank is refused."""
+    with pytest.raises(ValueError, match="milliseconds"):
+        ClerkUser.make(FULL, "here", "user_a", observed_at=time)
+    with pytest.raises(ValueError, match="milliseconds"):
+        ClerkUser.make(FULL, "here", "user_a", observed_at=1, updated_at=time)
+
+
+def test_a_tombstone_holds_nothing_personal() -> None:
+    """Of a deleted person only the digest of the id is left, and the times."""
+    tombstone = ClerkUser.deleted("here", "user_ann", observed_at=5)
+
+    assert tombstone == ClerkUser("here", key_of("user_ann"), tombstone.rank, None)
+    assert (tombstone.updated_at, tombstone.observed_at, tombstone.is_deleted) == (None, 5, True)
+    assert left().user_key == key_of("user_ann")
+
+
+def _sighted(at: int) -> ClerkMembership:
+    return ClerkMembership.from_token(
+        "here", clerk_user_id="user_ann", clerk_organization_id="org_acme", role="org:member", observed_at=at
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "counts"),
+    [
+        ([], None),
+        ([_sighted(1)], _sighted(1)),
+        ([member()], member()),
+        ([_sighted(9), member()], member()),
+        ([left()], None),
+        ([member("orgmem_1"), left("orgmem_2")], member("orgmem_1")),
+        ([left("orgmem_1"), member("orgmem_2", at=1)], member("orgmem_2", at=1)),
+        ([member("orgmem_1", at=1), member("orgmem_2", at=2)], member("orgmem_2", at=2)),
+        ([left(at=5), _sighted(4)], None),
+        ([left(at=5), _sighted(5)], None),
+        ([left(at=5), _sighted(6)], _sighted(6)),
+        ([left("orgmem_1", at=5), left("orgmem_2", at=7), _sighted(6)], None),
+    ],
+)
+def test_which_membership_counts(said: list[ClerkMembership], counts: ClerkMembership | None) -> None:
+    """The best known one that is alive; a sighting only if its token was made after the last removal."""
+    for order in permutations(said):
+        assert current_membership(order) == counts
+
+
+def test_a_user_goes_with_the_last_identity() -> None:
+    """Deleted when all are, at the time of the last."""
+    first, second = (ClerkUser.deleted("here", "user_a", observed_at=at) for at in (3, 7))
+
+    assert deleted_at([first, second]) == 7
+    assert deleted_at([first, person()]) is None
+    assert deleted_at([]) is None
+
+
+def test_a_repr_says_nothing_personal() -> None:
+    """Reprs end up in logs."""
+    record = person(email="ann@example.com", first_name="Ann")
+
+    assert repr(record) == f"ClerkUser(2, key={record.key[:8]}…)"
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\ud83d\ude00"])
+def test_half_a_character_is_refused(text: str) -> None:
+    """What no database can store is no record, and two spellings of one character cannot tie."""
+    with pytest.raises(UnicodeEncodeError):
+        person(first_name=text)

@@ -1,0 +1,34 @@
+"""The rules of tokens that are made for one resource, and reprs that show nothing."""
+
+import pytest
+
+from clerkmap import Instance, Verifier
+from clerkmap.core.deliveries import Delivery
+from clerkmap.core.jose import Reading
+from clerkmap.errors import AudienceRefused, ConfigurationError
+from clerkmap.testing import FakeClerk
+
+API = "https://notes.example.com/mcp"
+
+
+def test_a_token_must_name_the_resource() -> None:
+    """A foreign audience is refused, and an absent one unless the setting admits it."""
+    clerk = FakeClerk(seed=3)
+    ann = clerk.create_user()
+    verifier = Verifier(clerk.instance, accept=["oauth"])
+    strict, lenient = (verifier.for_resource(API, allow_no_audience=each) for each in (False, True))
+    token = clerk.oauth_token(ann)
+    assert lenient.verify(token).subject == ann.id
+    with pytest.raises(AudienceRefused):
+        strict.verify(token)
+    with pytest.raises(ConfigurationError):
+        verifier.for_resource(API, allow_no_audience="yes")  # type: ignore[arg-type]
+    other = Instance.oidc(issuer="https://login.example.com", audience="api", jwks=clerk.jwks())
+    with pytest.raises(ConfigurationError):
+        Verifier(other).for_resource(API, allow_no_audience=True)
+
+
+def test_reprs_show_nothing() -> None:
+    """Neither a token nor a body."""
+    assert repr(Reading(b"secret", {}, {}, b"secret", b"secret")) == "Reading()"
+    assert "secret" not in repr(Delivery("msg_1", 1, (), "secret"))

@@ -1,0 +1,59 @@
+"""docs/testing.md is true: its files are a project whose tests pass, and the rest of its code runs as it stands."""
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import clerkmap
+import clerkmap.testing.plugin as plugin
+from docs_pages import ROOT, fences
+
+pytest_plugins = ["pytester"]
+
+PAGE = ROOT / "docs" / "testing.md"
+PLACE = re.compile(r"# ([\w/]+\.py)\n")
+
+
+def pieces() -> tuple[dict[str, str], list[tuple[int, str]]]:
+    """The files of the page by their names, and the other pieces with the lines where they begin."""
+    files: dict[str, str] = {}
+    script: list[tuple[int, str]] = []
+    for line, language, code in fences(PAGE):
+        found = PLACE.match(code)
+        if found is not None:
+            assert found[1] not in files
+            files[found[1]] = code
+        elif language == "python":
+            script.append((line, code))
+    return files, script
+
+
+def test_the_project_of_the_page_passes_its_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copied as they stand, in an environment that clerkmap is installed in, and with nothing else configured."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", str(Path(clerkmap.__file__).parent.parent))
+    files, _script = pieces()
+    for name, code in files.items():
+        path = pytester.path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(code, encoding="utf-8")
+    result = pytester.runpytest_subprocess("-p", plugin.__name__, "-p", "no:cacheprovider", timeout=120)
+    result.assert_outcomes(passed=sum(code.count("def test_") for code in files.values()))
+
+
+def test_the_rest_of_the_page_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needs no pytest, as it says."""
+    module = ModuleType("page_testing")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for line, code in pieces()[1]:
+        exec(compile("\n" * (line - 1) + code, PAGE, "exec"), module.__dict__)
+
+
+def test_the_page_names_every_fixture() -> None:
+    """The table of the fixtures is complete, and has no other."""
+    told = re.findall(r"^\| `(clerk\w*)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert told == [name for name in vars(plugin) if name == "clerk" or name.startswith("clerk_")]
+    assert plugin.OPTION in PAGE.read_text(encoding="utf-8")
