@@ -35,9 +35,9 @@ _MODULES = {
     "FirstUserTakes": ".linkers",
     "MemoryRepository": ".memory",
     "PostgresRepository": ".postgres",
-    "RepositoryThreads": "..lanes",
+    "RepositoryThreads": ".._runtime.threads",
     "SqliteRepository": ".sqlite",
-    "Threads": "..lanes",
+    "Threads": ".._runtime.threads",
     "UsersTable": ".row_numbers",
 }
 
