@@ -1,0 +1,151 @@
+"""`python -m benchmarks.paths`: how much code one request, webhook or backfill page runs through.
+
+Each path runs once, in async code on a `SqliteRepository`, and is counted:
+
+- calls: functions of clerkmap that begin, and generators of clerkmap that go on;
+- files: distinct files of clerkmap that these calls are in;
+- moves: calls whose file differs from that of the call before;
+- hops: round trips from the event loop to another thread.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import CodeType
+from typing import Any, NamedTuple
+
+import httpx
+
+import clerkmap
+from clerkmap import Reconciler, Resolver, threaded
+from clerkmap.clerk import AsyncClerkApi
+from clerkmap.repositories import SqliteRepository
+from clerkmap.sync import abackfill
+from clerkmap.testing import FakeClerk
+
+SOURCE = str(Path(clerkmap.__file__).parent)
+UNCOUNTED = str(Path(SOURCE) / "testing")
+HOP = "Call.__init__"  # a lane makes one of these for each round trip to another thread
+PAGE = 10  # users on the page of the backfill
+SETTLED = 0.02  # seconds for the threads to come to rest, so that none of their calls is counted with the next path
+_TOOL = 4  # of sys.monitoring: an id without a name
+
+
+class Counts(NamedTuple):
+    """The counts of one path."""
+
+    what: str
+    calls: int
+    files: int
+    moves: int
+    hops: int
+
+
+class Counter:
+    """Counts calls into clerkmap, in all threads, while it is on."""
+
+    def __init__(self) -> None:
+        self._files: list[str] = []
+        self._hops = 0
+
+    def start(self) -> None:
+        """Begin a new count."""
+        self._files.clear()
+        self._hops = 0
+        monitoring = sys.monitoring
+        monitoring.use_tool_id(_TOOL, "paths")
+        for event in (monitoring.events.PY_START, monitoring.events.PY_RESUME):
+            monitoring.register_callback(_TOOL, event, self._called)
+        monitoring.set_events(_TOOL, monitoring.events.PY_START | monitoring.events.PY_RESUME)
+
+    def stop(self, what: str) -> Counts:
+        """End the count, and return it."""
+        sys.monitoring.set_events(_TOOL, 0)
+        sys.monitoring.free_tool_id(_TOOL)
+        moves = sum(one != other for one, other in zip(self._files, self._files[1:], strict=False))
+        return Counts(what, len(self._files), len(set(self._files)), moves, self._hops)
+
+    def _called(self, code: CodeType, _offset: int) -> Any:
+        file = code.co_filename
+        if not file.startswith(SOURCE) or file.startswith(UNCOUNTED):
+            return sys.monitoring.DISABLE
+        self._files.append(file)
+        self._hops += code.co_qualname == HOP
+        return None
+
+
+class OnePage(httpx.AsyncBaseTransport):
+    """Begins a count with the answer to the first question for users, and ends it with the question after that."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, counter: Counter) -> None:
+        self._transport = transport
+        self._counter = counter
+        self._is_counting = False
+        self.counted: Counts | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self._is_counting:
+            await asyncio.sleep(SETTLED)
+            self._is_counting = False
+            self.counted = self._counter.stop(f"one page of a backfill, {PAGE} new users")
+        response = await self._transport.handle_async_request(request)
+        if request.url.path.endswith("/users") and self.counted is None:
+            self._is_counting = True
+            self._counter.start()
+        return response
+
+
+async def paths() -> AsyncIterator[Counts]:
+    """Count the five paths."""
+    counter = Counter()
+    async with _opened() as (clerk, repository):
+        instance = clerk.instance
+        await threaded(repository).put([])  # the threads are there
+        resolver = Resolver(instance, repository)
+        tokens = [clerk.token(clerk.create_user()) for _ in range(3)]
+        for token in tokens[:2]:
+            await resolver.aresolve(token)
+        fresh = Resolver(instance, repository), Resolver(instance, repository)
+
+        async def counted(what: str, call: Callable[[], Awaitable[object]]) -> Counts:
+            await asyncio.sleep(SETTLED)
+            counter.start()
+            await call()
+            await asyncio.sleep(SETTLED)
+            return counter.stop(what)
+
+        yield await counted("a request, token and user in memory", lambda: resolver.aresolve(tokens[0]))
+        yield await counted("a request, user known, nothing in memory", lambda: fresh[0].aresolve(tokens[1]))
+        yield await counted("a request, user seen for the first time", lambda: fresh[1].aresolve(tokens[2]))
+        reconciler = Reconciler(instance, repository, clock=clerk.clock)
+        *_, delivery = clerk.deliveries()
+        yield await counted("a webhook", lambda: reconciler.areceive(delivery.headers, delivery.body))
+    async with _opened() as (clerk, repository):
+        for _ in range(PAGE):
+            clerk.create_user()
+        transport = OnePage(clerk.transport(), counter)
+        api = AsyncClerkApi(clerk.instance, transport=transport)
+        await abackfill(api, threaded(repository))
+        assert transport.counted is not None
+        yield transport.counted
+
+
+@asynccontextmanager
+async def _opened() -> AsyncIterator[tuple[FakeClerk, SqliteRepository]]:
+    with TemporaryDirectory() as folder:
+        repository = SqliteRepository.open(Path(folder) / "paths.db")
+        yield FakeClerk(1), repository
+        repository.close()
+
+
+async def _print() -> None:
+    print("| path | calls | files | moves | hops |", "| --- | --- | --- | --- | --- |", sep="\n")
+    async for path in paths():
+        print(f"| {' | '.join(map(str, path))} |")
+
+
+if __name__ == "__main__":
+    asyncio.run(_print())
