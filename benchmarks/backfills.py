@@ -19,7 +19,7 @@ from clerkmap.core.records import AnyRecord, ClerkUser
 from clerkmap.ports import Repository
 from clerkmap.repositories import PostgresRepository, SqliteRepository
 from clerkmap.repositories.options import uuid7
-from clerkmap.repositories.sql import IDENTITY_COLUMNS, user_row
+from clerkmap.repositories.sql.statements import IDENTITY_COLUMNS, user_row
 from clerkmap.testing import FakeClerk
 
 from .measure import Aim, Figure, Row, Side, compare

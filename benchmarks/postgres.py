@@ -18,9 +18,9 @@ import psycopg
 from clerkmap import ClerkUser
 from clerkmap.core.records import FULL, key_of
 from clerkmap.repositories import PostgresRepository
-from clerkmap.repositories.dialects import POSTGRES, Names
 from clerkmap.repositories.options import uuid7
-from clerkmap.repositories.sql import IDENTITY_COLUMNS, Statements, user_row
+from clerkmap.repositories.sql.dialects import POSTGRES, Names
+from clerkmap.repositories.sql.statements import IDENTITY_COLUMNS, Statements, user_row
 
 from .measure import Aim, Figure, Row, Side, compare, constant
 from .people import INSTANCE, OBSERVED_AT, clerk_id, member, organization_id, populate, profiled

@@ -22,9 +22,9 @@ from clerkmap.core.merging import forgotten_below
 from clerkmap.core.records import FROM_TOKEN, key_of
 from clerkmap.errors import Unavailable
 from clerkmap.repositories import AsyncPostgresRepository
-from clerkmap.repositories.dialects import POSTGRES, Names
 from clerkmap.repositories.options import uuid7
-from clerkmap.repositories.sql import Statements, user_row
+from clerkmap.repositories.sql.dialects import POSTGRES, Names
+from clerkmap.repositories.sql.statements import Statements, user_row
 
 from .measure import Aim, Figure, Row, figure, progress
 from .people import DAY, INSTANCE, OBSERVED_AT, Crowd, clerk_id, crowd

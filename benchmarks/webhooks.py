@@ -13,8 +13,8 @@ from svix.webhooks import Webhook
 from clerkmap import Reconciler
 from clerkmap.core.records import ClerkUser
 from clerkmap.repositories import SqliteRepository
-from clerkmap.repositories.dialects import SQLITE, Names
-from clerkmap.repositories.sql import Statements, user_row
+from clerkmap.repositories.sql.dialects import SQLITE, Names
+from clerkmap.repositories.sql.statements import Statements, user_row
 from clerkmap.testing import Clock, FakeClerk
 
 from .measure import Aim, Row, Side, compare

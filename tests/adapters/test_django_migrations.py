@@ -10,9 +10,9 @@ from django.db import connections, transaction
 
 from clerkmap import ConfigurationError
 from clerkmap.repositories import PostgresRepository
-from clerkmap.repositories.dialects import SQLITE, Names
 from clerkmap.repositories.django import DjangoRepository
-from clerkmap.repositories.schema import Schema
+from clerkmap.repositories.sql.dialects import SQLITE, Names
+from clerkmap.repositories.sql.schema import Schema
 from clerkmap.testing.samples import found, made_by, person
 from django_databases import add_database, add_postgres, initial
 

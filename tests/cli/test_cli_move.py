@@ -15,7 +15,7 @@ import pytest
 from clerkmap import ClerkUser
 from clerkmap.cli.codes import CONFIGURATION, FINE, NOT_FINE, UNAVAILABLE, USAGE
 from clerkmap.repositories import PostgresRepository, SqliteRepository
-from clerkmap.repositories.stored_rows import MARKER
+from clerkmap.repositories.sql.stored_rows import MARKER
 from cli_world import PATIENCE, World, fresh, synced
 from postgres_server import postgres, url_of_a_new_schema
 

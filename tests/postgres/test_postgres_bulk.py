@@ -10,7 +10,7 @@ import pytest
 from clerkmap import Change, ClerkUser, HookFailed
 from clerkmap.core.records import DELETED, EMBEDDED, FROM_TOKEN, FULL, AnyRecord
 from clerkmap.repositories import MemoryRepository, PostgresRepository
-from clerkmap.repositories.bulk import MANY
+from clerkmap.repositories.sql.put import MANY
 from clerkmap.testing.samples import HERE, THERE, by_key, company, found, made_by, member, person
 from postgres_server import postgres
 

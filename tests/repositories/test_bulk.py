@@ -11,7 +11,7 @@ from clerkmap import Change, ClerkOrganization, ClerkUser
 from clerkmap.core.records import DELETED, EMBEDDED, FROM_TOKEN, FULL, AnyRecord, ClerkMembership
 from clerkmap.errors import ConfigurationError
 from clerkmap.repositories import MemoryRepository, PostgresRepository, SqliteRepository
-from clerkmap.repositories.bulk import MANY
+from clerkmap.repositories.sql.put import MANY
 from clerkmap.testing.samples import HERE, THERE, always_the_same, by_key, company, found, person
 from postgres_server import postgres
 

@@ -22,8 +22,8 @@ from clerkmap.repositories import (
     PostgresRepository,
     SqliteRepository,
 )
-from clerkmap.repositories.schema import NOT_COPIED
-from clerkmap.repositories.stored_rows import MARKER, MOVED, PAGE
+from clerkmap.repositories.sql.schema import NOT_COPIED
+from clerkmap.repositories.sql.stored_rows import MARKER, MOVED, PAGE
 from clerkmap.sync import Moved, Progress, move
 from clerkmap.testing.samples import made_by
 from move_world import Open, Story, places, rows
@@ -117,7 +117,7 @@ def check_that_all_are_known(found: dict[str, set[str]]) -> None:
 KILLED = """
 import os, signal, sys
 from clerkmap.repositories import PostgresRepository, SqliteRepository
-from clerkmap.repositories.schema import NOT_COPIED
+from clerkmap.repositories.sql.schema import NOT_COPIED
 from clerkmap.sync import move
 
 def tell(progress):

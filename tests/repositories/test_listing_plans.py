@@ -10,9 +10,9 @@ import pytest
 from clerkmap.core.records import Kind
 from clerkmap.repositories import PostgresRepository, SqliteRepository
 from clerkmap.repositories.arguments import LISTED
-from clerkmap.repositories.dialects import POSTGRES, SQLITE, Names
 from clerkmap.repositories.options import IdType
-from clerkmap.repositories.sql import Statements
+from clerkmap.repositories.sql.dialects import POSTGRES, SQLITE, Names
+from clerkmap.repositories.sql.statements import Statements
 from clerkmap.testing.samples import HERE, company, member, person
 from postgres_server import postgres
 from schema_descriptions import connected, opened, options_of

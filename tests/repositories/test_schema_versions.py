@@ -13,8 +13,8 @@ import pytest
 
 from clerkmap import ConfigurationError
 from clerkmap.repositories import PostgresRepository, SqliteRepository
-from clerkmap.repositories.dialects import POSTGRES, SQLITE, Names
-from clerkmap.repositories.schema import NOT_COPIED, SCHEMA_VERSION, TABLES, Schema
+from clerkmap.repositories.sql.dialects import POSTGRES, SQLITE, Names
+from clerkmap.repositories.sql.schema import NOT_COPIED, SCHEMA_VERSION, TABLES, Schema
 
 PROCESSES = 8
 

@@ -11,7 +11,7 @@ from clerkmap.clerk.budget import Budget
 from clerkmap.core.records import key_of
 from clerkmap.errors import SessionEnded, UserDeleted
 from clerkmap.repositories import PostgresRepository, SqliteRepository
-from clerkmap.repositories.stored_rows import MOVED
+from clerkmap.repositories.sql.stored_rows import MOVED
 from clerkmap.sync import create_organization, drain
 from clerkmap.testing import FakeClerk
 from postgres_server import schemas, url_of_a_new_schema

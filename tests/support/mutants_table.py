@@ -19,11 +19,11 @@ class Mutant(NamedTuple):
     edits: tuple[Edit, ...]
 
 
-RECORDS, CONCLUSIONS, SQL = "core/records.py", "core/merging.py", "repositories/sql.py"
+RECORDS, CONCLUSIONS, SQL = "core/records.py", "core/merging.py", "repositories/sql/statements.py"
 MEMORY_TABLES, MEMORY = "repositories/memory_tables.py", "repositories/memory.py"
 JOURNAL = "repositories/memory_transactions.py"
-MEMORY_READING, LISTING = "repositories/memory_reading.py", "repositories/listing.py"
-SCHEMA, PUTTING, BULK = "repositories/schema.py", "repositories/put.py", "repositories/bulk.py"
+MEMORY_READING, READING = "repositories/memory_reading.py", "repositories/sql/reading.py"
+SCHEMA, PUTTING = "repositories/sql/schema.py", "repositories/sql/put.py"
 SQLITE, CONNECTIONS = "repositories/sqlite.py", "repositories/connections.py"
 POSTGRES, SETUP = "repositories/postgres/repository.py", "repositories/postgres/setup.py"
 CHOICES, FILES = "repositories/options.py", "repositories/file_connections.py"
@@ -124,12 +124,12 @@ MUTANTS = (
     )),
     Mutant("SQL: a user gets a new id", "an id, once given, stays", (
         Edit(SQL, KEPT, 'kept = ("instance", "key")'),
-        Edit(PUTTING, SQL_USER_ID, SQL_USER_ID.replace("known.id", "self._choices.make_id(record)")),
+        Edit(PUTTING, SQL_USER_ID, SQL_USER_ID.replace("known.id", "self._configuration.make_id(record)")),
     )),
     Mutant("SQL: an organization gets a new id", "the same", (
         Edit(SQL, KEPT, 'kept = ("instance", "key")'),
         Edit(PUTTING, SQL_ORGANIZATION_ID,
-             SQL_ORGANIZATION_ID.replace("before.id", "self._choices.make_id(record)")),
+             SQL_ORGANIZATION_ID.replace("before.id", "self._configuration.make_id(record)")),
     )),
     Mutant("memory: a user gets a new id", "the same", (
         Edit(MEMORY_TABLES, MEMORY_USER_ID, MEMORY_USER_ID.replace("known is not None", "False")),
@@ -167,31 +167,31 @@ MUTANTS = (
         Edit(PUTTING, "if record.is_deleted or is_given:", "if is_given:"),
     )),
     Mutant("bulk: what is no better", "a page that comes again would be a change", (
-        Edit(BULK, "if newer(record, user.clerk):", "if True:"),
+        Edit(PUTTING, "if newer(record, user.clerk):", "if True:"),
     )),
     Mutant("bulk: without roles", "a person in a page would get no role", (
-        Edit(BULK, "or place in roles:", "or False:"),
+        Edit(PUTTING, "or place in roles:", "or False:"),
     )),
     Mutant("bulk: without the linker", "people in a page would not be linked", (
-        Edit(BULK, "if new and not self._choices.has_linker:", "if new:"),
+        Edit(PUTTING, "if new and not self._configuration.has_linker:", "if new:"),
     )),
     Mutant("bulk: deletion is a row", "a user whose person is deleted in a page would stay", (
-        Edit(BULK, "elif record.is_deleted or", "elif"),
+        Edit(PUTTING, "elif record.is_deleted or", "elif"),
     )),
     Mutant("bulk: an older organization", "what Clerk said before would come back", (
-        Edit(BULK, "before is not None and newer(record, before.clerk)", "before is not None"),
+        Edit(PUTTING, "before is not None and newer(record, before.clerk)", "before is not None"),
     )),
     Mutant("bulk: an older membership", "a change would be told that is none", (
-        Edit(BULK, "if not newer(record, of_both.get(record.key)):", "if False:"),
+        Edit(PUTTING, "if not newer(record, of_both.get(record.key)):", "if False:"),
     )),
     Mutant("bulk: each membership by itself", "of two in a page, the second would not follow the first", (
-        Edit(BULK, "of_both[record.key] = record  #", "of_both = {**of_both, record.key: record}  #"),
+        Edit(PUTTING, "of_both[record.key] = record  #", "of_both = {**of_both, record.key: record}  #"),
     )),
     Mutant("PostgreSQL: a transaction for each statement", "half of a put that failed would stay", (
         Edit(POSTGRES, "with self._source.transaction(connection) as joins:", "for joins in (False,):"),
     )),
     Mutant("PostgreSQL: no rows are kept from others", "of two writers one would work on what is gone", (
-        Edit("repositories/dialects.py", 'locked=" FOR NO KEY UPDATE",', 'locked="",'),
+        Edit("repositories/sql/dialects.py", 'locked=" FOR NO KEY UPDATE",', 'locked="",'),
     )),
     Mutant("PostgreSQL: nobody is told", "other processes would keep the old state", (
         Edit(SETUP, "yield self._notify, (payloads,)", 'yield "SELECT 1", ()'),
@@ -250,13 +250,13 @@ MUTANTS = (
         Edit(SQL, "{said} > (?, ?) ORDER", "{said} >= (?, ?) ORDER"),
     )),
     Mutant("listing: of any instance", "another's people would be taken for missing at Clerk", (
-        Edit(LISTING, "for row in rows if row[0] == instance]", "for row in rows]"),
+        Edit(READING, "for row in rows if row[0] == instance]", "for row in rows]"),
     )),
     Mutant("listing: in no order", "the next page would leave something out", (
         Edit(SQL, "{said} > (?, ?) ORDER BY instance, key LIMIT", "{said} > (?, ?) ORDER BY rank LIMIT"),
     )),
     Mutant("listing: what tokens say is Clerk's word", "silent webhooks would go unnoticed", (
-        Edit(LISTING, "for grade, (_, _, observed) in grades.items() if grade != FROM_TOKEN)",
+        Edit(READING, "for grade, (_, _, observed) in grades.items() if grade != FROM_TOKEN)",
              "for _, (_, _, observed) in grades.items())"),
     )),
     Mutant("listing: an address as it is spelled", "an operator would not find somebody", (

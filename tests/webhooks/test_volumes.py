@@ -18,7 +18,7 @@ import pytest
 from clerkmap import Event, Repository
 from clerkmap.core.records import AnyRecord
 from clerkmap.repositories import MemoryRepository, SqliteRepository
-from clerkmap.repositories.schema import NOT_COPIED
+from clerkmap.repositories.sql.schema import NOT_COPIED
 from histories import METADATA, OPTIONS, ROLES, Row, shown
 from sample_bodies import MS, NAME, address, event, membership, organization, user
 

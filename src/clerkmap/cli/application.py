@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from ..errors import ClerkmapError, ConfigurationError
 from ..ports import Repository, is_async
-from ..repositories.schema import SCHEMA_VERSION
+from ..repositories.sql.schema import SCHEMA_VERSION
 from .databases import Database, Found, NotWritten
 from .options import Made
 

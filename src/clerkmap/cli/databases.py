@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import ConfigurationError
 from ..ports import Repository
-from ..repositories.schema import SCHEMA_VERSION
+from ..repositories.sql.schema import SCHEMA_VERSION
 from .options import DATABASE, Made, repository_named
 
 _URL = re.compile(r"([a-z][a-z0-9.]+)(\+[a-z0-9_]+)?://(.*)", re.DOTALL | re.IGNORECASE)

@@ -19,7 +19,7 @@ def command(url: str | None, ids: Made | None, create: bool, dry_run: bool) -> N
     An SQLite file is made only with --create, so that a misspelt path makes none. Django has its own migrations, and
     the tables of a repository with a prefix or a schema of yours are made when it is opened.
     """
-    from ..repositories.schema import SCHEMA_VERSION
+    from ..repositories.sql.schema import SCHEMA_VERSION
     from .databases import database
 
     place = database(url)

@@ -11,7 +11,7 @@ from .options import json_option, say_json
 
 if TYPE_CHECKING:
     from ..repositories.options import IdType
-    from ..repositories.sql_repository import SqlRepository
+    from ..repositories.sql.repository import SqlRepository
     from ..sync import Moved
     from .databases import Database, Found
 
@@ -76,7 +76,7 @@ def command(
 def _opened(place: "Database", found: "Found", stack: ExitStack, *, writes: bool) -> "SqlRepository":
     """The repository in a database, closed at the end."""
     from ..errors import ConfigurationError
-    from ..repositories.sql_repository import SqlRepository
+    from ..repositories.sql.repository import SqlRepository
 
     opened = place.open(place.check(found), writes=writes)
     stack.callback(opened.close)

@@ -10,7 +10,7 @@ from ..errors import ConfigurationError, RepositoryUnavailable
 from ..ports import Repository
 from ..repositories.options import IdType
 from ..repositories.postgres import PostgresOptions, PostgresRepository, psycopg  # says what to install, if need be
-from ..repositories.schema import TABLES
+from ..repositories.sql.schema import TABLES
 from .databases import Database, Found, found, ids_type
 
 if TYPE_CHECKING:

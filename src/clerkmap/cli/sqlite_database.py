@@ -12,9 +12,9 @@ from urllib.parse import quote
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..ports import Repository
 from ..repositories.connections import SharedConnection
-from ..repositories.dialects import SQLITE, Names
 from ..repositories.options import Options
-from ..repositories.schema import Schema
+from ..repositories.sql.dialects import SQLITE, Names
+from ..repositories.sql.schema import Schema
 from ..repositories.sqlite import SqliteRepository
 from .databases import Database, Found, found
 

@@ -1,6 +1,6 @@
 """The keys that were written since the last look, for a database that cannot notify other processes.
 
-Triggers write them, in the transaction of the change itself: see `schema.py`.
+Triggers write them, in the transaction of the change itself: see `sql/schema.py`.
 """
 
 import threading
@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from .._runtime.forks import SurvivesForks
 from ..hooks import Listeners
-from .dialects import Dialect, Names
-from .work import Rows, Work
+from .sql.dialects import Dialect, Names
+from .sql.statements import Rows, Work
 
 # Runs some work on the database. None inside a transaction, which may show the past, or rows that are undone later.
 Run = Callable[[Work[Rows]], Rows | None]

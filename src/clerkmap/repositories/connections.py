@@ -14,7 +14,7 @@ from typing import Protocol
 
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..hooks import written_from_within
-from .causes import without_text
+from .sql.errors import without_text
 from .sqlite_errors import MEMORY, fault, faults_translated, translated
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")

@@ -12,9 +12,9 @@ from .._runtime.threads import MAX_WAITING, TIMEOUT, checked_max_waiting
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..hooks import written_from_within
 from .arguments import checked_timeout
-from .causes import without_text
 from .connections import POLL_EVERY, no_other_transactions, truncate_log
 from .gate import Gate, Line
+from .sql.errors import without_text
 from .sqlite_errors import fault, is_fault, translated, will_stay
 
 MAX_IDLE = 8

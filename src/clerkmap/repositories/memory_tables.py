@@ -25,7 +25,7 @@ from ..errors import LinkRefused, UserTaken, UserUnknown
 from .arguments import check_checkpoint, check_checkpoint_name, check_names, check_purge
 from .memory_reading import MemoryReading, Place, Row
 from .memory_transactions import Journal
-from .options import Configuration, FirstRoles, check_role, id_taken, ids_made, log_taken, no_other_id
+from .options import Configuration, FirstRoles, check_role, id_taken, log_taken, no_other_id
 from .row_numbers import Numbers, UsersTable
 
 T = TypeVar("T")
@@ -186,12 +186,10 @@ class MemoryTables(MemoryReading):
         return first.id
 
     def check_rows(self, written: Iterable[Change]) -> None:
-        """To be called at the end of a transaction: each user that it made must be a row of your table."""
-        numbers = self._configuration.numbers
-        if numbers is not None and numbers.table is not None and numbers.needs_rows:
-            for id in ids_made(written):
-                if not self._is_yours(id):
-                    raise numbers.row_missing()
+        """Check at the end of a transaction that each user it made is a row of your users table."""
+        for id in self._configuration.ids_needing_rows(written):
+            if not self._is_yours(id):
+                raise self._configuration.row_missing()
 
     def _is_yours(self, id: Id) -> bool:
         """Whether an id that a linker or a link names is one of your rows, as far as it is known where those are."""

@@ -198,6 +198,24 @@ class Configuration:
         if others or deleted_at is not None:
             raise UserTaken
 
+    def ids_needing_rows(self, changes: Iterable[Change]) -> list[Id]:
+        """Return the ids that must be rows of your users table when the transaction of these changes ends: those of new
+        users, and of users that got an identity. A deleted user needs no row."""
+        if self.numbers is None or self.numbers.table is None or not self.numbers.needs_rows:
+            return []
+        ids: list[Id] = []
+        for change in changes:
+            after, before = change.after, change.before
+            led_there = before.id if isinstance(before, User) else None
+            if isinstance(after, User) and after.deleted_at is None and after.id != led_there:
+                ids.append(after.id)
+        return ids
+
+    def row_missing(self) -> ConfigurationError:
+        """Return the error for a new user that has no row in your users table."""
+        assert self.numbers is not None
+        return self.numbers.row_missing()
+
     def first_roles(self, records: Iterable[AnyRecord]) -> FirstRoles:
         """Of each person, the first role that these records name, whether or not the record that names it will stay.
 
@@ -236,17 +254,6 @@ def check_role(role: str | None) -> str | None:
 
 def _is_text(id: str) -> bool:
     return 0 < len(id) <= 255 and id.isprintable()
-
-
-def ids_made(changes: Iterable[Change]) -> list[Id]:
-    """The ids of the users that these changes have made, or led somebody to. One who was deleted needs nothing."""
-    ids: list[Id] = []
-    for change in changes:
-        after, before = change.after, change.before
-        led_there = before.id if isinstance(before, User) else None
-        if isinstance(after, User) and after.deleted_at is None and after.id != led_there:
-            ids.append(after.id)
-    return ids
 
 
 def log_taken() -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ..errors import ConfigurationError
-from .dialects import Dialect
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 GREATEST = 2**62
@@ -161,55 +160,3 @@ class Numbers:
             f"no number could be made for a new user: the sequence of {name} is behind its rows, or {name} has rows "
             "from first_id on, or a row whose number is none"
         )
-
-
-class NumberStatements:
-    """The statements about the numbers of one table of ours. `counted` are those for a database of SQLite's that has
-    counters, which a statement cannot name where there are none."""
-
-    def __init__(self, dialect: Dialect, ours: str, numbers: Numbers, *, counted: bool = False) -> None:
-        theirs, first = numbers.table, numbers.first
-        column = f'"{theirs.id}"' if theirs is not None else ""
-        rows = f"SELECT 1 FROM {theirs.quoted} WHERE {column}" if theirs is not None else ""
-        free = ""
-        if dialect.next_id and theirs is not None and numbers.needs_rows:
-            self.next: str = f"nextval(pg_get_serial_sequence('{theirs.quoted}', '{theirs.id}'))"
-            free = f"NOT EXISTS ({rows} = made.n)"
-            self.skip: str = ""  # each try takes the next one
-            many = f"SELECT {self.next} AS n FROM generate_series(1, ?)"
-        elif dialect.next_id:
-            own = dialect.next_id.format(ours)
-            self.next = f"greatest({own}, {first})"
-            self.skip = dialect.skip_ids.format(ours, first - 1)
-            many = f"SELECT {own} AS n FROM generate_series(1, ?)"
-            free = f"made.n >= {first}"
-        else:
-            known = [f"coalesce((SELECT max(id) FROM {ours}), 0)", str(first - 1)]
-            if theirs is not None and numbers.needs_rows:
-                last = f"(SELECT max({column}) FROM {theirs.quoted})"
-                known.append(f"coalesce({last}, 0)")
-                free = f"NOT EXISTS ({rows} = made.n) AND typeof({last}) IN ('integer', 'null')"  # a text sorts last
-                if counted:
-                    known.append(f"coalesce(({theirs.select_counter}), 0)")
-            greatest = f"max({', '.join(known)})"
-            self.next = f"{greatest} + 1"
-            self.skip = ""
-            many = (
-                "SELECT greatest + number AS n FROM (WITH RECURSIVE numbers(number) AS (SELECT 1 UNION ALL "
-                "SELECT number + 1 FROM numbers WHERE number < ?) SELECT number FROM numbers), "
-                f"(SELECT {greatest} AS greatest) WHERE greatest < {GREATEST}"
-            )
-        if theirs is not None and not numbers.needs_rows:
-            free = f"{free}{' AND ' * bool(free)}NOT EXISTS ({rows} >= {first})"
-        self.find: str = ""
-        self.sequence: str = ""
-        if theirs is not None and dialect.next_id:
-            self.find = f"SELECT 1 WHERE to_regclass('{theirs.quoted}') IS NOT NULL"
-            self.sequence = (
-                "SELECT name, pg_sequence_last_value(name::regclass) FROM "
-                f"(SELECT pg_get_serial_sequence('{theirs.quoted}', '{theirs.id}') AS name) AS yours"
-            )
-        elif theirs is not None:
-            self.find = theirs.select_columns
-        self.free: str = free
-        self.many: str = f"SELECT n FROM ({many}) AS made" + f" WHERE {free}" * bool(free)

@@ -19,18 +19,16 @@ from ..core.model import Change
 from ..core.principal import Standing
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..hooks import Listeners, written_from_within
-from .causes import without_text
 from .change_log import ChangeLog
 from .connections import Connections, Erasures, SharedConnection, check_version, is_open, one_of_several, plain_cursor
-from .dialects import SQLITE, Names
 from .file_connections import FileConnections
 from .options import Configuration, Options
-from .outbox import Outbox
-from .schema import Schema
-from .sql import Statements
-from .sql_repository import SqlRepository
+from .sql.dialects import SQLITE, Names
+from .sql.errors import without_text
+from .sql.repository import SqlRepository, Tables
+from .sql.schema import Schema
+from .sql.statements import Ask, Rows, Statements, Work, Written
 from .sqlite_errors import MEMORY, REFUSALS, fault, refusal
-from .work import Ask, Rows, Work, Written
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -71,11 +69,12 @@ class SqliteRepository(SqlRepository):
         self._connections = connection
         configuration, names = Configuration(**options), Names(prefix)
         self.listeners: Listeners = configuration.listeners
-        self._tables = Outbox(Statements(SQLITE, names, configuration.numbers), configuration)
+        self._tables = Tables(Statements(SQLITE, names, configuration.numbers), configuration)
         self.poll_every: float | None = connection.poll_every
         schema = Schema(SQLITE, names, _ID_TYPES[configuration.id_type])
         is_ready = self._read(schema.is_ready, "SELECT 1 FROM sqlite_master WHERE name = ?")
-        self._read(self._tables.check_numbers)  # before the tables are made: a missing users table leaves none behind
+        # Before the tables are made: with a missing users table, none are left behind.
+        self._read(self._tables.users.check_numbers)
         if not is_ready:
             with self._connections.writing(alone=True) as to_write:  # however many start at once, one migrates
                 self._run(to_write, schema.migrate())
@@ -156,7 +155,7 @@ class SqliteRepository(SqlRepository):
     ) -> Standing | None:
         with self._connections.reading() as connection:
             settled = self._connections.is_settled()
-            work = self._tables.find(instance, clerk_user_id, clerk_organization_id, clerk_session_id)
+            work = self._tables.reading.find(instance, clerk_user_id, clerk_organization_id, clerk_session_id)
             standing = self._run(connection, work)
         return standing if settled or standing is None else replace(standing, settled=False)
 
@@ -200,11 +199,11 @@ class SqliteRepository(SqlRepository):
         return result
 
     def _work_in(self, connection: sqlite3.Connection, work: Work[Written[T]]) -> Written[T]:
-        written, result = self._run(connection, work)
+        written, result = self._run(connection, self._tables.write(work))
         if self.listeners.has_hooks and any(change.is_news for change in written):
             with self._connections.lend(connection):
                 self.listeners.call(written, connection, lambda: is_open(connection))
-        self._run(connection, self._tables.check_rows(written))
+        self._run(connection, self._tables.users.check_rows(written))
         return written, result
 
     def _empty_log_after(self, written: Sequence[Change]) -> None:

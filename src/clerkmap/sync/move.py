@@ -13,8 +13,8 @@ from typing import Any
 from ..core.records import key_of
 from ..core.strict_json import fields
 from ..errors import ConfigurationError
-from ..repositories.sql_repository import SqlRepository
-from ..repositories.stored_rows import MOVED, Contents, Digest, Row, Table
+from ..repositories.sql.repository import SqlRepository
+from ..repositories.sql.stored_rows import MOVED, Contents, Digest, Row, Table
 from .runs import Progress, Tell
 
 

@@ -10,12 +10,11 @@ from ...errors import ConfigurationError, RepositoryUnavailable
 from ...hooks import Listeners
 from ..change_log import ChangeLog
 from ..connections import is_open, truncate_log
-from ..dialects import SQLITE, Names
 from ..options import Configuration, IdType, Options
-from ..outbox import Outbox
-from ..schema import Schema
-from ..sql import Statements
-from ..work import Work
+from ..sql.dialects import SQLITE, Names
+from ..sql.repository import Tables
+from ..sql.schema import Schema
+from ..sql.statements import Statements, Work
 
 PREFIX = "clerkmap_"
 ID_TYPES: dict[str, dict[IdType, str]] = {
@@ -27,7 +26,7 @@ ID_TYPES: dict[str, dict[IdType, str]] = {
 class Database(Protocol):
     """One of the databases. Where it does something there, it is as work on a cursor of Django's."""
 
-    tables: Outbox
+    tables: Tables
     listeners: Listeners
     changes: ChangeLog | None  # None where other processes are not heard of
 
@@ -75,7 +74,7 @@ class Sqlite:
             raise ConfigurationError("SQLite has no uuid: id_type is text or bigint")
         self._schema = Schema(dialect, names, ID_TYPES["sqlite"][configuration.id_type])
         self.listeners: Listeners = configuration.listeners
-        self.tables: Outbox = Outbox(Statements(dialect, names, configuration.numbers), configuration)
+        self.tables: Tables = Tables(Statements(dialect, names, configuration.numbers), configuration)
         self.changes: ChangeLog | None = ChangeLog(dialect, names, self.listeners)
         # Changes nothing, and waits for whoever is writing: later the wait would be a failure.
         self._lock = f"UPDATE {self._schema.table} SET version = version WHERE 0"
@@ -83,7 +82,7 @@ class Sqlite:
     def is_ready(self) -> Work[bool]:
         is_ready = yield from self._schema.is_ready("SELECT 1 FROM sqlite_master WHERE name = %s")
         if is_ready:
-            yield from self.tables.check_numbers()
+            yield from self.tables.users.check_numbers()
         return is_ready
 
     def begin(self) -> Work[None]:
@@ -116,7 +115,7 @@ class Postgres:
 
         self._setup = Setup(speaks_async=False, prefix=PREFIX, id_type=id_type, **options)
         self.listeners: Listeners = self._setup.listeners
-        self.tables: Outbox = self._setup.tables
+        self.tables: Tables = self._setup.tables
         self.changes: ChangeLog | None = None
 
     def is_ready(self) -> Work[bool]:

@@ -17,7 +17,7 @@ from django.db import (
 from django.db.transaction import TransactionManagementError
 
 from ...errors import ClerkmapError, ConfigurationError, RepositoryUnavailable
-from ..causes import without_text
+from ..sql.errors import without_text
 from ..sqlite_errors import fault, refusal
 
 # Nothing of such a transaction has been kept: it met another one, and the other was let through.

@@ -21,8 +21,8 @@ from ..._runtime.threads import Threads
 from ...errors import CommitUnknown, HookFailed, RepositoryUnavailable
 from ...hooks import Listeners, written_from_within
 from ..options import IdType, Options
-from ..sql_repository import SqlRepository
-from ..work import Ask, Rows, Work, Written
+from ..sql.repository import SqlRepository
+from ..sql.statements import Ask, Rows, Work, Written
 from .databases import Database, database
 from .errors import gave_way, tables_missing, told, unstorable
 
@@ -165,10 +165,10 @@ class DjangoRepository(SqlRepository):
             with transaction.atomic(using=self._alias):
                 if not joins:
                     self._run(self._database.begin())
-                written, result = self._run(work)
+                written, result = self._run(self._tables.write(work))
                 self._run(self._database.notify(written))
                 self._call_hooks(written)
-                self._run(self._tables.check_rows(written))
+                self._run(self._tables.users.check_rows(written))
                 self._here.is_committing = not joins
         finally:
             self._here.is_writing = False

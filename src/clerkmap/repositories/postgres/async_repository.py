@@ -15,8 +15,8 @@ from ..._runtime.driving import adrive
 from ...errors import ClerkmapError
 from ...hooks import Listeners, written_from_within
 from ...ports import served_first
-from ..sql_repository import AsyncSqlRepository
-from ..work import Ask, Rows, Work, Written
+from ..sql.repository import AsyncSqlRepository
+from ..sql.statements import Ask, Rows, Work, Written
 from .hook_connections import is_open
 from .notifications import POLL_EVERY, Notifications, connects_to_listen
 from .pools import AsyncOpenedPool
@@ -165,11 +165,11 @@ class AsyncPostgresRepository(AsyncSqlRepository):
     async def _work_in(self, connection: AsyncConnection[Any], work: Work[Written[T]]) -> Written[T]:
         with self._setup.lending.of(connection):
             cursor = self._source.cursor(connection)
-            written, result = await _arun(cursor, work)
+            written, result = await _arun(cursor, self._tables.write(work))
             await _arun(cursor, self._setup.notify(written))
             if self.listeners.has_hooks:
                 await self.listeners.acall(written, connection, lambda: is_open(connection))
-            await _arun(cursor, self._setup.tables.check_rows(written))
+            await _arun(cursor, self._tables.users.check_rows(written))
         return written, result
 
     def _attempts(self) -> Attempts:

@@ -18,8 +18,8 @@ from ..._runtime.driving import drive
 from ...errors import ClerkmapError
 from ...hooks import Listeners, written_from_within
 from ...ports import served_first
-from ..sql_repository import SqlRepository
-from ..work import Ask, Rows, Work, Written
+from ..sql.repository import SqlRepository
+from ..sql.statements import Ask, Rows, Work, Written
 from .hook_connections import is_open
 from .notifications import POLL_EVERY, Notifications, connects_to_listen
 from .pools import OpenedPool
@@ -156,11 +156,11 @@ class PostgresRepository(SqlRepository):
     def _work_in(self, connection: Connection[Any], work: Work[Written[T]]) -> Written[T]:
         with self._setup.lending.of(connection):
             cursor = self._source.cursor(connection)
-            written, result = _run(cursor, work)
+            written, result = _run(cursor, self._tables.write(work))
             _run(cursor, self._setup.notify(written))
             if self.listeners.has_hooks:
                 self.listeners.call(written, connection, lambda: is_open(connection))
-            _run(cursor, self._setup.tables.check_rows(written))
+            _run(cursor, self._tables.users.check_rows(written))
         return written, result
 
     def _attempts(self) -> Attempts:

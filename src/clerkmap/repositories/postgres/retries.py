@@ -8,7 +8,7 @@ from psycopg import errors
 from psycopg_pool import PoolTimeout
 
 from ...errors import ClerkmapError, CommitUnknown, ConfigurationError, HookFailed, RepositoryUnavailable
-from ..causes import without_text
+from ..sql.errors import without_text
 from .hook_connections import AnyConnection
 
 # Nothing of such a transaction has been kept: it met another one, and the other was let through.

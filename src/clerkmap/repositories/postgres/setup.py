@@ -9,12 +9,11 @@ from ...core.records import key_of
 from ...errors import ConfigurationError
 from ...hooks import Listeners
 from ..arguments import checked_timeout
-from ..dialects import POSTGRES, Names
 from ..options import Configuration, IdType, Options
-from ..outbox import Outbox
-from ..schema import SCHEMA_VERSION, Schema
-from ..sql import Statements
-from ..work import Work, Written
+from ..sql.dialects import POSTGRES, Names
+from ..sql.repository import Tables
+from ..sql.schema import SCHEMA_VERSION, Schema
+from ..sql.statements import Statements, Work, Written
 from .hook_connections import Lending
 
 OLDEST = 120_000  # the first with generated columns
@@ -91,7 +90,7 @@ class Setup:
         self._schema = Schema(POSTGRES, self._names, configuration.id_type, _NEW_ID[configuration.id_type])
         self.listeners: Listeners = configuration.listeners
         statements = Statements(POSTGRES, self._names, configuration.numbers, id_type=configuration.id_type)
-        self.tables: Outbox = Outbox(statements, configuration)
+        self.tables: Tables = Tables(statements, configuration)
         self.lending: Lending = Lending()
         self.prepared: bool = False  # whether the tables have been found at this version's state
         self.channel: str = f"{self._names.prefix}changes"
@@ -127,7 +126,7 @@ class Setup:
         if not is_ready and not self._migrates:
             raise ConfigurationError("the tables are missing or old, and migrate=False: run what ddl() prints")
         if is_ready:
-            yield from self.tables.check_numbers()
+            yield from self.tables.users.check_numbers()
         return is_ready
 
     def migrate(self, *, alone: bool) -> Work[Written[None]]:
@@ -145,7 +144,7 @@ class Setup:
             if there is None:
                 yield f"CREATE SCHEMA {self._names.schema}", ()
         yield from self._schema.migrate()
-        yield from self.tables.check_numbers()
+        yield from self.tables.users.check_numbers()
         return [], None
 
     def notify(self, written: Collection[Change]) -> Work[None]:

@@ -11,20 +11,22 @@ from functools import partial
 from hashlib import sha256
 from typing import Any, Protocol, TypeVar
 
-from ..errors import ConfigurationError
+from ...errors import ConfigurationError
+from ..options import Configuration, IdType, fits, not_inserted
 from .dialects import Dialect, Names
-from .options import Configuration, IdType, fits, not_inserted
-from .sql import (
+from .statements import (
     IDENTITY_COLUMNS,
     MEMBERSHIP_COLUMNS,
     NEW_ORGANIZATION_COLUMNS,
     NEW_USER_COLUMNS,
-    PENDING_COLUMNS,
+    OUTBOX_COLUMNS,
     SESSION_COLUMNS,
+    ManyRows,
+    Rows,
     Statements,
+    Work,
+    Written,
 )
-from .work import Rows, Work, Written
-from .writing import Writing
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -53,7 +55,7 @@ MOVED: tuple[Table, ...] = (
     Table("memberships", MEMBERSHIP_COLUMNS, ("instance", "key")),
     Table("sessions", SESSION_COLUMNS, ("instance", "key")),
     Table("checkpoints", ("name", "text"), ("name",)),
-    Table("outbox", PENDING_COLUMNS, ("instance", "kind", "key")),
+    Table("outbox", OUTBOX_COLUMNS, ("instance", "kind", "key")),
 )
 
 
@@ -194,7 +196,7 @@ class _Rows:
         self.count: str = f"SELECT count(*) FROM {name}{own}"
         self.first: str = f"SELECT 1 FROM {name}{own} LIMIT 1"
         self.clear: str = f"DELETE FROM {name}{own}"
-        self.insert: Writing = Writing(
+        self.insert: ManyRows = ManyRows(
             dialect, name, table.columns, "", ", ".join(table.key), id_type, partial(not_inserted, table.name)
         )
         as_text = "::text" if id_type == "uuid" else ""

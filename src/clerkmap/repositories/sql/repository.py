@@ -1,6 +1,7 @@
-"""What all SQL repositories have in common: each method is some work on the tables, run by whoever can run it.
+"""What all SQL repositories have in common: each method is some work on the tables.
 
-`SqlRepository` and `AsyncSqlRepository` say the same in the two colours. A database supplies `_read` and `_write`.
+`SqlRepository` and `AsyncSqlRepository` do the same, one of them in async code. A database supplies `_read` and
+`_write`.
 """
 
 from abc import ABC, abstractmethod
@@ -8,24 +9,54 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
-from ..core.model import Change, Count, Erasure, Id, Organization, User
-from ..core.principal import Standing
-from ..core.records import MAX_TIME, AnyRecord, Kind
-from ..core.writeback import OutboxEntry, OutboxKind, WriteBack
-from ..hooks import Listeners
-from .outbox import Outbox
-from .stored_rows import Contents
-from .work import Work, Written
+from ...core.model import Change, Count, Erasure, Id, Organization, User
+from ...core.principal import Standing
+from ...core.records import MAX_TIME, AnyRecord, Kind
+from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
+from ...hooks import Listeners
+from ..options import Configuration
+from .links import Links
+from .outbox import Checkpoints, Outbox
+from .put import Locks, Put
+from .reading import Reading
+from .statements import Statements, Work, Written
+from .stored_rows import Contents, Reads, Writes
+from .users import Users
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+
+class Tables:
+    """The work on the tables of one repository, in parts."""
+
+    def __init__(self, sql: Statements, configuration: Configuration) -> None:
+        self._sql = sql
+        self.configuration: Configuration = configuration
+        self.reading: Reading = Reading(sql, configuration)
+        self.users: Users = Users(sql, configuration, self.reading)
+        locks = Locks(sql)
+        self.put: Put = Put(sql, configuration, self.reading, self.users, locks)
+        self.links: Links = Links(sql, configuration, self.reading, self.users, locks, self.put)
+        self.outbox: Outbox = Outbox(sql, configuration, self.reading)
+        self.checkpoints: Checkpoints = Checkpoints(sql)
+
+    def write(self, work: Work[Written[T]]) -> Work[Written[T]]:
+        """Do work that writes, and note in the outbox what it has made stale at Clerk."""
+        written, result = yield from work
+        yield from self.outbox.note(written)
+        return written, result
+
+    def contents(self, read: Reads, write: Writes) -> Contents:
+        """Return all rows of all tables, as they are stored."""
+        return Contents(self._sql, self.configuration, read, write)
 
 
 class SqlRepository(ABC):
     """The methods of `Repository`, in terms of two: one that reads, one that writes."""
 
     listeners: Listeners
-    _tables: Outbox
+    _tables: Tables
 
     @abstractmethod
     def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -46,17 +77,17 @@ class SqlRepository(ABC):
     @property
     def needs_full_user(self) -> bool:
         """Whether the linker needs Clerk's full word on a person."""
-        return self._tables.needs_full_user
+        return self._tables.configuration.needs_full_user
 
     @property
     def max_token_lifetime(self) -> float:
         """How many seconds a token may live."""
-        return self._tables.max_token_lifetime
+        return self._tables.configuration.max_token_lifetime
 
     @property
     def write_back(self) -> WriteBack | None:
         """Which of your facts Clerk is to hold."""
-        return self._tables.write_back
+        return self._tables.configuration.write_back
 
     @property
     def contents(self) -> Contents:
@@ -65,7 +96,7 @@ class SqlRepository(ABC):
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         records = list(records)
-        write = self._merge if self._tables.is_repeatable(records) else self._write
+        write = self._merge if self._tables.put.is_repeatable(records) else self._write
         return write(self._tables.put, records)
 
     def find(
@@ -75,35 +106,37 @@ class SqlRepository(ABC):
         clerk_organization_id: str | None = None,
         clerk_session_id: str | None = None,
     ) -> Standing | None:
-        standing = self._read(self._tables.find, instance, clerk_user_id, clerk_organization_id, clerk_session_id)
+        standing = self._read(
+            self._tables.reading.find, instance, clerk_user_id, clerk_organization_id, clerk_session_id
+        )
         return standing if standing is None or self._is_settled() else replace(standing, settled=False)
 
     def user(self, id: Id) -> User | None:
-        return self._read(self._tables.user, id)
+        return self._read(self._tables.reading.user, id)
 
     def organization(self, id: Id) -> Organization | None:
-        return self._read(self._tables.organization, id)
+        return self._read(self._tables.reading.organization, id)
 
     def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None:
-        return self._read(self._tables.row, kind, instance, key)
+        return self._read(self._tables.reading.row, kind, instance, key)
 
     def set_role(self, id: Id, role: str | None) -> User:
-        return self._write(self._tables.set_role, id, role)
+        return self._write(self._tables.links.set_role, id, role)
 
     def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
-        return self._write(self._tables.link, instance, clerk_id, id, shared)
+        return self._write(self._tables.links.link, instance, clerk_id, id, shared)
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
-        return self._write(self._tables.unlink, instance, clerk_id, id)
+        return self._write(self._tables.links.unlink, instance, clerk_id, id)
 
     def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
-        return self._write(self._tables.relink, instance, clerk_id, id, to)
+        return self._write(self._tables.links.relink, instance, clerk_id, id, to)
 
     def export(self, id: Id) -> dict[str, Any]:
-        return self._read(self._tables.export, id)
+        return self._read(self._tables.reading.export, id)
 
     def erase(self, id: Id) -> Erasure:
-        user = self._write(self._tables.erase, id)
+        user = self._write(self._tables.links.erase, id)
         return Erasure(user, self._is_erasing())
 
     def _is_erasing(self) -> bool:
@@ -111,50 +144,50 @@ class SqlRepository(ABC):
         return not self._is_settled()
 
     def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
-        return self._read(self._tables.records, kind, instance, after, limit)
+        return self._read(self._tables.reading.records, kind, instance, after, limit)
 
     def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
-        return self._read(self._tables.record, kind, instance, key)
+        return self._read(self._tables.reading.record, kind, instance, key)
 
     def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]:
-        return self._read(self._tables.ranks, kind, instance, keys)
+        return self._read(self._tables.reading.ranks, kind, instance, keys)
 
     def counts(self, instance: str) -> dict[Kind, Count]:
-        return self._read(self._tables.counts, instance)
+        return self._read(self._tables.reading.counts, instance)
 
     def search(self, text: str, limit: int = 20) -> list[User]:
-        return self._read(self._tables.search, text, limit)
+        return self._read(self._tables.reading.search, text, limit)
 
     def checkpoint(self, name: str) -> str | None:
-        return self._read(self._tables.checkpoint, name)
+        return self._read(self._tables.checkpoints.get, name)
 
     def set_checkpoint(self, name: str, text: str | None) -> None:
-        self._write(self._tables.set_checkpoint, name, text)
+        self._write(self._tables.checkpoints.set, name, text)
 
     def swap_checkpoint(self, name: str, before: str | None, after: str | None) -> bool:
-        return self._write(self._tables.swap_checkpoint, name, before, after)
+        return self._write(self._tables.checkpoints.swap, name, before, after)
 
     def in_transaction(self) -> bool:
         return not self._is_settled()
 
     def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]:
-        return self._read(self._tables.outbox, instance, due, limit)
+        return self._read(self._tables.outbox.due, instance, due, limit)
 
     def outbox_entry(self, instance: str, kind: OutboxKind, key: str) -> OutboxEntry | None:
-        return self._read(self._tables.outbox_entry, instance, kind, key)
+        return self._read(self._tables.outbox.entry, instance, kind, key)
 
     def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool:
-        return self._write(self._tables.swap_outbox_entry, before, after)
+        return self._write(self._tables.outbox.swap, before, after)
 
     def purge(self, before: int) -> int:
-        return self._write(self._tables.purge, before)
+        return self._write(self._tables.links.purge, before)
 
 
 class AsyncSqlRepository(ABC):
     """The same for drivers that speak async."""
 
     listeners: Listeners
-    _tables: Outbox
+    _tables: Tables
 
     @abstractmethod
     async def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -171,21 +204,21 @@ class AsyncSqlRepository(ABC):
     @property
     def needs_full_user(self) -> bool:
         """Whether the linker needs Clerk's full word on a person."""
-        return self._tables.needs_full_user
+        return self._tables.configuration.needs_full_user
 
     @property
     def max_token_lifetime(self) -> float:
         """How many seconds a token may live."""
-        return self._tables.max_token_lifetime
+        return self._tables.configuration.max_token_lifetime
 
     @property
     def write_back(self) -> WriteBack | None:
         """Which of your facts Clerk is to hold."""
-        return self._tables.write_back
+        return self._tables.configuration.write_back
 
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         records = list(records)
-        write = self._merge if self._tables.is_repeatable(records) else self._write
+        write = self._merge if self._tables.put.is_repeatable(records) else self._write
         return await write(self._tables.put, records)
 
     async def find(
@@ -196,72 +229,72 @@ class AsyncSqlRepository(ABC):
         clerk_session_id: str | None = None,
     ) -> Standing | None:
         ids = (instance, clerk_user_id, clerk_organization_id, clerk_session_id)
-        standing = await self._read(self._tables.find, *ids)
+        standing = await self._read(self._tables.reading.find, *ids)
         return standing if standing is None or self._is_settled() else replace(standing, settled=False)
 
     async def user(self, id: Id) -> User | None:
-        return await self._read(self._tables.user, id)
+        return await self._read(self._tables.reading.user, id)
 
     async def organization(self, id: Id) -> Organization | None:
-        return await self._read(self._tables.organization, id)
+        return await self._read(self._tables.reading.organization, id)
 
     async def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None:
-        return await self._read(self._tables.row, kind, instance, key)
+        return await self._read(self._tables.reading.row, kind, instance, key)
 
     async def set_role(self, id: Id, role: str | None) -> User:
-        return await self._write(self._tables.set_role, id, role)
+        return await self._write(self._tables.links.set_role, id, role)
 
     async def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
-        return await self._write(self._tables.link, instance, clerk_id, id, shared)
+        return await self._write(self._tables.links.link, instance, clerk_id, id, shared)
 
     async def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
-        return await self._write(self._tables.unlink, instance, clerk_id, id)
+        return await self._write(self._tables.links.unlink, instance, clerk_id, id)
 
     async def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
-        return await self._write(self._tables.relink, instance, clerk_id, id, to)
+        return await self._write(self._tables.links.relink, instance, clerk_id, id, to)
 
     async def export(self, id: Id) -> dict[str, Any]:
-        return await self._read(self._tables.export, id)
+        return await self._read(self._tables.reading.export, id)
 
     async def erase(self, id: Id) -> Erasure:
-        user = await self._write(self._tables.erase, id)
+        user = await self._write(self._tables.links.erase, id)
         return Erasure(user, not self._is_settled())
 
     async def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
-        return await self._read(self._tables.records, kind, instance, after, limit)
+        return await self._read(self._tables.reading.records, kind, instance, after, limit)
 
     async def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
-        return await self._read(self._tables.record, kind, instance, key)
+        return await self._read(self._tables.reading.record, kind, instance, key)
 
     async def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]:
-        return await self._read(self._tables.ranks, kind, instance, keys)
+        return await self._read(self._tables.reading.ranks, kind, instance, keys)
 
     async def counts(self, instance: str) -> dict[Kind, Count]:
-        return await self._read(self._tables.counts, instance)
+        return await self._read(self._tables.reading.counts, instance)
 
     async def search(self, text: str, limit: int = 20) -> list[User]:
-        return await self._read(self._tables.search, text, limit)
+        return await self._read(self._tables.reading.search, text, limit)
 
     async def checkpoint(self, name: str) -> str | None:
-        return await self._read(self._tables.checkpoint, name)
+        return await self._read(self._tables.checkpoints.get, name)
 
     async def set_checkpoint(self, name: str, text: str | None) -> None:
-        await self._write(self._tables.set_checkpoint, name, text)
+        await self._write(self._tables.checkpoints.set, name, text)
 
     async def swap_checkpoint(self, name: str, before: str | None, after: str | None) -> bool:
-        return await self._write(self._tables.swap_checkpoint, name, before, after)
+        return await self._write(self._tables.checkpoints.swap, name, before, after)
 
     async def in_transaction(self) -> bool:
         return not self._is_settled()
 
     async def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]:
-        return await self._read(self._tables.outbox, instance, due, limit)
+        return await self._read(self._tables.outbox.due, instance, due, limit)
 
     async def outbox_entry(self, instance: str, kind: OutboxKind, key: str) -> OutboxEntry | None:
-        return await self._read(self._tables.outbox_entry, instance, kind, key)
+        return await self._read(self._tables.outbox.entry, instance, kind, key)
 
     async def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool:
-        return await self._write(self._tables.swap_outbox_entry, before, after)
+        return await self._write(self._tables.outbox.swap, before, after)
 
     async def purge(self, before: int) -> int:
-        return await self._write(self._tables.purge, before)
+        return await self._write(self._tables.links.purge, before)

@@ -6,9 +6,9 @@ columns are its fields, in their order; that is what lets a row become a record 
 
 import logging
 
-from ..errors import ConfigurationError
+from ...errors import ConfigurationError
 from .dialects import Dialect, Names
-from .work import Work
+from .statements import Work
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 SCHEMA_VERSION = 1

@@ -1,12 +1,12 @@
 """Where the databases differ in what they are told: types, how a row is locked, how an id is made.
 
-Everything else that is said to them is one text for all, in `schema.py` and `sql.py`.
+Everything else that is said to them is one text for all, in `schema.py` and `statements.py`.
 """
 
 import re
 from dataclasses import dataclass
 
-from ..errors import ConfigurationError
+from ...errors import ConfigurationError
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 

@@ -1,0 +1,312 @@
+"""How Clerk's records get into the tables: one by one, and many at once.
+
+Where writers do not wait in line for the whole database, each locks what it is about to write. A row that it found
+missing may be there by the time it inserts it: then it begins anew with that record.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+
+from ...core.merging import deleted_at, deleted_before, last_word
+from ...core.model import Change, Id, Membership, Organization, Session, User
+from ...core.records import (
+    AnyRecord,
+    ClerkMembership,
+    ClerkOrganization,
+    ClerkSession,
+    ClerkUser,
+    Kind,
+    fold,
+    newer,
+)
+from ...errors import UserTaken
+from ..options import Configuration, FirstRoles, id_taken, log_taken, not_inserted
+from .reading import Place, Reading, ends_of, organization_of, place_of
+from .statements import Rows, Statements, Work, Written, membership_row, organization_row, session_row, user_row
+from .users import TRIES, Users
+
+MANY = 20  # below this, one by one is as fast
+_CLOCKS_DIFFER = 86_400_000  # milliseconds, at most, from the process that purges
+_SLOTS = 1024  # a server has room for some thousands of locks, and a batch may be of any size
+_Done = dict[Place, Change | None]  # the outcome for each record
+
+
+class Locks:
+    """Locks of keys. A transaction that writes about several things takes them all beforehand, in one order, so that no
+    two transactions wait for each other."""
+
+    def __init__(self, sql: Statements) -> None:
+        self._sql = sql
+
+    def of_records(self, folded: Sequence[AnyRecord]) -> Work[None]:
+        """Lock what these records are about. A single record needs no lock but that of its row, unless it is a
+        membership: another membership with the same ends may be another row."""
+        is_one_row = len(folded) == 1 and not isinstance(folded[0], ClerkMembership)
+        if not is_one_row:
+            keys = {each.user_key if isinstance(each, ClerkMembership) else each.key for each in folded}
+            yield from self.of_keys(keys)
+
+    def of_keys(self, keys: Collection[str]) -> Work[None]:
+        if self._sql.lock_slots is not None and keys:
+            yield self._sql.lock_slots, (sorted({int(key[:8], 16) % _SLOTS for key in keys}),)
+
+
+class Put:
+    """The one way in for Clerk's records."""
+
+    def __init__(
+        self, sql: Statements, configuration: Configuration, reading: Reading, users: Users, locks: Locks
+    ) -> None:
+        self._sql = sql
+        self._configuration = configuration
+        self._reading = reading
+        self._users = users
+        self._locks = locks
+        self._many = _PutMany(sql, configuration, reading, users)
+
+    def is_repeatable(self, records: Iterable[AnyRecord]) -> bool:
+        """Return whether a second put of these records changes nothing, whatever was written since the first.
+
+        Only a purge forgets a record. A tombstone that a purge may have taken must not come back.
+        """
+        youngest_purged = deleted_before(
+            max(0, self._configuration.now() - self._configuration.tombstones_kept + _CLOCKS_DIFFER)
+        )
+        return not any(record.is_deleted and record.rank < youngest_purged for record in records)
+
+    def __call__(self, records: Iterable[AnyRecord]) -> Work[Written[list[Change]]]:
+        records, written = list(records), list[Change]()
+        roles = self._configuration.first_roles(records)
+        folded = fold(records)
+        yield from self._locks.of_records(folded)
+        done = yield from self._many(folded, roles)
+        for record in folded:
+            of_kind, place = done.get(record.kind, {}), place_of(record)
+            change = of_kind[place] if place in of_kind else (yield from self._put(record, roles))
+            if change is not None:
+                written.append(change)
+        if any(isinstance(change.after, Membership) for change in written):
+            written = yield from self._with_ends(written)
+        return written, [change for change in written if change.is_news]
+
+    def _put(self, record: AnyRecord, roles: FirstRoles) -> Work[Change | None]:
+        if isinstance(record, ClerkUser):
+            return (yield from self._put_user(record, *roles.get(place_of(record), (None, None))))
+        if isinstance(record, ClerkOrganization):
+            return (yield from self._put_organization(record))
+        if isinstance(record, ClerkMembership):
+            return (yield from self._put_membership(record))
+        return (yield from self._put_session(record))
+
+    def _put_user(
+        self, record: ClerkUser, role: str | None, role_rank: str | None, tries: int = TRIES
+    ) -> Work[Change | None]:
+        if tries == 0:
+            raise not_inserted("identities")
+        known = yield from self._reading.user_to_write(record.instance, record.key)
+        if known is None:
+            if not self._configuration.is_enough(record):
+                return None
+            change = yield from self._put_new_user(record, role, role_rank)
+            return change or (yield from self._put_user(record, role, role_rank, tries - 1))
+        is_written = yield self._sql.upsert_identity, (*user_row(record), known.id)
+        is_given = yield from self._users.give_role(known.id, role, role_rank)
+        if not is_written and not is_given:
+            return None
+        if record.is_deleted or is_given:
+            ((change,), _) = yield from self._users.tied_anew(known, record, known.id)
+            return change
+        after = replace(known, clerk=record)
+        return Change(known, after, after)
+
+    def _put_new_user(self, record: ClerkUser, role: str | None, role_rank: str | None) -> Work[Change | None]:
+        """Tie a new identity to your user that the linker names, or to a new user. None if another writer has just
+        inserted the identity."""
+        first, is_first = self._configuration.first_user, False
+        if first is not None and not record.is_deleted:
+            is_first = bool((yield self._sql.insert_checkpoint, (first.checkpoint, f"{record.instance} {record.key}")))
+        id = first.id if first is not None and is_first else self._configuration.linked_id(record)
+        if id is not None and not (yield from self._users.is_yours(id)):
+            log_taken()
+            id = None
+        if id is not None:
+            try:
+                tied = yield from self._users.tie(record, id, role, role_rank)
+            except UserTaken:
+                log_taken()
+            else:
+                if tied is None and first is not None and is_first:
+                    yield self._sql.delete_checkpoint, (first.checkpoint,)
+                return tied[0][0] if tied is not None else None
+        return (yield from self._users.make(record, role, role_rank))
+
+    def _put_organization(self, record: ClerkOrganization, tries: int = TRIES) -> Work[Change | None]:
+        if tries == 0:
+            raise not_inserted("organizations")
+        rows = yield self._sql.select_organization_to_write, (record.instance, record.key)
+        if rows:
+            before = organization_of(rows[0])
+            written = yield self._sql.upsert_organization, (*organization_row(record), before.id)
+            after = Organization(before.id, record)
+            return Change(before, after, organization=after) if written else None
+        made = self._configuration.make_id(record)
+        rows = yield self._sql.insert_organization, (*organization_row(record), made)
+        if not rows:
+            if (yield from self._reading.organization_at(record.instance, record.key)) is None:
+                if made is not None:
+                    raise id_taken()
+                if self._sql.skip_organization_ids:
+                    yield self._sql.skip_organization_ids, ()
+            return (yield from self._put_organization(record, tries - 1))
+        organization = Organization(rows[0][0], record)
+        return Change(None, organization, organization=organization)
+
+    def _put_membership(self, record: ClerkMembership) -> Work[Change | None]:
+        said = yield from self._reading.memberships_of(*ends_of(record))
+        if not (yield self._sql.upsert_membership, membership_row(record)):
+            return None
+        before = last_word(said)
+        after = last_word([*(each for each in said if each.key != record.key), record])
+        assert after is not None
+        return Change(None if before is None else Membership(before), Membership(after))
+
+    def _put_session(self, record: ClerkSession) -> Work[Change | None]:
+        forgotten = self._configuration.forgotten_below()
+        if record.rank < forgotten:
+            return None
+        is_new = yield self._sql.insert_session, session_row(record)
+        if not is_new:  # it was over before
+            yield self._sql.upsert_session, session_row(record)
+        yield self._sql.forget_sessions, (forgotten,)
+        return Change(None, Session(record)) if is_new else None
+
+    def _with_ends(self, written: list[Change]) -> Work[list[Change]]:
+        """Return the same changes, each change of a membership with its user and its organization."""
+        news = [change.after.clerk for change in written if isinstance(change.after, Membership) and change.is_news]
+        users = yield from self._reading.users_at(sorted({(clerk.instance, clerk.user_key) for clerk in news}))
+        organizations = yield from self._reading.organizations_at(
+            sorted({(clerk.instance, clerk.organization_key) for clerk in news})
+        )
+        complete: list[Change] = []
+        for change in written:
+            clerk = change.after.clerk
+            if isinstance(clerk, ClerkMembership) and change.is_news:
+                user = users.get((clerk.instance, clerk.user_key))
+                organization = organizations.get((clerk.instance, clerk.organization_key))
+                change = replace(change, user=user, organization=organization)
+            complete.append(change)
+        return complete
+
+
+class _PutMany:
+    """Many records in a handful of statements, such as a page of a backfill.
+
+    The rule is the same as one by one: a record is written if it outranks the record that is there. Records out of the
+    ordinary, and records that another writer has just written, are left to be put one by one.
+    """
+
+    def __init__(self, sql: Statements, configuration: Configuration, reading: Reading, users: Users) -> None:
+        self._sql = sql
+        self._configuration = configuration
+        self._reading = reading
+        self._users = users
+
+    def __call__(self, folded: Sequence[AnyRecord], roles: FirstRoles) -> Work[dict[Kind, _Done]]:
+        """Put the kinds of which there are many. A record that is missing in the result is to be put alone."""
+        done: dict[Kind, _Done] = {}
+        if len(folded) < MANY:
+            return done
+        organizations = [record for record in folded if isinstance(record, ClerkOrganization)]
+        if len(organizations) >= MANY:
+            done["organization"] = yield from self._put_organizations(organizations)
+        users = [record for record in folded if isinstance(record, ClerkUser)]
+        if len(users) >= MANY:
+            done["user"] = yield from self._put_users(users, roles)
+        memberships = [record for record in folded if isinstance(record, ClerkMembership)]
+        if len(memberships) >= MANY:
+            done["membership"] = yield from self._put_memberships(memberships)
+        return done
+
+    def _put_users(self, records: Sequence[ClerkUser], roles: FirstRoles) -> Work[_Done]:
+        known = yield from self._reading.users_at(map(place_of, records), to_write=True)
+        done: _Done = {}
+        better: dict[Place, tuple[User, ClerkUser]] = {}
+        new: list[ClerkUser] = []
+        for record in records:
+            place = place_of(record)
+            user = known.get(place)
+            if user is None:
+                new.append(record)
+            elif record.is_deleted or place in roles:  # more follows from it than one row
+                continue
+            elif newer(record, user.clerk):
+                better[place] = user, record
+            else:
+                done[place] = None
+        if new and not self._configuration.has_linker:
+            done |= yield from self._make_users(new, roles)
+        rows = [(*user_row(record), user.id) for user, record in better.values()]
+        for instance, key, *_ in (yield from self._sql.upsert_identities.of(rows)):
+            before, record = better[instance, key]
+            after = User(before.id, before.role, before.created_at, before.deleted_at, record)
+            done[instance, key] = Change(before, after, after)
+        return done
+
+    def _make_users(self, records: Sequence[ClerkUser], roles: FirstRoles) -> Work[_Done]:
+        now = self._configuration.now()
+        users: dict[Id, User] = {}
+        rows: Rows = []
+        _, next_ids = yield from self._users.numbering()
+        for record, id in (yield from self._users.with_new_ids(records, next_ids)):
+            role, role_rank = roles.get(place_of(record), (None, None))
+            users[id] = user = User(id, role, now, deleted_at([record]), record)
+            rows.append((id, role, role_rank, now, user.deleted_at))
+        made = [users[id] for id, *_ in (yield from self._sql.insert_users.of(rows))]
+        rows = yield from self._sql.insert_identities.of([(*user_row(user.clerk), user.id) for user in made])
+        tied = {(instance, key) for instance, key, *_ in rows}
+        done: _Done = {}
+        for user in made:
+            if place_of(user.clerk) in tied:
+                done[place_of(user.clerk)] = Change(None, user, user)
+            else:  # another writer has just inserted this identity
+                yield self._sql.delete_user, (user.id,)
+        return done
+
+    def _put_organizations(self, records: Sequence[ClerkOrganization]) -> Work[_Done]:
+        known = yield from self._reading.organizations_at(map(place_of, records), to_write=True)
+        done: _Done = {}
+        better: dict[Place, tuple[Organization, Organization]] = {}
+        for record in records:
+            before = known.get(place_of(record))
+            if before is not None and newer(record, before.clerk):
+                better[place_of(record)] = before, Organization(before.id, record)
+            elif before is not None:
+                done[place_of(record)] = None
+        new = [record for record in records if place_of(record) not in known]
+        with_ids = (yield from self._users.with_new_ids(new, self._sql.next_organization_ids)) if new else []
+        made = {place_of(record): (None, Organization(id, record)) for record, id in with_ids}
+        for writing, several in ((self._sql.upsert_organizations, better), (self._sql.insert_organizations, made)):
+            rows = [(*organization_row(after.clerk), after.id) for _, after in several.values()]
+            for instance, key, *_ in (yield from writing.of(rows)):
+                before, after = several[instance, key]
+                done[instance, key] = Change(before, after, organization=after)
+        return done
+
+    def _put_memberships(self, records: Sequence[ClerkMembership]) -> Work[_Done]:
+        said = yield from self._reading.memberships_between(records)
+        done: _Done = {}
+        better: dict[Place, Change] = {}
+        for record in records:
+            of_both = said.setdefault(ends_of(record), {})
+            if not newer(record, of_both.get(record.key)):
+                done[place_of(record)] = None
+                continue
+            before = last_word(of_both.values())
+            of_both[record.key] = record  # each membership with the same ends follows upon the one before it
+            after = last_word(of_both.values())
+            assert after is not None
+            better[place_of(record)] = Change(None if before is None else Membership(before), Membership(after))
+        rows = [membership_row(record) for record in records if place_of(record) in better]
+        for instance, key, *_ in (yield from self._sql.upsert_memberships.of(rows)):
+            done[instance, key] = better[instance, key]
+        return done

@@ -1,0 +1,250 @@
+"""The queries of the SQL repositories: a caller's standing, your users and organizations, and pages of all records."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+from ...core.model import Count, Id, Organization, User, exported, spokesman
+from ...core.principal import Standing
+from ...core.records import (
+    DELETED,
+    EMBEDDED,
+    FROM_TOKEN,
+    FULL,
+    AnyRecord,
+    ClerkMembership,
+    ClerkOrganization,
+    ClerkUser,
+    Kind,
+    key_of,
+)
+from ...core.writeback import OutboxKind
+from ...errors import UserUnknown
+from ..arguments import (
+    LISTED,
+    check_after,
+    check_keys,
+    check_kind,
+    check_limit,
+    check_outbox_kind,
+    check_text,
+    folded,
+    is_storable,
+)
+from ..options import Configuration
+from .statements import ORGANIZATION_COLUMNS, USER_COLUMNS, Rows, Statements, Work
+
+Place = tuple[str, str]  # an instance and a key
+Ends = tuple[str, str, str]  # an instance, and the keys of a user and an organization
+
+_EMAIL_VERIFIED, _BANNED = USER_COLUMNS.index("email_verified"), USER_COLUMNS.index("banned")
+# The columns of the statement that finds a standing in an organization: the user's, whether the session is over, ...
+_OVER = len(USER_COLUMNS) + 4
+_MEMBERSHIP = _OVER + 1 + len(ORGANIZATION_COLUMNS) + 1
+
+
+class Reading:
+    """The queries."""
+
+    def __init__(self, sql: Statements, configuration: Configuration) -> None:
+        self._sql = sql
+        self._configuration = configuration
+
+    def find(
+        self, instance: str, user_id: str, organization_id: str | None, session_id: str | None
+    ) -> Work[Standing | None]:
+        session = None if session_id is None else key_of(session_id), self._configuration.forgotten_below()
+        person = instance, key_of(user_id)
+        if organization_id is None:
+            rows = yield self._sql.select_standing, (*session, *person)
+            return Standing(user_of(rows[0]), None, (), bool(rows[0][_OVER])) if rows else None
+        organization = key_of(organization_id)
+        rows = yield self._sql.select_standing_in, (*session, organization, organization, *person)
+        return _standing_in(rows) if rows else None
+
+    def user(self, id: Id) -> Work[User | None]:
+        users = yield from self.identities_of(id)
+        return spokesman(users)
+
+    def organization(self, id: Id) -> Work[Organization | None]:
+        rows = (yield self._sql.select_organization_by_id, (id,)) if self._configuration.is_id(id) else []
+        return organization_of(rows[0]) if rows and rows[0][-1] == id else None
+
+    def row(self, kind: OutboxKind, instance: str, key: str) -> Work[User | Organization | None]:
+        check_outbox_kind(kind)
+        if not is_storable(key):
+            return None
+        if kind == "user":
+            return (yield from self.user_at(instance, key))
+        return (yield from self.organization_at(instance, key))
+
+    def export(self, id: Id) -> Work[dict[str, Any]]:
+        users = yield from self.known(id)
+        return exported(users, (yield from self.all_memberships(users)))
+
+    def records(self, kind: Kind, instance: str, after: str, limit: int) -> Work[list[AnyRecord]]:
+        place = (instance, check_after(after), check_limit(limit))
+        rows = yield self._sql.select_page[check_kind(kind)], place
+        return [_RECORD_OF[kind](row) for row in rows if row[0] == instance]  # it is the first column of each
+
+    def record(self, kind: Kind, instance: str, key: str) -> Work[AnyRecord | None]:
+        statement = self._sql.select_record[check_kind(kind)]
+        rows = (yield statement, (instance, key)) if is_storable(key) else []
+        return _RECORD_OF[kind](rows[0]) if rows else None
+
+    def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> Work[dict[str, str]]:
+        statement = self._sql.select_ranks[check_kind(kind)]
+        wanted = [key for key in check_keys(keys) if is_storable(key)]
+        return dict((yield statement, (instance, json.dumps(wanted)))) if wanted else {}
+
+    def counts(self, instance: str) -> Work[dict[Kind, Count]]:
+        found: dict[Kind, Count] = {}
+        for kind in LISTED:
+            found[kind] = _counted((yield self._sql.count_records[kind], (instance,)))
+        return found
+
+    def search(self, text: str, limit: int) -> Work[list[User]]:
+        check_limit(limit)
+        ids: list[Id] = self._configuration.ids_spelled(check_text(text))
+        if is_storable(text):
+            rows = yield self._sql.search, (key_of(text), text, text, folded(text), limit)
+            ids.extend(id for (id,) in rows)
+        found: list[User] = []
+        for id in dict.fromkeys(ids):
+            user = yield from self.user(id)
+            if user is not None:
+                found.append(user)
+        return found[:limit]
+
+    def known(self, id: Id) -> Work[list[User]]:
+        """Return the identities of your user, or raise `UserUnknown`."""
+        users = yield from self.identities_of(id)
+        if not users:
+            raise UserUnknown
+        return users
+
+    def identities_of(self, id: Id) -> Work[list[User]]:
+        """Return your user once for each identity."""
+        rows = (yield self._sql.select_identities, (id,)) if self._configuration.is_id(id) else []
+        users = [user_of(row) for row in sorted(rows)]
+        return [user for user in users if user.id == id]  # SQLite finds the user 7 by "7", too
+
+    def user_at(self, instance: str, key: str) -> Work[User | None]:
+        """Return your user by an identity."""
+        rows = yield self._sql.select_user, (instance, key)
+        return user_of(rows[0]) if rows else None
+
+    def user_to_write(self, instance: str, key: str) -> Work[User | None]:
+        """Return your user by an identity, and lock both rows."""
+        rows = yield self._sql.select_user_to_write, (instance, key)
+        return user_of(rows[0]) if rows else None
+
+    def organization_at(self, instance: str, key: str) -> Work[Organization | None]:
+        """Return your organization by the key of Clerk's record."""
+        rows = yield self._sql.select_organization, (instance, key)
+        return organization_of(rows[0]) if rows else None
+
+    def memberships_of(self, instance: str, user_key: str, organization_key: str) -> Work[tuple[ClerkMembership, ...]]:
+        """Return the memberships between a user and an organization."""
+        rows = yield self._sql.select_memberships, (instance, user_key, organization_key)
+        return tuple(ClerkMembership(*row) for row in sorted(rows))
+
+    def all_memberships(self, users: Iterable[User]) -> Work[list[ClerkMembership]]:
+        """Return the memberships of all these identities."""
+        found: list[ClerkMembership] = []
+        for user in users:
+            rows = yield self._sql.select_all_memberships, (user.clerk.instance, user.clerk.key)
+            found.extend(ClerkMembership(*row) for row in sorted(rows))
+        return found
+
+    def users_at(self, places: Iterable[Place], *, to_write: bool = False) -> Work[dict[Place, User]]:
+        """Return many users by their identities, and lock the rows if they are `to_write`."""
+        statement = self._sql.select_users_to_write if to_write else self._sql.select_users
+        rows = yield from _rows_at(places, statement)
+        return {place_of(user.clerk): user for user in map(user_of, rows)}
+
+    def organizations_at(self, places: Iterable[Place], *, to_write: bool = False) -> Work[dict[Place, Organization]]:
+        """Return many organizations by the keys of Clerk's records, and lock the rows if they are `to_write`."""
+        statement = self._sql.select_organizations_to_write if to_write else self._sql.select_organizations
+        rows = yield from _rows_at(places, statement)
+        return {place_of(organization.clerk): organization for organization in map(organization_of, rows)}
+
+    def memberships_between(self, records: Iterable[ClerkMembership]) -> Work[dict[Ends, dict[str, ClerkMembership]]]:
+        """Return all memberships that have the same ends as one of these, by their ends and keys."""
+        found: dict[Ends, dict[str, ClerkMembership]] = {}
+        for instance, group in groupby(records, key=lambda record: record.instance):
+            pairs = json.dumps([(record.user_key, record.organization_key) for record in group])
+            for row in (yield self._sql.select_memberships_between, (instance, pairs)):
+                record = ClerkMembership(*row)
+                found.setdefault(ends_of(record), {})[record.key] = record
+        return found
+
+
+def _rows_at(places: Iterable[Place], statement: str) -> Work[Rows]:
+    found: Rows = []
+    for instance, group in groupby(places, key=lambda place: place[0]):
+        found += yield statement, (instance, json.dumps([key for _, key in group]))
+    return found
+
+
+def place_of(record: AnyRecord) -> Place:
+    return record.instance, record.key
+
+
+def ends_of(record: ClerkMembership) -> Ends:
+    return record.instance, record.user_key, record.organization_key
+
+
+def user_of(row: tuple[Any, ...]) -> User:
+    id, role, created_at, deleted_at = row[len(USER_COLUMNS) : len(USER_COLUMNS) + 4]
+    return User(id, role, created_at, deleted_at, _clerk_user_of(row))
+
+
+def organization_of(row: tuple[Any, ...]) -> Organization:
+    return Organization(row[-1], ClerkOrganization(*row[: len(ORGANIZATION_COLUMNS)]))
+
+
+def _clerk_user_of(row: tuple[Any, ...]) -> ClerkUser:
+    said = list(row[: len(USER_COLUMNS)])
+    said[_EMAIL_VERIFIED] = bool(said[_EMAIL_VERIFIED])
+    said[_BANNED] = bool(said[_BANNED])
+    return ClerkUser(*said)
+
+
+def _clerk_organization_of(row: tuple[Any, ...]) -> ClerkOrganization:
+    return ClerkOrganization(*row)
+
+
+def _clerk_membership_of(row: tuple[Any, ...]) -> ClerkMembership:
+    return ClerkMembership(*row)
+
+
+_RECORD_OF: dict[Kind, Callable[[tuple[Any, ...]], AnyRecord]] = {
+    "user": _clerk_user_of,
+    "organization": _clerk_organization_of,
+    "membership": _clerk_membership_of,
+}
+
+
+def _standing_in(rows: Rows) -> Standing:
+    """Return a user's standing in an organization from its rows: one for each membership, or one without any."""
+    first = rows[0]
+    organization = organization_of(first[_OVER + 1 : _MEMBERSHIP]) if first[_OVER + 1] is not None else None
+    memberships = [ClerkMembership(*row[_MEMBERSHIP:]) for row in rows if row[_MEMBERSHIP] is not None]
+    memberships.sort(key=lambda record: record.key)
+    return Standing(user_of(first), organization, tuple(memberships), bool(first[_OVER]))
+
+
+def _counted(rows: Rows) -> Count:
+    """Return the number of records and their newest times, from one row for each grade."""
+    grades = {grade: (number, int(updated), int(observed)) for grade, number, updated, observed in rows}
+    none = (0, 0, 0)
+    told = [grades.get(grade, none) for grade in (EMBEDDED, FULL)]
+    return Count(
+        told=sum(number for number, _, _ in told),
+        from_token=grades.get(FROM_TOKEN, none)[0],
+        deleted=grades.get(DELETED, none)[0],
+        updated_at=max(updated for _, updated, _ in told) or None,
+        observed_at=max((observed for grade, (_, _, observed) in grades.items() if grade != FROM_TOKEN), default=None),
+    )
