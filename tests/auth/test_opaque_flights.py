@@ -17,7 +17,7 @@ def test_fifty_threads_and_fifty_tasks_share_one_question() -> None:
     """A cold start under load is one request, and everybody gets in."""
     world = World()
     secret = world.clerk.create_api_key(world.ann).secret
-    world.api.authenticator.clear()
+    world.api.gate.clear()
 
     async def tasks() -> list[Principal]:
         return await asyncio.gather(*(world.resolver.aresolve(secret) for _ in range(50)))
@@ -29,7 +29,7 @@ def test_fifty_threads_and_fifty_tasks_share_one_question() -> None:
         time.sleep(0.1)
         assert not any(each.done() for each in threads)
         assert not in_a_loop.done()
-        world.api.authenticator.set()
+        world.api.gate.set()
         found = [*(each.result(PATIENCE) for each in threads), *in_a_loop.result(PATIENCE)]
     assert len({each.user.id for each in found}) == 1
     assert world.api.count == 1
@@ -39,14 +39,14 @@ def test_who_is_cancelled_disturbs_nobody() -> None:
     """The others go on waiting for the same question."""
     world = World()
     secret = world.clerk.create_api_key(world.ann).secret
-    world.api.authenticator.clear()
+    world.api.gate.clear()
 
     async def two() -> Principal:
         one, other = (asyncio.create_task(world.resolver.aresolve(secret)) for _ in range(2))
         await asyncio.to_thread(world.api.reached.wait, PATIENCE)
         one.cancel()
         await asyncio.wait([one])
-        world.api.authenticator.set()
+        world.api.gate.set()
         return await other
 
     assert asyncio.run(two()).user.clerk_id == world.ann.id
@@ -57,13 +57,13 @@ def test_nobody_waits_longer_than_the_deadline() -> None:
     """However long Clerk takes. What it says in the end is remembered all the same."""
     world = World(deadline=0.2)
     secret = world.clerk.create_api_key(world.ann).secret
-    world.api.authenticator.clear()
+    world.api.gate.clear()
     began = time.monotonic()
     with pytest.raises(ApiUnavailable):
         world.resolver.resolve(secret)
     with pytest.raises(ApiUnavailable):
         asyncio.run(world.resolver.aresolve(secret))
-    world.api.authenticator.set()
+    world.api.gate.set()
     while world.verifier.verify_nowait(secret) is None:
         assert time.monotonic() - began < 3 * PATIENCE
         time.sleep(0.01)

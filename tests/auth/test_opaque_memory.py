@@ -167,7 +167,7 @@ def test_strangers_leave_room_for_questions_about_known_keys() -> None:
     ours = world.clerk.create_api_key(world.ann).secret
     world.resolver.resolve(ours)
     world.advance(60)
-    world.api.authenticator.clear()
+    world.api.gate.clear()
     with ThreadPoolExecutor(MOST_FLIGHTS) as pool:
         waiting = [pool.submit(world.resolver.resolve, made_up(number)) for number in range(MOST_FLIGHTS // 2)]
         while world.api.count < 1 + MOST_FLIGHTS // 2:
@@ -175,7 +175,7 @@ def test_strangers_leave_room_for_questions_about_known_keys() -> None:
         with pytest.raises(ApiUnavailable):
             world.resolver.resolve(made_up(9999))
         known = pool.submit(world.resolver.resolve, ours)
-        world.api.authenticator.set()
+        world.api.gate.set()
         assert known.result(PATIENCE).user.clerk_id == world.ann.id
         assert all(isinstance(each.exception(PATIENCE), TokenUnknown) for each in waiting)
 

@@ -20,7 +20,7 @@ COOLDOWN, REFRESH = 10, 300
 def stalled(seed: int = 1, deadline: float = PATIENCE) -> World:
     """A world whose key server keeps everybody waiting."""
     world = World(seed, deadline=deadline)
-    world.server.authenticator.clear()
+    world.server.gate.clear()
     return world
 
 
@@ -50,7 +50,7 @@ def test_64_threads_share_one_fetch() -> None:
         assert world.server.reached.wait(PATIENCE)
         time.sleep(0.1)
         assert not any(each.done() for each in waiting)
-        world.server.authenticator.set()
+        world.server.gate.set()
         assert {each.result(PATIENCE).subject for each in waiting} == {world.user.id}
     assert world.server.count == 1
 
@@ -64,7 +64,7 @@ def test_1000_tasks_share_one_fetch() -> None:
         waiting = [asyncio.create_task(world.verifier.averify(token)) for _ in range(1_000)]
         await reached(world)
         assert not any(each.done() for each in waiting)
-        world.server.authenticator.set()
+        world.server.gate.set()
         return await asyncio.gather(*waiting)
 
     assert [claims.subject for claims in asyncio.run(main())] == [world.user.id] * 1_000
@@ -84,7 +84,7 @@ def test_threads_and_tasks_share_one_fetch() -> None:
         loops = [pool.submit(asyncio.run, main()) for _ in range(2)]
         assert world.server.reached.wait(PATIENCE)
         time.sleep(0.1)
-        world.server.authenticator.set()
+        world.server.gate.set()
         assert all(each.result(PATIENCE).subject == world.user.id for each in waiting)
         assert [len(each.result(PATIENCE)) for each in loops] == [50, 50]
     assert world.server.count == 1
@@ -98,7 +98,7 @@ def test_a_fetch_that_fails_fails_for_all_at_once() -> None:
     with ThreadPoolExecutor(32) as pool:
         waiting = crowd(pool, 32, lambda: world.verifier.verify(token))
         assert world.server.reached.wait(PATIENCE)
-        world.server.authenticator.set()
+        world.server.gate.set()
         assert {type(each.exception(PATIENCE)) for each in waiting} == {KeysUnavailable}
     assert world.server.count == 1
 
@@ -112,7 +112,7 @@ def test_a_fetch_that_takes_longer_than_the_cooldown_is_not_tried_twice_for_one_
         (waiting,) = crowd(pool, 1, lambda: world.verifier.verify(token))
         assert world.server.reached.wait(PATIENCE)
         world.advance(COOLDOWN)
-        world.server.authenticator.set()
+        world.server.gate.set()
         assert isinstance(waiting.exception(PATIENCE), KeysUnavailable)
     assert world.server.count == 1
 
@@ -125,7 +125,7 @@ def test_a_thousand_strangers_share_one_fetch() -> None:
     async def main() -> list[Claims | BaseException]:
         waiting = [asyncio.create_task(world.verifier.averify(tokens[number % 20])) for number in range(1_000)]
         await reached(world)
-        world.server.authenticator.set()
+        world.server.gate.set()
         return await asyncio.gather(*waiting, return_exceptions=True)
 
     assert {type(each) for each in asyncio.run(main())} == {UnknownKey}
@@ -148,7 +148,7 @@ def test_a_loop_may_close_before_the_answer_comes(caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.DEBUG), pytest.raises(KeysUnavailable):
         asyncio.run(world.verifier.averify(world.token()))
     with caplog.at_level(logging.DEBUG):
-        world.server.authenticator.set()
+        world.server.gate.set()
         settle()
     assert {record.name for record in caplog.records if record.levelno >= logging.WARNING} <= {"clerkmap.keys"}
     world.advance(COOLDOWN)
@@ -172,7 +172,7 @@ def test_who_leaves_disturbs_nobody() -> None:
             asyncio.CancelledError
         }
         assert not any(task.done() for task in staying)
-        world.server.authenticator.set()
+        world.server.gate.set()
         return await asyncio.gather(*staying)
 
     assert len(asyncio.run(main())) == 5
@@ -184,7 +184,7 @@ def test_a_thread_waits_no_longer_than_the_deadline() -> None:
     world = stalled(deadline=0.2)
     with pytest.raises(KeysUnavailable):  # the far end answers only once the gate is open
         world.verifier.verify(world.token())
-    world.server.authenticator.set()
+    world.server.gate.set()
     settle()
     world.advance(COOLDOWN)
     assert world.sign_in().subject == world.user.id
@@ -209,7 +209,7 @@ def test_a_task_waits_no_longer_than_the_deadline_and_holds_up_nobody() -> None:
 
     asyncio.run(main())
     assert ticks >= 10
-    world.server.authenticator.set()
+    world.server.gate.set()
     settle()
 
 
@@ -227,13 +227,13 @@ def test_nobody_waits_for_a_refresh(ask: Callable[[World, str], Claims | None]) 
     world = World(deadline=PATIENCE)
     world.sign_in()
     world.advance(REFRESH)
-    world.server.authenticator.clear()
+    world.server.gate.clear()
     world.server.reached.clear()
     for _ in range(20):  # the far end answers none of them: its gate is shut
         assert ask(world, world.token()) is not None
     assert world.server.reached.wait(PATIENCE)
     assert world.server.count == 2, "one refresh for all"
-    world.server.authenticator.set()
+    world.server.gate.set()
     settle()
     assert world.keys.generation == 1
 

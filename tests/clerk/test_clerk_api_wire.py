@@ -114,13 +114,13 @@ def a_bomb_in_a_bomb(server: ApiServer, handler: BaseHTTPRequestHandler) -> None
 
 def endless(server: ApiServer, handler: BaseHTTPRequestHandler) -> None:
     server.send(handler, b"", length=str(10**12))
-    while not server.authenticator.is_set():
+    while not server.gate.is_set():
         handler.wfile.write(b" " * 1_000_000)
 
 
 def trickling(server: ApiServer, handler: BaseHTTPRequestHandler) -> None:
     server.send(handler, b"", length="1000")
-    while not server.authenticator.wait(0.02):
+    while not server.gate.wait(0.02):
         handler.wfile.write(b" ")
 
 
@@ -130,7 +130,7 @@ def cut_short(server: ApiServer, handler: BaseHTTPRequestHandler) -> None:
 
 
 def silent(server: ApiServer, handler: BaseHTTPRequestHandler) -> None:
-    server.authenticator.wait(PATIENCE)
+    server.gate.wait(PATIENCE)
 
 
 Manner = Callable[[ApiServer, BaseHTTPRequestHandler], None]

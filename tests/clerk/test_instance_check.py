@@ -48,8 +48,8 @@ class Way(httpx.BaseTransport, httpx.AsyncBaseTransport):
     def __init__(self, clerk: FakeClerk) -> None:
         self._inner = clerk.transport()
         self.requests: list[httpx.Request] = []
-        self.authenticator = threading.Event()
-        self.authenticator.set()
+        self.gate = threading.Event()
+        self.gate.set()
         self.reached = threading.Event()
 
     @property
@@ -61,14 +61,14 @@ class Way(httpx.BaseTransport, httpx.AsyncBaseTransport):
         self.requests.append(request)
         if request.url.path == KEYS:
             self.reached.set()
-            assert self.authenticator.wait(PATIENCE)
+            assert self.gate.wait(PATIENCE)
         return self._inner.handle_request(request)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         if request.url.path == KEYS:
             self.reached.set()
-            await asyncio.to_thread(self.authenticator.wait, PATIENCE)
+            await asyncio.to_thread(self.gate.wait, PATIENCE)
         return await self._inner.handle_async_request(request)
 
 
@@ -98,7 +98,7 @@ class Mixed:
 
     def own(self) -> dict[str, Any]:
         """What an organization is made of."""
-        return {"operation": "sign-up 1", "name": "Acme", "created_by": self.ann.id}
+        return {"idempotency_key": "sign-up 1", "name": "Acme", "created_by": self.ann.id}
 
     def key(self) -> str:
         """An API key of the other instance."""
@@ -263,13 +263,13 @@ def test_simultaneous_first_uses_in_threads() -> None:
     """Twenty threads wait for one check, and then each asks."""
     clerk = FakeClerk(86)
     way = Way(clerk)
-    way.authenticator.clear()
+    way.gate.clear()
     apis = [ClerkApi(clerk.instance, transport=way, budget=plenty()) for _ in range(20)]
     threads = [threading.Thread(target=api.ask, args=(COUNT,)) for api in apis]
     for thread in threads:
         thread.start()
     assert way.reached.wait(PATIENCE)
-    way.authenticator.set()
+    way.gate.set()
     for thread in threads:
         thread.join(PATIENCE)
     assert sorted(way.paths) == sorted([KEYS, *["/v1/users/count"] * 20])
@@ -279,14 +279,14 @@ def test_simultaneous_first_uses_in_tasks() -> None:
     """Twenty tasks share one check. The task that makes it may be cancelled: another one takes over."""
     clerk = FakeClerk(87)
     way = Way(clerk)
-    way.authenticator.clear()
+    way.gate.clear()
 
     async def run() -> list[int]:
         api = AsyncClerkApi(clerk.instance, transport=way, budget=plenty())
         tasks = [asyncio.create_task(api.ask(COUNT)) for _ in range(20)]
         assert await asyncio.to_thread(way.reached.wait, PATIENCE)
         tasks[0].cancel()
-        way.authenticator.set()
+        way.gate.set()
         return list(await asyncio.gather(*tasks[1:]))
 
     assert asyncio.run(run()) == [0] * 19

@@ -168,7 +168,7 @@ def test_a_source_that_changes_is_noticed(place: Place, there: str) -> None:
 
     moved = move(source, target, progress=meanwhile)
     assert not moved.complete
-    assert set(moved.changed) == {"users", "notes", "outbox"}
+    assert set(moved.changed) == {"users", "checkpoints", "outbox"}
     assert target.checkpoint(MARKER) is not None
     again = move(source, target)
     assert (again.complete, again.resumed) == (True, False)

@@ -26,38 +26,38 @@ def roles(*calls: Call) -> list[Call]:
 ANN = ["a", "admin", False]
 # A kind, and the calls. In each but for the unknown ones it is told what came back.
 RIGHT = {
-    "a note that is read": ("note", [call(1, 2, "set_checkpoint", "A"), call(3, 4, "note", gives="A")]),
+    "a note that is read": ("checkpoint", [call(1, 2, "set_checkpoint", "A"), call(3, 4, "checkpoint", gives="A")]),
     "two at once, either order": (
-        "note",
-        [call(1, 9, "set_checkpoint", "A"), call(2, 8, "set_checkpoint", "B"), call(10, 11, "note", gives="A")],
+        "checkpoint",
+        [call(1, 9, "set_checkpoint", "A"), call(2, 8, "set_checkpoint", "B"), call(10, 11, "checkpoint", gives="A")],
     ),
     "a swap that meets another": (
-        "note",
+        "checkpoint",
         [
             call(1, 9, "swap_checkpoint", None, "A", gives=True),
             call(1, 9, "swap_checkpoint", None, "B", gives=False),
-            call(10, 11, "note", gives="A"),
+            call(10, 11, "checkpoint", gives="A"),
         ],
     ),
     "an unknown one that comes late": (
-        "note",
+        "checkpoint",
         [
             call(1, NEVER, "set_checkpoint", "A"),
-            call(2, 3, "note", gives=None),
+            call(2, 3, "checkpoint", gives=None),
             call(4, 5, "set_checkpoint", "B"),
-            call(6, 7, "note", gives="A"),
+            call(6, 7, "checkpoint", gives="A"),
         ],
     ),
-    "an unknown one that never came": ("note", [call(1, NEVER, "set_checkpoint", "A"), call(2, 3, "note", gives=None)]),
+    "an unknown one that never came": ("checkpoint", [call(1, NEVER, "set_checkpoint", "A"), call(2, 3, "checkpoint", gives=None)]),
     "an entry that is swapped": (
-        "pending",
+        "outbox_entry",
         [
             call(1, 2, "swap_outbox_entry", None, [7, 1, 0, None], gives=True),
             call(3, 4, "swap_outbox_entry", [7, 1, 0, None], [9, 2, 1, "late"], gives=True),
-            call(5, 6, "pending", gives=[7, 2, 1, "late"]),
+            call(5, 6, "outbox_entry", gives=[7, 2, 1, "late"]),
             call(7, 8, "swap_outbox_entry", [7, 1, 0, None], None, gives=False),
             call(9, 10, "swap_outbox_entry", [7, 2, 1, None], None, gives=True),
-            call(11, 12, "pending", gives=None),
+            call(11, 12, "outbox_entry", gives=None),
         ],
     ),
     "a role that is taken back": (
@@ -93,23 +93,23 @@ RIGHT = {
 }
 
 WRONG = {
-    "a note that is gone": ("note", [call(1, 2, "set_checkpoint", "A"), call(3, 4, "note", gives=None)]),
+    "a note that is gone": ("checkpoint", [call(1, 2, "set_checkpoint", "A"), call(3, 4, "checkpoint", gives=None)]),
     "a note that came back: a repeated write": (
-        "note",
+        "checkpoint",
         [
             call(1, 20, "set_checkpoint", "A"),
-            call(2, 3, "note", gives="A"),
+            call(2, 3, "checkpoint", gives="A"),
             call(4, 5, "set_checkpoint", "B"),
-            call(6, 7, "note", gives="B"),
-            call(21, 22, "note", gives="A"),
+            call(6, 7, "checkpoint", gives="B"),
+            call(21, 22, "checkpoint", gives="A"),
         ],
     ),
     "two that both won": (
-        "note",
+        "checkpoint",
         [call(1, 9, "swap_checkpoint", None, "A", gives=True), call(1, 9, "swap_checkpoint", None, "B", gives=True)],
     ),
     "an entry that was taken twice": (
-        "pending",
+        "outbox_entry",
         [
             call(1, 2, "swap_outbox_entry", None, [7, 1, 0, None], gives=True),
             call(3, 9, "swap_outbox_entry", [7, 1, 0, None], [7, 2, 1, None], gives=True),

@@ -208,7 +208,7 @@ class Ending:
 
     def repository(self, world: World) -> Any:
         """The repository, whose calls are steps."""
-        return self.of(world.repository, ("put", "records", "record", "note", "set_checkpoint"))
+        return self.of(world.repository, ("put", "records", "record", "checkpoint", "set_checkpoint"))
 
     def of(self, inner: Any, names: tuple[str, ...]) -> Any:
         """Something whose methods of these names are steps."""

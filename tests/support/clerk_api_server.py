@@ -23,7 +23,7 @@ class ApiServer:
     def __init__(self, manner: "Callable[[Self, BaseHTTPRequestHandler], object] | None" = None) -> None:
         self.seen: list[tuple[str, dict[str, str]]] = []
         self.reached = threading.Event()
-        self.authenticator = threading.Event()  # what `stuck` waits for
+        self.gate = threading.Event()  # what `stuck` waits for
         server, how = self, manner or type(self).good
 
         class Handler(BaseHTTPRequestHandler):
@@ -55,7 +55,7 @@ class ApiServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.authenticator.set()
+        self.gate.set()
         self._http.shutdown()
         self._thread.join(PATIENCE)
         self._http.server_close()
@@ -76,5 +76,5 @@ class ApiServer:
     def stuck(self, handler: BaseHTTPRequestHandler) -> None:
         """Nothing, until the gate is opened; then five people."""
         if len(self.seen) == 1:
-            self.authenticator.wait(PATIENCE)
+            self.gate.wait(PATIENCE)
         self.send(handler, GOOD)

@@ -135,7 +135,7 @@ OPERATIONS = [
     Operation("count", lambda repository: repository.counts(HERE), ALL),
     Operation("search", lambda repository: repository.search(ANN), ALL),
     Operation("read a note", lambda repository: repository.checkpoint("sync"), noted=["sync"]),
-    Operation("note", lambda repository: repository.set_checkpoint("sync", "page 7"), tells=False),
+    Operation("checkpoint", lambda repository: repository.set_checkpoint("sync", "page 7"), tells=False),
     Operation("note anew", lambda r: r.set_checkpoint("sync", "page 7"), noted=["sync", "other"], tells=False),
     Operation("remove a note", lambda r: r.set_checkpoint("sync", None), noted=["sync", "other"], tells=False),
     Operation("poll", lambda repository: repository.poll(), ALL, not_by=["your transaction"]),

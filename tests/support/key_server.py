@@ -85,8 +85,8 @@ class KeyServer(httpx.BaseTransport):
         self.clerk = clerk
         self.trouble: Answer | None = None
         self.documents: dict[str, Any] = {}
-        self.authenticator = threading.Event()
-        self.authenticator.set()
+        self.gate = threading.Event()
+        self.gate.set()
         self.reached = threading.Event()
         self.urls: list[str] = []
         self.requests: list[httpx.Request] = []
@@ -100,7 +100,7 @@ class KeyServer(httpx.BaseTransport):
         self.urls.append(str(request.url))
         self.requests.append(request)
         self.reached.set()
-        if not self.authenticator.wait(PATIENCE):
+        if not self.gate.wait(PATIENCE):
             raise httpx.ReadTimeout("the test has forgotten to open the gate")
         if self.trouble is not None:
             return self.trouble(request)

@@ -77,7 +77,7 @@ Text = str | None
 def checkpoint(state: Text, call: Call) -> Iterable[Text]:
     """A note: a register that is also compared and swapped."""
     match call.does, call.args:
-        case "note", ():
+        case "checkpoint", ():
             return [state] if call.is_unknown or call.result == state else []
         case "set_checkpoint", (text,):
             return [text]
@@ -92,7 +92,7 @@ Entry = tuple[int, int, int, Text] | None  # since, due_at, tries, error
 
 def outbox_entry(state: Entry, call: Call) -> Iterable[Entry]:
     """An entry of the outbox, which is only ever compared and swapped."""
-    if call.does == "pending":
+    if call.does == "outbox_entry":
         return [state] if call.is_unknown or _entry(call.result) == state else []
     before, after = map(_entry, call.args)
     is_same = (state and state[1:3]) == (before and before[1:3])
@@ -203,7 +203,7 @@ def _shown(state: People, identity: str) -> Any:
 
 
 MODELS: dict[str, tuple[Model, Hashable]] = {
-    "note": (checkpoint, None),
-    "pending": (outbox_entry, None),
+    "checkpoint": (checkpoint, None),
+    "outbox_entry": (outbox_entry, None),
     "people": (people, People()),
 }

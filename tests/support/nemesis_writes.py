@@ -25,7 +25,7 @@ EVERYTHING = "everything"
 ALONE: dict[str, tuple[str, ...]] = {
     "put": (),
     **{each: (each,) for each in ("set_role", "link", "unlink", "relink", "erase")},
-    "notes": ("set_checkpoint", "swap_checkpoint"),
+    "checkpoints": ("set_checkpoint", "swap_checkpoint"),
     "outbox": ("swap_outbox_entry",),
 }
 
@@ -41,7 +41,7 @@ class Writer:
         self._write = write
         self._random = Random(f"{seed}/{number}/writes")
         self._number = number
-        self._kinds: list[Callable[[], None]] = {"put": [], "notes": [self._checkpoints], "outbox": [self._outbox]}.get(
+        self._kinds: list[Callable[[], None]] = {"put": [], "checkpoints": [self._checkpoints], "outbox": [self._outbox]}.get(
             only, [self._people]
         )
         self._of_people: Sequence[str] = ("find", "link", only, only)
@@ -88,14 +88,14 @@ class Writer:
     def _checkpoints(self) -> None:
         random, repository = self._random, self._repository
         name, text = f"note {self._family}", random.choice((None, "A", "B", f"{self._number}/{self._calls}"))
-        does = random.choice(("note", "set_checkpoint", "swap_checkpoint", "swap_checkpoint"))
-        if self._only_reads or does == "note":
-            self._checkpoint = self._call("note", "note", (), lambda: repository.checkpoint(name))
+        does = random.choice(("checkpoint", "set_checkpoint", "swap_checkpoint", "swap_checkpoint"))
+        if self._only_reads or does == "checkpoint":
+            self._checkpoint = self._call("checkpoint", "checkpoint", (), lambda: repository.checkpoint(name))
         elif does == "set_checkpoint":
-            self._call("note", does, (text,), lambda: repository.set_checkpoint(name, text))
+            self._call("checkpoint", does, (text,), lambda: repository.set_checkpoint(name, text))
         else:
             before = self._checkpoint
-            if self._call("note", does, (before, text), lambda: repository.swap_checkpoint(name, before, text)):
+            if self._call("checkpoint", does, (before, text), lambda: repository.swap_checkpoint(name, before, text)):
                 self._checkpoint = text
 
     def _outbox(self) -> None:
@@ -103,7 +103,7 @@ class Writer:
         before = self._entry
         if self._only_reads or random.random() < 0.4:
             self._entry = self._call(
-                "pending", "pending", (), lambda: self._repository.outbox_entry(THERE, "user", key)
+                "outbox_entry", "outbox_entry", (), lambda: self._repository.outbox_entry(THERE, "user", key)
             )
             return
         after = None if before is not None and random.random() < 0.3 else OutboxEntry(
@@ -111,7 +111,7 @@ class Writer:
             error=random.choice((None, f"{self._number}/{self._calls}")),
         )  # fmt: skip
         if self._call(
-            "pending", "swap_outbox_entry", (before, after), lambda: self._repository.swap_outbox_entry(before, after)
+            "outbox_entry", "swap_outbox_entry", (before, after), lambda: self._repository.swap_outbox_entry(before, after)
         ):
             self._entry = after
 
@@ -188,10 +188,10 @@ def last_calls(repository: Repository, things: Collection[str], now: float) -> I
     for thing in things:
         kind, family = thing.split()
         looks: list[tuple[str, tuple[Any, ...], Any]]
-        if kind == "note":
-            looks = [("note", (), repository.checkpoint(f"note {family}"))]
-        elif kind == "pending":
-            looks = [("pending", (), _plain(repository.outbox_entry(THERE, "user", key_of(f"user_{family}"))))]
+        if kind == "checkpoint":
+            looks = [("checkpoint", (), repository.checkpoint(f"note {family}"))]
+        elif kind == "outbox_entry":
+            looks = [("outbox_entry", (), _plain(repository.outbox_entry(THERE, "user", key_of(f"user_{family}"))))]
         else:
             looks = [("find", (each,), _find(repository, f"user_{each}{family}")) for each in "xy"]
         for number, (does, args, result) in enumerate(looks):

@@ -15,7 +15,7 @@ from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import Clock, FakeClerk, FakeMachineToken
 
 NOW = 1_790_000_000
-PATIENCE = 120.0
+PATIENCE = 60.0  # seconds: the longest deadline there may be
 EVERY_KIND: tuple[TokenKind, ...] = ("session", "oauth", "m2m", "api_key", "organization_api_key")
 Shape = dict[str, Any]
 
@@ -30,8 +30,8 @@ class Api(httpx.BaseTransport):
         self._way = clerk.transport()
         self._lock = threading.Lock()
         self.paths: list[str] = []
-        self.authenticator = threading.Event()
-        self.authenticator.set()
+        self.gate = threading.Event()
+        self.gate.set()
         self.reached = threading.Event()
         self.change: Callable[[Shape], object] | None = None
         self.trouble: Callable[[httpx.Request], httpx.Response] | None = None
@@ -47,7 +47,7 @@ class Api(httpx.BaseTransport):
         with self._lock:
             self.paths.append(request.url.path)
         self.reached.set()
-        assert self.authenticator.wait(PATIENCE)
+        assert self.gate.wait(PATIENCE)
         if self.trouble is not None:
             return self.trouble(request)
         response = self._way.handle_request(request)

@@ -78,7 +78,7 @@ SOUND = {"started": 0, "stage": "users", "last": "", "moment": 0, "seen": 0}
 
 
 @pytest.mark.parametrize(
-    "note",
+    "checkpoint",
     [
         *("", "{", "[]", "null", "1", '"users"', "[" * 60_000, "1" * 6_000, "\x7f"),
         *(json.dumps({name: value for name, value in SOUND.items() if name != "started"}), json.dumps({"stage": "x"})),

@@ -107,7 +107,7 @@ def test_a_process_may_end_at_any_step(afterwards: bool) -> None:
         world.clerk.create_user("ada@example.com")
         world.hear()
         ending = Ending(step, KeyboardInterrupt, afterwards)
-        names = ("note", "swap_checkpoint", "row", "put")
+        names = ("checkpoint", "swap_checkpoint", "row", "put")
         try:
             found(world, api=ending.of(world.api, ("ask",)), repository=ending.of(world.repository, names))
             is_over = True
@@ -135,7 +135,7 @@ def test_a_second_attempt_may_end_anywhere_too(again: int) -> None:
         world.hear()
         for ends_at in (again, step):
             ending = Ending(ends_at, KeyboardInterrupt, True)
-            names = ("note", "swap_checkpoint", "row", "put")
+            names = ("checkpoint", "swap_checkpoint", "row", "put")
             try:
                 found(world, api=ending.of(world.api, ("ask",)), repository=ending.of(world.repository, names))
             except (KeyboardInterrupt, OperationUnderWay):
@@ -270,7 +270,7 @@ def test_in_async_code() -> None:
     async def run() -> Organization:
         async with world.async_api as api:
             repository = threaded(world.repository)
-            said: dict[str, Any] = {"operation": "form 7", "name": "Grand Hotel", "created_by": ada.id}
+            said: dict[str, Any] = {"idempotency_key": "form 7", "name": "Grand Hotel", "created_by": ada.id}
             first = await acreate_organization(api, repository, **said)
             assert (await acreate_organization(api, repository, **said)).id == first.id
             return first
@@ -282,7 +282,7 @@ def test_in_async_code() -> None:
 def test_what_makes_no_sense_is_refused(world: WritingWorld) -> None:
     """An operation without a name, and notes that somebody else has written."""
     for idempotency_key in ("", "x" * 256, "\n", 7):
-        with pytest.raises(ConfigurationError, match="operation"):
+        with pytest.raises(ConfigurationError, match="idempotency_key"):
             found(world, idempotency_key)  # type: ignore[arg-type]
 
     @dataclass
@@ -469,7 +469,7 @@ def test_your_own_connection_on_postgres(postgres_schema: str) -> None:
 
     async def run() -> Organization:
         repository = await asyncio.to_thread(AsyncPostgresRepository.open, url)
-        said: dict[str, Any] = {"operation": "form 7", "name": "Grand Hotel", "created_by": ada.id}
+        said: dict[str, Any] = {"idempotency_key": "form 7", "name": "Grand Hotel", "created_by": ada.id}
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection, world.async_api as api:
             part = repository.within(connection)
             async with connection.transaction():

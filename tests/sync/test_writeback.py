@@ -222,7 +222,7 @@ def test_a_process_may_end_at_any_step(afterwards: bool) -> None:
         world.hear()
         before = len(world.clerk.wire.messages)
         ending = Ending(step, KeyboardInterrupt, afterwards)
-        names = ("outbox", "pending", "swap_outbox_entry", "row", "record", "put")
+        names = ("outbox", "outbox_entry", "swap_outbox_entry", "row", "record", "put")
         try:
             world.drain(api=ending.of(world.api, ("ask",)), repository=ending.of(world.repository, names))
             is_over = True

@@ -112,8 +112,8 @@ def _code_of_theirs(shown: str, module: str) -> Generator[None]:
 
 _READS = frozenset(
     {
-        *("find", "user", "organization", "row", "export", "records", "record", "counts", "search", "note", "outbox"),
-        *("pending", "poll", "poll_every", "listeners", "write_back"),
+        *("find", "user", "organization", "row", "export", "records", "record", "counts", "search", "checkpoint", "outbox"),
+        *("outbox_entry", "poll", "poll_every", "listeners", "write_back"),
         *("ranks", "max_token_lifetime", "needs_full_user"),
     }
 )

@@ -95,7 +95,7 @@ class Founding:
         monotonic: Callable[[], float],
     ) -> None:
         if not (isinstance(idempotency_key, str) and 0 < len(idempotency_key) <= 255 and idempotency_key.isprintable()):
-            raise ConfigurationError("operation is printable text of at most 255 characters")
+            raise ConfigurationError("idempotency_key must be printable text of at most 255 characters")
         self._instance = api.instance.name
         self._held = max(HELD, SETTLES + int(api.longest * 1000))
         self._mark = key_of(idempotency_key)  # a name of yours may be personal
