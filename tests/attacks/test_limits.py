@@ -88,13 +88,14 @@ CONSTANTS = [
 
 
 def test_the_page_has_every_limit() -> None:
-    """Each constant stands in one row, and six inputs are bounded without a number here."""
+    """Each constant stands in one row, and seven inputs are bounded without a number here."""
     assert sorted(row.constant.strip("`") for row in limits() if row.constant) == CONSTANTS
     assert [row.what for row in limits() if not row.constant] == [
         "number of headers",
         "number of cookies",
         "all other headers, such as forwarded ones and WebSocket subprotocols; query strings, forms, multipart bodies",
         "a WebSocket before it is accepted",
+        "the same in WSGI",
         "parts of a token",
         "scopes, audiences, permissions, features",
     ]

@@ -130,7 +130,16 @@ def test_the_repositories_page_explains_every_column() -> None:
     explained = {table: re.findall(r"^\| `(\w+)` \|", rows, re.MULTILINE) for table, rows in tables}
     connection = sqlite3.connect(":memory:")
     SqliteRepository(connection)
-    for table in ("users", "identities", "organizations", "memberships", "sessions", "checkpoints", "outbox", "changes"):
+    for table in (
+        "users",
+        "identities",
+        "organizations",
+        "memberships",
+        "sessions",
+        "checkpoints",
+        "outbox",
+        "changes",
+    ):
         columns = connection.execute("SELECT name FROM pragma_table_xinfo(?)", (f"clerkmap_{table}",)).fetchall()
         assert explained.pop(table) == [name for (name,) in columns]
     assert not explained

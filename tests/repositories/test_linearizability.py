@@ -48,7 +48,10 @@ RIGHT = {
             call(6, 7, "checkpoint", gives="A"),
         ],
     ),
-    "an unknown one that never came": ("checkpoint", [call(1, NEVER, "set_checkpoint", "A"), call(2, 3, "checkpoint", gives=None)]),
+    "an unknown one that never came": (
+        "checkpoint",
+        [call(1, NEVER, "set_checkpoint", "A"), call(2, 3, "checkpoint", gives=None)],
+    ),
     "an entry that is swapped": (
         "outbox_entry",
         [

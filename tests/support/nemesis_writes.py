@@ -41,9 +41,11 @@ class Writer:
         self._write = write
         self._random = Random(f"{seed}/{number}/writes")
         self._number = number
-        self._kinds: list[Callable[[], None]] = {"put": [], "checkpoints": [self._checkpoints], "outbox": [self._outbox]}.get(
-            only, [self._people]
-        )
+        self._kinds: list[Callable[[], None]] = {
+            "put": [],
+            "checkpoints": [self._checkpoints],
+            "outbox": [self._outbox],
+        }.get(only, [self._people])
         self._of_people: Sequence[str] = ("find", "link", only, only)
         if only == EVERYTHING:
             self._kinds = [*[self._people] * 3, self._checkpoints, self._outbox]
@@ -111,7 +113,10 @@ class Writer:
             error=random.choice((None, f"{self._number}/{self._calls}")),
         )  # fmt: skip
         if self._call(
-            "outbox_entry", "swap_outbox_entry", (before, after), lambda: self._repository.swap_outbox_entry(before, after)
+            "outbox_entry",
+            "swap_outbox_entry",
+            (before, after),
+            lambda: self._repository.swap_outbox_entry(before, after),
         ):
             self._entry = after
 

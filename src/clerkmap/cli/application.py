@@ -112,7 +112,19 @@ def _code_of_theirs(shown: str, module: str) -> Generator[None]:
 
 _READS = frozenset(
     {
-        *("find", "user", "organization", "row", "export", "records", "record", "counts", "search", "checkpoint", "outbox"),
+        *(
+            "find",
+            "user",
+            "organization",
+            "row",
+            "export",
+            "records",
+            "record",
+            "counts",
+            "search",
+            "checkpoint",
+            "outbox",
+        ),
         *("outbox_entry", "poll", "poll_every", "listeners", "write_back"),
         *("ranks", "max_token_lifetime", "needs_full_user"),
     }
