@@ -1,61 +1,73 @@
-# Everything a newcomer needs: make dev (the thing on localhost), make test, make lint, make docs, make bench.
-# Each makes its own .venv first, with the Python that PYTHON names.
+# `make` prints the targets. Each target makes .venv first and installs only the packages that it needs.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.made
-# One more than there are processors, for many tests wait for a server, a browser or a clock.
+# One worker more than there are processors: many tests wait for a server, a browser or a clock.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
-# What is tested with servers, databases and other programs, and tells nothing of the core that the rest does not.
-WORLD := architecture asgi backfill bulk cli clerk_api crashes current differential django docs drift example fake \
-	fastapi faults file flask founding freshness isolation lasting leases linearizability listing local lost_answers \
-	mcp mutants nemesis official opaque_flights opaque_memory orders outbox page pgbouncer plugin postgres races \
-	reconciler_orders relink remote request_table schema signed sqlite starlette transactions volumes webhook_endpoint \
-	websocket
+TESTS ?= tests
+PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS)
+# The folders whose tests take every branch of the core.
+CORE := tests/core tests/attacks tests/auth tests/fake tests/webhooks tests/repositories
 
-.PHONY: dev test quick coverage lint docs bench mutants soak clean
+.DEFAULT_GOAL := help
+.PHONY: help dev test test-all coverage lint docs bench mutants soak clean
 
-$(STAMP): pyproject.toml constraints.txt
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The stamps of what is installed: the package alone, with the command line, for the tests, for the linters.
+$(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "clerkmap needs Python 3.11 or later: make PYTHON=python3.13 ...")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade "pip>=25.1"  # the first that knows dependency groups
-	$(BIN)/pip install --quiet -c constraints.txt -e . --group test --group lint --group bench
+	@echo "Making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-dev: $(STAMP)  ## Clerk on localhost, with its page and a demo app; make dev DEV="--port 4401" for options
-	$(BIN)/clerkmap dev $(DEV)
+$(VENV)/.cli: $(VENV)/.python pyproject.toml constraints.txt
+	@echo "Installing clerkmap with its command line"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[cli]"
+	@touch $@
 
-test: $(STAMP)  ## every test
-	$(BIN)/python -m pytest -n $(WORKERS)
+$(VENV)/.test $(VENV)/.lint: $(VENV)/.%: $(VENV)/.python pyproject.toml constraints.txt
+	@echo "Installing the dependency group \"$*\""
+	@$(BIN)/pip install --quiet --upgrade "pip>=25.1"  # the first version with dependency groups
+	@$(BIN)/pip install --quiet -c constraints.txt -e . --group $*
+	@touch $@
 
-quick: $(STAMP)  ## every test that takes no time; make quick WITHOUT="postgres page" leaves some out
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(foreach name,$(WITHOUT),--ignore-glob="tests/*/test_$(name)*")
+dev: $(VENV)/.cli  ## start Clerk on localhost, with its page and a demo app; DEV="--port 4401" sets options
+	@echo "Starting clerkmap dev"
+	@$(BIN)/clerkmap dev $(DEV)
 
-coverage: $(STAMP)  ## the branches of the core that no test took (the core knows nothing of servers)
+test: $(VENV)/.test  ## run all tests but the slow ones; TESTS="tests/core tests/auth" names folders
+	$(PYTEST) -m "not slow" $(TESTS)
+
+test-all: $(VENV)/.test  ## run all tests
+	$(PYTEST) $(TESTS)
+
+coverage: $(VENV)/.test  ## fail unless the tests take every branch of the core
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -q -n $(WORKERS) -m "not slow" $(foreach name,$(WORLD),--ignore-glob="tests/*/test_$(name)*")
+	$(BIN)/python -m coverage run -m pytest -q -n $(WORKERS) -m "not slow" $(CORE)
 	$(BIN)/python -m coverage combine --quiet
-	$(BIN)/python -m coverage report --include="src/clerkmap/core/*" --fail-under=100
+	$(BIN)/python -m coverage report --fail-under=100
 
-lint: $(STAMP)  ## style and types
+lint: $(VENV)/.test $(VENV)/.lint  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH=typings $(BIN)/pyright --verifytypes clerkmap --ignoreexternal  # it asks the first python there is
+	PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH=typings $(BIN)/pyright --verifytypes clerkmap --ignoreexternal  # it asks the first python on the PATH
 
-docs: $(STAMP)  ## run every piece of code in the README and the docs, and check their links
-	$(BIN)/python -m pytest -q -n $(WORKERS) tests/docs
+docs: $(VENV)/.test  ## run the code in the README and the docs, and check their links
+	$(PYTEST) tests/docs
 
-bench: $(STAMP)  ## the figures of docs/speed.md; make bench BENCH=--short for a look
+bench: $(VENV)/.test  ## measure docs/speed.md; BENCH=--short for a quick run
 	$(BIN)/python -m benchmarks $(BENCH)
 
-mutants: $(STAMP)  ## small lies in the source, each of which a test must find
+mutants: $(VENV)/.test  ## break the source in many small ways: a test must find each of them
 	$(BIN)/python tests/support/mutants.py
 
-soak: $(STAMP)  ## the long forms of the tests that have one
-	CLERKMAP_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow
+soak: $(VENV)/.test  ## run the slow tests in their long form
+	CLERKMAP_SOAK=1 $(PYTEST) -m slow
 
-clean:
+clean:  ## remove .venv and everything that is made by a run
 	rm -rf $(VENV) tests/support/js/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* dist build

@@ -6,6 +6,7 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -22,6 +23,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
 
 # A token, a key, a secret, a Clerk id of a person, an address: none of them belongs in a log.
 SECRET = re.compile(r"ey[JK][\w-]{8,}|[ps]k_(test|live)_\w+|whsec_\w+|user_\w{6,}|BEGIN|[\w.]+@example\.com")
+# A file whose tests are all slow. One that is slow only in a soak (`if SOAK`) is none.
+SLOW_FILE = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.slow\b(?!.* if )", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave files unread in which every test is slow, where slow tests are left out: to import them takes long, too."""
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    return bool(SLOW_FILE.search(collection_path.read_text(encoding="utf-8"))) or None
 
 
 class Listener(logging.Handler):
