@@ -23,8 +23,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
 
 # A token, a key, a secret, a Clerk id of a person, an address: none of them belongs in a log.
 SECRET = re.compile(r"ey[JK][\w-]{8,}|[ps]k_(test|live)_\w+|whsec_\w+|user_\w{6,}|BEGIN|[\w.]+@example\.com")
-# A file whose tests are all slow. One that is slow only in a soak (`if SOAK`) is none.
-SLOW_FILE = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.slow\b(?!.* if )", re.MULTILINE)
+SLOW_FILE = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.slow\b", re.MULTILINE)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

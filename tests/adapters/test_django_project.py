@@ -150,6 +150,7 @@ def test_from_nothing_to_a_protected_page(first_project: Path, server: str) -> N
         check_pages(client)
 
 
+@pytest.mark.slow
 def test_the_whole_page(tmp_path: Path) -> None:
     """Everything together, its own tests included; what is asked for besides the first page is there, too."""
     place = build(tmp_path)

@@ -12,6 +12,8 @@ from request_servers import DRIVERS
 from request_wire import PATIENCE
 from requests_row import ADA, GUNICORN, H11, HTTPTOOLS, HYPERCORN, WAITRESS
 
+pytestmark = pytest.mark.slow
+
 SIZE = 20_000_000
 PAGE = "/clerk/signed-in"
 TOKEN = ("Authorization", f"Bearer {ADA}")

@@ -39,6 +39,7 @@ def url(notes: Notes) -> Generator[str]:
         yield url
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 @pytest.mark.parametrize("options", [PLAIN, STATELESS], ids=["sessions", "stateless"])
 def test_a_tool_shows_everybody_their_own(options: dict[str, Any], mode: str) -> None:
@@ -79,6 +80,7 @@ def refused_tokens(notes: Notes) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_who_brings_no_good_token_is_sent_to_the_metadata(notes: Notes, url: str) -> None:
     """401, and where to read who gives tokens. No tool is reached."""
     asked: list[httpx2.Response] = [post(url), post(url, cookie=f"__session={notes.token(notes.join('Ann'))}")]

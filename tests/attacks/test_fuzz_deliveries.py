@@ -25,7 +25,7 @@ SEED = os.environ.get("CLERKMAP_SEED", "1")
 CHUNK = 1000
 CHUNKS = 1000 if SOAK else 10
 
-pytestmark = [pytest.mark.slow] if SOAK else []
+pytestmark = pytest.mark.slow
 
 Genuine = set[tuple[str, str, bytes]]
 

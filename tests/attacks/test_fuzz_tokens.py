@@ -27,7 +27,7 @@ SIGNED = 40 if SOAK else 200  # of each chunk: to sign one takes as long as to r
 WIDE: dict[str, Any] = {"accept": ["session", "oauth", "m2m"], "allow_pending": True, "allow_no_party": True}
 ORIGIN = "https://app.example.com"
 
-pytestmark = [pytest.mark.slow] if SOAK else []
+pytestmark = pytest.mark.slow
 
 
 class Bed(NamedTuple):

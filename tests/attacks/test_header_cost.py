@@ -17,6 +17,8 @@ from counting import Count, counted_bytes, counted_text, counting_lines
 from request_drivers import ADAPTERS, served
 from requests_row import ADA
 
+pytestmark = pytest.mark.slow
+
 SIZE = 20_000_000  # characters
 PIECE = b"a=b; c=d; " * 100
 SIGNED_IN = "/clerk/signed-in"

@@ -42,7 +42,7 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 BOTH_WAYS = {"verifyToken", "authenticateRequest"}
 
-pytestmark = [pytest.mark.slow] if SOAK else []
+pytestmark = pytest.mark.slow
 
 
 class Asked(NamedTuple):

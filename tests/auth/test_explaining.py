@@ -89,6 +89,7 @@ def test_an_odd_token_with_nothing_wrong_passes(name: str) -> None:
     json.dumps(explanation.to_dict())
 
 
+@pytest.mark.slow
 def test_each_hostile_token_fails_the_check_of_its_error() -> None:
     """The explained error is the verifier's own, and the check that failed is one that raises it."""
     ours = resolver()

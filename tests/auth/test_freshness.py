@@ -39,6 +39,7 @@ class World:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 def test_no_request_in_this_process_sees_the_old_state(kind: str, tmp_path: Path) -> None:
     """While a writer commits change after change, no reader is shown less than was committed before it asked."""
@@ -138,6 +139,7 @@ def _ask_until_changed(path: Path, signal: Path) -> float:
     return float("inf")
 
 
+@pytest.mark.slow
 def test_another_process_sees_it_within_a_second(tmp_path: Path) -> None:
     """A person deleted here is locked out there, in a process that has them in memory."""
     world = World()

@@ -144,6 +144,7 @@ def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Repos
     made.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("colour", [Resolver.resolve, lambda resolver, token: asyncio.run(resolver.aresolve(token))])
 @pytest.mark.parametrize("verifiers", [local, remote])
 def test_the_same_ids_are_other_people(

@@ -100,6 +100,7 @@ print("good")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork() -> None:
     """With a question on its way and the lock held, no child waits for an answer that goes to its parent."""

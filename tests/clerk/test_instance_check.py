@@ -259,6 +259,7 @@ def test_a_transport_that_is_gone_leaves_nothing() -> None:
         assert (checks(), transport()) == (None, None)
 
 
+@pytest.mark.slow
 def test_simultaneous_first_uses_in_threads() -> None:
     """Twenty threads wait for one check, and then each asks."""
     clerk = FakeClerk(86)
@@ -317,6 +318,7 @@ def test_a_check_that_fails_is_not_remembered() -> None:
     assert api.ask(COUNT) == 0
 
 
+@pytest.mark.slow
 def test_keys_that_are_not_to_be_had() -> None:
     """Where the instance's own keys cannot be fetched, nothing is asked, and the error names the address."""
     clerk = FakeClerk(89)
@@ -380,6 +382,7 @@ print("good")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_in_the_middle_of_a_check() -> None:
     """The child does not wait for a check that stayed behind."""

@@ -104,6 +104,7 @@ class World:
             self.advance(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "each_second"), [(100, 3), (1000, 6)])
 def test_good_keys_get_in_after_a_restart(limit: int, each_second: int) -> None:
     """Sixty of them, at the first attempt of each, while a hundred made-up keys a second come from everywhere."""
@@ -397,6 +398,7 @@ print("good")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork() -> None:
     """The child knows what its parent knew, and waits for nothing that stayed behind."""

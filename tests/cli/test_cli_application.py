@@ -86,6 +86,7 @@ def letters(folder: Path) -> list[str]:
         return [id for (id,) in connection.execute("SELECT user_id FROM letters ORDER BY 1")]
 
 
+@pytest.mark.slow
 def test_hooks_and_ids_are_the_applications_own(at: World, tmp_path: Path) -> None:
     """A sync runs its hook once for each person, and everything else finds them; by the option, and by the variable."""
     named = {"CLERKMAP_REPOSITORY": "shop.clerk:make"}
@@ -145,6 +146,7 @@ def test_verify_runs_no_hook(at: World, tmp_path: Path) -> None:
     assert told["principal"]["user"]["id"].startswith("mine-")
 
 
+@pytest.mark.slow
 def test_what_is_typed_goes_before_what_is_in_a_variable(at: World, tmp_path: Path) -> None:
     """And two that are typed contradict each other."""
     assert at.process("migrate", "--create", "--database", "other.db").returncode == FINE
@@ -161,6 +163,7 @@ def test_what_is_typed_goes_before_what_is_in_a_variable(at: World, tmp_path: Pa
     assert letters(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["asynchronous:make", "asynchronous:plain"])
 def test_an_asynchronous_one_is_driven(at: World, postgres_schema: str, name: str) -> None:
     """Its hooks are awaited, and everything else waits for it."""

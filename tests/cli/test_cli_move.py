@@ -96,6 +96,7 @@ def test_what_cannot_be_moved_is_refused_first(
     assert sorted(each.name for each in tmp_path.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_a_move_that_is_killed_goes_on(fresh: World, tmp_path: Path, postgres_schema: str) -> None:
     """In whatever moment: the process is ended while its rows arrive, and run again until it is done."""
     path, url = tmp_path / "app.db", url_of_a_new_schema(postgres_schema)

@@ -59,6 +59,7 @@ def test_those_who_were_there_are_told_your_ids(writing: World) -> None:
     assert told(writing, "outbox", "drain") == {"written": 0, "known": 0, "gone": 0, "failed": 0}
 
 
+@pytest.mark.slow
 def test_a_diff_knows_where_your_ids_are(writing: World) -> None:
     """It compares links without being told where; with a name of your choice, there."""
     writing.process("outbox", "fill")
@@ -80,6 +81,7 @@ def test_what_is_set_by_a_command_is_sent_by_another(writing: World) -> None:
     assert (ada.public_metadata or {})["role"] == "support"
 
 
+@pytest.mark.slow
 def test_what_clerk_refuses_is_shown_and_tried_again(writing: World) -> None:
     """With Clerk's code, and an exit code for cron."""
     (ada,) = told(writing, "show", "ada@example.com")
@@ -127,6 +129,7 @@ def test_tombstones_are_forgotten(synced: World) -> None:
     assert synced.run("purge", "--older-than", "29").exit_code == 2
 
 
+@pytest.mark.slow
 def test_a_dry_run_never_writes_into_a_repository_of_yours(writing: World) -> None:
     """It cannot be undone there, so it is refused."""
     tombstone(writing, 100)

@@ -137,6 +137,7 @@ def test_an_erasure_is_final(synced: World) -> None:
     assert synced.run("erase", ada.id, "--yes").exit_code == FINE
 
 
+@pytest.mark.slow
 def test_a_script_that_does_not_say_yes_erases_nobody(synced: World) -> None:
     """An empty input is no answer, and any other is no."""
     for said in ("", "\n", "n\n"):

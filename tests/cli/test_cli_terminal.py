@@ -47,6 +47,7 @@ def test_a_person_types_a_token(synced: World) -> None:
     assert "Accepted" in at.seen
 
 
+@pytest.mark.slow
 def test_a_script_gets_data_on_one_stream_and_talk_on_the_other(synced: World) -> None:
     """Nothing but data on the standard output, no escape sequence on either, whatever the terminal is."""
     synced.clerk.create_user(email="new@example.com")
@@ -74,6 +75,7 @@ def test_who_interrupts_gets_no_traceback_and_loses_nothing(fresh: World) -> Non
     assert "interrupted" in at.seen
 
 
+@pytest.mark.slow
 def test_a_terminal_without_the_letters_is_no_reason_to_fail(synced: World) -> None:
     """Where ticks and names cannot be written, something plainer is."""
     synced.clerk.create_user(email="zoe@example.com", first_name="Zoë-⚓")

@@ -260,6 +260,7 @@ def kept(marker: str) -> list[str | bytes]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plain", ["ak_{}", GOOD.rpartition(".")[0] + ".{}", FOREIGN.rpartition(".")[0] + ".{}"])
 def test_no_token_of_a_cookie_stays_in_memory(plain: str) -> None:
     """It may be an API key that is good for years. Only a hash tells whether the same cookie was seen before."""

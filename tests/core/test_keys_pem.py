@@ -220,6 +220,7 @@ print("quiet")
 """
 
 
+@pytest.mark.slow
 def test_given_keys_open_no_socket() -> None:
     """With keys in hand, nothing in the process touches the network, whatever a token says; httpx is not loaded."""
     run = subprocess.run(

@@ -126,6 +126,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", [backfill, repair], ids=["backfill", "repair"])
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -183,6 +183,7 @@ def test_who_belongs_to_no_hotel_is_told_so(world: World) -> None:
     assert (status, page["user"]) == (200, world.ann.id)
 
 
+@pytest.mark.slow
 def test_a_backfill_brings_everybody_in(world: World) -> None:
     """People, members and hotels, with their rows; again, it changes nothing; and a later webhook counts."""
     clerk = world.clerk

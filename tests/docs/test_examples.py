@@ -106,6 +106,7 @@ def test_a_good_token_shows_the_callers_own_row(tmp_path: Path) -> None:
     assert tied[ada["clerk_id"]] == ada["user"]
 
 
+@pytest.mark.slow
 def test_a_restart_on_the_same_file_keeps_the_people(tmp_path: Path) -> None:
     """The second start finds the rows of the first, and makes no new ones."""
     seen = []

@@ -11,6 +11,8 @@ import clerkmap
 import clerkmap.testing.plugin as plugin
 from docs_pages import ROOT, fences
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["pytester"]
 
 PAGE = ROOT / "docs" / "testing.md"

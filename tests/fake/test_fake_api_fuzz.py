@@ -4,6 +4,7 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,8 @@ from clerkmap.testing.fake import (
     api_users,
 )
 from clerkmap.testing.fake.api_requests import ApiAnswer, ApiRequest, Route
+
+pytestmark = pytest.mark.slow
 
 MODULES = (api_emails, api_invitations, api_keys, api_machines, api_memberships, api_organizations, api_sessions)
 ROUTES = [route for module in (*MODULES, api_users) for route in module.ROUTES]

@@ -2,6 +2,7 @@
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,7 @@ def told(seed: int, choose: Random, chance: Random, length: int, drop: float) ->
     return story, repository
 
 
+@pytest.mark.slow
 @given(st.integers(0, 3), CHOICES, CHANCE, st.integers(0, 40))
 def test_what_is_told_in_any_order_ends_in_what_is_so(seed: int, choose: Random, chance: Random, length: int) -> None:
     """Shuffled, twice, late and after failures: every user, organization, membership and session is right."""
@@ -36,6 +38,7 @@ def test_what_is_told_in_any_order_ends_in_what_is_so(seed: int, choose: Random,
     story.check(repository)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 3), CHOICES, CHANCE, st.integers(0, 40))
 def test_what_was_lost_makes_it_older_and_never_wrong(seed: int, choose: Random, chance: Random, length: int) -> None:
     """A third never arrives: what is known is so, was so, or is missing; what was told last is so."""

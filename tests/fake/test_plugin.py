@@ -41,6 +41,7 @@ def run(project: pytest.Pytester, *options: str) -> pytest.RunResult:
     return project.runpytest_subprocess(*PLUGIN, "-p", "no:cacheprovider", *options, timeout=120)
 
 
+@pytest.mark.slow
 def test_an_application_made_by_a_factory(project: pytest.Pytester) -> None:
     """Nothing is configured, and everything the page promises holds."""
     settings(project)
@@ -48,6 +49,7 @@ def test_an_application_made_by_a_factory(project: pytest.Pytester) -> None:
     run(project).assert_outcomes(passed=12)
 
 
+@pytest.mark.slow
 def test_an_application_made_by_an_import(project: pytest.Pytester) -> None:
     """One line of configuration, and the application may be made before the first test."""
     settings(project, "clerkmap_environment = true")
@@ -55,6 +57,7 @@ def test_an_application_made_by_an_import(project: pytest.Pytester) -> None:
     run(project, "-p", "anyio").assert_outcomes(passed=7)
 
 
+@pytest.mark.slow
 def test_an_application_of_django(project: pytest.Pytester) -> None:
     """Its resolver lives as long as the run, and its rows as long as a test."""
     settings(project, "clerkmap_environment = true")
@@ -86,6 +89,7 @@ def test_the_environment_is_there_before_a_conftest(project: pytest.Pytester) ->
     run(project).assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_several_workers(project: pytest.Pytester) -> None:
     """pytest-xdist runs the same tests in several processes, in which the ids are the same again."""
     settings(project, "clerkmap_environment = true")

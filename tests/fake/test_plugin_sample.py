@@ -7,6 +7,8 @@ import pytest
 
 import clerkmap
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["pytester"]
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "invoices"

@@ -17,6 +17,7 @@ from clerkmap.cli.commands import COMMANDS, root
 from local_process import PATIENCE, SOURCE, Local, command, environment, rows, run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_cleanly_while_the_page_listens(tmp_path: Path, how: signal.Signals) -> None:
     """Streams that are open are ended, not waited for, and everything is written down."""
@@ -94,6 +95,7 @@ def test_a_file_that_is_no_database_is_told_and_left_alone(tmp_path: Path) -> No
     assert {path.name for path in tmp_path.iterdir()} == left
 
 
+@pytest.mark.slow
 def test_rows_of_your_own_keep_theirs_from_being_forgotten(tmp_path: Path) -> None:
     """The database may be your application's: what refers to a user is not left without one."""
     with Local(tmp_path, "--db", "app.db") as local, closing(sqlite3.connect(tmp_path / "app.db")) as own:
@@ -110,6 +112,7 @@ def test_rows_of_your_own_keep_theirs_from_being_forgotten(tmp_path: Path) -> No
         assert rows(local.state(), "users") == []
 
 
+@pytest.mark.slow
 def test_what_somebody_else_writes_into_the_database_is_shown(tmp_path: Path) -> None:
     """Whoever listens hears of it, too."""
     with Local(tmp_path, "--db", "app.db") as local, closing(sqlite3.connect(tmp_path / "app.db")) as own:

@@ -18,6 +18,8 @@ from clerkmap.repositories import MemoryRepository
 from local_process import PATIENCE, Json, Local, command, environment, kinds, messages, run
 from uvicorn_server import serving
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def forwarding(folder: Path, app: Any, path: str = "/webhooks/clerk") -> Iterator[Local]:

@@ -16,6 +16,8 @@ from clerkmap.local.instance import Box
 from clerkmap.local.state import StateDamaged, StateFile, StateNotKept
 from local_process import Json, Local, kinds, rows, run
 
+pytestmark = pytest.mark.slow
+
 STATE = "clerkmap-dev.db.clerk.json"
 
 

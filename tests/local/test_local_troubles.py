@@ -19,6 +19,8 @@ from clerkmap.local.instance import Box
 from clerkmap.local.state import StateDamaged, StateFile
 from local_process import PATIENCE, Json, Local, command, environment, rows
 
+pytestmark = pytest.mark.slow
+
 
 def refused(folder: Path, *options: str, status: int = 1) -> str:
     """What it says when it does not start."""

@@ -101,5 +101,7 @@ def test_without_psycopg() -> None:
     assert "ImportError: PostgreSQL needs psycopg and its pool: pip install 'clerkmap[postgres]'" in ended.stderr
 
 
-TestPostgresMachine = repository_machine(Disposable, max_examples=100, stateful_step_count=20)
-TestAsyncPostgresMachine = repository_machine(disposable_async, max_examples=30, stateful_step_count=20)
+TestPostgresMachine = pytest.mark.slow(repository_machine(Disposable, max_examples=100, stateful_step_count=20))
+TestAsyncPostgresMachine = pytest.mark.slow(
+    repository_machine(disposable_async, max_examples=30, stateful_step_count=20)
+)

@@ -47,6 +47,7 @@ def never_believed(repository: PostgresRepository) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_listening_to_another_database(postgres_schema: str) -> None:
     """Where `listen` leads to another database, the session answers, and hears nothing: it is not believed."""
     with elsewhere(f"{postgres_schema}_b") as other:

@@ -133,6 +133,7 @@ def people(count: int) -> list[Any]:
     return [ClerkUser.full("here", f"user_{number}", observed_at=1) for number in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["users", "identities", "outbox", "comparison"])
 def test_a_move_that_was_killed_goes_on(tmp_path: Path, postgres_schema: str, stage: str) -> None:
     """Whatever it was doing; no row is there twice, and none is missing."""
@@ -307,6 +308,7 @@ def test_hooks_are_not_called(place: Place) -> None:
     assert not called
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_database(place: Place) -> None:
     """Rows are in memory a few pages at a time."""
     peaks: list[int] = []

@@ -17,6 +17,8 @@ from clerkmap.testing.samples import HERE, company, member, person
 from postgres_server import postgres
 from schema_descriptions import connected, opened, options_of
 
+pytestmark = pytest.mark.slow
+
 MANY = 3_000
 
 

@@ -74,7 +74,7 @@ def _in_memory(**options: Any) -> Repository:
     return SqliteRepository.open(":memory:", **options)
 
 
-TestSqliteMachine = repository_machine(_in_memory, max_examples=150, stateful_step_count=20)
+TestSqliteMachine = pytest.mark.slow(repository_machine(_in_memory, max_examples=150, stateful_step_count=20))
 
 
 @pytest.mark.parametrize("nested", ["put", "link"])

@@ -194,6 +194,7 @@ def test_with_everything_against_it() -> None:
     assert report.complete
 
 
+@pytest.mark.slow
 def test_the_person_at_the_cursor_goes() -> None:
     """The next page begins a moment before where they stood. That they have gone since, the next run will find."""
     world = World.of(13, people=1_100)

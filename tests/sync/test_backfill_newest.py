@@ -23,6 +23,7 @@ def test_only_the_newest() -> None:
     assert world.stored() == world.said()
 
 
+@pytest.mark.slow
 def test_what_is_known_does_not_end_it() -> None:
     """A day was lost, and since then more has been told than a page holds. The day is found behind it."""
     world = World.of(32, people=1_600)
@@ -66,6 +67,7 @@ def test_each_begins_where_the_one_before_began() -> None:
         assert world.stored() == world.said()
 
 
+@pytest.mark.slow
 def test_rows_that_shift_meanwhile() -> None:
     """People change, come and go between the pages. What is still there and was not changed meanwhile is all read."""
     world = World.of(35, people=1_800)

@@ -29,6 +29,7 @@ def ticking() -> Callable[[], float]:
     return look
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, RuntimeError])
 @pytest.mark.parametrize("afterwards", [False, True], ids=["undone", "done"])
 def test_at_every_step(kind: type[BaseException], afterwards: bool) -> None:
@@ -58,6 +59,7 @@ def test_at_every_step(kind: type[BaseException], afterwards: bool) -> None:
     assert resumed > 15
 
 
+@pytest.mark.slow
 def test_what_was_read_is_not_read_again() -> None:
     """Whichever page it was, the next run goes on behind the last one that was noted."""
     people, before = 1_050, 0

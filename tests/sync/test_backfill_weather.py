@@ -15,6 +15,8 @@ from clerkmap.sync import Drift, Report, abackfill, adiff, backfill, diff
 from clerkmap.testing import FakeClerk
 from postgres_server import postgres, schemas
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = 700
 
 

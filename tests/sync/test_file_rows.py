@@ -143,6 +143,7 @@ def endless(count: int, form: str) -> Iterator[bytes]:
         yield b"]\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["table", "list", "lines"])
 def test_memory_does_not_grow_with_the_file(form: str) -> None:
     """A file of ten thousand takes no more than one of a thousand."""

@@ -14,12 +14,12 @@ import pytest
 from clerkmap import Instance, Reconciler, Repository
 from clerkmap.core.records import DELETED, FULL, ClerkMembership, ClerkOrganization, ClerkUser
 from clerkmap.repositories import MemoryRepository, SqliteRepository
-from histories import INSTANCES, LENGTH, OPTIONS, PAIRS, THEMES, History, greatest, history, kept, state
+from histories import INSTANCES, LENGTH, OPTIONS, PAIRS, History, greatest, history, kept, state
 from sample_bodies import NAME
 
 SEED = os.environ.get("CLERKMAP_SEED", "1")
 HISTORIES = 200
-QUICK = 2 * len(THEMES)  # each theme twice; the rest takes a minute and a half of one core
+QUICK = 2  # histories; the rest takes some minutes
 SLOW = pytest.mark.slow
 INSTANCE = {name: Instance(issuer=f"https://{name}") for name in INSTANCES}
 
