@@ -5,8 +5,7 @@ from random import Random
 
 import pytest
 
-from clerkmap.core.key_rotation import KeyRing
-from clerkmap.core.keys import KeySet, import_jwks
+from clerkmap.core.keys import KeyRing, KeySet, import_jwks
 from clerkmap.errors import ConfigurationError, KeysUnavailable, UnknownKey
 from clerkmap.testing import SigningKey
 
@@ -23,8 +22,8 @@ def keys(*pairs: str) -> KeySet:
 def warm(*pairs: str, now: float = NOW) -> KeyRing:
     """A ring of the usual times that has just been filled."""
     ring = KeyRing()
-    ring.asking(now)
-    ring.arrived(keys(*pairs), now)
+    ring.begin_fetch(now)
+    ring.fetched(keys(*pairs), now)
     return ring
 
 
@@ -59,7 +58,7 @@ def test_an_empty_ring_asks_first(kid: str | None) -> None:
     """Before the first answer nobody is told that a key is unknown."""
     ring = KeyRing()
     assert ring.find(kid, None, NOW) is None
-    ring.asking(NOW)
+    ring.begin_fetch(NOW)
     assert ring.find(kid, None, NOW + 1) is None, "whoever comes meanwhile waits for the same answer"
     ring.failed()
     with pytest.raises(KeysUnavailable):
@@ -73,7 +72,7 @@ def test_a_key_in_hand_is_served_whatever_goes_on() -> None:
     key = ring.find("a", None, NOW)
     assert key is not None
     assert ring.find("a", None, NOW + 5_000) is key
-    ring.asking(NOW + 5_000)
+    ring.begin_fetch(NOW + 5_000)
     assert ring.find("a", None, NOW + 5_001) is key
     ring.failed()
     assert ring.find("a", None, NOW + 5_002) is key
@@ -86,9 +85,9 @@ def test_an_unknown_id_is_asked_for_once_per_cooldown() -> None:
     with pytest.raises(UnknownKey):
         ring.find("b", None, NOW + 9.99)
     assert ring.find("b", None, NOW + 10) is None
-    ring.asking(NOW + 10)
+    ring.begin_fetch(NOW + 10)
     assert ring.find("b", None, NOW + 10) is None
-    ring.arrived(keys("a1"), NOW + 11)
+    ring.fetched(keys("a1"), NOW + 11)
     with pytest.raises(UnknownKey):
         ring.find("b", None, NOW + 19.99)
     assert ring.find("b", None, NOW + 20) is None, "the cool-down runs from the question, not from the answer"
@@ -97,12 +96,12 @@ def test_an_unknown_id_is_asked_for_once_per_cooldown() -> None:
 def test_an_unknown_id_during_an_outage_is_nobodys_fault() -> None:
     """What could not be looked up is not unknown; after the next good answer it is."""
     ring = warm("a1")
-    ring.asking(NOW + 10)
+    ring.begin_fetch(NOW + 10)
     ring.failed()
     with pytest.raises(KeysUnavailable):
         ring.find("b", None, NOW + 11)
-    ring.asking(NOW + 20)
-    ring.arrived(keys("a1"), NOW + 20)
+    ring.begin_fetch(NOW + 20)
+    ring.fetched(keys("a1"), NOW + 20)
     with pytest.raises(UnknownKey):
         ring.find("b", None, NOW + 21)
 
@@ -120,12 +119,12 @@ def test_a_rejected_key_is_asked_for_anew() -> None:
     key = ring.find("a", None, NOW)
     assert ring.find("a", key, NOW + 9.99) is key
     assert ring.find("a", key, NOW + 10) is None
-    ring.asking(NOW + 10)
+    ring.begin_fetch(NOW + 10)
     assert ring.find("a", key, NOW + 10) is None, "a fetch is under way and may tell"
-    ring.arrived(keys("a1"), NOW + 11)
+    ring.fetched(keys("a1"), NOW + 11)
     assert ring.find("a", key, NOW + 11) is key, "the same key again: the signature is bad"
-    ring.asking(NOW + 20)
-    ring.arrived(keys("a2"), NOW + 20)
+    ring.begin_fetch(NOW + 20)
+    ring.fetched(keys("a2"), NOW + 20)
     newer = ring.find("a", key, NOW + 20)
     assert newer is not None
     assert newer is not key
@@ -136,7 +135,7 @@ def test_a_rejected_key_during_an_outage_comes_back() -> None:
     """The key that is known has spoken: a bad signature stays bad while the far end is away."""
     ring = warm("a1")
     key = ring.find("a", None, NOW)
-    ring.asking(NOW + 10)
+    ring.begin_fetch(NOW + 10)
     ring.failed()
     assert ring.find("a", key, NOW + 11) is key
 
@@ -152,14 +151,14 @@ def test_a_refresh_is_due_by_age(expected: bool, age: float) -> None:
 def test_a_refresh_is_due_once() -> None:
     """Not while one is under way, and after a failed one not before the cool-down is over."""
     ring = warm("a1")
-    ring.asking(NOW + 300)
+    ring.begin_fetch(NOW + 300)
     assert not ring.refresh_due(NOW + 300)
     assert not ring.refresh_due(NOW + 900), "still under way"
     ring.failed()
     assert not ring.refresh_due(NOW + 309.99)
     assert ring.refresh_due(NOW + 310)
-    ring.asking(NOW + 310)
-    ring.arrived(keys("a1"), NOW + 311)
+    ring.begin_fetch(NOW + 310)
+    ring.fetched(keys("a1"), NOW + 311)
     assert not ring.refresh_due(NOW + 610.99), "age counts from the answer"
     assert ring.refresh_due(NOW + 611)
 
@@ -168,7 +167,7 @@ def test_a_key_out_of_date_for_too_long_is_no_longer_served() -> None:
     """A day beyond its refresh the key still serves; after that nobody knows, until the far end is back."""
     ring = warm("a1")
     last = NOW + 300 + DAY
-    ring.asking(last - 1)
+    ring.begin_fetch(last - 1)
     ring.failed()
     key = ring.find("a", None, last)
     assert key is not None
@@ -177,8 +176,8 @@ def test_a_key_out_of_date_for_too_long_is_no_longer_served() -> None:
     with pytest.raises(KeysUnavailable):
         ring.find("a", key, last + 1)
     assert ring.find("a", None, last + 9) is None, "one may ask"
-    ring.asking(last + 9)
-    ring.arrived(keys("a1"), last + 9)
+    ring.begin_fetch(last + 9)
+    ring.fetched(keys("a1"), last + 9)
     assert ring.find("a", None, last + 9) is key
 
 
@@ -189,8 +188,8 @@ def test_a_key_out_of_date_for_too_long_is_no_longer_served() -> None:
 def test_the_generation_grows_with_each_change(expected: int, second: tuple[str, ...]) -> None:
     """The same keys in another order are the same keys: nothing that was verified is verified again."""
     ring = warm("a1", "b2")
-    ring.asking(NOW + 10)
-    ring.arrived(keys(*second), NOW + 10)
+    ring.begin_fetch(NOW + 10)
+    ring.fetched(keys(*second), NOW + 10)
     assert ring.generation == expected
 
 
@@ -208,13 +207,13 @@ def test_no_history_asks_more_often_than_once_per_cooldown(seed: int) -> None:
         except (UnknownKey, KeysUnavailable):
             continue
         if answer is None and not asking:
-            ring.asking(now)
+            ring.begin_fetch(now)
             asked.append(now)
             asking = True
         elif asking and random.random() < 0.5:
             asking = False
             if random.random() < 0.5:
-                ring.arrived(keys("a1"), now)
+                ring.fetched(keys("a1"), now)
             else:
                 ring.failed()
         assert ring.find("a", None, now) is good
@@ -225,12 +224,12 @@ def test_no_history_asks_more_often_than_once_per_cooldown(seed: int) -> None:
 def test_a_lost_question_may_be_asked_again_at_once() -> None:
     """What a child process inherits of a fetch in the air is forgotten, its cool-down too."""
     ring = KeyRing()
-    ring.asking(0)
+    ring.begin_fetch(0)
 
-    ring.abandoned()
+    ring.forget_fetch()
 
     assert ring.find("a", None, 1) is None
-    ring.asking(1)
+    ring.begin_fetch(1)
     assert not ring.refresh_due(1)
 
 

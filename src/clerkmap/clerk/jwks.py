@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .._runtime.forks import SurvivesForks
 from ..core.instance import Instance
-from ..core.key_rotation import KeyRing
-from ..core.keys import KeySet, VerifyingKey, import_jwks
+from ..core.keys import KeyRing, KeySet, VerifyingKey, import_jwks
 from ..core.strict_json import read_object
 from ..core.validation import LOOPBACK
 from ..errors import KeysUnavailable
@@ -56,6 +56,8 @@ class RemoteKeys(SurvivesForks):
         deadline: float = DEADLINE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        import_module("jwt")  # now, so that the first request in each forked worker does not have to load it
+
         self._instance = instance
         self._transport = transport
         self._deadline = deadline
@@ -123,7 +125,7 @@ class RemoteKeys(SurvivesForks):
         return key
 
     def _take_off(self, now: float) -> "Future[None]":
-        self._ring.asking(now)
+        self._ring.begin_fetch(now)
         flight = self._flight = Future()
         flight.set_running_or_notify_cancel()  # from here on nobody who waits can cancel it
         try:
@@ -146,7 +148,7 @@ class RemoteKeys(SurvivesForks):
 
     def _land(self, flight: "Future[None]", keys: KeySet | None) -> None:
         if keys:
-            self._ring.arrived(keys, self._monotonic())
+            self._ring.fetched(keys, self._monotonic())
         else:
             self._ring.failed()
         self._flight = None
@@ -157,7 +159,7 @@ class RemoteKeys(SurvivesForks):
         self._lock = threading.Lock()
         if self._flight is not None:
             self._flight = None
-            self._ring.abandoned()
+            self._ring.forget_fetch()
 
 
 def fetch_jwks(instance: Instance, transport: "httpx.BaseTransport | None", deadline: float) -> dict[str, Any]:

@@ -1,87 +1,58 @@
-"""Signing keys: which of those offered are taken, and which one a token asks for.
+"""Signing keys: which keys of a JWKS are accepted, and when to fetch the JWKS again.
 
-`import_jwks` and `import_pem` turn what was offered into a `KeySet`. `KeySource` is what a verifier is handed.
+`import_jwks` and `import_pem` make a `KeySet` out of untrusted input. PyJWT decodes the keys and checks signatures with
+them. This module refuses the keys that PyJWT would accept without need. A verifier asks a `KeySource` for keys; a
+`KeyRing` decides when a source fetches them again. PyJWT and cryptography are imported at the first key, because they
+take longer to import than everything else together.
 """
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Collection, Iterator, Mapping
 from hashlib import sha256
-from typing import Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_der_public_key,
-    load_pem_public_key,
-)
-
-from ..errors import ConfigurationError, TokenMalformed, UnknownKey
-from .jose import decode_base64url
+from ..errors import ConfigurationError, KeysUnavailable, TokenMalformed, UnknownKey
+from .jose import MAX_PARAMETER, decode_base64url
 from .strict_json import items
 
-MAX_KEYS = 64  # in one JWKS; Clerk publishes one, others a handful
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+    PublicKey: TypeAlias = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
+
+MAX_KEYS = 64  # in one JWKS; Clerk publishes one key, other providers a handful
 RSA_BITS = range(2048, 8193)
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
-# What a signature must be for each algorithm: a function that raises InvalidSignature.
-_Check = Callable[[Any, bytes, bytes], None]
-
-
-def _check_rsa(public: rsa.RSAPublicKey, signed: bytes, signature: bytes) -> None:
-    public.verify(signature, signed, PKCS1v15(), SHA256())
-
-
-def _check_ecdsa(digest: HashAlgorithm, size: int) -> _Check:
-    def check(public: ec.EllipticCurvePublicKey, signed: bytes, signature: bytes) -> None:
-        if len(signature) != 2 * size:
-            raise InvalidSignature
-        r, s = int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
-        public.verify(encode_dss_signature(r, s), signed, ec.ECDSA(digest))
-
-    return check
-
-
-def _check_eddsa(public: ed25519.Ed25519PublicKey, signed: bytes, signature: bytes) -> None:
-    public.verify(signature, signed)
-
-
-_CHECKS: dict[str, _Check] = {
-    "RS256": _check_rsa,
-    "ES256": _check_ecdsa(SHA256(), 32),
-    "ES384": _check_ecdsa(SHA384(), 48),
-    "EdDSA": _check_eddsa,
-}
-_CURVES: dict[str, tuple[str, type[ec.EllipticCurve]]] = {
-    "P-256": ("ES256", ec.SECP256R1),
-    "P-384": ("ES384", ec.SECP384R1),
-}
+_CURVES = {"secp256r1": "ES256", "secp384r1": "ES384"}
+_NUMBERS = {"RSA": ("n", "e"), "EC": ("x", "y"), "OKP": ("x",)}
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
 class VerifyingKey:
-    """One key id, its one algorithm, and the public keys behind it: two, while a provider replaces one in place."""
+    """The public keys of one key id, and their one algorithm.
 
-    __slots__ = ("_check", "algorithm", "kid", "publics")
+    There are two public keys while a provider replaces a key under the same id.
+    """
 
-    def __init__(self, kid: str | None, algorithm: str, publics: tuple[PublicKey, ...]) -> None:
+    __slots__ = ("_verify", "algorithm", "kid", "publics")
+
+    def __init__(self, kid: str | None, algorithm: str, publics: "tuple[PublicKey, ...]") -> None:
+        from jwt.algorithms import get_default_algorithms
+
         self.kid: str | None = kid
         self.algorithm: str = algorithm
         self.publics: tuple[PublicKey, ...] = publics
-        self._check = _CHECKS[algorithm]
+        # A fresh table: an application can replace the algorithms in PyJWT's global one.
+        self._verify: Callable[[bytes, Any, bytes], bool] = get_default_algorithms()[algorithm].verify
 
     def verifies(self, signed: bytes, signature: bytes) -> bool:
-        """Whether the signature over these bytes is this key's."""
-        for public in self.publics:
-            try:
-                self._check(public, signed, signature)
-            except InvalidSignature:
-                continue
-            return True
+        """Return whether one of the public keys verifies this signature over these bytes."""
+        for public in self.publics:  # noqa: SIM110 - a generator in any() costs a tenth of a verification
+            if self._verify(signed, public, signature):
+                return True
         return False
 
     def __repr__(self) -> str:
@@ -89,7 +60,7 @@ class VerifyingKey:
 
 
 class KeySet:
-    """The keys of one instance at one time. Never empty, never changed."""
+    """The keys of one instance at one time. A key set never changes."""
 
     def __init__(self, keys: Mapping[str | None, VerifyingKey], *, any_kid: bool = False) -> None:
         self._keys = dict(keys)
@@ -97,31 +68,33 @@ class KeySet:
         self._any_kid = any_kid
 
     def find(self, kid: str | None) -> VerifyingKey | None:
-        """The key of that id. A token that names none may only mean the only one."""
+        """Return the key with this id, or None. A token without a key id can only mean the only key."""
         if kid is None or self._any_kid:
             return self._only
         return self._keys.get(kid)
 
     def same_as(self, other: "KeySet | None") -> bool:
-        """Whether another set holds the same keys under the same ids."""
+        """Return whether another set holds the same keys under the same ids."""
         return other is not None and self._facts() == other._facts()
 
     def shares_a_key(self, other: "KeySet") -> bool:
-        """Return whether a public key is in both sets, under whatever id."""
-        return not self._spelled().isdisjoint(other._spelled())
+        """Return whether a public key is in both sets, under any id."""
+        return not self._encoded().isdisjoint(other._encoded())
 
     def digest(self) -> bytes:
         """Return a digest of the public keys alone."""
-        return sha256(b"".join(sorted(self._spelled()))).digest()
+        return sha256(b"".join(sorted(self._encoded()))).digest()
 
-    def _spelled(self) -> set[bytes]:
+    def _encoded(self) -> set[bytes]:
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
         return {
             public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
             for key in self._keys.values()
             for public in key.publics
         }
 
-    def _facts(self) -> dict[str | None, tuple[str, tuple[PublicKey, ...]]]:
+    def _facts(self) -> "dict[str | None, tuple[str, tuple[PublicKey, ...]]]":
         return {kid: (key.algorithm, key.publics) for kid, key in self._keys.items()}
 
     def __len__(self) -> int:
@@ -132,13 +105,13 @@ class KeySet:
 
 
 def import_jwks(document: Mapping[str, Any], algorithms: Collection[str]) -> KeySet:
-    """Take the usable public signing keys from a JWKS. Each bad member is left out, and spoils no other."""
+    """Return the usable public signing keys of a JWKS. A bad member is left out; the other members still count."""
     found: dict[str | None, VerifyingKey] = {}
     for member in items(document.get("keys"))[:MAX_KEYS]:
-        taken = _import_jwk(cast(dict[str, Any], member)) if isinstance(member, dict) else None
-        if taken is None or taken[1] not in algorithms:
+        imported = _import_jwk(cast("dict[str, Any]", member)) if isinstance(member, dict) else None
+        if imported is None or imported[1] not in algorithms:
             continue
-        kid, algorithm, public = taken
+        kid, algorithm, public = imported
         known = found.get(kid)
         if known is None:
             found[kid] = VerifyingKey(kid, algorithm, (public,))
@@ -147,68 +120,83 @@ def import_jwks(document: Mapping[str, Any], algorithms: Collection[str]) -> Key
     return KeySet(found)
 
 
-def _import_jwk(jwk: Mapping[str, Any]) -> tuple[str | None, str, PublicKey] | None:
-    """One member, or None where it is not a public signing key of a size and kind that is taken."""
+def _import_jwk(jwk: dict[str, Any]) -> "tuple[str | None, str, PublicKey] | None":
+    """Return the key id, algorithm and public key of one member, or None.
+
+    PyJWT checks that the key is complete and its point is on its curve. Each line here names what PyJWT leaves open.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from jwt import PyJWK, PyJWTError
+
     kid = jwk.get("kid")
-    if kid is not None and not (isinstance(kid, str) and 0 < len(kid) <= 200 and kid.isascii() and kid.isprintable()):
+    # PyJWT takes any value as a key id.
+    if kid is not None and not (
+        isinstance(kid, str) and 0 < len(kid) <= MAX_PARAMETER and kid.isascii() and kid.isprintable()
+    ):
         return None
-    if jwk.get("use", "sig") != "sig" or not _PRIVATE.isdisjoint(jwk):
+    # PyJWT ignores `use`: a key for encryption would verify signatures.
+    if jwk.get("use", "sig") != "sig":
         return None
+    # PyJWT ignores `key_ops`, too.
     operations = jwk.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
         return None
-    try:
-        algorithm, public = _import_public(jwk)
-    except (ValueError, TypeError, KeyError, AttributeError, TokenMalformed, UnsupportedAlgorithm):
+    # PyJWT imports private keys, and every reader of a JWKS can sign with a private key in it.
+    if not _PRIVATE.isdisjoint(jwk):
         return None
+    try:
+        # PyJWT skips stray characters in base64url, so that one key would have many spellings.
+        for name in _NUMBERS[jwk["kty"]]:
+            decode_base64url(jwk[name].encode("ascii"))
+        # Without its `alg`, PyJWT tells the algorithm from the key's kind; with it, PyJWT would believe `alg`.
+        algorithm, public = _algorithm_of(PyJWK({**jwk, "alg": None}).key)
+    except (PyJWTError, ValueError, TypeError, KeyError, AttributeError, TokenMalformed, UnsupportedAlgorithm):
+        return None
+    # PyJWT never compares `alg` with the curve.
     if jwk.get("alg", algorithm) != algorithm:
         return None
     return kid, algorithm, public
 
 
-def _import_public(jwk: Mapping[str, Any]) -> tuple[str, PublicKey]:
-    def number(name: str) -> int:
-        return int.from_bytes(decode_base64url(jwk[name].encode("ascii")))
+def _algorithm_of(public: object) -> "tuple[str, PublicKey]":
+    """Return the one algorithm that a key serves, and the key. Raise ValueError for a key that is refused."""
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-    kty = jwk["kty"]
-    if kty == "RSA":
-        return _suitable(rsa.RSAPublicNumbers(e=number("e"), n=number("n")).public_key())
-    if kty == "EC":
-        _algorithm, curve = _CURVES[jwk["crv"]]
-        return _suitable(ec.EllipticCurvePublicNumbers(number("x"), number("y"), curve()).public_key())
-    if kty == "OKP" and jwk["crv"] == "Ed25519":
-        return _suitable(ed25519.Ed25519PublicKey.from_public_bytes(decode_base64url(jwk["x"].encode("ascii"))))
-    raise ValueError("a kind of key that is not taken")
-
-
-def _suitable(public: object) -> tuple[str, PublicKey]:
-    """The one algorithm a key is good for, or ValueError."""
     if isinstance(public, rsa.RSAPublicKey):
+        # PyJWT takes any size and exponent. Short keys can be factored; large keys make every check slow.
         if public.key_size in RSA_BITS and public.public_numbers().e >= 65537:
             return "RS256", public
     elif isinstance(public, ec.EllipticCurvePublicKey):
-        for algorithm, curve in _CURVES.values():
-            if isinstance(public.curve, curve):
-                return algorithm, public
+        # PyJWT takes P-521 and secp256k1, too: no provider signs with them.
+        if public.curve.name in _CURVES:
+            return _CURVES[public.curve.name], public
     elif isinstance(public, ed25519.Ed25519PublicKey):
         return "EdDSA", public
-    raise ValueError("a key that is not taken")
+    raise ValueError("a key that is not accepted")
 
 
 def import_pem(text: str, algorithms: Collection[str]) -> KeySet:
-    """Read one public key however it was pasted; it serves every key id, for it was given for this very instance."""
-    plain = text.replace("\\r", "").replace("\\n", "\n").strip().strip("\"'")
+    """Return the public key in a PEM text, for every key id: the key was given for exactly this instance.
+
+    Line breaks may be missing, escaped or replaced by blanks, as environment variables and dashboards do. The base64
+    between the armour lines is enough.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+    body = text.replace("\\r", "").replace("\\n", "\n").strip().strip("\"'")
+    if "-----BEGIN" in body:
+        armoured = re.search(r"-----BEGIN PUBLIC KEY-----(.*?)-----END PUBLIC KEY-----", body, re.DOTALL)
+        body = armoured[1] if armoured else ""
+    body = "".join(body.split())
     try:
-        if "-----BEGIN" in plain:
-            armoured = re.search(r"-----BEGIN PUBLIC KEY-----(.*?)-----END PUBLIC KEY-----", plain, re.DOTALL)
-            # The line breaks may have become blanks on the way through an environment variable.
-            body = "".join(armoured[1].split()) if armoured else ""
-            loaded = load_pem_public_key(f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n".encode())
-        else:
-            loaded = load_der_public_key(_standard_base64("".join(plain.split())))
-        algorithm, public = _suitable(loaded)
+        loaded = load_der_public_key(b64decode(body + "=" * (-len(body) % 4), validate=True))
+        algorithm, public = _algorithm_of(loaded)
     except (ValueError, UnsupportedAlgorithm):
-        raise ConfigurationError("jwt_key must be a public key in PEM form, or the base64 between its armour") from None
+        raise ConfigurationError(
+            "jwt_key must be a public key in PEM form, or the base64 between its armour lines; "
+            "Clerk's dashboard shows it on the API keys page"
+        ) from None
     if algorithm not in algorithms:
         raise ConfigurationError(
             f"jwt_key is for {algorithm}; this instance signs with {', '.join(sorted(algorithms))}"
@@ -216,40 +204,34 @@ def import_pem(text: str, algorithms: Collection[str]) -> KeySet:
     return KeySet({None: VerifyingKey(None, algorithm, (public,))}, any_kid=True)
 
 
-def _standard_base64(text: str) -> bytes:
-    from base64 import b64decode
-
-    return b64decode(text + "=" * (-len(text) % 4), validate=True)
-
-
 class KeySource(Protocol):
     """Where a verifier gets its keys.
 
-    `rejected` is a key that was handed out and whose signature did not match: is there a newer one of that id? Where
-    there is none, the same key comes back. Both methods raise `UnknownKey` for an id the instance does not publish, and
-    `KeysUnavailable` when nobody can tell.
+    `rejected` is a key that the source returned before and whose signature did not match. The source returns a newer
+    key with that id, or the same key if there is no newer one. All methods raise `UnknownKey` for an id that the
+    instance does not publish, and `KeysUnavailable` when the keys cannot be fetched.
     """
 
     @property
     def generation(self) -> int:
-        """Grows with each change of keys: what was verified under an older generation must be verified again."""
+        """A number that grows with each change of keys. Tokens verified under an older one must be verified again."""
         ...
 
     def peek(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey | None:
-        """Answer from memory. None means that only `get` can tell."""
+        """Return a key from memory, or None if only `get` can find it."""
         ...
 
     def get(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
-        """Answer, after a fetch if need be."""
+        """Return a key, after a fetch if necessary."""
         ...
 
     async def aget(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
-        """Answer, after a fetch if need be, without holding up the event loop."""
+        """Return a key, after a fetch if necessary, without blocking the event loop."""
         ...
 
 
 class LocalKeys:
-    """Keys that were given. No socket is ever opened for them."""
+    """Keys from the configuration. They are never fetched."""
 
     generation: Literal[0] = 0
 
@@ -267,3 +249,77 @@ class LocalKeys:
 
     async def aget(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
         return self.get(kid, rejected)
+
+
+class KeyRing:
+    """The keys that were fetched for an instance, and whether to fetch them again.
+
+    A key in memory is served until its replacement is in memory, or until it has been out of date for `keep_for`.
+    There is one fetch per `cooldown`, for whatever reason (an unknown key id, a bad signature, age, an earlier
+    failure), so that forged tokens cannot cause traffic. A key id that could not be looked up is `KeysUnavailable`, and
+    not `UnknownKey`.
+
+    All times are arguments, in seconds of a monotonic clock. The owner of a ring holds a lock around each call.
+    """
+
+    def __init__(self, *, refresh_after: float = 300, keep_for: float = 86_400, cooldown: float = 10) -> None:
+        if not (0 < cooldown <= refresh_after and keep_for >= 0):
+            raise ConfigurationError("key times must satisfy 0 < cooldown <= refresh_after, and keep_for >= 0")
+        self.generation: int = 0
+        self._refresh_after = refresh_after
+        self._keep_for = keep_for
+        self._cooldown = cooldown
+        self._keys: KeySet | None = None
+        self._fetched_at = 0.0
+        self._asked_at: float | None = None
+        self._fetching = False
+        self._failing = False
+
+    def find(self, kid: str | None, rejected: VerifyingKey | None, now: float) -> VerifyingKey | None:
+        """Return the key, or None if a fetch may find it. Raise `UnknownKey` or `KeysUnavailable` otherwise."""
+        usable = self._keys is not None and now - self._fetched_at <= self._refresh_after + self._keep_for
+        key = self._keys.find(kid) if self._keys is not None and usable else None
+        if key is not None and key is not rejected:
+            return key
+        if self._fetching or self._may_fetch(now):
+            return None
+        if key is not None:
+            return key
+        if self._failing or not usable:
+            raise KeysUnavailable
+        raise UnknownKey
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no fetch has ever succeeded."""
+        return self._keys is None
+
+    def refresh_due(self, now: float) -> bool:
+        """Return whether the keys are old enough for a fetch in the background."""
+        return now - self._fetched_at >= self._refresh_after and not self._fetching and self._may_fetch(now)
+
+    def begin_fetch(self, now: float) -> None:
+        """Note that a fetch begins."""
+        self._asked_at = now
+        self._fetching = True
+
+    def fetched(self, keys: KeySet, now: float) -> None:
+        """Store the keys that a fetch returned. The same keys as before do not change the generation."""
+        self._fetching = self._failing = False
+        self._fetched_at = now
+        if not keys.same_as(self._keys):
+            self._keys = keys
+            self.generation += 1
+
+    def failed(self) -> None:
+        """Note that a fetch failed. The keys in memory stay."""
+        self._fetching = False
+        self._failing = True
+
+    def forget_fetch(self) -> None:
+        """Forget a fetch, and its cool-down, after a fork: its thread exists in the parent process only."""
+        self._fetching = False
+        self._asked_at = None
+
+    def _may_fetch(self, now: float) -> bool:
+        return self._asked_at is None or now - self._asked_at >= self._cooldown
