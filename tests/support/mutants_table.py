@@ -20,9 +20,9 @@ class Mutant(NamedTuple):
 
 
 RECORDS, CONCLUSIONS, SQL = "core/records.py", "core/merging.py", "repositories/sql/statements.py"
-MEMORY_TABLES, MEMORY = "repositories/memory_tables.py", "repositories/memory.py"
-JOURNAL = "repositories/memory_transactions.py"
-MEMORY_READING, READING = "repositories/memory_reading.py", "repositories/sql/reading.py"
+MEMORY, MEMORY_TABLES = "repositories/memory/repository.py", "repositories/memory/tables.py"
+MEMORY_PUT, MEMORY_READING = "repositories/memory/put.py", "repositories/memory/reading.py"
+READING = "repositories/sql/reading.py"
 SCHEMA, PUTTING = "repositories/sql/schema.py", "repositories/sql/put.py"
 SQLITE, CONNECTIONS = "repositories/sqlite.py", "repositories/connections.py"
 POSTGRES, SETUP = "repositories/postgres/repository.py", "repositories/postgres/setup.py"
@@ -45,13 +45,11 @@ MEMORY_TELLS = "            self.listeners.tell(written)\n"
 SQL_USER_ID = "self._sql.upsert_identity, (*user_row(record), known.id)"
 SQL_ORGANIZATION_ID = "self._sql.upsert_organization, (*organization_row(record), before.id)"
 MEMORY_USER_ID = "        if known is not None:\n            id = known.id\n"
-MEMORY_ORGANIZATION_ID = (
-    'self._new_id("organization", record, self._organization_places) if before is None else before.id'
-)
+MEMORY_ORGANIZATION_ID = 'self._users.new_id("organization", record, taken) if before is None else before.id'
 GIVE_ROLE = "WHERE id = ? AND (role_rank > ? OR role_rank IS NULL AND role IS NULL) RETURNING id"
 KEPT = 'kept = ("instance", "key", "id", "user_id")'
-MEMORY_PLACE = "        place = (record.instance, record.key)\n        known = self._user_at(place)\n"
-MEMORY_FOUND = "user = self._user_at((instance, user_key))"
+MEMORY_PLACE = "        place = (record.instance, record.key)\n        known = self._reading.user_at(place)\n"
+MEMORY_FOUND = "user = self.user_at((instance, user_key))"
 UNDONE = """            except BaseException as error:
                 connection.close()
 """
@@ -132,10 +130,10 @@ MUTANTS = (
              SQL_ORGANIZATION_ID.replace("before.id", "self._configuration.make_id(record)")),
     )),
     Mutant("memory: a user gets a new id", "the same", (
-        Edit(MEMORY_TABLES, MEMORY_USER_ID, MEMORY_USER_ID.replace("known is not None", "False")),
+        Edit(MEMORY_PUT, MEMORY_USER_ID, MEMORY_USER_ID.replace("known is not None", "False")),
     )),
     Mutant("memory: an organization gets a new id", "the same", (
-        Edit(MEMORY_TABLES, MEMORY_ORGANIZATION_ID,
+        Edit(MEMORY_PUT, MEMORY_ORGANIZATION_ID,
              MEMORY_ORGANIZATION_ID.replace(" if before is None else before.id", "")),
     )),
     Mutant("SQL: conflict without the instance", "the same Clerk id in two instances would be one row", (
@@ -160,7 +158,7 @@ MUTANTS = (
         Edit(SQL, "WHERE m.instance = ? AND m.user_key = ?", "WHERE (m.instance = ? OR 1) AND m.user_key = ?"),
     )),
     Mutant("memory: found without the instance", "one instance would see another's people", (
-        Edit(MEMORY_TABLES, MEMORY_PLACE, MEMORY_PLACE.replace("record.instance", '""')),
+        Edit(MEMORY_PUT, MEMORY_PLACE, MEMORY_PLACE.replace("record.instance", '""')),
         Edit(MEMORY_READING, MEMORY_FOUND, MEMORY_FOUND.replace("instance", '""')),
     )),
     Mutant("SQL: deletion is not settled", "a user whose person is deleted would stay", (
@@ -203,7 +201,7 @@ MUTANTS = (
         Edit(MEMORY, MEMORY_TELLS, "    " + MEMORY_TELLS),
     )),
     Mutant("memory: nothing is taken back", "half of a put that failed would stay", (
-        Edit(JOURNAL, "                self._take_back()\n", "                self._undo.clear()\n"),
+        Edit(MEMORY_TABLES, "                self._undo_all()\n", "                self._undo.clear()\n"),
     )),
     Mutant("SQLite: BEGIN on a file", "two processes that read before they write would fail under load", (
         Edit(FILES, 'connection.execute("BEGIN IMMEDIATE")', 'connection.execute("BEGIN")'),

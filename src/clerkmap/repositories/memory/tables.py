@@ -1,23 +1,55 @@
-"""Transactions for dictionaries: each change is noted, and taken back if the transaction fails."""
+"""The dictionaries of a memory repository, and their transactions: each change is undone if the transaction fails."""
 
 import threading
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import finalize
 
-from .._runtime.forks import SurvivesForks
-from ..core.model import Change
-from ..hooks import Listeners, written_from_within
+from ..._runtime.forks import SurvivesForks
+from ...core.model import Change, Id, Organization
+from ...core.records import ClerkMembership, ClerkSession, ClerkUser
+from ...core.writeback import OutboxEntry
+from ...hooks import Listeners, written_from_within
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
 
-class Journal(SurvivesForks):
-    """One transaction at a time. A database that was asked for takes part in each."""
+T = TypeVar("T")
+Written = tuple[list[Change], T]  # the changes that were written, and the result for the caller
+Place = tuple[str, str]  # an instance, and a key in it
+Ends = tuple[str, str, str]  # an instance, and the keys of a user and of an organization
+EntryPlace = tuple[str, str, str]  # an instance, a kind, and a key
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Your side of a user, and the places of the user's identities."""
+
+    role: str | None
+    role_rank: str | None
+    created_at: int
+    deleted_at: int | None
+    places: tuple[Place, ...] = ()
+
+
+class Tables(SurvivesForks):
+    """The dictionaries under one lock, with one transaction at a time. The database, once it is used, takes part in
+    each transaction."""
 
     def __init__(self) -> None:
+        self.users: dict[Id, Row] = {}
+        self.identities: dict[Place, tuple[Id, ClerkUser]] = {}
+        self.organizations: dict[Place, Organization] = {}
+        self.organization_places: dict[Id, Place] = {}
+        self.memberships: dict[Ends, tuple[ClerkMembership, ...]] = {}
+        self.ends_of_user: dict[Place, tuple[Ends, ...]] = {}
+        self.ends_of_membership: dict[Place, Ends] = {}
+        self.sessions: dict[Place, ClerkSession] = {}
+        self.checkpoints: dict[str, str] = {}
+        self.outbox: dict[EntryPlace, OutboxEntry] = {}
         self.lock: threading.RLock = threading.RLock()
         self._writing = False
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
@@ -26,7 +58,7 @@ class Journal(SurvivesForks):
 
     def after_fork_in_child(self) -> None:
         self.lock = threading.RLock()
-        self._take_back()  # what a thread that has stayed behind had begun
+        self._undo_all()  # of a thread that is not in the child
         self._writing = False
 
     @property
@@ -37,14 +69,14 @@ class Journal(SurvivesForks):
                 import sqlite3  # most tests have no hooks
 
                 self._database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-                finalize(self, self._database.close)  # nobody closes a repository in memory
+                finalize(self, self._database.close)  # a repository in memory need not be closed
                 if self._writing:  # a first hook is about to use it
                     self._database.execute("BEGIN")
             return self._database
 
     @contextmanager
     def transaction(self) -> Generator[None, None, None]:
-        """All or nothing: what was set is set back if the block raises."""
+        """Run the block in a transaction: if it raises, everything that was set is set back."""
         with self.lock:
             if self._writing:
                 raise written_from_within()
@@ -57,12 +89,12 @@ class Journal(SurvivesForks):
                     _commit(self._database)
                 self._undo.clear()
             finally:
-                self._take_back()
+                self._undo_all()
                 self._writing = False
 
     def call_hooks(self, listeners: Listeners, written: Collection[Change]) -> None:
-        """Hand them the database, inside its transaction."""
-        from .connections import no_other_transactions  # most tests have no hooks
+        """Call the hooks with the database, inside its transaction."""
+        from ..connections import no_other_transactions  # most tests have no hooks
 
         database = self.database
         with no_other_transactions(database):
@@ -70,15 +102,19 @@ class Journal(SurvivesForks):
 
     @property
     def is_settled(self) -> bool:
-        """Whether what is read now will stay: not inside a transaction, that is."""
+        """Whether no transaction is open, so that a state that is read now will stay."""
         return not self._writing
+
+    def replace_user(self, id: Id, **columns: Any) -> None:
+        """Set columns of your user's row."""
+        self.set(self.users, id, replace(self.users[id], **columns))
 
     def set(self, table: dict[Any, Any], key: Any, value: Any) -> None:
         """Set an entry, or remove it by setting None."""
         self._undo.append((table, key, table.get(key)))
         _put(table, key, value)
 
-    def _take_back(self) -> None:
+    def _undo_all(self) -> None:
         while self._undo:
             _put(*self._undo[-1])
             self._undo.pop()  # only now: a signal may come in between
@@ -87,7 +123,7 @@ class Journal(SurvivesForks):
 
 
 def _commit(database: "Connection") -> None:
-    from .sqlite_errors import MEMORY, translated  # most tests have no hooks
+    from ..sqlite_errors import MEMORY, translated  # most tests have no hooks
 
     with translated(MEMORY):
         database.execute("COMMIT")

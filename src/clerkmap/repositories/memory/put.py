@@ -1,0 +1,142 @@
+"""How Clerk's records get into the memory repository. `sql/put.py` does the same in SQL."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ...core.merging import last_word
+from ...core.model import Change, Id, Membership, Organization, Session, keys_of
+from ...core.records import (
+    AnyRecord,
+    ClerkMembership,
+    ClerkOrganization,
+    ClerkSession,
+    ClerkUser,
+    fold,
+    newer,
+)
+from ...errors import UserTaken
+from ..options import Configuration, FirstRoles, log_taken
+from .reading import Reading
+from .tables import Tables, Written
+from .users import Users
+
+
+class Put:
+    """The one way in for Clerk's records."""
+
+    def __init__(self, tables: Tables, configuration: Configuration, reading: Reading, users: Users) -> None:
+        self._tables = tables
+        self._configuration = configuration
+        self._reading = reading
+        self._users = users
+
+    def __call__(self, records: Iterable[AnyRecord]) -> Written[list[Change]]:
+        records = list(records)
+        roles = self._configuration.first_roles(records)
+        written = [change for record in fold(records) if (change := self._put(record, roles)) is not None]
+        written = [self._with_ends(change) for change in written]
+        return written, [change for change in written if change.is_news]
+
+    def _put(self, record: AnyRecord, roles: FirstRoles) -> Change | None:
+        if isinstance(record, ClerkUser):
+            return self._put_user(record, roles.get((record.instance, record.key)))
+        if isinstance(record, ClerkOrganization):
+            return self._put_organization(record)
+        if isinstance(record, ClerkMembership):
+            return self._put_membership(record)
+        return self._put_session(record)
+
+    def _put_user(self, record: ClerkUser, first_role: tuple[str, str] | None) -> Change | None:
+        place = (record.instance, record.key)
+        known = self._reading.user_at(place)
+        if known is None and not self._configuration.is_enough(record):
+            return None
+        linked = self._linked_free(record) if known is None else None
+        if known is not None:
+            id = known.id
+        else:
+            id = self._users.new_id("user", record, self._tables.users) if linked is None else linked
+            self._users.make_row(id)
+        before = self._reading.user(id) if known is None else known  # perhaps with other identities
+        is_written = newer(record, None if known is None else known.clerk)
+        if is_written:
+            self._users.tie(place, record, id)
+        is_given = first_role is not None and self._users.give_role(id, *first_role)
+        if not is_written and not is_given:
+            return None
+        after = self._reading.tied_at(place)
+        touched = keys_of(self._reading.identities_of(id))
+        return Change(before, after, after, linked=linked is not None, also_touches=touched)
+
+    def _linked_free(self, record: ClerkUser) -> Id | None:
+        """Return the id that your linker names, if that user has no other identity."""
+        id = self._linked(record)
+        if id is None:
+            return None
+        try:
+            if self._users.is_yours(id):
+                self._users.check_free(record, id)
+                return id
+        except UserTaken:
+            pass
+        log_taken()
+        return None
+
+    def _linked(self, record: ClerkUser) -> Id | None:
+        """Return the id that your linker names."""
+        first = self._configuration.first_user
+        if first is None or record.is_deleted:
+            return self._configuration.linked_id(record)
+        if first.checkpoint in self._tables.checkpoints:
+            return None
+        self._tables.set(self._tables.checkpoints, first.checkpoint, f"{record.instance} {record.key}")
+        return first.id
+
+    def _put_organization(self, record: ClerkOrganization) -> Change | None:
+        place = (record.instance, record.key)
+        before = self._tables.organizations.get(place)
+        if not newer(record, None if before is None else before.clerk):
+            return None
+        taken = self._tables.organization_places
+        id = self._users.new_id("organization", record, taken) if before is None else before.id
+        after = Organization(id, record)
+        self._tables.set(self._tables.organizations, place, after)
+        self._tables.set(self._tables.organization_places, id, place)
+        return Change(before, after, organization=after)
+
+    def _put_membership(self, record: ClerkMembership) -> Change | None:
+        tables = self._tables
+        ends = (record.instance, record.user_key, record.organization_key)
+        said = tables.memberships.get(ends, ())
+        others = [each for each in said if each.key != record.key]
+        if not newer(record, next((each for each in said if each.key == record.key), None)):
+            return None
+        before, after = last_word(said), last_word([*others, record])
+        assert after is not None
+        tables.set(tables.ends_of_membership, (record.instance, record.key), ends)
+        tables.set(tables.memberships, ends, tuple(sorted((*others, record), key=lambda each: each.key)))
+        if not said:
+            user = (record.instance, record.user_key)
+            tables.set(tables.ends_of_user, user, (*tables.ends_of_user.get(user, ()), ends))
+        return Change(None if before is None else Membership(before), Membership(after))
+
+    def _put_session(self, record: ClerkSession) -> Change | None:
+        sessions = self._tables.sessions
+        forgotten = self._configuration.forgotten_below()
+        place = (record.instance, record.key)
+        before = sessions.get(place)
+        if record.rank < forgotten or not newer(record, before):
+            return None
+        self._tables.set(sessions, place, record)
+        while (oldest := next(iter(sessions.items())))[1].rank < forgotten:
+            self._tables.set(sessions, oldest[0], None)
+        return Change(None, Session(record)) if before is None else None  # it was over before
+
+    def _with_ends(self, change: Change) -> Change:
+        """Return the same change, that of a membership with its user and its organization."""
+        clerk = change.after.clerk
+        if not isinstance(clerk, ClerkMembership) or not change.is_news:
+            return change
+        user = self._reading.user_at((clerk.instance, clerk.user_key))
+        organization = self._tables.organizations.get((clerk.instance, clerk.organization_key))
+        return replace(change, user=user, organization=organization)

@@ -1,0 +1,168 @@
+"""`MemoryRepository`: the lock, and a transaction around each write."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+
+from ...core.model import Change, Count, Erasure, Id, Organization, User
+from ...core.principal import Standing
+from ...core.records import MAX_TIME, AnyRecord, Kind
+from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
+from ...hooks import Listeners
+from ..options import Configuration, Options
+from .links import Links
+from .outbox import Checkpoints, Outbox
+from .put import Put
+from .reading import Reading
+from .tables import Tables, Written
+from .users import Users
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+T = TypeVar("T")
+
+
+class MemoryRepository:
+    """Keeps everything in dictionaries, under one lock.
+
+    Args:
+        options: See `Options`. Hooks are called with `database` as the transaction.
+    """
+
+    poll_every: float | None = None
+
+    def __init__(self, **options: Unpack[Options]) -> None:
+        configuration = Configuration(**options)
+        self.write_back: WriteBack | None = configuration.write_back
+        self.max_token_lifetime: float = configuration.max_token_lifetime
+        self.needs_full_user: bool = configuration.needs_full_user
+        self.listeners: Listeners = configuration.listeners
+        tables = self._tables = Tables()
+        reading = self._reading = Reading(tables, configuration)
+        users = self._users = Users(tables, configuration, reading)
+        put = self._put = Put(tables, configuration, reading, users)
+        self._links = Links(tables, configuration, reading, users, put)
+        self._outbox = Outbox(tables, configuration, reading)
+        self._checkpoints = Checkpoints(tables)
+
+    @property
+    def database(self) -> "Connection":
+        """An SQLite database in memory for the tables of your hooks. Each transaction here is one there, too."""
+        return self._tables.database
+
+    def put(self, records: Iterable[AnyRecord]) -> list[Change]:
+        return self._write(lambda: self._put(records))
+
+    def find(
+        self,
+        instance: str,
+        clerk_user_id: str,
+        clerk_organization_id: str | None = None,
+        clerk_session_id: str | None = None,
+    ) -> Standing | None:
+        with self._tables.lock:
+            standing = self._reading.find(instance, clerk_user_id, clerk_organization_id, clerk_session_id)
+            settled = self._tables.is_settled
+        return standing if settled or standing is None else replace(standing, settled=False)
+
+    def user(self, id: Id) -> User | None:
+        with self._tables.lock:
+            return self._reading.user(id)
+
+    def organization(self, id: Id) -> Organization | None:
+        with self._tables.lock:
+            return self._reading.organization(id)
+
+    def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None:
+        with self._tables.lock:
+            return self._reading.row(kind, instance, key)
+
+    def set_role(self, id: Id, role: str | None) -> User:
+        return self._write(lambda: self._links.set_role(id, role))
+
+    def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
+        return self._write(lambda: self._links.link(instance, clerk_id, id, shared))
+
+    def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
+        return self._write(lambda: self._links.unlink(instance, clerk_id, id))
+
+    def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
+        return self._write(lambda: self._links.relink(instance, clerk_id, id, to))
+
+    def export(self, id: Id) -> dict[str, Any]:
+        with self._tables.lock:
+            return self._reading.export(id)
+
+    def erase(self, id: Id) -> Erasure:
+        return Erasure(self._write(lambda: self._links.erase(id)), is_pending=False)
+
+    def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
+        with self._tables.lock:
+            return self._reading.records(kind, instance, after, limit)
+
+    def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
+        with self._tables.lock:
+            return self._reading.record(kind, instance, key)
+
+    def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]:
+        with self._tables.lock:
+            return self._reading.ranks(kind, instance, keys)
+
+    def counts(self, instance: str) -> dict[Kind, Count]:
+        with self._tables.lock:
+            return self._reading.counts(instance)
+
+    def search(self, text: str, limit: int = 20) -> list[User]:
+        with self._tables.lock:
+            return self._reading.search(text, limit)
+
+    def checkpoint(self, name: str) -> str | None:
+        with self._tables.lock:
+            return self._checkpoints.get(name)
+
+    def set_checkpoint(self, name: str, text: str | None) -> None:
+        self._write(lambda: self._checkpoints.set(name, text))
+
+    def swap_checkpoint(self, name: str, before: str | None, after: str | None) -> bool:
+        return self._write(lambda: self._checkpoints.swap(name, before, after))
+
+    def in_transaction(self) -> bool:
+        with self._tables.lock:
+            return not self._tables.is_settled
+
+    def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]:
+        with self._tables.lock:
+            return self._outbox.due(instance, due, limit)
+
+    def outbox_entry(self, instance: str, kind: OutboxKind, key: str) -> OutboxEntry | None:
+        with self._tables.lock:
+            return self._outbox.entry(instance, kind, key)
+
+    def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool:
+        return self._write(lambda: self._outbox.swap(before, after))
+
+    def purge(self, before: int) -> int:
+        return self._write(lambda: self._links.purge(before))
+
+    def poll(self) -> None:
+        """Do nothing: no other process can write."""
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+    def _write(self, write: Callable[[], Written[T]]) -> T:
+        try:
+            with self._tables.transaction():
+                written, result = write()
+                self._outbox.note(written)
+                if written and self.listeners.has_hooks:
+                    self._tables.call_hooks(self.listeners, written)
+                self._users.check_rows(written)
+            self.listeners.tell(written)
+        except Exception:
+            raise
+        except BaseException:  # it may have come between the two
+            self.listeners.heard(None)
+            raise
+        return result
