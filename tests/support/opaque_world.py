@@ -72,7 +72,7 @@ class World:
         often = Budget(1e6, self.monotonic)
         self.opaque = OpaqueTokens(
             self.instance,
-            **{"transport": self.api, "budget": often, "strangers": often, "deadline": PATIENCE, **options},
+            **{"transport": self.api, "budget": often, "strangers": often, "deadline": min(PATIENCE, 60), **options},
             clock=self.clock,
             monotonic=self.monotonic,
         )

@@ -36,23 +36,43 @@ class Threads(Protocol):
         """Call a function that writes."""
         ...
 
-    def write_then(self, function: Callable[[], Any], then: Callable[[], T], /) -> Awaitable[T]:
-        """Call a function that writes, and after its commit another one, whose result is wanted."""
+    def read_or_write(
+        self, read: Callable[[], T | None], write: Callable[[], Any], then: Callable[[], T], /
+    ) -> Awaitable[T]:
+        """Call a function that reads. If it returns None, call one that writes, and after the commit `then`."""
         ...
 
 
+# The rest of a call that reads first: the lane of the writes, the function that writes, and the one after the commit.
+Onward = tuple["Lane", Callable[[], Any], Callable[[], Any]]
+
+
 class Call:
-    """A function that an event loop waits for, and what came of it."""
+    """A function that an event loop waits for, and its result."""
 
-    __slots__ = ("_function", "_then", "context", "error", "future", "is_done", "loop", "result", "since")
+    __slots__ = (
+        "_function",
+        "_then",
+        "context",
+        "error",
+        "future",
+        "is_done",
+        "lane",
+        "loop",
+        "onward",
+        "result",
+        "since",
+    )
 
-    def __init__(self, function: Callable[[], Any], then: Callable[[], Any] | None) -> None:
+    def __init__(self, function: Callable[[], Any], lane: "Lane", onward: Onward | None = None) -> None:
         self._function = function
-        self._then = then
+        self._then: Callable[[], Any] | None = None
+        self.lane: Lane = lane
+        self.onward: Onward | None = onward
         self.context: Context = copy_context()
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
-        self.since: float = time.monotonic()
+        self.since: float = 0.0  # when it came to its lane
         self.result: Any = None
         self.error: BaseException | None = None
         self.is_done: bool = False
@@ -75,9 +95,24 @@ class Call:
         return None
 
     def end(self) -> None:
-        """Call what is to follow, after the commit."""
+        """Call the function that follows the commit."""
         if self._then is not None:
             self.result = self.follow_up(self._then)
+
+    def hand_on(self) -> bool:
+        """Go on in the lane of the writes, if there is something to write. Return False if the call is over."""
+        if self.onward is None or self.error is not None or self.result is not None:
+            return False
+        (lane, self._function, self._then), self.onward = self.onward, None
+        self.is_done = False
+        try:
+            lane.enter(self)
+        except RepositoryUnavailable as error:
+            self.fail(error)
+            return False
+        if self.future.cancelled():  # meanwhile: its caller has left the lane of before
+            lane.leave(self)
+        return True
 
     def fail(self, error: BaseException) -> None:
         """Let it fail, whatever came of it before."""
@@ -136,25 +171,35 @@ class Lane(SurvivesForks):
     def after_fork_in_child(self) -> None:
         self._make()  # a fork copies neither the threads nor the callers that wait
 
-    async def call(self, function: Callable[[], Any], then: Callable[[], Any] | None = None) -> Any:
-        """Call a function in one of the threads, and another one after it."""
-        call = Call(function, then)
+    async def call(self, function: Callable[[], Any], onward: Onward | None = None) -> Any:
+        """Call a function in one of the threads, and go on in another lane if it returns None."""
+        call = Call(function, self, onward)
+        self.enter(call)
+        try:
+            return await call.future
+        except (asyncio.CancelledError, GeneratorExit):
+            call.lane.leave(call)
+            raise
+
+    def enter(self, call: Call) -> None:
+        """Let a call wait for its turn, or raise `RepositoryUnavailable`."""
         with self._changed:
             if self._is_closed:
                 raise RepositoryUnavailable("the repository is closed")
             if len(self._waiting) >= self._max_waiting:
                 raise RepositoryUnavailable("too many calls are waiting")
+            call.lane = self
+            call.since = time.monotonic()
             self._waiting[call] = None
             if self._idle >= len(self._waiting):
                 self._changed.notify()
             elif len(self._threads) < self._most:
                 self._start_thread()
-        try:
-            return await call.future
-        except (asyncio.CancelledError, GeneratorExit):
-            with self._changed:
-                self._waiting.pop(call, None)  # in a full lane, its place is free for another call
-            raise
+
+    def leave(self, call: Call) -> None:
+        """Stop waiting: in a full lane, the place of the call is free for another one."""
+        with self._changed:
+            self._waiting.pop(call, None)
 
     def close(self) -> None:
         """End the threads when they have nothing more to do, and wait for that as long as the timeout."""
@@ -224,6 +269,7 @@ class Lane(SurvivesForks):
     def _finish(self, calls: list[Call]) -> None:
         refused = next((each.error for each in calls if _is_for_all(each.error)), None)
         now = time.monotonic()
+        over = [call for call in calls if not call.hand_on()]
         with self._changed:
             if refused is None:
                 self._moved_at = now
@@ -231,10 +277,10 @@ class Lane(SurvivesForks):
                 while self._waiting and next(iter(self._waiting)).since <= now - self._timeout:
                     call, _ = self._waiting.popitem(last=False)
                     call.fail(refused)
-                    calls.append(call)
+                    over.append(call)
             for loop in [each for each in self._done if each.is_closed()]:
                 del self._done[loop]
-            for call in calls:
+            for call in over:
                 done = self._done.get(call.loop)
                 if done is not None:
                     done.append(call)
@@ -289,9 +335,14 @@ class RepositoryThreads:
         """Call a function that writes."""
         return self._writers.call(partial(function, *args))
 
-    def write_then(self, function: Callable[[], Any], then: Callable[[], T], /) -> Awaitable[T]:
-        """Call a function that writes, and after its commit another one, whose result is wanted."""
-        return self._writers.call(function, then)
+    def read_or_write(
+        self, read: Callable[[], T | None], write: Callable[[], Any], then: Callable[[], T], /
+    ) -> Awaitable[T]:
+        """Call a function that reads. If it returns None, call one that writes, and after the commit `then`.
+
+        The threads hand the call on to each other, and the event loop hears of the end alone.
+        """
+        return self._readers.call(read, (self._writers, write, then))
 
     def close(self) -> None:
         """Let the threads end."""

@@ -3,17 +3,16 @@
 At first sight of a person the token alone makes your user, and the organization and membership it names, in one
 transaction and without a call to Clerk. After that, a token and a person seen before cost two look-ups in memory.
 
-What may do I/O is written once, as a generator of things to ask a repository for; `resolve` and `aresolve` only differ
-in how they ask. `resolve_nowait` asks nobody.
+`resolve` asks the repository in the caller's thread. `aresolve` runs the same functions in a thread of the repository,
+or awaits an asynchronous one. `resolve_nowait` asks neither keys nor the repository.
 """
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from copy import copy
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from .._runtime.bounded import Bounded
-from .._runtime.driving import adrive, drive
 from ..clerk.first_sight import FirstSights
 from ..core.claims import MACHINES, Claims
 from ..core.instance import Instance
@@ -50,10 +49,16 @@ VERIFIED_AT_ONCE = 32  # tokens in one iteration of an event loop: a millisecond
 # Seconds after which a change has long been written back to Clerk, and the clocks do not differ by more.
 SETTLED_AFTER = 120
 
-T = TypeVar("T")
-# A step asks something of a repository. Handed a synchronous one it returns the answer, otherwise an awaitable of it.
-Step = Callable[[Any], Any]
-Found = Standing | Organization  # what a repository knows of who is calling
+Who = Standing | Organization  # a user who is calling, or an organization that is calling itself
+
+
+class _Found(NamedTuple):
+    """A caller as memory or the repository knows them, and when they were read: the epoch and the time of before."""
+
+    who: Who | None
+    known: Known | None = None
+    epoch: int = 0
+    at: float = float("-inf")
 
 
 class Resolver:
@@ -97,8 +102,8 @@ class Resolver:
             self._repository, self._async_repository = None, cast(AsyncRepository, repository)
         else:
             self._repository = cast(Repository, repository)
-            lent = self._async_repository = threaded(self._repository)
-            self._lent = lent
+            self._lent = threaded(self._repository)
+            self._async_repository = self._lent
         if repository.needs_full_user and api is None:
             raise ConfigurationError(
                 "the repository's linker needs more of a person than a token tells: give the resolver "
@@ -141,116 +146,108 @@ class Resolver:
         return bound
 
     def resolve(self, token: str, *, within: Repository | None = None) -> Principal:
-        """Who is calling. `TokenError` for a bad token, `LockedOut` for a person who may not come in.
+        """Return the caller. Raises `TokenError` for a bad token, and `LockedOut` for a user who may not come in.
 
-        What the token tells of a person for the first time is written through `within`, if it is given: the same
-        repository on a connection of yours, so that it becomes a part of your transaction.
+        A user who is seen for the first time is written through `within`, if it is given: the same repository on your
+        connection, so that the write becomes a part of your transaction.
         """
-        principal = self.resolve_nowait(token)
+        seen = self._remembered(token) or self._verify_nowait(token)
+        if seen is None:
+            generation = self._keys.generation
+            seen = self._see(token, self.verifier.verify(token), generation)
+        principal = self._recognise(seen)
         if principal is not None:
             return principal
         if within is not None and is_async(within):
             raise ConfigurationError("within is asynchronous: await aresolve(token, within=...)")
         if self._repository is None:
             raise ConfigurationError("the repository is asynchronous: await aresolve(token)")
-        seen = self._remembered(token)
-        generation = self._keys.generation
-        claims = self._see(token, self.verifier.verify(token), generation) if seen is None else seen.claims
-        if within is not None or claims.kind == "organization_api_key":
-            return self._look_up(token, claims, within)
+        if within is not None or seen.claims.kind == "organization_api_key":
+            return self._look_up(self._repository, seen, within)
+        repository = self._repository
         try:
             return self._flights.join(
-                _caller(claims), lambda: self._recognise(token, claims), lambda: self._look_up(token, claims, None)
+                _caller(seen.claims), lambda: self._recognise(seen), lambda: self._look_up(repository, seen)
             )
         except RepositoryUnavailable:
-            stale = self._stale(claims)
+            stale = self._stale(seen.claims)
             if stale is None:
                 raise
-            return admit(claims, stale)
+            return admit(seen.claims, stale)
 
     async def aresolve(self, token: str, *, within: AsyncRepository | None = None) -> Principal:
-        """The same without holding up the event loop, and without leaving it when memory has the answer."""
-        if self._remembered(token) is None:
-            await self._turns.take()
-        principal = self.resolve_nowait(token)
-        if principal is not None:
-            return principal
-        seen = self._remembered(token)
-        generation = self._keys.generation
-        claims = self._see(token, await self.verifier.averify(token), generation) if seen is None else seen.claims
-        if within is not None and not is_async(within):
-            within = threaded(cast(Repository, within))
-        if within is not None or claims.kind == "organization_api_key":
-            return await self._alook_up(token, claims, within)
-        try:
-            return await self._flights.ajoin(
-                _caller(claims), lambda: self._recognise(token, claims), lambda: self._alook_up(token, claims, None)
-            )
-        except RepositoryUnavailable:
-            stale = self._stale(claims)
-            if stale is None:
-                raise
-            return admit(claims, stale)
-
-    def resolve_nowait(self, token: str) -> Principal | None:
-        """The same from memory alone. None when keys or the repository would have to be asked."""
+        """Do the same without holding up the event loop, and without leaving it when memory has the answer."""
         seen = self._remembered(token)
         if seen is None:
+            await self._turns.take()
+            seen = self._remembered(token) or self._verify_nowait(token)
+        if seen is None:
             generation = self._keys.generation
-            verified = self.verifier.verify_nowait(token)
-            if verified is None:
-                return None
-            claims = self._see(token, verified, generation)
-        else:
-            claims, seat = seen.claims, seen.seat
-            if seat is not None and seat[0].current and self._monotonic() < self._fresh_until:
-                return seat[1]
-        return self._recognise(token, claims)
+            seen = self._see(token, await self.verifier.averify(token), generation)
+        principal = self._recognise(seen)
+        if principal is not None:
+            return principal
+        if within is not None and not is_async(within):
+            within = threaded(cast(Repository, within))
+        if within is not None or seen.claims.kind == "organization_api_key":
+            return await self._alook_up(seen, within)
+        known = seen  # which is not None from here on, in the functions below, too
+        try:
+            return await self._flights.ajoin(
+                _caller(known.claims), lambda: self._recognise(known), lambda: self._alook_up(known)
+            )
+        except RepositoryUnavailable:
+            stale = self._stale(known.claims)
+            if stale is None:
+                raise
+            return admit(known.claims, stale)
 
-    def _recognise(self, token: str, claims: Claims) -> Principal | None:
-        """The caller from memory alone, by what a token has proved."""
-        if self._monotonic() >= self._fresh_until:
-            return None
-        known = self._standings.get(_caller(claims)) or self._trusted(claims)
-        if known is None or token_records(claims, known.standing):
-            return None
-        return self._seat(token, claims, known)
+    def resolve_nowait(self, token: str) -> Principal | None:
+        """Do the same from memory alone. Return None when keys or the repository would have to be asked."""
+        seen = self._remembered(token) or self._verify_nowait(token)
+        return None if seen is None else self._recognise(seen)
 
     def confirm(self, principal: Principal) -> Principal:
-        """The same caller as the repository knows them at this moment, past all that is remembered. `LockedOut` if
-        they may not come in any more. Whether their token has expired meanwhile is not asked; only 29 days after it
-        was made (a day after `max_token_lifetime`) this raises `TokenExpired`."""
+        """Return the same caller as the repository knows them at this moment, past all that is remembered.
+
+        Whether their token has expired meanwhile is not asked. Raises `LockedOut` if they may not come in any more; and
+        `TokenExpired` 29 days after the token was made (a day after `max_token_lifetime`).
+        """
         if self._repository is None:
             raise ConfigurationError("the repository is asynchronous: await aconfirm(principal)")
-        return _admit_anew(principal, self._find(self._ours(principal))(self._repository))
+        return _admit_anew(principal, self._find(self._repository, self._ours(principal)).who)
 
     async def aconfirm(self, principal: Principal) -> Principal:
-        """The same without holding up the event loop."""
-        return _admit_anew(principal, await self._find(self._ours(principal))(self._async_repository))
+        """Do the same without holding up the event loop."""
+        return _admit_anew(principal, (await self._afind(self._async_repository, self._ours(principal))).who)
 
     def confirm_nowait(self, principal: Principal) -> Principal | None:
-        """The same from memory alone. None when memory does not know, or may be out of date."""
+        """Do the same from memory alone. Return None when memory does not know the caller, or may be out of date."""
         known = self._standings.get(_caller(self._ours(principal)))
         if known is None or self._monotonic() >= self._fresh_until:
             return None
         return _admit_anew(principal, known.standing)
 
     async def arecall(self, principal: Principal) -> Principal:
-        """The same caller as last heard of. Unlike `aconfirm` this asks the repository no more than a request does:
-        now and then whether memory is out of date, and otherwise only for whom memory does not know."""
+        """Return the same caller as last heard of. Unlike `aconfirm` this asks the repository no more than a request
+        does: now and then whether memory is out of date, and otherwise only for callers that memory does not know."""
         claims = self._ours(principal)
         try:
-            return _admit_anew(principal, await self._aread(self._recall_and_keep(claims)))
+            found = await self._alook(claims)
         except RepositoryUnavailable:
             stale = self._stale(claims)
             if stale is None:
                 raise
             return _admit_anew(principal, stale)
+        self._keep(claims, found)
+        return _admit_anew(principal, found.who)
 
     async def arefresh(self) -> None:
         """Ask the repository whether memory is out of date, unless that was done a moment ago."""
         if self._seconds_fresh() <= 0:
-            await adrive(self._refresh(), lambda step: step(self._async_repository))
+            now = self._monotonic()
+            await self._async_repository.poll()
+            self._vouch(now)
 
     def keys_of(self, principal: Principal) -> tuple[str, ...]:
         """Return the keys whose changes concern a caller: of the user, the organization and the session."""
@@ -260,13 +257,17 @@ class Resolver:
         """Return the same caller with the role that the repository knows. It is remembered, unlike with `confirm`."""
         if self._repository is None:
             raise ConfigurationError("the repository is asynchronous: await awith_role(principal)")
-        standing = drive(self._find_and_keep(self._ours(principal)), lambda step: step(self._repository))
-        return _admit_anew(principal, standing)
+        claims = self._ours(principal)
+        found = self._find(self._repository, claims)
+        self._keep(claims, found)
+        return _admit_anew(principal, found.who)
 
     async def awith_role(self, principal: Principal) -> Principal:
-        """The same without holding up the event loop."""
-        standing = await self._aread(self._find_and_keep(self._ours(principal)))
-        return _admit_anew(principal, standing)
+        """Do the same without holding up the event loop."""
+        claims = self._ours(principal)
+        found = await self._afind(self._async_repository, claims)
+        self._keep(claims, found)
+        return _admit_anew(principal, found.who)
 
     def _ours(self, principal: Principal) -> Claims:
         """What a principal's token proved. One of another instance may have come a long way, and is not known here."""
@@ -288,96 +289,140 @@ class Resolver:
             return None
         return seen if seen.starts <= self._clock() < seen.ends else None
 
-    def _see(self, token: str, claims: Claims, generation: int) -> Claims:
-        """Remember a verified token for as long as it stays verified. The generation is that of before: keys that
-        changed meanwhile may have been the ones it was verified with. An opaque one, which may be good for years, is
-        remembered by nobody but its source, who keeps no more than a digest."""
+    def _verify_nowait(self, token: str) -> Seen | None:
+        generation = self._keys.generation
+        claims = self.verifier.verify_nowait(token)
+        return None if claims is None else self._see(token, claims, generation)
+
+    def _see(self, token: str, claims: Claims, generation: int) -> Seen:
+        """Remember a verified token for as long as it stays verified.
+
+        The generation is that of before: keys that changed meanwhile may have been the ones it was verified with. An
+        opaque token may be good for years. Only its source remembers it, by a digest.
+        """
         if claims.kind in MACHINES:
             raise MachineToken("a machine has no user; use the verifier alone")
         if prefix_of(token) is not None:
-            return claims
+            return Seen(claims, generation, 0, 0)
         if claims.expires_at - claims.issued_at > self._max_lifetime:
             raise LifetimeRefused
         leeway = self.verifier.rules.leeway
         starts = max(claims.issued_at, claims.not_before or 0) - leeway
         ends = min(claims.expires_at + leeway, self._clock() + VERIFY_AGAIN_AFTER)
-        self._tokens.keep(token, Seen(claims, generation, starts, ends))
-        return claims
+        seen = Seen(claims, generation, starts, ends)
+        self._tokens.keep(token, seen)
+        return seen
 
-    def _look_up(self, token: str, claims: Claims, within: Repository | None) -> Principal:
-        """Find the caller's standing; if the token tells more than the repository knows, put that and look again.
+    def _recognise(self, seen: Seen) -> Principal | None:
+        """The caller from memory alone, by what a token has proved."""
+        if self._monotonic() >= self._fresh_until:
+            return None
+        seat = seen.seat
+        if seat is not None and seat[0].current:
+            return seat[1]
+        claims = seen.claims
+        known = self._known(claims)
+        if known is None or token_records(claims, known.standing):
+            return None
+        return _seat(seen, known)
 
-        The first look is never within a transaction of yours, which may see the past: who was deleted meanwhile must
-        not get in.
+    def _look_up(self, repository: Repository, seen: Seen, within: Repository | None = None) -> Principal:
+        """Find the caller; if the token tells more than the repository knows, put that and look again.
+
+        The first look is never within a transaction of yours, which may see the past: a user who was deleted meanwhile
+        must not get in.
         """
+        claims = seen.claims
+        found = self._look(repository, claims)
+        told = _told(claims, found.who)
+        if told:
+            if found.who is None and self._first_sights is not None:
+                told = _instead_of_token_record(told, self._first_sights.get(claims.subject))
+            (within or repository).put(told)
+            found = self._find(within or repository, claims)
+        return self._admit(seen, found)
 
-        def ask(step: Step) -> Any:
-            return step(self._repository)
+    async def _alook_up(self, seen: Seen, within: AsyncRepository | None = None) -> Principal:
+        """Do the same without holding up the event loop, which is left once for a synchronous repository."""
+        claims = seen.claims
+        if self._repository is not None and within is None and self._first_sights is None:
+            return self._admit(seen, await self._look_up_in_threads(self._repository, claims))
+        found = await self._alook(claims)
+        told = _told(claims, found.who)
+        if told:
+            if found.who is None and self._first_sights is not None:
+                told = _instead_of_token_record(told, await self._first_sights.aget(claims.subject))
+            await (within or self._async_repository).put(told)
+            found = await self._afind(within or self._async_repository, claims)
+        return self._admit(seen, found)
 
-        if claims.kind == "organization_api_key":
-            return drive(self._look_up_organization(claims, within), ask)
-        asked_at = self._monotonic()
+    async def _look_up_in_threads(self, repository: Repository, claims: Claims) -> _Found:
+        told: list[AnyRecord] = []
+
+        def look() -> _Found | None:
+            found = self._look(repository, claims)
+            told.extend(_told(claims, found.who))
+            return None if told else found
+
+        return await self._lent.read_or_write(
+            look, lambda: repository.put(told), lambda: self._find(repository, claims)
+        )
+
+    def _look(self, repository: Repository, claims: Claims) -> _Found:
+        """Take a caller out of memory that is not out of date, or else out of the repository."""
+        if claims.kind == "organization_api_key":  # of which nothing is remembered: programs can wait
+            return self._find(repository, claims)
         with served_first(only_if=self._standings.was_known(_caller(claims))):
-            standing, known, epoch = drive(self._recall(claims), ask)
-        told = token_records(claims, standing)
-        if standing is None and self._first_sights is not None:
-            told = _instead_of_token_record(told, self._first_sights.get(claims.subject))
-        if told or standing is None:
-            standing, epoch = drive(self._tell(claims, told, within), ask)
-            known = None
-        return self._admit(token, claims, standing, known, (epoch, asked_at))
+            if self._seconds_fresh() <= 0:
+                now = self._monotonic()
+                repository.poll()
+                self._vouch(now)
+            known = self._known(claims)
+            return self._find(repository, claims) if known is None else _Found(known.standing, known)
 
-    async def _alook_up(self, token: str, claims: Claims, within: AsyncRepository | None) -> Principal:
-        """The same without holding up the event loop, which is left once to read, and once more where there is
-        something to write."""
-        if claims.kind == "organization_api_key":
-            return await adrive(self._look_up_organization(claims, within), lambda step: step(self._async_repository))
-        asked_at = self._monotonic()
-        with served_first(only_if=self._standings.was_known(_caller(claims))):
-            standing, known, epoch = await self._aread(self._recall(claims))
-        told = token_records(claims, standing)
-        if standing is None and self._first_sights is not None:
-            told = _instead_of_token_record(told, await self._first_sights.aget(claims.subject))
-        if told or standing is None:
-            standing, epoch = await self._atell(claims, told, within)
-            known = None
-        return self._admit(token, claims, standing, known, (epoch, asked_at))
-
-    async def _aread(self, steps: Generator[Step, Any, T]) -> T:
-        """Ask the repository all that is to be asked: a synchronous one in a thread, whatever the number of steps."""
-        if self._repository is None:
-            return await adrive(steps, lambda step: step(self._async_repository))
-        return await self._lent.reading(lambda: drive(steps, lambda step: step(self._repository)))
-
-    def _tell(
-        self, claims: Claims, told: list[AnyRecord], within: Repository | AsyncRepository | None
-    ) -> Generator[Step, Any, tuple[Standing | None, int]]:
-        """Put what a token tells, and look again: the standing, and the epoch of before."""
-        yield lambda repository: (within or repository).put(told)
-        epoch = self._standings.epoch
-        return (yield self._find(claims, within)), epoch
-
-    async def _atell(
-        self, claims: Claims, told: list[AnyRecord], within: AsyncRepository | None
-    ) -> tuple[Standing | None, int]:
-        """The same in one thread, or through a repository that speaks async."""
+    async def _alook(self, claims: Claims) -> _Found:
+        """Do the same: in a thread with a synchronous repository, whatever the number of questions."""
         repository = self._repository
-        if repository is None or within is not None:
-            return await adrive(self._tell(claims, told, within), lambda step: step(self._async_repository))
+        if repository is not None:
+            return await self._lent.reading(lambda: self._look(repository, claims))
+        if claims.kind == "organization_api_key":
+            return await self._afind(self._async_repository, claims)
+        with served_first(only_if=self._standings.was_known(_caller(claims))):
+            await self.arefresh()
+            known = self._known(claims)
+            if known is not None:
+                return _Found(known.standing, known)
+            return await self._afind(self._async_repository, claims)
 
-        def look() -> tuple[Standing | None, int]:
-            epoch = self._standings.epoch
-            return self._find(claims)(repository), epoch
+    def _find(self, repository: Repository, claims: Claims) -> _Found:
+        """Ask the repository for a caller."""
+        epoch, at = self._standings.epoch, self._monotonic()
+        if claims.kind == "organization_api_key":
+            row = repository.row("organization", claims.instance, key_of(claims.subject))
+            return _Found(cast(Organization | None, row))
+        return _Found(repository.find(claims.instance, *_caller(claims)), None, epoch, at)
 
-        return await self._lent.writing(lambda: repository.put(told), look)
+    async def _afind(self, repository: AsyncRepository, claims: Claims) -> _Found:
+        """Do the same without holding up the event loop."""
+        epoch, at = self._standings.epoch, self._monotonic()
+        if claims.kind == "organization_api_key":
+            row = await repository.row("organization", claims.instance, key_of(claims.subject))
+            return _Found(cast(Organization | None, row))
+        return _Found(await repository.find(claims.instance, *_caller(claims)), None, epoch, at)
 
-    def _admit(
-        self, token: str, claims: Claims, standing: Standing | None, known: Known | None, asked: tuple[int, float]
-    ) -> Principal:
-        if standing is None:  # what was put is gone again: a transaction of yours was undone
+    def _admit(self, seen: Seen, found: _Found) -> Principal:
+        if found.who is None:  # what was put is gone again: a transaction of yours was undone
             raise RepositoryUnavailable
-        known = known or self._standings.keep(_caller(claims), standing, *asked)
-        return admit(claims, standing) if known is None else self._seat(token, claims, known)
+        if isinstance(found.who, Organization):
+            return admit_organization(seen.claims, found.who)
+        known = self._keep(seen.claims, found)
+        return admit(seen.claims, found.who) if known is None else _seat(seen, known)
+
+    def _keep(self, claims: Claims, found: _Found) -> Known | None:
+        """Remember a standing that was found, in the place of what a token alone has told."""
+        if found.known is not None or not isinstance(found.who, Standing):
+            return found.known
+        return self._standings.keep(_caller(claims), found.who, found.epoch, found.at)
 
     def _stale(self, claims: Claims) -> Standing | None:
         """While the repository is away: the standing that was true a short time ago, if that is to be served."""
@@ -386,99 +431,59 @@ class Resolver:
         standing = self._standings.stale(_caller(claims), self._monotonic() - self._serve_stale)
         return None if standing is None or token_records(claims, standing) else standing
 
-    def _look_up_organization(
-        self, claims: Claims, within: Repository | AsyncRepository | None
-    ) -> Generator[Step, Any, Principal]:
-        """The same for an organization that is calling itself. Nothing of it is remembered: programs can wait."""
-        found = yield _find_organization(claims)
-        if found is None:
-            observed_at = claims.issued_at * 1000
-            from_token = ClerkOrganization.make(FROM_TOKEN, claims.instance, claims.subject, observed_at=observed_at)
-            yield lambda repository: (within or repository).put([from_token])
-            found = yield _find_organization(claims, within)
-        if found is None:
-            raise RepositoryUnavailable
-        return admit_organization(claims, found)
-
-    def _recall(self, claims: Claims) -> Generator[Step, Any, tuple[Standing | None, Known | None, int]]:
-        """A standing out of memory that is not out of date, or else out of the repository; and the epoch of before."""
-        if self._seconds_fresh() <= 0:
-            yield from self._refresh()
-        known = self._standings.get(_caller(claims)) or self._trusted(claims)
-        epoch = self._standings.epoch
-        standing: Standing | None = known.standing if known is not None else (yield self._find(claims))
-        return standing, known, epoch
-
     def _seconds_fresh(self) -> float:
         """The seconds for which memory may be believed without asking the repository for changes."""
         return self._fresh_until - self._monotonic()
 
-    def _refresh(self) -> Generator[Step, Any, None]:
-        now = self._monotonic()
-        yield lambda repository: repository.poll()
+    def _vouch(self, now: float) -> None:
+        """Take note that the repository was asked for changes at this time."""
         self._fresh_until = now + (self._poll_every or 0)
         self._standings.vouch(now)
 
-    def _trusted(self, claims: Claims) -> Known | None:
-        """What the token alone tells of a caller, if that is to be trusted."""
-        if self._heard is None or claims.own_id is None or claims.organization is not None:
-            return None
+    def _known(self, claims: Claims) -> Known | None:
+        """What memory knows of a caller, or what the token alone tells, if that is to be trusted."""
+        caller = _caller(claims)
+        known = self._standings.get(caller)
+        if known is not None or self._heard is None or claims.own_id is None or claims.organization is not None:
+            return known
         epoch = self._standings.epoch  # first: what is heard from here on ends it
         issued_at = claims.issued_at * 1000
         record = ClerkUser.make(FROM_TOKEN, claims.instance, claims.subject, observed_at=issued_at)
-        heard = max(self._heard.last(key_of(id)) for id in _caller(claims) if id is not None)
+        heard = max(self._heard.last(key_of(id)) for id in caller if id is not None)
         if claims.issued_at - SETTLED_AFTER <= heard:
             return None
         standing = Standing(User(claims.own_id, None, issued_at, None, record), role_is_known=False)
-        return self._standings.keep(_caller(claims), standing, epoch)
+        return self._standings.keep(caller, standing, epoch)
 
-    def _recall_and_keep(self, claims: Claims) -> Generator[Step, Any, Found | None]:
-        if claims.kind == "organization_api_key":
-            return cast(Organization | None, (yield self._find(claims)))
-        asked_at = self._monotonic()
-        standing, known, epoch = yield from self._recall(claims)
-        if standing is not None and known is None:
-            self._standings.keep(_caller(claims), standing, epoch, asked_at)
-        return standing
 
-    def _find_and_keep(self, claims: Claims) -> Generator[Step, Any, Found | None]:
-        """What the repository knows, in the place of what a token alone has told."""
-        epoch, asked_at = self._standings.epoch, self._monotonic()
-        standing: Found | None = yield self._find(claims)
-        if isinstance(standing, Standing):
-            self._standings.keep(_caller(claims), standing, epoch, asked_at)
-        return standing
+def _seat(seen: Seen, known: Known) -> Principal:
+    """Admit a caller, and remember that beside the token."""
+    principal = admit(seen.claims, known.standing)
+    seen.seat = (known, principal)
+    return principal
 
-    def _find(self, claims: Claims, within: Repository | AsyncRepository | None = None) -> Step:
-        if claims.kind == "organization_api_key":
-            return _find_organization(claims, within)
-        caller = _caller(claims)
-        return lambda repository: (within or repository).find(claims.instance, *caller)
 
-    def _seat(self, token: str, claims: Claims, known: Known) -> Principal:
-        principal = admit(claims, known.standing)
-        seen = self._tokens.get(token)
-        if seen is not None and seen.claims is claims:
-            seen.seat = (known, principal)
-        return principal
+def _told(claims: Claims, who: Who | None) -> list[AnyRecord]:
+    """What a token tells that the repository does not know yet."""
+    if claims.kind != "organization_api_key":
+        return token_records(claims, cast(Standing | None, who))
+    if who is not None:
+        return []
+    observed_at = claims.issued_at * 1000
+    return [ClerkOrganization.make(FROM_TOKEN, claims.instance, claims.subject, observed_at=observed_at)]
 
 
 def _instead_of_token_record(told: list[AnyRecord], user: ClerkUser) -> list[AnyRecord]:
-    """What a token tells, with Clerk's full word in the place of the person's mere id."""
+    """What a token tells, with Clerk's full word in the place of the user's mere id."""
     return [user, *(record for record in told if not isinstance(record, ClerkUser))]
 
 
-def _admit_anew(principal: Principal, found: Found | None) -> Principal:
-    if found is None:  # nobody is ever taken out of a repository, so it is another one, or it lost what it had
+def _admit_anew(principal: Principal, who: Who | None) -> Principal:
+    if who is None:  # no row is ever taken out of a repository, so it is another one, or it lost what it had
         raise UserDeleted if principal.optional_user is not None else OrganizationDeleted
-    if isinstance(found, Organization):
-        return admit_organization(principal.claims, found)
-    return admit(principal.claims, found)
-
-
-def _find_organization(claims: Claims, within: Repository | AsyncRepository | None = None) -> Step:
-    key = key_of(claims.subject)
-    return lambda repository: (within or repository).row("organization", claims.instance, key)
+    if isinstance(who, Organization):
+        return admit_organization(principal.claims, who)
+    return admit(principal.claims, who)
 
 
 def _caller(claims: Claims) -> CallerIds:

@@ -39,9 +39,12 @@ class Threaded:
         """Run a function that only reads, in one thread from its beginning to its end."""
         return await self._threads.read(function)
 
-    async def writing(self, function: Callable[[], Any], then: Callable[[], T]) -> T:
-        """Run a function that writes, perhaps in one transaction with others, and another one after the commit."""
-        return await self._threads.write_then(function, then)
+    async def read_or_write(self, read: Callable[[], T | None], write: Callable[[], Any], then: Callable[[], T]) -> T:
+        """Run a function that reads. If it returns None, run one that writes, and after the commit `then`.
+
+        The event loop is left once. The write may share a transaction with others.
+        """
+        return await self._threads.read_or_write(read, write, then)
 
     @property
     def needs_full_user(self) -> bool:

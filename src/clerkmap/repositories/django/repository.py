@@ -47,12 +47,17 @@ class _DjangosThread:
     async def write(self, function: Callable[..., T], /, *args: Any) -> T:
         return await self.read(function, *args)
 
-    async def write_then(self, function: Callable[[], Any], then: Callable[[], T], /) -> T:
-        def both() -> T:
-            function()
+    async def read_or_write(
+        self, read: Callable[[], T | None], write: Callable[[], Any], then: Callable[[], T], /
+    ) -> T:
+        def run() -> T:
+            found = read()
+            if found is not None:
+                return found
+            write()
             return then()
 
-        return await self.read(both)
+        return await self.read(run)
 
 
 class DjangoRepository(SqlRepository):
