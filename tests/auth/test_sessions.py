@@ -29,7 +29,7 @@ from clerkmap.core.records import ClerkSession
 from clerkmap.errors import ConfigurationError, LifetimeRefused, SessionEnded, TokenExpired, UserDeleted
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.testing import Clock, FakeClerk, FakeSession
-from clerkmap.testing.fake.people import SESSION_ENDS
+from clerkmap.testing.fake.users import SessionEnd
 
 NOW = 1_790_000_000
 CLERK = FakeClerk(clock=Clock(NOW))
@@ -41,7 +41,7 @@ def resolver(repository: Repository | AsyncRepository, clock: Any = time.monoton
     return Resolver(INSTANCE, repository, verifier=Verifier(INSTANCE, clock=CLERK.clock), monotonic=clock)
 
 
-def over(session: FakeSession, what: SESSION_ENDS = "revoked", clerk: FakeClerk = CLERK) -> Event:
+def over(session: FakeSession, what: SessionEnd = "revoked", clerk: FakeClerk = CLERK) -> Event:
     """What Clerk says when a session ends."""
     clerk.end_session(session, what)
     *_, last = clerk.deliveries()
@@ -149,7 +149,7 @@ def test_every_kind_of_jwt_has_a_longest_life() -> None:
 
 @pytest.mark.parametrize("what", ["revoked", "ended", "removed"])
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_its_tokens_are_refused_from_then_on(kind: str, what: SESSION_ENDS, tmp_path: Path) -> None:
+def test_its_tokens_are_refused_from_then_on(kind: str, what: SessionEnd, tmp_path: Path) -> None:
     """Tokens seen before and tokens made later; and nobody else's, nor those of the person's other sessions."""
     rows = repository(kind, tmp_path / "app.db")
     rows.put([CLERK.record(ANN)])

@@ -177,7 +177,7 @@ def test_an_id_leads_nowhere_else(id: str) -> None:
 def test_another_key(colour: Colour) -> None:
     """A key that Clerk does not know is told from everything else."""
     world = World(colour)
-    world.clerk.secret_key = "sk_test_" + "another1" * 4
+    world.clerk.tokens.secret_key = "sk_test_" + "another1" * 4
     question = endpoints.user_count()
     far = World(colour, FakeClerk(1).transport())
     assert far.ask(question) == 0

@@ -76,9 +76,9 @@ class History:
         if what in ("ban", "unban"):
             (clerk.ban if what == "ban" else clerk.unban)(person)
         elif what == "name":
-            clerk.update_user(person, first_name=f"N{clerk.changes}")
+            clerk.update_user(person, first_name=f"N{clerk.store.changes}")
         elif what == "rename":
-            clerk.update_organization(company, name=f"Org {clerk.changes}")
+            clerk.update_organization(company, name=f"Org {clerk.store.changes}")
         elif what == "leave":
             if clerk.membership(company, person) is not None:
                 clerk.remove_member(company, person)

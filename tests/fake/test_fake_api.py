@@ -9,8 +9,8 @@ from clerkmap import Resolver, Verifier
 from clerkmap.clerk.jwks import RemoteKeys
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import Clock, FakeClerk
-from clerkmap.testing.fake.api import REQUESTS_KEPT
-from clerkmap.testing.fake.api_requests import ApiRequest
+from clerkmap.testing.fake.api.backend_api import MAX_REQUESTS
+from clerkmap.testing.fake.api.requests import ApiRequest
 from fake_api_world import BASE, client_of, ids, refusal
 
 PEOPLE = "/users"
@@ -121,10 +121,10 @@ def test_requests_are_kept_by_method_and_path() -> None:
         client.get("/users?query=ada%40example.com")
         client.delete("/users/user_nobody")
     assert list(clerk.api.requests) == ["GET /v1/users", "DELETE /v1/users/user_nobody"]
-    for _ in range(REQUESTS_KEPT):
+    for _ in range(MAX_REQUESTS):
         clerk.api(ApiRequest("GET", "/"))
     assert list(clerk.api.requests)[-2:] == ["GET /", "GET /"]
-    assert len(clerk.api.requests) == REQUESTS_KEPT
+    assert len(clerk.api.requests) == MAX_REQUESTS
 
 
 def test_what_a_request_holds_is_not_shown() -> None:

@@ -11,8 +11,8 @@ import pytest
 from clerkmap import Verifier
 from clerkmap.clerk.jwks import RemoteKeys
 from clerkmap.testing import FakeClerk
-from clerkmap.testing.fake.api import MAX_BODY
-from clerkmap.testing.fake.asgi import ClerkApp, Receive, Scope, Send
+from clerkmap.testing.fake.api.asgi import ClerkApp, Receive, Scope, Send
+from clerkmap.testing.fake.api.backend_api import MAX_BODY
 from fake_api_world import client_of, refusal
 from uvicorn_server import serving
 

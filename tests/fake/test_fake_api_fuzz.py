@@ -9,22 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clerkmap.testing import Clock, FakeClerk
-from clerkmap.testing.fake import (
-    api_emails,
-    api_invitations,
-    api_keys,
-    api_machines,
-    api_memberships,
-    api_organizations,
-    api_sessions,
-    api_users,
-)
-from clerkmap.testing.fake.api_requests import ApiAnswer, ApiRequest, Route
+from clerkmap.testing.fake.api import organizations, tokens, users
+from clerkmap.testing.fake.api.calls import Route
+from clerkmap.testing.fake.api.requests import ApiAnswer, ApiRequest
 
 pytestmark = pytest.mark.slow
 
-MODULES = (api_emails, api_invitations, api_keys, api_machines, api_memberships, api_organizations, api_sessions)
-ROUTES = [route for module in (*MODULES, api_users) for route in module.ROUTES]
+ROUTES = [*organizations.ROUTES, *tokens.ROUTES, *tokens.JWKS, *users.ROUTES]
 
 NAMES = [
     *("user_id", "email_address", "username", "external_id", "first_name", "name", "slug", "role", "created_by"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerkmap.testing import Clock, FakeClerk, FakeUser
-from clerkmap.testing.fake.api_requests import ApiRequest
+from clerkmap.testing.fake.api.requests import ApiRequest
 from fake_api_world import client_of, ids, refusal
 
 ORDERS = st.sampled_from(["created_at", "+created_at", "-created_at", "-updated_at", "first_name", "-first_name"])

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from clerkmap.testing import ClerkRefuses, Clock, FakeClerk
-from clerkmap.testing.fake.people import merged
+from clerkmap.testing.fake.users import merged
 from fake_world import NOW, World
 
 DAY = 86_400

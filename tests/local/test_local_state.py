@@ -11,7 +11,7 @@ import pytest
 
 from clerkmap.auth.verifier import Verifier
 from clerkmap.core.instance import Instance
-from clerkmap.local.clerk import KeptClerk
+from clerkmap.local.clerk import LocalClerk
 from clerkmap.local.instance import Box
 from clerkmap.local.state import StateDamaged, StateFile, StateNotKept
 from local_process import Json, Local, kinds, rows, run
@@ -126,7 +126,7 @@ def test_rows_of_a_clerk_that_is_gone_are_nobody_elses(tmp_path: Path) -> None:
 
 def kept(folder: Path) -> Json:
     """A state with something of everything in it."""
-    clerk = KeptClerk(3)
+    clerk = LocalClerk(3)
     ada = clerk.create_user("ada@example.com", public_metadata={"a": [1, None]})
     acme = clerk.create_organization(created_by=ada)
     clerk.invite(acme, "grace@example.com")
@@ -146,14 +146,14 @@ def kept(folder: Path) -> Json:
 def test_what_was_put_away_does_next_what_it_would_have_done(tmp_path: Path) -> None:
     """The same ids, tokens, keys, secrets and accidents as without."""
     saved = kept(tmp_path)
-    clerks = [KeptClerk(3), KeptClerk(3)]
+    clerks = [LocalClerk(3), LocalClerk(3)]
     clerks[0].restore(saved)
     clerks[1].restore(json.loads(json.dumps(clerks[0].saved())))
     assert clerks[0].saved() == clerks[1].saved()
     assert clerks[0].jwks() == clerks[1].jwks()
     assert len(clerks[0].jwks()["keys"]) == 2
 
-    def does(clerk: KeptClerk) -> list[Any]:
+    def does(clerk: LocalClerk) -> list[Any]:
         user = clerk.create_user("alan@example.com")
         clerk.rotate_key()
         clerk.rotate_webhook_secret()
@@ -222,10 +222,10 @@ def test_a_state_is_written_only_when_it_is_another(tmp_path: Path) -> None:
 
 def test_a_key_that_is_still_published_is_so_after_a_restart(tmp_path: Path) -> None:
     """A token that was signed with it is good there too."""
-    clerk = KeptClerk(5)
+    clerk = LocalClerk(5)
     token = clerk.token(clerk.create_user())
     clerk.rotate_key(kid="ins_new", keep_for=1000)
-    again = KeptClerk(5)
+    again = LocalClerk(5)
     again.restore(json.loads(json.dumps(clerk.saved())))
     instance: Instance = again.make_instance()
     assert Verifier(instance).verify(token).subject in again.users

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from clerkmap.testing import FakeClerk
-from clerkmap.testing.fake.tokens import Mint
 
 CANARY = "c4n4ry"
 OTHER = FakeClerk(8)
@@ -48,7 +47,7 @@ def answering(status: int, body: bytes, date: float | None = None, **headers: st
 
 
 def _key(kind: str, host: str) -> str:
-    made = Mint(0, FakeClerk(0).clock, algorithm="RS256", kid=None, host=host).publishable_key
+    made = FakeClerk(0, host=host).publishable_key
     return made.replace("_test_", f"_{kind}_")
 
 

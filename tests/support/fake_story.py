@@ -204,6 +204,11 @@ def _sign_in(story: Story, choose: Random) -> None:
     story.sessions.append(story.clerk.sign_in(choose.choice(story.users), pending=choose.random() < 0.2))
 
 
+def _remove_an_address(story: Story, user: FakeUser, chance: Random) -> None:
+    if user.addresses:
+        story.clerk.remove_address(user, chance.choice(user.addresses))
+
+
 def _of_a_user(act: Callable[[Story, FakeUser, Random], object]) -> Action:
     return lambda story, choose: act(story, choose.choice(story.users), choose)
 
@@ -230,7 +235,7 @@ ACTIONS: list[Action] = [
     _of_a_user(lambda s, user, c: s.clerk.update_user(user, first_name=c.choice(NAMES), last_name=c.choice(NAMES))),
     _of_a_user(lambda s, user, c: s.clerk.update_user(user, external_id=c.choice(("e1", "e2", None)))),
     _of_a_user(lambda s, user, c: s.clerk.add_address(user, c.choice(EMAILS), primary=c.random() < 0.5)),
-    _of_a_user(lambda s, user, c: user.addresses and s.clerk.remove_address(user, c.choice(user.addresses))),
+    _of_a_user(_remove_an_address),
     _of_a_user(lambda s, user, c: s.clerk.merge_metadata(user, public_metadata={"n": c.choice((1, None, {"a": 2}))})),
     _of_a_user(lambda s, user, c: s.clerk.ban(user)),
     _of_a_user(lambda s, user, c: s.clerk.unban(user)),

@@ -27,7 +27,7 @@ from clerkmap.clerk.budget import DEVELOPMENT, PRODUCTION, Budget
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.sync import backfill, diff
 from clerkmap.testing import Clock, FakeClerk
-from clerkmap.testing.fake.api_faults import FATES
+from clerkmap.testing.fake.api.faults import FATES
 from killed import Child
 from test_backfill_weather import Life
 from uvicorn_server import serving

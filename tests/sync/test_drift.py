@@ -146,9 +146,11 @@ def test_what_happens_meanwhile_is_no_drift(world: World) -> None:
     clerk, reconciler = world.clerk, Reconciler(world.clerk.instance, world.repository)
 
     def meanwhile(request: object) -> None:
-        clerk.update_user(world.person(3), first_name=f"P{clerk.changes}")
+        clerk.update_user(world.person(3), first_name=f"P{clerk.store.changes}")
         clerk.add_member(world.company(1), clerk.create_user())
-        clerk.add_member(world.company(0), world.person(0), role="org:admin" if clerk.changes % 2 else "org:member")
+        clerk.add_member(
+            world.company(0), world.person(0), role="org:admin" if clerk.store.changes % 2 else "org:member"
+        )
         clerk.delete_user(world.person(12))
         for delivery in clerk.deliveries():
             reconciler.receive(delivery.headers, delivery.body)

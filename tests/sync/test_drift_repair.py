@@ -142,7 +142,7 @@ def test_what_happens_meanwhile_outranks_it(world: World) -> None:
     lose_a_day(world)
 
     def meanwhile(request: object) -> None:
-        clerk.update_user(world.person(3), first_name=f"P{clerk.changes}")
+        clerk.update_user(world.person(3), first_name=f"P{clerk.store.changes}")
         clerk.add_member(world.company(1), clerk.create_user())
         clerk.delete_user(world.person(12))
         for delivery in clerk.deliveries(shuffle=True, duplicate=0.3):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..testing import ClerkRefuses, FakeInvitation, FakeOrganization, FakeUser
-from ..testing.fake.api_users import address_in
+from ..testing.fake.api.users import address_in
 from .instance import Box
 from .requests import Result, action, found
 

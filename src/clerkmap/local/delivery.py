@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ..testing import Message
 from ..testing.fake.webhook_delivery import Attempt
-from .clerk import KeptClerk
+from .clerk import LocalClerk
 from .outcomes import MOST_KEPT, Came
 
 MOST_EVENTS = 500  # that are kept once they are settled
@@ -61,12 +61,12 @@ class Postman:
     """
 
     def __init__(
-        self, clerk: KeptClerk, receivers: Sequence[Receiver], keep: Callable[[], None], tell: Callable[[], None]
+        self, clerk: LocalClerk, receivers: Sequence[Receiver], keep: Callable[[], None], tell: Callable[[], None]
     ) -> None:
         self.chaos: Chaos = Chaos()
         self.outcomes: dict[str, list[Came]] = {}
         self._clerk = clerk
-        self._wire = clerk.kept_wire
+        self._wire = clerk.wire
         self._receivers = receivers
         self._keep = keep
         self._tell = tell
@@ -152,7 +152,7 @@ class Postman:
             return
         settled = [each for each in messages if each.state not in ("waiting", "held")]
         gone = {each.id for each in settled[: len(messages) - MOST_EVENTS]}
-        self._wire.put_in_order([each for each in messages if each.id not in gone])
+        self._wire.replace([each for each in messages if each.id not in gone])
         self._fated -= gone
         for id in gone:
             self.outcomes.pop(id, None)

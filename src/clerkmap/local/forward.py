@@ -9,7 +9,7 @@ import httpx
 
 from ..core.strict_json import fields
 from ..testing import Message
-from .clerk import KeptClerk
+from .clerk import LocalClerk
 from .outcomes import Came, Kind, Record
 
 PATIENCE = 15.0  # seconds: as long as Clerk waits for an answer
@@ -27,7 +27,7 @@ class Forward:
         patience: How many seconds it may take to answer.
     """
 
-    def __init__(self, clerk: KeptClerk, url: str, record: Record, *, patience: float = PATIENCE) -> None:
+    def __init__(self, clerk: LocalClerk, url: str, record: Record, *, patience: float = PATIENCE) -> None:
         self.url: str = check_forward(url)
         self._clerk = clerk
         self._record = record
@@ -42,7 +42,7 @@ class Forward:
     async def take(self, message: Message) -> int | None:
         """Attempt a delivery. None where there was no answer in time."""
         # Its clock is the real one, however far Clerk's was moved: otherwise it would refuse each delivery as too new.
-        headers = self._clerk.wire.sign(message, at=self._clerk.clock() - self._clerk.kept_clock.shift)
+        headers = self._clerk.wire.sign(message, at=self._clerk.clock() - self._clerk.clock.shift)
         headers["user-agent"] = "Svix-Webhooks/clerkmap"
         try:
             async with (

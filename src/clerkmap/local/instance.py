@@ -9,7 +9,7 @@ from typing import Any
 from ..repositories.connections import data_version
 from ..testing import ClerkRefuses
 from ..testing.fake_clerk import ORIGIN
-from .clerk import KeptClerk
+from .clerk import LocalClerk
 from .delivery import Chaos, Postman, Receiver
 from .demo import Demo, instances_in
 from .event_stream import Changes
@@ -42,7 +42,7 @@ class Box:
                 undo.callback(state.release)
             kept = state.read() if state is not None else None
             self._state = state
-            self.clerk: KeptClerk = _new_clerk(seed, path) if kept is None else KeptClerk(_seed_of(kept, seed, state))
+            self.clerk: LocalClerk = _new_clerk(seed, path) if kept is None else LocalClerk(_seed_of(kept, seed, state))
             chaos, outcomes = (Chaos(), {}) if kept is None else self._restored(kept)
             self.changes: Changes = Changes()
             self.forward: Forward | None = None if forward is None else Forward(self.clerk, forward, self._record)
@@ -83,7 +83,7 @@ class Box:
             raise ClerkRefuses(409, "rows_in_use", why) from None
         self.postman.chaos = Chaos()
         self.postman.outcomes.clear()
-        self.clerk.forget_everybody()
+        self.clerk.clear()
 
     async def close(self) -> None:
         """Write everything down, and let go of the files."""
@@ -116,11 +116,11 @@ class Box:
         return chaos, outcomes
 
 
-def _new_clerk(seed: int | None, path: Path) -> KeptClerk:
+def _new_clerk(seed: int | None, path: Path) -> LocalClerk:
     """A Clerk whose ids are not in the database. The same seed makes the same ids: rows of other people."""
     taken = instances_in(path)
     number = 1 if seed is None else seed
-    while (clerk := KeptClerk(number)).frontend_api in taken:
+    while (clerk := LocalClerk(number)).frontend_api in taken:
         if seed is not None:
             raise SeedTaken(f"{path} has rows of a Clerk with seed {seed}, and the state of that Clerk is gone")
         number += 1

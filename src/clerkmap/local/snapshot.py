@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from ..core.strict_json import fields
 from ..testing import FakeOrganization, FakeUser, Message
-from .clerk import KeptClerk
+from .clerk import LocalClerk
 from .demo import TABLES
 from .instance import Box
 from .serialization import to_plain
@@ -30,14 +30,14 @@ def snapshot(box: Box, address: str) -> Json:
     }
 
 
-def environment(clerk: KeptClerk, address: str) -> dict[str, str]:
+def environment(clerk: LocalClerk, address: str) -> dict[str, str]:
     """The variables that make an app take this Clerk for the real one. The key is one line: it is copied and pasted."""
     key = "".join(line for line in clerk.key.pem().splitlines() if not line.startswith("-----"))
     return clerk.environment() | {"CLERK_JWT_KEY": key, "CLERK_API_URL": address}
 
 
-def _clerk(clerk: KeptClerk, address: str) -> Json:
-    with clerk.changing:
+def _clerk(clerk: LocalClerk, address: str) -> Json:
+    with clerk.store.changing:
         return {
             "publishable_key": clerk.publishable_key,
             "issuer": clerk.issuer,
@@ -49,7 +49,7 @@ def _clerk(clerk: KeptClerk, address: str) -> Json:
         }
 
 
-def _user(clerk: KeptClerk, user: FakeUser) -> Json:
+def _user(clerk: LocalClerk, user: FakeUser) -> Json:
     address = user.primary_address
     return {
         "id": user.id,
@@ -76,7 +76,7 @@ def _user(clerk: KeptClerk, user: FakeUser) -> Json:
     }
 
 
-def _organization(clerk: KeptClerk, organization: FakeOrganization) -> Json:
+def _organization(clerk: LocalClerk, organization: FakeOrganization) -> Json:
     return {
         "id": organization.id,
         "name": organization.name,

@@ -96,7 +96,7 @@ def reorder(box: Box, message: str, before: str | None = None) -> Result:
         return {}
     others = [each for each in box.clerk.wire.messages.values() if each is not moved]
     place = len(others) if before is None else others.index(_message(box, before))
-    box.clerk.kept_wire.put_in_order([*others[:place], moved, *others[place:]])
+    box.clerk.wire.replace([*others[:place], moved, *others[place:]])
     return {}
 
 
@@ -138,7 +138,7 @@ def chaos(
 @action
 def advance(box: Box, seconds: float) -> Result:
     """Move Clerk's clock on, and the demo app's with it. What is due by then is attempted."""
-    if not 0 <= seconds <= LONGEST or box.clerk.kept_clock.shift + seconds > LONGEST:
+    if not 0 <= seconds <= LONGEST or box.clerk.clock.shift + seconds > LONGEST:
         raise ClerkRefuses(422, "form_param_value_invalid", "The clock moves forward, by ten years at most", "seconds")
     box.clerk.clock.advance(seconds)
     box.postman.wake()

@@ -1,10 +1,10 @@
-"""A clock that you move."""
+"""A clock that tests can move."""
 
 import time
 
 
 class Clock:
-    """Call it for the time. Started at a given second it stands still there; otherwise it follows the real time."""
+    """Call it for the time in seconds. With `start` it is frozen at that second; otherwise it follows the real time."""
 
     def __init__(self, start: float | None = None) -> None:
         self._start = start
@@ -14,14 +14,19 @@ class Clock:
         return (time.time() if self._start is None else self._start) + self._shift
 
     def freeze(self) -> None:
-        """Stand still from now on, until it is moved."""
+        """Stop the clock at the current second."""
         self._start, self._shift = self(), 0.0
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward, or back."""
+        """Move the clock forward, or back by a negative number."""
         self._shift += seconds
 
     @property
+    def shift(self) -> float:
+        """The seconds by which the clock was moved, since it was frozen last."""
+        return self._shift
+
+    @property
     def stands_still(self) -> bool:
-        """Whether it moves only when it is moved."""
+        """Whether the clock is frozen."""
         return self._start is not None

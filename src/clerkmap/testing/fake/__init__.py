@@ -1,7 +1,6 @@
-"""A Clerk that is made up: what it keeps, how it writes it down, the tokens it signs, the webhooks it sends, its API.
+"""The parts of `FakeClerk`.
 
-`objects` are what it keeps, and `shapes` their JSON. The `ledger` has the tables; `people` and `organizations` change
-them, and each change is said as an event to the `wire`, which delivers it, or does not. `mint` signs tokens, `callers`
-hands them out, and `api` answers requests, which `transport` and `asgi` bring. Each class stands on the one before it:
-Ledger, People, Organizations, Mint, Callers. `FakeClerk` is all of it in one.
+`objects` are its rows, `shapes` their JSON. `store` holds the tables; `users`, `organizations` and `tokens` change
+them. Each change sends an event through the `Wire` of `webhook_delivery`. `callers` choose the user of signed-in
+requests, and `api` answers requests to Clerk's Backend API.
 """

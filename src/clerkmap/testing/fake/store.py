@@ -1,8 +1,7 @@
-"""The tables of the made-up Clerk: who and what there is, by id, and how each change of it is said.
+"""The tables of the fake Clerk: its rows by id, the values that are unique, ids, time, and the events of changes.
 
-Each change moves `updated_at`, and says what has changed as Clerk says it. What Clerk refuses is refused here
-(`ClerkRefuses`), before anything has changed: an address that is taken, what is not there, what is another Clerk's.
-What can be done stands in the files beside this one.
+`Users`, `Organizations` and `Tokens` change the tables. Each change moves `updated_at` and sends Clerk's event. A
+change that Clerk would refuse raises `ClerkRefuses` before it has changed anything.
 """
 
 import string
@@ -12,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from random import Random
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from ..clock import Clock
 from .objects import (
@@ -38,28 +37,19 @@ from .shapes import (
 from .webhook_delivery import Wire
 
 DAY = 86_400
-Kept = FakeUser | FakeOrganization | FakeMembership | FakeInvitation | FakeSession
+Row = FakeUser | FakeOrganization | FakeMembership | FakeInvitation | FakeSession
 P = ParamSpec("P")
 T = TypeVar("T")
-Some = TypeVar("Some", bound="Ledger")
 
 
-def one_at_a_time(change: Callable[Concatenate[Some, P], T]) -> Callable[Concatenate[Some, P], T]:
-    """A change that no other one of the same ledger runs beside."""
+class Store:
+    """The rows of one fake Clerk, each table in the order of creation.
 
-    @wraps(change)
-    def alone(self: Some, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with self.changing:
-            try:
-                return change(self, *args, **kwargs)
-            finally:
-                self.changes += 1
-
-    return alone
-
-
-class Ledger:
-    """Users, organizations, memberships, invitations and sessions, by their ids, in the order in which they came."""
+    Args:
+        seed: Seeds the ids and the webhook secret.
+        clock: Tells the time of changes.
+        ids: Seeds the ids as well; the instance id and the secrets depend on `seed` alone.
+    """
 
     def __init__(self, seed: int, clock: Clock, ids: str = "") -> None:
         self.seed: int = seed
@@ -71,38 +61,38 @@ class Ledger:
         self.sessions: dict[str, FakeSession] = {}
         self.machine_tokens: dict[str, FakeMachineToken] = {}
         self.roles: dict[str, FakeRole] = {role.key: role for role in SYSTEM_ROLES}
+        self.owners: dict[tuple[str, str], str] = {}  # a unique value, and the id of the row that has it
         self.changing: threading.RLock = threading.RLock()
-        self.changes: int = 0  # how many there were: lists made of the tables are good until there is another
-        self._random = Random(f"clerkmap {seed}")  # reproducible on purpose
-        self._last_moment = 0
-        self._silences = 0  # counted: several threads may ask for one, and end it in any order
-        self._members: dict[str, dict[str, FakeMembership]] = {}  # by organization, then user
-        self._places: dict[str, dict[str, FakeMembership]] = {}  # by user, then organization
-        self._taken: dict[tuple[str, str], str] = {}  # what must be one of a kind, and whose it is
+        self.changes: int = 0  # lists made from the tables are valid until this number changes
+        self.random: Random = Random(f"clerkmap {seed}")  # reproducible on purpose
+        self.last_moment: int = 0
+        self._silences = 0  # a count: several threads may ask for silence, and end it in any order
+        self._by_organization: dict[str, dict[str, FakeMembership]] = {}  # by organization id, then user id
+        self._by_user: dict[str, dict[str, FakeMembership]] = {}  # by user id, then organization id
         self.instance_id: str = self.new_id("ins")
-        if ids:  # from here on: what comes before is the same in all that have this seed
-            self._random = Random(f"clerkmap {seed} {ids}")
-        self._message_ids = Random(f"messages {seed} {ids}")  # of their own: to say less changes no other id
+        if ids:
+            self.random = Random(f"clerkmap {seed} {ids}")
+        self.message_ids: Random = Random(f"messages {seed} {ids}")  # separate: a silent change shifts no other id
         self.webhook_secret: str = _secret(f"whsec {seed}")
-        self._secrets_made = 0
+        self.secrets_made: int = 0
         self.wire: Wire = Wire(self.webhook_secret, clock, Random(f"wire {seed}"))
 
     def new_id(self, prefix: str) -> str:
-        """An id as Clerk writes them."""
-        return _id(prefix, self._random)
+        """Return a new id in Clerk's format."""
+        return _id(prefix, self.random)
 
     def new_token_id(self, prefix: str) -> str:
-        """An id of an opaque token, as Clerk writes them: 32 hexadecimal digits."""
-        return f"{prefix}_{self._random.randbytes(16).hex()}"
+        """Return a new id of an opaque token in Clerk's format: 32 hexadecimal digits."""
+        return f"{prefix}_{self.random.randbytes(16).hex()}"
 
     def moment(self) -> int:
-        """The time in milliseconds, later than at any call before."""
-        self._last_moment = max(int(self.clock() * 1000), self._last_moment + 1)
-        return self._last_moment
+        """Return the time in milliseconds, later than the result of every earlier call."""
+        self.last_moment = max(int(self.clock() * 1000), self.last_moment + 1)
+        return self.last_moment
 
     @contextmanager
     def silence(self) -> Generator[None, None, None]:
-        """No event is made of what happens in this block, as if all of it had been lost. Good for large crowds."""
+        """Send no events for the changes in this block."""
         with self.changing:
             self._silences += 1
         try:
@@ -111,139 +101,182 @@ class Ledger:
             with self.changing:
                 self._silences -= 1
 
-    # What there is
+    # Reading
 
     def members_of(self, organization: FakeOrganization) -> list[FakeMembership]:
-        """The memberships in an organization."""
-        return list(self._members.get(organization.id, {}).values())
+        """Return the memberships in an organization."""
+        return list(self._by_organization.get(organization.id, {}).values())
 
     def memberships_of(self, user: FakeUser) -> list[FakeMembership]:
-        """A person's memberships."""
-        return list(self._places.get(user.id, {}).values())
+        """Return the memberships of a user."""
+        return list(self._by_user.get(user.id, {}).values())
 
     def membership(self, organization: FakeOrganization, user: FakeUser) -> FakeMembership | None:
-        """A person's place in an organization; None for who is not in it."""
-        return self._places.get(user.id, {}).get(organization.id)
+        """Return the user's membership in the organization, or None."""
+        return self._by_user.get(user.id, {}).get(organization.id)
 
     def invitations_to(self, organization: FakeOrganization) -> list[FakeInvitation]:
-        """The invitations into an organization."""
+        """Return the invitations to an organization."""
         return [each for each in list(self.invitations.values()) if each.organization_id == organization.id]
 
     def sessions_of(self, user: FakeUser) -> list[FakeSession]:
-        """A person's sessions."""
+        """Return the sessions of a user."""
         return [each for each in list(self.sessions.values()) if each.user_id == user.id]
 
     def owner(self, kind: str, value: str) -> str | None:
-        """The id of who has it: an `email_address`, `username` or `external_id`; or the `slug` of an organization."""
-        return self._taken.get(_key(kind, value))
+        """Return the id of the row with this `email_address`, `username`, `external_id` or `slug`."""
+        return self.owners.get(_key(kind, value))
 
     def role(self, key: str) -> FakeRole:
-        """The role of that key. One that nobody has made permits nothing."""
+        """Return the role with this key. A role that was never created has no permissions."""
         return self.roles.get(key) or FakeRole(key, key.removeprefix("org:").title())
 
-    def must_be_here(self, *things: Kept) -> None:
-        """Refuse what has been deleted, or is another made-up Clerk's: to this one it is not there."""
-        for it in things:
-            table, what = self._table_of(it)
-            if table.get(it.id) is not it:
-                raise ClerkRefuses(404, "resource_not_found", f"No {what} was found with id {it.id}")
+    def require(self, *rows: Row) -> None:
+        """Refuse rows that were deleted or belong to another fake Clerk."""
+        for row in rows:
+            table, kind = self._table_of(row)
+            if table.get(row.id) is not row:
+                raise ClerkRefuses(404, "resource_not_found", f"No {kind} was found with id {row.id}")
 
-    def _table_of(self, it: Kept) -> tuple[Mapping[str, Kept], str]:
-        if isinstance(it, FakeUser):
+    def _table_of(self, row: Row) -> tuple[Mapping[str, Row], str]:
+        if isinstance(row, FakeUser):
             return self.users, "user"
-        if isinstance(it, FakeOrganization):
+        if isinstance(row, FakeOrganization):
             return self.organizations, "organization"
-        if isinstance(it, FakeMembership):
+        if isinstance(row, FakeMembership):
             return self.memberships, "membership"
-        if isinstance(it, FakeInvitation):
+        if isinstance(row, FakeInvitation):
             return self.invitations, "invitation"
         return self.sessions, "session"
 
-    # How it is written
+    # JSON and events
 
-    def shape(self, it: Kept) -> Shape:
-        """Something in Clerk's JSON, as the API gives it."""
-        if isinstance(it, FakeUser):
-            return user_shape(it)
-        if isinstance(it, FakeOrganization):
-            return organization_shape(it)
-        if isinstance(it, FakeSession):
-            return session_shape(it)
-        if isinstance(it, FakeInvitation):
-            inviter = self.users.get(it.inviter_id) if it.inviter_id else None
-            return invitation_shape(it, inviter, self.role(it.role))
-        organization = organization_shape(self.organizations[it.organization_id])
-        return membership_shape(it, organization, self.users[it.user_id], self.role(it.role))
+    def shape(self, row: Row) -> Shape:
+        """Return a row in the JSON of Clerk's API."""
+        if isinstance(row, FakeUser):
+            return user_shape(row)
+        if isinstance(row, FakeOrganization):
+            return organization_shape(row)
+        if isinstance(row, FakeSession):
+            return session_shape(row)
+        if isinstance(row, FakeInvitation):
+            inviter = self.users.get(row.inviter_id) if row.inviter_id else None
+            return invitation_shape(row, inviter, self.role(row.role))
+        organization = organization_shape(self.organizations[row.organization_id])
+        return membership_shape(row, organization, self.users[row.user_id], self.role(row.role))
 
-    def told_shape(self, membership: FakeMembership) -> Shape:
-        """A membership as webhooks give it: the members of its organization are counted."""
+    def event_shape(self, membership: FakeMembership) -> Shape:
+        """Return a membership in the JSON of Clerk's webhooks, which count the members of its organization."""
         counted = self.counted_shape(self.organizations[membership.organization_id])
         return membership_shape(membership, counted, self.users[membership.user_id], self.role(membership.role))
 
     def counted_shape(self, organization: FakeOrganization) -> Shape:
-        """An organization with its members counted."""
+        """Return an organization in Clerk's JSON, with the number of its members and pending invitations."""
         pending = sum(each.status == "pending" for each in self.invitations_to(organization))
-        return organization_shape(organization, len(self._members.get(organization.id, {})), pending)
+        return organization_shape(organization, len(self._by_organization.get(organization.id, {})), pending)
 
     def say(self, type: str, data: Shape) -> None:
-        """Put an event on the wire, as every change does by itself. For what no change makes, such as `sms.created`."""
+        """Send an event, unless events are silenced."""
         if not self._silences:
             body = body_of(type, data, self.instance_id, self.moment())
-            self.wire.say(_id("msg", self._message_ids), type, body)
+            self.wire.say(_id("msg", self.message_ids), type, body)
 
-    def rotate_webhook_secret(self, *, keep_for: float = DAY) -> str:
-        """Replace the secret of the webhooks. For a day the old one signs beside it, unless you say for how long."""
-        self._secrets_made += 1
-        self.webhook_secret = _secret(f"whsec {self.seed} {self._secrets_made}")
+    def rotate_webhook_secret(self, keep_for: float) -> str:
+        """Replace the webhook secret. The old secret signs as well for `keep_for` seconds."""
+        self.secrets_made += 1
+        self.webhook_secret = _secret(f"whsec {self.seed} {self.secrets_made}")
         self.wire.rotate(self.webhook_secret, keep_for)
         return self.webhook_secret
 
-    # For those who change it
+    # Writing
 
-    def _take(self, owner: str, *wanted: tuple[str, str | None]) -> None:
-        """What must be one of a kind now belongs to this one: all of it, or nothing."""
-        keys = [_key(kind, value) for kind, value in wanted if value is not None]
+    def claim(self, owner: str, *values: tuple[str, str | None]) -> None:
+        """Give unique values to the row with this id: all of them, or none if another row has one."""
+        keys = [_key(kind, value) for kind, value in values if value is not None]
         for key in keys:
-            if self._taken.get(key, owner) != owner:
+            if self.owners.get(key, owner) != owner:
                 raise ClerkRefuses(422, "form_identifier_exists", "That is taken. Please try another.", key[0])
-        self._taken |= dict.fromkeys(keys, owner)
+        self.owners |= dict.fromkeys(keys, owner)
 
-    def _free(self, kind: str, value: str | None) -> None:
+    def release(self, kind: str, value: str | None) -> None:
+        """Free a unique value."""
         if value is not None:
-            self._taken.pop(_key(kind, value), None)
+            self.owners.pop(_key(kind, value), None)
 
-    def _must_be_new(self, table: Mapping[str, object], id: str | None) -> None:
+    def require_new(self, table: Mapping[str, object], id: str | None) -> None:
+        """Refuse an id that is in the table."""
         if id in table:
             raise ClerkRefuses(422, "form_identifier_exists", "That id is taken. Please try another.", "id")
 
-    def _change(self, it: FakeUser | FakeOrganization, said: dict[str, Any], *kinds: str) -> None:
-        """Take what is new, and let go of what it replaces."""
-        new = [(kind, said[kind]) for kind in kinds if kind in said]
-        self._take(it.id, *new)
+    def replace_unique(self, row: FakeUser | FakeOrganization, changes: Mapping[str, Any], *kinds: str) -> None:
+        """Claim the changed values of these kinds, and free those that they replace."""
+        new = [(kind, changes[kind]) for kind in kinds if kind in changes]
+        self.claim(row.id, *new)
         for kind, _ in new:
-            self._free(kind, getattr(it, kind))
-        self._take(it.id, *new)  # once more: the old one may have differed in its capitals only
+            self.release(kind, getattr(row, kind))
+        self.claim(row.id, *new)  # again: the old value may differ from the new one in upper and lower case only
 
-    def _enter(self, membership: FakeMembership) -> None:
+    def add_membership(self, membership: FakeMembership) -> None:
+        """Store a membership."""
         self.memberships[membership.id] = membership
-        self._members.setdefault(membership.organization_id, {})[membership.user_id] = membership
-        self._places.setdefault(membership.user_id, {})[membership.organization_id] = membership
+        self._by_organization.setdefault(membership.organization_id, {})[membership.user_id] = membership
+        self._by_user.setdefault(membership.user_id, {})[membership.organization_id] = membership
 
-    def _leave(self, membership: FakeMembership) -> None:
+    def remove_membership(self, membership: FakeMembership) -> None:
+        """Delete a membership."""
         del self.memberships[membership.id]
-        del self._members[membership.organization_id][membership.user_id]
-        del self._places[membership.user_id][membership.organization_id]
+        del self._by_organization[membership.organization_id][membership.user_id]
+        del self._by_user[membership.user_id][membership.organization_id]
 
-    @staticmethod
-    def _set(it: object, said: dict[str, Any], allowed: tuple[str, ...]) -> None:
-        check_parameters(said, allowed)
-        for name, value in said.items():
-            setattr(it, name, value)
+    def index_memberships(self) -> None:
+        """Rebuild the indexes from the tables, and refuse rows that refer to a missing row."""
+        self._by_organization.clear()
+        self._by_user.clear()
+        for each in list(self.memberships.values()):
+            self.require(self.users[each.user_id], self.organizations[each.organization_id])
+            self.add_membership(each)
+        for session in self.sessions.values():
+            self.require(self.users[session.user_id])
+        for invitation in self.invitations.values():
+            self.require(self.organizations[invitation.organization_id])
 
 
-def check_parameters(said: Iterable[str], allowed: tuple[str, ...]) -> None:
-    """Refuse what Clerk knows no parameter of."""
-    for name in said:
+class HasStore(Protocol):
+    """A part of the fake Clerk that changes its tables."""
+
+    @property
+    def store(self) -> Store:
+        """The tables."""
+        ...
+
+
+Part = TypeVar("Part", bound=HasStore)
+
+
+def serialized(change: Callable[Concatenate[Part, P], T]) -> Callable[Concatenate[Part, P], T]:
+    """Run a method as one change: no other change of the same store runs at the same time."""
+
+    @wraps(change)
+    def run(self: Part, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self.store.changing:
+            try:
+                return change(self, *args, **kwargs)
+            finally:
+                self.store.changes += 1
+
+    return run
+
+
+def assign(row: object, changes: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+    """Set these attributes of a row, and refuse names that are not allowed."""
+    check_parameters(changes, allowed)
+    for name, value in changes.items():
+        setattr(row, name, value)
+
+
+def check_parameters(names: Iterable[str], allowed: tuple[str, ...]) -> None:
+    """Refuse parameters that Clerk does not have."""
+    for name in names:
         if name not in allowed:
             raise ClerkRefuses(422, "form_param_unknown", f"{name} is not a valid parameter", name)
 

@@ -1,59 +1,56 @@
-"""The tokens that the made-up Clerk signs: every kind there is, and every way in which one can be wrong."""
+"""Signing keys and tokens of the fake Clerk: each kind of token, valid or invalid on purpose."""
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
+from random import Random
 from typing import Any
 
+from ...core.strict_json import fields
 from ...core.verification import MACHINE_CATEGORY, SESSION_CATEGORY, TEMPLATE_CATEGORY
-from ..clock import Clock
 from ..signing import SigningKey
 from .objects import ClerkRefuses, FakeMachineToken, FakeOrganization, FakeSession, FakeUser, Metadata
-from .organizations import Organizations
-from .shortcodes import filled
-from .store import one_at_a_time
+from .store import Store, serialized
 
 ORIGIN = "https://app.example.com"
 
+_SHORTCODE = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 
-class Mint(Organizations):
-    """Organizations whose people have tokens, signed with the instance's own key."""
 
-    def __init__(
-        self,
-        seed: int,
-        clock: Clock,
-        *,
-        algorithm: str = "RS256",
-        kid: str | None = None,
-        host: str | None = None,
-        ids: str = "",
-    ) -> None:
-        super().__init__(seed, clock, ids)
-        self._algorithm = algorithm
-        self._keys_made = 0
-        self._old_keys: list[tuple[SigningKey, float]] = []
-        self.frontend_api: str = host or f"seed-{seed}.clerk.accounts.dev"
+class Tokens:
+    """Holds the keys of one fake Clerk, and signs tokens with them.
+
+    Args:
+        store: The tables.
+        algorithm: The signature algorithm.
+        kid: The id of the signing key; the instance id by default, as at Clerk.
+        host: The host of the Frontend API; derived from the seed by default.
+    """
+
+    def __init__(self, store: Store, algorithm: str, kid: str | None, host: str | None) -> None:
+        self.store: Store = store
+        self.algorithm: str = algorithm
+        self.keys_made: int = 0
+        self.old_keys: list[tuple[SigningKey, float]] = []  # each with the time until which it is published
+        self.frontend_api: str = host or f"seed-{store.seed}.clerk.accounts.dev"
         self.issuer: str = f"https://{self.frontend_api}"
         self.publishable_key: str = "pk_test_" + b64encode(f"{self.frontend_api}$".encode()).decode().rstrip("=")
-        # What the dashboard adds to every session token: `{"userId": "{{user.public_metadata.userId}}"}`.
+        self.secret_key: str = f"sk_test_{Random(f'sk {store.seed}').randbytes(20).hex()}"
         self.session_claims: dict[str, str] = {}
-        self.key: SigningKey = self._new_key(self.instance_id if kid is None else kid)
+        self.key: SigningKey = self._new_key(store.instance_id if kid is None else kid)
 
     def jwks(self) -> dict[str, Any]:
-        """The public keys, as they are published."""
+        """Return the published keys as a JWKS."""
         return {"keys": [key.jwk() for key in self.published_keys()]}
 
     def published_keys(self) -> list[SigningKey]:
-        """The signing key, and those before it that are still published."""
-        now = self.clock()
-        return [self.key, *(key for key, until in self._old_keys if now < until)]
+        """Return the signing key, and the old keys that are still published."""
+        now = self.store.clock()
+        return [self.key, *(key for key, until in self.old_keys if now < until)]
 
-    def rotate_key(self, kid: str | None = None, *, keep_for: float = 0) -> SigningKey:
-        """Replace the signing key. Its id stays, as it does at Clerk, unless a new one is given.
-
-        For `keep_for` seconds the old one is published beside it, so that tokens signed with it can be verified.
-        """
-        self._old_keys.insert(0, (self.key, self.clock() + keep_for))
+    def rotate_key(self, kid: str | None, keep_for: float) -> SigningKey:
+        """Replace the signing key. The old key stays published for `keep_for` seconds."""
+        self.old_keys.insert(0, (self.key, self.store.clock() + keep_for))
         self.key = self._new_key(self.key.kid if kid is None else kid)
         return self.key
 
@@ -77,36 +74,31 @@ class Mint(Organizations):
         claims: Mapping[str, Any] | None = None,
         header: Mapping[str, Any] | None = None,
     ) -> str:
-        """A session token. In `claims` and `header`, what is given is added or replaced, and None takes it away.
-
-        Permissions are written `org:invoices:read`, features and plans with their scope: `o:invoices`, `u:themes`. The
-        role and its permissions are those that the person has, and `org:member` for who is not in the organization.
-        Of a JWT `template`, whatever its name, the token is a `template_token`, which knows no session or organization.
-        """
+        """Return a session token; see `FakeClerk.token`."""
         if template is not None:
             return self.template_token(user, party=party, expires_in=expires_in, claims=claims, header=header)
         sid = session.id if isinstance(session, FakeSession) else session
         payload = self._times(expires_in) | {
             "sub": user.id,
-            "sid": sid or self.new_id("sess"),
+            "sid": sid or self.store.new_id("sess"),
             "azp": party,
             "fva": list(factor_ages),
-            "jti": self.new_id("jti"),
+            "jti": self.store.new_id("jti"),
             "sts": "pending" if pending else "active",
             "act": {"sub": actor, "iss": "https://dashboard.clerk.com"} if actor else None,
         }
         if organization is not None:
-            membership = self.membership(organization, user)
+            membership = self.store.membership(organization, user)
             role = role or (membership.role if membership else "org:member")
         if permissions is None:
-            permissions = [each for each in self.role(role or "").permissions if not each.startswith("org:sys_")]
+            permissions = [each for each in self.store.role(role or "").permissions if not each.startswith("org:sys_")]
         if version == 1:
             payload |= _organization_v1(organization, role, permissions)
         else:
             payload |= {"v": 2, "pla": plan} | _organization_v2(organization, role, permissions, features)
-        payload |= {name: filled(template, user) for name, template in self.session_claims.items()}
-        # As at Clerk, each token's header tells when the session was last looked up: here, at this moment.
-        usual = {"cat": SESSION_CATEGORY, "oiat": int(self.clock())}
+        payload |= {name: fill_shortcodes(template, user) for name, template in self.session_claims.items()}
+        # As at Clerk, the header holds the time at which the session was last read: here, now.
+        usual = {"cat": SESSION_CATEGORY, "oiat": int(self.store.clock())}
         return self.sign(usual | dict(header or {}), payload | dict(claims or {}))
 
     def template_token(
@@ -118,15 +110,15 @@ class Mint(Organizations):
         claims: Mapping[str, Any] | None = None,
         header: Mapping[str, Any] | None = None,
     ) -> str:
-        """A token made from a JWT template: not tied to a session. What the template adds stands in `claims`."""
-        payload = self._times(expires_in) | {"sub": user.id, "azp": party, "jti": self.new_id("jti")}
+        """Return a token of a JWT template."""
+        payload = self._times(expires_in) | {"sub": user.id, "azp": party, "jti": self.store.new_id("jti")}
         return self.sign({"cat": TEMPLATE_CATEGORY} | dict(header or {}), payload | dict(claims or {}))
 
     def machine_token(self, *, scopes: Iterable[str] = (), claims: Mapping[str, Any] | None = None) -> str:
-        """A machine's token for other machines, whose ids are its scopes."""
+        """Return a machine token (JWT)."""
         payload = self._times(3600) | {
-            "sub": self.new_id("mch"),
-            "jti": self.new_token_id("mt"),
+            "sub": self.store.new_id("mch"),
+            "jti": self.store.new_token_id("mt"),
             "scopes": " ".join(scopes),
         }
         return self.sign({"cat": MACHINE_CATEGORY}, payload | dict(claims or {}))
@@ -134,30 +126,30 @@ class Mint(Organizations):
     def oauth_token(
         self, user: FakeUser, *, scopes: Iterable[str] = ("profile",), claims: Mapping[str, Any] | None = None
     ) -> str:
-        """An OAuth access token: a client acting for a person."""
+        """Return an OAuth access token (JWT)."""
         payload = {
             "sub": user.id,
-            "client_id": self.new_id("client"),
-            "jti": self.new_token_id("oat"),
+            "client_id": self.store.new_id("client"),
+            "jti": self.store.new_token_id("oat"),
             "scp": list(scopes),
         }
         return self.sign({"typ": "at+jwt"}, self._times(86_400) | payload | dict(claims or {}))
 
     def id_token(self, user: FakeUser, *, claims: Mapping[str, Any] | None = None) -> str:
-        """An ID token: tells a client who somebody is."""
-        payload = self._times(86_400) | {"sub": user.id, "aud": self.new_id("client"), "nonce": "n"}
+        """Return an OpenID Connect ID token."""
+        payload = self._times(86_400) | {"sub": user.id, "aud": self.store.new_id("client"), "nonce": "n"}
         return self.sign({}, payload | dict(claims or {}))
 
     def handshake_token(self) -> str:
-        """A handshake: carries cookies."""
+        """Return a handshake token, which carries cookies."""
         return self.sign({"cat": SESSION_CATEGORY}, {"handshake": ["__session=; Path=/"]})
 
     def oidc_token(self, subject: str, audience: str, *, claims: Mapping[str, Any] | None = None) -> str:
-        """An access token as other OpenID providers make them."""
+        """Return an access token of another OpenID provider."""
         payload = self._times(3600) | {"sub": subject, "aud": audience, "client_id": "spa", "scope": "openid"}
         return self.sign({"typ": "at+jwt"}, payload | dict(claims or {}))
 
-    # Opaque tokens, of which only the API can tell anything
+    # Opaque tokens: only the API can verify them
 
     def create_api_key(
         self,
@@ -168,8 +160,8 @@ class Mint(Organizations):
         claims: Metadata | None = None,
         expires_in: int | None = None,
     ) -> FakeMachineToken:
-        """A key that belongs to a person or an organization. Its `secret` is what is sent."""
-        self.must_be_here(subject)
+        """Create an API key."""
+        self.store.require(subject)
         return self._machine_token(
             "api_key", "ak", subject.id, expires_in, name=name, scopes=list(scopes), claims=claims
         )
@@ -177,8 +169,8 @@ class Mint(Organizations):
     def create_machine_token(
         self, *, scopes: Iterable[str] = (), claims: Metadata | None = None, expires_in: int | None = None
     ) -> FakeMachineToken:
-        """A machine's token for other machines."""
-        machine = self.new_id("mch")
+        """Create an opaque machine token."""
+        machine = self.store.new_id("mch")
         return self._machine_token("m2m_token", "mt", machine, expires_in, scopes=list(scopes), claims=claims)
 
     def create_oauth_token(
@@ -191,42 +183,42 @@ class Mint(Organizations):
         audience: str | list[str] | None = None,
         actor: Metadata | None = None,
     ) -> FakeMachineToken:
-        """What a client acting for a person sends. The audience is the resource it was granted for."""
-        self.must_be_here(user)
-        said = {"client_id": client_id or self.new_id("client"), "audience": audience, "actor": actor}
-        return self._machine_token("oauth_token", "oat", user.id, expires_in, scopes=list(scopes), **said)
+        """Create an opaque OAuth access token."""
+        self.store.require(user)
+        granted = {"client_id": client_id or self.store.new_id("client"), "audience": audience, "actor": actor}
+        return self._machine_token("oauth_token", "oat", user.id, expires_in, scopes=list(scopes), **granted)
 
     def revoke_machine_token(self, token: FakeMachineToken) -> None:
-        """From now on its verification fails."""
-        if self.machine_tokens.get(token.secret) is not token:
+        """Revoke an opaque token."""
+        if self.store.machine_tokens.get(token.secret) is not token:
             raise ClerkRefuses(404, "resource_not_found", f"No token was found with id {token.id}")
         token.revoked = True
-        token.updated_at = self.moment()
+        token.updated_at = self.store.moment()
 
-    @one_at_a_time
+    @serialized
     def _machine_token(
-        self, kind: str, prefix: str, subject: str, expires_in: int | None, /, **said: Any
+        self, kind: str, prefix: str, subject: str, expires_in: int | None, /, **fields: Any
     ) -> FakeMachineToken:
-        now = self.moment()
-        token = FakeMachineToken(self.new_token_id(prefix), kind, self.new_id(prefix), subject, **said)
+        now = self.store.moment()
+        token = FakeMachineToken(self.store.new_token_id(prefix), kind, self.store.new_id(prefix), subject, **fields)
         token.expires_at = None if expires_in is None else now + expires_in * 1000
         token.created_at = token.updated_at = now
-        self.machine_tokens[token.secret] = token
+        self.store.machine_tokens[token.secret] = token
         return token
 
     def sign(self, header: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
-        """Sign what you like with this environment's key, under its usual header. None takes a parameter away."""
+        """Sign any payload with the signing key. None in the header or payload removes a name."""
         full = {"alg": self.key.algorithm, "kid": self.key.kid, "typ": "JWT"} | dict(header)
         return self.key.sign(_present(full), _present(payload))
 
     def _new_key(self, kid: str | None) -> SigningKey:
-        self._keys_made += 1
-        return SigningKey(f"{self.seed}/{self._keys_made}", kid, self._algorithm)
+        self.keys_made += 1
+        return SigningKey(f"{self.store.seed}/{self.keys_made}", kid, self.algorithm)
 
     def _times(self, expires_in: int) -> dict[str, Any]:
-        # A token that has expired already was made before that, so that its age is all that is wrong with it.
-        made = int(self.clock()) + min(expires_in - 60, 0) * (expires_in <= 0)
-        return {"iss": self.issuer, "iat": made, "nbf": made - 10, "exp": int(self.clock()) + expires_in}
+        # A token that has expired is made earlier, so that its age is its only fault.
+        made = int(self.store.clock()) + min(expires_in - 60, 0) * (expires_in <= 0)
+        return {"iss": self.issuer, "iat": made, "nbf": made - 10, "exp": int(self.store.clock()) + expires_in}
 
 
 def _present(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -245,7 +237,7 @@ def _organization_v1(
 def _organization_v2(
     organization: FakeOrganization | None, role: str | None, permissions: Iterable[str], features: Iterable[str]
 ) -> dict[str, Any]:
-    """Permissions as Clerk packs them: one mask per feature, one bit per name."""
+    """Pack permissions as Clerk does: one mask per feature, one bit per permission name."""
     pairs = [permission.removeprefix("org:").partition(":")[::2] for permission in permissions]
     named = list(dict.fromkeys([*features, *(f"o:{feature}" for feature, _ in pairs)]))
     if organization is None:
@@ -258,3 +250,30 @@ def _organization_v2(
         "fea": ",".join(named) or None,
         "o": {"id": organization.id, "slg": organization.slug, "rol": short_role, **packed},
     }
+
+
+def fill_shortcodes(template: str, user: FakeUser) -> Any:
+    """Fill a claim of Clerk's session token template: `"{{user.public_metadata.userId}}"`.
+
+    A claim that is a single shortcode becomes the value itself, otherwise text. A shortcode can list alternatives; the
+    first that the user has is used: `{{user.external_id || user.id}}`. None omits the claim.
+    """
+    whole = _SHORTCODE.fullmatch(template)
+    if whole is not None:
+        return _shortcode_value(whole[1], user)
+    return _SHORTCODE.sub(lambda code: str(_shortcode_value(code[1], user)), template)
+
+
+def _shortcode_value(code: str, user: FakeUser) -> Any:
+    profile = {
+        **{name: getattr(user, name) for name in ("id", "external_id", "username", "first_name", "last_name")},
+        "public_metadata": user.public_metadata,
+        "primary_email_address": user.email,
+    }
+    for alternative in code.split("||"):
+        value: Any = {"user": profile}
+        for name in alternative.strip().split("."):
+            value = fields(value).get(name)
+        if value is not None:
+            return value
+    return None

@@ -81,10 +81,10 @@ class Wire:
     """
 
     def __init__(self, secret: str, clock: Clock, random: Random) -> None:
-        self._secrets: list[tuple[str, float]] = [(secret, inf)]  # each with the time until which it signs
+        self.signing_secrets: list[tuple[str, float]] = [(secret, inf)]  # each with the time until which it signs
         self.messages: dict[str, Message] = {}
         self._clock = clock
-        self._random = random
+        self.random: Random = random
         self._lock = threading.RLock()
         self._watchers: list[Callable[[], None]] = []
 
@@ -92,12 +92,12 @@ class Wire:
     def secrets(self) -> list[str]:
         """What deliveries are signed with now, the newest first: several while one is replaced by another."""
         now = self._clock()
-        return [secret for secret, until in self._secrets if now < until]
+        return [secret for secret, until in self.signing_secrets if now < until]
 
     def rotate(self, secret: str, keep_for: float) -> None:
         """Sign with another secret, and for so many seconds with the ones before it, too."""
         until = self._clock() + keep_for
-        self._secrets = [(secret, inf), *((old, min(until, its_own)) for old, its_own in self._secrets)]
+        self.signing_secrets = [(secret, inf), *((old, min(until, its_own)) for old, its_own in self.signing_secrets)]
 
     def watch(self, watcher: Callable[[], None]) -> None:
         """Call a function whenever something here has changed."""
@@ -127,12 +127,12 @@ class Wire:
         with self._lock:
             queue: list[tuple[tuple[bool, float], Message]] = []
             for place, message in enumerate(self.due()):
-                if self._random.random() < drop:
+                if self.random.random() < drop:
                     message.state = "dropped"
                     continue
-                for copy in range(2 if self._random.random() < duplicate else 1):
-                    position = self._random.random() * 1e9 if shuffle else place + copy * self._random.random() * 10
-                    queue.append(((self._random.random() < late, position), message))
+                for copy in range(2 if self.random.random() < duplicate else 1):
+                    position = self.random.random() * 1e9 if shuffle else place + copy * self.random.random() * 10
+                    queue.append(((self.random.random() < late, position), message))
         for _, message in sorted(queue, key=lambda each: each[0]):
             yield self.attempt_by_hand(message)
         self._changed()
@@ -182,6 +182,13 @@ class Wire:
         A replay is attempted once: what was taken in before, or has failed for good, is not tried again.
         """
         self.delay(message, 0)
+
+    def replace(self, messages: list[Message]) -> None:
+        """Replace all events by these, in this order."""
+        with self._lock:
+            self.messages.clear()
+            self.messages.update((each.id, each) for each in messages)
+        self._changed()
 
     def sign(self, message: Message, *, at: float | None = None) -> dict[str, str]:
         """The headers of an attempt made now, or at another time. The id stays the same for all attempts."""

@@ -1,7 +1,7 @@
-"""Lists, as the API gives them: filtered, sorted, cut into pages. What was sorted is kept until something changes.
+"""The lists of the API: filtered, sorted and cut into pages. A sorted list is cached until a table changes.
 
-Every list is kept in ascending order, and read backwards for a descending one. Two of equal rank stand in the order of
-their ids, so that no page depends on chance.
+Lists are sorted in ascending order and read backwards for a descending order. Rows of equal rank are sorted by id, so
+that pages are deterministic.
 """
 
 from bisect import bisect_left, bisect_right
@@ -9,41 +9,41 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
-from .api_requests import Query, invalid
-from .objects import ClerkRefuses, FakeMembership, FakeUser
-from .store import Ledger
+from ..objects import ClerkRefuses, FakeMembership, FakeUser
+from ..store import Store
+from .requests import Query, invalid
 
 T = TypeVar("T")
 Condition = Callable[[FakeUser], bool]
 Rank = tuple[Any, ...]
 
-LISTS_KEPT = 16
-MOST = 500  # rows of one page
-DEFAULT = 10
+MAX_LISTS = 16
+MAX_LIMIT = 500  # rows of one page
+DEFAULT_LIMIT = 10
 _PAGING = ("limit", "offset", "starting_after")
 
 
 class Lists:
-    """The lists that were asked for lately, as long as they are true."""
+    """A cache of the lists requested last, valid until the next change."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._kept: OrderedDict[object, tuple[int, list[Any]]] = OrderedDict()
 
     def get(self, key: object, make: Callable[[], list[T]]) -> list[T]:
-        """A list that was made since the last change; if there is none, it is made now."""
+        """Return the cached list, or make it."""
         changes, rows = self._kept.get(key, (-1, []))
-        if changes != self._ledger.changes:
+        if changes != self._store.changes:
             rows = make()
-            self._kept[key] = self._ledger.changes, rows
-            if len(self._kept) > LISTS_KEPT:
+            self._kept[key] = self._store.changes, rows
+            if len(self._kept) > MAX_LISTS:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return rows
 
 
 class Order:
-    """The order that is asked for: by which of the names, and whether backwards."""
+    """The requested order: the name of a field, and the direction."""
 
     def __init__(self, query: Query, names: Iterable[str], default: str = "-created_at") -> None:
         text = query.one("order_by") or default
@@ -53,14 +53,14 @@ class Order:
             raise invalid("order_by", f"must be one of {', '.join(names)}")
 
 
-def asked_for(query: Query, name: str) -> tuple[object, ...]:
-    """What a list is known by: all that was asked, apart from the page and the direction."""
+def cache_key(query: Query, name: str) -> tuple[object, ...]:
+    """Return the cache key of a list: its parameters without the page and the direction."""
     pairs = [(key, value) for key, value in query.pairs if key not in _PAGING]
     return name, *((key, value.lstrip("+-") if key == "order_by" else value) for key, value in pairs)
 
 
 def page(query: Query, rows: list[T], order: Order) -> list[T]:
-    """The rows from `offset` on, `limit` of them."""
+    """Return the page of `limit` rows from `offset` on."""
     limit, offset = limit_of(query), query.number("offset") or 0
     if order.descending:
         end = max(0, len(rows) - offset)
@@ -69,7 +69,7 @@ def page(query: Query, rows: list[T], order: Order) -> list[T]:
 
 
 def page_after(query: Query, rows: list[T], order: Order, rank: Callable[[T], Rank], last: T | None) -> list[T]:
-    """The rows behind one, whether or not that one is among them. None is one that nobody knows."""
+    """Return the page after the row of a cursor, which may be missing in the list. None is an unknown cursor."""
     if order.name != "created_at" or query.number("offset"):
         raise invalid("starting_after", "needs the order of created_at, and no offset")
     if last is None:
@@ -83,29 +83,29 @@ def page_after(query: Query, rows: list[T], order: Order, rank: Callable[[T], Ra
 
 
 def limit_of(query: Query) -> int:
-    """How many rows of a list are asked for."""
-    given = query.number("limit", 1, MOST)
-    return DEFAULT if given is None else given
+    """Return the requested number of rows."""
+    given = query.number("limit", 1, MAX_LIMIT)
+    return DEFAULT_LIMIT if given is None else given
 
 
 def choose(values: list[str]) -> tuple[set[str], set[str]]:
-    """Ids that are wanted, with or without a plus in front of them; and those that are not, with a minus."""
+    """Split ids into those to include, with or without a leading plus, and those to exclude, with a leading minus."""
     unwanted = {each[1:] for each in values if each.startswith("-")}
     return {each.removeprefix("+") for each in values if not each.startswith("-")}, unwanted
 
 
-def by_birth(it: FakeUser | FakeMembership) -> Rank:
-    """How most lists are sorted: by when something was made."""
-    return it.created_at, it.id
+def by_creation(row: FakeUser | FakeMembership) -> Rank:
+    """Rank a row by its creation, the default of most lists."""
+    return row.created_at, row.id
 
 
 def user_rank(name: str) -> Callable[[FakeUser], Rank]:
-    """How people are sorted by one of their fields. Who has no such thing comes last."""
+    """Return the rank of users by one of their fields. Users without a value come last."""
     if name == "created_at":
-        return by_birth
+        return by_creation
     if name == "email_address":
         return lambda user: (user.email is None, user.email or "", user.id)
-    if name in ("phone_number", "web3wallet"):  # nobody has one here
+    if name in ("phone_number", "web3wallet"):  # users have none here
         return lambda user: (user.id,)
 
     def rank(user: FakeUser) -> Rank:
@@ -116,7 +116,7 @@ def user_rank(name: str) -> Callable[[FakeUser], Rank]:
 
 
 def user_conditions(query: Query) -> list[Condition]:
-    """What the people in a list must be like, apart from who they are."""
+    """Return the conditions of a query on the users in a list, apart from those on ids."""
     conditions: list[Condition] = []
     for field in ("created_at", "last_active_at", "last_sign_in_at"):
         conditions += _between(field, query.number(f"{field}_after"), query.number(f"{field}_before"))
@@ -131,12 +131,12 @@ def user_conditions(query: Query) -> list[Condition]:
 
 
 def one_of(ids: Collection[str | None]) -> Condition:
-    """That somebody is one of these."""
+    """Return the condition that a user has one of these ids."""
     return lambda user: user.id in ids
 
 
 def _between(field: str, after: int | None, before: int | None) -> list[Condition]:
-    """That a date is there, and between these two; they are not included."""
+    """Return the condition that a date is set and lies strictly between two dates."""
     if after is None and before is None:
         return []
     least, most = -1 if after is None else after, 2**63 if before is None else before

@@ -1,37 +1,22 @@
-"""Clerk's Backend API as a function: a request in, an answer out. Who carries the two does not matter here.
+"""Clerk's Backend API as a function from a request to an answer, without a transport.
 
-The same runs behind `clerk.transport()`, for httpx, and behind `clerk.app`, for a server. Which endpoints there are
-stands in the files beside this one, each with its own table.
+`ClerkTransport` carries requests from httpx, `ClerkApp` from an ASGI server.
 """
 
 import re
 from collections import deque
 from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING
 
-from . import (
-    api_emails,
-    api_invitations,
-    api_keys,
-    api_machines,
-    api_memberships,
-    api_organizations,
-    api_sessions,
-    api_users,
-)
-from .api_faults import Chance
-from .api_limits import Limits, TooMany
-from .api_lists import Lists
-from .api_requests import ApiAnswer, ApiRequest, Call, Query, Route, Routes, answer_of, missing
-from .objects import ClerkRefuses
-
-if TYPE_CHECKING:
-    from ..fake_clerk import FakeClerk
+from ..objects import ClerkRefuses
+from . import organizations, tokens, users
+from .calls import Call, Parts, Route, Routes
+from .faults import Chance, Limits, TooMany
+from .requests import ApiAnswer, ApiRequest, Query, answer_of, missing
 
 VERSIONS = ("2021-02-05", "2024-10-01", "2025-04-10", "2025-11-10", "2026-05-12")
 MAX_BODY = 1_048_576
-REQUESTS_KEPT = 10_000
+MAX_REQUESTS = 10_000
 
 _Patterns = list[tuple[re.Pattern[str], Route]]
 _Found = tuple[Route, tuple[str, ...]]
@@ -40,37 +25,33 @@ _NOTHING = ApiAnswer(200, b"", cut=-1)
 
 
 def _patterns(*tables: Routes) -> _Patterns:
-    """Words first: `/users/count` is nobody's id."""
+    """Return the routes by path, fixed segments first: the `count` of `/users/count` is not an id."""
     routes = sorted((route for table in tables for route in table), key=lambda route: route.path.count("{}"))
     return [(re.compile(re.escape(route.path).replace(r"\{\}", "([^/]+)")), route) for route in routes]
 
 
-_PUBLIC = _patterns(api_keys.PUBLIC)
-_MACHINES = _patterns(api_machines.ROUTES)  # clients ask for these with and without the version in the path
-_PRIVATE = _patterns(
-    *(api_keys.ROUTES, api_users.ROUTES, api_emails.ROUTES, api_organizations.ROUTES, api_memberships.ROUTES),
-    *(api_invitations.ROUTES, api_sessions.ROUTES, api_machines.ROUTES),
-)
+_PUBLIC = _patterns(tokens.PUBLIC)
+_UNVERSIONED = _patterns(tokens.ROUTES)  # clients request these with and without /v1
+_PRIVATE = _patterns(tokens.JWKS, tokens.ROUTES, users.ROUTES, organizations.ROUTES)
 
 
 class Api:
-    """The API of one made-up Clerk. Call it with a request.
+    """The API of one fake Clerk. Call it with a request.
 
-    `requests` are the methods and paths of the last ten thousand requests, in the order in which they came.
+    `requests` holds the methods and paths of the last ten thousand requests, in order.
     """
 
-    def __init__(self, clerk: "FakeClerk") -> None:
-        self.requests: deque[str] = deque(maxlen=REQUESTS_KEPT)
-        self._clerk = clerk
-        self._faults = clerk.faults
-        self._lists = Lists(clerk)
-        self._limits = Limits(clerk.faults, clerk.clock)
-        self._chance = Chance(clerk.faults, clerk.seed)
-        self._traces = Random(f"traces {clerk.seed}")
+    def __init__(self, parts: Parts) -> None:
+        self.requests: deque[str] = deque(maxlen=MAX_REQUESTS)
+        self._parts = parts
+        self._faults = parts.faults
+        self._limits = Limits(parts.faults, parts.store.clock)
+        self._chance = Chance(parts.faults, parts.store.seed)
+        self._traces = Random(f"traces {parts.store.seed}")
 
     def __call__(self, request: ApiRequest) -> ApiAnswer:
-        """The answer to a request, which is never an exception."""
-        with self._clerk.changing:
+        """Return the answer to a request. Never raises."""
+        with self._parts.store.changing:
             self.requests.append(f"{request.method} {request.path}")
             fate = self._chance.draw()
             if fate == "cut_before":
@@ -109,14 +90,14 @@ class Api:
 
     def _run(self, found: _Found, request: ApiRequest, version: str) -> ApiAnswer:
         route, ids = found
-        return answer_of(route.run(Call(self._clerk, self._lists, request, version, ids)))
+        return answer_of(route.run(Call(self._parts, request, version, ids)))
 
     def _check_key(self, request: ApiRequest) -> None:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
-            said = "The request must have the header Authorization: Bearer <secret key>"
-            raise ClerkRefuses(401, "authorization_header_format_invalid", said)
-        if key.strip() != self._clerk.secret_key:
+            message = "The request must have the header Authorization: Bearer <secret key>"
+            raise ClerkRefuses(401, "authorization_header_format_invalid", message)
+        if key.strip() != self._parts.tokens.secret_key:
             raise ClerkRefuses(401, "clerk_key_invalid", "The provided Clerk Secret Key is invalid")
 
     def _refusal(self, refused: ClerkRefuses) -> ApiAnswer:
@@ -129,7 +110,7 @@ class Api:
 
 def _find_private(request: ApiRequest) -> _Found | None:
     path = request.path.removeprefix("/v1")
-    return _find(_MACHINES if path == request.path else _PRIVATE, request.method, path)
+    return _find(_UNVERSIONED if path == request.path else _PRIVATE, request.method, path)
 
 
 def _find(patterns: _Patterns, method: str, path: str) -> _Found | None:
@@ -140,7 +121,7 @@ def _find(patterns: _Patterns, method: str, path: str) -> _Found | None:
 
 
 def _check_body(request: ApiRequest) -> None:
-    """A body is JSON and says so: a form is what any web page can send anywhere."""
+    """Refuse a body that is too large or not declared as JSON: any web page can send a form to any host."""
     if len(request.body) > MAX_BODY:
         raise ClerkRefuses(413, "request_body_too_large", f"A body has at most {MAX_BODY} bytes")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -149,11 +130,11 @@ def _check_body(request: ApiRequest) -> None:
 
 
 def _version_of(request: ApiRequest) -> str:
-    """The version that is asked for, in one of two ways; without any it is the newest."""
+    """Return the requested API version, or the newest."""
     asked = [request.headers.get("clerk-api-version"), Query(request.query).one("__clerk_api_version")]
     given = [each for each in asked if each is not None]
     if len(given) > 1:
-        raise ClerkRefuses(400, "api_version_invalid", "The version stands in the header or in the query, not in both")
+        raise ClerkRefuses(400, "api_version_invalid", "Give the version in the header or in the query, not in both")
     if given and given[0] not in VERSIONS:
         raise ClerkRefuses(400, "api_version_invalid", f"There is no such version; the newest is {VERSIONS[-1]}")
     return given[0] if given else VERSIONS[-1]

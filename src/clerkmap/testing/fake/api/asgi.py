@@ -1,17 +1,17 @@
-"""The made-up Clerk as an ASGI application, for any server: `uvicorn.run(clerk.app)`.
+"""The fake Clerk as an ASGI application, for any server: `uvicorn.run(clerk.app)`.
 
-It is for programs, not for web pages: a request that a browser sends for a page is refused, and so is one for a host
-that is not this machine, which is how a page of a stranger would get at a server on localhost.
+It serves programs, not web pages: a request with an `Origin` header is refused, and so is a `Host` other than this
+machine. Otherwise any web page could reach a server on localhost.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from ...core.validation import LOOPBACK
-from ..clock import Clock
-from .api import MAX_BODY, Api
-from .api_faults import left_to_wait
-from .api_requests import ApiAnswer, ApiRequest, answer_of
+from ....core.validation import LOOPBACK
+from ...clock import Clock
+from .backend_api import MAX_BODY, Api
+from .faults import seconds_to_wait
+from .requests import ApiAnswer, ApiRequest, answer_of
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -23,8 +23,8 @@ class ClerkApp:
 
     Args:
         api: The API.
-        clock: What latency is measured with: a clock that stands still is moved on instead.
-        hosts: The names it may be reached by.
+        clock: Measures latency. A frozen clock is advanced instead of waiting.
+        hosts: The host names that are served, besides those of this machine.
     """
 
     def __init__(self, api: Api, clock: Clock, hosts: tuple[str, ...]) -> None:
@@ -60,11 +60,11 @@ class ClerkApp:
         return None
 
     async def _send(self, answer: ApiAnswer, send: Send) -> None:
-        if seconds := left_to_wait(answer.delay, self._clock):
-            from asyncio import sleep  # here, not above: who imports the test kit seldom runs a server
+        if seconds := seconds_to_wait(answer.delay, self._clock):
+            from asyncio import sleep  # imported here: most users of FakeClerk run no server
 
             await sleep(seconds)
-        # Of an answer that is cut, at least one byte is announced that does not come: the server then closes.
+        # A cut answer announces at least one byte that is never sent, so that the server closes the connection.
         length = len(answer.body) if answer.cut is None else max(1, len(answer.body))
         headers = {**answer.headers, "content-length": str(length)}
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
@@ -78,12 +78,12 @@ def _refusal(status: int, code: str, message: str) -> ApiAnswer:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The body, of which no more is read than the API would take. None if it was cut off."""
+    """Return the body, up to just over the limit of the API. None if the client disconnected."""
     body = bytearray()
     while len(body) <= MAX_BODY:
         message = await receive()
         if message["type"] != "http.request":
-            return None  # it was cut off, and nobody waits for an answer any more
+            return None
         body += message.get("body", b"")
         if not message.get("more_body"):
             break
