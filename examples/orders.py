@@ -1,4 +1,4 @@
-"""A shop on SQLAlchemy and PostgreSQL: the order and the user who places it are one commit.
+"""A shop on SQLAlchemy and PostgreSQL: an order and its user are stored in one commit.
 
 shop = Shop(Instance.from_env(), "postgresql://...")
 with Session(shop.engine) as session:
@@ -21,7 +21,7 @@ class Base(DeclarativeBase):
 
 
 class User(Base):
-    """clerkmap's table, as far as the shop looks at it. It is clerkmap that makes it, and writes it."""
+    """The columns of clerkmap's table that the shop reads. clerkmap creates the table and writes it."""
 
     __tablename__ = "clerkmap_users"
 
@@ -30,7 +30,7 @@ class User(Base):
 
 
 class Order(Base):
-    """What somebody has ordered."""
+    """One ordered item."""
 
     __tablename__ = "orders"
     __table_args__ = (CheckConstraint("item <> ''"),)
@@ -41,16 +41,16 @@ class Order(Base):
 
 
 class Shop:
-    """Takes orders from whoever has a token of Clerk's."""
+    """Takes orders from users with a Clerk token."""
 
     def __init__(self, instance: Instance, url: str) -> None:
         self.engine: Engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
-        self.repository = PostgresRepository.open(url)  # makes clerkmap's tables, to which the shop's refer
+        self.repository = PostgresRepository.open(url)  # first: the shop's tables refer to clerkmap's
         self._resolver = Resolver(instance, self.repository)
         Base.metadata.create_all(self.engine)
 
     def place(self, session: Session, token: str, item: str) -> Order:
-        """Place an order. If its transaction is undone, nobody has ordered anything, and nobody new is known."""
+        """Place an order. A rollback of the session undoes the order and, on first sight, the user."""
         connection = session.connection().connection.driver_connection
         assert isinstance(connection, psycopg.Connection)
         principal = self._resolver.resolve(token, within=self.repository.within(connection))
@@ -60,11 +60,11 @@ class Shop:
         return order
 
     def orders_of(self, session: Session, token: str) -> Sequence[str]:
-        """What the caller has ordered."""
+        """Return the items that the caller has ordered."""
         user = self._resolver.resolve(token).user
         return session.scalars(select(Order.item).where(Order.user_id == user.id).order_by(Order.id)).all()
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database connections."""
         self.repository.close()
         self.engine.dispose()

@@ -1,8 +1,8 @@
 """A course platform: its users are clerkmap's rows, and everything else refers to their ids.
 
 courses = Courses(Instance.from_env(), "courses.db")
-courses.caller(token)           # who is calling, and in which role
-courses.webhook(headers, body)  # what Clerk sends; gives the status to answer
+courses.caller(token)           # the caller's id and role
+courses.webhook(headers, body)  # receives a delivery and returns the status
 """
 
 import sqlite3
@@ -44,19 +44,19 @@ COURSES = "SELECT course FROM enrolments WHERE user_id = ? ORDER BY course"
 MergeMetadata = Callable[[str, dict[str, Any]], None]
 
 
-class AuthResult(NamedTuple):
-    """What a page needs of who is calling. No row is read for it when the person was seen before."""
+class Caller(NamedTuple):
+    """The caller's id and role. A cached caller needs no database read."""
 
     id: Id
     role: str
 
 
 class NotAllowed(Exception):
-    """Only an admin may."""
+    """The action requires the role admin."""
 
 
 class Courses:
-    """The users of the platform and what they have enrolled in."""
+    """The users of the platform and their courses."""
 
     def __init__(
         self,
@@ -70,20 +70,20 @@ class Courses:
         self._merge_metadata = merge_metadata
         self._cache: dict[str, Any] = {}
         self.repository = SqliteRepository.open(path, first_role=first_role, after_commit=[self.tell_clerk])
-        # Every write of this process, and within half a second of others, empties what it touches.
+        # Called after each write of this process, and within half a second after a write of another process.
         self.repository.listeners.watch(lambda keys: self._cache.clear())
         with closing(sqlite3.connect(path)) as connection:
             connection.executescript(TABLES)
         self._resolver = Resolver(instance, self.repository, verifier=Verifier(instance, clock=clock))
         self._reconciler = Reconciler(instance, self.repository, clock=clock)
 
-    def caller(self, token: str) -> AuthResult:
-        """Who is calling. The role is that of the database: nobody stays admin until a token has run out."""
+    def caller(self, token: str) -> Caller:
+        """Return the caller. The role comes from the database, so a change does not wait for the token's expiry."""
         user = self._resolver.resolve(token).user
-        return AuthResult(user.id, user.role or "user")
+        return Caller(user.id, user.role or "user")
 
     def webhook(self, headers: dict[str, str], body: bytes) -> int:
-        """Take in what Clerk sends, and tell the status to answer, by the class of what failed and not by its text."""
+        """Receive a delivery, and return the status for the response."""
         try:
             self._reconciler.receive(headers, body)
         except WebhookTooLarge:
@@ -95,31 +95,31 @@ class Courses:
         return 200
 
     def enrol(self, token: str, course: str) -> None:
-        """Everything of a user's refers to the user's own id."""
+        """Enrol the caller. The row refers to your user's id, not to the Clerk id."""
         with closing(sqlite3.connect(self._path)) as connection, connection:
             connection.execute("INSERT OR IGNORE INTO enrolments VALUES (?, ?)", (self.caller(token).id, course))
         self._cache.pop(f"courses of {self.caller(token).id}", None)
 
     def courses_of(self, id: Id) -> list[str]:
-        """What somebody has enrolled in."""
+        """Return the courses of a user."""
         return [course for (course,) in self._cached(f"courses of {id}", COURSES, id)]
 
     def people(self, token: str) -> list[Any]:
-        """Everybody who is not deleted, for admins."""
+        """Return all users that are not deleted. Only for admins."""
         if self.caller(token).role != "admin":
             raise NotAllowed
         return self._cached("people", PEOPLE)
 
     def promote(self, token: str, id: Id, role: str) -> None:
-        """Give somebody another role. It counts from the next request on."""
+        """Set a user's role. It takes effect on the next request. Only for admins."""
         if self.caller(token).role != "admin" or role not in ROLES:
             raise NotAllowed
         self.repository.set_role(id, role)
 
     def tell_clerk(self, change: Change) -> None:
-        """Put our id and role into Clerk's metadata, where tokens take them to the front end.
+        """Write the id and the role into Clerk's metadata, so that tokens carry them to the front end.
 
-        Only what is not there yet: Clerk answers each writing with `user.updated`, which would be answered in turn.
+        Write only differences: Clerk sends `user.updated` for each write, which would otherwise cause another write.
         """
         user = change.user
         if not change.is_user or user is None or user.clerk_id is None:
@@ -132,7 +132,7 @@ class Courses:
         self.repository.close()
 
     def _cached(self, tag: str, query: str, *values: object) -> list[Any]:
-        self.repository.poll()  # whether another process has written; a look at a counter
+        self.repository.poll()  # reads a counter, to notice writes of other processes
         if tag not in self._cache:
             with closing(sqlite3.connect(self._path)) as connection:
                 self._cache[tag] = connection.execute(query, values).fetchall()
@@ -141,6 +141,6 @@ class Courses:
 
 
 def first_role(record: ClerkUser) -> str | None:
-    """Which role somebody begins with: what the metadata name, if it is one of ours."""
+    """Return the first role of a user: the one in the metadata, if the application has it."""
     role = role_in_metadata(record)
     return role if role in ROLES else None

@@ -1,8 +1,8 @@
-"""A hotel application: a WSGI app with one route for everything that Clerk sends, and pages for those who work there.
+"""A hotel application: a WSGI application with one route for all webhooks, and pages for the staff.
 
 application = HotelApp(instance, "hotels.db")
-backfill(ClerkApi(instance), application.repository)  # everybody who is at Clerk already, as often as you like
-OutboxWorker(ClerkApi(instance), application.repository).start()  # tells Clerk the hotels' ids
+backfill(ClerkApi(instance), application.repository)  # copy all users from Clerk; safe to repeat
+OutboxWorker(ClerkApi(instance), application.repository).start()  # send the hotels' ids to Clerk
 """
 
 import json
@@ -28,12 +28,12 @@ Answer = tuple[int, dict[str, Any]]
 
 
 class HotelApp:
-    """Pages for people, and the door for Clerk."""
+    """Pages for users, and the webhook endpoint for Clerk."""
 
     def __init__(self, instance: Instance, path: str, *, clock: Callable[[], float] = time.time) -> None:
         self.path = path
-        # An organization's id here is Clerk's own: older tables of this application are keyed on it already.
-        # The front end finds it in Clerk's metadata, too.
+        # Organization ids are Clerk's ids, because older tables of this application already refer to them.
+        # The front end reads the id from Clerk's metadata.
         back = WriteBack(organization_id="hotel_id")
         hooks = [keep_hotels, keep_staff]
         self.repository = SqliteRepository.open(path, ids="clerk", write_back=back, hooks=hooks, clock=clock)
@@ -62,9 +62,9 @@ class HotelApp:
         return [json.dumps(body).encode()]
 
     def webhook(self, environ: dict[str, Any]) -> Answer:
-        """One door for all events. What an event is about, its own `type` says, and the signature that it is Clerk's.
+        """Receive a delivery of any event type.
 
-        Whatever else goes wrong here is ours: the server answers 500, and Clerk sends the delivery again.
+        Any error but a WebhookError is our own fault: the server responds with 500, and Clerk delivers again.
         """
         length = int(environ["CONTENT_LENGTH"]) if environ.get("CONTENT_LENGTH", "").isdecimal() else 0
         headers = {name[5:].replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")}
@@ -75,7 +75,7 @@ class HotelApp:
         return 200, {"outcome": outcome.kind}
 
     def hotel(self, environ: dict[str, Any]) -> Answer:
-        """The hotel of the organization that the caller acts in."""
+        """Show the hotel of the caller's active organization."""
         principal = self.caller(environ)
         if principal.organization is None:
             return 303, {"see": "/no-hotel"}
@@ -89,17 +89,17 @@ class HotelApp:
         return 200, {"hotel": name, "closed": bool(closed), "departments": departments, "your role": role}
 
     def no_hotel(self, environ: dict[str, Any]) -> Answer:
-        """Where people are sent who belong to no hotel."""
+        """Show the page for users without a hotel."""
         user = self.caller(environ).user
-        return 200, {"user": user.id, "message": "You belong to no hotel yet: found one, or ask to be invited."}
+        return 200, {"user": user.id, "message": "You have no hotel yet: create one, or ask for an invitation."}
 
-    def found(self, api: ClerkApi, form: str, name: str, clerk_user_id: str) -> str:
-        """Found a hotel for somebody, at Clerk and here: once for each form, however often it is sent. Gives its id."""
-        founded = create_organization(api, self.repository, idempotency_key=form, name=name, created_by=clerk_user_id)
-        return str(founded.id)
+    def create(self, api: ClerkApi, form: str, name: str, clerk_user_id: str) -> str:
+        """Create a hotel at Clerk and here, once for each form, however often it is sent, and return its id."""
+        hotel = create_organization(api, self.repository, idempotency_key=form, name=name, created_by=clerk_user_id)
+        return str(hotel.id)
 
     def caller(self, environ: dict[str, Any]) -> Principal:
-        """Who is calling, or the reason why nobody is."""
+        """Return the principal, or raise the error that says why there is none."""
         return self.authenticator.identify(make_wsgi_request(environ)).principal
 
     def close(self) -> None:

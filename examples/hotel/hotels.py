@@ -1,7 +1,7 @@
-"""What a hotel application makes of organizations and members: its own rows, in the transaction that made the change.
+"""Hooks that keep hotels and staff in the application's own tables, in the transaction of each change.
 
-Everything that clerkmap is told comes here, whether a webhook told it, a token, or a backfill. Nothing arrives too
-early, and nothing twice: a membership may come before its hotel, and a delivery may come again.
+The hooks get every change, from webhooks, tokens and backfills. They get it once and in order: clerkmap handles a
+membership that comes before its hotel, and a delivery that comes twice.
 """
 
 import sqlite3
@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS staff (
 
 
 def keep_hotels(change: Change, tx: sqlite3.Connection) -> None:
-    """Open, rename and close hotels as organizations come, change and go."""
+    """Create, rename and close a hotel when its organization is created, changed or deleted."""
     if not change.is_organization or change.organization is None:
         return
     id, name = change.organization.id, change.organization.name
@@ -41,7 +41,7 @@ def keep_hotels(change: Change, tx: sqlite3.Connection) -> None:
 
 
 def keep_staff(change: Change, tx: sqlite3.Connection) -> None:
-    """Put people on the staff, and take them off, as they join, change their role, leave, and join again."""
+    """Add, change and remove staff when a membership is created, changed or deleted."""
     if change.membership is None or change.organization is None or change.user is None:
         return
     row = (change.organization.id, change.user.id, change.membership.role, change.deleted)

@@ -1,1 +1,1 @@
-"""A small application with tests of its own: everybody in an organization reads its invoices, and some write them."""
+"""A small application with tests: members of an organization read its invoices, and accountants write them."""

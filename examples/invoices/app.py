@@ -1,6 +1,6 @@
 """Invoices of organizations. `uvicorn --factory examples.invoices.app:create_app` serves them.
 
-Clerk's environment variables say whose tokens it trusts. The repository is an argument, so that a test can bring one.
+Clerk's environment variables configure the instance. The repository is an argument, so that tests can pass one.
 """
 
 from typing import Annotated
@@ -13,7 +13,7 @@ from clerkmap.repositories import SqliteRepository
 
 
 def create_app(repository: Repository | None = None) -> FastAPI:
-    """The application, with invoices in memory."""
+    """Return the application, with invoices in memory."""
     repository = repository or SqliteRepository.open("invoices.db")
     instance = Instance.from_env()
     clerk = Clerk(Resolver(instance, repository))

@@ -1,6 +1,6 @@
-"""What the tests of this project share. `clerk` comes with clerkmap.
+"""Fixtures of this project. clerkmap provides `clerk`.
 
-The application is made once: each test has people and organizations of its own, so there is nothing to clear away.
+The application is created once. Each test creates its own users and organizations, so no cleanup is needed.
 """
 
 import pytest
@@ -15,18 +15,18 @@ from .app import create_app
 
 @pytest.fixture(scope="session")
 def app() -> FastAPI:
-    """The application, which finds Clerk in the environment that `pytest.ini` asks for."""
+    """Return the application. It reads the environment variables that `pytest.ini` enables."""
     return create_app(MemoryRepository())
 
 
 @pytest.fixture
 def client(app: FastAPI) -> TestClient:
-    """A client that nobody is signed in to."""
+    """Return a client without a signed-in user."""
     return TestClient(app)
 
 
 @pytest.fixture
 def clerk(clerk: FakeClerk) -> FakeClerk:
-    """Clerk, with the role that this application has besides Clerk's own."""
+    """Return the fake Clerk, with this application's custom role."""
     clerk.create_role("org:accountant", permissions=["org:invoices:create"])
     return clerk

@@ -1,4 +1,4 @@
-"""Who may do what with invoices. Every token here is really signed, and really verified."""
+"""Access to invoices. All tokens are really signed and verified."""
 
 import pytest
 from fastapi.testclient import TestClient
@@ -7,25 +7,25 @@ from clerkmap.testing import FakeClerk
 
 
 def test_a_stranger_sees_nothing(client: TestClient) -> None:
-    """Without a token there are no invoices."""
+    """A request without a token is refused."""
     assert client.get("/invoices").status_code == 401
 
 
 def test_a_member_reads(clerk: FakeClerk, client: TestClient) -> None:
-    """Whoever is in an organization sees its invoices."""
+    """A member sees the organization's invoices."""
     assert client.get("/invoices", headers=clerk.auth(role="org:member")).json() == []
 
 
 @pytest.mark.parametrize(("role", "status"), [("org:accountant", 201), ("org:member", 403), ("org:admin", 403)])
 def test_accountants_write(clerk: FakeClerk, client: TestClient, role: str, status: int) -> None:
-    """It takes the permission, which only one role has."""
-    answer = client.post("/invoices", params={"text": "42"}, headers=clerk.auth(role=role))
-    assert answer.status_code == status
+    """Writing requires the permission, which only one role has."""
+    response = client.post("/invoices", params={"text": "42"}, headers=clerk.auth(role=role))
+    assert response.status_code == status
 
 
 @pytest.mark.clerk_user("ada@example.com", organization="Acme", role="org:accountant")
 def test_an_invoice_says_who_wrote_it(clerk: FakeClerk, client: TestClient) -> None:
-    """The address comes with Clerk's webhooks."""
+    """The author's address comes from Clerk's webhooks."""
     client = clerk.signed_in(client)
     for delivery in clerk.deliveries():
         assert client.post("/webhooks/clerk", content=delivery.body, headers=delivery.headers).status_code == 200
@@ -34,7 +34,7 @@ def test_an_invoice_says_who_wrote_it(clerk: FakeClerk, client: TestClient) -> N
 
 
 def test_organizations_see_their_own(clerk: FakeClerk, client: TestClient) -> None:
-    """What one organization writes, another one does not see."""
+    """An organization does not see invoices of another one."""
     ada = clerk.create_user("ada@example.com")
     acme, other = clerk.create_organization("Acme"), clerk.create_organization("Other")
     client.post("/invoices", params={"text": "42"}, headers=clerk.auth(ada, acme, role="org:accountant"))

@@ -12,7 +12,7 @@ import pytest
 from clerkmap import TokenError
 from clerkmap.errors import UserDeleted
 from clerkmap.testing import Clock, FakeClerk, FakeUser
-from examples.courses.app import AuthResult, Courses, NotAllowed
+from examples.courses.app import Caller, Courses, NotAllowed
 from sample_bodies import say
 
 
@@ -45,7 +45,7 @@ class World:
         assert self.deliver() == [200]
         return user
 
-    def caller(self, user: FakeUser) -> AuthResult:
+    def caller(self, user: FakeUser) -> Caller:
         return self.courses.caller(self.clerk.token(user))
 
     def rows(self, query: str) -> list[Any]:

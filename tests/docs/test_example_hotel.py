@@ -153,7 +153,7 @@ def test_a_deleted_organization_closes_its_hotel(world: World) -> None:
 
 def test_a_founder_needs_no_webhook(world: World) -> None:
     """The application founds the organization at Clerk and its hotel, once, and the founder's next token opens it."""
-    seaside, again = (world.app.found(world.api, "form 7", "Seaside", world.ann.id) for _ in range(2))
+    seaside, again = (world.app.create(world.api, "form 7", "Seaside", world.ann.id) for _ in range(2))
     assert seaside == again
     assert world.rows("SELECT id, name FROM hotels") == [(seaside, "Seaside")]
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart.py"
-LAST = "the rows that are there now: 200"
+LAST = "the rows in the database: 200"
 Requests = dict[str, httpx.Request]
 
 
@@ -33,7 +33,7 @@ def started(database: Path) -> Generator[Requests, None, None]:
         finally:
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=30)
-        assert "Ended." in out
+        assert "Stopped." in out
         assert "Traceback" not in err
     assert process.returncode == 0
 
