@@ -10,18 +10,18 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from ._runtime.driving import adrive, drive
 from ._runtime.forks import SurvivesForks
 from .core.deliveries import MAX_BODY, TOLERANCE, Delivery, read_delivery
 from .core.events import Event, Unreadable, parse_event
 from .core.http import Headers
 from .core.instance import Instance
 from .core.model import Change
+from .core.records import AnyRecord
 from .errors import ConfigurationError, WebhookError, WebhookFromElsewhere, WebhookSignatureInvalid
 from .hooks import AfterCommit, Hook
 from .ports import AsyncRepository, Repository, is_async
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("clerkmap.webhooks")
 
-Step = Callable[[Any], Any]
+Kind = Literal["applied", "nothing_new", "ignored"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Outcome:
     nothing that is kept here, or does not say what it must; `reason` tells.
     """
 
-    kind: Literal["applied", "nothing_new", "ignored"]
+    kind: Kind
     type: str
     changes: tuple[Change, ...] = ()
     reason: str | None = None
@@ -104,21 +104,19 @@ class Reconciler(SurvivesForks):
         other error is ours: answer 500 or 503, and the delivery comes again.
         """
         repository = self._synchronous()
-        return drive(self._put(self._read(headers, body)), lambda step: step(repository))
+        return self._put(repository, self._read(headers, body))
 
     async def areceive(self, headers: Headers, body: bytes) -> Outcome:
         """The same without holding up the event loop."""
-        return await adrive(self._put(self._read(headers, body)), lambda step: step(self._async_repository))
+        return await self._aput(self._read(headers, body))
 
     def apply(self, event: Event) -> list[Change]:
         """Take in an event whose origin is beyond doubt: a replay, a queue of yours, a test."""
-        repository = self._synchronous()
-        return list(drive(self._put(self._dated(event)), lambda step: step(repository)).changes)
+        return list(self._put(self._synchronous(), self._dated(event)).changes)
 
     async def aapply(self, event: Event) -> list[Change]:
         """The same without holding up the event loop."""
-        event = self._dated(event)
-        return list((await adrive(self._put(event), lambda step: step(self._async_repository))).changes)
+        return list((await self._aput(self._dated(event))).changes)
 
     def counts(self) -> dict[str, Any]:
         """What has come in since the start, for a metrics library: events by type and outcome, refusals by code, and
@@ -164,23 +162,31 @@ class Reconciler(SurvivesForks):
             self._signers = [Webhook(secret) for secret in self._instance.webhook_secrets]
         return self._signers
 
-    def _put(self, event: Event) -> Generator[Step, Any, Outcome]:
-        reason: str | None = None
+    def _put(self, repository: Repository, event: Event) -> Outcome:
+        records, reason = self._records(event)
+        return self._outcome(event, repository.put(records) if records else [], reason)
+
+    async def _aput(self, event: Event) -> Outcome:
+        records, reason = self._records(event)
+        return self._outcome(event, await self._async_repository.put(records) if records else [], reason)
+
+    def _records(self, event: Event) -> tuple[list[AnyRecord], str | None]:
+        """Return the records of an event; or none, and the reason why there are none."""
         try:
             records = event.records(self._instance.name)
         except Unreadable as unreadable:
             # Sent again it would be no better, so it is not refused: it would come again for a day.
-            records, reason = [], str(unreadable)
-            logger.error("a webhook of type %s cannot be read: %s", event.type, reason)
-        if not records:
-            reason = reason or ("it names nobody" if event.is_mirrored else "events of this type are not kept")
-            outcome = Outcome("ignored", event.type, reason=reason)
-        else:
-            changes = yield lambda repository: repository.put(records)
-            outcome = Outcome("applied" if changes else "nothing_new", event.type, tuple(changes))
+            logger.error("a webhook of type %s cannot be read: %s", event.type, unreadable)
+            return [], str(unreadable)
+        if records:
+            return records, None
+        return [], "it names nobody" if event.is_mirrored else "events of this type are not kept"
+
+    def _outcome(self, event: Event, changes: list[Change], reason: str | None) -> Outcome:
+        kind: Kind = "ignored" if reason is not None else "applied" if changes else "nothing_new"
         with self._lock:
-            self._events[event.type if event.is_mirrored else "other", outcome.kind] += 1
-        return outcome
+            self._events[event.type if event.is_mirrored else "other", kind] += 1
+        return Outcome(kind, event.type, tuple(changes), reason)
 
     def _synchronous(self) -> Repository:
         if self._repository is None:
