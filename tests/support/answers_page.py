@@ -14,88 +14,88 @@ from requests_world import OTHER_SUFFIX, ROUTES, SUFFIX, Route, words
 
 PAGE = Path(__file__).parents[2] / "docs" / "answers.md"
 SERVERS = (H11, HTTPTOOLS, HYPERCORN, GUNICORN, WAITRESS)
-TITLE_OF_SERVERS = "What servers do by themselves"
+TITLE_OF_SERVERS = "Differences between servers"
 
 # By the heading under which they stand, the names of rows.
 CHOSEN: dict[str, tuple[str, ...]] = {
     "No token": (
-        "no token: a page that asks nobody",
-        "no token: a page that is open",
-        "no token: a page for who is signed in",
-        "no token: a role",
+        "no token: a public page",
+        "no token: optional sign-in",
+        "no token: sign-in required",
+        "no token: role required",
         "OPTIONS: /clerk/signed-in",
     ),
     "The Authorization header": (
         "Bearer: written 'bearer '",
-        "Bearer: a page that asks nobody",
-        "Bearer: over one that is refused",
+        "Bearer: a public page",
+        "Bearer: beside a refused cookie",
         "Authorization: empty",
         "Authorization: two words",
-        "Authorization: no cookie makes up for it",
-        "Authorization: nobody becomes anonymous",
-        "another scheme: and a cookie",
-        "Authorization twice: the same",
+        "Authorization: invalid, with a valid cookie",
+        "Authorization: optional sign-in",
+        "another scheme: with a valid cookie",
+        "Authorization twice: equal",
         "hostile: undefined",
     ),
     "The session cookie": (
         "cookie: with its time",
         "cookie: suffixed",
-        "cookie: behind JSON",
-        "no cookie of ours: another instance's, suffixed",
-        "no cookie of ours: empty, as a deleted one is",
-        "cookie refused: twice the same",
-        "cookie refused: behind a comma",
+        "cookie: after a JSON cookie",
+        "cookie ignored: another instance's, suffixed",
+        "cookie ignored: empty, as after sign-out",
+        "cookie refused: twice",
+        "cookie refused: after a comma",
         "cookies off: a cookie",
-        "clients let in: not in a cookie",
+        "OAuth accepted: in a cookie",
     ),
-    "A cookie that is to do more than read": (
+    "Writes with a cookie": (
         "POST: a cookie, its own Origin",
         "POST: a cookie, another Origin",
         "POST: a cookie and no Origin",
         "POST: Origin 'null'",
         "POST: its own Origin, cross-site",
-        "POST: Bearer from anywhere",
+        "POST: Bearer, another Origin",
         "Upgrade: websocket, a cookie and no Origin",
     ),
-    "The token": (
-        "hostile: somebody else's claims",
+    "Invalid tokens": (
+        "hostile: another user's claims",
         "hostile: alg none",
         "hostile: an unknown key",
         "time: expired",
-        "time: expired, on an open page",
+        "time: expired, optional sign-in",
         "time: from the future",
-        "kind: a template's",
-        "kind: a machine's",
-        "parties: a token of another",
+        "kind: a template token",
+        "kind: a machine token",
+        "parties: another party's token",
         "pending",
     ),
-    "Who may not come in": (
+    "Locked-out users": (
         "locked out: deleted at Clerk",
         "locked out: banned",
         "locked out: session over",
         "locked out: membership removed",
         "locked out: organization deleted",
-        "locked out, of an open page: banned",
-        "locked out: without the organization they may",
+        "locked out, optional sign-in: banned",
+        "locked out: removed member, no organization active",
     ),
-    "What is required": (
-        "organization-less: /organization",
+    "Requirements": (
+        "no organization: /organization",
         "page: a browser without an organization",
-        "page: a form that is posted",
-        "role: who has it",
-        "role: who has another",
-        "role: the token says so, the repository does not",
-        "user role: who has none",
-        "permission: who has another",
+        "page: a POST form",
+        "role: held",
+        "role: another",
+        "role: in the token, not in the repository",
+        "user role: none",
+        "permission: another",
         "permission: the role has changed since",
         "feature: another",
         "plan: none",
-        "impersonated: where it takes the person",
+        "impersonated: refused by not_impersonated",
         "reverified, strict: ten minutes ago",
         "fresh membership: a member",
-        "good: somebody never seen",
+        "good: a new user",
     ),
-    "Something is away": (
+    "Outages": (
         "keys down: a good token",
         "keys down: no token",
         "keys down: garbage",
@@ -104,7 +104,7 @@ CHOSEN: dict[str, tuple[str, ...]] = {
         "database lost, serve_stale: a known caller",
         "database lost, serve_stale: a new caller",
         "database lost: fresh membership",
-        "a hook fails: somebody new",
+        "a hook fails: a new user",
     ),
 }
 
@@ -157,11 +157,11 @@ def _sent(row: Row) -> str:
 
 def _page(route: Route) -> str:
     if not route.asks:
-        return "asks nobody"
+        return "public"
     if route.required is None:
-        return "open"
+        return "optional sign-in"
     told = [f"{name}={value!r}" for name, value in words(route.required).items()]
-    return f"`{', '.join(told)}`" if told else "signed in"
+    return f"`{', '.join(told)}`" if told else "sign-in"
 
 
 def _answer(want: Want) -> str:
@@ -173,7 +173,7 @@ def _answer(want: Want) -> str:
         case Sent(to):
             return f"303 to `{to}`"
         case Who(None):
-            return "200: nobody"
+            return "200: anonymous"
         case Who(user, organization, role, actor):
             found = {"in": organization, "as": role, "by": actor}
             return f"200: {user}" + "".join(f", {word} `{value}`" for word, value in found.items() if value)

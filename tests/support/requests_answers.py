@@ -74,7 +74,7 @@ class Plain(NamedTuple):
 
 
 class Hello(NamedTuple):
-    """A page that asks nobody anything."""
+    """A public page: it does not authenticate."""
 
     def expected(self) -> Expected:
         """The whole of it."""

@@ -72,10 +72,10 @@ def rows() -> Iterator[Row]:
 
 
 def _nothing() -> Iterator[Row]:
-    yield Row("no token: a page that asks nobody", "/clerk/blind", [], Hello())
-    yield Row("no token: a page that is open", "/clerk/open", [], ANONYMOUS)
-    yield Row("no token: a page for who is signed in", "/clerk/signed-in", [], MISSING)
-    yield Row("no token: a role", "/clerk/role", [], MISSING)
+    yield Row("no token: a public page", "/clerk/blind", [], Hello())
+    yield Row("no token: optional sign-in", "/clerk/open", [], ANONYMOUS)
+    yield Row("no token: sign-in required", "/clerk/signed-in", [], MISSING)
+    yield Row("no token: role required", "/clerk/role", [], MISSING)
     yield Row("no token: fresh membership", "/clerk/fresh", [], MISSING)
     yield Row("no token: everything", "/clerk/everything", [], MISSING)
     yield Row("no token: a browser is not sent to pick an organization", "/clerk/page", HTML, MISSING)
@@ -94,10 +94,10 @@ def _bearer() -> Iterator[Row]:
     for name in ("authorization", "AUTHORIZATION", "aUthOrIzAtIoN"):
         yield Row(f"Bearer: the header written {name}", page, [(name, f"Bearer {ADA}")], IS_ADA)
     yield Row("Bearer: tabs around", page, [("Authorization", f"\tBearer {ADA}\t")], IS_ADA)
-    yield Row("Bearer: an open page", "/clerk/open", bearer(ADA), IS_ADA)
-    yield Row("Bearer: a page that asks nobody", "/clerk/blind", bearer(ADA), Hello())
+    yield Row("Bearer: optional sign-in", "/clerk/open", bearer(ADA), IS_ADA)
+    yield Row("Bearer: a public page", "/clerk/blind", bearer(ADA), Hello())
     yield Row("Bearer: it wins over a cookie", page, bearer(ADA, ("Cookie", session(BOB))), IS_ADA)
-    yield Row("Bearer: over one that is refused", page, bearer(ADA, ("Cookie", "__session=a b")), IS_ADA)
+    yield Row("Bearer: beside a refused cookie", page, bearer(ADA, ("Cookie", "__session=a b")), IS_ADA)
     bad = {
         "empty": "",
         "the scheme alone": "Bearer",
@@ -117,25 +117,25 @@ def _bearer() -> Iterator[Row]:
     for name, value in bad.items():
         yield Row(f"Authorization: {name}", page, [("Authorization", value)], AUTHORIZATION)
     sent = [("Authorization", "Bearer"), ("Cookie", session(ADA))]
-    yield Row("Authorization: no cookie makes up for it", page, sent, AUTHORIZATION)
-    yield Row("Authorization: nobody becomes anonymous", "/clerk/open", sent, AUTHORIZATION)
-    yield Row("Authorization: a page that asks nobody", "/clerk/blind", sent, Hello())
+    yield Row("Authorization: invalid, with a valid cookie", page, sent, AUTHORIZATION)
+    yield Row("Authorization: optional sign-in", "/clerk/open", sent, AUTHORIZATION)
+    yield Row("Authorization: a public page", "/clerk/blind", sent, Hello())
     for name, value in {"a bell": f"Bearer {ADA}\x07", "DEL": f"Bearer {ADA}\x7f"}.items():
         yield Row(f"Authorization: {name}", page, [("Authorization", value)], MALFORMED, instead=BUT_H11)
     yield Row("Authorization: NUL", page, [("Authorization", f"Bearer {ADA}\0")], MALFORMED, instead=ALL_OF_THEM)
     by_servers: dict[str, tuple[tuple[str, str], Want, dict[str, Want]]] = {
         "a folded line": (("Authorization", f"Bearer\r\n {ADA}"), AUTHORIZATION, FOLDED),
-        "a blank behind its name": (("Authorization ", f"Bearer {ADA}"), MISSING, ALL_OF_THEM),
-        "in another, behind a line feed": (("X", f"y\nAuthorization: Bearer {ADA}"), MISSING, ANOTHER_LINE),
-        "in another, behind a return": (("X", f"y\rAuthorization: Bearer {ADA}"), MISSING, ALL_OF_THEM),
+        "a blank after its name": (("Authorization ", f"Bearer {ADA}"), MISSING, ALL_OF_THEM),
+        "in another header, after a line feed": (("X", f"y\nAuthorization: Bearer {ADA}"), MISSING, ANOTHER_LINE),
+        "in another header, after a carriage return": (("X", f"y\rAuthorization: Bearer {ADA}"), MISSING, ALL_OF_THEM),
     }
     for name, (header, want, instead) in by_servers.items():
         yield Row(f"Authorization: {name}", page, [header], want, instead=instead)
     for scheme in ("Basic YTpi", "Token x", "DPoP x", "Negotiate", "Bearer1 x", 'Digest username="a", realm="b"', ADA):
         yield Row(f"another scheme: {scheme[:8]}", page, [("Authorization", scheme)], SCHEME)
-    yield Row("another scheme: and a cookie", page, [basic, ("Cookie", session(ADA))], SCHEME)
-    yield Row("another scheme: nobody becomes anonymous", "/clerk/open", [basic], SCHEME)
-    yield Row("Authorization twice: the same", page, [*bearer(ADA), *bearer(ADA)], AUTHORIZATION)
+    yield Row("another scheme: with a valid cookie", page, [basic, ("Cookie", session(ADA))], SCHEME)
+    yield Row("another scheme: optional sign-in", "/clerk/open", [basic], SCHEME)
+    yield Row("Authorization twice: equal", page, [*bearer(ADA), *bearer(ADA)], AUTHORIZATION)
     yield Row("Authorization twice: two people", page, [*bearer(ADA), *bearer(BOB)], AUTHORIZATION)
     yield Row("Authorization twice: the second Basic", page, [*bearer(ADA), basic], AUTHORIZATION)
     yield Row("Authorization twice: the first Basic", page, [basic, *bearer(ADA)], SCHEME)
@@ -157,7 +157,7 @@ def _cookies() -> Iterator[Row]:
         "without blanks": f"a=b;__session={ADA};c=d",
         "with blanks": f" a=b;   __session={ADA}  ;  c=d ",
         "behind an empty one": f"__session=; __session={ADA}",
-        "behind JSON": f'theme={{"dark":[1,2]}}; __session={ADA}',
+        "after a JSON cookie": f'theme={{"dark":[1,2]}}; __session={ADA}',
         "behind quotes that do not end": f'a="b; __session={ADA}',
         "behind bytes that are no text": f"a=\xff\xfe; __session={ADA}",
         "behind a broken pair": f"path; =; secure; bad[name]=1; __session={ADA}",
@@ -169,11 +169,11 @@ def _cookies() -> Iterator[Row]:
     }
     for name, value in good.items():
         yield Row(f"cookie: {name}", page, cookie(value), IS_ADA)
-    yield Row("cookie: an open page", "/clerk/open", cookie(session(ADA)), IS_ADA)
+    yield Row("cookie: optional sign-in", "/clerk/open", cookie(session(ADA)), IS_ADA)
     none = {
         "nothing": "",
         "others": "a=b; sessionid=1",
-        "empty, as a deleted one is": "__session=; __client_uat=0",
+        "empty, as after sign-out": "__session=; __client_uat=0",
         "the name alone": "__session",
         "a time alone": "__client_uat=1",
         "another instance's, suffixed": f"__session_{OTHER_SUFFIX}={FOREIGN}; __client_uat_{OTHER_SUFFIX}=1",
@@ -183,21 +183,21 @@ def _cookies() -> Iterator[Row]:
         "upper case": f"__SESSION={ADA}",
     }
     for name, value in none.items():
-        yield Row(f"no cookie of ours: {name}", page, cookie(value), MISSING)
-    yield Row("no cookie of ours: an open page", "/clerk/open", cookie(session(FOREIGN)), ANONYMOUS)
+        yield Row(f"cookie ignored: {name}", page, cookie(value), MISSING)
+    yield Row("cookie ignored: optional sign-in", "/clerk/open", cookie(session(FOREIGN)), ANONYMOUS)
     bad = {
         "a blank inside": f"__session={ADA} x",
         "a comma behind": f"__session={ADA},",
         "a latin letter": f"__session={ADA}\xe9",
-        "twice the same": f"__session={ADA}; __session={ADA}",
+        "twice": f"__session={ADA}; __session={ADA}",
         "twice, two people": f"__session={ADA}; a=b; __session={BOB}",
         "twice, suffixed": f"{suffixed(ADA)}; __session_{SUFFIX}={BOB}",
-        "behind a comma": f"a=b, __session={ADA}",
-        "the suffixed behind a comma": f"__session={ADA}; a=b,__session_{SUFFIX}={BOB}",
+        "after a comma": f"a=b, __session={ADA}",
+        "the suffixed after a comma": f"__session={ADA}; a=b,__session_{SUFFIX}={BOB}",
     }
     for name, value in bad.items():
         yield Row(f"cookie refused: {name}", page, cookie(value), COOKIE)
-    yield Row("cookie refused: nobody becomes anonymous", "/clerk/open", cookie("__session=a b"), COOKIE)
+    yield Row("cookie refused: optional sign-in", "/clerk/open", cookie("__session=a b"), COOKIE)
     yield Row(
         "cookie refused: too many characters", page, cookie("a=b; " * 3300 + session(ADA)), COOKIE, instead=TOO_LONG
     )
@@ -205,7 +205,7 @@ def _cookies() -> Iterator[Row]:
     for name, value in {"undefined": "undefined", "quoted": f'"{ADA}"', "percent-encoded": "a%2Eb%2Ec"}.items():
         yield Row(f"cookie, no token: {name}", page, cookie(session(value)), MALFORMED)
     yield Row("cookies off: a cookie", "/no-cookies/signed-in", cookie(session(ADA)), MISSING)
-    yield Row("cookies off: an open page", "/no-cookies/open", cookie(session(ADA)), ANONYMOUS)
+    yield Row("cookies off: optional sign-in", "/no-cookies/open", cookie(session(ADA)), ANONYMOUS)
     yield Row("cookies off: one that would be refused", "/no-cookies/signed-in", cookie("__session=a b"), MISSING)
     yield Row("cookies off: Bearer", "/no-cookies/signed-in", bearer(ADA, ("Cookie", session(BOB))), IS_ADA)
 

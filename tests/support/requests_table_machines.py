@@ -43,9 +43,9 @@ def _in_authorization() -> Iterator[Row]:
     tokens: dict[str, tuple[str, Want]] = {
         "an API key": (ada, IS_ADA),
         "an OAuth token": (CLIENT_OF_ADA.secret, IS_ADA),
-        "somebody never seen": (KEYS["nova"].secret, Who("nova")),
-        "somebody who is banned": (KEYS["eve"].secret, BANNED),
-        "somebody who was deleted": (KEYS["dan"].secret, DELETED),
+        "a new user": (KEYS["nova"].secret, Who("nova")),
+        "a banned user": (KEYS["eve"].secret, BANNED),
+        "a deleted user": (KEYS["dan"].secret, DELETED),
         "a key that was revoked": (REVOKED.secret, UNKNOWN),
         "a key that was made up": (MADE_UP, UNKNOWN),
         "an organization's key, which is not accepted": (KEY_OF_ACME.secret, API_KEY),
@@ -91,6 +91,6 @@ def _in_a_cookie() -> Iterator[Row]:
 
 def _where_clerk_is_away() -> Iterator[Row]:
     yield Row("opaque: the API is away", "/api-down/signed-in", bearer(KEYS["ada"].secret), API_DOWN)
-    yield Row("opaque: the API is away from an open page", "/api-down/open", bearer(KEYS["ada"].secret), API_DOWN)
+    yield Row("opaque: the API is away from optional sign-in", "/api-down/open", bearer(KEYS["ada"].secret), API_DOWN)
     yield Row("opaque: the API is away, and is not asked", "/api-down/signed-in", bearer(CLIENT_OF_ADA.secret), CLIENT)
     yield Row("opaque: the API is away, a session is not", "/api-down/signed-in", bearer(token("ada")), IS_ADA)

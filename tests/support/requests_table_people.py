@@ -61,8 +61,8 @@ def _hostile() -> Iterator[Row]:
         "padding": (f"{ADA}=", MALFORMED),
         "another spelling": (f"{header}.{payload}.{signature[:-1]}/", MALFORMED),
         "no signature": (f"{header}.{payload}.", MALFORMED),
-        "somebody else's signature": (f"{header}.{payload}.{BOB.split('.')[2]}", SIGNATURE),
-        "somebody else's claims": (f"{header}.{BOB.split('.')[1]}.{signature}", SIGNATURE),
+        "another user's signature": (f"{header}.{payload}.{BOB.split('.')[2]}", SIGNATURE),
+        "another user's claims": (f"{header}.{BOB.split('.')[1]}.{signature}", SIGNATURE),
         "alg none": (token("ada", header={"alg": "none"}), ALGORITHM),
         "alg HS256": (token("ada", header={"alg": "HS256"}), ALGORITHM),
         "a key of its own": (token("ada", header={"jwk": {"kty": "RSA"}}), HEADER),
@@ -82,8 +82,8 @@ def _hostile() -> Iterator[Row]:
         yield Row(f"hostile: {name}", "/clerk/signed-in", bearer(sent), want)
     for name in ("garbage", "alg none", "another instance's", "no signature"):
         sent, want = tokens.get(name, tokens["one word"])
-        yield Row(f"hostile, on an open page: {name}", "/clerk/open", bearer(sent), want)
-        yield Row(f"hostile, on a page that asks nobody: {name}", "/clerk/blind", bearer(sent), Hello())
+        yield Row(f"hostile, optional sign-in: {name}", "/clerk/open", bearer(sent), want)
+        yield Row(f"hostile, on a public page: {name}", "/clerk/blind", bearer(sent), Hello())
     yield Row(
         "hostile, in a cookie: no signature", "/clerk/signed-in", cookie(f"__session={header}.{payload}."), MALFORMED
     )
@@ -93,7 +93,7 @@ def _times() -> Iterator[Row]:
     page = "/clerk/signed-in"
     yield Row("time: expired", page, bearer(OLD), EXPIRED)
     yield Row("time: expired, in a cookie", page, cookie(session(OLD)), EXPIRED)
-    yield Row("time: expired, on an open page", "/clerk/open", bearer(OLD), EXPIRED)
+    yield Row("time: expired, optional sign-in", "/clerk/open", bearer(OLD), EXPIRED)
     yield Row("time: expired, where more is required", "/clerk/everything", bearer(OLD), EXPIRED)
     yield Row("time: expired three seconds ago", page, bearer(token("ada", expires_in=-1)), IS_ADA)
     yield Row("time: not yet valid", page, bearer(token("ada", claims={"nbf": NOW + 30})), NOT_YET)
@@ -104,31 +104,31 @@ def _times() -> Iterator[Row]:
 def _other_kinds() -> Iterator[Row]:
     page, ada = "/clerk/signed-in", PEOPLE["ada"]
     client = CLERK.oauth_token(ada)
-    yield Row("kind: a template's", page, bearer(CLERK.template_token(ada)), TEMPLATE)
-    yield Row("kind: a machine's", page, bearer(CLERK.machine_token()), MACHINE)
-    yield Row("kind: a client's", page, bearer(client), CLIENT)
+    yield Row("kind: a template token", page, bearer(CLERK.template_token(ada)), TEMPLATE)
+    yield Row("kind: a machine token", page, bearer(CLERK.machine_token()), MACHINE)
+    yield Row("kind: an OAuth token", page, bearer(client), CLIENT)
     yield Row("kind: an ID token", page, bearer(CLERK.id_token(ada)), ID_TOKEN)
     yield Row("kind: a handshake", page, bearer(CLERK.handshake_token()), HANDSHAKE)
-    yield Row("kind: never heard of", page, bearer(token("ada", header={"cat": "cl_x"})), UNKNOWN_KIND)
-    yield Row("kind: a template's, in a cookie", page, cookie(session(CLERK.template_token(ada))), TEMPLATE)
-    yield Row("kind: a client's, on an open page", "/clerk/open", bearer(client), CLIENT)
-    yield Row("clients let in: in the header", "/clients/signed-in", bearer(client), IS_ADA)
-    yield Row("clients let in: not in a cookie", "/clients/signed-in", cookie(session(client)), KIND)
-    yield Row("clients let in: nor on an open page", "/clients/open", cookie(session(client)), KIND)
+    yield Row("kind: unknown", page, bearer(token("ada", header={"cat": "cl_x"})), UNKNOWN_KIND)
+    yield Row("kind: a template token in a cookie", page, cookie(session(CLERK.template_token(ada))), TEMPLATE)
+    yield Row("kind: an OAuth token, optional sign-in", "/clerk/open", bearer(client), CLIENT)
+    yield Row("OAuth accepted: in the header", "/clients/signed-in", bearer(client), IS_ADA)
+    yield Row("OAuth accepted: in a cookie", "/clients/signed-in", cookie(session(client)), KIND)
+    yield Row("OAuth accepted: in a cookie, optional sign-in", "/clients/open", cookie(session(client)), KIND)
     own = ("Origin", APP)
-    yield Row("clients let in: nor to post", "/clients/signed-in", cookie(session(client), own), KIND, "POST")
-    yield Row("clients let in: sessions are, too", "/clients/signed-in", cookie(session(ADA)), IS_ADA)
+    yield Row("OAuth accepted: in a cookie, POST", "/clients/signed-in", cookie(session(client), own), KIND, "POST")
+    yield Row("OAuth accepted: a session in a cookie", "/clients/signed-in", cookie(session(ADA)), IS_ADA)
     pending = token("ada", pending=True)
     yield Row("pending", page, bearer(pending), PENDING)
     yield Row("pending: in a cookie", page, cookie(session(pending)), PENDING)
-    yield Row("pending: on an open page", "/clerk/open", bearer(pending), PENDING)
-    yield Row("pending: on a page that asks nobody", "/clerk/blind", bearer(pending), Hello())
+    yield Row("pending: optional sign-in", "/clerk/open", bearer(pending), PENDING)
+    yield Row("pending: on a public page", "/clerk/blind", bearer(pending), Hello())
     yield Row("pending: where it may be", "/pending/signed-in", bearer(pending), IS_ADA)
 
 
 def _good() -> Iterator[Row]:
     page = "/clerk/signed-in"
-    yield Row("good: somebody never seen", page, bearer(token("nova")), Who("nova"))
+    yield Row("good: a new user", page, bearer(token("nova")), Who("nova"))
     fresh = token("nova", FRESH, role="org:admin")
     yield Row("good: with an organization never seen", page, bearer(fresh), Who("nova", "fresh", "org:admin"))
     yield Row("good: in an organization", page, bearer(token("ada", ACME, role="org:admin")), AT_ACME)
@@ -152,13 +152,13 @@ def _locked_out() -> Iterator[Row]:
     for name, (sent, want) in rows.items():
         yield Row(f"locked out: {name}", page, bearer(sent), want)
         yield Row(f"locked out, in a cookie: {name}", page, cookie(session(sent)), want)
-        yield Row(f"locked out, of an open page: {name}", "/clerk/open", bearer(sent), want)
+        yield Row(f"locked out, optional sign-in: {name}", "/clerk/open", bearer(sent), want)
         yield Row(f"locked out, of everything: {name}", "/clerk/everything", bearer(sent), want)
-    yield Row("locked out: another session of theirs goes on", page, bearer(token("sid")), Who("sid"))
-    yield Row("locked out: without the organization they may", page, bearer(token("rex")), Who("rex"))
-    yield Row("locked out: without the deleted one they may", page, bearer(token("olga")), Who("olga"))
-    yield Row("locked out: a page that asks nobody", "/clerk/blind", bearer(token("eve")), Hello())
+    yield Row("locked out: another session of the user", page, bearer(token("sid")), Who("sid"))
+    yield Row("locked out: removed member, no organization active", page, bearer(token("rex")), Who("rex"))
+    yield Row("locked out: deleted organization, none active", page, bearer(token("olga")), Who("olga"))
+    yield Row("locked out: a public page", "/clerk/blind", bearer(token("eve")), Hello())
     removed = bearer(rows["membership removed"][0])
-    yield Row("locked out: a browser may choose another", "/clerk/page", [*removed, *HTML], Sent("/choose?next=%2F"))
-    yield Row("locked out: a program is told", "/clerk/page", removed, REMOVED)
-    yield Row("locked out: who is banned chooses nothing", "/clerk/page", [*bearer(token("eve")), *HTML], BANNED)
+    yield Row("locked out: a browser is redirected", "/clerk/page", [*removed, *HTML], Sent("/choose?next=%2F"))
+    yield Row("locked out: a program gets the error", "/clerk/page", removed, REMOVED)
+    yield Row("locked out: a banned user is not redirected", "/clerk/page", [*bearer(token("eve")), *HTML], BANNED)

@@ -35,13 +35,13 @@ def rights() -> Iterator[Row]:
 def _organizations() -> Iterator[Row]:
     admin, member, none = token("ada", ACME, role="org:admin"), token("bob", ACME), token("ada")
     for page in ("/organization", "/role", "/permission"):
-        yield Row(f"organization-less: {page}", f"/clerk{page}", bearer(none), NO_ORGANIZATION)
-        yield Row(f"organization-less, in a cookie: {page}", f"/clerk{page}", cookie(session(none)), NO_ORGANIZATION)
-    yield Row("organization: who has one", "/clerk/organization", bearer(member), MEMBER)
-    yield Row("role: who has it", "/clerk/role", bearer(admin), AT_ACME)
-    yield Row("role: who has another", "/clerk/role", bearer(member), ROLE)
+        yield Row(f"no organization: {page}", f"/clerk{page}", bearer(none), NO_ORGANIZATION)
+        yield Row(f"no organization, in a cookie: {page}", f"/clerk{page}", cookie(session(none)), NO_ORGANIZATION)
+    yield Row("organization: active", "/clerk/organization", bearer(member), MEMBER)
+    yield Row("role: held", "/clerk/role", bearer(admin), AT_ACME)
+    yield Row("role: another", "/clerk/role", bearer(member), ROLE)
     yield Row(
-        "role: the token says so, the repository does not",
+        "role: in the token, not in the repository",
         "/clerk/role",
         bearer(token("bob", ACME, role="org:admin")),
         ROLE,
@@ -49,9 +49,9 @@ def _organizations() -> Iterator[Row]:
     yield Row(
         "role: the repository says so", "/clerk/role", bearer(token("zoe", ACME)), Who("zoe", "acme", "org:admin")
     )
-    yield Row("user role: who has it", "/clerk/user-role", bearer(none), IS_ADA)
-    yield Row("user role: who has none", "/clerk/user-role", bearer(BOB), ROLE)
-    yield Row("user role: one in an organization is another", "/clerk/user-role", bearer(token("zoe", ACME)), ROLE)
+    yield Row("user role: held", "/clerk/user-role", bearer(none), IS_ADA)
+    yield Row("user role: none", "/clerk/user-role", bearer(BOB), ROLE)
+    yield Row("user role: only in an organization", "/clerk/user-role", bearer(token("zoe", ACME)), ROLE)
     for who, want in (("ada", IS_ADA), ("bob", ROLE)):
         trusted = bearer(token(who, claims={"own_id": who}))
         yield Row(f"trusted id: {who} is let in", "/trusting/signed-in", trusted, Who(who))
@@ -66,9 +66,9 @@ def _grants() -> Iterator[Row]:
         return bearer(token(who, ACME, **more))
 
     create, read = ["org:invoices:create"], ["org:invoices:read"]
-    yield Row("permission: who has it", "/clerk/permission", at_acme("bob", permissions=create), MEMBER)
+    yield Row("permission: held", "/clerk/permission", at_acme("bob", permissions=create), MEMBER)
     yield Row("permission: version 1", "/clerk/permission", at_acme("bob", permissions=create, version=1), MEMBER)
-    yield Row("permission: who has another", "/clerk/permission", at_acme("bob", permissions=read), PERMISSION)
+    yield Row("permission: another", "/clerk/permission", at_acme("bob", permissions=read), PERMISSION)
     yield Row(
         "permission: an administrator without it", "/clerk/permission", at_acme("ada", role="org:admin"), PERMISSION
     )
@@ -92,9 +92,9 @@ def _grants() -> Iterator[Row]:
 def _in_person() -> Iterator[Row]:
     support = "user_support"
     acted = token("ada", actor=support)
-    yield Row("impersonated: one sees by whom", "/clerk/signed-in", bearer(acted), Who("ada", actor=support))
-    yield Row("impersonated: on an open page", "/clerk/open", cookie(session(acted)), Who("ada", actor=support))
-    yield Row("impersonated: where it takes the person", "/clerk/in-person", bearer(acted), IMPERSONATED)
+    yield Row("impersonated: the actor is visible", "/clerk/signed-in", bearer(acted), Who("ada", actor=support))
+    yield Row("impersonated: optional sign-in", "/clerk/open", cookie(session(acted)), Who("ada", actor=support))
+    yield Row("impersonated: refused by not_impersonated", "/clerk/in-person", bearer(acted), IMPERSONATED)
     yield Row("impersonated: not", "/clerk/in-person", bearer(ADA), IS_ADA)
     ages: dict[str, tuple[tuple[int, int], Want, Want]] = {  # of the factors; strict; the first within 5 minutes
         "just now": ((0, 0), IS_ADA, IS_ADA),
@@ -121,7 +121,7 @@ def _everything() -> Iterator[Row]:
         return bearer(token("ada", ACME, **(has | other)))
 
     page = "/clerk/everything"
-    yield Row("everything: who has it all", page, ada(), AT_ACME)
+    yield Row("everything: all held", page, ada(), AT_ACME)
     yield Row("everything: organization", page, bearer(token("ada", plan="u:pro")), NO_ORGANIZATION)
     yield Row("everything: role", page, bearer(token("bob", ACME, **has)), ROLE)
     yield Row("everything: user role", page, bearer(token("zoe", ACME, **has)), ROLE)
