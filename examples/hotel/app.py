@@ -17,7 +17,7 @@ from clerkmap import Instance, Principal, Reconciler, Refused, Resolver, Unavail
 from clerkmap.adapters.authenticator import Authenticator
 from clerkmap.clerk import ClerkApi
 from clerkmap.core.http import make_wsgi_request
-from clerkmap.core.responses import answer
+from clerkmap.core.responses import error_response
 from clerkmap.repositories import SqliteRepository
 from clerkmap.sync import create_organization
 
@@ -54,7 +54,7 @@ class HotelApp:
         try:
             status, body = page(environ) if page else (404, {"error": "not_found"})
         except (Refused, Unavailable) as error:
-            status, body = answer(error).status, {"error": error.code}
+            status, body = error_response(error).status, {"error": error.code}
         headers = [("Content-Type", "application/json")]
         if status == 303:
             headers.append(("Location", body["see"]))
@@ -71,7 +71,7 @@ class HotelApp:
         try:
             outcome = self.reconciler.receive(headers, environ["wsgi.input"].read(min(length, MAX_BODY + 1)))
         except WebhookError as error:
-            return answer(error).status, {"error": error.code}
+            return error_response(error).status, {"error": error.code}
         return 200, {"outcome": outcome.kind}
 
     def hotel(self, environ: dict[str, Any]) -> Answer:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ._runtime.forks import SurvivesForks
-from .core.deliveries import MAX_BODY, TOLERANCE, Delivery, read_delivery
+from .core.deliveries import MAX_BODY, TOLERANCE, UnverifiedDelivery, read_delivery
 from .core.events import Event, Unreadable, parse_event
 from .core.http import Headers
 from .core.instance import Instance
@@ -147,7 +147,7 @@ class Reconciler(SurvivesForks):
     def _dated(self, event: Event) -> Event:
         return event.not_after(int(self._clock() * 1000))
 
-    def _check_signature(self, delivery: Delivery) -> None:
+    def _check_signature(self, delivery: UnverifiedDelivery) -> None:
         at = datetime.fromtimestamp(delivery.timestamp, UTC)
         signers = self._all_signers() if delivery.signatures else []
         # One signature a secret, however many candidates a stranger sends: the body may be large.

@@ -27,7 +27,7 @@ from clerkmap.adapters.django import require
 from clerkmap.adapters.fastapi import Clerk as FastApiClerk
 from clerkmap.adapters.flask import Clerk, response_to
 from clerkmap.auth.result import AuthResult
-from clerkmap.core.responses import answer
+from clerkmap.core.responses import error_response
 from clerkmap.errors import ConfigurationError, OrganizationMissing, TokenExpired, TokenMissing
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk
@@ -182,7 +182,7 @@ def test_an_error_page_of_starlette(make: Callable[[], Any]) -> None:
 )
 def test_the_page_stands_within_the_mounted_application(mounted: str, location: str) -> None:
     """The place where the server mounted the application is part of the path; one that leads elsewhere is ignored."""
-    told = answer(OrganizationMissing(), organization_page="/choose", mounted_at=mounted)
+    told = error_response(OrganizationMissing(), organization_page="/choose", mounted_at=mounted)
     assert (told.status, dict(told.headers)["location"]) == (303, location)
 
 

@@ -18,7 +18,7 @@ from clerkmap.adapters.django import checks, require
 from clerkmap.adapters.django.rest import requires
 from clerkmap.auth.result import current_principal
 from clerkmap.core.records import ClerkSession
-from clerkmap.core.responses import answer
+from clerkmap.core.responses import error_response
 from clerkmap.errors import (
     AuthorizationRefused,
     ClerkmapError,
@@ -169,7 +169,7 @@ def test_the_same_answer_everywhere(case: Case, way: str, colour: str) -> None:
         assert django_site.reached
         return
     assert django_site.reached == []
-    told = answer(case.want, organization_page=case.page if way != "rest" else None)
+    told = error_response(case.want, organization_page=case.page if way != "rest" else None)
     assert response.status_code == told.status
     found = {name.lower(): value for name, value in response.headers.items()}
     if way == "rest":  # it has headers of its own, and writes JSON without blanks
@@ -201,7 +201,7 @@ def test_a_view_that_asks_for_the_principal(path: str, colour: str) -> None:
         good = ask(colour, "GET", path, bearer(alone)).json()
         refused = ask(colour, "GET", path, {})
     assert good["user"] == good["name"] == RESOLVERS["good"].resolve(alone).user.id
-    assert (refused.status_code, refused.content) == (401, answer(TokenMissing()).body)
+    assert (refused.status_code, refused.content) == (401, error_response(TokenMissing()).body)
 
 
 def test_optional_is_not_forgiving() -> None:

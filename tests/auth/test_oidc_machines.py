@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from clerkmap import Resolver, Verifier
-from clerkmap.core.responses import answer
+from clerkmap.core.responses import error_response
 from clerkmap.errors import AudienceRefused, ClaimMissing, ConfigurationError, MachineToken, PartyRefused, TokenError
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk
@@ -87,7 +87,7 @@ def test_a_machine_is_refused_before_a_row_is_made(provider: str) -> None:
     for options in ({}, {"accept": ["oidc", "oidc_machine"]}):
         for error in refused(world.resolver(**options), token):
             assert type(error) is MachineToken
-            assert answer(error).status == 401
+            assert error_response(error).status == 401
     assert world.people == 0
 
 

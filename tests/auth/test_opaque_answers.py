@@ -8,7 +8,7 @@ import pytest
 
 from clerkmap import ClerkmapError, Unavailable
 from clerkmap.core.opaque_tokens import KINDS, MAX_WORD, Prefix, read_word
-from clerkmap.core.responses import answer
+from clerkmap.core.responses import error_response
 from clerkmap.errors import (
     ApiKeyRefused,
     ApiRefused,
@@ -88,7 +88,7 @@ def test_an_answer_that_is_none_of_clerks_lets_nobody_in(name: str) -> None:
     world.api.change = UNREADABLE[name]
     with pytest.raises(ApiUnavailable) as caught:
         world.resolver.resolve(secret)
-    assert answer(caught.value).status == 503
+    assert error_response(caught.value).status == 503
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
@@ -101,7 +101,7 @@ def test_an_answer_that_speaks_for_nobody_lets_nobody_in(name: str) -> None:
     with pytest.raises(error) as caught:
         world.resolver.resolve(secret)
     assert type(caught.value) is error
-    assert answer(caught.value).status == 401
+    assert error_response(caught.value).status == 401
 
 
 @pytest.mark.parametrize(("made", "ends"), [(NOW - 50, NOW + 20), ((NOW - 50) * 1000, (NOW + 20) * 1000)])
@@ -156,7 +156,7 @@ def test_other_statuses(status: int, code: str | None, error: type[ClerkmapError
     with pytest.raises(error) as caught:
         world.resolver.resolve(world.clerk.create_api_key(world.ann).secret)
     assert type(caught.value) is error
-    assert answer(caught.value).status == answered
+    assert error_response(caught.value).status == answered
 
 
 def test_lost_connections_and_429() -> None:

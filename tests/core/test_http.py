@@ -14,14 +14,14 @@ from clerkmap import ClerkmapError, Refused, Verifier
 from clerkmap.core.http import (
     MAX_GLANCES,
     MAX_HEADER,
-    Found,
+    FoundToken,
     Request,
     TokenFinder,
     make_asgi_request,
     make_request,
     make_wsgi_request,
 )
-from clerkmap.core.responses import answer
+from clerkmap.core.responses import error_response
 from clerkmap.errors import (
     ConfigurationError,
     KeysUnavailable,
@@ -217,9 +217,9 @@ def test_a_cookie_carries_sessions_only() -> None:
     verifier = Verifier(INSTANCE, accept=["session", "oauth"], clock=Clock(NOW))
     client = CLERK.oauth_token(USER)
     for token, carrier in ((GOOD, "cookie"), (GOOD, "header"), (client, "header")):
-        Found(token, carrier).check(verifier.verify(token))  # type: ignore[arg-type]
+        FoundToken(token, carrier).check(verifier.verify(token))  # type: ignore[arg-type]
     with pytest.raises(WrongKind, match="session and nothing else"):
-        Found(client, "cookie").check(verifier.verify(client))
+        FoundToken(client, "cookie").check(verifier.verify(client))
 
 
 @pytest.mark.parametrize("way", ["asgi", "wsgi", "pairs"])
@@ -292,7 +292,7 @@ def test_cookies_that_were_seen_are_forgotten_again() -> None:
 def test_every_error_has_an_answer() -> None:
     """Plain JSON with its own code, headers that are headers, and a remedy that is one."""
     for kind in ERRORS:
-        status, headers, body = answer(kind("d3t41l"))
+        status, headers, body = error_response(kind("d3t41l"))
         content = json.loads(body)
         assert (content["code"], content["message"]) == (kind.code, kind.text)
         assert content["remedy"] in (None, "refresh_token", "sign_in", "pick_organization", "reverify", "ask_again")
@@ -311,7 +311,7 @@ def test_every_error_has_an_answer() -> None:
 
 
 def told(error: ClerkmapError) -> tuple[int, str | None, str | None]:
-    status, headers, body = answer(error)
+    status, headers, body = error_response(error)
     return status, dict(headers).get("www-authenticate"), json.loads(body)["remedy"]
 
 
@@ -339,7 +339,7 @@ class Homemade(TokenExpired):
 
 def test_an_error_of_your_own_is_answered_like_the_one_above_it() -> None:
     """With its own code and text."""
-    status, _headers, body = answer(Homemade())
+    status, _headers, body = error_response(Homemade())
     assert status == 401
     assert json.loads(body) == {"code": "homemade", "remedy": "refresh_token", "message": "made at home"}
 
@@ -350,7 +350,7 @@ def test_an_error_of_your_own_is_answered_like_the_one_above_it() -> None:
 )
 def test_clerks_front_end_understands_what_reverification_is_wanted(wanted: Any, rule: Any) -> None:
     """The body is in Clerk's own shape, literally, so that its dialogue opens."""
-    status, _headers, body = answer(pickle.loads(pickle.dumps(ReverificationNeeded(wanted))))
+    status, _headers, body = error_response(pickle.loads(pickle.dumps(ReverificationNeeded(wanted))))
     assert status == 403
     assert json.loads(body) == {
         "code": "reverification_needed",
@@ -370,7 +370,7 @@ def test_no_repr_shows_a_token() -> None:
     token = clerk.token(clerk.create_user())
     request = make_request("GET", {"Authorization": f"Bearer {token}"})
     found = TokenFinder(clerk.instance).find(request)
-    assert (repr(request), repr(found)) == ("Request(GET, authorization)", "Found(header)")
+    assert (repr(request), repr(found)) == ("Request(GET, authorization)", "FoundToken(header)")
 
 
 def test_a_cookie_holds_no_opaque_token() -> None:
@@ -382,5 +382,5 @@ def test_a_cookie_holds_no_opaque_token() -> None:
 
 def test_a_page_to_pick_an_organization_is_where_a_browser_is_sent() -> None:
     """With nothing to read on the way, and nothing to be kept."""
-    told = answer(OrganizationMissing(), organization_page="/choose")
+    told = error_response(OrganizationMissing(), organization_page="/choose")
     assert (told.status, dict(told.headers)["location"], told.body) == (303, "/choose", b"")

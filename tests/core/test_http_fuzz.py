@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from clerkmap import Refused
 from clerkmap.core.http import Request, make_asgi_request, make_request, make_wsgi_request
 from clerkmap.core.jose import MAX_TOKEN
-from clerkmap.core.responses import answer
+from clerkmap.core.responses import error_response
 from request_base import ADMIN, APP, EVIL, FINDERS, FOREIGN, GOOD, OLD, OTHER_SUFFIX, SUFFIX, Headers, Want
 from test_http import environ, outcome
 
@@ -118,7 +118,7 @@ def test_what_is_no_header_at_all_is_refused_or_has_no_token(headers: Any) -> No
     try:
         found = FINDERS["plain"].find(make_request("GET", headers))
     except Refused as error:
-        status = answer(error).status
+        status = error_response(error).status
     else:
         status = 200 if found is None or found.token.isascii() else 0
     assert status in (200, 400, 401, 403)

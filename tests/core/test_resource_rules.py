@@ -3,8 +3,8 @@
 import pytest
 
 from clerkmap import Instance, Verifier
-from clerkmap.core.deliveries import Delivery
-from clerkmap.core.jose import Reading
+from clerkmap.core.deliveries import UnverifiedDelivery
+from clerkmap.core.jose import UnverifiedToken
 from clerkmap.errors import AudienceRefused, ConfigurationError
 from clerkmap.testing import FakeClerk
 
@@ -30,5 +30,5 @@ def test_a_token_must_name_the_resource() -> None:
 
 def test_reprs_show_nothing() -> None:
     """Neither a token nor a body."""
-    assert repr(Reading(b"secret", {}, {}, b"secret", b"secret")) == "Reading()"
-    assert "secret" not in repr(Delivery("msg_1", 1, (), "secret"))
+    assert repr(UnverifiedToken(b"secret", {}, {}, b"secret", b"secret")) == "UnverifiedToken()"
+    assert "secret" not in repr(UnverifiedDelivery("msg_1", 1, (), "secret"))

@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 
 import clerkmap.errors
-from clerkmap.core.responses import answer
+from clerkmap.core.responses import error_response
 from clerkmap.repositories import SqliteRepository
 from docs_pages import ERRORS, FENCE, ROOT, fences
 from postgres_server import url_of_a_new_schema
@@ -180,7 +180,7 @@ def test_the_requests_page_answers_every_error_as_it_is_answered() -> None:
         for name, status in zip(names, re.findall(r"\d+", statuses) * len(names), strict=False):
             rows[name] = (status, challenge.strip("`"), remedy.split("`")[1] if "`" in remedy else "none")
     for kind in ERRORS:
-        status, headers, body = answer(kind())
+        status, headers, body = error_response(kind())
         challenge = re.sub(r'Bearer error="(\w+)".*', r"\1", dict(headers).get("www-authenticate", ""))
         said = next(rows[each.__name__] for each in kind.__mro__ if each.__name__ in rows)
         assert said == (str(status), challenge, json.loads(body)["remedy"] or "none"), kind

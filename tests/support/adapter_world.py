@@ -6,7 +6,7 @@ from clerkmap import ClerkMembership, Principal, Resolver
 from clerkmap.auth.verifier import Verifier
 from clerkmap.clerk.jwks import RemoteKeys
 from clerkmap.core.principal import Standing
-from clerkmap.core.responses import answer
+from clerkmap.core.responses import error_response
 from clerkmap.errors import (
     ClerkmapError,
     KeysUnavailable,
@@ -122,5 +122,5 @@ def shown(status: int, headers: dict[str, str], body: bytes) -> tuple[int, dict[
 
 def wanted(error: ClerkmapError, page: str | None = None) -> tuple[int, dict[str, str], bytes]:
     """The answer that every framework must give."""
-    told = answer(error, organization_page=page)
+    told = error_response(error, organization_page=page)
     return told.status, dict(told.headers), told.body

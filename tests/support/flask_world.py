@@ -9,7 +9,7 @@ from clerkmap import Change, ClerkmapError, Resolver, Standing, Verifier
 from clerkmap.adapters.flask import Clerk, current_user
 from clerkmap.auth.result import current_principal
 from clerkmap.core.records import AnyRecord
-from clerkmap.core.responses import answer
+from clerkmap.core.responses import error_response
 from clerkmap.errors import RepositoryUnavailable
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import FakeClerk
@@ -124,7 +124,7 @@ def told(response: Any) -> tuple[int, list[tuple[str, str]], bytes]:
 
 def want(error: ClerkmapError, page: str | None = None) -> tuple[int, list[tuple[str, str]], bytes]:
     """What the table of answers says to an error."""
-    status, headers, body = answer(error, organization_page=page)
+    status, headers, body = error_response(error, organization_page=page)
     return status, sorted(headers), body
 
 

@@ -16,7 +16,7 @@ from ..auth.result import SIGNED_IN, AuthResult, enter, leave
 from ..core.http import make_asgi_request
 from ..core.principal import Principal
 from ..core.requirements import Requirement
-from ..core.responses import answer
+from ..core.responses import error_response
 from ..errors import ConfigurationError, Refused, Unavailable
 from .asgi_messages import App, Message, Receive, Scope, Send, closing_code, deny, respond
 from .asgi_sockets import LeasedSocket
@@ -205,7 +205,7 @@ async def _pass(
         if last_told is not None and not is_socket:
             raise
         page = required.organization_page if required is not None and make_asgi_request(scope).is_for_a_page else None
-        told = answer(refusal, organization_page=page, mounted_at=scope.get("root_path", ""))
+        told = error_response(refusal, organization_page=page, mounted_at=scope.get("root_path", ""))
         if not is_socket:
             await respond(told, send)
         elif last_told is None:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from ..core.responses import Answer, answer
+from ..core.responses import RawResponse, error_response
 from ..errors import LockedOut, Refused, Unavailable
 
 Scope = MutableMapping[str, Any]
@@ -16,7 +16,7 @@ OVER = 4401  # of the codes that are an application's own: who is told it, gets 
 LATER = 1013  # "try again later"
 
 
-async def respond(answer: Answer, send: Send, *, to: str = "http") -> None:
+async def respond(answer: RawResponse, send: Send, *, to: str = "http") -> None:
     """Send a whole response. A WebSocket that is not open yet can be answered in HTTP, too, by servers that say so."""
     prefix = "websocket.http" if to == "websocket" else "http"
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
@@ -24,7 +24,7 @@ async def respond(answer: Answer, send: Send, *, to: str = "http") -> None:
     await send({"type": f"{prefix}.response.body", "body": answer.body})
 
 
-async def deny(answer: Answer, code: str, scope: Scope, receive: Receive | None, send: Send) -> None:
+async def deny(answer: RawResponse, code: str, scope: Scope, receive: Receive | None, send: Send) -> None:
     """Refuse a WebSocket before it is open. `receive` is None when somebody has received what asks for it."""
     if receive is not None:
         await receive()  # the specification has it taken before anything is said
@@ -38,4 +38,4 @@ def closing_code(refusal: Refused | Unavailable) -> int:
     """What an open WebSocket is closed with, when its application refuses what is asked."""
     if isinstance(refusal, Unavailable):
         return LATER
-    return OVER if isinstance(refusal, LockedOut) else 4000 + answer(refusal).status
+    return OVER if isinstance(refusal, LockedOut) else 4000 + error_response(refusal).status

@@ -6,7 +6,7 @@ mount("/webhooks/clerk", WebhookEndpoint(reconciler))
 import asyncio
 
 from ..core.http import as_text
-from ..core.responses import Answer
+from ..core.responses import RawResponse
 from ..errors import ClerkmapError, WebhookError, WebhookIncomplete, WebhookTooLarge
 from ..webhooks import Reconciler
 from .asgi_messages import Receive, Scope, Send, respond
@@ -36,7 +36,7 @@ class WebhookEndpoint:
         elif scope["type"] == "http":
             await respond(await self._answer(scope, receive), send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive) -> RawResponse:
         if scope["method"] != "POST":
             return NOT_POST
         headers = list(scope["headers"])

@@ -10,7 +10,7 @@ from typing import Any
 from .._runtime.bounded import Bounded
 from ..auth.resolver import Resolver
 from ..auth.result import SIGNED_IN, AuthResult
-from ..core.http import Found, Request, TokenFinder, make_asgi_request
+from ..core.http import FoundToken, Request, TokenFinder, make_asgi_request
 from ..core.opaque_tokens import prefix_of, request_source
 from ..core.principal import Principal
 from ..core.requirements import Requirement, RequirementOptions
@@ -37,7 +37,7 @@ class Authenticator:
     def __init__(self, resolver: Resolver, *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
         self.resolver: Resolver = resolver
         self._finder = TokenFinder(resolver.verifier.instance, cookies=cookies, origins=origins)
-        self._read: Bounded[bytes, Found] = Bounded(HEADERS_KEPT)
+        self._read: Bounded[bytes, FoundToken] = Bounded(HEADERS_KEPT)
         self._logged_at = float("-inf")
         self._answered = 0  # requests answered 503 since then
 
@@ -114,7 +114,7 @@ class Authenticator:
         # An error for each request: it takes the traceback, and the context it was raised in, along with it.
         return AuthResult(self.resolver, TokenMissing())
 
-    def _caller(self, found: Found, principal: Principal) -> AuthResult:
+    def _caller(self, found: FoundToken, principal: Principal) -> AuthResult:
         found.check(principal.claims)
         return AuthResult(self.resolver, principal)
 
@@ -148,7 +148,7 @@ class Authenticator:
             logger.warning("the signing keys are not at hand yet: %s", type(error).__name__)
 
 
-def _from(request: Request, found: Found) -> AbstractContextManager[object]:
+def _from(request: Request, found: FoundToken) -> AbstractContextManager[object]:
     """Tell where a request came from while its token is resolved, if that may matter: an opaque token may have to share
     the questions to Clerk with other sources."""
     return _at(request.source) if request.source and prefix_of(found.token) else _NOWHERE

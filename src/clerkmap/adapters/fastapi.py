@@ -33,7 +33,7 @@ from ..core.http import SESSION_COOKIE, make_asgi_request
 from ..core.model import Organization, User
 from ..core.principal import Principal
 from ..core.requirements import Requirement, RequirementOptions
-from ..core.responses import Answer, answer
+from ..core.responses import RawResponse, error_response
 from ..errors import OrganizationMissing, Refused, Unavailable
 from ..webhooks import Reconciler
 from .asgi import authenticate
@@ -49,11 +49,11 @@ _OF_THE_FRAME = ("content-type", "content-length")  # true of our body, and of n
 class Refusal(HTTPException):
     """What clerkmap refuses, in FastAPI's words. `detail` is what the body tells; `error` is the error itself."""
 
-    def __init__(self, error: Refused | Unavailable, told: Answer) -> None:
+    def __init__(self, error: Refused | Unavailable, told: RawResponse) -> None:
         headers = {name: value for name, value in told.headers if name not in _OF_THE_FRAME}
         super().__init__(told.status, json.loads(told.body) if told.body else None, headers)
         self.error: Refused | Unavailable = error
-        self.answer: Answer = told
+        self.answer: RawResponse = told
 
 
 class Clerk:
@@ -173,7 +173,7 @@ def _telling(connection: HTTPConnection, organization_page: str | None = None) -
     except (Refused, Unavailable) as error:
         _see_to_the_answer(connection)
         page = organization_page if make_asgi_request(connection.scope).is_for_a_page else None
-        told = answer(error, organization_page=page, mounted_at=connection.scope.get("root_path", ""))
+        told = error_response(error, organization_page=page, mounted_at=connection.scope.get("root_path", ""))
         raise Refusal(error, told) from error
 
 

@@ -32,7 +32,7 @@ from ..auth.result import SIGNED_IN, AuthResult, enter, leave
 from ..core.http import make_wsgi_request
 from ..core.model import User
 from ..core.requirements import Requirement, RequirementOptions
-from ..core.responses import Answer, answer
+from ..core.responses import RawResponse, error_response
 from ..errors import ClerkmapError, ConfigurationError, Refused, Unavailable
 from ..webhooks import Reconciler
 from .authenticator import Authenticator, requirement_of
@@ -236,10 +236,10 @@ def response_to(error: ClerkmapError) -> Response:
     """Return the extension's own answer to an error, for an error handler that only adds something to it."""
     required = request.environ.get(_REQUIRED, SIGNED_IN)
     page = required.organization_page if make_wsgi_request(request.environ).is_for_a_page else None
-    return _respond(answer(error, organization_page=page, mounted_at=mounted_at(request.environ)))
+    return _respond(error_response(error, organization_page=page, mounted_at=mounted_at(request.environ)))
 
 
-def _respond(told: Answer) -> Response:
+def _respond(told: RawResponse) -> Response:
     response = Response(told.body, told.status)
     response.headers.clear()  # a type of content that Flask would add, also where there is no content
     response.headers.extend(told.headers)

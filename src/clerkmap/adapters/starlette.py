@@ -16,7 +16,7 @@ from ..auth.resolver import Resolver
 from ..core.model import User
 from ..core.principal import Principal
 from ..core.requirements import Requirement
-from ..core.responses import Answer, answer
+from ..core.responses import RawResponse, error_response
 from ..errors import NotAllowed, Refused, Unavailable
 from .asgi import authenticate
 from .authenticator import Authenticator
@@ -30,7 +30,7 @@ class Refusal(AuthenticationError):
     def __init__(self, error: Refused | Unavailable) -> None:
         super().__init__(error.text)
         self.error: Refused | Unavailable = error
-        self.answer: Answer = answer(error)
+        self.answer: RawResponse = error_response(error)
 
 
 class ClerkUser(BaseUser):

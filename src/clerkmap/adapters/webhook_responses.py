@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from ..core.responses import Answer, answer
+from ..core.responses import RawResponse, error_response
 from ..errors import (
     ClerkmapError,
     WebhookError,
@@ -20,7 +20,7 @@ logger: logging.Logger = logging.getLogger("clerkmap.adapters")
 
 MAX_ENCODING = 100  # characters of Content-Encoding
 
-NOT_POST: Answer = Answer(405, (("allow", "POST"), ("content-length", "0")), b"")
+NOT_POST: RawResponse = RawResponse(405, (("allow", "POST"), ("content-length", "0")), b"")
 
 
 def check_encoding(content_encoding: str) -> None:
@@ -62,22 +62,22 @@ def check_length(body: bytes, told: int | None, most: int) -> bytes:
     return body
 
 
-def taken_in(outcome: Outcome) -> Answer:
+def taken_in(outcome: Outcome) -> RawResponse:
     """What is told of a delivery that has been committed. Clerk shows it in its log of deliveries."""
     body = json.dumps({"outcome": outcome.kind, "reason": outcome.reason}).encode()
-    return Answer(200, (("content-type", "application/json"), ("content-length", str(len(body)))), body)
+    return RawResponse(200, (("content-type", "application/json"), ("content-length", str(len(body)))), body)
 
 
-def unread(error: WebhookError) -> Answer:
+def unread(error: WebhookError) -> RawResponse:
     """What is told of a delivery that never came to the reconciler, which logs what it refuses."""
     logger.warning("a webhook was not read: %s", error)
-    return answer(error)
+    return error_response(error)
 
 
-def refused(error: ClerkmapError) -> Answer:
+def refused(error: ClerkmapError) -> RawResponse:
     """What is told otherwise: 4xx to what is not Clerk's, 5xx where it is our own fault, and Clerk delivers again."""
     if not isinstance(error, WebhookError):  # those the reconciler has logged
         logger.error(
             "a webhook failed, and Clerk will send it again: %s\n%s", error.code, traceback_without_values(error)
         )
-    return answer(error)
+    return error_response(error)

@@ -15,7 +15,7 @@ from ..auth.result import SIGNED_IN, AuthResult, enter
 from ..core.http import make_wsgi_request
 from ..core.principal import Principal
 from ..core.requirements import Requirement
-from ..core.responses import Answer, answer
+from ..core.responses import RawResponse, error_response
 from ..errors import (
     ClerkmapError,
     ConfigurationError,
@@ -146,7 +146,7 @@ class WebhookEndpoint:
     def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
         return _tell(self.answer(environ), environ, start_response)
 
-    def answer(self, environ: Environ) -> Answer:
+    def answer(self, environ: Environ) -> RawResponse:
         """The same as a value, for frameworks with responses of their own."""
         if environ["REQUEST_METHOD"] != "POST":
             return NOT_POST
@@ -191,7 +191,7 @@ def _entered(
         page = required.organization_page if required is not None and make_wsgi_request(environ).is_for_a_page else None
         # What the application has begun is replaced, unless it is on its way: then the server raises the refusal.
         error = sys.exc_info() if begun else None
-        told = answer(refusal, organization_page=page, mounted_at=mounted_at(environ))
+        told = error_response(refusal, organization_page=page, mounted_at=mounted_at(environ))
         return _tell(told, environ, start_response, error)
 
     try:
@@ -239,7 +239,7 @@ class _Body:
 
 
 def _tell(
-    told: Answer, environ: Environ, start_response: "StartResponse", error: "OptExcInfo | None" = None
+    told: RawResponse, environ: Environ, start_response: "StartResponse", error: "OptExcInfo | None" = None
 ) -> list[bytes]:
     """An answer in the words of WSGI."""
     start_response(f"{told.status} {HTTPStatus(told.status).phrase}", list(told.headers), error)

@@ -23,7 +23,7 @@ _TIMESTAMP = re.compile(r"[1-9][0-9]{9}")  # 2001 to 2286, in seconds; the very 
 _SIGNATURE = re.compile(r"v1,[0-9A-Za-z+/]{43}=")
 
 
-class Delivery(NamedTuple):
+class UnverifiedDelivery(NamedTuple):
     """What was sent, as it is written. Nothing in it is proven."""
 
     id: str
@@ -32,12 +32,12 @@ class Delivery(NamedTuple):
     body: str
 
     def __repr__(self) -> str:
-        return f"Delivery({self.id}, {len(self.body)} characters)"
+        return f"UnverifiedDelivery({self.id}, {len(self.body)} characters)"
 
 
 def read_delivery(
     headers: Headers, body: bytes, now: float, *, tolerance: float = TOLERANCE, max_body: int = MAX_BODY
-) -> Delivery:
+) -> UnverifiedDelivery:
     """Read headers and body, or raise a `WebhookError`."""
     if not isinstance(body, (bytes, bytearray)):
         raise WebhookMalformed("the body must be the raw bytes as they were received")
@@ -57,7 +57,7 @@ def read_delivery(
         text = bytes(body).decode("utf-8")
     except UnicodeDecodeError:
         raise WebhookMalformed("the body is not UTF-8") from None
-    return Delivery(identifier, int(timestamp), signatures, text)
+    return UnverifiedDelivery(identifier, int(timestamp), signatures, text)
 
 
 def _one_family(headers: Headers) -> tuple[str, str, str]:

@@ -138,14 +138,14 @@ class Request(NamedTuple):
         return self.method in ("GET", "HEAD") and "text/html" in self.headers.get("accept", "").lower()
 
 
-class Found(NamedTuple):
+class FoundToken(NamedTuple):
     """A token as it was found. Nothing in it is proven."""
 
     token: str
     carrier: Literal["header", "cookie"]
 
     def __repr__(self) -> str:
-        return f"Found({self.carrier})"
+        return f"FoundToken({self.carrier})"
 
     def check(self, claims: Claims) -> None:
         """Refuse what a cookie must not carry. To be called with what the token proved."""
@@ -216,7 +216,7 @@ class TokenFinder:
         suffix = instance.cookie_suffix
         self._suffixed: tuple[str, ...] = () if suffix is None else tuple(f"{name}_{suffix}" for name in names)
         ours = "|".join(map(re.escape, (*names, *self._suffixed)))
-        # Found in one pass, however many other cookies a stranger puts between them.
+        # FoundToken in one pass, however many other cookies a stranger puts between them.
         self._ours = re.compile(rf"(?:^|;)[ \t]*({ours})=([^;]*)")
         self._sessions = frozenset({SESSION_COOKIE, *self._suffixed[:1]})
         # A server that makes one header of two puts a comma between them; what follows would be part of a value.
@@ -224,12 +224,12 @@ class TokenFinder:
         # A browser sends the same cookie for a minute. By its hash: a token must not stay in memory beyond its time.
         self._glances: dict[int, _Glance] = {}
 
-    def find(self, request: Request) -> Found | None:
+    def find(self, request: Request) -> FoundToken | None:
         """The token, or None where there is none; a `RequestRefused`, `TokenTooLarge` or `WrongKind` where it is not to
         be read."""
         headers = request.headers
         if "authorization" in headers:
-            return Found(_bearer(headers["authorization"]), "header")
+            return FoundToken(_bearer(headers["authorization"]), "header")
         if not self.cookies or "cookie" not in headers:
             return None
         token = self._session(self._read_cookies(headers["cookie"]))
@@ -241,7 +241,7 @@ class TokenFinder:
             raise WrongKind(_ONLY_SESSIONS)
         if request.method not in SAFE_METHODS:
             self._check_origin(headers)
-        return Found(token, "cookie")
+        return FoundToken(token, "cookie")
 
     def _read_cookies(self, header: str) -> dict[str, str]:
         """The cookies that have a say, each as it stands there: nothing is unquoted or decoded, all others are let be.

@@ -32,7 +32,7 @@ _ALPHABET = bytes.maketrans(b"-_+/=", b"+/***")
 _ENDS = {0: (None, b""), 2: (frozenset(b"AQgw"), b"=="), 3: (frozenset(b"AEIMQUYcgkosw048"), b"=")}
 
 
-class Reading(NamedTuple):
+class UnverifiedToken(NamedTuple):
     """A token as it is written. Nothing in it is proven."""
 
     header_key: bytes
@@ -42,10 +42,10 @@ class Reading(NamedTuple):
     signature: bytes
 
     def __repr__(self) -> str:
-        return "Reading()"
+        return "UnverifiedToken()"
 
 
-def read_token(token: str, known_headers: Mapping[bytes, Mapping[str, Any]]) -> Reading:
+def read_token(token: str, known_headers: Mapping[bytes, Mapping[str, Any]]) -> UnverifiedToken:
     """Take a compact JWS apart, or raise `TokenMalformed`.
 
     `known_headers` are headers that were read before, by their `header_key`: all tokens of one key share one, but for
@@ -74,7 +74,7 @@ def read_token(token: str, known_headers: Mapping[bytes, Mapping[str, Any]]) -> 
         if header is None:
             header = _read_header(written)
     payload = _read_object(parts[1])
-    return Reading(key, header, payload, raw[: -len(parts[2]) - 1], decode_base64url(parts[2]))
+    return UnverifiedToken(key, header, payload, raw[: -len(parts[2]) - 1], decode_base64url(parts[2]))
 
 
 def _read_header(written: bytes) -> dict[str, Any]:

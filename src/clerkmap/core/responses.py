@@ -50,7 +50,7 @@ Remedy = Literal["refresh_token", "sign_in", "pick_organization", "reverify", "a
 RETRY_AFTER = 10  # seconds: keys are not asked for again any sooner
 
 
-class Answer(NamedTuple):
+class RawResponse(NamedTuple):
     """A response, whole. Names of headers are in lower case, as ASGI wants them."""
 
     status: int
@@ -96,7 +96,7 @@ _ROWS: Mapping[type, _Row] = {
 }
 
 
-def answer(error: ClerkmapError, *, organization_page: str | None = None, mounted_at: str = "") -> Answer:
+def error_response(error: ClerkmapError, *, organization_page: str | None = None, mounted_at: str = "") -> RawResponse:
     """Return the answer to a request that ended in this error.
 
     Args:
@@ -111,7 +111,7 @@ def answer(error: ClerkmapError, *, organization_page: str | None = None, mounte
             ("content-length", "0"),
             ("cache-control", "no-store"),
         )
-        return Answer(303, headers_there, b"")
+        return RawResponse(303, headers_there, b"")
     content: dict[str, Any] = {"code": error.code, "remedy": row.remedy, "message": error.text}
     if isinstance(error, ReverificationNeeded):
         content["clerk_error"] = _reverification(error.wanted)
@@ -126,7 +126,7 @@ def answer(error: ClerkmapError, *, organization_page: str | None = None, mounte
         headers.append(("www-authenticate", f"Bearer{named}"))
     if row.status == 503:
         headers.append(("retry-after", str(RETRY_AFTER)))
-    return Answer(row.status, tuple(headers), body)
+    return RawResponse(row.status, tuple(headers), body)
 
 
 def _within(mounted_at: str, page: str) -> str:

@@ -39,7 +39,7 @@ from ..errors import (
 )
 from .claims import Claims, TokenKind, is_of_client, read_claims
 from .instance import Instance
-from .jose import Reading, read_token
+from .jose import UnverifiedToken, read_token
 from .keys import VerifyingKey
 from .opaque_tokens import KINDS, Prefix, Vouched
 from .strict_json import items
@@ -126,23 +126,23 @@ class TokenRules:
 
     def check(self, token: str, now: float) -> Generator[KeyWanted, VerifyingKey, Claims]:
         """Steps 1 to 7."""
-        reading = read_token(token, self._headers)
-        header_key = reading.header_key
+        unverified = read_token(token, self._headers)
+        header_key = unverified.header_key
         known = header_key in self._kinds
-        header_kind = self._kinds[header_key] if known else self._kind_in_header(reading)
-        kid = reading.header.get("kid")
+        header_kind = self._kinds[header_key] if known else self._kind_in_header(unverified)
+        kid = unverified.header.get("kid")
         if kid is None and self._wants_kid:
             raise UnknownKey
         key = yield kid, None
-        if not self._signed(reading, key):
+        if not self._signed(unverified, key):
             newer = yield kid, key
-            if newer is key or not self._signed(reading, newer):
+            if newer is key or not self._signed(unverified, newer):
                 raise BadSignature
         if not known and len(self._headers) < MAX_HEADERS:
             # Only now: a stranger must not fill these.
             self._kinds[header_key] = header_kind
-            self._headers[header_key] = reading.header
-        return self._judge(self._kind_in_claims(reading, header_kind), reading.payload, now)
+            self._headers[header_key] = unverified.header
+        return self._judge(self._kind_in_claims(unverified, header_kind), unverified.payload, now)
 
     def check_prefix(self, prefix: Prefix) -> None:
         """Refuse an opaque token, before anybody is asked about it, if none of the kinds is accepted that it may be."""
@@ -159,14 +159,14 @@ class TokenRules:
         self._check_purpose(claims, payload)
         return claims
 
-    def _signed(self, reading: Reading, key: VerifyingKey) -> bool:
-        if reading.header["alg"] != key.algorithm:
+    def _signed(self, unverified: UnverifiedToken, key: VerifyingKey) -> bool:
+        if unverified.header["alg"] != key.algorithm:
             raise AlgorithmRefused
-        return key.verifies(reading.signed, reading.signature)
+        return key.verifies(unverified.signed, unverified.signature)
 
-    def _kind_in_header(self, reading: Reading) -> TokenKind | None:
+    def _kind_in_header(self, unverified: UnverifiedToken) -> TokenKind | None:
         """The kind the header names, if it does; refused at once if that is none of ours."""
-        header = reading.header
+        header = unverified.header
         algorithm = header.get("alg")
         if not isinstance(algorithm, str) or algorithm not in self.instance.algorithms:
             raise AlgorithmRefused
@@ -188,9 +188,9 @@ class TokenRules:
             raise UnknownKind
         return "session" if category == SESSION_CATEGORY else None
 
-    def _kind_in_claims(self, reading: Reading, named: TokenKind | None) -> TokenKind:
+    def _kind_in_claims(self, unverified: UnverifiedToken, named: TokenKind | None) -> TokenKind:
         """The kind the claims show, where the header names none or could be wearing another's mark."""
-        payload = reading.payload
+        payload = unverified.payload
         if named == "oidc":
             return "oidc_machine" if is_of_client(payload) else "oidc"
         if named in ("oauth", "m2m"):
@@ -200,7 +200,7 @@ class TokenRules:
         subject = payload.get("sub")
         if isinstance(subject, str) and subject.startswith("mch_"):
             # Old machine tokens carry no category. One that says "untagged" or "session" is neither.
-            if "cat" in reading.header:
+            if "cat" in unverified.header:
                 raise MachineToken
             return "m2m"
         if "client_id" in payload:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..adapters.asgi_messages import Message, Receive, Scope, Send, respond
-from ..core.responses import Answer
+from ..core.responses import RawResponse
 from ..core.strict_json import read_object
 from ..testing import ClerkRefuses
 from . import actions, wire_actions
@@ -94,9 +94,9 @@ class LocalApp:
         await _send(as_json(status, {"error": {"code": code, "message": message}}), send)
 
 
-async def _send(answer: Answer, send: Send) -> None:
+async def _send(answer: RawResponse, send: Send) -> None:
     safe = tuple((name.decode(), value.decode()) for name, value in HEADERS)
-    await respond(Answer(answer.status, (*answer.headers, *safe), answer.body), send)
+    await respond(RawResponse(answer.status, (*answer.headers, *safe), answer.body), send)
 
 
 def _check_method(scope: Scope, method: str) -> None:
@@ -121,9 +121,9 @@ async def _read(receive: Receive) -> dict[str, Any]:
         raise Stranger(400, "body_refused", f"The request is {error}") from None
 
 
-def _file(path: Path) -> Answer:
+def _file(path: Path) -> RawResponse:
     try:
         body = path.read_bytes()
     except OSError:
         raise Stranger(404, "not_found", "There is no such page") from None
-    return Answer(200, (("content-type", KINDS[path.suffix]), ("content-length", str(len(body)))), body)
+    return RawResponse(200, (("content-type", KINDS[path.suffix]), ("content-length", str(len(body)))), body)

@@ -20,7 +20,7 @@ from ..auth.resolver import Resolver
 from ..auth.verifier import Verifier
 from ..core.http import MAX_HEADER, Headers, read_headers
 from ..core.keys import KeySet, VerifyingKey, import_jwks
-from ..core.responses import Answer
+from ..core.responses import RawResponse
 from ..errors import ClerkmapError, UnknownKey
 from ..repositories import SqliteRepository
 from ..testing import FakeClerk, Message
@@ -190,7 +190,7 @@ class PublishedKeys:
         return self.get(kid, rejected)
 
 
-def as_json(status: int, said: Mapping[str, Any]) -> Answer:
+def as_json(status: int, said: Mapping[str, Any]) -> RawResponse:
     """A JSON object as an answer."""
     body = json.dumps(said).encode()
-    return Answer(status, (("content-type", "application/json"), ("content-length", str(len(body)))), body)
+    return RawResponse(status, (("content-type", "application/json"), ("content-length", str(len(body)))), body)

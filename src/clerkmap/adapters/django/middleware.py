@@ -10,7 +10,7 @@ from django.utils.cache import patch_vary_headers
 
 from ...auth.result import AuthResult, enter, leave
 from ...core.http import Request, make_asgi_request, make_wsgi_request
-from ...core.responses import Answer, answer
+from ...core.responses import RawResponse, error_response
 from ...errors import ConfigurationError, Refused, TokenMissing, Unavailable, UserMissing
 from . import settings as conf
 from . import users
@@ -39,7 +39,7 @@ def remember_page(request: Any, page: str | None) -> None:
     setattr(request, _PAGE, page)
 
 
-def respond(told: Answer) -> Any:
+def respond(told: RawResponse) -> Any:
     """An answer in the words of Django."""
     response = HttpResponse(told.body, status=told.status)
     del response["Content-Type"]
@@ -51,7 +51,7 @@ def respond(told: Answer) -> Any:
 def refuse(request: Any, refusal: Refused | Unavailable) -> Any:
     """The answer to a request that was refused."""
     page = getattr(request, _PAGE, None) if request_of(request).is_for_a_page else None
-    response = respond(answer(refusal, organization_page=page, mounted_at=request.META.get("SCRIPT_NAME", "")))
+    response = respond(error_response(refusal, organization_page=page, mounted_at=request.META.get("SCRIPT_NAME", "")))
     if request.method == "HEAD":  # not every server takes the body away
         response.content = b""
     return response

@@ -22,7 +22,7 @@ except ModuleNotFoundError as _error:
 
 from ...core.principal import Principal
 from ...core.requirements import Requirement, RequirementOptions
-from ...core.responses import RETRY_AFTER, answer
+from ...core.responses import RETRY_AFTER, error_response
 from ...errors import NotAllowed, Refused, TokenMissing, Unavailable
 from ..authenticator import requirement_of
 from . import users
@@ -33,7 +33,7 @@ class Refusal(APIException):
     """What clerkmap refuses, in REST framework's words. `error` is the error itself."""
 
     def __init__(self, error: Refused | Unavailable) -> None:
-        told = answer(error)
+        told = error_response(error)
         super().__init__(error.text, error.code)
         self.error: Refused | Unavailable = error
         self.status_code: int = told.status
