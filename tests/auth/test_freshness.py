@@ -13,7 +13,7 @@ from clerkmap import ClerkUser, LockedOut, Repository, Resolver, Verifier
 from clerkmap.core.records import FULL
 from clerkmap.errors import RepositoryUnavailable
 from clerkmap.repositories import MemoryRepository, SqliteRepository
-from clerkmap.repositories.connections import POLL_EVERY
+from clerkmap.repositories.sqlite.connections import POLL_EVERY
 from clerkmap.testing import Clock, FakeClerk
 
 NOW = 1_790_000_000

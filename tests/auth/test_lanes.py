@@ -33,8 +33,8 @@ from clerkmap.adapters.asgi import AuthMiddleware
 from clerkmap.adapters.wsgi import AuthMiddleware as WsgiAuthMiddleware
 from clerkmap.auth.verifier import Verifier
 from clerkmap.repositories import MemoryRepository, RepositoryThreads, SqliteRepository, Threads
-from clerkmap.repositories.connections import POLL_EVERY
-from clerkmap.repositories.gate import Line
+from clerkmap.repositories.lines import Line
+from clerkmap.repositories.sqlite.connections import POLL_EVERY
 from clerkmap.testing import Clock, FakeClerk
 from clerkmap.testing.samples import ANN, HERE, person
 from plain_apps import wsgi_plain
@@ -196,7 +196,7 @@ def test_a_wsgi_writer_is_refused_with_503_and_retry_after(path: Path, hook: Hoo
             assert hook.holding.wait(PATIENCE)
         if cause == "max_waiting":
             pool.submit(repository.put, [person("user_waits")])
-            while not repository._connections._line._waiting:  # type: ignore[attr-defined]
+            while not repository._connections._line._others:  # type: ignore[attr-defined]
                 pass
         refused = pool.submit(ask, app, new)
         wait([refused], PATIENCE)
@@ -580,9 +580,9 @@ def test_in_threads_of_your_own_the_line_keeps_its_order(path: Path, hook: Hook)
         hook.actions[f"user_{number}"] = partial(_append, order, f"user_{number}")
         threads.append(threading.Thread(target=repository.put, args=([person(f"user_{number}")],)))
         threads[-1].start()
-        while len(line._waiting) <= number:
+        while len(line._others) <= number:
             pass
-    with pytest.raises(RepositoryUnavailable, match="too many"):
+    with pytest.raises(RepositoryUnavailable, match="are waiting for their turn to write"):
         repository.put([person("user_late")])
     hook.go.set()
     for thread in threads:
@@ -593,15 +593,15 @@ def test_in_threads_of_your_own_the_line_keeps_its_order(path: Path, hook: Hook)
 
 def test_a_line_waits_on_while_it_moves() -> None:
     """Whoever waits is refused only when nothing has moved for the timeout, however many are before."""
-    line, turns = Line(timeout=0.5, max_waiting=10), threading.Semaphore(0)
-    line.take()
+    line, turns = Line(lambda: 1, timeout=0.5, max_waiting=10), threading.Semaphore(0)
+    line.enter()
     outcome: list[bool] = []
 
     def wait() -> None:
         try:
-            line.take()
+            line.enter()
             outcome.append(True)
-            line.hand_on()
+            line.leave(moved=False)
         except RepositoryUnavailable:
             outcome.append(False)
 
@@ -610,13 +610,13 @@ def test_a_line_waits_on_while_it_moves() -> None:
     for _ in range(8):
         turns.acquire(timeout=0.2)
         line.moved()
-    line.hand_on()
+    line.leave(moved=False)
     thread.join()
     assert outcome == [True]
-    line.take()
+    line.enter()
     wait()
     assert outcome == [True, False]
-    line.hand_on()
+    line.leave(moved=False)
     wait()
     assert outcome == [True, False, True]
 

@@ -13,8 +13,8 @@ import pytest
 from clerkmap import Change, RepositoryUnavailable, Resolver
 from clerkmap.errors import ConfigurationError
 from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
+from clerkmap.repositories.lines import AsyncLine
 from clerkmap.repositories.postgres.pools import OpenedPool
-from clerkmap.repositories.postgres.waiting import AsyncLine
 from clerkmap.testing import FakeClerk
 from clerkmap.testing.samples import ANN, HERE, person
 from forking import run_script

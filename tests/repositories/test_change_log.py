@@ -13,9 +13,9 @@ from django.db import connections, transaction
 from clerkmap import ClerkUser, LockedOut, Repository, Resolver, Verifier
 from clerkmap.core.records import ClerkSession, key_of
 from clerkmap.repositories import SqliteRepository
-from clerkmap.repositories.connections import POLL_EVERY
 from clerkmap.repositories.django import DjangoRepository
 from clerkmap.repositories.sql.schema import CHANGES_KEPT
+from clerkmap.repositories.sqlite.connections import POLL_EVERY
 from clerkmap.testing import Clock, FakeClerk
 from clerkmap.testing.samples import ACME, ANN, BEA, HERE, company, found, left, member, person
 from django_databases import add_database

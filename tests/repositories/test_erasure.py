@@ -11,8 +11,8 @@ from django.db import connections, transaction
 from clerkmap import ClerkUser
 from clerkmap.core.records import ClerkMembership
 from clerkmap.repositories import MemoryRepository, SqliteRepository
-from clerkmap.repositories.connections import Erasures
 from clerkmap.repositories.django import DjangoRepository
+from clerkmap.repositories.sqlite.connections import Erasures
 from django_databases import add_database, make_tables
 
 ADDRESS = "canary-of-the-erasure@example.com"

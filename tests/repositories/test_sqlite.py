@@ -12,9 +12,9 @@ import pytest
 
 from clerkmap import Change, ClerkUser, ConfigurationError, HookFailed, RepositoryUnavailable
 from clerkmap.repositories import SqliteRepository
-from clerkmap.repositories.file_connections import FileConnections
 from clerkmap.repositories.sql.dialects import SQLITE, Names
 from clerkmap.repositories.sql.statements import Statements
+from clerkmap.repositories.sqlite.connections import FileConnections
 from clerkmap.testing.samples import ANN, HERE, company, found, made_by, member, person
 
 

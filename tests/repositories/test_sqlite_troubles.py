@@ -17,7 +17,7 @@ import pytest
 
 from clerkmap import ClerkmapError, ConfigurationError, RepositoryUnavailable
 from clerkmap.repositories import MemoryRepository, SqliteRepository
-from clerkmap.repositories.file_connections import _write_ahead
+from clerkmap.repositories.sqlite.connections import _write_ahead
 from clerkmap.testing.samples import ANN, HERE, found, person
 
 Opened = tuple[SqliteRepository, sqlite3.Connection]  # and another connection to the same file

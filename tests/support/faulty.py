@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
-from clerkmap.repositories.file_connections import FileConnections
+from clerkmap.repositories.sqlite.connections import FileConnections
 
 T = TypeVar("T")
 Dump = dict[str, list[Any]]

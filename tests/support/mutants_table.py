@@ -24,9 +24,9 @@ MEMORY, MEMORY_TABLES = "repositories/memory/repository.py", "repositories/memor
 MEMORY_PUT, MEMORY_READING = "repositories/memory/put.py", "repositories/memory/reading.py"
 READING = "repositories/sql/reading.py"
 SCHEMA, PUTTING = "repositories/sql/schema.py", "repositories/sql/put.py"
-SQLITE, CONNECTIONS = "repositories/sqlite.py", "repositories/connections.py"
+SQLITE, CONNECTIONS = "repositories/sqlite/repository.py", "repositories/sqlite/connections.py"
 POSTGRES, SETUP = "repositories/postgres/repository.py", "repositories/postgres/setup.py"
-CHOICES, FILES = "repositories/options.py", "repositories/file_connections.py"
+CHOICES = "repositories/options.py"
 
 NEWER = "    return old is None or new.rank > old.rank\n"
 FOLD = "        if newer(record, greatest.get(place)):\n"
@@ -204,18 +204,18 @@ MUTANTS = (
         Edit(MEMORY_TABLES, "                self._undo_all()\n", "                self._undo.clear()\n"),
     )),
     Mutant("SQLite: BEGIN on a file", "two processes that read before they write would fail under load", (
-        Edit(FILES, 'connection.execute("BEGIN IMMEDIATE")', 'connection.execute("BEGIN")'),
+        Edit(CONNECTIONS, 'connection.execute("BEGIN IMMEDIATE")', 'connection.execute("BEGIN")'),
     )),
     Mutant("SQLite: BEGIN on your connection", "the same", (
         Edit(CONNECTIONS, 'ALONE = ("BEGIN IMMEDIATE"', 'ALONE = ("BEGIN"'),
     )),
     Mutant("SQLite: no transaction on a file", "half of a put that failed would stay", (
-        Edit(FILES, '                    connection.execute("BEGIN IMMEDIATE")\n', ""),
-        Edit(FILES, '                    connection.execute("COMMIT")\n', ""),
+        Edit(CONNECTIONS, '                    connection.execute("BEGIN IMMEDIATE")\n', ""),
+        Edit(CONNECTIONS, '                    connection.execute("COMMIT")\n', ""),
     )),
     Mutant("SQLite: no rollback on a file", "the next writer would go on with what failed", (
-        Edit(FILES, UNDONE, UNDONE.replace("connection.close()", "self._idle.append(connection)")),
-        Edit(FILES, 'connection.execute("ROLLBACK")', "pass"),
+        Edit(CONNECTIONS, UNDONE, UNDONE.replace("connection.close()", "self._idle.append(connection)")),
+        Edit(CONNECTIONS, '    connection.execute("ROLLBACK")', "    pass"),
     )),
     Mutant("SQLite: no rollback on your connection", "the same", (
         Edit(CONNECTIONS, "for statement in rollback:", "for statement in ():"),

@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..ports import Repository
-from ..repositories.connections import SharedConnection
 from ..repositories.options import Options
 from ..repositories.sql.dialects import SQLITE, Names
 from ..repositories.sql.schema import Schema
 from ..repositories.sqlite import SqliteRepository
+from ..repositories.sqlite.connections import SharedConnection
 from .databases import Database, Found, found
 
 if TYPE_CHECKING:

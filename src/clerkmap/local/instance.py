@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..repositories.connections import data_version
+from ..repositories.sqlite.connections import data_version
 from ..testing import ClerkRefuses
 from ..testing.fake_clerk import ORIGIN
 from .clerk import LocalClerk

@@ -8,13 +8,13 @@ from typing import Any, Protocol, Unpack, cast
 from ...core.model import Change
 from ...errors import ConfigurationError, RepositoryUnavailable
 from ...hooks import Listeners
-from ..change_log import ChangeLog
-from ..connections import is_open, truncate_log
 from ..options import Configuration, IdType, Options
 from ..sql.dialects import SQLITE, Names
 from ..sql.repository import Tables
 from ..sql.schema import Schema
 from ..sql.statements import Statements, Work
+from ..sqlite.change_log import ChangeLog
+from ..sqlite.connections import is_open, truncate_log
 
 PREFIX = "clerkmap_"
 ID_TYPES: dict[str, dict[IdType, str]] = {
@@ -134,7 +134,7 @@ class Postgres:
         return True
 
     def is_open(self, connection: Any) -> bool:
-        from ..postgres.hook_connections import is_open
+        from ..postgres.connections import is_open
 
         return is_open(connection)
 

@@ -17,11 +17,9 @@ from django.db import (
 from django.db.transaction import TransactionManagementError
 
 from ...errors import ClerkmapError, ConfigurationError, RepositoryUnavailable
-from ..sql.errors import without_text
-from ..sqlite_errors import fault, refusal
+from ..sql.errors import GAVE_WAY, without_text
+from ..sqlite.errors import fault, refusal
 
-# Nothing of such a transaction has been kept: it met another one, and the other was let through.
-_GAVE_WAY = ("40001", "40P01")  # serialization_failure, deadlock_detected
 _MISSING = ("42P01", "42501", "3F000")  # undefined_table, insufficient_privilege, invalid_schema_name
 _WRONG_USE = (ProgrammingError, IntegrityError, DataError, NotSupportedError)
 
@@ -76,7 +74,7 @@ def gave_way(error: BaseException | None) -> bool:
     """Whether the transaction met another one and was undone, be it in a hook."""
     while error is not None:
         if isinstance(error, Error):
-            return _sqlstate(error) in _GAVE_WAY
+            return _sqlstate(error) in GAVE_WAY
         error = error.__cause__
     return False
 

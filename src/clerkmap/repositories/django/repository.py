@@ -6,7 +6,6 @@ The tables are made by the migrations of the app `clerkmap.adapters.django`.
 Django has a connection for each thread, and replaces it when it likes: so it is asked for at each use, and never kept.
 """
 
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from ..._runtime.threads import Threads
 from ...errors import CommitUnknown, HookFailed, RepositoryUnavailable
 from ...hooks import Listeners, written_from_within
 from ..options import IdType, Options
+from ..sql.errors import Backoff
 from ..sql.repository import SqlRepository
 from ..sql.statements import Ask, Rows, Work, Written
 from .databases import Database, database
@@ -30,7 +30,6 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 POLL_EVERY = 0.4  # seconds: another process is to see a change within one
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  # seconds
 
 
 class _DjangosThread:
@@ -135,7 +134,7 @@ class DjangoRepository(SqlRepository):
         if getattr(self._here, "is_writing", False):
             raise written_from_within()
         self._check_open()
-        ends, pause = time.monotonic() + self._timeout, _FIRST_PAUSE
+        backoff = Backoff(self._timeout)
         while True:
             self._here.is_committing = False
             try:
@@ -147,7 +146,8 @@ class DjangoRepository(SqlRepository):
                     self.listeners.heard(None)
                     if self._here.is_committing and self._database.is_lost(error):
                         raise CommitUnknown from error.__cause__
-                if self._is_in_one() or not gave_way(error) or time.monotonic() + pause > ends:
+                backoff.begin()
+                if self._is_in_one() or not gave_way(error) or backoff.is_over:
                     raise
             except Exception:
                 raise
@@ -157,8 +157,7 @@ class DjangoRepository(SqlRepository):
             else:
                 self._tell(written, joins=joins)
                 return result
-            time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that two that met do not meet again
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            time.sleep(backoff.pause())
 
     def _transact(self, work: Work[Written[T]], *, joins: bool) -> Written[T]:
         self._here.is_writing = True

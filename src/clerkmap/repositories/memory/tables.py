@@ -94,7 +94,7 @@ class Tables(SurvivesForks):
 
     def call_hooks(self, listeners: Listeners, written: Collection[Change]) -> None:
         """Call the hooks with the database, inside its transaction."""
-        from ..connections import no_other_transactions  # most tests have no hooks
+        from ..sqlite.connections import no_other_transactions  # most tests have no hooks
 
         database = self.database
         with no_other_transactions(database):
@@ -123,7 +123,7 @@ class Tables(SurvivesForks):
 
 
 def _commit(database: "Connection") -> None:
-    from ..sqlite_errors import MEMORY, translated  # most tests have no hooks
+    from ..sqlite.errors import MEMORY, translated  # most tests have no hooks
 
     with translated(MEMORY):
         database.execute("COMMIT")

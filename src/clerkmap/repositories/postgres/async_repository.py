@@ -17,7 +17,7 @@ from ...hooks import Listeners, written_from_within
 from ...ports import served_first
 from ..sql.repository import AsyncSqlRepository
 from ..sql.statements import Ask, Rows, Work, Written
-from .hook_connections import is_open
+from .connections import is_open
 from .notifications import POLL_EVERY, Notifications, connects_to_listen
 from .pools import AsyncOpenedPool
 from .repository import PostgresRepository

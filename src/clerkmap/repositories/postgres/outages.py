@@ -23,7 +23,7 @@ from psycopg import AsyncConnection, Error
 
 from ..._runtime.forks import SurvivesForks
 from ...errors import RepositoryUnavailable
-from .hook_connections import AnyConnection, start_thread
+from .connections import AnyConnection, start_thread
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 

@@ -24,7 +24,7 @@ from psycopg.pq import TransactionStatus
 from ..._runtime.forks import SurvivesForks
 from ...errors import ConfigurationError
 from ..arguments import checked_timeout
-from .hook_connections import AnyConnection, start_thread
+from .connections import AnyConnection, start_thread
 
 # What a pool of the repository's own sets for each connection, in one round trip. A pooler between shows another number
 # than that of the session. There the session is shared with other programs, so nothing is set for it.

@@ -20,7 +20,7 @@ from ...hooks import Listeners, written_from_within
 from ...ports import served_first
 from ..sql.repository import SqlRepository
 from ..sql.statements import Ask, Rows, Work, Written
-from .hook_connections import is_open
+from .connections import is_open
 from .notifications import POLL_EVERY, Notifications, connects_to_listen
 from .pools import OpenedPool
 from .retries import REFUSALS, Attempts, refusal

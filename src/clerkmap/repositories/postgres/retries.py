@@ -1,33 +1,25 @@
 """Whether something is worth another try, and when: what PostgreSQL has refused or lost is judged here."""
 
-import random
-import time
-
 import psycopg
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
 from ...errors import ClerkmapError, CommitUnknown, ConfigurationError, HookFailed, RepositoryUnavailable
-from ..sql.errors import without_text
-from .hook_connections import AnyConnection
+from ..sql.errors import FIRST_PAUSE, GAVE_WAY, Backoff, without_text
+from .connections import AnyConnection
 
-# Nothing of such a transaction has been kept: it met another one, and the other was let through.
-_GAVE_WAY = ("40001", "40P01")  # serialization_failure, deadlock_detected
 _MISPLACED = (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName, errors.ReservedName)
 # What a row of ours met with: a constraint or a trigger of yours, or a value that the database does not take.
 REFUSALS = (psycopg.IntegrityError, psycopg.DataError, errors.RaiseException, UnicodeError)
 _NO_CONNECTION = "your pool had no connection to give in time; the log psycopg.pool says why"
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  # seconds
 
 
 class Attempts:
     """The attempts at one operation, until a time has passed. There is one alone where `again` is false."""
 
     def __init__(self, seconds: float, *, again: bool) -> None:
-        self._seconds = seconds
-        self._ends: float | None = None  # counted from the first failure: waiting in line is none
+        self._backoff = Backoff(seconds)
         self._again = again
-        self._pause = _FIRST_PAUSE
         self.begin()
 
     def begin(self) -> None:
@@ -38,7 +30,7 @@ class Attempts:
     @property
     def have_failed(self) -> bool:
         """Whether there has been one before."""
-        return self._ends is not None
+        return self._backoff.has_begun
 
     def is_unknown(self, error: Exception) -> bool:
         """Whether the transaction may have been committed, because the answer to its commit was lost.
@@ -57,15 +49,12 @@ class Attempts:
         if self.is_unknown(error) and not (repeatable and self._again):
             raise CommitUnknown from without_text(error)
         gave_way = _gave_way(error)
-        if self._ends is None:
-            self._ends = time.monotonic() + self._seconds
-        if not self._again or not (gave_way or self._is_lost) or time.monotonic() + self._pause > self._ends:
+        self._backoff.begin()
+        if not self._again or not (gave_way or self._is_lost) or self._backoff.is_over:
             _raise(error)
         if not gave_way:  # after a restart all that a pool has are lost, and the next one is tried at once
-            return _FIRST_PAUSE
-        pause = self._pause * random.uniform(0.5, 1)  # noqa: S311 - so that two that met do not meet again
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
-        return pause
+            return FIRST_PAUSE
+        return self._backoff.pause()
 
 
 def refusal(error: Exception) -> ConfigurationError:
@@ -79,7 +68,7 @@ def refusal(error: Exception) -> ConfigurationError:
 def _gave_way(error: Exception) -> bool:
     """Whether it, or what a hook did in it, met another transaction and was undone."""
     cause = error.__cause__ if isinstance(error, HookFailed) else error
-    return isinstance(cause, psycopg.Error) and cause.sqlstate in _GAVE_WAY
+    return isinstance(cause, psycopg.Error) and cause.sqlstate in GAVE_WAY
 
 
 def _raise(error: Exception) -> None:

@@ -14,7 +14,7 @@ from ..sql.dialects import POSTGRES, Names
 from ..sql.repository import Tables
 from ..sql.schema import SCHEMA_VERSION, Schema
 from ..sql.statements import Statements, Work, Written
-from .hook_connections import Lending
+from .connections import Lending
 
 OLDEST = 120_000  # the first with generated columns
 _KEYS_IN_ONE = 240  # of 33 bytes: a notification has less than 8,000

@@ -21,11 +21,11 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 from ..._runtime.threads import MAX_WAITING
 from ...errors import ConfigurationError, RepositoryUnavailable
 from ...ports import first_in_line
-from .hook_connections import check_in_turn, is_alone
+from ..lines import AsyncLine, Line
+from .connections import check_in_turn, is_alone
 from .outages import Health, probing
 from .pools import AsyncOpenedPool, OpenedPool
 from .retries import REFUSALS, refusal
-from .waiting import AsyncLine, Line
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 

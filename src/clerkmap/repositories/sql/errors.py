@@ -1,13 +1,19 @@
-"""The database's errors as causes of ours: with their class and code, and without their text, which may show a row.
+"""Errors of a database: which are worth another try, and how they become causes of clerkmap's errors.
 
-A trigger of the application can raise any code with any text, so no class of errors is without values.
+A cause keeps the class and the code of the database's error. It loses the text, which may show a row: a trigger of the
+application can raise any code with any text, so no class of errors is without values.
 """
 
+import random
+import time
 from typing import TypeVar
 
 E = TypeVar("E", bound=BaseException)
 
 _CODES = ("sqlstate", "sqlite_errorname", "sqlite_errorcode")
+# PostgreSQL has kept nothing of such a transaction: it met another one, and the other was let through.
+GAVE_WAY = ("40001", "40P01")  # serialization_failure, deadlock_detected
+FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  # seconds
 
 
 def without_text(error: E) -> E:
@@ -21,3 +27,33 @@ def without_text(error: E) -> E:
     if cause is not None and any(hasattr(cause, name) for name in _CODES):
         bare.__cause__ = without_text(cause)
     return bare
+
+
+class Backoff:
+    """The pauses between the attempts at one transaction, for some seconds after its first failure."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._ends: float | None = None  # counted from the first failure: waiting in line is none
+        self._pause = FIRST_PAUSE
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether an attempt has failed."""
+        return self._ends is not None
+
+    def begin(self) -> None:
+        """Note a failure: the seconds begin with the first one."""
+        if self._ends is None:
+            self._ends = time.monotonic() + self._seconds
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no time left for another attempt."""
+        return self._ends is not None and time.monotonic() + self._pause > self._ends
+
+    def pause(self) -> float:
+        """Return the next pause, in seconds. It is random, so that two transactions that met do not meet again."""
+        pause = self._pause * random.uniform(0.5, 1)  # noqa: S311 - no secret
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        return pause

@@ -13,22 +13,30 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar, Unpack
 
-from .._runtime.driving import drive
-from .._runtime.threads import MAX_WAITING, Call, RepositoryThreads
-from ..core.model import Change
-from ..core.principal import Standing
-from ..errors import ConfigurationError, RepositoryUnavailable
-from ..hooks import Listeners, written_from_within
+from ..._runtime.driving import drive
+from ..._runtime.threads import MAX_WAITING, Call, RepositoryThreads
+from ...core.model import Change
+from ...core.principal import Standing
+from ...errors import ConfigurationError, RepositoryUnavailable
+from ...hooks import Listeners, written_from_within
+from ..options import Configuration, Options
+from ..sql.dialects import SQLITE, Names
+from ..sql.errors import without_text
+from ..sql.repository import SqlRepository, Tables
+from ..sql.schema import Schema
+from ..sql.statements import Ask, Rows, Statements, Work, Written
 from .change_log import ChangeLog
-from .connections import Connections, Erasures, SharedConnection, check_version, is_open, one_of_several, plain_cursor
-from .file_connections import FileConnections
-from .options import Configuration, Options
-from .sql.dialects import SQLITE, Names
-from .sql.errors import without_text
-from .sql.repository import SqlRepository, Tables
-from .sql.schema import Schema
-from .sql.statements import Ask, Rows, Statements, Work, Written
-from .sqlite_errors import MEMORY, REFUSALS, fault, refusal
+from .connections import (
+    Connections,
+    Erasures,
+    FileConnections,
+    SharedConnection,
+    check_version,
+    is_open,
+    one_of_several,
+    plain_cursor,
+)
+from .errors import MEMORY, REFUSALS, fault, refusal
 
 T = TypeVar("T")
 P = ParamSpec("P")

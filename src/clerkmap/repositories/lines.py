@@ -1,12 +1,12 @@
-"""The line in which requests wait for a connection: first come, first served, and never in vain for long. Those that
-have waited before, and callers who were known a moment ago, come before the others.
+"""The line in which requests wait for a connection to PostgreSQL, or for their turn to write to an SQLite file: first
+come, first served. Requests that have waited before, and requests of known callers, come before the others.
 
-A full pool is no outage. A request is refused only when no connection has come back for `timeout` seconds, or when
+A full pool is no outage. A request is refused only when no turn has ended well for `timeout` seconds, or when
 `max_waiting` others are waiting already. psycopg's own pools end each request's wait after a fixed time, so that a
 rush of thousands is refused while the server works at full speed.
 
-The seconds are counted in ticks of those who wait. An event loop or a process that stands still has no ticks, and says
-nothing about the server.
+The seconds are counted in ticks of the requests that wait. An event loop or a process that stands still has no ticks,
+and proves nothing about the server.
 """
 
 import asyncio
@@ -15,29 +15,50 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from ..._runtime.forks import SurvivesForks
-from ...errors import RepositoryUnavailable
+from .._runtime.forks import SurvivesForks
+from ..errors import RepositoryUnavailable
 
 _TICKS = 8  # in each `timeout`
 _WIDEN_AFTER = 1.0  # seconds after which a line that was narrowed lets more requests through again
 
 
 class _Line:
-    """How many requests may have a connection, and how many have one. Both colours keep count in the same way."""
+    """How many requests may have a turn, and how many have one.
 
-    def __init__(self, size: Callable[[], int], timeout: float, max_waiting: int) -> None:
+    Args:
+        size: How many may have a turn at once.
+        timeout: Seconds without a turn that ended well, after which a request is refused.
+        max_waiting: How many requests may wait.
+        wanted: What they wait for, and `stuck`: why they are refused. Both are parts of the error's text.
+    """
+
+    def __init__(
+        self,
+        size: Callable[[], int],
+        timeout: float,
+        max_waiting: int,
+        *,
+        wanted: str = "a connection",
+        stuck: str = "all connections are busy, and none came back",
+    ) -> None:
         self._size = size
         self._timeout = timeout
         self._max_waiting = max_waiting
+        self._wanted = wanted
+        self._stuck = stuck
         self._served = 0
         self._narrow = 1
         self._narrow_until = float("-inf")
-        self._moves = 0  # how often a connection has come back
+        self._moves = 0  # how many turns have ended well
 
     def narrow(self, size: int) -> None:
         """Let no more requests through than this for a while: the server takes no more connections."""
         self._narrow = max(1, size)
         self._narrow_until = time.monotonic() + _WIDEN_AFTER
+
+    def moved(self) -> None:
+        """Note that the database works, so that the requests that wait go on waiting."""
+        self._moves += 1
 
     def _has_room(self) -> bool:
         size = self._size()
@@ -47,21 +68,21 @@ class _Line:
 
     def _check_length(self, waiting: int) -> None:
         if waiting >= self._max_waiting:
-            raise RepositoryUnavailable(f"{waiting} requests are waiting for a connection already, see max_waiting")
+            raise RepositoryUnavailable(f"{waiting} requests are waiting for {self._wanted} already, see max_waiting")
 
     def _has_left(self, *, moved: bool) -> None:
         self._served = max(0, self._served - 1)  # in a forked child, requests of the parent's are not counted
         self._moves += moved
 
     def _in_vain(self) -> RepositoryUnavailable:
-        return RepositoryUnavailable(f"all connections are busy, and none came back for {self._timeout:g} seconds")
+        return RepositoryUnavailable(f"{self._stuck} for {self._timeout:g} seconds")
 
 
 class Line(_Line, SurvivesForks):
     """The line of threads."""
 
-    def __init__(self, size: Callable[[], int], timeout: float, max_waiting: int) -> None:
-        super().__init__(size, timeout, max_waiting)
+    def __init__(self, size: Callable[[], int], timeout: float, max_waiting: int, **texts: str) -> None:
+        super().__init__(size, timeout, max_waiting, **texts)
         self.after_fork_in_child()
         self.survive_forks()
 
@@ -73,7 +94,7 @@ class Line(_Line, SurvivesForks):
         self._served = 0
 
     def enter(self, *, first: bool = False) -> None:
-        """Wait for a turn, behind those that are `first`, too, or behind everybody."""
+        """Wait for a turn: behind the requests that are `first`, if this one is, or else behind all."""
         with self._lock:
             if not self._first and not self._others and self._has_room():
                 self._served += 1
@@ -99,7 +120,7 @@ class Line(_Line, SurvivesForks):
                 raise self._in_vain()
 
     def leave(self, *, moved: bool) -> None:
-        """End a turn. `moved` tells that the server has answered, so that those who wait do not wait in vain."""
+        """End a turn. `moved` says that it ended well: the database has answered."""
         with self._lock:
             self._has_left(moved=moved)
             while (waiting := self._first or self._others) and self._has_room():
@@ -111,15 +132,15 @@ class Line(_Line, SurvivesForks):
 class AsyncLine(_Line):
     """The line of the tasks of one event loop."""
 
-    def __init__(self, size: Callable[[], int], timeout: float, max_waiting: int) -> None:
-        super().__init__(size, timeout, max_waiting)
+    def __init__(self, size: Callable[[], int], timeout: float, max_waiting: int, **texts: str) -> None:
+        super().__init__(size, timeout, max_waiting, **texts)
         self._first = OrderedDict[asyncio.Future[None], int]()  # each with the tick of its arrival
         self._others = OrderedDict[asyncio.Future[None], int]()
         self._timer: asyncio.TimerHandle | None = None
         self._tick = self._moved_at = self._moves_seen = 0
 
     async def enter(self, *, first: bool = False) -> None:
-        """Wait for a turn, behind those that are `first`, too, or behind everybody."""
+        """Wait for a turn: behind the requests that are `first`, if this one is, or else behind all."""
         if not self._first and not self._others and self._has_room():
             self._served += 1
             return
@@ -137,7 +158,7 @@ class AsyncLine(_Line):
             raise
 
     def leave(self, *, moved: bool) -> None:
-        """End a turn. `moved` tells that the server has answered, so that those who wait do not wait in vain."""
+        """End a turn. `moved` says that it ended well: the database has answered."""
         self._has_left(moved=moved)
         while (waiting := self._first or self._others) and self._has_room():
             turn, _ = waiting.popitem(last=False)
@@ -146,11 +167,11 @@ class AsyncLine(_Line):
                 turn.set_result(None)
 
     def _tick_later(self) -> None:
-        """One timer for all: thousands of them would cost more than the requests."""
+        """Start one timer for all: thousands of timers would cost more than the requests."""
         self._timer = asyncio.get_running_loop().call_later(self._timeout / _TICKS, self._refuse)
 
     def _refuse(self) -> None:
-        """Refuse those who have waited for all the ticks since a connection came back."""
+        """Refuse the requests that have waited for all the ticks since a turn ended well."""
         self._tick += 1
         if self._moves != self._moves_seen:
             self._moves_seen, self._moved_at = self._moves, self._tick

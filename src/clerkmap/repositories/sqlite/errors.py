@@ -9,8 +9,8 @@ import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from ..errors import ClerkmapError, ConfigurationError, RepositoryUnavailable
-from .sql.errors import without_text
+from ...errors import ClerkmapError, ConfigurationError, RepositoryUnavailable
+from ..sql.errors import without_text
 
 MEMORY = "a database in memory"
 # Raised where a row or a value is refused: by a constraint or a trigger of the application's, or by the column's type.

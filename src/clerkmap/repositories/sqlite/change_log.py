@@ -6,10 +6,10 @@ Triggers write them, in the transaction of the change itself: see `sql/schema.py
 import threading
 from collections.abc import Callable
 
-from .._runtime.forks import SurvivesForks
-from ..hooks import Listeners
-from .sql.dialects import Dialect, Names
-from .sql.statements import Rows, Work
+from ..._runtime.forks import SurvivesForks
+from ...hooks import Listeners
+from ..sql.dialects import Dialect, Names
+from ..sql.statements import Rows, Work
 
 # Runs some work on the database. None inside a transaction, which may show the past, or rows that are undone later.
 Run = Callable[[Work[Rows]], Rows | None]
