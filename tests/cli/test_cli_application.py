@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clerkmap.cli.codes import CONFIGURATION, FINE, NOT_FINE, USAGE
+from clerkmap.cli.failures import CONFIGURATION, FINE, NOT_FINE, USAGE
 from cli_world import World, fresh
 from postgres_server import url_of_a_new_schema
 

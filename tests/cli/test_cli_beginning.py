@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from clerkmap.cli.codes import CONFIGURATION, FINE, NOT_FINE, UNAVAILABLE, USAGE
 from clerkmap.cli.commands import COMMANDS
+from clerkmap.cli.failures import CONFIGURATION, FINE, NOT_FINE, UNAVAILABLE, USAGE
 from clerkmap.testing import Message
 from cli_world import PATIENCE, World, fresh
 from local_process import Local

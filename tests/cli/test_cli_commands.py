@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clerkmap.cli.codes import CONFIGURATION, FINE, NOT_FINE, UNAVAILABLE, USAGE
+from clerkmap.cli.failures import CONFIGURATION, FINE, NOT_FINE, UNAVAILABLE, USAGE
 from clerkmap.testing import FakeClerk
 from cli_world import World, fresh, synced, world
 from postgres_server import postgres, url_of_a_new_schema

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from clerkmap import ClerkUser
-from clerkmap.cli.codes import CONFIGURATION, FINE, NOT_FINE, UNAVAILABLE
-from clerkmap.cli.databases import database
+from clerkmap.cli.database_names import database
+from clerkmap.cli.failures import CONFIGURATION, FINE, NOT_FINE, UNAVAILABLE
 from clerkmap.repositories import PostgresRepository, SqliteRepository
 from clerkmap.testing import FakeClerk
 from clerkmap.testing.samples import made_by

@@ -16,8 +16,9 @@ import httpx
 import psycopg
 import pytest
 
-from clerkmap.cli.checks import Case, Finding, examined
-from clerkmap.cli.codes import FINE, NOT_FINE
+from clerkmap.cli.checks import Case
+from clerkmap.cli.doctor import Finding, examined
+from clerkmap.cli.failures import FINE, NOT_FINE
 from clerkmap.repositories import SqliteRepository
 from clerkmap.testing import FakeClerk
 from cli_setups import CANARY, OTHER, SETUPS, Setup, prepare

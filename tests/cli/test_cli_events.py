@@ -13,7 +13,7 @@ import pytest
 
 from clerkmap import Reconciler
 from clerkmap.adapters.asgi import WebhookEndpoint
-from clerkmap.cli.codes import CONFIGURATION, FINE, NOT_FINE, USAGE
+from clerkmap.cli.failures import CONFIGURATION, FINE, NOT_FINE, USAGE
 from clerkmap.cli.sample_webhooks import samples
 from clerkmap.cli.webhooks import TYPES
 from clerkmap.core.events import parse_event

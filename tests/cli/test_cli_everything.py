@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 
 from clerkmap import ClerkUser
-from clerkmap.cli.codes import FINE, INTERRUPTED, NOT_FINE, UNAVAILABLE
+from clerkmap.cli.failures import FINE, INTERRUPTED, NOT_FINE, UNAVAILABLE
 from clerkmap.repositories import SqliteRepository
 from cli_world import World, fresh, synced
 from command_line_page import names

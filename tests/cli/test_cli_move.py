@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from clerkmap import ClerkUser
-from clerkmap.cli.codes import CONFIGURATION, FINE, NOT_FINE, UNAVAILABLE, USAGE
+from clerkmap.cli.failures import CONFIGURATION, FINE, NOT_FINE, UNAVAILABLE, USAGE
 from clerkmap.repositories import PostgresRepository, SqliteRepository
 from clerkmap.repositories.sql.stored_rows import MARKER
 from cli_world import PATIENCE, World, fresh, synced

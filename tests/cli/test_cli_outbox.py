@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clerkmap import ClerkUser
-from clerkmap.cli.codes import CONFIGURATION, FINE, NOT_FINE
+from clerkmap.cli.failures import CONFIGURATION, FINE, NOT_FINE
 from clerkmap.repositories import SqliteRepository
 from cli_world import World, fresh, synced
 

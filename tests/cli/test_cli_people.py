@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clerkmap.cli.codes import CONFIGURATION, FINE, NOT_FINE, USAGE
+from clerkmap.cli.failures import CONFIGURATION, FINE, NOT_FINE, USAGE
 from clerkmap.repositories import SqliteRepository
 from clerkmap.repositories.options import uuid7
 from cli_world import World, fresh, synced

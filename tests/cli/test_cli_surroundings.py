@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clerkmap.cli.codes import FINE, INTERRUPTED, NOT_FINE, USAGE
+from clerkmap.cli.failures import FINE, INTERRUPTED, NOT_FINE, USAGE
 from cli_world import PATIENCE, World, fresh, synced
 
 __all__ = ["fresh", "synced"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clerkmap.cli.codes import FINE, INTERRUPTED, NOT_FINE
+from clerkmap.cli.failures import FINE, INTERRUPTED, NOT_FINE
 from cli_world import PATIENCE, SOURCE, World, fresh, synced
 from command_line_page import names
 

@@ -8,7 +8,7 @@ from contextlib import closing
 import httpx
 import pytest
 
-from clerkmap.local.origin_guard import Guard, Stranger
+from clerkmap.local.origin_guard import OriginGuard, Stranger
 from local_process import PATIENCE, Json, Local
 from local_process import local as local
 from local_process import process as process
@@ -106,7 +106,7 @@ def test_a_length_in_other_digits_is_none() -> None:
     """Some characters are digits and no numbers. Not every server refuses them itself."""
     headers = [(b"content-type", b"application/json"), (b"content-length", b"\xb2")]
     with pytest.raises(Stranger):
-        Guard(80).check_asked({"headers": headers})
+        OriginGuard(80).check_asked({"headers": headers})
 
 
 def test_two_hosts_are_none(local: Local) -> None:

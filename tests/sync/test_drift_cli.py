@@ -2,7 +2,7 @@
 
 import json
 
-from clerkmap.cli.codes import CONFIGURATION, FINE, NOT_FINE, UNAVAILABLE
+from clerkmap.cli.failures import CONFIGURATION, FINE, NOT_FINE, UNAVAILABLE
 from clerkmap.testing import FakeClerk
 from cli_world import World, fresh, synced
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clerkmap.cli.codes import CONFIGURATION, FINE, NOT_FINE, USAGE
+from clerkmap.cli.failures import CONFIGURATION, FINE, NOT_FINE, USAGE
 from cli_world import World, fresh
 from file_world import export, heard, lines
 

@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from clerkmap.cli.codes import FINE
+from clerkmap.cli.failures import FINE
 from clerkmap.repositories import SqliteRepository
 from cli_world import World, fresh
 

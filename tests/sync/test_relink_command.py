@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from clerkmap.cli.codes import CONFIGURATION, FINE, NOT_FINE, USAGE
+from clerkmap.cli.failures import CONFIGURATION, FINE, NOT_FINE, USAGE
 from clerkmap.ports import Ids
 from clerkmap.repositories import SqliteRepository
 from clerkmap.testing import FakeClerk

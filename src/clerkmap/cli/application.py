@@ -17,21 +17,22 @@ from typing import Any, cast
 from ..errors import ClerkmapError, ConfigurationError
 from ..ports import Repository, is_async
 from ..repositories.sql.schema import SCHEMA_VERSION
-from .databases import Database, Found, NotWritten
-from .options import Made
+from .database import CommandDatabase, DatabaseState, NewIds, NotWritten
 
 
-class Application(Database):
+class Application(CommandDatabase):
     """The repository of that name. What is to be done to its tables was done when it was made."""
 
     def __init__(self, name: str) -> None:
         self.shown: str = f"the repository {name}"
         self._repository = _loaded(name, self.shown)
 
-    def look(self) -> Found:
-        return Found(SCHEMA_VERSION)
+    def look(self) -> DatabaseState:
+        return DatabaseState(SCHEMA_VERSION)
 
-    def check(self, found: Found, ids: Made | None = None, *, makes: bool = False, first_id: int | None = 0) -> Found:
+    def check(
+        self, found: DatabaseState, ids: NewIds | None = None, *, makes: bool = False, first_id: int | None = 0
+    ) -> DatabaseState:
         if ids is not None or first_id:
             option = "--ids" if ids is not None else "--first-id"
             raise ConfigurationError(f"{option} contradicts --repository, which makes ids as it was told to")
@@ -40,17 +41,17 @@ class Application(Database):
     def check_writable(self) -> bool:
         return False
 
-    def open(self, found: Found, *, writes: bool) -> Repository:
+    def open(self, found: DatabaseState, *, writes: bool) -> Repository:
         return self._repository
 
-    def migrate(self, ids: Made | None, found: Found) -> None:
+    def migrate(self, ids: NewIds | None, found: DatabaseState) -> None:
         """Nothing is left to do."""
 
-    def ddl(self, since: int, ids: Made | None, found: Found) -> str:
+    def ddl(self, since: int, ids: NewIds | None, found: DatabaseState) -> str:
         raise ConfigurationError("what a repository of your own would do to its tables, ddl() of its class prints")
 
     @contextmanager
-    def trying(self, found: Found) -> Generator[Repository]:
+    def trying(self, found: DatabaseState) -> Generator[Repository]:
         """The same repository, which raises `NotWritten` in place of the first thing that it would write."""
         try:
             yield cast(Repository, _Unwritten(self._repository))

@@ -8,35 +8,36 @@ import click
 
 import clerkmap
 
-from .codes import INTERRUPTED
+from .failures import INTERRUPTED, failure_of
+from .formatting import say
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-# Each is the function of that name in the module of that name.
-COMMANDS: dict[str, str] = {
-    "init": "Begin: make the tables, and print the lines your application begins with.",
-    "dev": "Clerk on localhost, with its page and a demo app mapped to an SQLite file.",
-    "doctor": "Whether everything is set up as it should be, and what to do where it is not.",
-    "sync": "Everything that Clerk has, into your database.",
-    "diff": "What differs between Clerk and your database.",
-    "show": "What is stored of somebody, from where, since when, and why.",
-    "verify": "Every check that is made of a token, and whom it stands for.",
-    "token": "A session token of Clerk on localhost, for curl.",
-    "set-role": "Give somebody a role of yours.",
-    "link": "Tie somebody at Clerk to a user of yours.",
-    "unlink": "Take somebody at Clerk from a user of yours.",
-    "relink": "Move people from one instance to another: from development to production.",
-    "move": "Copy all tables into another database: from SQLite to PostgreSQL, or back.",
-    "export": "Everything that is stored of somebody, as JSON.",
-    "erase": "Forget somebody for good.",
-    "purge": "Forget the tombstones of those who were deleted long ago.",
-    "outbox": "What is to go back to Clerk: see it, send it.",
-    "replay": "Events out of a file, into your database.",
-    "webhooks": "Try an endpoint for webhooks with a signed sample.",
-    "migrate": "Make the tables, or bring them to this version's state.",
-    "schema": "The tables as a script, to be run by other means.",
-    "completion": "Have your shell finish what is typed.",
+# The module and the name of each command, and the line about it in the list.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init:command", "Begin: make the tables, and print the lines your application begins with."),
+    "dev": ("dev:command", "Clerk on localhost, with its page and a demo app mapped to an SQLite file."),
+    "doctor": ("doctor:command", "Whether everything is set up as it should be, and what to do where it is not."),
+    "sync": ("sync:command", "Everything that Clerk has, into your database."),
+    "diff": ("diff:command", "What differs between Clerk and your database."),
+    "show": ("users:show", "What is stored of somebody, from where, since when, and why."),
+    "verify": ("verify:command", "Every check that is made of a token, and whom it stands for."),
+    "token": ("token:command", "A session token of Clerk on localhost, for curl."),
+    "set-role": ("users:set_role", "Give somebody a role of yours."),
+    "link": ("users:link", "Tie somebody at Clerk to a user of yours."),
+    "unlink": ("users:unlink", "Take somebody at Clerk from a user of yours."),
+    "relink": ("relink:command", "Move people from one instance to another: from development to production."),
+    "move": ("move:command", "Copy all tables into another database: from SQLite to PostgreSQL, or back."),
+    "export": ("users:export", "Everything that is stored of somebody, as JSON."),
+    "erase": ("users:erase", "Forget somebody for good."),
+    "purge": ("tables:purge", "Forget the tombstones of those who were deleted long ago."),
+    "outbox": ("outbox:command", "What is to go back to Clerk: see it, send it."),
+    "replay": ("replay:command", "Events out of a file, into your database."),
+    "webhooks": ("webhooks:command", "Try an endpoint for webhooks with a signed sample."),
+    "migrate": ("tables:migrate", "Make the tables, or bring them to this version's state."),
+    "schema": ("tables:schema", "The tables as a script, to be run by other means."),
+    "completion": ("commands:completion", "Have your shell finish what is typed."),
 }
 
 
@@ -51,7 +52,8 @@ class Commands(click.Group):
         """One of them, loaded."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f".{cmd_name.replace('-', '_')}", __package__).command
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(f".{module}", __package__), name)
         return command
 
     def resolve_command(
@@ -70,13 +72,13 @@ class Commands(click.Group):
         """What can be typed next, out of the table."""
         from click.shell_completion import CompletionItem
 
-        names = [CompletionItem(name, help=COMMANDS[name]) for name in COMMANDS if name.startswith(incomplete)]
+        names = [CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items() if name.startswith(incomplete)]
         return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of `--help`, out of the table."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run one. What clerkmap raises becomes a line that says what to do next."""
@@ -93,14 +95,10 @@ class Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit):
             raise
         except Exception as error:
-            from .failures import failure_of  # here, not above: it loads every error there is
-
             failure = failure_of(error)
             if failure is None:
                 raise  # a bug
             line, code = failure
-            from .formatting import say
-
             say(f"clerkmap: {line}")
             raise click.exceptions.Exit(code) from None
 
@@ -114,3 +112,22 @@ def root(**_: Any) -> None:
     by CLERKMAP_DATABASE_URL, or --database; or by CLERKMAP_REPOSITORY, or --repository, where your application has a
     repository of its own.
     """
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), metavar="bash|zsh|fish")
+def completion(shell: str) -> None:
+    """A script after which the shell finishes the names of commands and options. Put it where your shell begins:
+
+    bash, in ~/.bashrc: eval "$(clerkmap completion bash)"
+
+    zsh, in ~/.zshrc: eval "$(clerkmap completion zsh)"
+
+    fish: clerkmap completion fish > ~/.config/fish/completions/clerkmap.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    assert made is not None
+    script = made(root, {}, "clerkmap", "_CLERKMAP_COMPLETE")
+    click.echo(script.source_template % script.source_vars())

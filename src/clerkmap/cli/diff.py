@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .codes import NOT_FINE
+from .failures import NOT_FINE
 from .formatting import say
 from .options import database_option, instance, json_option, patience_option, repository, say_json
 

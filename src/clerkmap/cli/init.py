@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from .formatting import say
-from .options import DATABASE, Made, ids_option, url_option
+from .options import DATABASE, ids_option, url_option
 
 if TYPE_CHECKING:
-    from .databases import Database, Found
+    from .database import CommandDatabase, DatabaseState, NewIds
 
 _SETTINGS = {
     "CLERK_PUBLISHABLE_KEY": "from the API keys page of Clerk's dashboard",
@@ -27,19 +27,17 @@ _SETTINGS = {
 )
 @url_option
 @ids_option
-def command(framework: str, url: str | None, ids: Made | None) -> None:
+def command(framework: str, url: str | None, ids: "NewIds | None") -> None:
     """Begin: make the tables, print the lines that your application begins with, and tell what is left to set.
 
     The lines are Python, on the standard output, so that > app.py makes a file of them. Nothing is asked, no file of
     yours is written, and no secret is in the lines: they read the environment. Without a database it is app.db in this
     folder. For Django no tables are made: its own migrations make them.
     """
-    from .starter_code import DJANGO, beginning
-
     if framework == "django":
-        click.echo(DJANGO, nl=False)
+        click.echo(_DJANGO, nl=False)
     else:
-        from .databases import database
+        from .database_names import database
 
         place = database(url or "sqlite:///app.db")
         found = place.look()
@@ -50,7 +48,7 @@ def command(framework: str, url: str | None, ids: Made | None) -> None:
             place.migrate(ids, found)
             say(f"The tables in {place.shown} were made.")
         found = place.check(place.look(), ids)
-        click.echo(beginning(framework, *_opened(place, found)), nl=False)
+        click.echo(_beginning(framework, *_opened(place, found)), nl=False)
         if found.ids == "integer":
             say("\nfirst_id=1 is for an application without users. If rows of yours have numbers, name their table")
             say('instead: users_table="customers".')
@@ -63,7 +61,7 @@ def command(framework: str, url: str | None, ids: Made | None) -> None:
     say(f"Then: {then}`clerkmap doctor`. Without an account: `clerkmap dev`.")
 
 
-def _opened(place: "Database", found: "Found") -> tuple[str, str]:
+def _opened(place: "CommandDatabase", found: "DatabaseState") -> tuple[str, str]:
     """The class of repository for a database, and how an application opens it. A URL may have a password in it."""
     from .sqlite_database import SqliteDatabase
 
@@ -75,3 +73,153 @@ def _opened(place: "Database", found: "Found") -> tuple[str, str]:
         path = f'"{place.shown}"' if is_plain else ascii(place.shown)
         return "SqliteRepository", f"SqliteRepository.open({path}{options})"
     return "PostgresRepository", f'PostgresRepository.open(os.environ["{DATABASE}"]{options})'
+
+
+def _beginning(framework: str, home: str, repository: str) -> str:
+    """The lines for a framework: with the class of repository, and how one is opened."""
+    imports, rest = _FRAMEWORKS[framework]
+    first = "import os\n" + ("" if framework == "fastapi" else "\n") if "os." in repository else ""
+    head = _HEAD.format(imports=imports.format(os=first, home=home).rstrip(), repository=repository)
+    return head + rest
+
+
+# The lines with which an application begins, in each framework. A test runs every one of them.
+_HEAD = """\
+{imports}
+
+instance = Instance.from_env()
+repository = {repository}
+resolver = Resolver(instance, repository)
+reconciler = Reconciler(instance, repository)
+"""
+
+# What a framework has to import, and what comes after the head. {os} and {home} are the database's.
+_FRAMEWORKS = {
+    "fastapi": (
+        """\
+{os}from typing import Annotated
+
+from fastapi import Depends, FastAPI
+
+from clerkmap import Instance, Reconciler, Resolver, User
+from clerkmap.adapters.fastapi import Clerk, webhook
+from clerkmap.repositories import {home}
+""",
+        """\
+clerk = Clerk(resolver)
+app = FastAPI()
+app.include_router(webhook(reconciler))
+
+
+@app.get("/me")
+def me(user: Annotated[User, Depends(clerk.user)]) -> dict:
+    return {"id": user.id}
+""",
+    ),
+    "starlette": (
+        """\
+{os}from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from clerkmap import Instance, Reconciler, Resolver
+from clerkmap.adapters.asgi import AuthMiddleware, WebhookEndpoint, principal_of
+from clerkmap.repositories import {home}
+""",
+        """\
+
+
+async def me(request: Request) -> JSONResponse:
+    return JSONResponse({"id": principal_of(request.scope).user.id})
+
+
+app = Starlette(
+    routes=[Route("/me", me), Route("/webhooks/clerk", WebhookEndpoint(reconciler))],
+    middleware=[Middleware(AuthMiddleware, resolver=resolver)],
+)
+""",
+    ),
+    "flask": (
+        """\
+{os}from flask import Flask
+
+from clerkmap import Instance, Reconciler, Resolver
+from clerkmap.adapters.flask import Clerk, current_user, webhook
+from clerkmap.repositories import {home}
+""",
+        """\
+app = Flask(__name__)
+clerk = Clerk(app, resolver)
+app.register_blueprint(webhook(reconciler))
+
+
+@app.get("/me")
+@clerk.signed_in
+def me() -> dict:
+    return {"id": current_user.id}
+""",
+    ),
+    "asgi": (
+        """\
+{os}from clerkmap import Instance, Reconciler, Resolver
+from clerkmap.adapters.asgi import AuthMiddleware, WebhookEndpoint, principal_of
+from clerkmap.repositories import {home}
+""",
+        """\
+webhooks = WebhookEndpoint(reconciler)
+
+
+async def pages(scope, receive, send):
+    if scope["type"] == "http" and scope["path"] == "/webhooks/clerk":
+        return await webhooks(scope, receive, send)
+    body = str(principal_of(scope).user.id).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+app = AuthMiddleware(pages, resolver)
+""",
+    ),
+    "wsgi": (
+        """\
+{os}from clerkmap import Instance, Reconciler, Resolver
+from clerkmap.adapters.wsgi import AuthMiddleware, WebhookEndpoint, principal_of
+from clerkmap.repositories import {home}
+""",
+        """\
+webhooks = WebhookEndpoint(reconciler)
+
+
+def pages(environ, start_response):
+    if environ["PATH_INFO"] == "/webhooks/clerk":
+        return webhooks(environ, start_response)
+    body = str(principal_of(environ).user.id).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+
+app = AuthMiddleware(pages, resolver)
+""",
+    ),
+}
+
+_DJANGO = """\
+# at the end of settings.py
+INSTALLED_APPS += ["clerkmap.adapters.django"]
+MIDDLEWARE += ["clerkmap.adapters.django.AuthMiddleware"]
+
+# at the end of urls.py
+from django.http import JsonResponse
+
+from clerkmap.adapters.django import require, webhook
+
+
+@require
+def me(request):
+    return JsonResponse({"id": request.clerk.principal.user.id})
+
+
+urlpatterns += [path("me", me), path("webhooks/clerk", webhook)]
+"""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .codes import NOT_FINE
+from .failures import NOT_FINE
 from .formatting import say
 from .options import json_option, say_json
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..repositories.options import IdType
     from ..repositories.sql.repository import SqlRepository
     from ..sync import Moved
-    from .databases import Database, Found
+    from .database import CommandDatabase, DatabaseState
 
 
 @click.command("move")
@@ -45,7 +45,7 @@ def command(
     """
     from ..errors import ConfigurationError
     from ..sync import move
-    from .databases import one_of_two
+    from .database_names import one_of_two
     from .formatting import progress
 
     here, there = one_of_two(source), one_of_two(target)
@@ -73,7 +73,7 @@ def command(
         context.exit(NOT_FINE)
 
 
-def _opened(place: "Database", found: "Found", stack: ExitStack, *, writes: bool) -> "SqlRepository":
+def _opened(place: "CommandDatabase", found: "DatabaseState", stack: ExitStack, *, writes: bool) -> "SqlRepository":
     """The repository in a database, closed at the end."""
     from ..errors import ConfigurationError
     from ..repositories.sql.repository import SqlRepository
@@ -96,10 +96,10 @@ def _nothing(stack: ExitStack) -> "SqlRepository":
     return opened
 
 
-def _planned(reader: "SqlRepository", there: "Database", id_type: "IdType | None") -> "Found":
+def _planned(reader: "SqlRepository", there: "CommandDatabase", id_type: "IdType | None") -> "DatabaseState":
     """The tables to make in the target, which have to fit the ids in the source."""
     from ..errors import ConfigurationError
-    from .databases import Found
+    from .database import DatabaseState
     from .sqlite_database import SqliteDatabase
 
     wanted = id_type or reader.contents.id_type
@@ -112,7 +112,7 @@ def _planned(reader: "SqlRepository", there: "Database", id_type: "IdType | None
     else:
         kept = wanted
     reader.contents.check_ids(None if kept == "ANY" else "text" if kept == "TEXT" else wanted)
-    return Found(id_type=kept, ids=None if kept == "ANY" else "integer" if wanted == "bigint" else "uuid7")
+    return DatabaseState(id_type=kept, ids=None if kept == "ANY" else "integer" if wanted == "bigint" else "uuid7")
 
 
 def _say(moved: "Moved") -> None:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -12,9 +12,9 @@ from click.core import ParameterSource
 if TYPE_CHECKING:
     from ..core.instance import Instance
     from ..ports import Repository
+    from .database import CommandDatabase, NewIds
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Made = Literal["uuid7", "integer", "clerk"]
 
 DATABASE = "CLERKMAP_DATABASE_URL"
 REPOSITORY = "CLERKMAP_REPOSITORY"
@@ -164,11 +164,18 @@ def instance() -> "Instance":
     return Instance.from_env()
 
 
+def database(url: str | None) -> "CommandDatabase":
+    """Return the database of `--database`, or that of the repository in `--repository`."""
+    from .database_names import database as named
+
+    return named(url, repository_named())
+
+
 @contextmanager
 def repository(
     url: str | None,
     *,
-    ids: Made | None = None,
+    ids: "NewIds | None" = None,
     writes: bool = False,
     makes: bool | None = None,
     first_id: int | None = 0,
@@ -182,8 +189,6 @@ def repository(
         makes: Whether ids may have to be made; if something is written, unless told otherwise.
         first_id: For a command that makes users, what it was told by `--first-id`.
     """
-    from .databases import database
-
     place = database(url)
     found = place.check(place.look(), ids, makes=writes if makes is None else makes, first_id=first_id)
     opened = place.open(found, writes=writes)

@@ -4,17 +4,14 @@ import logging
 import re
 from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..ports import Repository
 from ..repositories.options import IdType
 from ..repositories.postgres import PostgresOptions, PostgresRepository, psycopg  # says what to install, if need be
 from ..repositories.sql.schema import TABLES
-from .databases import Database, Found, found, ids_type
-
-if TYPE_CHECKING:
-    from .options import Made
+from .database import CommandDatabase, DatabaseState, NewIds, found, ids_type
 
 _TIMEOUT = 5
 _HOST = re.compile(r"[^@?#]*")
@@ -47,7 +44,7 @@ _CAUSES = (
 )
 
 
-class PostgresDatabase(Database):
+class PostgresDatabase(CommandDatabase):
     """One database on a server."""
 
     def __init__(self, conninfo: str) -> None:
@@ -69,11 +66,11 @@ class PostgresDatabase(Database):
         where = said.get("host") or said.get("hostaddr") or "this machine"
         self.shown: str = " ".join(f"the PostgreSQL database {name} at {where}{port and ':'}{port}".split())
 
-    def look(self) -> Found:
+    def look(self) -> DatabaseState:
         with self._connected() as connection:
             ((table,),) = connection.execute("SELECT to_regclass('clerkmap_schema')::text").fetchall()
             if table is None:
-                return Found()
+                return DatabaseState()
             rows = connection.execute("SELECT version, id_type FROM clerkmap_schema").fetchall()
             return found(rows, connection.execute(_EXAMPLE).fetchone())
 
@@ -88,19 +85,19 @@ class PostgresDatabase(Database):
             raise ConfigurationError(f"this user may not write to {tables} in {self.shown}: GRANT it what it needs")
         return True
 
-    def open(self, found: Found, *, writes: bool) -> Repository:
+    def open(self, found: DatabaseState, *, writes: bool) -> Repository:
         # Who does not listen does not tell the others either.
         options = _options(found, listen=writes, migrate=False)
         return PostgresRepository.open(self._conninfo, pool_size=2, **options)
 
-    def migrate(self, ids: "Made | None", found: Found) -> None:
+    def migrate(self, ids: NewIds | None, found: DatabaseState) -> None:
         PostgresRepository.open(self._conninfo, pool_size=1, **_options(found, ids)).close()
 
-    def ddl(self, since: int, ids: "Made | None", found: Found) -> str:
+    def ddl(self, since: int, ids: NewIds | None, found: DatabaseState) -> str:
         return PostgresRepository.ddl(since=since, **_options(found, ids))
 
     @contextmanager
-    def trying(self, found: Found) -> Generator[Repository]:
+    def trying(self, found: DatabaseState) -> Generator[Repository]:
         with self._connected() as connection, connection.transaction(force_rollback=True):
             repository = PostgresRepository(connection, **_options(found, migrate=False))
             try:
@@ -123,12 +120,14 @@ class PostgresDatabase(Database):
             raise RepositoryUnavailable(f"{self.shown}: {_cause(error)}") from None
 
 
-def ddl(since: int, ids: "Made | None") -> str:
+def ddl(since: int, ids: NewIds | None) -> str:
     """The tables as a script, for a database that is not at hand."""
-    return PostgresRepository.ddl(since=since, **_options(Found(), ids))
+    return PostgresRepository.ddl(since=since, **_options(DatabaseState(), ids))
 
 
-def _options(found: Found, ids: "Made | None" = None, *, listen: bool = False, migrate: bool = True) -> PostgresOptions:
+def _options(
+    found: DatabaseState, ids: NewIds | None = None, *, listen: bool = False, migrate: bool = True
+) -> PostgresOptions:
     """How a repository is opened on such tables, or on those that are to be made."""
     id_type = cast(IdType, found.id_type or ids_type(ids))
     made = ids or found.ids

@@ -1,21 +1,26 @@
 """`clerkmap relink`: move people from one instance to another."""
 
+import csv
 import sys
 from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from .codes import NOT_FINE
+from .failures import NOT_FINE
 from .formatting import say
 from .options import database_option, json_option, printable, repository, say_json
 
 if TYPE_CHECKING:
     from ..sync import By, Move, Reason, Refusal, Relink, Tell
 
+MOST_BYTES = 8_000  # bytes in a line: two ids, however they are spelled
+HEADER = ["from", "to"]
+BOM = b"\xef\xbb\xbf"  # what some programs begin a text with
 MOST_SHOWN = 50  # lines on a terminal; all are in a pipe, and in the JSON
 
 
@@ -95,8 +100,6 @@ def command(
 
 
 def _read(file: Path | None) -> dict[str, str]:
-    from .mapping_file import read_mapping
-
     assert file is not None
     try:
         return read_mapping(file)
@@ -146,3 +149,46 @@ def _progress(what: str) -> "Generator[Tell | None]":
     with Progress(console=Console(stderr=True), transient=True) as bars:
         drawn = bars.add_task(what, total=None)
         yield lambda done, total: bars.update(drawn, completed=done, total=total)
+
+
+def read_mapping(path: Path) -> dict[str, str]:
+    """From Clerk ids of the old instance to those of the new one. Raises ValueError, which says in which line."""
+    mapping: dict[str, str] = {}
+    with path.open("rb") as file:
+        for number, line in enumerate(iter(partial(file.readline, MOST_BYTES + 1), b""), 1):
+            text = line.removeprefix(BOM) if number == 1 else line
+            try:
+                pair = _pair(text)
+            except (ValueError, csv.Error):
+                raise ValueError(f"line {number} is not two ids, as from,to or as an object of from and to") from None
+            if pair is None or (number == 1 and pair == HEADER):
+                continue
+            one, other = pair
+            if mapping.setdefault(one, other) != other:
+                raise ValueError(f"line {number} says something else of somebody who stands in it already")
+    if not mapping:
+        raise ValueError("nobody stands in it")
+    return mapping
+
+
+def _pair(line: bytes) -> list[str] | None:
+    """What stands in a line. None if it is empty."""
+    from ..core.strict_json import read_object
+    from ..sync.relink import MAX_ID
+
+    line = line.strip(b" \t\r\n")
+    if not line:
+        return None
+    if len(line) > MOST_BYTES:
+        raise ValueError
+    if line.startswith(b"{"):
+        read = read_object(line)
+        pair: list[object] = [read.pop(name, None) for name in HEADER]
+        if read:
+            raise ValueError
+    else:
+        (row,) = csv.reader([line.decode()], strict=True, skipinitialspace=True)
+        pair = [each.strip() for each in row]
+    if len(pair) != 2 or not all(isinstance(id, str) and 0 < len(id) <= MAX_ID and id.isprintable() for id in pair):
+        raise ValueError
+    return cast(list[str], pair)

@@ -4,7 +4,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from .codes import NOT_FINE
+from .failures import NOT_FINE
 from .formatting import say
 from .options import database_option, first_id_option, instance, json_option, repository, say_json
 

@@ -30,7 +30,7 @@ _MEANINGS = {
 }
 
 
-class Attempt(NamedTuple):
+class SendResult(NamedTuple):
     """One delivery: whether it was taken in, what it was answered, and what that means."""
 
     taken_in: bool
@@ -94,7 +94,7 @@ def _event(type: str, data: bytes) -> dict[str, object]:
     return {"data": said, "object": "event", "timestamp": int(time.time() * 1000), "type": type}
 
 
-def deliver(url: str, body: bytes, headers: dict[str, str], times: int) -> Iterator[Attempt]:
+def deliver(url: str, body: bytes, headers: dict[str, str], times: int) -> Iterator[SendResult]:
     """Deliver it so often. Straight to the address, whatever the environment says of proxies."""
     # Unpacked, for what is packed twice may be a thousand times a thousand times as long.
     headers = {**headers, "user-agent": "Svix-Webhooks/clerkmap", "accept-encoding": "identity"}
@@ -104,7 +104,7 @@ def deliver(url: str, body: bytes, headers: dict[str, str], times: int) -> Itera
                 with client.stream("POST", url, headers=headers, content=body) as answer:
                     yield _attempt(answer.status_code, _read(answer))
             except httpx.HTTPError as error:
-                yield Attempt(False, None, f"{type(error).__name__}: is it running, and reached from here?")
+                yield SendResult(False, None, f"{type(error).__name__}: is it running, and reached from here?")
 
 
 def _read(answer: httpx.Response) -> dict[str, object]:
@@ -120,12 +120,12 @@ def _read(answer: httpx.Response) -> dict[str, object]:
         return {}
 
 
-def _attempt(status: int, said: dict[str, object]) -> Attempt:
+def _attempt(status: int, said: dict[str, object]) -> SendResult:
     if 200 <= status < 300:
         told = [each for each in (said.get("outcome"), said.get("reason")) if isinstance(each, str)]
-        return Attempt(True, status, ": ".join(["taken in", *told])[:300])
+        return SendResult(True, status, ": ".join(["taken in", *told])[:300])
     if status < 400:
-        return Attempt(False, status, "it leads elsewhere, and Clerk does not follow: name the address it leads to")
+        return SendResult(False, status, "it leads elsewhere, and Clerk does not follow: name the address it leads to")
     meaning = "its own failure: Clerk would deliver it again" if status >= 500 else _MEANINGS.get(status, "refused")
     code = said.get("code")
-    return Attempt(False, status, f"{meaning} ({code})"[:300] if isinstance(code, str) else meaning)
+    return SendResult(False, status, f"{meaning} ({code})"[:300] if isinstance(code, str) else meaning)

@@ -6,7 +6,6 @@ from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ..errors import ConfigurationError, RepositoryUnavailable
@@ -16,34 +15,31 @@ from ..repositories.sql.dialects import SQLITE, Names
 from ..repositories.sql.schema import Schema
 from ..repositories.sqlite import SqliteRepository
 from ..repositories.sqlite.connections import SharedConnection
-from .databases import Database, Found, found
+from .database import CommandDatabase, DatabaseState, NewIds, found
 
-if TYPE_CHECKING:
-    from .options import Made
-
-_TYPES: dict["Made | None", str] = {"uuid7": "TEXT", "clerk": "TEXT", "integer": "INTEGER"}
+_TYPES: dict[NewIds | None, str] = {"uuid7": "TEXT", "clerk": "TEXT", "integer": "INTEGER"}
 _EXAMPLE = "SELECT user_id, clerk_id FROM clerkmap_identities WHERE clerk_id IS NOT NULL LIMIT 1"
 
 
-class SqliteDatabase(Database):
+class SqliteDatabase(CommandDatabase):
     """One file. It is made by `migrate`, and by nothing else."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.shown: str = str(path)
 
-    def look(self) -> Found:
+    def look(self) -> DatabaseState:
         """What is in it, or that there is no such file."""
         if not self._path.exists():
             if not self._path.absolute().parent.is_dir():
                 raise ConfigurationError(f"there is no folder {self._path.absolute().parent}")
-            return Found(exists=False)
+            return DatabaseState(exists=False)
         if not self._path.is_file():
             raise ConfigurationError(f"{self.shown} is no file")
         with self._connected() as connection:
             tables = connection.execute("SELECT name FROM sqlite_schema WHERE name = 'clerkmap_schema'").fetchall()
             if not tables:
-                return Found()
+                return DatabaseState()
             rows = connection.execute("SELECT version, id_type FROM clerkmap_schema").fetchall()
             return found(rows, connection.execute(_EXAMPLE).fetchone())
 
@@ -56,7 +52,7 @@ class SqliteDatabase(Database):
                 connection.execute("ROLLBACK")
         return True
 
-    def open(self, found: Found, *, writes: bool) -> Repository:
+    def open(self, found: DatabaseState, *, writes: bool) -> Repository:
         """To write as an application does. To read, on a connection that leaves the file's journal as it is."""
         with _faults(self.shown):
             if writes:
@@ -68,15 +64,15 @@ class SqliteDatabase(Database):
                 connection.close()
                 raise
 
-    def migrate(self, ids: "Made | None", found: Found) -> None:
+    def migrate(self, ids: NewIds | None, found: DatabaseState) -> None:
         with _faults(self.shown):
             SqliteRepository.open(self._path, **_ids(replace(found, ids=ids or found.ids))).close()
 
-    def ddl(self, since: int, ids: "Made | None", found: Found) -> str:
+    def ddl(self, since: int, ids: NewIds | None, found: DatabaseState) -> str:
         return ddl(since, ids, found.id_type)
 
     @contextmanager
-    def trying(self, found: Found) -> Generator[Repository]:
+    def trying(self, found: DatabaseState) -> Generator[Repository]:
         with self._connected() as connection:
             repository = SqliteRepository(connection, **_ids(found))
             connection.execute("BEGIN IMMEDIATE")
@@ -98,12 +94,12 @@ class SqliteDatabase(Database):
         )
 
 
-def ddl(since: int, ids: "Made | None", id_type: str = "") -> str:
+def ddl(since: int, ids: NewIds | None, id_type: str = "") -> str:
     """The tables as a script, also for a database that is not at hand."""
     return Schema(SQLITE, Names("clerkmap_"), id_type or _TYPES[ids or "uuid7"]).ddl(since)
 
 
-def _ids(found: Found) -> Options:
+def _ids(found: DatabaseState) -> Options:
     """How ids are made in such tables. Where that is a function of yours, another stands in for it: to read, and to
     write what is not kept."""
     if found.id_type == "ANY" and found.ids is None:

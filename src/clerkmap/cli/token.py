@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .codes import NOT_FINE, UNAVAILABLE
+from .failures import NOT_FINE, UNAVAILABLE
 from .formatting import say
 from .options import json_option, say_json
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .codes import NOT_FINE
+from .failures import NOT_FINE
 from .formatting import say
 from .options import database_option, instance, json_option, repository_named, say_json
 
@@ -57,7 +57,8 @@ def _explained(clerk: "Instance", token: str, url: str | None) -> "tuple[Explana
     alone = explain(verifier, token)  # by which the keys have been fetched: nobody is to wait for them in a transaction
     if not url and repository_named() is None:
         return alone, False
-    from .databases import NotWritten, database
+    from .database import NotWritten
+    from .options import database
 
     place = database(url)
     found = place.check(place.look())

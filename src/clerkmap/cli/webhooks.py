@@ -5,11 +5,11 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from .codes import NOT_FINE
+from .failures import NOT_FINE
 from .options import json_option, say_json
 
 if TYPE_CHECKING:
-    from .sample_webhooks import Attempt
+    from .sample_webhooks import SendResult
 
 SECRET = "CLERK_WEBHOOK_SIGNING_SECRET"  # noqa: S105 - the name of a variable
 TYPES = (
@@ -58,7 +58,7 @@ def send(
     message, headers = delivery(
         type, os.environ.get(SECRET, ""), None if data is None else data.read(), seed, id, to=url
     )
-    attempts: list[Attempt] = []
+    attempts: list[SendResult] = []
     for attempt in deliver(url, message.body, headers, times):
         attempts.append(attempt)
         if not as_json:
@@ -69,7 +69,7 @@ def send(
         context.exit(NOT_FINE)
 
 
-def _say(attempt: "Attempt") -> None:
+def _say(attempt: "SendResult") -> None:
     from .formatting import mark, plain
 
     status = "no answer" if attempt.status is None else attempt.status

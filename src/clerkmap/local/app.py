@@ -11,7 +11,7 @@ from . import actions, wire_actions
 from .demo import as_json
 from .event_stream import stream
 from .instance import Box
-from .origin_guard import HEADERS, MOST_ASKED, Guard, Stranger, too_large
+from .origin_guard import HEADERS, MOST_ASKED, OriginGuard, Stranger, too_large
 from .requests import perform
 from .snapshot import snapshot
 
@@ -37,7 +37,7 @@ class LocalApp:
     def __init__(self, box: Box, port: int, *, page: Path = PAGE) -> None:
         self.address: str = f"http://127.0.0.1:{port}"
         self._box = box
-        self._guard = Guard(port)
+        self._guard = OriginGuard(port)
         self._files = {f"/page/{file.name}": file for file in page.iterdir() if file.suffix in KINDS}
         self._files["/"] = page / "index.html"
 

@@ -35,7 +35,7 @@ class Stranger(Exception):
         self.code: str = code
 
 
-class Guard:
+class OriginGuard:
     """Refuses what does not come from this machine's own pages and programs."""
 
     def __init__(self, port: int) -> None:

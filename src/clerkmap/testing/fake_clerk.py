@@ -27,11 +27,11 @@ from .fake.objects import (
     FakeUser,
     Metadata,
 )
-from .fake.organizations import MONTH, Organizations
+from .fake.organizations import MONTH, OrganizationDirectory
 from .fake.shapes import Shape, image_url
 from .fake.store import DAY, Row, Store
 from .fake.tokens import ORIGIN, Tokens
-from .fake.users import SessionEnd, Users
+from .fake.users import SessionEnd, UserDirectory
 from .fake.webhook_delivery import Delivery, Wire
 from .signing import SigningKey
 
@@ -71,8 +71,8 @@ class FakeClerk:
         self.store: Store = Store(seed, self.clock, ids)
         self.tokens: Tokens = Tokens(self.store, algorithm, kid, host)
         self.faults: Faults = Faults()
-        self._users = Users(self.store)
-        self._organizations = Organizations(self.store, self._users)
+        self._users = UserDirectory(self.store)
+        self._organizations = OrganizationDirectory(self.store, self._users)
         self._callers = Callers(self._users, self._organizations, self.tokens)
         lists = Lists(self.store)
         self.api: Api = Api(Parts(self.store, self._users, self._organizations, self.tokens, self.faults, lists))

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .objects import FakeOrganization, FakeSession, FakeUser
-from .organizations import Organizations
+from .organizations import OrganizationDirectory
 from .tokens import Tokens
-from .users import Users
+from .users import UserDirectory
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Caller:
 class Callers:
     """Chooses the caller of requests, and makes it a member and signs it in where that is missing."""
 
-    def __init__(self, users: Users, organizations: Organizations, tokens: Tokens) -> None:
+    def __init__(self, users: UserDirectory, organizations: OrganizationDirectory, tokens: Tokens) -> None:
         self.default: Caller | None = None
         self._store = users.store
         self._users = users

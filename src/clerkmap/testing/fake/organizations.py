@@ -7,17 +7,17 @@ from typing import Any
 from .objects import ClerkRefuses, FakeInvitation, FakeMembership, FakeOrganization, FakeRole, FakeUser, Metadata
 from .shapes import deleted_shape, public_organization_shape
 from .store import Store, assign, check_parameters, serialized
-from .users import Users, merged_kinds
+from .users import UserDirectory, merged_kinds
 
 MONTH = 30 * 86_400_000
 SETTABLE = ("name", "slug", "max_allowed_memberships", "admin_delete_enabled", "created_at")
 METADATA = ("public_metadata", "private_metadata")
 
 
-class Organizations:
+class OrganizationDirectory:
     """Creates, changes and deletes organizations, memberships and invitations."""
 
-    def __init__(self, store: Store, users: Users) -> None:
+    def __init__(self, store: Store, users: UserDirectory) -> None:
         self.store: Store = store
         self._users = users
 
@@ -38,7 +38,8 @@ class Organizations:
         store.claim(organization.id, ("slug", organization.slug))
         organization.created_by = created_by.id if created_by else None
         for kind in METADATA:
-            setattr(organization, kind, copy.deepcopy(getattr(organization, kind) or {}))
+            value: Metadata | None = getattr(organization, kind)
+            setattr(organization, kind, copy.deepcopy(value or {}))
         organization.created_at = store.moment() if created_at is None else created_at
         store.organizations[organization.id] = organization
         self._changed(organization, "organization.created")

@@ -1,7 +1,7 @@
 """The tables of the fake Clerk: its rows by id, the values that are unique, ids, time, and the events of changes.
 
-`Users`, `Organizations` and `Tokens` change the tables. Each change moves `updated_at` and sends Clerk's event. A
-change that Clerk would refuse raises `ClerkRefuses` before it has changed anything.
+`UserDirectory`, `OrganizationDirectory` and `Tokens` change the tables. Each change moves `updated_at` and sends
+Clerk's event. A change that Clerk would refuse raises `ClerkRefuses` before it has changed anything.
 """
 
 import string

@@ -15,7 +15,7 @@ METADATA = ("public_metadata", "private_metadata", "unsafe_metadata")
 SessionEnd = Literal["ended", "removed", "revoked"]
 
 
-class Users:
+class UserDirectory:
     """Creates, changes, signs in, bans and deletes users."""
 
     def __init__(self, store: Store) -> None:
@@ -35,7 +35,8 @@ class Users:
         user.addresses = [self._address(each, verified) for each in emails]
         user.primary_address_id = user.addresses[0].id if user.addresses else None
         for kind in METADATA:
-            setattr(user, kind, copy.deepcopy(getattr(user, kind) or {}))
+            value: Metadata | None = getattr(user, kind)
+            setattr(user, kind, copy.deepcopy(value or {}))
         self.store.users[user.id] = user
         return self._changed(user, "user.created")
 

@@ -10,7 +10,7 @@ from random import Random
 
 from ..objects import ClerkRefuses
 from . import organizations, tokens, users
-from .calls import Call, Parts, Route, Routes
+from .calls import ApiCall, Parts, Route, Routes
 from .faults import Chance, Limits, TooMany
 from .requests import ApiAnswer, ApiRequest, Query, answer_of, missing
 
@@ -90,7 +90,7 @@ class Api:
 
     def _run(self, found: _Found, request: ApiRequest, version: str) -> ApiAnswer:
         route, ids = found
-        return answer_of(route.run(Call(self._parts, request, version, ids)))
+        return answer_of(route.run(ApiCall(self._parts, request, version, ids)))
 
     def _check_key(self, request: ApiRequest) -> None:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")

@@ -6,13 +6,13 @@ from typing import Any, Literal, NamedTuple
 
 from ....core.strict_json import fields, items, read_object
 from ..objects import ClerkRefuses, FakeMembership, FakeOrganization, FakeUser
-from ..organizations import Organizations
+from ..organizations import OrganizationDirectory
 from ..store import Store
 from ..tokens import Tokens
-from ..users import Users
+from ..users import UserDirectory
 from .faults import Faults
 from .lists import Lists
-from .requests import ApiRequest, Body, Json, Query, missing
+from .requests import ApiRequest, BodyParameters, Json, Query, missing
 
 
 @dataclass(frozen=True)
@@ -20,20 +20,20 @@ class Parts:
     """The parts of one fake Clerk."""
 
     store: Store
-    users: Users
-    organizations: Organizations
+    users: UserDirectory
+    organizations: OrganizationDirectory
     tokens: Tokens
     faults: Faults
     lists: Lists
 
 
-class Call:
+class ApiCall:
     """One request at its endpoint. `ids` are the variable segments of the path."""
 
     def __init__(self, parts: Parts, request: ApiRequest, version: str, ids: tuple[str, ...]) -> None:
         self.store: Store = parts.store
-        self.users: Users = parts.users
-        self.organizations: Organizations = parts.organizations
+        self.users: UserDirectory = parts.users
+        self.organizations: OrganizationDirectory = parts.organizations
         self.tokens: Tokens = parts.tokens
         self.faults: Faults = parts.faults
         self.lists: Lists = parts.lists
@@ -42,14 +42,14 @@ class Call:
         self.query: Query = Query(request.query)
         self._request = request
 
-    def body(self, *known: str) -> Body:
+    def body(self, *known: str) -> BodyParameters:
         """Return the body, which may hold these parameters only."""
-        return Body(_read_object(self._request.body or b"{}"), set(known))
+        return BodyParameters(_read_object(self._request.body or b"{}"), set(known))
 
-    def bodies(self, *known: str) -> list[Body]:
+    def bodies(self, *known: str) -> list[BodyParameters]:
         """Return the objects of a body that is a list."""
         whole = _read_object(b'{"all":' + self._request.body + b"}")
-        return [Body(fields(each), set(known)) for each in items(whole.get("all"))]
+        return [BodyParameters(fields(each), set(known)) for each in items(whole.get("all"))]
 
     def user(self, id: str | None = None) -> FakeUser:
         """Return the user with this id, or with the id in the path."""
@@ -83,7 +83,7 @@ class Route(NamedTuple):
 
     method: str
     path: str
-    run: Callable[[Call], Json]
+    run: Callable[[ApiCall], Json]
     kind: Literal["list", "change", "other"] = "other"
 
 

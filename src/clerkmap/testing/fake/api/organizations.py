@@ -6,23 +6,23 @@ from typing import Any
 from ..objects import ClerkRefuses, FakeInvitation, FakeMembership, FakeOrganization, FakeUser
 from ..organizations import METADATA, MONTH
 from ..shapes import Shape, deleted_shape, organization_shape, public_organization_shape
-from .calls import Call, Route, Routes
+from .calls import ApiCall, Route, Routes
 from .lists import Condition, Order, Rank, by_creation, cache_key, choose, one_of, page, user_conditions, user_rank
-from .requests import Body, Json, missing
+from .requests import BodyParameters, Json, missing
 from .users import METADATA_ENDPOINTS, address_in, metadata_in
 
 ORDERS = ("created_at", "name", "members_count")
 MAX_NAME = 256
 
 
-def list_organizations(call: Call) -> Json:
+def list_organizations(call: ApiCall) -> Json:
     """Return a page of organizations, and the total."""
     order = Order(call.query, ORDERS)
     rows = call.lists.get(cache_key(call.query, "organizations"), lambda: _listed(call, order.name))
     return {"data": [_shape(call, each) for each in page(call.query, rows, order)], "total_count": len(rows)}
 
 
-def _listed(call: Call, order: str) -> list[FakeOrganization]:
+def _listed(call: ApiCall, order: str) -> list[FakeOrganization]:
     all_organizations = call.store.organizations
     found = set(all_organizations)
     wanted, unwanted = choose(call.query.all("organization_id"))
@@ -35,30 +35,30 @@ def _listed(call: Call, order: str) -> list[FakeOrganization]:
     return sorted(rows, key=_rank(call, order))
 
 
-def _organizations_of(call: Call, user_ids: set[str]) -> set[str]:
+def _organizations_of(call: ApiCall, user_ids: set[str]) -> set[str]:
     users = [call.store.users[each] for each in user_ids if each in call.store.users]
     return {place.organization_id for user in users for place in call.store.memberships_of(user)}
 
 
-def _rank(call: Call, order: str) -> Callable[[FakeOrganization], tuple[Any, str]]:
+def _rank(call: ApiCall, order: str) -> Callable[[FakeOrganization], tuple[Any, str]]:
     if order == "members_count":
         return lambda each: (len(call.store.members_of(each)), each.id)
     return lambda each: (getattr(each, order), each.id)
 
 
-def _shape(call: Call, organization: FakeOrganization) -> Shape:
+def _shape(call: ApiCall, organization: FakeOrganization) -> Shape:
     """Return an organization, with the number of members if requested."""
     if call.query.flag("include_members_count"):
         return call.store.counted_shape(organization)
     return organization_shape(organization)
 
 
-def get_organization(call: Call) -> Json:
+def get_organization(call: ApiCall) -> Json:
     """Return one organization, by id or slug."""
     return _shape(call, call.organization())
 
 
-def create_organization(call: Call) -> Json:
+def create_organization(call: ApiCall) -> Json:
     """Create an organization. The user in `created_by` becomes an admin; without one it has no members."""
     body = call.body("name", "created_by", "slug", "max_allowed_memberships", "created_at", *METADATA, "role_set_key")
     created_by = body.text("created_by")
@@ -70,7 +70,7 @@ def create_organization(call: Call) -> Json:
     return organization_shape(call.organizations.create(organization, creator, created_at=body.moment("created_at")))
 
 
-def update_organization(call: Call) -> Json:
+def update_organization(call: ApiCall) -> Json:
     """Change an organization. Before `METADATA_ENDPOINTS`, metadata given here replaces the old metadata."""
     organization = call.organization()
     metadata = METADATA if call.version < METADATA_ENDPOINTS else ()
@@ -98,21 +98,21 @@ def _name(name: str) -> str:
     return name
 
 
-def delete_organization(call: Call) -> Json:
+def delete_organization(call: ApiCall) -> Json:
     """Delete an organization."""
     organization = call.organization()
     call.organizations.delete(organization)
     return deleted_shape("organization", organization.id, slug=organization.slug)
 
 
-def merge_metadata(call: Call) -> Json:
+def merge_metadata(call: ApiCall) -> Json:
     """Merge metadata at every level."""
     organization = call.organization()
     call.organizations.merge_metadata(organization, metadata_in(call.body(*METADATA)))
     return organization_shape(organization)
 
 
-def replace_metadata(call: Call) -> Json:
+def replace_metadata(call: ApiCall) -> Json:
     """Replace each given kind of metadata."""
     organization = call.organization()
     call.organizations.replace_metadata(organization, metadata_in(call.body(*METADATA)))
@@ -124,12 +124,12 @@ def replace_metadata(call: Call) -> Json:
 MEMBERSHIP_ORDERS = ("created_at", "email_address", "phone_number", "first_name", "last_name", "username")
 
 
-def list_memberships(call: Call) -> Json:
+def list_memberships(call: ApiCall) -> Json:
     """Return a page of all memberships of the instance."""
     return _membership_page(call, "memberships", call.store.memberships.values)
 
 
-def list_members(call: Call) -> Json:
+def list_members(call: ApiCall) -> Json:
     """Return a page of the members of an organization, with the filters of a list of users."""
     organization = call.organization()
 
@@ -144,27 +144,27 @@ def list_members(call: Call) -> Json:
     return _membership_page(call, organization.id, filtered)
 
 
-def list_memberships_of_user(call: Call) -> Json:
+def list_memberships_of_user(call: ApiCall) -> Json:
     """Return a page of the memberships of a user."""
     user = call.user()
     return _membership_page(call, user.id, lambda: call.store.memberships_of(user))
 
 
-def _membership_page(call: Call, name: str, rows_of: Callable[[], Iterable[FakeMembership]]) -> Json:
+def _membership_page(call: ApiCall, name: str, rows_of: Callable[[], Iterable[FakeMembership]]) -> Json:
     order = Order(call.query, MEMBERSHIP_ORDERS)
     rank = _membership_rank(call, order.name)
     rows = call.lists.get(cache_key(call.query, name), lambda: sorted(rows_of(), key=rank))
     return {"data": [call.store.shape(each) for each in page(call.query, rows, order)], "total_count": len(rows)}
 
 
-def _membership_rank(call: Call, name: str) -> Callable[[FakeMembership], Rank]:
+def _membership_rank(call: ApiCall, name: str) -> Callable[[FakeMembership], Rank]:
     if name == "created_at":
         return by_creation
     rank, users = user_rank(name), call.store.users
     return lambda each: (*rank(users[each.user_id]), each.id)
 
 
-def _named(call: Call) -> list[Condition]:
+def _named(call: ApiCall) -> list[Condition]:
     """Return the conditions on ids, addresses and usernames."""
     conditions: list[Condition] = []
     if ids := call.query.all("user_id"):
@@ -176,7 +176,7 @@ def _named(call: Call) -> list[Condition]:
     return conditions
 
 
-def add_member(call: Call) -> Json:
+def add_member(call: ApiCall) -> Json:
     """Add a member. A user that is a member already is refused."""
     organization = call.organization()
     body = call.body("user_id", "role", *METADATA)
@@ -189,7 +189,7 @@ def add_member(call: Call) -> Json:
     return call.store.shape(call.organizations.add_member(organization, user, role=role, **metadata))
 
 
-def update_member(call: Call) -> Json:
+def update_member(call: ApiCall) -> Json:
     """Change the role of a member."""
     membership = call.membership()
     role = known_role(call, call.body("role").required("role"))
@@ -197,7 +197,7 @@ def update_member(call: Call) -> Json:
     return call.store.shape(call.organizations.add_member(organization, user, role=role))
 
 
-def remove_member(call: Call) -> Json:
+def remove_member(call: ApiCall) -> Json:
     """Remove a member, and return the membership."""
     membership = call.membership()
     shape = call.store.shape(membership)
@@ -205,21 +205,21 @@ def remove_member(call: Call) -> Json:
     return shape
 
 
-def merge_membership_metadata(call: Call) -> Json:
+def merge_membership_metadata(call: ApiCall) -> Json:
     """Merge metadata at every level."""
     membership = call.membership()
     call.organizations.merge_metadata(membership, metadata_in(call.body(*METADATA)))
     return call.store.shape(membership)
 
 
-def known_role(call: Call, key: str) -> str:
+def known_role(call: ApiCall, key: str) -> str:
     """Return the key of a role that exists."""
     if key not in call.store.roles:
         raise missing("Organization role")
     return key
 
 
-def refuse_members(call: Call, organization: FakeOrganization, user: FakeUser) -> None:
+def refuse_members(call: ApiCall, organization: FakeOrganization, user: FakeUser) -> None:
     """Refuse a user that is a member of the organization."""
     if call.store.membership(organization, user) is not None:
         message = "The user is a member of the organization already"
@@ -236,18 +236,18 @@ _INVITATION_FIELDS = (
 )
 
 
-def list_invitations(call: Call) -> Json:
+def list_invitations(call: ApiCall) -> Json:
     """Return a page of all invitations of the instance."""
     return _invitation_page(call, "invitations", call.store.invitations.values(), _with_organization(call))
 
 
-def list_of_organization(call: Call) -> Json:
+def list_of_organization(call: ApiCall) -> Json:
     """Return a page of the invitations to an organization."""
     organization = call.organization()
     return _invitation_page(call, organization.id, call.store.invitations_to(organization), call.store.shape)
 
 
-def list_of_user(call: Call) -> Json:
+def list_of_user(call: ApiCall) -> Json:
     """Return a page of the invitations to a user."""
     user = call.user()
     emails = {each.address.lower() for each in user.addresses}
@@ -255,7 +255,7 @@ def list_of_user(call: Call) -> Json:
     return _invitation_page(call, user.id, rows, _with_organization(call))
 
 
-def _with_organization(call: Call) -> Callable[[FakeInvitation], Shape]:
+def _with_organization(call: ApiCall) -> Callable[[FakeInvitation], Shape]:
     """Return the shape of invitations in lists across organizations."""
     return lambda each: (
         call.store.shape(each) | public_organization_shape(call.store.organizations[each.organization_id])
@@ -263,7 +263,7 @@ def _with_organization(call: Call) -> Callable[[FakeInvitation], Shape]:
 
 
 def _invitation_page(
-    call: Call, name: str, invitations: Iterable[FakeInvitation], shape: Callable[[FakeInvitation], Shape]
+    call: ApiCall, name: str, invitations: Iterable[FakeInvitation], shape: Callable[[FakeInvitation], Shape]
 ) -> Json:
     order = Order(call.query, ("created_at", "email_address"))
     statuses = call.query.all("status")
@@ -284,12 +284,12 @@ def _invitation_rank(order: str) -> Callable[[FakeInvitation], tuple[Any, str]]:
     return lambda each: (each.created_at, each.id)
 
 
-def get_invitation(call: Call) -> Json:
+def get_invitation(call: ApiCall) -> Json:
     """Return one invitation."""
     return call.store.shape(_invitation_of(call))
 
 
-def invite(call: Call) -> Json:
+def invite(call: ApiCall) -> Json:
     """Create an invitation."""
     organization = call.organization()
     return call.store.shape(
@@ -297,7 +297,7 @@ def invite(call: Call) -> Json:
     )
 
 
-def invite_many(call: Call) -> Json:
+def invite_many(call: ApiCall) -> Json:
     """Create up to `MAX_INVITATIONS` invitations, or none if one of them is refused."""
     organization, bodies = call.organization(), call.bodies(*_INVITATION_FIELDS)
     if not 1 <= len(bodies) <= MAX_INVITATIONS:
@@ -307,7 +307,7 @@ def invite_many(call: Call) -> Json:
     return {"data": shapes, "total_count": len(shapes)}
 
 
-def _wanted(call: Call, organization: FakeOrganization, body: Body) -> Shape:
+def _wanted(call: ApiCall, organization: FakeOrganization, body: BodyParameters) -> Shape:
     """Return the arguments of an invitation, or refuse it."""
     email = address_in(body.required("email_address"))
     if owner := call.store.owner("email_address", email):
@@ -322,13 +322,13 @@ def _wanted(call: Call, organization: FakeOrganization, body: Body) -> Shape:
     }
 
 
-def revoke_invitation(call: Call) -> Json:
+def revoke_invitation(call: ApiCall) -> Json:
     """Revoke an invitation."""
     call.body("requesting_user_id")
     return call.store.shape(call.organizations.revoke_invitation(_invitation_of(call)))
 
 
-def _invitation_of(call: Call) -> FakeInvitation:
+def _invitation_of(call: ApiCall) -> FakeInvitation:
     invitation = call.store.invitations.get(call.ids[1])
     if invitation is None or invitation.organization_id != call.organization().id:
         raise missing("Organization invitation")

@@ -95,7 +95,7 @@ class Query:
         return None if text is None else text == "true"
 
 
-class Body:
+class BodyParameters:
     """The parameters in a JSON body. As at Clerk, an unknown parameter is refused."""
 
     def __init__(self, values: dict[str, Any], known: set[str]) -> None:

@@ -13,23 +13,23 @@ from ....core.jose import read_token
 from ....errors import ConfigurationError, TokenError
 from ..objects import ClerkRefuses, FakeMachineToken
 from ..shapes import machine_token_shape
-from .calls import Call, Route, Routes
+from .calls import ApiCall, Route, Routes
 from .requests import Json
 
 
-def verify_api_key(call: Call) -> Json:
+def verify_api_key(call: ApiCall) -> Json:
     """Verify an API key."""
     return _known(call, "api_key", _secret(call, "secret"), "API key")
 
 
-def verify_m2m_token(call: Call) -> Json:
+def verify_m2m_token(call: ApiCall) -> Json:
     """Verify a machine token. Parameters other than `token` are refused, `secret` included."""
     token = _secret(call, "token")
     claims = _claims(call, token, "m2m")
     return _known(call, "m2m_token", token, "Machine token") if claims is None else _read(call, claims, "m2m_token")
 
 
-def verify_oauth_token(call: Call) -> Json:
+def verify_oauth_token(call: ApiCall) -> Json:
     """Verify an OAuth access token."""
     token = _secret(call, "access_token", "secret")
     if not _is_jwt(token):
@@ -38,7 +38,7 @@ def verify_oauth_token(call: Call) -> Json:
     return {"active": False} if claims is None else _read(call, claims, "oauth_token")
 
 
-def _secret(call: Call, *names: str) -> str:
+def _secret(call: ApiCall, *names: str) -> str:
     """Return the token: the only parameter, under one of these names."""
     try:
         body = call.body(*names)
@@ -47,7 +47,7 @@ def _secret(call: Call, *names: str) -> str:
         raise ClerkRefuses(400, refused.code, refused.message, refused.parameter) from None
 
 
-def _known(call: Call, kind: str, secret: str, name: str) -> Json:
+def _known(call: ApiCall, kind: str, secret: str, name: str) -> Json:
     token, now = call.store.machine_tokens.get(secret), call.store.clock() * 1000
     expired = token is not None and token.expires_at is not None and token.expires_at <= now
     if token is None or token.kind != kind or token.revoked or expired:
@@ -59,7 +59,7 @@ def _is_jwt(token: str) -> bool:
     return token.count(".") == 2
 
 
-def _claims(call: Call, token: str, kind: Literal["oauth", "m2m"]) -> Claims | None:
+def _claims(call: ApiCall, token: str, kind: Literal["oauth", "m2m"]) -> Claims | None:
     """Return the claims of a valid JWT, otherwise None."""
     if not _is_jwt(token):
         return None
@@ -72,7 +72,7 @@ def _claims(call: Call, token: str, kind: Literal["oauth", "m2m"]) -> Claims | N
         return None
 
 
-def _read(call: Call, claims: Claims, kind: str) -> Json:
+def _read(call: ApiCall, claims: Claims, kind: str) -> Json:
     token = FakeMachineToken(claims.token_id or "", kind, "", claims.subject, client_id=claims.client_id)
     token.scopes = list(claims.scopes)
     token.audience, token.actor = claims.payload.get("aud"), claims.payload.get("act")
@@ -84,12 +84,12 @@ def _read(call: Call, claims: Claims, kind: str) -> Json:
 # Published keys
 
 
-def jwks(call: Call) -> Json:
+def jwks(call: ApiCall) -> Json:
     """Return the public keys: those of `faults.keys_of` if it is set."""
     return (call.faults.keys_of or call.tokens).jwks()
 
 
-def openid_configuration(call: Call) -> Json:
+def openid_configuration(call: ApiCall) -> Json:
     """Return the OpenID Connect discovery document."""
     issuer = call.tokens.issuer
     return {

@@ -3,9 +3,9 @@
 from ..objects import ClerkRefuses, FakeAddress, FakeSession, FakeUser
 from ..shapes import Shape, address_shape, deleted_shape, session_shape, user_shape
 from ..users import METADATA
-from .calls import Call, Route, Routes
+from .calls import ApiCall, Route, Routes
 from .lists import Order, cache_key, choose, page, page_after, user_conditions, user_rank
-from .requests import Body, Json, Query, invalid, missing
+from .requests import BodyParameters, Json, Query, invalid, missing
 
 ORDERS = (
     *("created_at", "updated_at", "email_address", "web3wallet", "first_name", "last_name", "phone_number"),
@@ -30,7 +30,7 @@ _IGNORED_ON_UPDATE = (
 _NAMES = ("first_name", "last_name", "username", "external_id")
 
 
-def list_users(call: Call) -> Json:
+def list_users(call: ApiCall) -> Json:
     """Return a page of users. The cursor needs the order of creation."""
     order = Order(call.query, ORDERS)
     rows = _listed(call, order.name)
@@ -41,12 +41,12 @@ def list_users(call: Call) -> Json:
     return [user_shape(each) for each in found]
 
 
-def count_users(call: Call) -> Json:
+def count_users(call: ApiCall) -> Json:
     """Return the number of users in a list."""
     return {"object": "total_count", "total_count": len(_listed(call, "created_at"))}
 
 
-def _listed(call: Call, order: str) -> list[FakeUser]:
+def _listed(call: ApiCall, order: str) -> list[FakeUser]:
     """Return the requested users in ascending order."""
     rank = user_rank(order)
 
@@ -68,7 +68,7 @@ def _listed(call: Call, order: str) -> list[FakeUser]:
     return call.lists.get(("users", order, *filters), filtered)
 
 
-def _chosen(call: Call) -> tuple[set[str] | None, set[str]]:
+def _chosen(call: ApiCall) -> tuple[set[str] | None, set[str]]:
     """Return the ids to include, or None for all users; and the ids to exclude."""
     wanted: set[str] | None = None
     unwanted: set[str] = set()
@@ -85,7 +85,7 @@ def _chosen(call: Call) -> tuple[set[str] | None, set[str]]:
     return wanted, unwanted
 
 
-def _ids(call: Call, name: str, values: set[str]) -> set[str]:
+def _ids(call: ApiCall, name: str, values: set[str]) -> set[str]:
     if name == "user_id":
         return values
     if name == "organization_id":
@@ -94,12 +94,12 @@ def _ids(call: Call, name: str, values: set[str]) -> set[str]:
     return {owner for each in values if (owner := call.store.owner(name, each))}
 
 
-def get_user(call: Call) -> Json:
+def get_user(call: ApiCall) -> Json:
     """Return one user."""
     return user_shape(call.user())
 
 
-def create_user(call: Call) -> Json:
+def create_user(call: ApiCall) -> Json:
     """Create a user. The addresses count as verified, and the first one is primary."""
     own = ("email_address", "created_at", "banned", "locked")
     body = call.body(*_NAMES, *METADATA, *own, *_IGNORED, *_IGNORED_ON_CREATE)
@@ -113,7 +113,7 @@ def create_user(call: Call) -> Json:
     return user_shape(call.users.create(FakeUser("", **values), emails, created_at=created_at))
 
 
-def update_user(call: Call) -> Json:
+def update_user(call: ApiCall) -> Json:
     """Change a user. Before `METADATA_ENDPOINTS`, metadata given here replaces the old metadata."""
     user = call.user()
     metadata = METADATA if call.version < METADATA_ENDPOINTS else ()
@@ -133,61 +133,61 @@ def update_user(call: Call) -> Json:
     return user_shape(user)
 
 
-def delete_user(call: Call) -> Json:
+def delete_user(call: ApiCall) -> Json:
     """Delete a user."""
     user = call.user()
     call.users.delete(user)
     return deleted_shape("user", user.id, external_id=user.external_id)
 
 
-def merge_metadata(call: Call) -> Json:
+def merge_metadata(call: ApiCall) -> Json:
     """Merge metadata into the user's metadata at every level."""
     user = call.user()
     call.users.merge_metadata(user, metadata_in(call.body(*METADATA)))
     return user_shape(user)
 
 
-def replace_metadata(call: Call) -> Json:
+def replace_metadata(call: ApiCall) -> Json:
     """Replace each given kind of metadata."""
     user = call.user()
     call.users.replace_metadata(user, metadata_in(call.body(*METADATA)))
     return user_shape(user)
 
 
-def metadata_in(body: Body) -> dict[str, dict[str, object] | None]:
+def metadata_in(body: BodyParameters) -> dict[str, dict[str, object] | None]:
     """Return the given kinds of metadata."""
     return {name: body.metadata(name) for name in body.values}
 
 
-def ban(call: Call) -> Json:
+def ban(call: ApiCall) -> Json:
     """Ban a user and revoke the user's sessions."""
     user = call.user()
     call.users.ban(user)
     return user_shape(user)
 
 
-def unban(call: Call) -> Json:
+def unban(call: ApiCall) -> Json:
     """Lift the ban of a user."""
     user = call.user()
     call.users.unban(user)
     return user_shape(user)
 
 
-def lock(call: Call) -> Json:
+def lock(call: ApiCall) -> Json:
     """Lock a user for a while."""
     user = call.user()
     call.users.lock(user, True)
     return user_shape(user)
 
 
-def unlock(call: Call) -> Json:
+def unlock(call: ApiCall) -> Json:
     """Unlock a user."""
     user = call.user()
     call.users.lock(user, False)
     return user_shape(user)
 
 
-def ban_many(call: Call) -> Json:
+def ban_many(call: ApiCall) -> Json:
     """Ban several users, or none if one of them does not exist."""
     users = [call.user(each) for each in call.body("user_ids").texts("user_ids")]
     for user in users:
@@ -195,7 +195,7 @@ def ban_many(call: Call) -> Json:
     return [user_shape(user) for user in users]
 
 
-def unban_many(call: Call) -> Json:
+def unban_many(call: ApiCall) -> Json:
     """Lift the bans of several users."""
     users = [call.user(each) for each in call.body("user_ids").texts("user_ids")]
     for user in users:
@@ -216,7 +216,7 @@ def address_in(text: str) -> str:
 _ADDRESS_FIELDS = ("verified", "primary", "notify_primary_email_address_changed")
 
 
-def create_address(call: Call) -> Json:
+def create_address(call: ApiCall) -> Json:
     """Add an address to a user, unverified by default. The first address of a user is primary."""
     body = call.body("user_id", "email_address", *_ADDRESS_FIELDS)
     user, verified = call.user(body.required("user_id")), bool(body.flag("verified"))
@@ -225,12 +225,12 @@ def create_address(call: Call) -> Json:
     return address_shape(call.users.add_address(user, text, verified=verified, primary=primary or not user.addresses))
 
 
-def get_address(call: Call) -> Json:
+def get_address(call: ApiCall) -> Json:
     """Return one address."""
     return address_shape(_address_of(call)[1])
 
 
-def update_address(call: Call) -> Json:
+def update_address(call: ApiCall) -> Json:
     """Change whether an address is verified or primary."""
     user, address = _address_of(call)
     body = call.body(*_ADDRESS_FIELDS)
@@ -242,7 +242,7 @@ def update_address(call: Call) -> Json:
     return address_shape(address)
 
 
-def delete_address(call: Call) -> Json:
+def delete_address(call: ApiCall) -> Json:
     """Delete an address."""
     user, address = _address_of(call)
     call.users.remove_address(user, address)
@@ -255,7 +255,7 @@ def _primary(asked: bool | None, verified: bool) -> bool:
     return bool(asked)
 
 
-def _address_of(call: Call) -> tuple[FakeUser, FakeAddress]:
+def _address_of(call: ApiCall) -> tuple[FakeUser, FakeAddress]:
     for user in call.store.users.values():
         for address in user.addresses:
             if address.id == call.ids[0]:
@@ -269,7 +269,7 @@ MIN_LIFETIME, MAX_LIFETIME = 30, 315_360_000  # seconds of a token
 DEFAULT_LIFETIME = 60
 
 
-def list_sessions(call: Call) -> Json:
+def list_sessions(call: ApiCall) -> Json:
     """Return the sessions of a user or a client; with their total if `paginated` is true."""
     user, client = call.query.one("user_id"), call.query.one("client_id")
     if not (user or client):
@@ -286,12 +286,12 @@ def list_sessions(call: Call) -> Json:
     return {"data": shapes, "total_count": len(rows)} if call.query.flag("paginated") else shapes
 
 
-def get_session(call: Call) -> Json:
+def get_session(call: ApiCall) -> Json:
     """Return one session."""
     return session_shape(_session_of(call))
 
 
-def create_session(call: Call) -> Json:
+def create_session(call: ApiCall) -> Json:
     """Create a session, as development instances allow."""
     body = call.body("user_id", "active_organization_id")
     organization = body.text("active_organization_id")
@@ -299,14 +299,14 @@ def create_session(call: Call) -> Json:
     return session_shape(call.users.sign_in(user, call.organization(organization) if organization else None))
 
 
-def revoke_session(call: Call) -> Json:
+def revoke_session(call: ApiCall) -> Json:
     """Revoke a session."""
     session = _session_of(call)
     call.users.end_session(session, "revoked")
     return session_shape(session)
 
 
-def create_token(call: Call) -> Json:
+def create_token(call: ApiCall) -> Json:
     """Create a session token, like that of a browser."""
     session, seconds = _active_session(call), _seconds(call)
     user = call.user(session.user_id)
@@ -322,25 +322,25 @@ def create_token(call: Call) -> Json:
     return {"object": "token", "jwt": jwt}
 
 
-def create_template_token(call: Call) -> Json:
+def create_template_token(call: ApiCall) -> Json:
     """Create a token of a JWT template. Any template name is valid, and adds no claims."""
     user = call.user(_active_session(call).user_id)
     return {"object": "token", "jwt": call.tokens.template_token(user, expires_in=_seconds(call))}
 
 
-def _seconds(call: Call) -> int:
+def _seconds(call: ApiCall) -> int:
     seconds = call.body("expires_in_seconds").number("expires_in_seconds", MIN_LIFETIME, MAX_LIFETIME)
     return DEFAULT_LIFETIME if seconds is None else seconds
 
 
-def _session_of(call: Call) -> FakeSession:
+def _session_of(call: ApiCall) -> FakeSession:
     session = call.store.sessions.get(call.ids[0])
     if session is None:
         raise missing("Session")
     return session
 
 
-def _active_session(call: Call) -> FakeSession:
+def _active_session(call: ApiCall) -> FakeSession:
     session = _session_of(call)
     if session.status not in ("active", "pending"):
         raise missing("An active session")

@@ -7,29 +7,28 @@ import re
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Literal
 
 from ..errors import ConfigurationError
 from ..ports import Repository
 from ..repositories.sql.schema import SCHEMA_VERSION
-from .options import DATABASE, Made, repository_named
 
-_URL = re.compile(r"([a-z][a-z0-9.]+)(\+[a-z0-9_]+)?://(.*)", re.DOTALL | re.IGNORECASE)
-_LIBPQ = re.compile(r"(^|\s)(host|hostaddr|dbname|user|service|password)\s*=")
-# What is kept for ids, and how they are made then.
-_MADE: dict[str, Made] = {"TEXT": "uuid7", "text": "uuid7", "uuid": "uuid7", "INTEGER": "integer", "bigint": "integer"}
-_MODULE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+NewIds = Literal["uuid7", "integer", "clerk"]
+
+# How ids are made in tables with this type of id.
+_MADE: dict[str, NewIds] = dict.fromkeys(("TEXT", "text", "uuid"), "uuid7")
+_MADE |= dict.fromkeys(("INTEGER", "bigint"), "integer")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
-class Found:
+class DatabaseState:
     """What a database holds. Version 0 is one without tables of ours. `ids` is how they are made; None for by you.
     `exists` is whether there is a database at all."""
 
     version: int = 0
     id_type: str = ""
-    ids: Made | None = "uuid7"
+    ids: NewIds | None = "uuid7"
     first_id: int = 1
     exists: bool = True
 
@@ -38,13 +37,13 @@ class NotWritten(Exception):
     """Something was about to be written where nothing is to be, and where it could not be undone."""
 
 
-class Database(ABC):
+class CommandDatabase(ABC):
     """One database. `shown` is what it is called in a text."""
 
     shown: str
 
     @abstractmethod
-    def look(self) -> Found:
+    def look(self) -> DatabaseState:
         """What is in it."""
 
     @abstractmethod
@@ -55,22 +54,24 @@ class Database(ABC):
         """
 
     @abstractmethod
-    def open(self, found: Found, *, writes: bool) -> Repository:
+    def open(self, found: DatabaseState, *, writes: bool) -> Repository:
         """Its repository, for tables that `check` has found right."""
 
     @abstractmethod
-    def migrate(self, ids: Made | None, found: Found) -> None:
+    def migrate(self, ids: NewIds | None, found: DatabaseState) -> None:
         """Bring the tables to this version's state, making them if need be."""
 
     @abstractmethod
-    def ddl(self, since: int, ids: Made | None, found: Found) -> str:
+    def ddl(self, since: int, ids: NewIds | None, found: DatabaseState) -> str:
         """The same as a script."""
 
     @abstractmethod
-    def trying(self, found: Found) -> AbstractContextManager[Repository]:
+    def trying(self, found: DatabaseState) -> AbstractContextManager[Repository]:
         """A repository of which nothing that it writes is kept: it is undone, or `NotWritten` is raised before."""
 
-    def check(self, found: Found, ids: Made | None = None, *, makes: bool = False, first_id: int | None = 0) -> Found:
+    def check(
+        self, found: DatabaseState, ids: NewIds | None = None, *, makes: bool = False, first_id: int | None = 0
+    ) -> DatabaseState:
         """What was found, with the ids that were asked for; or `ConfigurationError` if it cannot be worked with. A
         command that makes users says the first number, or None where it was not told."""
         if not found.exists:
@@ -108,66 +109,18 @@ class Database(ABC):
         return found
 
 
-def database(url: str | None) -> Database:
-    """The database that a URL means, or the path of an SQLite file; or the repository that the command was told to use.
-
-    Of a URL, what was given is never repeated.
-    """
-    name = repository_named()
-    if name is not None:
-        from .application import Application
-
-        return Application(name)
-    text = (url or "").strip()
-    if not text:
-        raise ConfigurationError(f"no database is named: set {DATABASE}, or give --database")
-    return _of_url(text)
-
-
-def one_of_two(text: str) -> Database:
-    """The database that a URL, a path or MODULE:NAME means, where a command works with two of them."""
-    if _MODULE.fullmatch(text):
-        from .application import Application
-
-        return Application(text)
-    return _of_url(text)
-
-
-def _of_url(text: str) -> Database:
-    parts = _URL.fullmatch(text)
-    scheme = parts[1].lower() if parts else ""
-    if scheme in ("postgresql", "postgres") or (not parts and _LIBPQ.search(text)):
-        from .postgres_database import PostgresDatabase
-
-        return PostgresDatabase(f"{scheme}://{parts[3]}" if parts else text)
-    path = text
-    if parts:
-        path = parts[3].removeprefix("/").partition("?")[0]
-        if scheme != "sqlite" or not parts[3].startswith("/"):
-            raise ConfigurationError(
-                "the database must be sqlite:///path, the path of an SQLite file, or postgresql://…"
-            )
-    if path in ("", ":memory:"):
-        raise ConfigurationError("a database in memory is gone when the command ends: name a file")
-    if "@" in path and not Path(path).exists():  # a URL without its beginning may have a password in it
-        raise ConfigurationError("there is no such file; and a URL begins with postgresql:// or sqlite:///")
-    from .sqlite_database import SqliteDatabase
-
-    return SqliteDatabase(Path(path))
-
-
-def found(rows: list[tuple[int, str]], example: tuple[object, str] | None) -> Found:
+def found(rows: list[tuple[int, str]], example: tuple[object, str] | None) -> DatabaseState:
     """What the tables say of themselves, and how the ids are made of which one is there."""
     if not rows:
-        return Found()
+        return DatabaseState()
     ((version, id_type),) = rows
     made = _MADE.get(id_type)
     if example is not None and made == "uuid7":
         id, clerk_id = example
         made = "clerk" if id == clerk_id else made if _UUID.fullmatch(str(id)) else None
-    return Found(version, id_type, made)
+    return DatabaseState(version, id_type, made)
 
 
-def ids_type(ids: Made | None) -> str:
+def ids_type(ids: NewIds | None) -> str:
     """The type of column that such ids are kept in, as PostgreSQL calls it."""
     return "bigint" if ids == "integer" else "text"
