@@ -1,62 +1,62 @@
-"""Everything clerkmap raises, sorted by whose fault it is, then by what happened.
+"""Every exception of clerkmap, sorted by its cause: your code, the caller, or an outage.
 
     ClerkmapError
-    ├── ConfigurationError            yours: raised while you construct things, and where an id you made cannot be one
-    │   └── WrongInstance                 and before the first use of a secret key that is another instance's
-    ├── LinkRefused                   yours: a link that would contradict another
-    │   ├── UserTaken                     the user has another identity already
-    ├── UserUnknown                   yours: there is no user of that id
-    ├── HookFailed                    yours: a hook raised, and nothing was written
-    ├── ApiError                      Clerk's API did not do what it was asked
-    │   ├── ApiRefused                    yours: it will not
+    ├── ConfigurationError            your setup: raised at construction, and for an id that has the wrong type
+    │   └── WrongInstance                 the secret key belongs to another instance
+    ├── LinkRefused                   your call: a link contradicts another link
+    │   └── UserTaken                     the user has another identity already
+    ├── UserUnknown                   your call: no user has this id
+    ├── HookFailed                    your hook raised: the transaction was rolled back
+    ├── ApiError                      Clerk's API refused or failed
+    │   ├── ApiRefused                    your call: Clerk will refuse it again
     │   │   ├── ApiKeyRefused · ApiNotFound
-    │   └── ApiUnavailable                the world's: it could not, and is an Unavailable
-    ├── Refused                       the caller's: answer 401 (where it is another, `core/responses.py` says so)
-    │   ├── RequestRefused            the request does not carry a token as it should; it is not even looked at
+    │   └── ApiUnavailable                an outage: also an Unavailable
+    ├── Refused                       the caller: 401, unless `core/responses.py` has another status
+    │   ├── RequestRefused            the request does not carry a token correctly; the token was not read
     │   │   ├── TokenMissing · AuthorizationRefused · SchemeRefused · CookieRefused · OriginRefused
     │   ├── TokenError                the token proves nothing
-    │   │   ├── TokenMalformed            it cannot be read
+    │   │   ├── TokenMalformed            it is not readable
     │   │   │   ├── TokenTooLarge
-    │   │   │   ├── HeaderRefused             a header parameter that no token of ours carries
+    │   │   │   ├── HeaderRefused             a header parameter that Clerk's tokens never have
     │   │   │   └── AlgorithmRefused
     │   │   ├── SignatureError            it was not signed with this instance's key
     │   │   │   ├── UnknownKey
     │   │   │   └── BadSignature
     │   │   ├── TokenUnknown              it is opaque, and Clerk does not know it
-    │   │   ├── WrongKind                 signed with the right key, but not meant to sign anybody in
+    │   │   ├── WrongKind                 it was signed with the right key, for another purpose
     │   │   │   ├── TemplateToken · MachineToken · OAuthToken · ApiKeyToken · IdToken · HandshakeToken · SessionToken
-    │   │   │   ├── UnknownKind
+    │   │   │   └── UnknownKind
     │   │   ├── ClaimError                a claim is missing, of the wrong type or out of range
-    │   │   │   ├── ClaimMissing · ClaimInvalid · VersionUnknown
+    │   │   │   └── ClaimMissing · ClaimInvalid · VersionUnknown
     │   │   ├── OutOfTime
-    │   │   │   ├── TokenExpired · TokenNotYetValid · TokenIssuedInFuture
-    │   │   └── NotForUs                  made for somebody else
-    │   │       ├── IssuerRefused · PartyRefused · AudienceRefused · SessionPending · LifetimeRefused
-    │   ├── LockedOut                 the token is good, and the person may not come in
-    │   │   ├── UserDeleted · UserBanned · SessionEnded · OrganizationDeleted · MembershipDeleted
-    │   ├── NotAllowed                the person may come in, and may not do this
+    │   │   │   └── TokenExpired · TokenNotYetValid · TokenIssuedInFuture
+    │   │   └── NotForUs                  it was made for another application
+    │   │       └── IssuerRefused · PartyRefused · AudienceRefused · SessionPending · LifetimeRefused
+    │   ├── LockedOut                 the token is valid, but the user has no access
+    │   │   └── UserDeleted · UserBanned · SessionEnded · OrganizationDeleted · MembershipDeleted
+    │   ├── NotAllowed                the user has access, but lacks a requirement
     │   │   ├── UserMissing · OrganizationMissing · RoleMissing · PermissionMissing · FeatureMissing · PlanMissing
-    │   │   ├── TokenOutdated · ReverificationNeeded · ImpersonationRefused
-    │   ├── PrincipalRefused          what was handed on is no principal
-    │   │   ├── SealBroken · SealExpired
-    │   └── WebhookError              the delivery is not Clerk's, or cannot be read
+    │   │   └── TokenOutdated · ReverificationNeeded · ImpersonationRefused
+    │   ├── PrincipalRefused          a serialized principal is not valid
+    │   │   └── SealBroken · SealExpired
+    │   └── WebhookError              the delivery is not Clerk's, or is not readable
     │       ├── WebhookHeadersRefused · WebhookOutOfTime · WebhookTooLarge · WebhookIncomplete
-    │       ├── WebhookSignatureInvalid · WebhookMalformed · WebhookFromElsewhere
-    └── Unavailable                   the world's: answer 503 and ask again
+    │       └── WebhookSignatureInvalid · WebhookMalformed · WebhookFromElsewhere
+    └── Unavailable                   an outage: 503, retry later
         ├── KeysUnavailable
         ├── OperationUnderWay
         └── RepositoryUnavailable
-            └── CommitUnknown             it may or may not have been written: read, then decide
+            └── CommitUnknown             the commit may or may not have happened: read before you retry
 
-Every class that is raised has a stable `code` for programs, and a text for people. No text ever holds a token, a key or
-a word the caller sent: a log may print any of these. What is not in this tree and comes out of clerkmap is a bug.
+Each class has a stable `code` for programs and a text for people. No text contains a token, a key or input of the
+caller, so every text can be logged. Any other exception out of clerkmap is a bug.
 """
 
 from traceback import StackSummary, walk_tb
 
 
 class ClerkmapError(Exception):
-    """The one base to catch."""
+    """The base class of all exceptions of clerkmap."""
 
     code: str = "clerkmap_error"
     text: str = "clerkmap failed"
@@ -92,55 +92,59 @@ def traceback_without_values(error: BaseException) -> str:
 
 
 class ConfigurationError(ClerkmapError, ValueError):
-    """Something you configured cannot work, a constraint of yours on the tables included. The text says what was
-    expected."""
+    """A setting is wrong, or one of your constraints on the tables refuses a row. The text names the expected value."""
 
     code = "configuration_invalid"
-    text = "wrong configuration"
+    text = "invalid configuration"
 
 
 class WrongInstance(ConfigurationError):
-    """The secret key belongs to another instance than the publishable key. Nothing was read or written."""
+    """The secret key and the publishable key belong to different instances. Nothing was read or written."""
 
     code = "wrong_instance"
     text = "the secret key belongs to another instance than the publishable key"
 
 
 class LinkRefused(ClerkmapError):
-    """An identity leads to exactly one user, and this one leads to another."""
+    """The identity is linked to another user. An identity has exactly one user."""
 
     code = "link_refused"
     text = "that identity is linked to another user"
 
 
 class UserTaken(LinkRefused):
-    """The user has an identity already. Another one would let a second person in, unless both are one person: say
-    `shared=True` then."""
+    """The user has another identity already.
+
+    A second identity lets a second Clerk user in. Pass `shared=True` if both identities are the same person.
+    """
 
     code = "user_taken"
     text = "that user has another identity already"
 
 
 class UserUnknown(ClerkmapError):
-    """There is no user of yours with that id, or none whom an identity leads to."""
+    """No user has this id, or no identity is linked to the user."""
 
     code = "user_unknown"
-    text = "there is no user of that id"
+    text = "no user has this id"
 
 
 class HookFailed(ClerkmapError):
-    """A hook of yours raised, so everything was undone. Its own error is the `__cause__` of this one."""
+    """Your hook raised, and the transaction was rolled back. `__cause__` is the hook's own exception."""
 
     code = "hook_failed"
-    text = "a hook raised, and nothing was written"
+    text = "a hook raised, and the transaction was rolled back"
 
 
 class ApiError(ClerkmapError):
-    """What Clerk's API said when it did not do what it was asked: its status, its codes, and the id of the trace that
-    Clerk's support asks for. Never its message, which may name a person."""
+    """Clerk's API refused or failed.
+
+    The error has the status, Clerk's error codes, and the trace id for Clerk's support. It never has Clerk's message,
+    which may contain personal data.
+    """
 
     code = "api_error"
-    text = "Clerk's API did not do what it was asked"
+    text = "Clerk's API failed"
 
     def __init__(self, detail: str = "", *, status: int = 0, codes: tuple[str, ...] = (), trace_id: str = "") -> None:
         said = [detail, f"status {status}" * (status > 0), ", ".join(codes), f"trace {trace_id}" * bool(trace_id)]
@@ -151,76 +155,76 @@ class ApiError(ClerkmapError):
 
 
 class ApiRefused(ApiError):
-    """Clerk's API understood the request and will not do it. Sent again it would be refused again."""
+    """Clerk's API understood the request and refused it. A retry would be refused again."""
 
     code = "api_refused"
     text = "Clerk's API refused the request"
 
 
 class ApiKeyRefused(ApiRefused):
-    """The secret key is not one that Clerk knows."""
+    """Clerk does not know the secret key."""
 
     code = "api_key_refused"
     text = "Clerk's API refused the secret key: compare CLERK_SECRET_KEY with the dashboard's API keys page"
 
 
 class ApiNotFound(ApiRefused):
-    """What was asked for is not there, or no longer."""
+    """Clerk has no object with this id."""
 
     code = "api_not_found"
-    text = "Clerk's API knows nothing of that id"
+    text = "Clerk's API has no object with this id"
 
 
-# ------------------------------------------------------------------------------------------- the caller's fault
+# ------------------------------------------------------------------------------------------------- the caller
 
 
 class Refused(ClerkmapError):
-    """The request is refused because of what the caller sent, or who the caller is."""
+    """The request is refused because of its content or its caller."""
 
     code = "refused"
     text = "the request is refused"
 
 
 class RequestRefused(Refused):
-    """The request does not carry a token in the one way that is read. What the token says was not looked at."""
+    """The request does not carry a token correctly. The token itself was not read."""
 
     code = "request_refused"
-    text = "the request does not carry a token as it should"
+    text = "the request does not carry a token correctly"
 
 
 class TokenMissing(RequestRefused):
-    """There is no token on the request, and there must be one."""
+    """The request has no token, and needs one."""
 
     code = "token_missing"
     text = "the request carries no token"
 
 
 class AuthorizationRefused(RequestRefused):
-    """The Authorization header is there, and is not `Bearer` and one token."""
+    """The Authorization header is not `Bearer` and one token."""
 
     code = "authorization_refused"
-    text = "the Authorization header is not Bearer and one token"
+    text = "the Authorization header must be Bearer and one token"
 
 
 class SchemeRefused(RequestRefused):
-    """The Authorization header is of another scheme, such as Basic."""
+    """The Authorization header has another scheme, such as Basic."""
 
     code = "authorization_scheme_refused"
-    text = "the Authorization header is of another scheme than Bearer"
+    text = "the Authorization header must have the scheme Bearer"
 
 
 class CookieRefused(RequestRefused):
-    """The session cookie stands there twice, or in a way that no browser of ours writes."""
+    """The session cookie is there twice, or is spelled as no browser spells it."""
 
     code = "cookie_refused"
     text = "the session cookie is refused"
 
 
 class OriginRefused(RequestRefused):
-    """A cookie asks for more than to read, and the page that had it sent may not do that."""
+    """A request with a cookie wants to write, and its page is not an allowed origin."""
 
     code = "origin_refused"
-    text = "the cookie was sent from a page that may not act for its owner"
+    text = "the page that sent the cookie is not an allowed origin"
 
 
 class TokenError(Refused):
@@ -238,21 +242,21 @@ class TokenMalformed(TokenError):
 
 
 class TokenTooLarge(TokenMalformed):
-    """The token is longer than any cookie could carry."""
+    """The token is longer than a cookie can be."""
 
     code = "token_too_large"
     text = "the token is too large"
 
 
 class HeaderRefused(TokenMalformed):
-    """The header asks for something we never do: fetch a key, unpack, skip a check."""
+    """The header has a parameter that Clerk's tokens never have, such as one that names another key."""
 
     code = "token_header_refused"
     text = "the token's header is refused"
 
 
 class AlgorithmRefused(TokenMalformed):
-    """The algorithm is not one this instance signs with."""
+    """This instance does not sign with the token's algorithm."""
 
     code = "token_algorithm_refused"
     text = "the token's algorithm is refused"
@@ -266,7 +270,7 @@ class SignatureError(TokenError):
 
 
 class UnknownKey(SignatureError):
-    """The token names a key that this instance does not publish."""
+    """This instance does not publish the key that the token names."""
 
     code = "token_key_unknown"
     text = "the token is signed with a key this instance does not have"
@@ -280,101 +284,101 @@ class BadSignature(SignatureError):
 
 
 class TokenUnknown(TokenError):
-    """An opaque token that Clerk does not know: made up, revoked, or expired."""
+    """Clerk does not know the opaque token: it is forged, revoked or expired."""
 
     code = "token_unknown"
-    text = "the token is not one that Clerk knows, or not any more"
+    text = "Clerk does not know the token"
 
 
 class WrongKind(TokenError):
-    """A real token of this instance, made for another purpose than the ones accepted here."""
+    """The token belongs to this instance, but its kind is not accepted here."""
 
     code = "token_kind_refused"
-    text = "the token is of another kind than those accepted here"
+    text = "the token has a kind that is not accepted here"
 
 
 class TemplateToken(WrongKind):
-    """Made from a JWT template: outlives its session, and cannot sign anybody in."""
+    """The token was made from a JWT template. It outlives its session and is no session token."""
 
     code = "token_is_template"
     text = "the token was made from a JWT template and is no session token"
 
 
 class MachineToken(WrongKind):
-    """It stands for a machine: an M2M token, or an OpenID provider's token for a client that no user is behind."""
+    """The token is for a machine: an M2M token, or an OpenID provider's token for a client without a user."""
 
     code = "token_is_machine"
-    text = "the token stands for a machine and is no session token"
+    text = "the token belongs to a machine and is no session token"
 
 
 class OAuthToken(WrongKind):
-    """An OAuth access token: it stands for a client that a person let in."""
+    """The token is an OAuth access token, for a client that a user has authorized."""
 
     code = "token_is_oauth"
     text = "the token is an OAuth access token"
 
 
 class ApiKeyToken(WrongKind):
-    """An API key: a person's or an organization's, whichever is not accepted."""
+    """The token is an API key of a user or an organization, and that kind is not accepted here."""
 
     code = "token_is_api_key"
     text = "the token is an API key of a kind that is not accepted here"
 
 
 class IdToken(WrongKind):
-    """An OpenID ID token: it tells a client who somebody is, and lives for a day."""
+    """The token is an OpenID ID token. It describes a user to a client, and is valid for a day."""
 
     code = "token_is_id_token"
     text = "the token is an ID token, which is no credential"
 
 
 class HandshakeToken(WrongKind):
-    """A handshake: it carries cookies, not a person."""
+    """The token is a handshake token. It carries cookies, and no user."""
 
     code = "token_is_handshake"
     text = "the token is a handshake, which is no credential"
 
 
 class SessionToken(WrongKind):
-    """A session token where only other kinds are accepted."""
+    """The token is a session token, and only other kinds are accepted here."""
 
     code = "token_is_session"
     text = "the token is a session token, which is not accepted here"
 
 
 class UnknownKind(WrongKind):
-    """The token carries a category we have never heard of."""
+    """The token has a `typ` or `cat` that clerkmap does not know."""
 
     code = "token_kind_unknown"
-    text = "the token is of a kind clerkmap does not know"
+    text = "the token has a kind that clerkmap does not know"
 
 
 class ClaimError(TokenError):
-    """A claim that decides something is not there, or cannot be true."""
+    """A claim that is needed is missing or invalid."""
 
     code = "token_claims_refused"
     text = "the token's claims are refused"
 
 
 class ClaimMissing(ClaimError):
-    """A claim that every such token has is not there."""
+    """A claim that every token of this kind has is missing."""
 
     code = "token_claim_missing"
     text = "the token lacks a claim"
 
 
 class ClaimInvalid(ClaimError):
-    """A claim is of the wrong type or out of range."""
+    """A claim has the wrong type or is out of range."""
 
     code = "token_claim_invalid"
-    text = "the token has a claim that cannot be true"
+    text = "the token has an invalid claim"
 
 
 class VersionUnknown(ClaimError):
-    """The session token is of a version whose meaning we do not know."""
+    """The session token has a version that clerkmap does not know."""
 
     code = "token_version_unknown"
-    text = "the token is of a version clerkmap does not know"
+    text = "the token has a version that clerkmap does not know"
 
 
 class OutOfTime(TokenError):
@@ -385,178 +389,178 @@ class OutOfTime(TokenError):
 
 
 class TokenExpired(OutOfTime):
-    """It was valid once."""
+    """The token has expired."""
 
     code = "token_expired"
     text = "the token has expired"
 
 
 class TokenNotYetValid(OutOfTime):
-    """It will be valid later: one of the two clocks is wrong."""
+    """The token becomes valid later. One of the two clocks is wrong."""
 
     code = "token_not_yet_valid"
     text = "the token is not valid yet; compare the clocks"
 
 
 class TokenIssuedInFuture(OutOfTime):
-    """It says it was made later than now: one of the two clocks is wrong."""
+    """The token was issued later than now. One of the two clocks is wrong."""
 
     code = "token_issued_in_future"
     text = "the token was issued in the future; compare the clocks"
 
 
 class NotForUs(TokenError):
-    """The token is real and was made for somebody else, or for later."""
+    """The token is valid, but was made for another application or for later."""
 
     code = "token_not_for_us"
-    text = "the token was made for somebody else"
+    text = "the token was made for another application"
 
 
 class IssuerRefused(NotForUs):
-    """The issuer is not this instance."""
+    """The token has another issuer than this instance."""
 
     code = "token_issuer_refused"
     text = "the token was issued by another instance"
 
 
 class PartyRefused(NotForUs):
-    """The token was made for a front end that is not on the list of authorized parties."""
+    """The token was made for a front end that is not an authorized party."""
 
     code = "token_party_refused"
     text = "the token was made for a front end that is not an authorized party"
 
 
 class AudienceRefused(NotForUs):
-    """The token's audience is not ours, or it has one and none is configured."""
+    """The token has another audience, or it has one and the instance has none."""
 
     code = "token_audience_refused"
     text = "the token was made for another audience"
 
 
 class SessionPending(NotForUs):
-    """The person has signed in and has not finished what Clerk asks of them."""
+    """The user has signed in, but has not finished a task that Clerk requires."""
 
     code = "session_pending"
-    text = "the session is pending: the person has something left to do before it counts"
+    text = "the session is pending: the user must finish a task first"
 
 
 class LifetimeRefused(NotForUs):
-    """The token lives longer than the ends of sessions and deletions are remembered."""
+    """The token is valid for longer than clerkmap remembers ended sessions and deletions."""
 
     code = "token_lifetime_refused"
-    text = "the token lives too long: a revocation would be forgotten before it expires"
+    text = "the token is valid for too long: clerkmap would forget a revocation before it expires"
 
 
 class LockedOut(Refused):
-    """The token is good, and the person behind it may not come in."""
+    """The token is valid, but the user has no access."""
 
     code = "locked_out"
-    text = "the person is locked out"
+    text = "the user has no access"
 
 
 class UserDeleted(LockedOut):
-    """The person has been deleted."""
+    """The user has been deleted."""
 
     code = "user_deleted"
     text = "the user has been deleted"
 
 
 class UserBanned(LockedOut):
-    """The person has been banned."""
+    """The user has been banned."""
 
     code = "user_banned"
     text = "the user has been banned"
 
 
 class SessionEnded(LockedOut):
-    """The session of the token was revoked, ended or removed."""
+    """The token's session was revoked, ended or removed."""
 
     code = "session_ended"
     text = "the session is over"
 
 
 class OrganizationDeleted(LockedOut):
-    """The organization in the token has been deleted."""
+    """The token's organization has been deleted."""
 
     code = "organization_deleted"
     text = "the organization has been deleted"
 
 
 class MembershipDeleted(LockedOut):
-    """The person has been removed from the organization in the token."""
+    """The user is no longer a member of the token's organization."""
 
     code = "membership_deleted"
     text = "the user is no longer a member of the organization"
 
 
 class NotAllowed(Refused):
-    """The person is known and may come in, but what they asked for is not for them."""
+    """The user has access, but lacks a requirement of this request."""
 
     code = "not_allowed"
-    text = "the person may not do this"
+    text = "the user may not do this"
 
 
 class UserMissing(NotAllowed):
-    """An organization is calling, with a key of its own, and this takes a person."""
+    """The caller is an organization with its own API key, and this needs a user."""
 
     code = "user_missing"
-    text = "this takes a person, and an organization is calling"
+    text = "this needs a user, and the caller is an organization"
 
 
 class OrganizationMissing(NotAllowed):
-    """No organization is active in the token, and one has to be."""
+    """The token has no active organization, and this needs one."""
 
     code = "organization_missing"
-    text = "the person has to choose an organization first"
+    text = "the user must choose an organization first"
 
 
 class RoleMissing(NotAllowed):
-    """The person does not have the role."""
+    """The user does not have the required role."""
 
     code = "role_missing"
-    text = "the person does not have the role that this takes"
+    text = "the user does not have the required role"
 
 
 class PermissionMissing(NotAllowed):
-    """The person does not have the permission in the active organization."""
+    """The user does not have the required permission in the active organization."""
 
     code = "permission_missing"
-    text = "the person does not have the permission that this takes"
+    text = "the user does not have the required permission"
 
 
 class FeatureMissing(NotAllowed):
-    """Neither the organization nor the person has the feature."""
+    """Neither the organization nor the user has the required feature."""
 
     code = "feature_missing"
-    text = "this takes a feature that neither the organization nor the person has"
+    text = "neither the organization nor the user has the required feature"
 
 
 class PlanMissing(NotAllowed):
-    """Neither the organization nor the person is on the plan."""
+    """Neither the organization nor the user is on the required plan."""
 
     code = "plan_missing"
-    text = "this takes a plan that neither the organization nor the person is on"
+    text = "neither the organization nor the user is on the required plan"
 
 
 class ImpersonationRefused(NotAllowed):
-    """Somebody else is signed in as this person, and this takes the person."""
+    """An actor impersonates the user, and this needs the user."""
 
     code = "impersonation_refused"
-    text = "this takes the person, and somebody else is acting as them"
+    text = "this needs the user, and an actor impersonates the user"
 
 
 class TokenOutdated(NotAllowed):
-    """The role has changed since the token was made, so what it grants may have changed too."""
+    """The user's role has changed since the token was made, so its permissions may be out of date."""
 
     code = "token_outdated"
-    text = "the person's role has changed since the token was made"
+    text = "the user's role has changed since the token was made"
 
 
 class ReverificationNeeded(NotAllowed):
-    """The person has to prove anew who they are: as one of Clerk's presets says, or a level and its minutes."""
+    """The user must verify again: `wanted` is one of Clerk's presets, or a level and its minutes."""
 
     code = "reverification_needed"
-    text = "the person has to prove anew who they are"
+    text = "the user must verify again"
 
     def __init__(self, wanted: str | tuple[str, int] = "strict") -> None:
         super().__init__()
@@ -564,63 +568,63 @@ class ReverificationNeeded(NotAllowed):
 
 
 class PrincipalRefused(Refused):
-    """What was handed on, to a job or to another process, is no principal."""
+    """A principal from a job queue or another process is not valid."""
 
     code = "principal_refused"
-    text = "what was handed on is no principal"
+    text = "the principal is not valid"
 
 
 class SealBroken(PrincipalRefused):
-    """None of the secrets made this seal over this very text."""
+    """None of the secrets made this signature over this text."""
 
     code = "seal_broken"
-    text = "the principal's seal is broken, or another's"
+    text = "the principal has an invalid signature"
 
 
 class SealExpired(PrincipalRefused):
-    """The seal was good once: whoever it was made for came too late."""
+    """The sealed principal has expired."""
 
     code = "seal_expired"
-    text = "the principal's seal has expired"
+    text = "the sealed principal has expired"
 
 
 class WebhookError(Refused):
-    """The delivery is not Clerk's, or cannot be read. Sending it again would not help."""
+    """The delivery is not Clerk's, or is not readable. A retry would not help."""
 
     code = "webhook_refused"
     text = "the webhook is refused"
 
 
 class WebhookHeadersRefused(WebhookError):
-    """The headers are not one complete, plainly written family."""
+    """The signature headers are incomplete, repeated or malformed."""
 
     code = "webhook_headers_refused"
     text = "the webhook's headers are refused"
 
 
 class WebhookOutOfTime(WebhookError):
-    """The delivery was made too long ago, or is yet to be made: it may be a replay, or a clock is wrong."""
+    """The delivery's timestamp is too old or in the future: it is a replay, or a clock is wrong."""
 
     code = "webhook_out_of_time"
-    text = "the webhook is not of this time"
+    text = "the webhook is too old, or from the future"
 
 
 class WebhookTooLarge(WebhookError):
-    """The body is larger than any that Clerk sends."""
+    """The body is larger than Clerk's bodies are."""
 
     code = "webhook_too_large"
     text = "the webhook is too large"
 
 
 class WebhookIncomplete(WebhookError):
-    """The body did not arrive in time, or not to its end."""
+    """The body did not arrive completely and in time."""
 
     code = "webhook_incomplete"
-    text = "the webhook did not arrive whole and in time"
+    text = "the webhook did not arrive completely and in time"
 
 
 class WebhookSignatureInvalid(WebhookError):
-    """None of the signatures was made with one of our secrets over this very body."""
+    """None of your webhook secrets made a signature over this body."""
 
     code = "webhook_signature_invalid"
     text = "the webhook's signature does not match"
@@ -634,36 +638,39 @@ class WebhookMalformed(WebhookError):
 
 
 class WebhookFromElsewhere(WebhookError):
-    """The event is another instance's."""
+    """The event belongs to another instance."""
 
     code = "webhook_from_elsewhere"
-    text = "the webhook is about another instance"
+    text = "the webhook belongs to another instance"
 
 
-# -------------------------------------------------------------------------------------------- the world's fault
+# ---------------------------------------------------------------------------------------------------- outages
 
 
 class Unavailable(ClerkmapError):
-    """Something we depend on is away. Nothing is wrong with the caller: ask again later."""
+    """A dependency of clerkmap is down. The caller did nothing wrong: retry later."""
 
-    is_logged: bool = False  # whether the log has the cause already: once, for all the requests that it concerns
+    is_logged: bool = False  # the log has the cause already: once for all requests that wait for it
     code = "unavailable"
-    text = "something clerkmap depends on is not available"
+    text = "a dependency of clerkmap is not available"
 
 
 class KeysUnavailable(Unavailable):
-    """The signing keys cannot be had."""
+    """The signing keys cannot be fetched."""
 
     code = "keys_unavailable"
     text = "the signing keys are not available"
 
 
 class OperationUnderWay(Unavailable):
-    """Another attempt at the same operation is under way, or was a moment ago. `organization_id` is the Clerk id of an
-    organization that this attempt made, where another attempt has taken over meanwhile and may make a second one."""
+    """Another attempt with the same idempotency key is running, or was running a moment ago.
+
+    `organization_id` is the Clerk id of an organization that this attempt created before another attempt took over. The
+    other attempt may create a second organization.
+    """
 
     code = "operation_under_way"
-    text = "the same operation is under way: say the same again in a moment"
+    text = "an attempt with the same idempotency key is running: retry in a moment"
 
     def __init__(self, detail: str = "", *, organization_id: str | None = None) -> None:
         super().__init__(detail)
@@ -671,23 +678,27 @@ class OperationUnderWay(Unavailable):
 
 
 class RepositoryUnavailable(Unavailable):
-    """The database did not answer. A write that raises this has written nothing, unless it is a `CommitUnknown`."""
+    """The database did not answer. Nothing was written, unless the error is a `CommitUnknown`."""
 
     code = "repository_unavailable"
     text = "the repository is not available"
 
 
 class CommitUnknown(RepositoryUnavailable):
-    """The connection was lost during the commit: the write was made completely, or not at all. Read before you repeat
-    it, because another writer may have acted on it since."""
+    """The connection was lost during the commit: everything was written, or nothing.
+
+    Read before you retry, because another writer may have acted on the write.
+    """
 
     code = "commit_unknown"
-    text = "the connection was lost during the commit, which may or may not have happened: read before you repeat it"
+    text = "the connection was lost during the commit, which may or may not have happened: read before you retry"
 
 
 class ApiUnavailable(ApiError, Unavailable):
-    """Clerk's API did not answer, or not in time, however often it was asked. Of what was to be made, nobody knows
-    whether it was: look before you ask again."""
+    """Clerk's API did not answer in time, after all retries.
+
+    A creation may have happened: look for the object before you retry.
+    """
 
     code = "api_unavailable"
     text = "Clerk's API is not available"

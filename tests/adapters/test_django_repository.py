@@ -318,7 +318,7 @@ CONSTRAINTS = {
 
 @pytest.mark.parametrize("name", CONSTRAINTS)
 def test_a_constraint_of_yours_is_named(make: MakeRepository, name: str) -> None:
-    """A row that a constraint of the application refuses is a wrong configuration, and no value of it is shown."""
+    """A row that a constraint of the application refuses is an invalid configuration, and no value of it is shown."""
     repository = make()
     alias = repository._alias  # type: ignore[attr-defined]
     statement, says = CONSTRAINTS[name]

@@ -21,7 +21,7 @@ from socket_base import Room, Slow, locked_out
 @pytest.mark.parametrize("how", ["banned", "expired"])
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_long_stream_checks_its_lease(server: str, how: str) -> None:
-    """It goes on beyond its token for as long as the grace, and breaks off when the person is locked out."""
+    """It goes on beyond its token for as long as the grace, and breaks off when the user has no access."""
 
     async def run() -> None:
         world = World()

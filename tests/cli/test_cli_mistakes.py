@@ -62,7 +62,7 @@ def test_a_mistake_writes_nothing(synced: World, tmp_path: Path, typed: str, cod
     assert (done.exit_code, done.stdout) == (code, ""), done.output
     assert said in done.stderr
     assert "doctor" not in done.stderr
-    assert "wrong configuration" not in done.stderr
+    assert "invalid configuration" not in done.stderr
     assert content(tmp_path) == before
 
 

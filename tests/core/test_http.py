@@ -355,7 +355,7 @@ def test_clerks_front_end_understands_what_reverification_is_wanted(wanted: Any,
     assert json.loads(body) == {
         "code": "reverification_needed",
         "remedy": "reverify",
-        "message": "the person has to prove anew who they are",
+        "message": "the user must verify again",
         "clerk_error": {
             "type": "forbidden",
             "reason": "reverification-error",

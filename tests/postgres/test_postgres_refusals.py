@@ -152,7 +152,7 @@ STUBS = {
 
 @pytest.mark.parametrize("name", STUBS)
 def test_tables_that_are_not_those_of_clerkmap(postgres_schema: str, name: str) -> None:
-    """A stub that `create_all` made before `open`, or another table of the name, is a wrong configuration."""
+    """A stub that `create_all` made before `open`, or another table of the name, is an invalid configuration."""
     says = {"another's table": "before your create_all", "another's columns": "not as clerkmap makes them"}[name]
     with connected() as connection:
         connection.execute(f"CREATE SCHEMA {postgres_schema}".encode())

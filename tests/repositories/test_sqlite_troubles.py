@@ -164,7 +164,7 @@ def _with_a_stub(path: Path) -> Path:
 
 @pytest.mark.parametrize("name", OPENED)
 def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path, name: str) -> None:
-    """A wrong path or a wrong file is a wrong configuration, and the text says which and what to do."""
+    """A wrong path or a wrong file is an invalid configuration, and the text says which and what to do."""
     make, says = OPENED[name]
     with pytest.raises(ConfigurationError) as caught:
         SqliteRepository.open(make(tmp_path))  # type: ignore[arg-type]  # a path or its text
@@ -181,7 +181,7 @@ def mount() -> Iterator[Path]:
 
 
 def test_a_file_that_may_not_be_written_is_told(mount: Path) -> None:
-    """A folder or a file without write access, as on a read-only mount, is a wrong configuration."""
+    """A folder or a file without write access, as on a read-only mount, is an invalid configuration."""
     SqliteRepository.open(mount / "there.db").close()
     for path in (mount, mount / "there.db"):
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -201,7 +201,7 @@ def test_a_file_that_may_not_be_written_is_told(mount: Path) -> None:
     command = [sys.executable, "-c", dedent(script), *paths]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
 
-    expected = "wrong configuration: {} cannot be written: this user needs write access to the file and to its folder"
+    expected = "invalid configuration: {} cannot be written: this user needs write access to the file and to its folder"
     assert done.stdout.splitlines() == [expected.format(path) for path in paths]
 
 

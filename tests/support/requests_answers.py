@@ -91,17 +91,17 @@ MISSING = Refusal(401, "token_missing", "the request carries no token", "", "sig
 AUTHORIZATION = Refusal(
     400,
     "authorization_refused",
-    "the Authorization header is not Bearer and one token",
+    "the Authorization header must be Bearer and one token",
     "invalid_request",
 )
 SCHEME = Refusal(
     401,
     "authorization_scheme_refused",
-    "the Authorization header is of another scheme than Bearer",
+    "the Authorization header must have the scheme Bearer",
     "",
 )
 COOKIE = Refusal(400, "cookie_refused", "the session cookie is refused", "invalid_request")
-ORIGIN = Refusal(403, "origin_refused", "the cookie was sent from a page that may not act for its owner")
+ORIGIN = Refusal(403, "origin_refused", "the page that sent the cookie is not an allowed origin")
 
 # ------------------------------------------------------------------------------------------------------- the token
 
@@ -116,16 +116,16 @@ HEADER = _bad("token_header_refused", "the token's header is refused", "sign_in"
 ALGORITHM = _bad("token_algorithm_refused", "the token's algorithm is refused", "sign_in")
 UNKNOWN_KEY = _bad("token_key_unknown", "the token is signed with a key this instance does not have", "refresh_token")
 SIGNATURE = _bad("token_signature_invalid", "the token's signature does not match", "refresh_token")
-KIND = _bad("token_kind_refused", "the token is of another kind than those accepted here")
+KIND = _bad("token_kind_refused", "the token has a kind that is not accepted here")
 TEMPLATE = _bad("token_is_template", "the token was made from a JWT template and is no session token")
-MACHINE = _bad("token_is_machine", "the token stands for a machine and is no session token")
+MACHINE = _bad("token_is_machine", "the token belongs to a machine and is no session token")
 CLIENT = _bad("token_is_oauth", "the token is an OAuth access token")
 ID_TOKEN = _bad("token_is_id_token", "the token is an ID token, which is no credential")
 HANDSHAKE = _bad("token_is_handshake", "the token is a handshake, which is no credential")
-UNKNOWN_KIND = _bad("token_kind_unknown", "the token is of a kind clerkmap does not know")
+UNKNOWN_KIND = _bad("token_kind_unknown", "the token has a kind that clerkmap does not know")
 CLAIM_MISSING = _bad("token_claim_missing", "the token lacks a claim")
-CLAIM_INVALID = _bad("token_claim_invalid", "the token has a claim that cannot be true")
-VERSION = _bad("token_version_unknown", "the token is of a version clerkmap does not know")
+CLAIM_INVALID = _bad("token_claim_invalid", "the token has an invalid claim")
+VERSION = _bad("token_version_unknown", "the token has a version that clerkmap does not know")
 EXPIRED = _bad("token_expired", "the token has expired", "refresh_token")
 NOT_YET = _bad("token_not_yet_valid", "the token is not valid yet; compare the clocks", "refresh_token")
 FUTURE = _bad("token_issued_in_future", "the token was issued in the future; compare the clocks", "refresh_token")
@@ -134,7 +134,7 @@ PARTY = _bad("token_party_refused", "the token was made for a front end that is 
 AUDIENCE = _bad("token_audience_refused", "the token was made for another audience")
 PENDING = _bad(
     "session_pending",
-    "the session is pending: the person has something left to do before it counts",
+    "the session is pending: the user must finish a task first",
     "sign_in",
 )
 
@@ -149,24 +149,24 @@ ORGANIZATION_DELETED = Refusal(
 REMOVED = Refusal(
     403, "membership_deleted", "the user is no longer a member of the organization", None, "pick_organization"
 )
-NO_ORGANIZATION = _bad("organization_missing", "the person has to choose an organization first", "pick_organization")
-OUTDATED = _bad("token_outdated", "the person's role has changed since the token was made", "refresh_token")
+NO_ORGANIZATION = _bad("organization_missing", "the user must choose an organization first", "pick_organization")
+OUTDATED = _bad("token_outdated", "the user's role has changed since the token was made", "refresh_token")
 
 
 def _not_allowed(code: str, message: str) -> Refusal:
     return Refusal(403, code, message, "insufficient_scope")
 
 
-ROLE = _not_allowed("role_missing", "the person does not have the role that this takes")
-PERMISSION = _not_allowed("permission_missing", "the person does not have the permission that this takes")
-FEATURE = _not_allowed("feature_missing", "this takes a feature that neither the organization nor the person has")
-PLAN = _not_allowed("plan_missing", "this takes a plan that neither the organization nor the person is on")
+ROLE = _not_allowed("role_missing", "the user does not have the required role")
+PERMISSION = _not_allowed("permission_missing", "the user does not have the required permission")
+FEATURE = _not_allowed("feature_missing", "neither the organization nor the user has the required feature")
+PLAN = _not_allowed("plan_missing", "neither the organization nor the user is on the required plan")
 API_DOWN = Refusal(503, "api_unavailable", "Clerk's API is not available", None, "ask_again")
-USER_MISSING = _not_allowed("user_missing", "this takes a person, and an organization is calling")
+USER_MISSING = _not_allowed("user_missing", "this needs a user, and the caller is an organization")
 API_KEY = _bad("token_is_api_key", "the token is an API key of a kind that is not accepted here")
-UNKNOWN = _bad("token_unknown", "the token is not one that Clerk knows, or not any more")
-IMPERSONATED = _not_allowed("impersonation_refused", "this takes the person, and somebody else is acting as them")
-_ANEW = _not_allowed("reverification_needed", "the person has to prove anew who they are")._replace(remedy="reverify")
+UNKNOWN = _bad("token_unknown", "Clerk does not know the token")
+IMPERSONATED = _not_allowed("impersonation_refused", "this needs the user, and an actor impersonates the user")
+_ANEW = _not_allowed("reverification_needed", "the user must verify again")._replace(remedy="reverify")
 STRICT = _ANEW._replace(wanted="strict")
 LATELY = _ANEW._replace(wanted={"level": "first_factor", "afterMinutes": 5})
 BOTH_FACTORS = _ANEW._replace(wanted={"level": "multi_factor", "afterMinutes": 10})
