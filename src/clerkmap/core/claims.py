@@ -1,8 +1,7 @@
-"""What a verified token proves, in one vocabulary for every kind and version of token.
+"""Claims: the facts that a verified token proves, in one vocabulary for every kind and version of token.
 
-`read_claims` is called with a payload whose signature has been checked; here its types and ranges are. What tells who
-somebody is must be well formed, or the token is refused. What grants something is read as narrowly as it can be: a
-grant that is malformed is no grant.
+`read_claims` takes a payload with a valid signature, and checks types and ranges. A malformed claim about identity
+makes the token invalid. A malformed grant (a permission, a feature or a plan) grants nothing.
 """
 
 import copy
@@ -28,7 +27,7 @@ _SCOPES = {"o": "o", "org": "o", "organization": "o", "u": "u", "user": "u"}
 
 
 def is_fresh(ages: tuple[int, int] | None, wanted: str | tuple[FactorLevel, int]) -> bool:
-    """Whether factors of these ages, in minutes, are as fresh as a preset, or a level and its minutes, wants."""
+    """Return whether factors of these ages, in minutes, satisfy a preset, or a level and its minutes."""
     preset = REVERIFICATION.get(wanted) if isinstance(wanted, str) else wanted
     if ages is None or not isinstance(preset, tuple) or len(preset) != 2:
         return False
@@ -37,17 +36,17 @@ def is_fresh(ages: tuple[int, int] | None, wanted: str | tuple[FactorLevel, int]
         return False
     first, second = (age != -1 and age < minutes for age in ages)
     if level == "first_factor" or ages[1] == -1:
-        return first  # who has no second factor is asked for the first
+        return first  # a user without a second factor proves the first
     if level == "second_factor":
         return second
     return first and second
 
 
 def permissions_in(features: object, names: object, masks: object) -> frozenset[str]:
-    """The permissions that a version 2 token spells as bit masks.
+    """Return the permissions that a version 2 token encodes as bit masks.
 
-    Bit j of a mask stands for the j-th name. Which feature the i-th mask belongs to is told in two ways: the i-th of
-    all, or the i-th of those that belong to the organization. Where the two differ, only what both grant is granted.
+    Bit j of a mask stands for the j-th name. Clerk's clients disagree about the feature of the i-th mask: the i-th of
+    all features, or the i-th of the organization's features. A permission counts only if both readings grant it.
     """
     listed = [_scope_and_slug(item) for item in _items(features)]
     of_organization = [feature for feature in listed if feature is not None and "o" in feature[0]]
@@ -97,7 +96,7 @@ def prefixed(name: str) -> str:
 
 
 TokenKind = Literal["session", "oauth", "m2m", "api_key", "organization_api_key", "oidc", "oidc_machine"]
-MACHINES: tuple[TokenKind, ...] = ("m2m", "oidc_machine")  # the kinds that stand for no user
+MACHINES: tuple[TokenKind, ...] = ("m2m", "oidc_machine")  # the kinds without a user
 
 _ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
 _USER = re.compile(r"user_[0-9A-Za-z_-]{1,123}")
@@ -112,7 +111,7 @@ _CLIENT_GRANTS = ("client-credentials", "client_credentials")
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The party that acts in the name of the subject: a person who impersonates them, an agent or another service.
+    """The party that acts in the name of the subject: an impersonating user, an agent or another service.
 
     `id` is the actor's `sub`, or its `client_id` where a client acts. `previous` is the actor before it, where the
     token was delegated more than once.
@@ -124,13 +123,13 @@ class Actor:
 
     @property
     def chain(self) -> "tuple[Actor, ...]":
-        """This actor and all before it, the one that acts now first."""
+        """This actor and all previous actors. The current actor comes first."""
         return (self, *(self.previous.chain if self.previous is not None else ()))
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveOrganization:
-    """The organization that was active when the token was made, and the person's place in it."""
+    """The organization that was active when the token was made, and the user's role in it."""
 
     id: str = field(repr=False)
     slug: str | None = field(default=None, repr=False)
@@ -139,7 +138,7 @@ class ActiveOrganization:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Claims:
-    """What a token proves. The values never change; `payload` is a copy for each reader."""
+    """The claims of one verified token. The values never change; `payload` is a copy for each reader."""
 
     kind: TokenKind
     instance: str
@@ -151,47 +150,46 @@ class Claims:
     organization: ActiveOrganization | None
     actor: Actor | None
     _payload: dict[str, Any] = field(hash=False)
-    # Your id, where the verifier was told in which claim it stands. It is not handed on: what was written by somebody
-    # else, the repository knows better.
+    # Your id, if the verifier has `own_id`. It is not serialized: another process must ask the repository.
     own_id: str | int | None = field(default=None, compare=False)
 
-    # What is asked for less often is read when it is asked for. All of it was checked by `read_claims`.
+    # The rarely used claims are read on access. `read_claims` has checked all of them.
 
     @property
     def issuer(self) -> str:
-        """Who made the token: one of the instance's issuers, to the letter."""
+        """The issuer of the token: exactly one of the instance's issuers."""
         return str(self._payload["iss"])
 
     @property
     def token_id(self) -> str | None:
-        """The token's own id, where it has one."""
+        """The token's own id (`jti`), or None."""
         value: str | None = self._payload.get("jti")
         return value
 
     @property
     def not_before(self) -> int | None:
-        """When the token begins to be valid, where that is said."""
+        """The second from which the token is valid (`nbf`), or None."""
         return int(self._payload["nbf"]) if "nbf" in self._payload else None
 
     @property
     def version(self) -> int:
-        """The version of a session token; 1 of everything else."""
+        """The version of a session token; 1 for other kinds."""
         return 2 if self.kind == "session" and self._payload.get("v") == 2 else 1
 
     @property
     def pending(self) -> bool:
-        """Whether the person has something left to do before the session counts."""
+        """Whether the user must finish a task before the session counts."""
         return self.kind == "session" and self._payload.get("sts") == "pending"
 
     @property
     def client_id(self) -> str | None:
-        """The OAuth client that acts for the person."""
+        """The OAuth client that acts for the user."""
         value: str | None = self._payload.get("client_id")
         return value
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """What an OAuth client or an API key may do, or which machines a machine may talk to. A session has none."""
+        """The scopes of an OAuth client or an API key, or the machines that a machine may call. A session has none."""
         if self.kind == "session":
             return ()
         if self.kind == "oauth":
@@ -204,7 +202,7 @@ class Claims:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """All claims as they stand in the token, custom ones too."""
+        """A copy of all claims in the token, custom claims included."""
         return copy.deepcopy(self._payload)
 
     @property
@@ -221,7 +219,7 @@ class Claims:
 
     @property
     def features(self) -> frozenset[str]:
-        """The features, each with its scope: `o:` for the organization's, `u:` for the person's own."""
+        """The features, each with its scope: `o:` for the organization's, `u:` for the user's own."""
         return scoped(self._payload.get("fea")) if self.version == 2 else frozenset()
 
     @property
@@ -231,7 +229,7 @@ class Claims:
 
     @property
     def factor_ages(self) -> tuple[int, int] | None:
-        """Minutes since the first and the second factor were shown, when the token was made; -1 for never."""
+        """The minutes between the first and the second factor and the making of the token; -1 for never."""
         ages = items(self._payload.get("fva")) if self.kind == "session" else []
         if len(ages) != 2 or any(type(age) is not int or age < -1 for age in ages):
             return None
@@ -246,11 +244,11 @@ class Claims:
         plan: str | None = None,
         reverified: str | tuple[FactorLevel, int] | None = None,
     ) -> bool:
-        """Whether the token proves all that is asked for. Asking for nothing proves nothing.
+        """Return whether the token proves all arguments. Without arguments, return False.
 
-        Roles and permissions are those in the active organization, with or without `org:` in front. Features and plans
-        are the organization's or the person's, unless a scope is put in front (`org:` or `user:`). `reverified` takes
-        one of Clerk's presets or a level and a number of minutes: `("second_factor", 30)`.
+        Roles and permissions belong to the active organization, with or without the prefix `org:`. Features and plans
+        belong to the organization or the user; the prefix `org:` or `user:` selects one of them. `reverified` is one of
+        Clerk's presets, or a level and a number of minutes: `("second_factor", 30)`.
         """
         asked = [
             None if role is None else self._has_role(role),
@@ -277,9 +275,9 @@ def client_of(payload: Mapping[str, Any]) -> str | None:
 
 
 def is_of_client(payload: Mapping[str, Any]) -> bool:
-    """Return whether an OpenID provider's token came from the client credentials grant, so that no user is behind it.
+    """Return whether an OpenID provider's token came from the client credentials grant, so that it has no user.
 
-    RFC 9068 has the subject stand for the client then. Providers show the grant in these ways:
+    By RFC 9068, the subject is the client then. Providers mark the grant in these ways:
 
     - the subject is the client id: Logto, Amazon Cognito, Ory, Okta, WorkOS; with `@clients` behind it: Auth0
     - no subject at all: Duende, Kinde
@@ -303,17 +301,17 @@ def is_of_client(payload: Mapping[str, Any]) -> bool:
 
 
 def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any], own_id_at: Sequence[str] = ()) -> Claims:
-    """Check types and ranges, and put the claims into words. Who may use them when is the verifier's business."""
+    """Check types and ranges, and return the claims. The verifier checks time, party and audience."""
     if kind == "oidc_machine" and payload.get("sub") is None:
         subject = client_of(payload) or _text(payload, "sub", required=True)
     else:
         subject = _text(payload, "sub", required=True, limit=_MAX_CLIENT if kind == "oidc_machine" else _MAX_TEXT)
     if kind in ("session", "oauth", "api_key") and not _USER.fullmatch(subject):
-        raise ClaimInvalid("sub is no Clerk user")
+        raise ClaimInvalid("sub must be the id of a Clerk user")
     if kind == "m2m" and not _MACHINE.fullmatch(subject):
-        raise ClaimInvalid("sub is no Clerk machine")
+        raise ClaimInvalid("sub must be the id of a Clerk machine")
     if kind == "organization_api_key" and not _ORGANIZATION.fullmatch(subject):
-        raise ClaimInvalid("sub is no Clerk organization")
+        raise ClaimInvalid("sub must be the id of a Clerk organization")
     issued_at = _seconds(payload, "iat", required=True)
     expires_at = _seconds(payload, "exp", required=True)
     if issued_at > expires_at:
@@ -326,7 +324,7 @@ def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any], own_id_
     if kind == "session":
         session_id = _text(payload, "sid", required=True)
         if not _ID.fullmatch(session_id):
-            raise ClaimInvalid("sid is no session id")
+            raise ClaimInvalid("sid must be a session id")
         organization = _organization_v2(payload) if _version(payload) == 2 else _organization_v1(payload)
         if payload.get("sts", "active") not in ("active", "pending"):
             raise ClaimInvalid("sts")
@@ -338,7 +336,7 @@ def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any], own_id_
         organization = ActiveOrganization(subject)
     party = _text(payload, "azp", limit=_MAX_CLIENT)
     actor = _actor(payload)
-    # What stands in other kinds, such as the name and the claims of an API key, was said by whoever had it made.
+    # The creator of an API key writes its name and claims, so that other kinds prove no id.
     own_id = _own_id(payload, own_id_at) if own_id_at and kind in ("session", "oidc") else None
     people = (session_id, party, organization, actor)
     return Claims(kind, instance, subject, issued_at, expires_at, *people, payload, own_id)
@@ -359,7 +357,7 @@ def _seconds(payload: Mapping[str, Any], name: str, required: bool = False) -> A
 
 
 def _absent(payload: Mapping[str, Any], name: str, required: bool) -> None:
-    """None where a claim may be absent and is. What is there, and is not what it should be, is refused."""
+    """Return None if the claim is optional and missing. Raise otherwise: a claim that is present is invalid here."""
     if name in payload:
         raise ClaimInvalid(name)
     if required:
@@ -367,7 +365,7 @@ def _absent(payload: Mapping[str, Any], name: str, required: bool) -> None:
 
 
 def _own_id(payload: Mapping[str, Any], path: Sequence[str]) -> str | int | None:
-    """Your id, out of a claim of your own making. What cannot be one is none: then the repository is asked."""
+    """Return your id from a custom claim, or None. Without it, the resolver asks the repository."""
     value: Any = payload
     for name in path:
         value = fields(value).get(name)

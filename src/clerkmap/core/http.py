@@ -1,12 +1,12 @@
-"""Where the token is on a request, and whether it may come that way. The same for every framework.
+"""The token of a request: where it may be, and from which pages a cookie counts. All frameworks share these rules.
 
-Each way in makes a `Request` of what its framework hands it; a `TokenFinder` looks there, in this order:
+Each adapter makes a `Request` from its framework's request. A `TokenFinder` searches it in this order:
 
-    1  Authorization: Bearer    if the header is there, it decides; nothing else is looked at
-    2  the session cookie       of this very instance; to do more than read, only from a page that may act
+    1  Authorization: Bearer    a request with this header is decided by it alone
+    2  the session cookie       of this instance; for a write, only from an allowed origin
 
-There is a token, or there is none, or the request is refused: a header that is wrong is never taken for one that is not
-there. What is found is not proven; that is the verifier's business. `docs/requests.md` has the table of all answers.
+The result is a token, None, or a refusal: a wrong header never counts as a missing header. The token is not verified
+yet. `docs/requests.md` has a table of all results.
 """
 
 import re
@@ -36,11 +36,11 @@ Values = tuple[dict[str, str], dict[str, list[str]]]
 
 
 def read_headers(headers: Any, names: Mapping[str, str], most: int) -> Values:
-    """Read some headers from any form that a framework has them in. See `read_pairs`."""
+    """Read some headers from a mapping, or from pairs of names and values. See `read_pairs`."""
     try:
         pairs = [(as_text(name), value) for name, value in (headers.items() if hasattr(headers, "items") else headers)]
     except (TypeError, ValueError):
-        raise ValueError("headers are a mapping, or pairs of a name and a value") from None
+        raise ValueError("headers must be a mapping, or pairs of a name and a value") from None
     # Some letters beyond ASCII become ASCII in lower case, and two spellings must not be one header.
     return read_pairs([(name, value) for name, value in pairs if name.isascii()], names, most)
 
@@ -49,7 +49,7 @@ def read_pairs(pairs: Iterable[tuple[Any, Any]], names: Mapping[Any, str], most:
     """Read some headers in one pass over all of them.
 
     A value is cut, and further values of a repeated header are left out, once there are `most` + 1 characters of that
-    header, so a length above `most` means that there was more. Whatever is behind that is not looked at.
+    header. So a length above `most` means that the header was longer. The rest is never read.
 
     Args:
         pairs: The headers. All names are of one type: text of ASCII, or bytes.
@@ -83,22 +83,22 @@ def read_pairs(pairs: Iterable[tuple[Any, Any]], names: Mapping[Any, str], most:
 
 
 def as_text(value: object, most: int | None = None) -> str:
-    """Return the beginning of a text, or of bytes with one character for each, which no byte can fail."""
+    """Return the beginning of a text, or of bytes decoded as Latin-1, which decodes every byte."""
     if isinstance(value, bytes):
         return value[:most].decode("latin-1")
     if isinstance(value, str):
         return value[:most]
-    raise ValueError("a header is no text")
+    raise ValueError("a header must be text or bytes")
 
 
 MAX_HEADER = 16_384  # of one header with all its repetitions; servers commonly stop reading at 8 or 16 KiB
-MAX_GLANCES = 512  # cookies of which is remembered which instance's they say they are
+MAX_GLANCES = 512  # cookies whose unverified issuer and time are cached
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # those that only read, by RFC 9110
-OWN = "same-origin"  # what browsers say in Sec-Fetch-Site of a request from a page to its own host
-WEBSOCKET = "WEBSOCKET"  # stands in the place of the method: whoever opens one means to act
+OWN = "same-origin"  # the Sec-Fetch-Site of a request from a page to its own host
+WEBSOCKET = "WEBSOCKET"  # replaces the method, because a WebSocket can write
 
 SESSION_COOKIE = "__session"
-UPDATED_COOKIE = "__client_uat"  # when the browser's sessions last changed; "0" when nobody is signed in
+UPDATED_COOKIE = "__client_uat"  # when the browser's sessions last changed; "0" when no user is signed in
 
 _NAMES = (
     *("authorization", "cookie", "origin", "host", "sec-fetch-site", "upgrade", "accept"),
@@ -108,38 +108,37 @@ _TEXT_NAMES = {name: name for name in _NAMES}
 _ASGI_NAMES = {name.encode(): name for name in _NAMES}
 _WSGI_NAMES = tuple((f"HTTP_{name.upper().replace('-', '_')}", name) for name in _NAMES)
 _ONLY_SESSIONS = "a cookie carries a session and nothing else"
-_SCHEME = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]+")  # what RFC 9110 calls a token
+_SCHEME = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]+")  # a token of RFC 9110
 
 
 class Request(NamedTuple):
-    """What of a request tells who sent it: a method, and headers by lower-case name.
+    """The parts of a request that identify its caller: the method, and some headers by lower-case name.
 
-    A header that was sent twice is joined with a comma, as WSGI servers do it. No value that is accepted has one. Of
-    each header no more is kept than `MAX_HEADER` + 1 characters: one that is longer than `MAX_HEADER` was cut.
+    A repeated header is joined with a comma, as WSGI servers do. No accepted value has a comma. A header has at most
+    `MAX_HEADER` + 1 characters: a header longer than `MAX_HEADER` was cut.
     """
 
     method: str
     headers: Mapping[str, str]
-    source: str = ""  # the address it came from, where that is known
+    source: str = ""  # the client's address, if known
 
     def __repr__(self) -> str:
         return f"Request({self.method}, {', '.join(self.headers)})"
 
     @property
     def is_preflight(self) -> bool:
-        """Whether it is a CORS preflight: what a browser sends, without a token, before a request from another
-        origin."""
+        """Whether it is a CORS preflight, which a browser sends without a token."""
         asked = self.headers.get("origin") and self.headers.get("access-control-request-method")
         return self.method == "OPTIONS" and bool(asked)
 
     @property
     def is_for_a_page(self) -> bool:
-        """Whether it is a browser that wants to show what it gets, and would follow where it is sent."""
+        """Whether a browser loads a page, and would follow a redirect."""
         return self.method in ("GET", "HEAD") and "text/html" in self.headers.get("accept", "").lower()
 
 
 class FoundToken(NamedTuple):
-    """A token as it was found. Nothing in it is proven."""
+    """An unverified token, and the part of the request that carried it."""
 
     token: str
     carrier: Literal["header", "cookie"]
@@ -148,7 +147,7 @@ class FoundToken(NamedTuple):
         return f"FoundToken({self.carrier})"
 
     def check(self, claims: Claims) -> None:
-        """Refuse what a cookie must not carry. To be called with what the token proved."""
+        """Refuse verified claims that a cookie must not carry. Call this after verification."""
         if self.carrier == "cookie" and claims.kind != "session":
             raise WrongKind(_ONLY_SESSIONS)
 
@@ -185,7 +184,7 @@ def _request(method: str, values: Values, between_cookies: str, source: object =
         headers[name] = between.join((headers[name], *more))[: MAX_HEADER + 1]
     if "upgrade" in headers:
         upgrade = headers["upgrade"]
-        # The word may stand in what was cut off.
+        # The word may be in the part that was cut off.
         if len(upgrade) > MAX_HEADER or "websocket" in upgrade.lower():
             method = WEBSOCKET
     return Request(method, headers, source if isinstance(source, str) else "")
@@ -195,15 +194,15 @@ class TokenFinder:
     """Finds the tokens of one instance on requests.
 
     Args:
-        instance: Whose tokens.
-        cookies: Whether to read the session cookie at all. A provider other than Clerk has none.
-        origins: The pages that may do more than read on the strength of a cookie. By default the instance's authorized
-            parties; where there are none, the pages of the very host the request was sent to.
+        instance: The instance of the tokens.
+        cookies: Whether to read the session cookie. Providers other than Clerk have none.
+        origins: The origins whose pages may write with a cookie. The default is the instance's authorized parties or,
+            without any, the host of the request.
     """
 
     def __init__(self, instance: Instance, *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
         if type(cookies) is not bool:
-            raise ConfigurationError("cookies is True or False")
+            raise ConfigurationError("cookies must be True or False")
         listed = tuple(instance.parties) if origins is None else strings("origins", origins)
         for origin in listed:
             check_origin("origins", origin)
@@ -219,14 +218,13 @@ class TokenFinder:
         # FoundToken in one pass, however many other cookies a stranger puts between them.
         self._ours = re.compile(rf"(?:^|;)[ \t]*({ours})=([^;]*)")
         self._sessions = frozenset({SESSION_COOKIE, *self._suffixed[:1]})
-        # A server that makes one header of two puts a comma between them; what follows would be part of a value.
+        # A server joins two headers with a comma. A cookie after the comma would become part of a value.
         self._joined = re.compile(rf",[ \t]*({'|'.join(map(re.escape, self._sessions))})=")
-        # A browser sends the same cookie for a minute. By its hash: a token must not stay in memory beyond its time.
+        # A browser sends the same cookie for a minute. The key is a hash, so that no token outlives its time in memory.
         self._glances: dict[int, _Glance] = {}
 
     def find(self, request: Request) -> FoundToken | None:
-        """The token, or None where there is none; a `RequestRefused`, `TokenTooLarge` or `WrongKind` where it is not to
-        be read."""
+        """Return the token, or None. Raise `RequestRefused`, `TokenTooLarge` or `WrongKind` if it must not be read."""
         headers = request.headers
         if "authorization" in headers:
             return FoundToken(_bearer(headers["authorization"]), "header")
@@ -236,55 +234,52 @@ class TokenFinder:
         if token is None:
             return None
         if not _is_one_word(token):
-            raise CookieRefused("it is not one word")
-        if prefix_of(token) is not None:  # nobody is to be asked what it stands for
+            raise CookieRefused("its value must be one word")
+        if prefix_of(token) is not None:  # an opaque token in a cookie must not cause a request to Clerk
             raise WrongKind(_ONLY_SESSIONS)
         if request.method not in SAFE_METHODS:
             self._check_origin(headers)
         return FoundToken(token, "cookie")
 
     def _read_cookies(self, header: str) -> dict[str, str]:
-        """The cookies that have a say, each as it stands there: nothing is unquoted or decoded, all others are let be.
-
-        One that is empty is one that was deleted.
-        """
+        """Return Clerk's cookies by name, neither unquoted nor decoded. An empty cookie counts as deleted."""
         if len(header) > MAX_HEADER:
             raise CookieRefused(f"more than {MAX_HEADER} characters of cookies")
         if "\r" in header or "\n" in header or "\0" in header:
-            raise CookieRefused("a character that no header has")
+            raise CookieRefused("the header has a control character")
         found: dict[str, str] = {}
         for name, cut in self._ours.findall(header):
             value = cut.rstrip(" \t")
             if not value:
                 continue
             if name in found and name in self._sessions:
-                raise CookieRefused("it stands there twice")
-            found.setdefault(name, value)  # of the times, the first counts, as it does at Clerk
+                raise CookieRefused("it is there twice")
+            found.setdefault(name, value)  # the first of several times counts, as it does at Clerk
         if "," in header and self._joined.search(header):
-            raise CookieRefused("it stands behind a comma")
+            raise CookieRefused("it follows a comma")
         return found
 
     def _session(self, cookies: Mapping[str, str]) -> str | None:
-        """The plain session cookie or the suffixed one, by Clerk's rule for several instances on one domain.
+        """Return the plain or the suffixed session cookie, by Clerk's rule for several instances on one domain.
 
-        The texts that decide are not proven: a stranger can pick which of two tokens is verified, and no more.
+        The rule reads unverified tokens: a stranger can only choose which of two tokens is verified.
         """
         plain = cookies.get(SESSION_COOKIE)
         suffixed, suffixed_updated = (cookies.get(name) for name in self._suffixed) if self._suffixed else (None, None)
         is_ours, made_at = self._glance(plain)
         if plain is not None and is_ours is None:
-            return plain  # no token at all, which the verifier will say
+            return plain  # not a token: the verifier refuses it
         if plain is not None and not is_ours:
-            return suffixed  # another instance's: it has no say
+            return suffixed  # a cookie of another instance
         if cookies.get(UPDATED_COOKIE) != "0" and (suffixed_updated == "0" or made_at > self._glance(suffixed).made_at):
-            return plain  # written later, by a front end too old to know of suffixes
+            return plain  # written later, by a front end without suffixes
         return suffixed if suffixed_updated is not None else plain
 
     def _glance(self, token: str | None) -> "_Glance":
-        """Look at a token without proving anything of it."""
+        """Return the issuer and time of an unverified token, from the cache if possible."""
         if token is None:
             return _NOTHING
-        key = hash(token)  # which is needed later anyway; of two tokens with one hash, the wrong cookie may be verified
+        key = hash(token)  # Python caches it; a collision can only choose the other of two cookies
         glance = self._glances.get(key)
         if glance is None:
             glance = _glance(token, self.instance.issuers)
@@ -294,22 +289,24 @@ class TokenFinder:
         return glance
 
     def _check_origin(self, headers: Mapping[str, str]) -> None:
-        """Browsers send a cookie along whoever asks for it, so who asked has to be somebody who may."""
+        """Refuse a write from a page that is not an allowed origin: browsers send cookies for every page."""
         origin = headers.get("origin")
         if origin is None:
-            raise OriginRefused("there is no Origin; who is no browser sends the token in Authorization")
+            raise OriginRefused(
+                "there is no Origin header; a client without one must send the token in Authorization"
+            )
         if len(origin) > MAX_HEADER:
-            raise OriginRefused("its Origin is too long to be one")
+            raise OriginRefused("its Origin is too long")
         if self.origins:
             if origin not in self.origins:
-                raise OriginRefused("its Origin is none of those allowed")
-        # Where the browser itself says whether it is the same origin, it has to say so: it knows the scheme, too.
+                raise OriginRefused("its Origin is not in origins or authorized_parties")
+        # Sec-Fetch-Site decides where a browser sends it, because the browser compares the scheme, too.
         elif headers.get("sec-fetch-site", OWN) != OWN or not _is_own(origin, headers.get("host", "")):
-            raise OriginRefused("its Origin is not the Host that was asked; list in origins who else may act")
+            raise OriginRefused("its Origin is not the request's Host; list further front ends in origins")
 
 
 def _bearer(header: str) -> str:
-    """RFC 9110 and 6750: the scheme in any case, blanks, one token."""
+    """Return the token of an Authorization header, by RFC 9110 and 6750."""
     was_cut = len(header) > MAX_HEADER  # then its last characters are not the end
     scheme, _, rest = (header.lstrip(" \t") if was_cut else header.strip(" \t")).partition(" ")
     if scheme.lower() != "bearer":
@@ -323,13 +320,12 @@ def _bearer(header: str) -> str:
 
 
 def _is_one_word(text: str) -> bool:
-    """Whether it is plain and all of one piece. The rest of the spelling is the verifier's business."""
+    """Return whether a text is ASCII without blanks and commas. The verifier checks the rest of the spelling."""
     return text.isascii() and not (" " in text or "," in text or "\t" in text)
 
 
 class _Glance(NamedTuple):
-    """What an unproven token says of itself: whether it is of this instance, None if it names no issuer, and when it
-    was made, 0 if it does not say."""
+    """The unverified facts of a token: whether this instance issued it (None without an issuer), and when (or 0)."""
 
     is_ours: bool | None
     made_at: float
@@ -349,7 +345,7 @@ def _glance(token: str, issuers: Collection[str]) -> _Glance:
 
 
 def _is_own(origin: str, host: str) -> bool:
-    """Whether a page of this origin came from this host. A proxy may have ended TLS, so the scheme has no say."""
+    """Return whether an origin has this host. The scheme is not compared, because a proxy may end TLS."""
     scheme, _, place = origin.partition("://")
     usual_port = {"https": ":443", "http": ":80"}.get(scheme)
     if usual_port is None or not ORIGIN.fullmatch(origin):

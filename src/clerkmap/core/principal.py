@@ -1,4 +1,4 @@
-"""Who is calling: the principal, made of what a token proves and of what is known of its bearer."""
+"""The principal: the caller of a request, made of the token's claims and the repository's standing."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,11 +21,10 @@ from .serialization import pack, unpack
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a repository knows of a caller: the user, and of the organization in question all that was ever said.
+    """The repository's view of a caller: the user, and the organization with all records of the membership.
 
-    `session_is_over` is about the session that was asked for. `settled` is False when it was read inside a
-    transaction that may yet be undone. `role_is_known` is False where no repository was asked: a token names the user's
-    id, and not the role.
+    `session_is_over` refers to the token's session. `settled` is False for a read inside a transaction that may be
+    rolled back. `role_is_known` is False if the repository was not asked: a token has the user's id, but no role.
     """
 
     user: User
@@ -38,10 +37,10 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling: a person; or, with an API key of its own, an organization.
+    """The caller of a request: a user or, with an organization's API key, an organization.
 
-    `role_is_known` is False where the user's id was taken from the token (`trust_own_id=True`): `user.role` is None
-    then, whichever role the user has. A requirement of a role asks the repository first, and `Resolver.confirm` does.
+    `role_is_known` is False if the user's id was taken from the token (`trust_own_id=True`). Then `user.role` is None,
+    even if the user has a role. A requirement of a role asks the repository first, and so does `Resolver.confirm`.
     """
 
     optional_user: User | None
@@ -52,39 +51,41 @@ class Principal:
 
     @property
     def user(self) -> User:
-        """Your user. Where an organization is calling, this raises `UserMissing`: only who accepts the kind of token
-        `organization_api_key` ever meets one, and asks for `optional_user`."""
+        """Your user. Raises `UserMissing` if the caller is an organization.
+
+        This only happens if you accept `organization_api_key`. Use `optional_user` there.
+        """
         if self.optional_user is None:
             raise UserMissing
         return self.optional_user
 
     @property
     def actor(self) -> Actor | None:
-        """Who is really acting, when somebody is signed in as this user."""
+        """The actor that impersonates the user, or None."""
         return self.claims.actor
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain JSON, for a job queue of your own. Personal data is in it; the token is not."""
+        """Return the principal as plain JSON for a job queue. It contains personal data, but not the token."""
         return pack(self.optional_user, self.organization, self.membership, self.claims, self.role_is_known)
 
     @classmethod
     def from_dict(cls, value: object) -> "Principal":
-        """The same principal again, or `PrincipalRefused`. Whether they still may come in, `Resolver.confirm` says.
+        """Return the principal of `to_dict`, or raise `PrincipalRefused`. `Resolver.confirm` checks that it has access.
 
-        Whoever can write the dictionary can be anybody. Where that is not only you, `unseal` what you have sealed.
+        A writer of the dictionary can become any user. Use `seal` and `unseal` if your code is not the only writer.
         """
         return cls(*unpack(value))
 
 
 def admit_organization(claims: Claims, organization: Organization) -> Principal:
-    """The same of an organization that is calling itself."""
+    """Return the principal of an organization that calls with its own API key."""
     if organization.clerk.is_deleted:
         raise OrganizationDeleted
     return Principal(None, organization, None, claims)
 
 
 def token_records(claims: Claims, standing: Standing | None) -> list[AnyRecord]:
-    """What a token tells that the repository does not know yet. Never anything against a better source."""
+    """Return the records of a token that are new to the repository. A record of a higher grade always wins."""
     instance, observed_at, active = claims.instance, claims.issued_at * 1000, claims.organization
     found: list[AnyRecord] = []
     if standing is None:
@@ -110,12 +111,12 @@ def token_records(claims: Claims, standing: Standing | None) -> list[AnyRecord]:
 
 
 def _is_news(told: str | None, known: str | None, record: AnyRecord, observed_at: int) -> bool:
-    """Whether a token tells something else than an earlier one did. Against anything better it tells nothing."""
+    """Return whether a token has another value than an earlier token. Records of a higher grade always win."""
     return told is not None and told != known and record.grade == FROM_TOKEN and observed_at > record.observed_at
 
 
 def admit(claims: Claims, standing: Standing) -> Principal:
-    """Make a principal of claims and standing, or refuse: a good token does not outlive the person's welcome."""
+    """Return the principal, or raise the reason why this user or organization has no access any more."""
     user = standing.user
     refusal = _refusal(standing)
     if refusal is not None:

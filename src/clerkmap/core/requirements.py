@@ -1,4 +1,4 @@
-"""What a caller must have to be let through: one vocabulary, the same in every framework."""
+"""Requirements: the properties that a principal must have. All frameworks share them."""
 
 from dataclasses import dataclass
 from typing import TypedDict
@@ -22,7 +22,7 @@ _LEVELS = ("first_factor", "second_factor", "multi_factor")
 
 
 class RequirementOptions(TypedDict, total=False):
-    """The keywords of a `Requirement`, for what takes them in its stead: `**what: Unpack[RequirementOptions]`."""
+    """The keywords of a `Requirement`, for functions that pass them on: `**options: Unpack[RequirementOptions]`."""
 
     role: str | None
     user_role: str | None
@@ -38,21 +38,21 @@ class RequirementOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """What a caller must have. All that is named must hold; where nothing is, that somebody is signed in.
+    """The properties that a principal must have, all of them. An empty requirement asks for a signed-in caller.
 
     Args:
-        role: The role in the active organization, with or without `org:` in front, as the repository knows it.
-        user_role: The role of the user, which is yours and not Clerk's.
+        role: The role in the active organization, with or without the prefix `org:`. The repository's role counts.
+        user_role: The role of your user, which your application sets.
         permission: A permission in the active organization, such as `org:invoices:create`.
-        feature: A feature of the organization or of the person.
-        plan: A plan of the organization or of the person.
-        organization: That some organization is active.
-        organization_page: Where to send a browser that has no active organization: a path within this application, as
-            it is mounted (`SCRIPT_NAME` or `root_path`).
-        reverified: How lately which factors were shown: one of Clerk's presets, such as `"strict"`, or a level and a
-            number of minutes, `("second_factor", 30)`.
-        not_impersonated: That it is really the person who acts.
-        fresh_membership: That the repository itself is asked, and not what is remembered of it.
+        feature: A feature of the organization or of the user.
+        plan: A plan of the organization or of the user.
+        organization: Require an active organization.
+        organization_page: The page to redirect a browser to if no organization is active: a path within this
+            application, relative to `SCRIPT_NAME` or `root_path`.
+        reverified: How recently the user must have verified: one of Clerk's presets, such as `"strict"`, or a level and
+            a number of minutes, `("second_factor", 30)`.
+        not_impersonated: Refuse a caller that impersonates the user.
+        fresh_membership: Read the membership from the repository, and not from the cache.
     """
 
     role: str | None = None
@@ -70,17 +70,19 @@ class Requirement:
         for name in ("role", "user_role", "permission", "feature", "plan", "organization_page"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not value.strip()):
-                raise ConfigurationError(f"{name} must be a text that is not empty")
+                raise ConfigurationError(f"{name} must be a non-empty string")
         for name in ("organization", "not_impersonated", "fresh_membership"):
             if type(getattr(self, name)) is not bool:
-                raise ConfigurationError(f"{name} is True or False")
+                raise ConfigurationError(f"{name} must be True or False")
         if self.organization_page is not None and not OWN_PATH.fullmatch(self.organization_page):
-            raise ConfigurationError("organization_page is a path of this application, such as /choose-organization")
+            raise ConfigurationError(
+                "organization_page must be a path of this application, such as /organizations"
+            )
         if self.reverified is not None:
             _check_reverified(self.reverified)
 
     def check(self, principal: Principal) -> None:
-        """Return if the principal has it all, or raise the first `NotAllowed` that applies."""
+        """Return if the principal has all properties, or raise the first `NotAllowed` that applies."""
         claims = principal.claims
         if self._needs_organization and principal.organization is None:
             raise OrganizationMissing
@@ -91,8 +93,8 @@ class Requirement:
         if self.user_role is not None:
             if not principal.role_is_known:
                 raise ConfigurationError(
-                    "the role of this user is not known, for trust_own_id=True took the id from the token: use the "
-                    "adapter's require(user_role=...), or check what Resolver.confirm(principal) returns"
+                    "the user's role is not known, because trust_own_id=True took the id from the token: use the "
+                    "adapter's require(user_role=...), or check the principal that Resolver.confirm(principal) returns"
                 )
             if principal.user.role != self.user_role:
                 raise RoleMissing
@@ -111,7 +113,7 @@ class Requirement:
             raise ReverificationNeeded(self.reverified)
 
     def needs_role(self, principal: Principal) -> bool:
-        """Whether the repository must be asked for the user's role before `check`."""
+        """Return whether the caller of `check` must first read the user's role from the repository."""
         return self.user_role is not None and not principal.role_is_known
 
     @property
@@ -125,7 +127,7 @@ class Requirement:
 
 
 def _is_outdated(principal: Principal) -> bool:
-    """Whether the role has changed since the token was made: what it permits may have changed with the role."""
+    """Return whether the role has changed since the token was made: its permissions may have changed, too."""
     membership, active = principal.membership, principal.claims.organization
     if membership is None or active is None or active.role == membership.role:
         return False
@@ -143,4 +145,4 @@ def _check_reverified(wanted: str | tuple[FactorLevel, int]) -> None:
         and wanted[1] > 0
     ):
         return
-    raise ConfigurationError(f"reverified is one of {', '.join(REVERIFICATION)}, or a level and its minutes")
+    raise ConfigurationError(f"reverified must be one of {', '.join(REVERIFICATION)}, or a level and its minutes")

@@ -1,15 +1,15 @@
-"""What to answer when clerkmap says no: a status, headers and a body for each error, the same in every framework.
+"""The response to each error: a status, headers and a body. All frameworks share them.
 
-The body is JSON for a front end. Its `code` is the error's own, and `remedy` is what the front end can do about it:
+The body is JSON for a front end. `code` is the code of the error, and `remedy` is the front end's next step:
 
-    refresh_token       ask Clerk for a new token, and ask here again: once
-    sign_in             take the person to the sign-in page, which also shows what a pending session has left to do
-    pick_organization   let the person choose an organization
-    reverify            let the person prove anew who they are
-    ask_again           wait as long as `Retry-After` says
-    null                none: nothing that the front end does would help
+    refresh_token       get a new token from Clerk, and retry once
+    sign_in             open the sign-in page, which also shows the tasks of a pending session
+    pick_organization   let the user choose an organization
+    reverify            let the user verify again
+    ask_again           wait for the time in `Retry-After`, and retry
+    null                the front end can do nothing
 
-Nothing in an answer comes from the request or the database: no detail of an error, no token, nobody's name.
+A response contains nothing from the request or the database: no detail of an error, no token, no personal data.
 """
 
 import json
@@ -47,11 +47,11 @@ from .validation import OWN_PATH
 
 Remedy = Literal["refresh_token", "sign_in", "pick_organization", "reverify", "ask_again"]
 
-RETRY_AFTER = 10  # seconds: keys are not asked for again any sooner
+RETRY_AFTER = 10  # seconds: keys are not fetched again earlier
 
 
 class RawResponse(NamedTuple):
-    """A response, whole. Names of headers are in lower case, as ASGI wants them."""
+    """A complete response. Header names are in lower case, as ASGI requires."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -59,27 +59,27 @@ class RawResponse(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """How one branch of the tree is answered. The challenge is the `error` of RFC 6750; an empty one names none."""
+    """The response to one branch of the exceptions. The challenge is the `error` of RFC 6750, or empty for none."""
 
     status: int
     challenge: str | None = None
     remedy: Remedy | None = None
 
 
-# An error is answered by the row of its own class, or of the nearest one above it.
+# The row of an error's class counts, or else the row of its nearest base class.
 _ROWS: Mapping[type, _Row] = {
     ClerkmapError: _Row(500),
     Unavailable: _Row(503, None, "ask_again"),
-    Refused: _Row(401, ""),  # of an application's own making, or a sealed principal's: each other of ours stands below
-    # RFC 6750 tells a request that is wrong (400) from a token that is (401), and names no error where no token came.
+    Refused: _Row(401, ""),  # your own subclass, or a sealed principal: the rows below have all others
+    # By RFC 6750, a wrong request is 400 and a wrong token is 401. A request without a token gets no error name.
     RequestRefused: _Row(400, "invalid_request"),
     TokenMissing: _Row(401, "", "sign_in"),
     SchemeRefused: _Row(401, ""),
     OriginRefused: _Row(403),
     TokenError: _Row(401, "invalid_token"),
-    TokenMalformed: _Row(401, "invalid_token", "sign_in"),  # such as "undefined", where nobody is signed in
+    TokenMalformed: _Row(401, "invalid_token", "sign_in"),  # such as "undefined", which front ends send without a user
     TokenTooLarge: _Row(401, "invalid_token"),
-    SignatureError: _Row(401, "invalid_token", "refresh_token"),  # the keys may have been changed
+    SignatureError: _Row(401, "invalid_token", "refresh_token"),  # the key may have been rotated
     OutOfTime: _Row(401, "invalid_token", "refresh_token"),
     SessionPending: _Row(401, "invalid_token", "sign_in"),
     LockedOut: _Row(403),
@@ -87,7 +87,7 @@ _ROWS: Mapping[type, _Row] = {
     OrganizationDeleted: _Row(403, None, "pick_organization"),
     MembershipDeleted: _Row(403, None, "pick_organization"),
     NotAllowed: _Row(403, "insufficient_scope"),
-    OrganizationMissing: _Row(401, "invalid_token", "pick_organization"),  # another token is what it takes
+    OrganizationMissing: _Row(401, "invalid_token", "pick_organization"),  # the front end needs another token
     TokenOutdated: _Row(401, "invalid_token", "refresh_token"),
     ReverificationNeeded: _Row(403, "insufficient_scope", "reverify"),
     WebhookError: _Row(400),
@@ -97,12 +97,12 @@ _ROWS: Mapping[type, _Row] = {
 
 
 def error_response(error: ClerkmapError, *, organization_page: str | None = None, mounted_at: str = "") -> RawResponse:
-    """Return the answer to a request that ended in this error.
+    """Return the response to a request that ended in this error.
 
     Args:
         error: The error.
-        organization_page: Where to send a browser if the remedy is to pick an organization.
-        mounted_at: The path at which the application is mounted: `SCRIPT_NAME` or `root_path`.
+        organization_page: The page to redirect to if the remedy is to pick an organization.
+        mounted_at: The path where the application is mounted: `SCRIPT_NAME` or `root_path`.
     """
     row = next(_ROWS[kind] for kind in type(error).__mro__ if kind in _ROWS)
     if row.remedy == "pick_organization" and organization_page is not None:
@@ -130,12 +130,12 @@ def error_response(error: ClerkmapError, *, organization_page: str | None = None
 
 
 def _within(mounted_at: str, page: str) -> str:
-    """Prefix a path with that of the application, unless the result would lead a browser elsewhere."""
+    """Prefix a path with the application's path, unless the result would lead to another host."""
     there = quote(mounted_at.rstrip("/"), safe="/") + page
     return there if OWN_PATH.fullmatch(there) else page
 
 
 def _reverification(wanted: str | tuple[str, int]) -> dict[str, Any]:
-    """The words on which Clerk's front end opens its own dialogue."""
+    """Return the JSON that makes Clerk's front end open its reverification dialogue."""
     rule = wanted if isinstance(wanted, str) else {"level": wanted[0], "afterMinutes": wanted[1]}
     return {"type": "forbidden", "reason": "reverification-error", "metadata": {"reverification": rule}}
