@@ -292,9 +292,7 @@ class TokenFinder:
         """Refuse a write from a page that is not an allowed origin: browsers send cookies for every page."""
         origin = headers.get("origin")
         if origin is None:
-            raise OriginRefused(
-                "there is no Origin header; a client without one must send the token in Authorization"
-            )
+            raise OriginRefused("there is no Origin header; a client without one must send the token in Authorization")
         if len(origin) > MAX_HEADER:
             raise OriginRefused("its Origin is too long")
         if self.origins:

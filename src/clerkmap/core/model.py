@@ -1,6 +1,6 @@
-"""Yours: the rows that your foreign keys point to, each with Clerk's word on it, and what changes about them.
+"""Your rows: users, organizations and memberships, each with its Clerk record, and the changes of them.
 
-The ids are your own. What Clerk says may change or be taken back at any time; an id, once given, stays.
+Your foreign keys point to these rows. Their ids are yours and never change, while Clerk's data may change at any time.
 """
 
 import json
@@ -14,14 +14,13 @@ from .records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many there are of one kind in one instance, and how new they are. Times are milliseconds since 1970.
+    """The number and age of the records of one kind in one instance. Times are milliseconds since 1970.
 
-    told: Those of which Clerk has told, in full or inside another object.
-    sighted: Those that nothing but tokens has named. A membership that Clerk has told of later is counted twice: what
-        tokens say of one is a record of its own.
+    told: The full and embedded records.
+    from_token: The records from tokens alone. A membership has two records if Clerk sent it after a token named it.
     deleted: The tombstones.
-    updated_at: When Clerk last changed one of those told.
-    observed_at: When Clerk last told something of any, a deletion too; tokens do not count.
+    updated_at: Clerk's latest `updated_at` of the full and embedded records.
+    observed_at: When Clerk last sent a record or a deletion. Tokens do not count.
     """
 
     told: int = 0
@@ -32,7 +31,7 @@ class Count:
 
     @property
     def alive(self) -> int:
-        """All that are not deleted."""
+        """The number of records that are not tombstones."""
         return self.told + self.from_token
 
 
@@ -41,7 +40,7 @@ Id = str | int
 
 @dataclass(frozen=True, slots=True, repr=False)
 class User:
-    """Your user: an id of yours, and the identity at Clerk that led to it."""
+    """Your user: your id, and the Clerk record of the identity that led to it."""
 
     id: Id
     role: str | None
@@ -51,22 +50,22 @@ class User:
 
     @property
     def clerk_id(self) -> str | None:
-        """The id at Clerk. None once the person has been deleted there."""
+        """The id at Clerk, or None after a deletion there."""
         return self.clerk.clerk_id
 
     @property
     def email(self) -> str | None:
-        """The primary address, where Clerk has told it. Whether it is verified, `clerk.email_verified` says."""
+        """The primary address, or None. `clerk.email_verified` says whether it is verified."""
         return self.clerk.email
 
     @property
     def name(self) -> str | None:
-        """First and last name, where Clerk has told them."""
+        """The first and last name, or None."""
         return " ".join(part for part in (self.clerk.first_name, self.clerk.last_name) if part) or None
 
     @property
     def public_metadata(self) -> dict[str, Any]:
-        """What your application keeps at Clerk about the person: a copy for each reader."""
+        """The user's public metadata at Clerk: a copy for each reader."""
         return _metadata(self.clerk)
 
     def __repr__(self) -> str:
@@ -82,22 +81,22 @@ class Organization:
 
     @property
     def clerk_id(self) -> str | None:
-        """The id at Clerk. None once the organization has been deleted there."""
+        """The id at Clerk, or None after a deletion there."""
         return self.clerk.clerk_id
 
     @property
     def name(self) -> str | None:
-        """The name, where Clerk has told it."""
+        """The name, or None."""
         return self.clerk.name
 
     @property
     def slug(self) -> str | None:
-        """The slug, where Clerk has told it. It may change: never key anything on it."""
+        """The slug, or None. It may change, so do not use it as a key."""
         return self.clerk.slug
 
     @property
     def public_metadata(self) -> dict[str, Any]:
-        """What your application keeps at Clerk about the organization: a copy for each reader."""
+        """The organization's public metadata at Clerk: a copy for each reader."""
         return _metadata(self.clerk)
 
     def __repr__(self) -> str:
@@ -112,7 +111,7 @@ class Membership:
 
     @property
     def clerk_id(self) -> str | None:
-        """The membership's id at Clerk. None while it is only known from tokens."""
+        """The membership's id at Clerk, or None if only tokens have named the membership."""
         return self.clerk.clerk_id
 
     @property
@@ -139,10 +138,10 @@ Mapped = User | Organization | Membership | Session
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """The result of `erase`: your user, as it is now.
+    """The result of `erase`: your user after the erasure.
 
-    `is_pending` says that a file may still hold the erased data: your transaction is open, or another connection to the
-    SQLite file is reading the past. The repository finishes by itself, at its next write or `poll`.
+    `is_pending` is True while a file may still hold the erased data: your transaction is open, or another connection to
+    the SQLite file has an old snapshot. The repository finishes the erasure at its next write or `poll`.
     """
 
     user: User
@@ -151,11 +150,11 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What was written about one thing of yours: what stood there before, and what stands there now.
+    """One change to a user, organization, membership or session: its state before and after.
 
-    It was either `made`, `altered`, `deleted` or `regained`. `user` and `organization` are those of yours that it is
-    about: a membership's are its two ends, each None while it has not been heard of. `linked` is True where a linker or
-    `link` tied a new person to a user you have: a hook makes no row for that user.
+    Exactly one of `made`, `altered`, `deleted` and `regained` is True. `user` and `organization` are your rows; for a
+    membership they are its two ends, each None if it is not known yet. `linked` is True if a linker or `link` joined a
+    new identity to an existing user: a hook makes no row for that user.
     """
 
     before: Mapped | None
@@ -167,54 +166,54 @@ class Change:
 
     @property
     def made(self) -> bool:
-        """It was not known before, and is there now."""
+        """Whether the row is new."""
         return self.before is None and _is_there(self.after)
 
     @property
     def altered(self) -> bool:
-        """It was there, and is there still."""
+        """Whether the row existed before and still exists."""
         return self.before is not None and _is_there(self.before) and _is_there(self.after)
 
     @property
     def deleted(self) -> bool:
-        """It is there no longer. What was deleted before anything else was heard of it has no `before`."""
+        """Whether the row was deleted. `before` is None if the deletion arrived first."""
         return (self.before is None or _is_there(self.before)) and not _is_there(self.after)
 
     @property
     def regained(self) -> bool:
-        """It had been deleted, and is there again: somebody has joined again, or a user has a new identity."""
+        """Whether a deleted row exists again: a member has joined again, or a user has a new identity."""
         return self.before is not None and not _is_there(self.before) and _is_there(self.after)
 
     @property
     def erases(self) -> bool:
-        """Personal data or a name was removed for good."""
+        """Whether the change removes personal data or a name for good."""
         return self.deleted and not self.is_membership
 
     @property
     def is_user(self) -> bool:
-        """Whether it is about a user."""
+        """Whether the row is a user."""
         return isinstance(self.after, User)
 
     @property
     def is_organization(self) -> bool:
-        """Whether it is about an organization."""
+        """Whether the row is an organization."""
         return isinstance(self.after, Organization)
 
     @property
     def is_membership(self) -> bool:
-        """Whether it is about a user's place in an organization."""
+        """Whether the row is a membership."""
         return isinstance(self.after, Membership)
 
     @property
     def membership(self) -> Membership | None:
-        """The place in an organization, if it is about one."""
+        """The membership after the change, or None if the row is no membership."""
         return self.after if isinstance(self.after, Membership) else None
 
     @property
     def is_news(self) -> bool:
-        """Whether anything but the rank is another than before. Others are not returned, and no hook hears of them.
+        """Whether more than the rank changed. Only such changes are returned and passed to hooks.
 
-        Nobody joins who is deleted, and nobody joins what is: such a membership never counts.
+        A membership of a deleted user or organization never counts.
         """
         ends = [end for end in (self.user, self.organization) if end is not None]
         if self.is_membership and _is_there(self.after) and any(end.clerk.is_deleted for end in ends):
@@ -227,18 +226,18 @@ class Change:
 
     @property
     def touches(self) -> tuple[str, ...]:
-        """The keys of whose standing this touches: the person's, the organization's, the session's."""
+        """The keys of all standings that this change affects: the user's, the organization's or the session's."""
         clerk = self.after.clerk
         return (clerk.user_key if isinstance(clerk, ClerkMembership) else clerk.key, *self.also_touches)
 
 
 def spokesman(identities: Iterable[User]) -> User | None:
-    """Of several identities of one user, the one that speaks for them."""
+    """Return the identity whose record represents a user with several identities, or None."""
     return max(identities, key=lambda user: speaks_first(user.clerk), default=None)
 
 
 def without_role(change: Change) -> Change:
-    """The same change of a user who has lost the role with it."""
+    """Return the change with the user's role removed."""
     if not isinstance(change.after, User):
         return change
     after = replace(change.after, role=None)
@@ -246,7 +245,7 @@ def without_role(change: Change) -> Change:
 
 
 def keys_of(users: Iterable[User]) -> tuple[str, ...]:
-    """The keys of the identities through which these users are shown."""
+    """Return the keys of the identities that represent these users."""
     return tuple(user.clerk.key for user in users)
 
 
@@ -265,7 +264,7 @@ def _metadata(record: ClerkUser | ClerkOrganization) -> dict[str, Any]:
 
 
 def exported(identities: Sequence[User], memberships: Sequence[ClerkMembership]) -> dict[str, Any]:
-    """All that is stored of a user, ready for JSON. There is at least one identity."""
+    """Return all stored data of a user as JSON. There is at least one identity."""
     user = identities[0]
     yours = {"id": user.id, "role": user.role, "created_at": user.created_at, "deleted_at": user.deleted_at}
     return {

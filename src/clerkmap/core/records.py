@@ -1,22 +1,24 @@
-"""A record is what Clerk last said about one thing, and it carries a rank. Of two records of one thing the one with the
-greater rank stays: that is the whole of synchronisation, so arrival order, duplicates and losses cannot matter.
+"""A record is Clerk's latest statement about one thing, and it has a rank.
+
+Of two records of one thing, the one with the greater rank stays. That is the whole synchronization: arrival order,
+duplicates and losses do not matter.
 
 A rank is one line of ASCII of a fixed width, so that "greater" means the same in Python, SQLite and PostgreSQL:
 
     2.001718887200000.001718887201234.0f3c…
-    │ │               │               └ digest of the content: breaks ties the same way everywhere
-    │ │               └ when it was observed: the event's timestamp, the token's, or that of asking for an API page
-    │ └ the object's own updated_at, as far as it is believed; see below
-    └ 0 sighted in a token · 1 glimpsed inside another object · 2 stated in full · 3 deleted
+    │ │               │               └ digest of the content: the same tie-break everywhere
+    │ │               └ when it was observed: the timestamp of the event, the token or the API request
+    │ └ the object's own updated_at, unless it is later than the observation; see below
+    └ grade: 0 from a token · 1 embedded in another object · 2 full · 3 deleted
 
-Deletion outranks everything and is final, for Clerk does not reuse ids. A deleted record keeps no personal datum, the
-Clerk id included; the key, which is a digest of it, stays, so that what arrives late still meets the tombstone.
+A deletion outranks everything and is final, because Clerk does not reuse ids. A tombstone keeps no personal data and no
+Clerk id. It keeps the key, a digest of the id, so that a late record still finds the tombstone.
 
-Clerk's `updated_at` is a claim, not a clock: it may go backwards, or lie in the future. An object cannot have changed
-after it was observed, so a later `updated_at` is replaced by the moment of the observation (see `events.py`). And an
-answer that Clerk gave after the stored record was read is the later one, whatever its date: `above` ranks it so.
+Clerk's `updated_at` is not reliable: it may go backwards, or be in the future. An object cannot have changed after its
+observation, so a later `updated_at` is replaced by the time of the observation (see `events.py`). A response that Clerk
+gave after the stored record was read is later, whichever date it has: `above` gives it the greater rank.
 
-All times are milliseconds since 1970. A record holds nothing that Clerk did not say: no counter, no "last seen".
+All times are milliseconds since 1970. A record has only Clerk's data: no counter, no "last seen".
 """
 
 import json
@@ -34,24 +36,24 @@ FULL: Grade = "2"
 DELETED: Grade = "3"
 MAX_TIME = 253_402_300_799_999  # the last millisecond of the year 9999
 
-# Made once: to make one takes longer than to write a record with it.
+# Module constants, because making an encoder takes longer than encoding a record.
 _sorted = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _written = json.JSONEncoder(ensure_ascii=False)
 
 
 def key_of(clerk_id: str) -> str:
-    """The key under which a Clerk id is kept, also when the id itself must be forgotten."""
+    """Return the key of a Clerk id: a digest that stays after the id was erased."""
     return blake2b(clerk_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def json_text(value: Mapping[str, Any] | None) -> str:
-    """A JSON object as it is kept: the same object, the same text."""
+    """Return the canonical JSON of an object: equal objects have equal texts."""
     return _sorted.encode(dict(value)) if value else "{}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Record:
-    """What Clerk said about one thing. `instance` and `key` tell which thing, `rank` its place in the order."""
+    """Clerk's statement about one thing. `instance` and `key` identify the thing, and `rank` orders its records."""
 
     instance: str
     key: str
@@ -59,35 +61,35 @@ class Record:
     clerk_id: str | None
 
     kind: ClassVar[Kind]
-    ends: ClassVar[tuple[str, ...]] = ()  # what a tombstone must keep to be of use
+    ends: ClassVar[tuple[str, ...]] = ()  # the fields that a tombstone keeps
 
     @classmethod
     def make(
         cls, grade: Grade, instance: str, clerk_id: str, *, observed_at: int, updated_at: int = 0, **said: Any
     ) -> Self:
-        """Put what was said into a record of any grade, field by field."""
+        """Make a record of any grade from its fields."""
         return cls(instance, key_of(clerk_id), "", clerk_id, **said).ranked(grade, updated_at, observed_at)
 
     def tombstone(self, observed_at: int) -> Self:
-        """What is left of it once it has been deleted."""
+        """Return the tombstone of this record."""
         ends = {name: getattr(self, name) for name in self.ends}
         return type(self)(self.instance, self.key, "", None, **ends).ranked(DELETED, 0, observed_at)
 
     def ranked(self, grade: Grade, updated_at: int, observed_at: int) -> Self:
-        """A record that was just made, when it has been given its rank. Nobody else may have seen it."""
+        """Give a new record its rank, in place, and return it. Do not call this on a record that is in use."""
         if not (0 <= updated_at <= MAX_TIME and 0 <= observed_at <= MAX_TIME):
             raise ValueError("a record's times are milliseconds between 1970 and 9999")
-        # Half of a surrogate pair, which no database stores, is refused here: it cannot be encoded.
+        # Encoding raises for half of a surrogate pair, which no database can store.
         digest = blake2b(_written.encode(self.said()).encode(), digest_size=16).hexdigest()
-        # Not in a copy, which would cost as much as all the rest of making it.
+        # In place, because a copy would double the cost of making a record.
         object.__setattr__(self, "rank", f"{grade}.{updated_at:015d}.{observed_at:015d}.{digest}")
         return self
 
     def above(self, rank: str) -> Self:
-        """Return this record, with a rank above that of a record which Clerk is known to have said earlier.
+        """Return this record with a rank above the rank of a record that is known to be earlier.
 
-        Only for an answer to a request that began after the other record had been read: no clock decides that. The
-        result is an ordinary record, so it loses to any greater one, such as that of a webhook that arrived meanwhile.
+        Use this only for a response to a request that began after the other record was read, which is an order without
+        clocks. The result is an ordinary record: it loses to any greater one, such as a later webhook's.
         """
         if self.rank > rank or self.rank[0] != rank[0]:
             return self
@@ -96,7 +98,7 @@ class Record:
         return replace(self).ranked(self.grade, max(self.updated_at or 0, updated_at), later)
 
     def said(self) -> tuple[Any, ...]:
-        """The content: everything but the place in the order."""
+        """Return the content: all fields but the rank."""
         content: tuple[Any, ...] = _SAID[self.kind](self)
         return content
 
@@ -107,12 +109,12 @@ class Record:
 
     @property
     def updated_at(self) -> int | None:
-        """When Clerk last changed it, where Clerk has told and as far as it is believed."""
+        """Clerk's `updated_at`, no later than the observation; None if unknown."""
         return int(self.rank[2:17]) or None
 
     @property
     def observed_at(self) -> int:
-        """When Clerk said it, as far as it is known."""
+        """When the statement was observed."""
         return int(self.rank[18:33])
 
     @property
@@ -126,7 +128,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ClerkUser(Record):
-    """Clerk's word on a person."""
+    """Clerk's record of a user."""
 
     email: str | None = None
     email_verified: bool = False
@@ -160,7 +162,7 @@ class ClerkUser(Record):
         public_metadata: Mapping[str, Any] | None = None,
         created_at: int | None = None,
     ) -> Self:
-        """A full snapshot of a person."""
+        """Make a full record."""
         metadata = json_text(public_metadata)
         names = (first_name, last_name, username, image_url, external_id)
         said = (email, email_verified, *names, banned, metadata, created_at)
@@ -168,13 +170,13 @@ class ClerkUser(Record):
 
     @classmethod
     def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
-        """A person's tombstone."""
+        """Make a tombstone."""
         return cls(instance, key_of(clerk_id), "", None).ranked(DELETED, 0, observed_at)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ClerkOrganization(Record):
-    """Clerk's word on an organization."""
+    """Clerk's record of an organization."""
 
     name: str | None = None
     slug: str | None = None
@@ -198,23 +200,23 @@ class ClerkOrganization(Record):
         public_metadata: Mapping[str, Any] | None = None,
         created_at: int | None = None,
     ) -> Self:
-        """A full snapshot of an organization."""
+        """Make a full record."""
         said = (name, slug, image_url, json_text(public_metadata), created_at)
         return cls(instance, key_of(clerk_id), "", clerk_id, *said).ranked(FULL, updated_at, observed_at)
 
     @classmethod
     def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
-        """An organization's tombstone."""
+        """Make a tombstone."""
         return cls(instance, key_of(clerk_id), "", None).ranked(DELETED, 0, observed_at)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ClerkMembership(Record):
-    """Clerk's word on a person's place in an organization. It may come before either of the two.
+    """Clerk's record of a membership. It may arrive before the user and the organization.
 
-    A token names the two ends and not the membership's id. So the key is made of the ends, and of the id where there
-    is one: a sighting is a record of its own. A tombstone keeps the ends, and since when: without them it would not
-    tell who is no longer a member of what, and which older memberships are over as well.
+    A token has the ids of the user and the organization, but not of the membership. So the key is made of the two ends
+    and of the membership's id, if known: a record from a token is a record of its own. A tombstone keeps the ends and
+    the date of joining, because it also ends older memberships of the same ends.
     """
 
     user_key: str = ""
@@ -229,7 +231,7 @@ class ClerkMembership(Record):
     def from_token(
         cls, instance: str, *, clerk_user_id: str, clerk_organization_id: str, role: str | None, observed_at: int
     ) -> Self:
-        """What a token says of a membership."""
+        """Make the record of a membership that a token names."""
         key = key_of(f"{clerk_organization_id} {clerk_user_id}")
         record = cls(instance, key, "", None, key_of(clerk_user_id), key_of(clerk_organization_id), role)
         return record.ranked(FROM_TOKEN, 0, observed_at)
@@ -247,7 +249,7 @@ class ClerkMembership(Record):
         updated_at: int = 0,
         created_at: int | None = None,
     ) -> Self:
-        """A full snapshot of a membership."""
+        """Make a full record."""
         key = key_of(f"{clerk_organization_id} {clerk_user_id} {clerk_id}")
         said = (key_of(clerk_user_id), key_of(clerk_organization_id), role, created_at)
         return cls(instance, key, "", clerk_id, *said).ranked(FULL, updated_at, observed_at)
@@ -263,7 +265,7 @@ class ClerkMembership(Record):
         observed_at: int,
         created_at: int | None = None,
     ) -> Self:
-        """A membership's tombstone."""
+        """Make a tombstone."""
         key = key_of(f"{clerk_organization_id} {clerk_user_id} {clerk_id}")
         record = cls(instance, key, "", None, key_of(clerk_user_id), key_of(clerk_organization_id), None, created_at)
         return record.ranked(DELETED, 0, observed_at)
@@ -271,21 +273,21 @@ class ClerkMembership(Record):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ClerkSession(Record):
-    """Clerk's word that a session is over. Nothing is kept of one that goes on."""
+    """Clerk's record of a session that is over. Active sessions have no record."""
 
     kind: ClassVar[Kind] = "session"
 
     @classmethod
     def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
-        """The tombstone of a session that was revoked, ended or removed."""
+        """Make the tombstone of a session that was revoked, ended or removed."""
         return cls(instance, key_of(clerk_id), "", None).ranked(DELETED, 0, observed_at)
 
 
 AnyRecord = ClerkUser | ClerkOrganization | ClerkMembership | ClerkSession
 R = TypeVar("R", bound=Record)
 
-# The names of each kind's fields, in the order in which a record is made of them.
-# The kinds are in the order in which a `put` writes them: a membership after its ends.
+# The field names of each kind, in the order of the constructor's arguments. The kinds are in the order in which `put`
+# writes them: a membership comes after its ends.
 COLUMNS: dict[Kind, tuple[str, ...]] = {
     kind.kind: tuple(field.name for field in fields(kind))
     for kind in (ClerkOrganization, ClerkUser, ClerkMembership, ClerkSession)
@@ -295,12 +297,12 @@ _SAID = {kind: attrgetter(*(name for name in names if name != "rank")) for kind,
 
 
 def newer(new: R, old: R | None) -> bool:
-    """The rule: a record stays out unless it outranks what is there."""
+    """Return whether a record replaces another: the greater rank wins."""
     return old is None or new.rank > old.rank
 
 
 def fold(records: Iterable[AnyRecord]) -> list[AnyRecord]:
-    """The greatest record of each thing, in the one order in which every writer takes its locks."""
+    """Return the greatest record of each thing, in the order in which all writers take their locks."""
     greatest: dict[tuple[int, str, str], AnyRecord] = {}
     for record in records:
         place = (_ORDER[record.kind], record.instance, record.key)

@@ -75,9 +75,7 @@ class Requirement:
             if type(getattr(self, name)) is not bool:
                 raise ConfigurationError(f"{name} must be True or False")
         if self.organization_page is not None and not OWN_PATH.fullmatch(self.organization_page):
-            raise ConfigurationError(
-                "organization_page must be a path of this application, such as /organizations"
-            )
+            raise ConfigurationError("organization_page must be a path of this application, such as /organizations")
         if self.reverified is not None:
             _check_reverified(self.reverified)
 

@@ -1,7 +1,7 @@
-"""What goes back to Clerk: which of your facts, and by which names; and what of it is still to be sent.
+"""Write-back: which of your ids and roles Clerk's metadata holds, and the outbox entries for rows that are stale there.
 
-What is pending says which thing is to be looked at, never what is to be written: that follows from what is stored at
-the moment of sending. So a hundred changes are one write, the last one counts, and an echo has nothing left to say.
+An outbox entry names a row, and no value. The sender reads the stored row and sends the values that Clerk lacks. So a
+hundred changes become one write, the last value wins, and Clerk's own echo causes no write.
 """
 
 import json
@@ -12,17 +12,17 @@ from ..errors import ConfigurationError
 from .model import Organization, User
 
 MAX_NAME = 100  # characters of a name in the metadata
-WAIT = 2_000  # milliseconds: many changes become one write, and nothing is written as often as Clerk would refuse
+WAIT = 2_000  # milliseconds: many changes become one write, which also spares Clerk's rate limit
 OutboxKind = Literal["user", "organization"]
 
 
 @dataclass(frozen=True, slots=True)
 class WriteBack:
-    """Which of your facts Clerk is to hold: each by the name it has in the public metadata, or None to keep it here.
+    """The names of your ids and roles in Clerk's public metadata. None keeps a value out of Clerk.
 
         WriteBack(user_id="userId", role="role", organization_id="orgId")
 
-    `external_id` makes your id the person's external id as well. Of the metadata, nothing but these names is touched.
+    `external_id=True` also writes your id as the Clerk user's external id. Other names in the metadata never change.
     """
 
     user_id: str | None = None
@@ -33,12 +33,12 @@ class WriteBack:
     def __post_init__(self) -> None:
         for name in (self.user_id, self.role, self.organization_id):
             if name is not None and not (isinstance(name, str) and 0 < len(name) <= MAX_NAME and name.isprintable()):
-                raise ConfigurationError(f"a name in the metadata is printable text of at most {MAX_NAME} characters")
+                raise ConfigurationError(f"a name in the metadata must have at most {MAX_NAME} printable characters")
         if self.user_id is not None and self.user_id == self.role:
             raise ConfigurationError("user_id and role must have different names in the metadata")
 
     def facts(self, row: User | Organization) -> dict[str, Any]:
-        """What Clerk is to hold of a row of yours: public metadata, and perhaps the external id."""
+        """Return the values of your row that Clerk should hold: public metadata and, for users, the external id."""
         if isinstance(row, Organization):
             return {"public_metadata": {self.organization_id: row.id} if self.organization_id else {}}
         named = {self.user_id: row.id, self.role: row.role}
@@ -46,11 +46,11 @@ class WriteBack:
         return facts | {"external_id": str(row.id)} if self.external_id else facts
 
     def is_otherwise(self, before: object, user: User) -> bool:
-        """Whether Clerk is to hold something else of a user than before."""
+        """Return whether the values of a user that Clerk should hold have changed."""
         return isinstance(before, User) and self.facts(before) != self.facts(user)
 
     def missing(self, row: User | Organization) -> dict[str, Any]:
-        """What of it Clerk does not hold, as far as it has told. Nothing where somebody is deleted."""
+        """Return the values that Clerk's record lacks, or nothing for a deleted row."""
         clerk = row.clerk
         if clerk.clerk_id is None:
             return {}
@@ -64,10 +64,10 @@ class WriteBack:
 
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
-    """A person or an organization that is to be looked at, for Clerk may not hold what it should.
+    """A user or an organization whose metadata at Clerk may be stale.
 
-    `changes` counts what has been noted about it since, and `tries` how often somebody has begun to send it. Whoever
-    sends it puts `due_at` off meanwhile, so that nobody else does. `error` is what went wrong last: a code, no text.
+    `changes` counts the changes since the last write, and `tries` the attempts to send it. A sender moves `due_at` into
+    the future first, so that no other sender takes the entry. `error` is the code of the last failure.
     """
 
     instance: str
@@ -81,7 +81,7 @@ class OutboxEntry:
 
 
 def outbox_entry_of(row: User | Organization, now: int) -> OutboxEntry:
-    """What is noted of a row of which Clerk may not hold what it should."""
+    """Return the outbox entry of a row whose metadata at Clerk may be stale."""
     kind: OutboxKind = "user" if isinstance(row, User) else "organization"
     return OutboxEntry(row.clerk.instance, kind, row.clerk.key, since=now, due_at=now + WAIT)
 
