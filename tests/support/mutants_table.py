@@ -33,10 +33,10 @@ FOLD = "        if newer(record, greatest.get(place)):\n"
 GONE = "    return max(gone) if gone and len(gone) == len(times) else None\n"
 WHERE = " WHERE excluded.rank > {table}.rank"
 RANK = '"rank", f"{grade}.{updated_at:015d}.{observed_at:015d}.{digest}")'
-TOMBSTONE = """person's tombstone.\"\"\"
+TOMBSTONE = """the tombstone of a user.\"\"\"
         return cls(instance, key_of(clerk_id), "", None).ranked(DELETED, 0, observed_at)"""
-STATED_FIRST = """    if stated:
-        return max(stated, key=lambda record: record.rank)
+FULL_FIRST = """    if full:
+        return max(full, key=lambda record: record.rank)
 """
 REMOVED = "removed_at = max((record.observed_at for record in records if record.is_deleted), default=-1)"
 SQLITE_TELLS = "            self.listeners.tell(written, committed="
@@ -111,8 +111,8 @@ MUTANTS = (
     Mutant("current_membership: removed at the same time", "a token of that millisecond would undo a removal", (
         Edit(CONCLUSIONS, "record.observed_at > removed_at]", "record.observed_at >= removed_at]"),
     )),
-    Mutant("current_membership: the first stated", "of two memberships an old one would count", (
-        Edit(CONCLUSIONS, STATED_FIRST, "    if stated:\n        return stated[0]\n"),
+    Mutant("current_membership: the first full", "of two memberships an old one would count", (
+        Edit(CONCLUSIONS, FULL_FIRST, "    if full:\n        return full[0]\n"),
     )),
     Mutant("SQL: >=", "a duplicate would be a change", (Edit(SQL, WHERE, WHERE.replace(">", ">=")),)),
     Mutant("SQL: <", "the oldest word would stay", (Edit(SQL, WHERE, WHERE.replace(">", "<")),)),

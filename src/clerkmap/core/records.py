@@ -170,7 +170,7 @@ class ClerkUser(Record):
 
     @classmethod
     def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
-        """Make a tombstone."""
+        """Make the tombstone of a user."""
         return cls(instance, key_of(clerk_id), "", None).ranked(DELETED, 0, observed_at)
 
 
@@ -206,7 +206,7 @@ class ClerkOrganization(Record):
 
     @classmethod
     def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
-        """Make a tombstone."""
+        """Make the tombstone of an organization."""
         return cls(instance, key_of(clerk_id), "", None).ranked(DELETED, 0, observed_at)
 
 
@@ -265,7 +265,7 @@ class ClerkMembership(Record):
         observed_at: int,
         created_at: int | None = None,
     ) -> Self:
-        """Make a tombstone."""
+        """Make the tombstone of a membership."""
         key = key_of(f"{clerk_organization_id} {clerk_user_id} {clerk_id}")
         record = cls(instance, key, "", None, key_of(clerk_user_id), key_of(clerk_organization_id), None, created_at)
         return record.ranked(DELETED, 0, observed_at)
