@@ -14,8 +14,7 @@ from typing import Literal, get_args
 import uvicorn
 
 from clerkmap import Resolver
-from clerkmap.adapters.asgi import AuthMiddleware
-from clerkmap.adapters.asgi_messages import Receive, Scope, Send
+from clerkmap.adapters.asgi import AuthMiddleware, Receive, Scope, Send
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.testing import FakeClerk
 

@@ -15,8 +15,7 @@ from typing import Any
 import uvicorn
 
 from clerkmap import Resolver
-from clerkmap.adapters.asgi import AuthMiddleware
-from clerkmap.adapters.asgi_messages import Receive, Scope, Send
+from clerkmap.adapters.asgi import AuthMiddleware, Receive, Scope, Send
 from clerkmap.core.records import FULL, ClerkUser
 from clerkmap.repositories import SqliteRepository
 from clerkmap.testing import FakeClerk

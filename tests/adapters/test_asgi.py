@@ -8,7 +8,7 @@ import pytest
 
 from asgi_base import SERVERS, World, bearer, http_scope, served, told_by, websocket_scope
 from clerkmap.adapters import asgi, wsgi
-from clerkmap.adapters.asgi_messages import Receive, Scope, Send
+from clerkmap.adapters.asgi import Receive, Scope, Send
 from clerkmap.core.requirements import Requirement
 from clerkmap.errors import ConfigurationError
 from plain_apps import Calls, code, me, wsgi_me

@@ -190,7 +190,7 @@ def test_an_outage_is_logged_once(way: str, colour: str, caplog: pytest.LogCaptu
         statuses = [ask(colour, "GET", f"/{way}/signed-in", bearer(alone)).status_code for _ in range(20)]
     assert statuses == [503] * 20
     warnings = [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
-    assert warnings == ["answering 503, 1 times since the last line: the repository is not available"]
+    assert warnings == ["responded with 503, 1 times since the last line: the repository is not available"]
 
 
 @pytest.mark.parametrize("colour", ["sync", "async"])

@@ -30,7 +30,7 @@ from adapter_world import (
 )
 from clerkmap import ConfigurationError, HookFailed, KeysUnavailable, Organization, Principal, User
 from clerkmap.adapters.asgi import lease_of
-from clerkmap.adapters.fastapi import Clerk, Refusal
+from clerkmap.adapters.fastapi import Clerk, ClerkHTTPException
 from clerkmap.auth.result import current_principal
 from clerkmap.errors import MembershipDeleted, OrganizationMissing, RoleMissing, TokenExpired, TokenMissing, UserBanned
 
@@ -185,7 +185,7 @@ def test_errors_of_the_path_function_are_answered_too() -> None:
     assert site.ask("/lease", bearer(TOKEN)) == wanted(RoleMissing())
 
 
-@pytest.mark.parametrize("handled", [Refusal, HTTPException, StarletteHTTPException, 401])
+@pytest.mark.parametrize("handled", [ClerkHTTPException, HTTPException, StarletteHTTPException, 401])
 def test_handlers_of_the_application_come_first(handled: Any) -> None:
     """For the class, for those above it, for a status."""
     site = Site()
@@ -204,7 +204,7 @@ def test_a_handler_may_do_as_fastapi_does() -> None:
 
     @site.app.exception_handler(StarletteHTTPException)
     async def handle(request: Request, error: StarletteHTTPException) -> Any:
-        assert isinstance(error, Refusal)
+        assert isinstance(error, ClerkHTTPException)
         assert isinstance(error.error, TokenMissing)
         return await http_exception_handler(request, error)
 

@@ -26,8 +26,8 @@ def test_one_request_is_looked_at_once(wrap: bool) -> None:
     def page(
         user: Annotated[User, Depends(clerk.user)],
         organization: Annotated[Organization, Depends(clerk.organization)],
-        caller: Annotated[AuthResult, Depends(clerk.caller)],
-        again: Annotated[AuthResult, Depends(clerk.caller, use_cache=False)],
+        caller: Annotated[AuthResult, Depends(clerk.auth_result)],
+        again: Annotated[AuthResult, Depends(clerk.auth_result, use_cache=False)],
     ) -> bool:
         return caller is again and caller.principal.user is user
 
@@ -99,11 +99,11 @@ def test_tests_of_an_application_can_put_somebody_in_the_place_of_each_dependenc
     assert client.get("/user").json() == ADA.id
     app.dependency_overrides = {clerk.principal: lambda: principal}
     assert client.get("/user").json() == ADA.id
-    app.dependency_overrides = {clerk.caller: lambda: AuthResult(resolver, principal)}
+    app.dependency_overrides = {clerk.auth_result: lambda: AuthResult(resolver, principal)}
     assert client.get("/user").json() == ADA.id
     told = client.get("/permission")
     assert shown(told.status_code, dict(told.headers), told.content) == wanted(OrganizationMissing())
-    app.dependency_overrides = {clerk.caller: lambda: AuthResult(resolver, TokenMissing())}
+    app.dependency_overrides = {clerk.auth_result: lambda: AuthResult(resolver, TokenMissing())}
     told = client.get("/user")
     assert shown(told.status_code, dict(told.headers), told.content) == wanted(TokenMissing())
     app.dependency_overrides = {clerk.require(permission=PERMISSION): lambda: principal}

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from asgi_base import World, bearer, http_scope, told_by
 from clerkmap import Principal, Requirement
 from clerkmap.adapters import asgi, wsgi
-from clerkmap.adapters.cors import ReducedAsgi
+from clerkmap.adapters.asgi import PreflightApp
 from clerkmap.adapters.fastapi import Clerk
 from clerkmap.errors import ConfigurationError
 from plain_apps import code
@@ -318,7 +318,7 @@ def test_no_line_break_passes_in_a_header() -> None:
 
     want = [("Allow", "DELETE"), ("content-length", "0")]
     assert ask_wsgi(app)[0][1] == want
-    told = asyncio.run(told_by(ReducedAsgi(asgi_app), http_scope(method="OPTIONS")))
+    told = asyncio.run(told_by(PreflightApp(asgi_app), http_scope(method="OPTIONS")))
     assert told.messages[0]["headers"] == [(name.encode(), value.encode()) for name, value in want]
 
 
@@ -348,7 +348,7 @@ def test_an_endless_asgi_stream_is_ended(waits: bool) -> None:
         finally:
             ended.append("ended")
 
-    told = asyncio.run(told_by(ReducedAsgi(endless, patience=0.05), http_scope(method="OPTIONS")))
+    told = asyncio.run(told_by(PreflightApp(endless, timeout=0.05), http_scope(method="OPTIONS")))
     assert ([message["type"] for message in told.messages], ended) == (
         ["http.response.start", "http.response.body"],
         ["ended"],
@@ -363,7 +363,7 @@ def test_a_timeout_of_the_application_is_its_own() -> None:
         raise TimeoutError("of a database")
 
     with pytest.raises(TimeoutError, match="database"):
-        asyncio.run(told_by(ReducedAsgi(slow), http_scope(method="OPTIONS")))
+        asyncio.run(told_by(PreflightApp(slow), http_scope(method="OPTIONS")))
 
 
 # ------------------------------------------------------------------------------------- a CORS middleware, real servers

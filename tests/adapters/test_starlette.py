@@ -35,7 +35,7 @@ from adapter_world import (
 )
 from clerkmap import ClerkMembership, HookFailed, Resolver
 from clerkmap.adapters.asgi import AuthMiddleware, Require, lease_of, principal_of
-from clerkmap.adapters.starlette import ClerkBackend, ClerkUser, on_error, scopes_of
+from clerkmap.adapters.starlette import ClerkBackend, SignedInUser, on_error, scopes_of
 from clerkmap.auth.result import current_principal
 from clerkmap.core.requirements import Requirement
 from clerkmap.errors import MembershipDeleted, OrganizationMissing, TokenMissing
@@ -58,7 +58,7 @@ class Site:
         @requires("authenticated")
         def signed_in(request: Request) -> Response:
             self.reached.append("signed in")
-            assert isinstance(request.user, ClerkUser)
+            assert isinstance(request.user, SignedInUser)
             return JSONResponse(request.user.principal is principal_of(request.scope))
 
         @requires(["role:org:admin", f"permission:{PERMISSION}"])
@@ -152,7 +152,7 @@ def test_the_name_that_is_displayed_is_the_best_that_is_known() -> None:
     for place, said in enumerate(({"first_name": None, "email": None}, {"first_name": None}, {})):
         person = CLERK.create_user(f"eve{place}@example.com", first_name="Eve")
         repository.put([CLERK.record(person, **said)])
-        user = ClerkUser(resolver.resolve(token(person)))
+        user = SignedInUser(resolver.resolve(token(person)))
         shown_names.append("the id" if user.display_name == user.identity else user.display_name)
     assert shown_names == ["the id", "eve1@example.com", "Eve"]
 

@@ -56,8 +56,8 @@ def value_of(constant: str) -> object:
 CONSTANTS = [
     "_runtime.threads.MAX_WAITING",
     "_runtime.threads.TIMEOUT",
-    "adapters.asgi_webhooks.PATIENCE",
-    "adapters.cors.PATIENCE",
+    "adapters.asgi.BODY_TIMEOUT",
+    "adapters.asgi.PREFLIGHT_TIMEOUT",
     "adapters.webhook_responses.MAX_ENCODING",
     "auth.resolver.Resolver(keep)",
     "auth.resolver.VERIFIED_AT_ONCE",

@@ -189,7 +189,7 @@ def test_no_token_is_kept_told_or_logged(listener: Listener) -> None:
     scope = {"type": "http", "method": "GET", "headers": [(b"authorization", b"Bearer " + secret)]}
     authenticator = Authenticator(world.resolver)
     assert asyncio.run(authenticator.aidentify_scope(scope)).refusal is None
-    assert authenticator.recognise(scope["headers"]) is None  # type: ignore[arg-type]
+    assert authenticator.identify_cached(scope["headers"]) is None  # type: ignore[arg-type]
     world.api.trouble = lambda request: (_ for _ in ()).throw(httpx.ReadError(request.content.decode()))
     world.advance(60)
     with pytest.raises(ApiUnavailable) as caught:
@@ -203,7 +203,7 @@ def test_no_token_is_kept_told_or_logged(listener: Listener) -> None:
     assert world.ann.id not in " ".join(told)
     memories: list[Bounded[Any, Any]] = [
         world.resolver._tokens,
-        authenticator._read,
+        authenticator._headers,
         world.opaque._good,
         world.opaque._bad,
     ]

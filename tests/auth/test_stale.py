@@ -181,5 +181,5 @@ def test_an_outage_is_logged_with_its_cause(caplog: pytest.LogCaptureFixture) ->
     request = make_wsgi_request({"REQUEST_METHOD": "GET", "HTTP_AUTHORIZATION": f"Bearer {world.token}"})
     for _ in range(100):
         assert isinstance(authenticator.identify(request).refusal, RepositoryUnavailable)
-    expected = "answering 503, 1 times since the last line: the repository is not available: it is away"
+    expected = "responded with 503, 1 times since the last line: the repository is not available: it is away"
     assert [record.getMessage() for record in caplog.records] == [expected]

@@ -7,7 +7,7 @@ import pytest
 
 from clerkmap import Principal
 from clerkmap.adapters import asgi, wsgi
-from clerkmap.adapters.asgi_messages import App, Receive, Scope, Send
+from clerkmap.adapters.asgi import App, Receive, Scope, Send
 from clerkmap.auth.result import current_principal
 from clerkmap.errors import TokenMissing
 from requests_world import ROUTES, Route, World, told

@@ -139,7 +139,7 @@ def main(kind: str, folder: Path, fd: int) -> None:
     if kind == "uvicorn":
         import uvicorn
 
-        app = asgi.WebhookEndpoint(reconciler(folder), patience=PATIENCE)
+        app = asgi.WebhookEndpoint(reconciler(folder), body_timeout=PATIENCE)
         uvicorn.run(app, fd=fd, lifespan="off", log_config=None)
     elif kind == "hypercorn":
         import asyncio
@@ -150,7 +150,9 @@ def main(kind: str, folder: Path, fd: int) -> None:
         config = hypercorn.Config()
         config.bind = [f"fd://{fd}"]
         config.graceful_timeout = 1
-        asyncio.run(serve(cast(Any, asgi.WebhookEndpoint(reconciler(folder), patience=PATIENCE)), config, mode="asgi"))
+        asyncio.run(
+            serve(cast(Any, asgi.WebhookEndpoint(reconciler(folder), body_timeout=PATIENCE)), config, mode="asgi")
+        )
     elif kind == "waitress":
         from waitress.server import create_server  # type: ignore[import-untyped]
 

@@ -285,9 +285,9 @@ def test_it_is_no_websocket_and_has_no_lifespan() -> None:
 @pytest.mark.parametrize(
     ("environ", "why"),
     [
-        ({}, "its length is not told"),
+        ({}, "the request has no Content-Length"),
         ({"CONTENT_LENGTH": str(MAX_BODY + 1)}, "the webhook is too large"),
-        ({"CONTENT_LENGTH": str(len(BODY)), "HTTP_CONTENT_ENCODING": "gzip"}, "its body is encoded"),
+        ({"CONTENT_LENGTH": str(len(BODY)), "HTTP_CONTENT_ENCODING": "gzip"}, "the body must not be encoded"),
         ({"CONTENT_LENGTH": str(len(BODY)), "HTTP_SVIX_ID": "a b"}, "the id is not of the form"),
     ],
     ids=lambda given: given if isinstance(given, str) else " ".join(given) or "nothing",

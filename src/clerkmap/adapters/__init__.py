@@ -1,1 +1,1 @@
-"""One small file for each framework, over what they have in common: `gate.py`. None of them knows a repository."""
+"""Framework adapters: one module or package for each, all built on `authenticator.py`."""

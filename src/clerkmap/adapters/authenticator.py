@@ -1,4 +1,4 @@
-"""From a request to its caller. What every adapter does first, in two colours."""
+"""The authenticator, which finds the caller of a request. Use it to support a framework that has no adapter."""
 
 import asyncio
 import logging
@@ -18,140 +18,144 @@ from ..errors import ClerkmapError, ConfigurationError, TokenMissing, Unavailabl
 
 logger: logging.Logger = logging.getLogger("clerkmap.adapters")
 
-LONGEST_KEPT = 4_096
-HEADERS_KEPT = 2_000  # of some two kilobytes each
-_NOWHERE: AbstractContextManager[None] = nullcontext()
-WARMING = 5.0  # seconds for which a start waits for the signing keys
-LOG_EVERY = 10.0  # seconds between two lines about requests that are answered 503
+MAX_CACHED_HEADER = 4_096  # bytes
+CACHED_HEADERS = 2_000  # of about two kilobytes each
+WARM_TIMEOUT = 5.0  # seconds for which the start of an application waits for the signing keys
+LOG_INTERVAL = 10.0  # seconds between two log lines about 503 responses
+_NO_SOURCE: AbstractContextManager[None] = nullcontext()
 
 
 class Authenticator:
-    """Finds out who is calling.
+    """Finds the caller of a request.
 
     Args:
-        resolver: Whom tokens lead to.
-        cookies: Whether to read Clerk's session cookie at all.
-        origins: The pages that may do more than read on the strength of a cookie, see `TokenFinder`.
+        resolver: Resolves tokens to principals.
+        cookies: Whether to read Clerk's session cookie.
+        origins: The origins that may send unsafe requests with a cookie, see `TokenFinder`.
     """
 
     def __init__(self, resolver: Resolver, *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
         self.resolver: Resolver = resolver
         self._finder = TokenFinder(resolver.verifier.instance, cookies=cookies, origins=origins)
-        self._read: Bounded[bytes, FoundToken] = Bounded(HEADERS_KEPT)
+        self._headers: Bounded[bytes, FoundToken] = Bounded(CACHED_HEADERS)
         self._logged_at = float("-inf")
-        self._answered = 0  # requests answered 503 since then
+        self._unavailable = 0  # 503 responses since then
 
     @property
     def cookies(self) -> bool:
-        """Whether the session cookie is read."""
+        """Whether the authenticator reads the session cookie."""
         return self._finder.cookies
 
-    def asks_the_same_as(self, other: "Authenticator") -> bool:
-        """Whether the other would find the same caller on any request."""
+    def is_equivalent_to(self, other: "Authenticator") -> bool:
+        """Return whether both find the same caller for every request."""
         mine, theirs = self._finder, other._finder
         return self.resolver is other.resolver and (mine.cookies, mine.origins) == (theirs.cookies, theirs.origins)
 
     def identify(self, request: Request) -> AuthResult:
-        """Who is calling. What is wrong with the request, and what is away, is in the caller: nothing of it raises."""
+        """Authenticate a request. The result holds the error of a refused request, or of an outage; neither raises."""
         try:
             found = self._finder.find(request)
             if found is None:
-                return self._nobody()
+                return self._no_token()
             with _from(request, found):
-                return self._caller(found, self.resolver.resolve(found.token))
-        except ClerkmapError as refusal:
-            return self._refused(refusal)
+                return self._result(found, self.resolver.resolve(found.token))
+        except ClerkmapError as error:
+            return self._error(error)
 
     async def aidentify(self, request: Request) -> AuthResult:
-        """The same without holding up the event loop."""
+        """Authenticate a request without blocking the event loop."""
         try:
             found = self._finder.find(request)
             if found is None:
-                return self._nobody()
+                return self._no_token()
             with _from(request, found):
-                return self._caller(found, await self.resolver.aresolve(found.token))
-        except ClerkmapError as refusal:
-            return self._refused(refusal)
+                return self._result(found, await self.resolver.aresolve(found.token))
+        except ClerkmapError as error:
+            return self._error(error)
 
-    def recognise(self, headers: Iterable[tuple[bytes, bytes]]) -> AuthResult | None:
-        """The caller whose Authorization is to the byte one that has led to somebody before, as a front end sends it
-        for a minute: to read it again would take most of the time that is spent in here. None for anybody else."""
+    def identify_cached(self, headers: Iterable[tuple[bytes, bytes]]) -> AuthResult | None:
+        """Return the auth result for an Authorization header that has led to a principal before, or None.
+
+        A front end sends the same header for about a minute, and parsing it again would take most of the time of a
+        request.
+        """
         sent = None
         for name, value in headers:
             if len(name) == 13 and name.lower() == b"authorization":
                 if sent is not None:
                     return None
                 sent = value
-        found = self._read.get(sent) if type(sent) is bytes else None
+        found = self._headers.get(sent) if type(sent) is bytes else None
         if found is None:
             return None
         try:
             principal = self.resolver.resolve_nowait(found.token)
             return None if principal is None else AuthResult(self.resolver, principal)
-        except ClerkmapError as refusal:
-            return self._refused(refusal)
+        except ClerkmapError as error:
+            return self._error(error)
 
     async def aidentify_scope(self, scope: Mapping[str, Any]) -> AuthResult:
-        """Find the caller of an ASGI request that was not recognised. If its Authorization leads to a caller, its bytes
-        are kept for `recognise`: a stranger cannot fill that memory. An opaque token may be good for years, and is kept
-        nowhere."""
+        """Authenticate an ASGI request that is not cached.
+
+        Cache its Authorization header for `identify_cached` if it leads to a principal, so that strangers cannot fill
+        the cache. An opaque token is never cached, because it may be valid for years.
+        """
         request = make_asgi_request(scope)
         try:
             found = self._finder.find(request)
             if found is None:
-                return self._nobody()
+                return self._no_token()
             with _from(request, found):
-                caller = self._caller(found, await self.resolver.aresolve(found.token))
-        except ClerkmapError as refusal:
-            return self._refused(refusal)
+                result = self._result(found, await self.resolver.aresolve(found.token))
+        except ClerkmapError as error:
+            return self._error(error)
         if found.carrier == "header" and prefix_of(found.token) is None:
             sent = next(value for name, value in scope["headers"] if name.lower() == b"authorization")
-            if type(sent) is bytes and len(sent) <= LONGEST_KEPT:
-                self._read.keep(sent, found)
-        return caller
+            if type(sent) is bytes and len(sent) <= MAX_CACHED_HEADER:
+                self._headers.keep(sent, found)
+        return result
 
-    def _nobody(self) -> AuthResult:
-        # An error for each request: it takes the traceback, and the context it was raised in, along with it.
+    def _no_token(self) -> AuthResult:
+        # A new error for each request, because raising it sets its traceback and context.
         return AuthResult(self.resolver, TokenMissing())
 
-    def _caller(self, found: FoundToken, principal: Principal) -> AuthResult:
+    def _result(self, found: FoundToken, principal: Principal) -> AuthResult:
         found.check(principal.claims)
         return AuthResult(self.resolver, principal)
 
-    def _refused(self, refusal: ClerkmapError) -> AuthResult:
-        if isinstance(refusal, ConfigurationError):  # nobody's fault who calls
-            raise refusal
-        if isinstance(refusal, Unavailable):
-            self._log(refusal)
-        return AuthResult(self.resolver, refusal)
+    def _error(self, error: ClerkmapError) -> AuthResult:
+        if isinstance(error, ConfigurationError):  # not the caller's fault
+            raise error
+        if isinstance(error, Unavailable):
+            self._log(error)
+        return AuthResult(self.resolver, error)
 
     def _log(self, error: Unavailable) -> None:
-        """Log why requests are answered 503: one line for all of them, again and again while it lasts."""
-        self._answered += 1
+        """Log the cause of 503 responses, with their number, at most once in `LOG_INTERVAL`."""
+        self._unavailable += 1
         now = time.monotonic()
-        if now - self._logged_at < LOG_EVERY:
+        if now - self._logged_at < LOG_INTERVAL:
             return
-        if error.is_logged and self._answered == 1:  # the line would be the second one about the same thing
+        if error.is_logged and self._unavailable == 1:  # the component that failed has logged this error
             self._logged_at = now
         else:
-            logger.warning("answering 503, %d times since the last line: %s", self._answered, error)
-            self._logged_at, self._answered = now, 0
+            logger.warning("responded with 503, %d times since the last line: %s", self._unavailable, error)
+            self._logged_at, self._unavailable = now, 0
 
     async def warm(self) -> None:
-        """Fetch the signing keys before the first request needs them. Without them the application starts all the
-        same: until they can be had, who brings a token is answered 503."""
+        """Fetch the signing keys before the first request. If that fails, the application starts anyway, and requests
+        with a token get 503 until the keys are available."""
         try:
-            await asyncio.wait_for(self.resolver.verifier.keys.aget(None), WARMING)
+            await asyncio.wait_for(self.resolver.verifier.keys.aget(None), WARM_TIMEOUT)
         except UnknownKey:
-            pass  # of the key without a name that was asked for; the others are there now
-        except Exception as error:  # noqa: BLE001 - a start that fails here would be one without the application's own
-            logger.warning("the signing keys are not at hand yet: %s", type(error).__name__)
+            pass  # there is no key without an id, but the fetch has cached the others
+        except Exception as error:  # noqa: BLE001 - the application must start without the keys
+            logger.warning("the signing keys are not available yet: %s", type(error).__name__)
 
 
 def _from(request: Request, found: FoundToken) -> AbstractContextManager[object]:
-    """Tell where a request came from while its token is resolved, if that may matter: an opaque token may have to share
-    the questions to Clerk with other sources."""
-    return _at(request.source) if request.source and prefix_of(found.token) else _NOWHERE
+    """Set the request's source while an opaque token is resolved: the source limits the calls to Clerk."""
+    return _at(request.source) if request.source and prefix_of(found.token) else _NO_SOURCE
 
 
 @contextmanager
@@ -164,19 +168,21 @@ def _at(source: str) -> Generator[None]:
 
 
 def as_requirement(require: bool | Requirement, *, always: bool = False) -> Requirement | None:
-    """What `require=` means: nothing, that somebody is signed in, or all that a requirement names. `always` is for
-    what stands there to require something: a False that got there by mistake would let everybody through."""
+    """Return the requirement that the option `require=` stands for, or None for False.
+
+    With `always`, False is refused: a `Require` with a False by mistake would admit every request.
+    """
     if isinstance(require, Requirement):
         return require
     if type(require) is not bool or (always and not require):
-        raise ConfigurationError("require is True, False, or a Requirement(...)")
+        raise ConfigurationError("require must be True, False or a Requirement(...)")
     return SIGNED_IN if require else None
 
 
 def requirement_of(requirement: Requirement | None, options: RequirementOptions) -> Requirement:
-    """What is handed to a `require(...)`: the words of a requirement, or one that is made already."""
+    """Return the requirement for the arguments of a `require(...)`: a `Requirement`, or the arguments of one."""
     if requirement is None:
         return Requirement(**options)
     if not isinstance(requirement, Requirement) or options:
-        raise ConfigurationError("require takes a Requirement(...), or the arguments of one")
+        raise ConfigurationError("require takes either a Requirement(...) or the arguments of one")
     return requirement

@@ -1,13 +1,13 @@
-"""For FastAPI: who is calling, as dependencies.
+"""Dependencies for FastAPI.
 
     clerk = Clerk(resolver)
 
     @app.get("/me")
     def me(user: Annotated[User, Depends(clerk.user)]): ...
 
-What is refused is raised as `Refusal`, an `HTTPException`. FastAPI's own handler would put a `detail` around the body
-that every other framework answers with; so where that handler would be the one, the first refusal puts another in its
-place, for `Refusal` alone. An application that handles `HTTPException` itself, or a status, keeps doing so.
+Errors are raised as `ClerkHTTPException`. FastAPI's default handler would wrap the response body in a `detail`. So the
+first error installs a handler for `ClerkHTTPException`, unless the application has its own handler for
+`HTTPException` or the status.
 """
 
 import json
@@ -36,43 +36,41 @@ from ..core.requirements import Requirement, RequirementOptions
 from ..core.responses import RawResponse, error_response
 from ..errors import OrganizationMissing, Refused, Unavailable
 from ..webhooks import Reconciler
-from .asgi import authenticate
-from .asgi_messages import Receive, Scope, Send, closing_code, deny, respond
-from .asgi_webhooks import WebhookEndpoint
+from .asgi import Receive, Scope, Send, WebhookEndpoint, authenticate, close_code, deny, respond
 from .authenticator import Authenticator, requirement_of
 
-__all__ = ["Clerk", "Refusal", "webhook"]
+__all__ = ["Clerk", "ClerkHTTPException", "webhook"]
 
-_OF_THE_FRAME = ("content-type", "content-length")  # true of our body, and of no other that a handler may write
+_BODY_HEADERS = ("content-type", "content-length")  # a handler that writes another body sets its own
 
 
-class Refusal(HTTPException):
-    """What clerkmap refuses, in FastAPI's words. `detail` is what the body tells; `error` is the error itself."""
+class ClerkHTTPException(HTTPException):
+    """A clerkmap error as FastAPI's HTTPException. `detail` is the response's JSON, `error` the error itself."""
 
-    def __init__(self, error: Refused | Unavailable, told: RawResponse) -> None:
-        headers = {name: value for name, value in told.headers if name not in _OF_THE_FRAME}
-        super().__init__(told.status, json.loads(told.body) if told.body else None, headers)
+    def __init__(self, error: Refused | Unavailable, response: RawResponse) -> None:
+        headers = {name: value for name, value in response.headers if name not in _BODY_HEADERS}
+        super().__init__(response.status, json.loads(response.body) if response.body else None, headers)
         self.error: Refused | Unavailable = error
-        self.answer: RawResponse = told
+        self.response: RawResponse = response
 
 
 class Clerk:
-    """The dependencies. Each is asynchronous and never blocks the event loop; those of one request find out once who
-    is calling, and for all of them `current_principal()` works until the path function returns.
+    """The dependencies. They are async and do not block the event loop. A request is authenticated once for all of
+    them, and `current_principal()` works until the path function returns.
 
     Args:
-        resolver: Whom tokens lead to.
-        cookies: Whether to read Clerk's session cookie at all.
-        origins: The pages that may do more than read on the strength of a cookie, see `TokenFinder`.
+        resolver: Resolves tokens to principals.
+        cookies: Whether to read Clerk's session cookie.
+        origins: The origins that may send unsafe requests with a cookie, see `TokenFinder`.
 
     Attributes:
-        resolver: Whom tokens lead to.
-        caller: Who is calling, or why nobody is. All the others ask this one.
-        principal: Who is calling.
-        optional_principal: None where the request carries no token at all. One that is refused is refused here, too.
-        user: Your user who is calling.
-        optional_user: The same for who may be anonymous.
-        organization: The organization that is active; `OrganizationMissing` where none is.
+        resolver: Resolves tokens to principals.
+        auth_result: The auth result: the principal, or the error that says why there is none.
+        principal: The principal.
+        optional_principal: The principal, or None if the request has no token. A refused token raises its error.
+        user: Your user.
+        optional_user: Your user, or None if the request has no token. A refused token raises its error.
+        organization: The active organization. Raises `OrganizationMissing` if there is none.
     """
 
     def __init__(self, resolver: Resolver, *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
@@ -87,43 +85,46 @@ class Clerk:
             _header: Annotated[None, Depends(in_header)],
             _cookie: Annotated[None, Depends(in_cookie if authenticator.cookies else _nothing)],
         ) -> AsyncGenerator[AuthResult]:
-            caller = await authenticate(authenticator, connection.scope)
-            with _telling(connection), current_within(caller):  # what the path function raises comes by here, too
-                yield caller
+            result = await authenticate(authenticator, connection.scope)
+            with _raising(connection), current_within(result):  # converts errors of the path function, too
+                yield result
 
-        # The block of `find` ends with the path function: from then on servers may begin the next request in there.
-        async def caller(found: Annotated[AuthResult, Depends(find, scope="function")]) -> AuthResult:
+        # With scope="function" the block of `find` ends with the path function. After that, servers may start the next
+        # request in this context.
+        async def auth_result(found: Annotated[AuthResult, Depends(find, scope="function")]) -> AuthResult:
             return found
 
-        async def principal(connection: HTTPConnection, caller: Annotated[AuthResult, Depends(caller)]) -> Principal:
-            with _telling(connection):
-                return caller.principal
+        async def principal(
+            connection: HTTPConnection, result: Annotated[AuthResult, Depends(auth_result)]
+        ) -> Principal:
+            with _raising(connection):
+                return result.principal
 
         async def optional_principal(
-            connection: HTTPConnection, caller: Annotated[AuthResult, Depends(caller)]
+            connection: HTTPConnection, result: Annotated[AuthResult, Depends(auth_result)]
         ) -> Principal | None:
-            with _telling(connection):
-                return caller.optional_principal
+            with _raising(connection):
+                return result.optional_principal
 
         async def user(connection: HTTPConnection, principal: Annotated[Principal, Depends(principal)]) -> User:
-            with _telling(connection):
+            with _raising(connection):
                 return principal.user
 
         async def optional_user(
             connection: HTTPConnection, principal: Annotated[Principal | None, Depends(optional_principal)]
         ) -> User | None:
-            with _telling(connection):
+            with _raising(connection):
                 return None if principal is None else principal.user
 
         async def organization(
             connection: HTTPConnection, principal: Annotated[Principal, Depends(principal)]
         ) -> Organization:
-            with _telling(connection):
+            with _raising(connection):
                 if principal.organization is None:
                     raise OrganizationMissing
                 return principal.organization
 
-        self.caller: Callable[..., Awaitable[AuthResult]] = caller
+        self.auth_result: Callable[..., Awaitable[AuthResult]] = auth_result
         self.principal: Callable[..., Awaitable[Principal]] = principal
         self.optional_principal: Callable[..., Awaitable[Principal | None]] = optional_principal
         self.user: Callable[..., Awaitable[User]] = user
@@ -133,25 +134,26 @@ class Clerk:
     def require(
         self, requirement: Requirement | None = None, /, **options: Unpack[RequirementOptions]
     ) -> Callable[..., Awaitable[Principal]]:
-        """A dependency that lets only those through who have all that is named, in the words of `Requirement`; it gives
-        the principal. Naming the same again gives the same dependency, so that it can be overridden."""
+        """Return a dependency that checks a requirement and returns the principal. It takes a `Requirement` or the
+        arguments of one. Equal requirements give the same dependency, so that tests can override it."""
         required = requirement_of(requirement, options)
 
-        async def require(connection: HTTPConnection, caller: Annotated[AuthResult, Depends(self.caller)]) -> Principal:
-            with _telling(connection, required.organization_page):
-                return await caller.arequire(required)
+        async def require(
+            connection: HTTPConnection, result: Annotated[AuthResult, Depends(self.auth_result)]
+        ) -> Principal:
+            with _raising(connection, required.organization_page):
+                return await result.arequire(required)
 
         return self._requirements.setdefault(required, require)
 
 
 def webhook(reconciler: Reconciler, path: str = "/webhooks/clerk") -> APIRouter:
-    """The page to which Clerk delivers its webhooks, as a router to include. No dependency of the application stands in
-    front of it."""
+    """Return a router with the endpoint for Clerk's webhooks. Dependencies of the application do not apply to it."""
     return APIRouter(routes=[Route(path, WebhookEndpoint(reconciler))])
 
 
 class _Scheme(SecurityBase):
-    """Tells in OpenAPI how a token is sent. To read it is the gate's business."""
+    """Describes in OpenAPI how a token is sent. The authenticator reads it."""
 
     def __init__(self, scheme_name: str, model: SchemeModel) -> None:
         self.scheme_name = scheme_name
@@ -162,47 +164,48 @@ class _Scheme(SecurityBase):
 
 
 async def _nothing() -> None:
-    """Stands where another instance has a scheme."""
+    """Do nothing, in place of the cookie scheme."""
 
 
 @contextmanager
-def _telling(connection: HTTPConnection, organization_page: str | None = None) -> Generator[None]:
-    """What is refused within the block is raised as a `Refusal`."""
+def _raising(connection: HTTPConnection, organization_page: str | None = None) -> Generator[None]:
+    """Convert clerkmap errors within the block to `ClerkHTTPException`."""
     try:
         yield
     except (Refused, Unavailable) as error:
-        _see_to_the_answer(connection)
+        _install_handler(connection)
         page = organization_page if make_asgi_request(connection.scope).is_for_a_page else None
-        told = error_response(error, organization_page=page, mounted_at=connection.scope.get("root_path", ""))
-        raise Refusal(error, told) from error
+        response = error_response(error, organization_page=page, mounted_at=connection.scope.get("root_path", ""))
+        raise ClerkHTTPException(error, response) from error
 
 
-def _see_to_the_answer(connection: HTTPConnection) -> None:
-    """Have a `Refusal` answered as it is everywhere, unless the application has wishes of its own."""
+def _install_handler(connection: HTTPConnection) -> None:
+    """Install the handler for `ClerkHTTPException`, unless the application has its own handler for it."""
     app = connection.scope.get("app")
-    wanted = cast(dict[Any, Any], app.exception_handlers if isinstance(app, FastAPI) else {})
-    if next((wanted[kind] for kind in Refusal.__mro__ if kind in wanted), None) is http_exception_handler:
-        running = connection.scope.get("starlette.exception_handlers")  # the same, where they are looked up
+    handlers = cast(dict[Any, Any], app.exception_handlers if isinstance(app, FastAPI) else {})
+    current = next((handlers[kind] for kind in ClerkHTTPException.__mro__ if kind in handlers), None)
+    if current is http_exception_handler:
+        running = connection.scope.get("starlette.exception_handlers")  # where Starlette looks handlers up
         if isinstance(running, tuple) and isinstance(running[0], dict):
-            cast(dict[Any, Any], running[0]).setdefault(Refusal, _tell)
+            cast(dict[Any, Any], running[0]).setdefault(ClerkHTTPException, _handle)
 
 
-async def _tell(connection: HTTPConnection, refusal: Refusal) -> "_Told":
-    return _Told(refusal, connection)
+async def _handle(connection: HTTPConnection, exception: ClerkHTTPException) -> "_ErrorResponse":
+    return _ErrorResponse(exception, connection)
 
 
-class _Told:
-    """A response: the answer, to the letter. On a WebSocket it is what comes instead of opening it, or closes it."""
+class _ErrorResponse:
+    """Sends the response of an exception unchanged. A WebSocket is denied before it is open, and closed afterwards."""
 
-    def __init__(self, refusal: Refusal, connection: HTTPConnection) -> None:
-        self._refusal = refusal
+    def __init__(self, exception: ClerkHTTPException, connection: HTTPConnection) -> None:
+        self._exception = exception
         self._connection = connection
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        told, socket = self._refusal.answer, self._connection
+        response, error, socket = self._exception.response, self._exception.error, self._connection
         if not isinstance(socket, WebSocket):
-            await respond(told, send)
+            await respond(response, send)
         elif socket.client_state is WebSocketState.CONNECTING:
-            await deny(told, self._refusal.error.code, scope, receive, send)
+            await deny(response, error.code, scope, receive, send)
         elif WebSocketState.DISCONNECTED not in (socket.client_state, socket.application_state):
-            await socket.close(closing_code(self._refusal.error), self._refusal.error.code)
+            await socket.close(close_code(error), error.code)

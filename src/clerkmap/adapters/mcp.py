@@ -1,10 +1,10 @@
-"""For MCP servers made with the official Python SDK: who is calling a tool.
+"""Authentication for MCP servers that use the official Python SDK.
 
     clerk = ClerkTokenVerifier(resolver, resource="https://notes.example.com/mcp")
     server = MCPServer("notes", token_verifier=clerk, auth=clerk.auth_settings())
 
-The SDK asks the verifier, answers 401 with the way to the metadata, and serves the metadata (RFC 9728), which sends
-clients to Clerk for their tokens. In a tool, `principal_of_call()` tells whose rows may be shown.
+The SDK calls the verifier, and serves the metadata (RFC 9728) that sends clients to Clerk for a token. In a tool,
+`principal_of_call()` returns the caller.
 """
 
 import logging
@@ -30,7 +30,7 @@ logger: logging.Logger = logging.getLogger("clerkmap.adapters")
 
 
 class ClerkAccessToken(AccessToken):
-    """What the SDK keeps of a token, with the principal. It shows neither token nor person when it is printed."""
+    """The SDK's access token, with the principal. Its repr hides the token and the user."""
 
     token: str = Field(repr=False)
     subject: str | None = Field(default=None, repr=False)
@@ -40,14 +40,14 @@ class ClerkAccessToken(AccessToken):
 
     @property
     def principal(self) -> Principal:
-        """Who is calling."""
-        if self._principal is None:  # a copy that somebody made of its fields
+        """The principal."""
+        if self._principal is None:  # a copy that was made from the public fields
             raise TokenMissing
         return self._principal
 
     @classmethod
     def of(cls, principal: Principal, token: str, resource: str | None) -> "ClerkAccessToken":
-        """In the SDK's words. The subject and the organization are yours; the issuer says whose word it is."""
+        """Make an access token from a principal. The subject and the organization are your ids."""
         claims, organization, membership = principal.claims, principal.organization, principal.membership
         made = cls(
             token=token,
@@ -67,7 +67,7 @@ class ClerkAccessToken(AccessToken):
 
 
 def principal_of_call() -> Principal:
-    """Who is calling the tool, the resource or the prompt that asks. Where nobody is, `TokenMissing`."""
+    """Return the principal of the current tool, resource or prompt. Raise `TokenMissing` if there is none."""
     access_token = get_access_token()
     if not isinstance(access_token, ClerkAccessToken):
         raise TokenMissing
@@ -77,16 +77,12 @@ def principal_of_call() -> Principal:
 class ClerkTokenVerifier(TokenVerifier):
     """Verifies tokens for the SDK.
 
-    A bad token is None, which the SDK answers with 401. An outage is no bad token: it is raised, so that no client
-    throws its token away for it.
-
     Args:
-        resolver: Finds the users that tokens lead to. Which kinds of token it accepts, its verifier says: clients of
-            MCP bring `oauth`.
-        resource: The URL of this MCP server, as its clients spell it. It is the audience of its access tokens: the
-            instance's `audience` does not count here.
-        allow_no_audience: Let access tokens through that name no audience at all, as Clerk's older grants do. A token
-            that names another audience is always refused.
+        resolver: Resolves tokens to principals. Its verifier must accept the kind `oauth`, which MCP clients send.
+        resource: The URL of this MCP server, as clients spell it. Access tokens must name it as their audience. The
+            instance's `audience` is not used.
+        allow_no_audience: Accept access tokens without an audience, as Clerk's older grants have. A token with another
+            audience is always refused.
     """
 
     def __init__(self, resolver: Resolver, *, resource: str, allow_no_audience: bool = False) -> None:
@@ -94,22 +90,22 @@ class ClerkTokenVerifier(TokenVerifier):
         self.resolver: Resolver = resolver.for_resource(resource, allow_no_audience=allow_no_audience)
 
     async def verify_token(self, token: str) -> ClerkAccessToken | None:
-        """What the SDK asks for each request."""
+        """Verify a token for the SDK. Return None for a refused token, which the SDK turns into a 401. Raise an outage,
+        so that clients do not discard a valid token."""
         try:
             principal = await self.resolver.aresolve(token)
             named = principal.claims.payload.get("aud") is not None
             return ClerkAccessToken.of(principal, token, self.resource if named else None)
-        except Refused as refusal:
-            logger.info("an MCP client was refused: %s", type(refusal).__name__)  # the SDK's answer cannot tell why
+        except Refused as error:
+            logger.info("an MCP client was refused: %s", type(error).__name__)  # the SDK's response has no reason
             return None
 
     def auth_settings(self, *, scopes: Sequence[str] = ()) -> AuthSettings:
-        """What the SDK wants to know: that Clerk is who gives tokens, for which resource, and the scopes that each
-        token must have."""
+        """Return the SDK's settings: Clerk as the issuer, the resource, and the scopes that each token must have."""
         settings = {
             "issuer_url": self.resolver.verifier.instance.issuer,
             "resource_server_url": self.resource,
             "required_scopes": list(strings("scopes", scopes)) or None,
-            "validate_token_resource": False,  # the resolver has done it, for the tokens that it concerns
+            "validate_token_resource": False,  # the resolver has checked it
         }
-        return AuthSettings.model_validate(settings)  # from texts: a URL made before would gain a slash at its end
+        return AuthSettings.model_validate(settings)  # from strings: a URL object would gain a trailing slash

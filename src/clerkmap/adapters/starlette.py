@@ -1,4 +1,4 @@
-"""For Starlette: who is calling, as `request.user` and `request.auth`.
+"""Authentication for Starlette, with `request.user` and `request.auth`.
 
 Middleware(AuthenticationMiddleware, backend=ClerkBackend(resolver), on_error=on_error)
 """
@@ -21,20 +21,20 @@ from ..errors import NotAllowed, Refused, Unavailable
 from .asgi import authenticate
 from .authenticator import Authenticator
 
-__all__ = ["ClerkBackend", "ClerkUser", "Refusal", "on_error", "scopes_of"]
+__all__ = ["ClerkAuthenticationError", "ClerkBackend", "SignedInUser", "on_error", "scopes_of"]
 
 
-class Refusal(AuthenticationError):
-    """What clerkmap refuses, in Starlette's words. `error` is the error itself, `answer` what to answer."""
+class ClerkAuthenticationError(AuthenticationError):
+    """A clerkmap error as Starlette's AuthenticationError. `error` is the error, `response` its response."""
 
     def __init__(self, error: Refused | Unavailable) -> None:
         super().__init__(error.text)
         self.error: Refused | Unavailable = error
-        self.answer: RawResponse = error_response(error)
+        self.response: RawResponse = error_response(error)
 
 
-class ClerkUser(BaseUser):
-    """`request.user` of who is signed in."""
+class SignedInUser(BaseUser):
+    """`request.user` of a signed-in caller."""
 
     def __init__(self, principal: Principal) -> None:
         self.principal: Principal = principal
@@ -46,55 +46,55 @@ class ClerkUser(BaseUser):
 
     @property
     def is_authenticated(self) -> bool:
-        """Always. Who is not signed in is Starlette's own `UnauthenticatedUser`."""
+        """Always True. An anonymous caller is Starlette's `UnauthenticatedUser`."""
         return True
 
     @property
     def display_name(self) -> str:
-        """The name or the address, where Clerk has told one of them; otherwise your id."""
+        """The name or the address if Clerk has one, otherwise your id."""
         return self.user.name or self.user.email or self.identity
 
     @property
     def identity(self) -> str:
-        """Your id of the user, as text."""
+        """The id of your user, as a string."""
         return str(self.user.id)
 
 
 class ClerkBackend(AuthenticationBackend):
-    """Finds out who is calling, for Starlette's `AuthenticationMiddleware`.
+    """Authenticates requests for Starlette's `AuthenticationMiddleware`.
 
     Args:
-        resolver: Whom tokens lead to.
-        cookies: Whether to read Clerk's session cookie at all.
-        origins: The pages that may do more than read on the strength of a cookie, see `TokenFinder`.
+        resolver: Resolves tokens to principals.
+        cookies: Whether to read Clerk's session cookie.
+        origins: The origins that may send unsafe requests with a cookie, see `TokenFinder`.
     """
 
     def __init__(self, resolver: Resolver, *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
         self._authenticator = Authenticator(resolver, cookies=cookies, origins=origins)
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
-        """None where the request carries no token. One that is refused raises `Refusal`: nobody becomes anonymous by
-        accident."""
-        caller = await authenticate(self._authenticator, conn.scope)
+        """Return the credentials and the user, or None if the request has no token. A refused token raises
+        `ClerkAuthenticationError`, so that the caller does not become anonymous."""
+        result = await authenticate(self._authenticator, conn.scope)
         try:
-            principal = caller.optional_principal
+            principal = result.optional_principal
             if principal is not None:  # the role is a scope
-                principal = await caller.awith_role()
+                principal = await result.awith_role()
         except (Refused, Unavailable) as error:
-            raise Refusal(error) from error
-        return None if principal is None else (AuthCredentials(scopes_of(principal)), ClerkUser(principal))
+            raise ClerkAuthenticationError(error) from error
+        return None if principal is None else (AuthCredentials(scopes_of(principal)), SignedInUser(principal))
 
 
 def on_error(conn: HTTPConnection, error: AuthenticationError) -> Response:
-    """The answer to what is refused, the same as everywhere. Starlette's own would be 400 to all of it."""
-    if not isinstance(error, Refusal):  # another backend's
+    """Return the standard response to a refused request. Starlette's default is 400 for all errors."""
+    if not isinstance(error, ClerkAuthenticationError):  # of another backend
         return PlainTextResponse(str(error), 400)
-    return Response(error.answer.body, error.answer.status, dict(error.answer.headers))
+    return Response(error.response.body, error.response.status, dict(error.response.headers))
 
 
 def scopes_of(principal: Principal) -> list[str]:
-    """What `@requires` can ask for: `authenticated`, `organization`, `role:org:admin`, `user_role:editor` and
-    `permission:org:invoices:create`, each where a `Requirement` of the same name would be met."""
+    """Return the scopes for `@requires`: `authenticated`, `organization`, `role:org:admin`, `user_role:editor` and
+    `permission:org:invoices:create`. A scope is present if a `Requirement` for it would pass."""
     scopes = ["authenticated"]
     if principal.organization is not None:
         scopes.append("organization")
@@ -107,7 +107,7 @@ def scopes_of(principal: Principal) -> list[str]:
 
 
 def _permits(principal: Principal, permission: str) -> bool:
-    """Whether it counts: of what a token permits, nothing does any more once the person's role has changed."""
+    """Return whether the permission is valid. A token's permissions are void after the caller's role has changed."""
     try:
         Requirement(permission=permission).check(principal)
     except NotAllowed:

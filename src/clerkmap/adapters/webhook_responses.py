@@ -1,4 +1,4 @@
-"""What is answered to a delivery of Clerk's: the same in every framework."""
+"""Shared parts of the webhook endpoints: reading a request body, and the response for each outcome."""
 
 import json
 import logging
@@ -24,60 +24,61 @@ NOT_POST: RawResponse = RawResponse(405, (("allow", "POST"), ("content-length", 
 
 
 def check_encoding(content_encoding: str) -> None:
-    """Refuse a body that is not what was signed, but something that would have to be unpacked first."""
+    """Refuse a compressed body: Clerk's signature is over the plain one."""
     if len(content_encoding) > MAX_ENCODING or content_encoding.strip().lower() not in ("", "identity"):
-        raise WebhookHeadersRefused("its body is encoded, and what was signed is not")
+        raise WebhookHeadersRefused("the body must not be encoded, because the signature is over the plain body")
 
 
-def length_told(environ: Mapping[str, Any], most: int) -> int | None:
-    """How long a body is, by an environ or Django's `request.META`. None where that is not told."""
+def declared_length(environ: Mapping[str, Any], max_length: int) -> int | None:
+    """Return the content length from a WSGI environ or Django's `request.META`, or None if there is none."""
     length = environ.get("CONTENT_LENGTH") or ""
     if not (length.isascii() and length.isdecimal() and len(length) < 20):
         return None
-    if int(length) > most:
+    if int(length) > max_length:
         raise WebhookTooLarge
     return int(length)
 
 
-def read(stream: Any, wanted: int) -> bytes:
-    """So many bytes, or fewer where there are no more."""
+def read_body(stream: Any, length: int) -> bytes:
+    """Read `length` bytes, or fewer if the stream ends before."""
     body = bytearray()
-    while len(body) < wanted:
+    while len(body) < length:
         try:
-            piece = stream.read(wanted - len(body))
+            piece = stream.read(length - len(body))
         except OSError:
-            raise WebhookIncomplete("the sender hung up") from None
+            raise WebhookIncomplete("the client hung up before the end of the body") from None
         if not piece:
             break
         body += piece
     return bytes(body)
 
 
-def check_length(body: bytes, told: int | None, most: int) -> bytes:
-    """The body, if it is as long as was told, and not too long."""
-    if len(body) > most:
+def check_length(body: bytes, declared: int | None, max_length: int) -> bytes:
+    """Return the body if it has the declared length and is not too large."""
+    if len(body) > max_length:
         raise WebhookTooLarge
-    if told is not None and len(body) < told:
-        raise WebhookIncomplete("the sender hung up")
+    if declared is not None and len(body) < declared:
+        raise WebhookIncomplete("the client hung up before the end of the body")
     return body
 
 
-def taken_in(outcome: Outcome) -> RawResponse:
-    """What is told of a delivery that has been committed. Clerk shows it in its log of deliveries."""
+def accepted(outcome: Outcome) -> RawResponse:
+    """Return the response to a committed delivery. Clerk shows its body in the dashboard."""
     body = json.dumps({"outcome": outcome.kind, "reason": outcome.reason}).encode()
     return RawResponse(200, (("content-type", "application/json"), ("content-length", str(len(body)))), body)
 
 
-def unread(error: WebhookError) -> RawResponse:
-    """What is told of a delivery that never came to the reconciler, which logs what it refuses."""
-    logger.warning("a webhook was not read: %s", error)
+def unreadable(error: WebhookError) -> RawResponse:
+    """Log and return the response to a request that did not reach the reconciler."""
+    logger.warning("a webhook request could not be read: %s", error)
     return error_response(error)
 
 
-def refused(error: ClerkmapError) -> RawResponse:
-    """What is told otherwise: 4xx to what is not Clerk's, 5xx where it is our own fault, and Clerk delivers again."""
-    if not isinstance(error, WebhookError):  # those the reconciler has logged
+def failed(error: ClerkmapError) -> RawResponse:
+    """Return the response to an error of the reconciler: 4xx if the delivery is refused, 5xx if Clerk must deliver
+    again."""
+    if not isinstance(error, WebhookError):  # the reconciler logs those
         logger.error(
-            "a webhook failed, and Clerk will send it again: %s\n%s", error.code, traceback_without_values(error)
+            "a webhook failed, and Clerk will deliver it again: %s\n%s", error.code, traceback_without_values(error)
         )
     return error_response(error)

@@ -1,14 +1,17 @@
-"""For any WSGI application: who is calling. The same names and answers as in `asgi.py`.
+"""Middleware and the webhook endpoint for any WSGI application, with the names and responses of `asgi.py`.
 
-app = AuthMiddleware(app, resolver)                  # says who is calling, and lets everybody through
-app = AuthMiddleware(app, resolver, require=True)    # nobody gets through who is not signed in
+app = AuthMiddleware(app, resolver)                  # authenticate; anonymous requests pass
+app = AuthMiddleware(app, resolver, require=True)    # require a signed-in caller
 """
 
 import contextvars
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Never
 
 from ..auth.resolver import Resolver
 from ..auth.result import SIGNED_IN, AuthResult, enter
@@ -26,8 +29,17 @@ from ..errors import (
 )
 from ..webhooks import Reconciler
 from .authenticator import Authenticator, as_requirement
-from .cors import Preflight, check_preflight, reduced_wsgi
-from .webhook_responses import NOT_POST, check_encoding, check_length, length_told, read, refused, taken_in, unread
+from .preflights import ENVIRON_HEADERS, Preflight, check_preflight, reduced_headers
+from .webhook_responses import (
+    NOT_POST,
+    accepted,
+    check_encoding,
+    check_length,
+    declared_length,
+    failed,
+    read_body,
+    unreadable,
+)
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -35,47 +47,50 @@ if TYPE_CHECKING:
 
 __all__ = ["AuthMiddleware", "Require", "WebhookEndpoint", "auth_result_of", "optional_principal_of", "principal_of"]
 
-_CALLER = "clerkmap.auth_result"
+_AUTH_RESULT = "clerkmap.auth_result"
 _ISOLATED = "clerkmap.isolated"
+_STATUS = re.compile(r"[1-9][0-9]{2}(?![0-9])")
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 Environ = dict[str, Any]
 
 
 def principal_of(environ: Environ) -> Principal:
-    """Who is calling. Where nobody is, this raises why, and an `AuthMiddleware` makes the answer of it."""
+    """Return the principal, or raise the error that says why there is none. An `AuthMiddleware` turns the error into a
+    response."""
     return auth_result_of(environ).principal
 
 
 def optional_principal_of(environ: Environ) -> Principal | None:
-    """None where the request carries no token at all. One that is refused is refused here, too."""
+    """Return the principal, or None if the request has no token. A refused token raises its error."""
     return auth_result_of(environ).optional_principal
 
 
 def auth_result_of(environ: Environ) -> AuthResult:
-    """Who is calling, or why nobody is."""
-    caller = environ.get(_CALLER)
-    if not isinstance(caller, AuthResult):
-        raise ConfigurationError("nobody has looked who is calling: wrap the application in AuthMiddleware")
-    return caller
+    """Return the request's auth result: the principal, or the error that says why there is none."""
+    result = environ.get(_AUTH_RESULT)
+    if not isinstance(result, AuthResult):
+        raise ConfigurationError("AuthMiddleware is not installed: wrap the application in it")
+    return result
 
 
 def mounted_at(environ: Environ) -> str:
-    """Return the path at which the application is mounted. WSGI hands over UTF-8 as if it were Latin-1."""
+    """Return the path at which the application is mounted. WSGI passes UTF-8 bytes decoded as Latin-1."""
     return str(environ.get("SCRIPT_NAME", "")).encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 class AuthMiddleware:
-    """Finds out who is calling before an application is called.
+    """Authenticates each request before the application is called.
 
     Args:
         app: The application.
-        resolver: Whom tokens lead to.
-        require: Whether to let through only who is signed in, or has all that a `Requirement` names.
-        preflight: How a CORS preflight is treated, where something is required. "pass" lets it reach the application,
-            and reduces the answer to its status, `Access-Control-*`, `Vary` and `Allow`, without a body. "refuse"
-            requires of it what is required of any request: for a CORS middleware that stands outside.
-        cookies: Whether to read Clerk's session cookie at all.
-        origins: The pages that may do more than read on the strength of a cookie, see `TokenFinder`.
+        resolver: Resolves tokens to principals.
+        require: True to require a signed-in caller, or a `Requirement`.
+        preflight: The treatment of CORS preflights if something is required. "pass" lets a preflight reach the
+            application, and reduces the response to its status, `Access-Control-*`, `Vary` and `Allow`, without a body.
+            "refuse" treats it like any request, for an application with an outer CORS middleware.
+        cookies: Whether to read Clerk's session cookie.
+        origins: The origins that may send unsafe requests with a cookie, see `TokenFinder`.
     """
 
     def __init__(
@@ -94,15 +109,15 @@ class AuthMiddleware:
         self._passes_preflight = check_preflight(preflight)
 
     def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
-        caller = environ[_CALLER] = self._authenticator.identify(make_wsgi_request(environ))
-        context = contextvars.copy_context()  # of this request alone, also while its body is being sent
-        context.run(enter, caller)
-        return _entered(self.app, self._required, self._passes_preflight, environ, start_response, context)
+        result = environ[_AUTH_RESULT] = self._authenticator.identify(make_wsgi_request(environ))
+        context = contextvars.copy_context()  # for this request only, also while its body is sent
+        context.run(enter, result)
+        return _call(self.app, self._required, self._passes_preflight, environ, start_response, context)
 
 
 class Require:
-    """Lets only those through who have what is required. Stands within an `AuthMiddleware`, around a mounted
-    application or a single route's. `preflight` is that of `AuthMiddleware`."""
+    """Checks a requirement before an application is called. Put it inside an `AuthMiddleware`, around a mounted
+    application or a single route. `preflight` is the option of `AuthMiddleware`."""
 
     def __init__(
         self, app: "WSGIApplication", required: Requirement = SIGNED_IN, *, preflight: Preflight = "pass"
@@ -113,63 +128,64 @@ class Require:
 
     def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
         context = contextvars.copy_context()
-        return _entered(self.app, self._required, self._passes_preflight, environ, start_response, context)
+        return _call(self.app, self._required, self._passes_preflight, environ, start_response, context)
 
 
 class Isolated:
-    """An application each of whose requests has a context of its own, so that whoever it makes the current caller is
-    gone with the request, whatever fails, and not before. For frameworks that look themselves who is calling."""
+    """Runs each request of an application in its own context. The current principal ends exactly with the request,
+    also if a function fails. For frameworks that authenticate requests themselves."""
 
     def __init__(self, app: "WSGIApplication") -> None:
         self.app = app
 
     def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
         environ[_ISOLATED] = True
-        return _entered(self.app, None, False, environ, start_response, contextvars.copy_context())
+        return _call(self.app, None, False, environ, start_response, contextvars.copy_context())
 
 
 def is_isolated(environ: Environ) -> bool:
-    """Whether a request came through `Isolated`."""
+    """Return whether a request came through `Isolated`."""
     return _ISOLATED in environ
 
 
 class WebhookEndpoint:
-    """Takes in deliveries: a WSGI application of one page. It answers 2xx once they are committed, 4xx to what is not
-    Clerk's, and 5xx to what is our own fault, after which Clerk delivers again.
+    """A WSGI application that receives Clerk's webhooks.
 
-    How long a body may take to arrive, the server decides.
+    It responds with 2xx after the commit, with 4xx to requests that are not Clerk's, and with 5xx to faults of the
+    application, so that Clerk delivers again. The server limits the time for a body to arrive.
     """
 
     def __init__(self, reconciler: Reconciler) -> None:
         self._reconciler = reconciler
 
     def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
-        return _tell(self.answer(environ), environ, start_response)
+        return _respond(self.response(environ), environ, start_response)
 
-    def answer(self, environ: Environ) -> RawResponse:
-        """The same as a value, for frameworks with responses of their own."""
+    def response(self, environ: Environ) -> RawResponse:
+        """Receive a delivery and return the response as a value, for frameworks with their own response classes."""
         if environ["REQUEST_METHOD"] != "POST":
             return NOT_POST
         try:
             check_encoding(environ.get("HTTP_CONTENT_ENCODING", ""))
             body = self._body(environ)
         except WebhookError as error:
-            return unread(error)
+            return unreadable(error)
         headers = {name[5:].replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")}
         try:
-            return taken_in(self._reconciler.receive(headers, body))
+            return accepted(self._reconciler.receive(headers, body))
         except ClerkmapError as error:
-            return refused(error)
+            return failed(error)
 
     def _body(self, environ: Environ) -> bytes:
-        most = self._reconciler.max_body
-        told = length_told(environ, most)
-        if told is None and not environ.get("wsgi.input_terminated"):  # otherwise the server knows where chunks end
-            raise WebhookIncomplete("its length is not told")
-        return check_length(read(environ["wsgi.input"], most + 1 if told is None else told), told, most)
+        max_body = self._reconciler.max_body
+        declared = declared_length(environ, max_body)
+        if declared is None and not environ.get("wsgi.input_terminated"):  # then the server marks the end of chunks
+            raise WebhookIncomplete("the request has no Content-Length")
+        length = max_body + 1 if declared is None else declared
+        return check_length(read_body(environ["wsgi.input"], length), declared, max_body)
 
 
-def _entered(
+def _call(
     app: "WSGIApplication",
     required: Requirement | None,
     passes_preflight: bool,
@@ -177,38 +193,38 @@ def _entered(
     start_response: "StartResponse",
     context: contextvars.Context,
 ) -> Iterable[bytes]:
-    """Call an application if the caller has what is required. What either refuses becomes an answer, unless the
-    application has begun one."""
+    """Check the requirement and call the application. Turn `Refused` and `Unavailable` of either into a response,
+    unless the application's response is on its way."""
 
-    begun = False
+    has_begun = False
 
     def begin(status: str, headers: list[tuple[str, str]], *error: Any) -> Callable[[bytes], object]:
-        nonlocal begun
-        begun = True
+        nonlocal has_begun
+        has_begun = True
         return start_response(status, headers, *error)
 
-    def refuse(refusal: Refused | Unavailable) -> Iterable[bytes]:
+    def refuse(error: Refused | Unavailable) -> Iterable[bytes]:
         page = required.organization_page if required is not None and make_wsgi_request(environ).is_for_a_page else None
-        # What the application has begun is replaced, unless it is on its way: then the server raises the refusal.
-        error = sys.exc_info() if begun else None
-        told = error_response(refusal, organization_page=page, mounted_at=mounted_at(environ))
-        return _tell(told, environ, start_response, error)
+        # With exc_info the server replaces a response that has begun, or raises the error if headers have been sent.
+        exc_info = sys.exc_info() if has_begun else None
+        response = error_response(error, organization_page=page, mounted_at=mounted_at(environ))
+        return _respond(response, environ, start_response, exc_info)
 
     try:
         if required is not None:
-            is_asked = passes_preflight and environ["REQUEST_METHOD"] == "OPTIONS"
-            if is_asked and make_wsgi_request(environ).is_preflight:
-                return reduced_wsgi(app, environ, start_response, context)
+            may_pass = passes_preflight and environ["REQUEST_METHOD"] == "OPTIONS"
+            if may_pass and make_wsgi_request(environ).is_preflight:
+                return _preflight(app, environ, start_response, context)
             auth_result_of(environ).require(required)
         return _Body(context.run(app, environ, begin), context, refuse)
-    except (Refused, Unavailable) as refusal:
-        return refuse(refusal)
+    except (Refused, Unavailable) as error:
+        return refuse(error)
 
 
 class _Body:
-    """An application's body, each piece of which is made in the context of its request.
+    """An application's response body. Each piece is produced in the context of the request.
 
-    An application that is a generator begins only when the first piece is asked for, so it may refuse there, too.
+    An application that is a generator starts with the first piece, so it may refuse the request there.
     """
 
     def __init__(
@@ -228,8 +244,8 @@ class _Body:
     def __next__(self) -> bytes:
         try:
             return self._context.run(next, self._pieces)
-        except (Refused, Unavailable) as refusal:
-            self._pieces = iter(self._refuse(refusal))
+        except (Refused, Unavailable) as error:
+            self._pieces = iter(self._refuse(error))
             return next(self._pieces)
 
     def close(self) -> None:
@@ -238,9 +254,58 @@ class _Body:
             self._context.run(close)
 
 
-def _tell(
-    told: RawResponse, environ: Environ, start_response: "StartResponse", error: "OptExcInfo | None" = None
+def _respond(
+    response: RawResponse, environ: Environ, start_response: "StartResponse", exc_info: "OptExcInfo | None" = None
 ) -> list[bytes]:
-    """An answer in the words of WSGI."""
-    start_response(f"{told.status} {HTTPStatus(told.status).phrase}", list(told.headers), error)
-    return [told.body] if environ["REQUEST_METHOD"] != "HEAD" else []  # not every server takes it away
+    start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers), exc_info)
+    return [response.body] if environ["REQUEST_METHOD"] != "HEAD" else []  # some servers send the body of a HEAD
+
+
+class _BodyStarted(BaseException):
+    """Raised when an application writes its body. A BaseException, so that `except Exception` does not catch it."""
+
+
+def _preflight(
+    app: "WSGIApplication",
+    environ: Environ,
+    start_response: "StartResponse",
+    context: contextvars.Context,
+) -> list[bytes]:
+    """Call the application with a CORS preflight, and reduce its response to the CORS headers.
+
+    Read no more of the body than the application needs to begin its response. The first `write` ends the application.
+    """
+    others = {name for name in environ if name.startswith("HTTP_") and not name.startswith(ENVIRON_HEADERS)}
+    environ = {name: value for name, value in environ.items() if name not in others}
+    environ |= {"QUERY_STRING": "", "CONTENT_LENGTH": "0", "CONTENT_TYPE": "", "wsgi.input": BytesIO()}
+    begun: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def begin(status: str, headers: list[tuple[str, str]], *_error: Any) -> Callable[[bytes], object]:
+        begun[:] = [(status, headers)]
+        return _write
+
+    with suppress(_BodyStarted):
+        body = context.run(app, environ, begin)
+        try:
+            if not begun:  # a generator begins its response with the first piece
+                context.run(next, context.run(iter, body), b"")
+        finally:
+            close = getattr(body, "close", None)
+            if close is not None:
+                context.run(close)
+    for line, headers in begun:  # if empty, the server handles the application without a response
+        status = _status(line)
+        start_response(f"{status} {_PHRASES.get(status, 'Unknown')}", reduced_headers(status, headers))
+    return []
+
+
+def _write(_piece: bytes) -> Never:
+    raise _BodyStarted
+
+
+def _status(line: str) -> int:
+    """Return the number in a status line. The reason phrase is dropped: it may hold a line break, or a secret."""
+    found = _STATUS.match(line)
+    if found is None:
+        raise ValueError("the application's status line must begin with three digits, such as '204 No Content'")
+    return int(found[0])

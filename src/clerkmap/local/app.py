@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ..adapters.asgi_messages import Message, Receive, Scope, Send, respond
+from ..adapters.asgi import Message, Receive, Scope, Send, respond
 from ..core.responses import RawResponse
 from ..core.strict_json import read_object
 from ..testing import ClerkRefuses

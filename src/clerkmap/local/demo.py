@@ -13,8 +13,7 @@ from typing import Any
 
 import httpx
 
-from ..adapters.asgi import AuthMiddleware, WebhookEndpoint, principal_of
-from ..adapters.asgi_messages import App, Receive, Scope, Send, respond
+from ..adapters.asgi import App, AuthMiddleware, Receive, Scope, Send, WebhookEndpoint, principal_of, respond
 from ..auth.explain import aexplain
 from ..auth.resolver import Resolver
 from ..auth.verifier import Verifier

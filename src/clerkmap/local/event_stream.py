@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ..adapters.asgi_messages import Receive, Send
+from ..adapters.asgi import Receive, Send
 
 PAUSE = 0.1  # seconds: changes that come closer together are shown as one
 BREATH = 15.0  # seconds without a change after which a comment keeps the connection open

@@ -6,7 +6,7 @@ changes something is JSON, which a page can only send elsewhere if it is welcome
 
 from collections.abc import Iterable
 
-from ..adapters.asgi_messages import Scope
+from ..adapters.asgi import Scope
 
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
 MOST_ASKED = 65_536  # bytes of a request to do something

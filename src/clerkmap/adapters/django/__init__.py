@@ -1,9 +1,9 @@
-"""Django: who is calling is `request.clerk`, and a user of your own model `request.user`, if you ask for it.
+"""Authentication for Django, with `request.clerk` and, if configured, your own model's user in `request.user`.
 
     INSTALLED_APPS = [..., "clerkmap.adapters.django"]
     MIDDLEWARE = [..., "clerkmap.adapters.django.AuthMiddleware"]
 
-`docs/django.md` has the rest. Django REST framework's part is in `rest.py`.
+See `docs/django.md`. The classes for Django REST framework are in `rest.py`.
 """
 
 try:

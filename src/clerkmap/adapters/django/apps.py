@@ -1,4 +1,4 @@
-"""The app: its name, and what `manage.py check` looks at."""
+"""The Django app, which registers the system checks."""
 
 from django.apps import AppConfig
 from django.core.checks import register

@@ -1,11 +1,11 @@
-"""What `manage.py check` looks at: mistakes that would otherwise show at the first request.
+"""System checks for `manage.py check`. They find mistakes that would otherwise fail the first request.
 
 clerkmap.E001  the setting CLERKMAP, the resolver or the instance
 clerkmap.E002  the reconciler
-clerkmap.E003  the middleware is not there
-clerkmap.E004  the middleware stands before Django's own, which would replace request.user
+clerkmap.E003  the middleware is missing
+clerkmap.E004  the middleware is before Django's, which would replace request.user
 clerkmap.E005  the database
-clerkmap.E006  the field or the function that request.user is found by
+clerkmap.E006  the field or the function that finds request.user
 """
 
 from typing import Any
@@ -29,21 +29,21 @@ _VENDORS = ("sqlite", "postgresql")
 
 
 def check_settings(**_: Any) -> list[Any]:
-    """The setting `CLERKMAP`, and what it leads to."""
+    """Check the setting `CLERKMAP` and the objects that it configures."""
     try:
         unknown = sorted(set(conf.given()) - set(conf.DEFAULTS))
     except ConfigurationError as error:
         return [_error("E001", str(error))]
     if unknown:
         known = ", ".join(conf.DEFAULTS)
-        return [_error("E001", f"CLERKMAP has no {', '.join(map(str, unknown))}", f"It has {known}.")]
+        return [_error("E001", f"CLERKMAP has no option {', '.join(map(str, unknown))}", f"The options are {known}.")]
     found = _check_database()
     if found:
         return found
     try:
         conf.authenticator()
     except (ConfigurationError, TypeError) as error:
-        found.append(_error("E001", str(error), "Name a RESOLVER, or set CLERK_PUBLISHABLE_KEY."))
+        found.append(_error("E001", str(error), "Set CLERKMAP['RESOLVER'] or CLERK_PUBLISHABLE_KEY."))
     if not found and (conf.option("RECONCILER") is not None or conf.option("RESOLVER") is None):
         try:
             conf.reconciler()
@@ -53,40 +53,38 @@ def check_settings(**_: Any) -> list[Any]:
 
 
 def check_middleware(**_: Any) -> list[Any]:
-    """That it is there, and at its place."""
+    """Check that the middleware is installed, and after Django's."""
     ours = [place for place, path in enumerate(settings.MIDDLEWARE) if _is_ours(path)]
     if not ours:
-        return [_error("E003", "nobody looks who is calling", f"Add {_PATH!r} to MIDDLEWARE.")]
+        return [_error("E003", "AuthMiddleware is not installed", f"Add {_PATH!r} to MIDDLEWARE.")]
     wants_user = conf.option("USER_FIELD") is not None or conf.option("USER_FUNCTION") is not None
     if wants_user and _DJANGOS in settings.MIDDLEWARE[ours[0] :]:
-        return [_error("E004", f"{_DJANGOS} replaces request.user", f"Let {_PATH!r} come after it.")]
+        return [_error("E004", f"{_DJANGOS} replaces request.user", f"Put {_PATH!r} after it.")]
     return []
 
 
 def check_user(**_: Any) -> list[Any]:
-    """That the link to AUTH_USER_MODEL can be one."""
+    """Check the field or the function that finds the user of AUTH_USER_MODEL."""
     name, function = conf.option("USER_FIELD"), conf.option("USER_FUNCTION")
     if name is None and function is None:
         return []
     if name is not None and function is not None:
-        return [_error("E006", "USER_FIELD and USER_FUNCTION are two ways to the same user", "Choose one.")]
+        return [_error("E006", "USER_FIELD and USER_FUNCTION are both set", "Set only one of them.")]
     try:
         if not apps.is_installed("django.contrib.auth"):
             return [_error("E006", "request.user needs 'django.contrib.auth' in INSTALLED_APPS")]
         if function is not None:
             conf.user_function()
         field = get_user_model()._meta.get_field(name) if function is None else None
-        if isinstance(field, AutoField):  # it counts from 1 as clerkmap does, and somebody else is there already
-            return [
-                _error("E006", f"{name!r} numbers the users of Django's own", "Take a field that nobody else fills.")
-            ]
+        if isinstance(field, AutoField):  # it counts from 1, like clerkmap, so a number may be another user's
+            return [_error("E006", f"{name!r} holds Django's own ids", "Use a field that only clerkmap fills.")]
         if field is not None and not field.unique:
-            hint = "Otherwise two first requests would make two users."
+            hint = "Otherwise two concurrent first requests would create two users."
             return [_error("E006", f"the field {name!r} of {settings.AUTH_USER_MODEL} is not unique", hint)]
     except (ConfigurationError, ImproperlyConfigured) as error:
         return [_error("E006", str(error))]
     except (FieldDoesNotExist, AttributeError):
-        return [_error("E006", f"{settings.AUTH_USER_MODEL} has no field {name!r} of its own")]
+        return [_error("E006", f"{settings.AUTH_USER_MODEL} has no field {name!r}")]
     return []
 
 
@@ -98,17 +96,17 @@ def _check_database() -> list[Any]:
         return [_error("E005", f"DATABASES has no {alias!r}")]
     vendor = connections[alias].vendor
     if vendor not in _VENDORS:
-        hint = "Name another one of DATABASES as CLERKMAP['DATABASE'], or a RESOLVER of your own."
+        hint = "Set CLERKMAP['DATABASE'] to another database, or CLERKMAP['RESOLVER']."
         return [_error("E005", f"clerkmap's tables can be in SQLite and PostgreSQL, not in {vendor}", hint)]
     if vendor == "sqlite" and conf.option("ID_TYPE") == "uuid":
-        return [_error("E005", "SQLite has no uuid", "Choose the ID_TYPE text or bigint.")]
+        return [_error("E005", "SQLite has no uuid column type", "Set CLERKMAP['ID_TYPE'] to 'text' or 'bigint'.")]
     return []
 
 
 def _is_ours(path: Any) -> bool:
     try:
         found = import_string(path)
-    except ImportError:  # Django says so itself
+    except ImportError:  # Django reports it
         return False
     return isinstance(found, type) and issubclass(found, AuthMiddleware)
 

@@ -1,4 +1,4 @@
-"""What a view requires of its caller: a decorator for functions, a mixin for classes. The words are `Requirement`'s."""
+"""Requirements for views: a decorator for functions and a mixin for classes."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -21,16 +21,15 @@ def require(view: View, /) -> View: ...
 def require(
     requirement: Requirement | None = None, /, **options: Unpack[RequirementOptions]
 ) -> Callable[[View], View]: ...
-def require(what: Any = None, /, **options: Unpack[RequirementOptions]) -> Any:
-    """Let only those reach a view, sync or async, who have what is required: `@require(role="admin")`.
+def require(view_or_requirement: Any = None, /, **options: Unpack[RequirementOptions]) -> Any:
+    """Check a requirement before a sync or async view: `@require(role="admin")`.
 
-    The arguments are those of `Requirement`, or one that is made already; without any, somebody must be signed in.
-    `OPTIONS` is refused like any method: a CORS middleware stands outside of views. The middleware answers a
-    refused request.
+    Takes a `Requirement` or the arguments of one; without any, the caller must be signed in. `OPTIONS` is refused like
+    any method, so use a CORS middleware. `AuthMiddleware` responds to a refused request.
     """
-    if callable(what):
-        return require()(cast("Callable[..., Any]", what))
-    requirement = requirement_of(what, options)
+    if callable(view_or_requirement):
+        return require()(cast("Callable[..., Any]", view_or_requirement))
+    requirement = requirement_of(view_or_requirement, options)
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         if iscoroutinefunction(view):  # pyright: ignore[reportDeprecated]
@@ -53,7 +52,7 @@ def require(what: Any = None, /, **options: Unpack[RequirementOptions]) -> Any:
 
 
 class RequireMixin:
-    """For class-based views, sync and async. It stands first among the bases.
+    """Checks `required` in a class-based view, sync or async. It must be the first base class.
 
     class Invoices(RequireMixin, View):
         required = Requirement(permission="org:invoices:read")
@@ -65,10 +64,10 @@ class RequireMixin:
         super().__init_subclass__(**kwargs)
         before = cls.__mro__[: cls.__mro__.index(RequireMixin)]
         if any("as_view" in vars(base) for base in before):
-            raise ConfigurationError(f"{cls.__name__}: RequireMixin stands first among the bases")
+            raise ConfigurationError(f"{cls.__name__}: RequireMixin must be the first base class")
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Django's own, for those who have what is required."""
+        """Check the requirement, then call Django's `dispatch`."""
         view: Any = super()
         if getattr(self, "view_is_async", False):
             return self._adispatch(view, request, *args, **kwargs)
@@ -78,7 +77,7 @@ class RequireMixin:
     async def _adispatch(self, view: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         await _acheck(request, self.required)
         response = view.dispatch(request, *args, **kwargs)
-        return await response if hasattr(response, "__await__") else response  # a method that is not allowed
+        return await response if hasattr(response, "__await__") else response  # the 405 response is not awaitable
 
 
 def _check(request: Any, requirement: Requirement) -> None:

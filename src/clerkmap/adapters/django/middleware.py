@@ -1,4 +1,4 @@
-"""The middleware: who is calling, before a view is called; and answers of what a view refuses."""
+"""The middleware, which authenticates requests and responds to errors of views."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, cast
@@ -20,48 +20,48 @@ _PAGE = "_clerkmap_organization_page"
 
 
 def auth_result_of(request: Any) -> AuthResult:
-    """Who is calling, or why nobody is."""
-    caller = getattr(request, "clerk", None)
-    if not isinstance(caller, AuthResult):
+    """Return the request's auth result: the principal, or the error that says why there is none."""
+    result = getattr(request, "clerk", None)
+    if not isinstance(result, AuthResult):
         path = "clerkmap.adapters.django.AuthMiddleware"
-        raise ConfigurationError(f"nobody has looked who is calling: add {path!r} to MIDDLEWARE")
-    return caller
+        raise ConfigurationError(f"AuthMiddleware is not installed: add {path!r} to MIDDLEWARE")
+    return result
 
 
 def request_of(request: Any) -> Request:
-    """What of a request of Django's tells who sent it."""
-    scope = getattr(request, "scope", None)  # Django would join headers in a way of its own
+    """Return the parts of a Django request that authenticate it."""
+    scope = getattr(request, "scope", None)  # preferred, because META joins repeated headers differently
     return make_wsgi_request(request.META) if scope is None else make_asgi_request(scope)
 
 
 def remember_page(request: Any, page: str | None) -> None:
-    """Where to send the browser of somebody who has no organization, whatever it is that finds out."""
+    """Remember the page to which a browser without an active organization is redirected."""
     setattr(request, _PAGE, page)
 
 
-def respond(told: RawResponse) -> Any:
-    """An answer in the words of Django."""
-    response = HttpResponse(told.body, status=told.status)
+def respond(raw: RawResponse) -> Any:
+    """Return a Django response."""
+    response = HttpResponse(raw.body, status=raw.status)
     del response["Content-Type"]
-    for name, value in told.headers:
+    for name, value in raw.headers:
         response[name.title()] = value
     return response
 
 
-def refuse(request: Any, refusal: Refused | Unavailable) -> Any:
-    """The answer to a request that was refused."""
+def refuse(request: Any, error: Refused | Unavailable) -> Any:
+    """Return the response to an error."""
     page = getattr(request, _PAGE, None) if request_of(request).is_for_a_page else None
-    response = respond(error_response(refusal, organization_page=page, mounted_at=request.META.get("SCRIPT_NAME", "")))
-    if request.method == "HEAD":  # not every server takes the body away
+    response = respond(error_response(error, organization_page=page, mounted_at=request.META.get("SCRIPT_NAME", "")))
+    if request.method == "HEAD":  # some servers send the body of a HEAD
         response.content = b""
     return response
 
 
 class AuthMiddleware:
-    """Finds out who is calling before a view is called, in sync and in async code. It decides nothing by itself.
+    """Authenticates each request before the view is called, in sync and async code. It protects no view by itself.
 
-    The view finds a `Caller` in `request.clerk`, and, if the settings say so, a user of your own model in
-    `request.user`. What a view refuses becomes an answer here.
+    It sets `request.clerk` to the auth result and, if configured, `request.user` to the user of your own model. It
+    turns clerkmap's errors in views into responses.
     """
 
     sync_capable = True
@@ -76,68 +76,66 @@ class AuthMiddleware:
     def __call__(self, request: Any) -> Any:
         if self._is_async:
             return self._acall(request)
-        told = request_of(request)
-        caller = conf.authenticator().identify(told)
-        self._introduce(request, told, caller)
-        token = enter(caller)
+        described = request_of(request)
+        result = conf.authenticator().identify(described)
+        self._set_attributes(request, described, result)
+        token = enter(result)
         try:
-            return _as_for(caller, self._get_response(request))
+            return _finish(result, self._get_response(request))
         finally:
             leave(token)
 
     async def _acall(self, request: Any) -> Any:
-        authenticator, told = conf.authenticator(), request_of(request)
-        caller = await authenticator.aidentify(told)
-        self._introduce(request, told, caller)
-        token = enter(caller)
+        authenticator, described = conf.authenticator(), request_of(request)
+        result = await authenticator.aidentify(described)
+        self._set_attributes(request, described, result)
+        token = enter(result)
         try:
-            return _as_for(caller, await cast(Awaitable[Any], self._get_response(request)))
+            return _finish(result, await cast(Awaitable[Any], self._get_response(request)))
         finally:
             leave(token)
 
     def process_view(self, request: Any, view: Any, _args: Any, _kwargs: Any) -> Any:
-        """Django's LoginRequiredMiddleware asks for `request.user` before a view, where a refusal would be a 500."""
-        caller: AuthResult = request.clerk
-        refusal = caller.refusal
-        if refusal is None and caller.principal.optional_user is None:
-            refusal = UserMissing()
-        asks = users.are_wanted() and _LOGIN in settings.MIDDLEWARE and getattr(view, "login_required", True)
-        if not asks or not isinstance(refusal, (Refused, Unavailable)) or isinstance(refusal, TokenMissing):
+        """Respond to errors before Django's LoginRequiredMiddleware, which reads `request.user` and would turn an error
+        into a 500."""
+        result: AuthResult = request.clerk
+        error = result.refusal
+        if error is None and result.principal.optional_user is None:
+            error = UserMissing()
+        reads_user = users.are_configured() and _LOGIN in settings.MIDDLEWARE and getattr(view, "login_required", True)
+        if not reads_user or not isinstance(error, (Refused, Unavailable)) or isinstance(error, TokenMissing):
             return None
-        return refuse(request, refusal)
+        return refuse(request, error)
 
     def process_exception(self, request: Any, exception: Exception) -> Any:
-        """The answer to what a view has refused. Anything else is Django's."""
+        """Return the response to clerkmap's errors, and leave other exceptions to Django."""
         return refuse(request, exception) if isinstance(exception, (Refused, Unavailable)) else None
 
-    def _introduce(self, request: Any, told: Request, caller: AuthResult) -> None:
-        request.clerk = caller
-        if caller.refusal is None and "authorization" in told.headers:
-            request._dont_enforce_csrf_checks = True  # as Django's own test client does: no browser sends it by itself
-        if users.are_wanted():
-            users.introduce(request, caller)
+    def _set_attributes(self, request: Any, described: Request, result: AuthResult) -> None:
+        request.clerk = result
+        if result.refusal is None and "authorization" in described.headers:
+            # Browsers do not send this header by themselves. Django's test client sets the same attribute.
+            request._dont_enforce_csrf_checks = True
+        if users.are_configured():
+            users.set_user(request, result)
 
 
-def _as_for(caller: AuthResult, response: Any) -> Any:
-    """What was made for somebody is nobody else's: caches, Django's own among them, go by `Vary`."""
-    if not isinstance(caller.refusal, TokenMissing):
+def _finish(result: AuthResult, response: Any) -> Any:
+    """Set `Vary`, so that caches do not give one caller's response to another, and keep the principal while the
+    response is streamed."""
+    if not isinstance(result.refusal, TokenMissing):
         patch_vary_headers(response, ("Authorization", "Cookie"))
-    if isinstance(caller.refusal, Unavailable) and response.status_code == 503:
-        response._has_been_logged = True  # Django would log each as an error; the gate logs their cause
-    return _streaming_as(caller, response)
-
-
-def _streaming_as(caller: AuthResult, response: Any) -> Any:
-    """What is streamed is made after all this has returned, and still for this caller. Files need nobody."""
+    if isinstance(result.refusal, Unavailable) and response.status_code == 503:
+        response._has_been_logged = True  # Django would log each 503 as an error; the authenticator logs the cause
     if getattr(response, "streaming", False) and getattr(response, "file_to_stream", None) is None:
         stream = response.streaming_content
-        response.streaming_content = _apieces(caller, stream) if response.is_async else _pieces(caller, stream)
+        response.streaming_content = _apieces(result, stream) if response.is_async else _pieces(result, stream)
     return response
 
 
-def _pieces(caller: AuthResult, stream: Iterator[bytes]) -> Iterator[bytes]:
+def _pieces(result: AuthResult, stream: Iterator[bytes]) -> Iterator[bytes]:
     while True:
-        token = enter(caller)
+        token = enter(result)
         try:
             piece = next(stream, None)
         finally:
@@ -147,9 +145,9 @@ def _pieces(caller: AuthResult, stream: Iterator[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-async def _apieces(caller: AuthResult, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _apieces(result: AuthResult, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     while True:
-        token = enter(caller)
+        token = enter(result)
         try:
             piece = await anext(stream, None)
         finally:

@@ -5,8 +5,8 @@
         "EXCEPTION_HANDLER": "clerkmap.adapters.django.rest.exception_handler",
     }
 
-The middleware has found out who is calling; these hand it on. Statuses, bodies and challenges are those of every
-other framework; with the exception handler, the rest of the answer is, too.
+They use the result of clerkmap's middleware. Status, body and challenge of an error are the standard ones. With the
+exception handler, the other headers are, too.
 """
 
 import json
@@ -29,25 +29,25 @@ from . import users
 from .middleware import auth_result_of, refuse, remember_page
 
 
-class Refusal(APIException):
-    """What clerkmap refuses, in REST framework's words. `error` is the error itself."""
+class ClerkAPIException(APIException):
+    """A clerkmap error as REST framework's APIException. `error` is the error itself."""
 
     def __init__(self, error: Refused | Unavailable) -> None:
-        told = error_response(error)
+        response = error_response(error)
         super().__init__(error.text, error.code)
         self.error: Refused | Unavailable = error
-        self.status_code: int = told.status
-        self.detail: Any = json.loads(told.body)
-        challenge = dict(told.headers).get("www-authenticate")
+        self.status_code: int = response.status
+        self.detail: Any = json.loads(response.body)
+        challenge = dict(response.headers).get("www-authenticate")
         if challenge is not None:
             self.auth_header: str = challenge
-        if told.status == 503:
+        if response.status == 503:
             self.wait: float = RETRY_AFTER
 
 
 @dataclass(frozen=True, slots=True)
-class ClerkUser:
-    """`request.user`, where the settings ask for no user of your own model."""
+class PrincipalUser:
+    """`request.user`, unless the settings configure a user of your own model."""
 
     principal: Principal
     is_authenticated: ClassVar[bool] = True
@@ -56,34 +56,34 @@ class ClerkUser:
 
     @property
     def pk(self) -> Any:
-        """clerkmap's id, which throttling counts by."""
+        """The id of your user. Throttling uses it."""
         return self.principal.user.id
 
 
 class ClerkAuthentication(BaseAuthentication):
-    """`request.auth` is the principal, `request.user` your own model's user, if the settings ask for it."""
+    """Sets `request.auth` to the principal, and `request.user` to the user of your own model, if configured."""
 
     def authenticate(self, request: Any) -> tuple[Any, Principal] | None:
-        """Who is calling. None where no token came at all."""
-        caller = auth_result_of(request._request)
+        """Return the user and the principal, or None if the request has no token."""
         try:
-            principal = caller.optional_principal
+            principal = auth_result_of(request._request).optional_principal
             if principal is None:
                 return None
-            user = users.find(principal) if users.are_wanted() else ClerkUser(principal)
-            if not user.is_authenticated:  # theirs is there, and not active: as with the framework's own tokens
+            user = users.find(principal) if users.are_configured() else PrincipalUser(principal)
+            if not user.is_authenticated:  # an inactive user is refused, like with REST framework's own tokens
                 raise NotAllowed
             return user, principal
         except (Refused, Unavailable) as error:
-            raise Refusal(error) from None
+            raise ClerkAPIException(error) from None
 
     def authenticate_header(self, request: Any) -> str:
-        """Says that a 401 is one: without it the framework would make a 403 of it."""
+        """Return a challenge, because without it REST framework turns a 401 into a 403."""
         return "Bearer"
 
 
 def requires(requirement: Requirement | None = None, /, **options: Unpack[RequirementOptions]) -> type[BasePermission]:
-    """A permission class: `permission_classes = [requires(role="admin")]`. The words are those of `Requirement`."""
+    """Return a permission class for a `Requirement` or the arguments of one:
+    `permission_classes = [requires(role="admin")]`."""
     required = requirement_of(requirement, options)
 
     class Permission(BasePermission):
@@ -92,20 +92,20 @@ def requires(requirement: Requirement | None = None, /, **options: Unpack[Requir
             try:
                 auth_result_of(request._request).require(required)
             except (Refused, Unavailable) as error:
-                raise Refusal(error) from None
+                raise ClerkAPIException(error) from None
             return True
 
     return Permission
 
 
 def exception_handler(error: Exception, context: Any) -> Any:
-    """The framework's own, but for what clerkmap refuses: that gets the very answer it gets anywhere else."""
-    from rest_framework import views  # not above: while it is loaded itself, it loads the authentication classes
+    """Return the standard response to clerkmap's errors, and leave other exceptions to REST framework."""
+    from rest_framework import views  # not at the top, because importing it loads the authentication classes
 
     if isinstance(error, NotAuthenticated):
         error = TokenMissing()
-    refusal = error.error if isinstance(error, Refusal) else error
-    if not isinstance(refusal, (Refused, Unavailable)):
+    cause = error.error if isinstance(error, ClerkAPIException) else error
+    if not isinstance(cause, (Refused, Unavailable)):
         return views.exception_handler(error, context)
     views.set_rollback()
-    return refuse(context["request"]._request, refusal)
+    return refuse(context["request"]._request, cause)

@@ -1,8 +1,8 @@
-"""The setting `CLERKMAP`, and what is made of it: once, and when it is first needed.
+"""The setting `CLERKMAP`, and the objects that it configures. They are created once, on first use.
 
     CLERKMAP = {"RESOLVER": "shop.clerk.resolver", "RECONCILER": "shop.clerk.reconciler"}
 
-names yours. Without a resolver of yours, both are made of the instance and of a repository on Django's own connection.
+Without RESOLVER, resolver and reconciler are created from the instance and a repository on Django's connection.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,80 +21,80 @@ from ...webhooks import Reconciler
 from ..authenticator import Authenticator
 
 DEFAULTS: Mapping[str, Any] = {
-    "RESOLVER": None,  # yours, or the dotted path to it
-    "RECONCILER": None,
-    "INSTANCE": {},  # what of `Instance` is not in the environment
-    "REPOSITORY": "clerkmap.repositories.django.DjangoRepository",  # called with an alias and these:
-    "DATABASE": "default",  # its alias
-    "ID_TYPE": "text",  # of your ids: text, bigint or uuid
-    "FIRST_ID": None,  # with bigint: the first number that is clerkmap's; 1 where there are no rows yet
-    "USERS_TABLE": None,  # with bigint: the table whose rows are your users
+    "RESOLVER": None,  # a Resolver, or the dotted path to one
+    "RECONCILER": None,  # a Reconciler, or the dotted path to one
+    "INSTANCE": {},  # arguments of `Instance` that are not in the environment
+    "REPOSITORY": "clerkmap.repositories.django.DjangoRepository",  # called with the next four
+    "DATABASE": "default",  # an alias in DATABASES
+    "ID_TYPE": "text",  # the column type of your ids: text, bigint or uuid
+    "FIRST_ID": None,  # with bigint: clerkmap's first number; 1 if the tables are empty
+    "USERS_TABLE": None,  # with bigint: the table that has your users
     "COOKIES": True,
     "ORIGINS": None,
-    "USER_FIELD": None,  # of AUTH_USER_MODEL: unique, and holds clerkmap's id of a user
-    "USER_FUNCTION": None,  # or what gives a user of AUTH_USER_MODEL for a principal
+    "USER_FIELD": None,  # a unique field of AUTH_USER_MODEL, for clerkmap's user id
+    "USER_FUNCTION": None,  # or a function that returns a user of AUTH_USER_MODEL for a principal
 }
 _IDS = {"text": "uuid7", "uuid": "uuid7", "bigint": "integer"}
 
 
 def given() -> dict[str, Any]:
-    """The setting as it stands."""
+    """Return the setting as the project has it."""
     found = getattr(settings, "CLERKMAP", {})
     if not isinstance(found, dict):
-        raise ConfigurationError("the setting CLERKMAP is a dictionary")
+        raise ConfigurationError("the setting CLERKMAP must be a dictionary")
     return cast(dict[str, Any], found)
 
 
 def option(name: str) -> Any:
-    """One of the options, or its default."""
+    """Return an option, or its default."""
     return given().get(name, DEFAULTS[name])
 
 
 def database() -> str:
-    """The alias of the database that has the tables."""
+    """Return the alias of the database that has clerkmap's tables."""
     return str(option("DATABASE"))
 
 
 def id_type() -> str:
-    """The column type of your ids."""
+    """Return the column type of your ids."""
     found = option("ID_TYPE")
     if found not in _IDS:
-        raise ConfigurationError("CLERKMAP['ID_TYPE'] is text, bigint or uuid")
+        raise ConfigurationError("CLERKMAP['ID_TYPE'] must be 'text', 'bigint' or 'uuid'")
     return str(found)
 
 
 @cache
 def resolver() -> Resolver:
-    """Whom tokens lead to."""
+    """Return the resolver."""
     found = _imported("RESOLVER") or Resolver(_instance(), _repository())
     if not isinstance(found, Resolver):
-        raise ConfigurationError("CLERKMAP['RESOLVER'] is no clerkmap.Resolver, nor leads to one")
+        raise ConfigurationError("CLERKMAP['RESOLVER'] must be a clerkmap.Resolver, or the dotted path to one")
     return found
 
 
 @cache
 def reconciler() -> Reconciler:
-    """What takes in webhooks."""
+    """Return the reconciler."""
     if option("RESOLVER") is not None and option("RECONCILER") is None:
-        raise ConfigurationError("CLERKMAP names a RESOLVER of yours and no RECONCILER: webhooks need one")
+        raise ConfigurationError("CLERKMAP has a RESOLVER and no RECONCILER: webhooks need both")
     found = _imported("RECONCILER") or Reconciler(_instance(), _repository())
     if not isinstance(found, Reconciler):
-        raise ConfigurationError("CLERKMAP['RECONCILER'] is no clerkmap.Reconciler, nor leads to one")
+        raise ConfigurationError("CLERKMAP['RECONCILER'] must be a clerkmap.Reconciler, or the dotted path to one")
     return found
 
 
 @cache
 def authenticator() -> Authenticator:
-    """What finds out who is calling."""
+    """Return the authenticator."""
     return Authenticator(resolver(), cookies=option("COOKIES"), origins=option("ORIGINS"))
 
 
 @cache
 def user_function() -> Callable[[Principal], Any] | None:
-    """Yours, if there is one."""
+    """Return the project's user function, or None."""
     found = _imported("USER_FUNCTION")
     if found is not None and not callable(found):
-        raise ConfigurationError("CLERKMAP['USER_FUNCTION'] is a function of a principal")
+        raise ConfigurationError("CLERKMAP['USER_FUNCTION'] must be a function that takes a principal")
     return cast("Callable[[Principal], Any] | None", found)
 
 
@@ -121,10 +121,10 @@ def _imported(name: str) -> object:
 
 
 def forget(*, setting: str = "CLERKMAP", **_: object) -> None:
-    """Make everything anew: the setting has changed, as it does in tests."""
+    """Clear all created objects after the setting has changed, as in tests."""
     if setting == "CLERKMAP":
-        for made in (resolver, reconciler, authenticator, user_function, _instance, _repository):
-            made.cache_clear()
+        for cached in (resolver, reconciler, authenticator, user_function, _instance, _repository):
+            cached.cache_clear()
 
 
 setting_changed.connect(forget)

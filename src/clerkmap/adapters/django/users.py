@@ -1,7 +1,7 @@
-"""`request.user`: of your own AUTH_USER_MODEL, through a link.
+"""`request.user` as a user of your own AUTH_USER_MODEL.
 
-The link is a unique field of your model that holds clerkmap's id of the user, or a function of yours. Nobody is ever
-found by an address or a name: whoever can choose theirs at Clerk would choose somebody else's.
+Your model has a unique field with clerkmap's user id, or you provide a function. An address or a name never finds a
+user: an attacker could choose another user's address or name at Clerk.
 """
 
 from typing import Any
@@ -19,24 +19,24 @@ from . import settings as conf
 _FOUND = "_clerkmap_user"
 
 
-def are_wanted() -> bool:
-    """Whether the settings ask for users of your model."""
+def are_configured() -> bool:
+    """Return whether the settings configure users of your model."""
     return conf.option("USER_FIELD") is not None or conf.option("USER_FUNCTION") is not None
 
 
-def introduce(request: Any, caller: AuthResult) -> None:
-    """Set `request.user`, lazily, and `request.auser` for async code. Who brings no token is whoever Django's session
-    says, if there is one, and otherwise nobody."""
-    if isinstance(caller.refusal, TokenMissing):
+def set_user(request: Any, result: AuthResult) -> None:
+    """Set `request.user`, lazily, and `request.auser` for async code. Without a token, keep the user of Django's
+    session, or set an anonymous user."""
+    if isinstance(result.refusal, TokenMissing):
         if not hasattr(request, "user"):
-            request.user, request.auser = _nobody(), _anobody
+            request.user, request.auser = _anonymous(), _aanonymous
         return
 
     def user() -> Any:
-        if caller.optional_principal is None:  # an error page, which must not fail in its turn
-            return _nobody()
+        if result.optional_principal is None:  # on an error page, which must not raise again
+            return _anonymous()
         if not hasattr(request, _FOUND):
-            setattr(request, _FOUND, find(caller.principal))
+            setattr(request, _FOUND, find(result.principal))
         return getattr(request, _FOUND)
 
     async def auser() -> Any:
@@ -46,27 +46,27 @@ def introduce(request: Any, caller: AuthResult) -> None:
 
 
 def find(principal: Principal) -> Any:
-    """The user of your model, made if need be. Nobody, if it is one whom you have made inactive."""
+    """Return the user of your model, created on first sight, or an anonymous user if yours is inactive."""
     function = conf.user_function()
     user = _linked(principal) if function is None else function(principal)
-    return user if user is not None and getattr(user, "is_active", True) else _nobody()
+    return user if user is not None and getattr(user, "is_active", True) else _anonymous()
 
 
 def _linked(principal: Principal) -> Any:
-    """However many first requests come at once, the field is unique: one of them makes the user."""
+    """Get or create the user. The field is unique, so concurrent first requests create one user."""
     model = get_user_model()
     link: dict[str, Any] = {str(conf.option("USER_FIELD")): principal.user.id}
     has_password = any(field.name == "password" for field in model._meta.get_fields())
-    defaults = {"password": make_password(None)} if has_password else {}  # one that fits nothing
-    user, _made = model._default_manager.get_or_create(**link, defaults=defaults)
+    defaults = {"password": make_password(None)} if has_password else {}  # unusable
+    user, _created = model._default_manager.get_or_create(**link, defaults=defaults)
     return user
 
 
-async def _anobody() -> Any:
-    return _nobody()
+async def _aanonymous() -> Any:
+    return _anonymous()
 
 
-def _nobody() -> Any:
-    from django.contrib.auth.models import AnonymousUser  # models can be imported when the apps have been
+def _anonymous() -> Any:
+    from django.contrib.auth.models import AnonymousUser  # not at the top, because the apps must be loaded first
 
     return AnonymousUser()

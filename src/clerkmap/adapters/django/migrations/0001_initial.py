@@ -1,7 +1,6 @@
-"""The first version of clerkmap's tables: the same statements that `SqliteRepository` and `PostgresRepository` run.
+"""The first version of clerkmap's tables, with the statements of `SqliteRepository` and `PostgresRepository`.
 
-They are written out here, because a later clerkmap will make later tables. Each later version is a migration of its
-own.
+The statements are copied here, because those of a later clerkmap may differ. Each later version has its own migration.
 """
 
 from collections.abc import Sequence
@@ -219,7 +218,7 @@ CREATE TABLE IF NOT EXISTS clerkmap_schema (version bigint NOT NULL, id_type tex
 INSERT INTO clerkmap_schema (version, id_type) VALUES (1, '{id}');
 """
 
-# The column types of ids, and what makes an id by itself.
+# The column types of ids, and the clause that generates an id.
 ID_TYPES: dict[str, dict[str, tuple[str, str]]] = {
     "sqlite": {"text": ("TEXT", ""), "bigint": ("INTEGER", "")},
     "postgresql": {
@@ -230,19 +229,19 @@ ID_TYPES: dict[str, dict[str, tuple[str, str]]] = {
 }
 TABLES: tuple[str, ...] = (
     *("schema", "outbox", "checkpoints", "sessions", "memberships", "organizations", "identities", "users"),
-    "changes",  # last: the triggers of the others write to it, and it is in SQLite alone
+    "changes",  # last, because triggers of the others write to it; only in SQLite
 )
 
 
 def statements(vendor: str, id_type: str) -> list[str]:
-    """What makes the tables there."""
+    """Return the statements that create the tables."""
     column, new = ID_TYPES[vendor][id_type]
     script = {"sqlite": SQLITE, "postgresql": POSTGRESQL}[vendor].format(id=column, new_id=new)
     return [statement for statement in script.strip().removesuffix(";").split(";\n") if statement]
 
 
 def make_tables(apps: Any, schema_editor: Any) -> None:
-    """Make them, where the setting `DATABASE` has them. A router of yours may keep them out of other databases."""
+    """Create the tables in the database of the setting `DATABASE`. A router can exclude other databases."""
     vendor = schema_editor.connection.vendor
     if vendor in ID_TYPES or schema_editor.connection.alias == conf.database():
         for statement in statements(vendor, conf.id_type()):
@@ -250,14 +249,14 @@ def make_tables(apps: Any, schema_editor: Any) -> None:
 
 
 def drop_tables(apps: Any, schema_editor: Any) -> None:
-    """For `migrate clerkmap zero`: users, links and all are gone."""
+    """Drop the tables, for `migrate clerkmap zero`. This deletes all users and links."""
     if schema_editor.connection.vendor in ID_TYPES:
         for table in TABLES:
             schema_editor.execute(f"DROP TABLE IF EXISTS clerkmap_{table}", params=None)
 
 
 class Migration(migrations.Migration):
-    """Makes the tables."""
+    """Creates the tables."""
 
     initial: bool | None = True
     operations: Sequence[Any] = (migrations.RunPython(make_tables, drop_tables),)

@@ -1,1 +1,1 @@
-"""How clerkmap's tables come to be where Django manages them."""
+"""Migrations of clerkmap's tables."""
