@@ -14,10 +14,8 @@ from http import HTTPStatus
 from typing import Any
 
 from clerkmap import Instance, Principal, Reconciler, Refused, Resolver, Unavailable, Verifier, WebhookError, WriteBack
-from clerkmap.adapters.authenticator import Authenticator
+from clerkmap.adapters.authenticator import Authenticator, error_response, make_wsgi_request
 from clerkmap.clerk import ClerkApi
-from clerkmap.core.http import make_wsgi_request
-from clerkmap.core.responses import error_response
 from clerkmap.repositories import SqliteRepository
 from clerkmap.sync import create_organization
 

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from clerkmap import ClerkMembership, Principal, Resolver
+from clerkmap import AsyncRepository, ClerkMembership, Principal, Resolver
 from clerkmap.auth.verifier import Verifier
 from clerkmap.clerk.jwks import RemoteKeys
 from clerkmap.core.principal import Standing
@@ -52,13 +52,17 @@ class Away(MemoryRepository):
 
 
 class Counted(Resolver):
-    """Counts how often somebody is looked for in memory."""
+    """Counts how often the token of an ASGI request is resolved, from the cached header or without it."""
 
     looked = 0
 
     def resolve_nowait(self, token: str) -> Principal | None:
         self.looked += 1
         return super().resolve_nowait(token)
+
+    async def aresolve(self, token: str, *, within: AsyncRepository | None = None) -> Principal:
+        self.looked += 1
+        return await super().aresolve(token, within=within)
 
 
 def make_resolver(trouble: str = "") -> Resolver:

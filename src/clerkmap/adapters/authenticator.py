@@ -9,12 +9,31 @@ from typing import Any
 
 from .._runtime.bounded import Bounded
 from ..auth.resolver import Resolver
-from ..auth.result import SIGNED_IN, AuthResult
-from ..core.http import FoundToken, Request, TokenFinder, make_asgi_request
+from ..auth.result import SIGNED_IN, AuthResult, enter, leave
+from ..core.http import FoundToken, Request, TokenFinder, make_asgi_request, make_request, make_wsgi_request
 from ..core.opaque_tokens import prefix_of, request_source
 from ..core.principal import Principal
 from ..core.requirements import Requirement, RequirementOptions
+from ..core.responses import RawResponse, error_response
 from ..errors import ClerkmapError, ConfigurationError, TokenMissing, Unavailable, UnknownKey
+
+# Everything that an adapter needs, so that an adapter outside of clerkmap imports only this module.
+__all__ = [
+    "AuthResult",
+    "Authenticator",
+    "FoundToken",
+    "RawResponse",
+    "Request",
+    "TokenFinder",
+    "as_requirement",
+    "enter",
+    "error_response",
+    "leave",
+    "make_asgi_request",
+    "make_request",
+    "make_wsgi_request",
+    "requirement_of",
+]
 
 logger: logging.Logger = logging.getLogger("clerkmap.adapters")
 
