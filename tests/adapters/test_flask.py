@@ -50,7 +50,7 @@ def test_what_cannot_work_is_said_at_the_start(world: FlaskWorld) -> None:
     for make in (lambda: Clerk(Flask("a")), lambda: Clerk().init_app(Flask("a")), lambda: Clerk(world.app, None)):
         with pytest.raises(ConfigurationError, match="no resolver"):
             make()
-    with pytest.raises(ConfigurationError, match="has its Clerk"):
+    with pytest.raises(ConfigurationError, match="already has a Clerk extension"):
         Clerk(world.app, world.resolver)
     with pytest.raises(ConfigurationError, match="origins"):
         Clerk(Flask("a"), world.resolver, origins="https://admin.example.com")
@@ -70,7 +70,7 @@ def test_a_guard_where_nobody_looks_is_an_error_of_ours(world: FlaskWorld) -> No
     for path in ("/me", "/ame"):
         assert app.test_client().get(path, headers=world.bearer()).status_code == 500
     app.testing = True
-    with pytest.raises(ConfigurationError, match=r"make a Clerk\(app, resolver\)"):
+    with pytest.raises(ConfigurationError, match=r"call Clerk\(app, resolver\)"):
         app.test_client().get("/me", headers=world.bearer())
     assert world.reached == 0
 
