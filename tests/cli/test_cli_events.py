@@ -18,7 +18,7 @@ from clerkmap.cli.sample_webhooks import samples
 from clerkmap.cli.webhooks import TYPES
 from clerkmap.core.events import parse_event
 from clerkmap.repositories import MemoryRepository
-from clerkmap.sync.file_rows import MAX_ROW
+from clerkmap.sync.import_file import MAX_ROW
 from clerkmap.testing import FakeClerk
 from cli_world import World, fresh, synced
 from uvicorn_server import serving

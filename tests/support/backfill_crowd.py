@@ -19,7 +19,7 @@ from clerkmap.clerk.api import ClerkApi
 from clerkmap.clerk.budget import Budget
 from clerkmap.repositories import SqliteRepository
 from clerkmap.sync.backfill import backfill
-from clerkmap.sync.runs import Progress
+from clerkmap.sync.job import Progress
 from clerkmap.testing import FakeClerk
 
 SINCE = 1_700_000_000_000

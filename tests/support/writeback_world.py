@@ -11,8 +11,7 @@ from clerkmap import Reconciler, Repository, WriteBack
 from clerkmap.clerk.api import AsyncClerkApi, ClerkApi
 from clerkmap.clerk.budget import Budget
 from clerkmap.repositories import MemoryRepository, PostgresRepository, SqliteRepository
-from clerkmap.sync.outbox import drain
-from clerkmap.sync.sending import Sent
+from clerkmap.sync.outbox import Sent, drain
 from clerkmap.testing import FakeClerk
 from postgres_server import url_of_a_new_schema
 

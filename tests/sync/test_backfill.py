@@ -14,8 +14,8 @@ from clerkmap.clerk.api import ClerkApi
 from clerkmap.errors import ApiUnavailable, ConfigurationError, UserDeleted, WrongInstance
 from clerkmap.repositories import SqliteRepository
 from clerkmap.sync.backfill import abackfill, backfill
-from clerkmap.sync.diff import diff
-from clerkmap.sync.runs import Progress
+from clerkmap.sync.drift import diff
+from clerkmap.sync.job import Progress
 from clerkmap.testing import FakeClerk
 
 

@@ -12,7 +12,7 @@ from clerkmap import Reconciler, Resolver
 from clerkmap.clerk.api import ClerkApi
 from clerkmap.errors import ApiError, UserBanned, UserDeleted
 from clerkmap.sync.backfill import backfill
-from clerkmap.sync.diff import diff
+from clerkmap.sync.drift import diff
 
 
 @pytest.fixture

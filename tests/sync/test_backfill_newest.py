@@ -6,7 +6,7 @@ from backfill_world import World, doctored, empty_lists, ended_before
 from clerkmap import Reconciler
 from clerkmap.core.records import key_of
 from clerkmap.sync.backfill import backfill
-from clerkmap.sync.diff import diff
+from clerkmap.sync.drift import diff
 
 
 def test_only_the_newest() -> None:

@@ -10,7 +10,7 @@ import pytest
 from backfill_world import DAY, Ending, World, doctored, ended_before
 from clerkmap.core.records import key_of
 from clerkmap.sync.backfill import backfill
-from clerkmap.sync.diff import diff
+from clerkmap.sync.drift import diff
 
 
 def note_of(world: World) -> str:

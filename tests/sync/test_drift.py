@@ -11,8 +11,7 @@ from clerkmap import Reconciler, Resolver, threaded
 from clerkmap.clerk.api import ClerkApi
 from clerkmap.repositories import MemoryRepository
 from clerkmap.sync.backfill import backfill
-from clerkmap.sync.comparison import MOST_TOLD
-from clerkmap.sync.diff import adiff, diff
+from clerkmap.sync.drift import MOST_TOLD, adiff, diff
 from clerkmap.sync.repair import repair
 from clerkmap.testing import FakeClerk
 

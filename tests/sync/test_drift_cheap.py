@@ -12,7 +12,7 @@ from clerkmap import Reconciler, Resolver, threaded
 from clerkmap.errors import WrongInstance
 from clerkmap.repositories import MemoryRepository
 from clerkmap.sync.backfill import backfill
-from clerkmap.sync.diff import adiff, diff
+from clerkmap.sync.drift import adiff, diff
 from clerkmap.testing import FakeClerk
 from file_world import export, taken
 

@@ -12,7 +12,7 @@ from clerkmap.core.records import AnyRecord
 from clerkmap.errors import ConfigurationError, WrongInstance
 from clerkmap.repositories import MemoryRepository
 from clerkmap.sync.backfill import backfill
-from clerkmap.sync.diff import diff
+from clerkmap.sync.drift import diff
 from clerkmap.sync.repair import arepair, repair
 from clerkmap.testing import FakeClerk
 

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from backfill_world import World
 from clerkmap.errors import ClerkmapError
 from clerkmap.repositories import MemoryRepository
-from clerkmap.sync.file_rows import MAX_CELLS, MAX_ROW, rows_of
-from clerkmap.sync.import_file import MOST_LINES, backfill_file
+from clerkmap.sync.import_file import MAX_CELLS, MAX_ROW, MOST_LINES, backfill_file, rows_of
 from clerkmap.testing import FakeClerk
 from file_world import export, taken
 

@@ -14,9 +14,9 @@ from clerkmap import Instance, Reconciler, Resolver, threaded
 from clerkmap.core.records import key_of
 from clerkmap.errors import ConfigurationError, UserBanned
 from clerkmap.sync.backfill import backfill
-from clerkmap.sync.diff import diff
+from clerkmap.sync.drift import diff
 from clerkmap.sync.import_file import abackfill_file, backfill_file
-from clerkmap.sync.runs import Progress
+from clerkmap.sync.job import Progress
 from file_world import export, heard, lines, objects, taken
 
 FULL, FROM_TOKEN = "2", "0"

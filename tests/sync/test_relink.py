@@ -183,10 +183,12 @@ def test_what_is_asked_wrongly_is_refused(arguments: dict[str, Any], said: str) 
 def test_a_plan_tells_how_far_it_is_and_shows_nobody_in_a_log() -> None:
     """Progress goes up to the number of people; no id of Clerk's is in a repr; JSON has all of it."""
     repository = told(MemoryRepository(ids=by_clerk_id), [ADA, *FINE])
-    seen = list[tuple[int, int]]()
-    plan = plan_relink(repository, from_=DEV, to=PROD, by="external_id", progress=lambda *far: seen.append(far))
+    seen = list[tuple[int, int | None]]()
+    plan = plan_relink(
+        repository, from_=DEV, to=PROD, by="external_id", progress=lambda far: seen.append((far.done, far.total))
+    )
     assert seen == [(1, 2), (2, 2)]
-    apply_relink(repository, plan, progress=lambda *far: seen.append(far))
+    apply_relink(repository, plan, progress=lambda far: seen.append((far.done, far.total)))
     assert seen[2:] == [(1, 1)]
     assert "'ada'" not in repr(plan)
     assert "'new'" not in repr(plan)

@@ -16,7 +16,7 @@ from clerkmap.core.records import FROM_TOKEN
 from clerkmap.errors import ApiKeyRefused, ApiUnavailable, WrongInstance
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.sync import OutboxWorker, adrain, afill_outbox, drain, fill_outbox
-from clerkmap.sync.sending import FIRST_PAUSE, TAKEN, Sent
+from clerkmap.sync.outbox import FIRST_PAUSE, TAKEN, Sent
 from clerkmap.testing import FakeClerk
 from writeback_world import BACK, PLACES, WritingWorld, place_of
 

@@ -12,7 +12,7 @@ from .options import database_option, instance, json_option, patience_option, re
 
 if TYPE_CHECKING:
     from ..ports import Repository
-    from ..sync.comparison import Drift, OwnId
+    from ..sync.drift import Drift, OwnId
 
 MOST_SHOWN = 50  # lines on a terminal; all are in the JSON
 _MEANINGS = {
@@ -53,7 +53,7 @@ def command(
     Ends with 0 where nothing differs, and with 1 where something does.
     """
     from ..clerk.api import ClerkApi
-    from ..sync.diff import diff
+    from ..sync.drift import diff
     from .formatting import progress
 
     with ClerkApi(instance(), patience=patience) as api, repository(url) as records, progress() as tell:

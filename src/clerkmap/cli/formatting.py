@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from ..sync.runs import Progress, Tell
+    from ..sync.job import OnProgress, Progress
 
 _MARKS = {True: ("✓", "ok", "green"), False: ("✗", "NO", "red"), None: ("–", "--", "yellow")}  # noqa: RUF001 - the dash is meant
 _SPANS = ((86_400, "days"), (3_600, "h"), (60, "min"))
@@ -81,7 +81,7 @@ def can_draw() -> bool:
 
 
 @contextmanager
-def progress() -> "Generator[Tell | None]":
+def progress() -> "Generator[OnProgress | None]":
     """Draws how far a run is, where there is a terminal to draw on: beside the data, on the stream for talk."""
     if not can_draw():
         yield None

@@ -61,8 +61,8 @@ def drain(context: click.Context, url: str | None, patience: float, as_json: boo
     """
     from ..clerk.api import ClerkApi
     from ..core.writeback import WAIT
+    from ..sync.outbox import Sent
     from ..sync.outbox import drain as send
-    from ..sync.sending import Sent
     from .formatting import progress
 
     total = Sent()

@@ -3,8 +3,7 @@
 import csv
 import sys
 from collections import Counter
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from .failures import NOT_FINE
-from .formatting import say
+from .formatting import progress, say
 from .options import database_option, json_option, printable, repository, say_json
 
 if TYPE_CHECKING:
-    from ..sync import By, Move, Reason, Refusal, Relink, Tell
+    from ..sync import By, Move, Reason, Refusal, Relink
 
 MOST_BYTES = 8_000  # bytes in a line: two ids, however they are spelled
 HEADER = ["from", "to"]
@@ -81,14 +80,14 @@ def command(
     from ..sync import apply_relink, plan_relink
 
     with repository(url, writes=not dry_run, makes=False) as records:
-        with _progress("looking") as tell:
+        with progress() as tell:
             plan = done = plan_relink(records, from_=from_, to=to, by=who, progress=tell)
         if not as_json:
             _say(plan.moves, plan.refusals)
         _sum_up(plan, "to be moved")
         is_meant = bool(plan.moves) and not dry_run and (yes or click.confirm("Move them?", err=True))
         if is_meant:
-            with _progress("moving") as tell:
+            with progress() as tell:
                 done = apply_relink(records, plan, progress=tell)
             if not as_json:
                 _say((), done.refusals[len(plan.refusals) :])
@@ -133,22 +132,6 @@ def _sum_up(relink: "Relink", what: str) -> None:
     refused: Counter[Reason] = Counter(each.reason for each in relink.refusals)
     for reason, number in sorted(refused.items()):
         say(f"{number:>9,} {reason}: {REASONS[reason]}")
-
-
-@contextmanager
-def _progress(what: str) -> "Generator[Tell | None]":
-    """Draws how far it is, where there is a terminal to draw on."""
-    from .formatting import can_draw
-
-    if not can_draw():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        drawn = bars.add_task(what, total=None)
-        yield lambda done, total: bars.update(drawn, completed=done, total=total)
 
 
 def read_mapping(path: Path) -> dict[str, str]:

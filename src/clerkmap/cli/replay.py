@@ -10,7 +10,7 @@ from .options import database_option, first_id_option, instance, json_option, re
 
 if TYPE_CHECKING:
     from ..core.instance import Instance
-    from ..sync.file_rows import Row
+    from ..sync.import_file import Row
     from ..webhooks import Reconciler
 
 MOST_SHOWN = 20  # lines that cannot be read; all are in the JSON
@@ -64,9 +64,8 @@ def _read(
     file: IO[bytes], clerk: "Instance", counts: dict[str, int], reconciler: "Reconciler | None"
 ) -> list[tuple[int, str]]:
     """Count what is in the file, and apply it. Gives the lines of what cannot be read, each with the reason."""
-    from ..sync.file_rows import pieces_of, rows_of
-    from ..sync.import_file import is_talk
-    from ..sync.runs import Progress
+    from ..sync.import_file import is_talk, pieces_of, rows_of
+    from ..sync.job import Progress
     from .formatting import progress
 
     unread: list[tuple[int, str]] = []

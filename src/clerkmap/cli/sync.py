@@ -21,8 +21,8 @@ from .options import (
 if TYPE_CHECKING:
     from ..ports import Repository
     from ..sync.import_file import FileReport
+    from ..sync.job import OnProgress, Report
     from ..sync.repair import RepairReport
-    from ..sync.runs import Report, Tell
     from .database import NewIds
 
 MOST_SHOWN = 10  # lines of a file; more are in the JSON
@@ -123,7 +123,7 @@ def _asked(
     anew: bool,
     most_departures: float,
     patience: float,
-    tell: "Tell | None",
+    tell: "OnProgress | None",
 ) -> "Report":
     """What came of asking Clerk."""
     from ..clerk.api import ClerkApi

@@ -7,16 +7,14 @@ backfill(api, repository)  # users, organizations and memberships, from Clerk in
 
 # All of them at once: a module that is first imported later would take the place of the function of its name.
 from .backfill import abackfill, backfill
-from .comparison import Difference, Drift
 from .create_organization import acreate_organization, create_organization
-from .diff import adiff, diff
+from .drift import Difference, Drift, adiff, diff
 from .import_file import FileReport, abackfill_file, backfill_file
+from .job import OnProgress, Progress, Report
 from .move import Moved, move
-from .outbox import OutboxWorker, adrain, afill_outbox, drain, fill_outbox
-from .relink import REASONS, By, Move, Reason, Refusal, Relink, Tell, Way, apply_relink, plan_relink
+from .outbox import OutboxWorker, Sent, adrain, afill_outbox, drain, fill_outbox
+from .relink import REASONS, By, Move, Reason, Refusal, Relink, Way, apply_relink, plan_relink
 from .repair import RepairReport, arepair, repair
-from .runs import Progress, Report
-from .sending import Sent
 
 __all__ = [
     "REASONS",
@@ -26,6 +24,7 @@ __all__ = [
     "FileReport",
     "Move",
     "Moved",
+    "OnProgress",
     "OutboxWorker",
     "Progress",
     "Reason",
@@ -34,7 +33,6 @@ __all__ = [
     "RepairReport",
     "Report",
     "Sent",
-    "Tell",
     "Way",
     "abackfill",
     "abackfill_file",

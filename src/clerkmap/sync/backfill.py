@@ -12,21 +12,19 @@ cut short, an empty answer, or the key of another instance deletes nobody.
 import json
 import re
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
 
 from ..clerk.api import AsyncClerkApi, ClerkApi
-from ..clerk.endpoints import Question, Shape
+from ..clerk.endpoints import Shape
 from ..core.events import Unreadable, records_of
 from ..core.records import MAX_TIME, AnyRecord, key_of
 from ..core.strict_json import fields
 from ..errors import ConfigurationError
 from ..ports import AsyncRepository, Repository
-from .conflicts import Said, overtake
-from .departures import Departures
-from .listing import Place, read, read_back
-from .runs import KINDS, Progress, Report, Stage, Step, Steps, Tell, arun, run
+from .job import KINDS, Job, OnProgress, Report, Stage, lent, lent_api, run
+from .listing import Place, Reader, reader, reader_back
+from .recheck import Departures, Said, overtake
 
 CHECKPOINT_EVERY = 2_000  # milliseconds between two notes of where a run has come to
 NOTE_LASTS = 86_400_000  # what was read longer ago is read again
@@ -36,95 +34,81 @@ _STAGES: tuple[Stage, ...] = (*KINDS, "departures")
 _ID = re.compile(r"[0-9A-Za-z_-]{0,255}")
 
 
-class Copying:
+class _Backfill:
     """One run."""
 
-    def __init__(self, instance: str, most_departures: float, tell: Tell | None, clock: Callable[[], float]) -> None:
-        self._instance = instance
+    def __init__(self, job: Job, most_departures: float) -> None:
+        self._job = job
         self._most_departures = most_departures
-        self._tell = tell
-        self._clock = clock
-        self._under_way, self._done = (f"backfill {what} {key_of(instance)}" for what in ("under way", "done"))
-        self._noted_at = self._asked_at = 0
+        self._under_way, self._done = (f"backfill {what} {key_of(job.instance)}" for what in ("under way", "done"))
+        self._noted_at = 0
         self.report: Report = Report()
 
-    def everything(self, anew: bool) -> Steps:
-        """All lists from their beginnings, or from where an earlier run has come to; then who has gone."""
-        noted = None if anew else (yield from self._checkpoint(self._under_way))
-        place = _place_in(noted, self._now())
+    async def run(self, *, newest_only: bool, anew: bool) -> Report:
+        """Read, put, and return the report."""
+        done = await self._job.repository.checkpoint(self._done) if newest_only else None
+        if done is not None and re.fullmatch(r"[0-9]{1,15}", done):
+            await self._newest(int(done))
+        else:
+            await self._everything(anew=anew and not newest_only)
+        return self.report
+
+    async def _everything(self, *, anew: bool) -> None:
+        """Read all lists from their beginnings, or from where an earlier run has come to; then look for departures."""
+        noted = None if anew else await self._job.repository.checkpoint(self._under_way)
+        place = _place_in(noted, self._job.now())
         self.report.resumed = place is not None
-        place = place or Place(self._now())
+        place = place or Place(self._job.now())
         for stage in _STAGES[_STAGES.index(place.stage) :]:
             place = place if stage == place.stage else Place(place.started, stage)
             if stage in KINDS:
-                self.report.complete &= yield from read(place, self._asked, self._taken)
-        yield from self._noted(place, now=True)
-        departures = Departures(self._instance, place.started, self.report, self._now, self._told)
-        yield from departures.steps(self._most_departures)
-        yield from self._finished(place.started)
+                self.report.complete &= await self._read(reader(place))
+        await self._note(place, now=True)
+        await Departures(self._job, place.started, self.report).find(self._most_departures)
+        if self.report.complete:
+            await self._job.repository.set_checkpoint(self._done, str(place.started))
+        await self._job.repository.set_checkpoint(self._under_way, None)
 
-    def newest(self) -> Steps:
-        """What is newer than the last run that came to its end. Without one it is everything."""
-        noted = yield from self._checkpoint(self._done)
-        if noted is None or not re.fullmatch(r"[0-9]{1,15}", noted):
-            yield from self.everything(anew=False)
-            return
-        started = self._now()
+    async def _read(self, listed: Reader) -> bool:
+        """Put a list page by page. Return False if Clerk says that there is more than it shows."""
+        while (rows := await listed.next_page(self._job)) is not None:
+            await self._put(rows, listed.place, listed.total)
+            if self.report.complete:  # a place behind a list that is incomplete would say too much
+                await self._note(listed.place)
+        return listed.is_complete
+
+    async def _newest(self, done: int) -> None:
+        """Read what is newer than the last run that came to its end."""
+        started = self._job.now()
         for stage in KINDS:
-            place = Place(started, stage)
-            yield from read_back(place, int(noted) - OVERLAP, self._asked, self._put)
-        yield lambda _, repository: repository.set_checkpoint(self._done, str(started))
+            listed = reader_back(Place(started, stage), done - OVERLAP)
+            while (rows := await listed.next_page(self._job)) is not None:
+                await self._put(rows, listed.place, None)
+        await self._job.repository.set_checkpoint(self._done, str(started))
 
-    def _asked(self, question: Question[Any]) -> Steps:
-        self._asked_at = self._now()  # an answer says how things were no earlier than this
-        return (yield lambda api, _: api.ask(question))
-
-    def _taken(self, rows: list[Shape], place: Place, total: int | None) -> Steps:
-        yield from self._put(rows, place, total)
-        if self.report.complete:  # nothing is noted that says more than it should
-            yield from self._noted(place)
-
-    def _put(self, rows: list[Shape], place: Place, total: int | None) -> Steps:
-        """What a page says."""
+    async def _put(self, rows: list[Shape], place: Place, total: int | None) -> None:
+        """Put the rows of a page."""
         stage, records, said, unreadable = place.stage, list[AnyRecord](), list[Said](), 0
         kind = KINDS[stage]
         for row in rows:
             try:
-                records += records_of(kind, self._instance, row, self._asked_at)
+                records += records_of(kind, self._job.instance, row, self._job.asked_at)
             except Unreadable:
                 unreadable += 1
             else:
                 said.append((row, records[-1]))
-        changes: list[Any] = (yield lambda _, repository: repository.put(records)) if records else []
-        changes = changes + (yield from overtake(kind, self._instance, said, self._asked, self._now))
+        changes = await self._job.put(records) + await overtake(self._job, kind, said)
         report = self.report
         report.unreadable += unreadable
         report.listed[stage] = report.listed.get(stage, 0) + len(rows)
         report.changed[stage] = report.changed.get(stage, 0) + len(changes)
-        self._told(stage, place.seen, total)
+        self._job.tell(stage, place.seen, total)
 
-    def _checkpoint(self, name: str) -> Generator[Step, Any, str | None]:
-        text: str | None = yield lambda _, repository: repository.checkpoint(name)
-        return text
-
-    def _noted(self, place: Place, *, now: bool = False) -> Steps:
+    async def _note(self, place: Place, *, now: bool = False) -> None:
         """Note where the run has come to. What is lost of it is read again, which does no harm."""
-        if now or self._now() - self._noted_at >= CHECKPOINT_EVERY:
-            self._noted_at = self._now()
-            text = json.dumps(asdict(place))
-            yield lambda _, repository: repository.set_checkpoint(self._under_way, text)
-
-    def _finished(self, started: int) -> Steps:
-        if self.report.complete:
-            yield lambda _, repository: repository.set_checkpoint(self._done, str(started))
-        yield lambda _, repository: repository.set_checkpoint(self._under_way, None)
-
-    def _told(self, stage: Stage, seen: int, total: int | None) -> None:
-        if self._tell is not None:
-            self._tell(Progress(stage, seen, total))
-
-    def _now(self) -> int:
-        return int(self._clock() * 1000)
+        if now or self._job.now() - self._noted_at >= CHECKPOINT_EVERY:
+            self._noted_at = self._job.now()
+            await self._job.repository.set_checkpoint(self._under_way, json.dumps(asdict(place)))
 
 
 def _place_in(noted: str | None, now: int) -> Place | None:
@@ -147,7 +131,7 @@ def backfill(
     newest_only: bool = False,
     anew: bool = False,
     most_departures: float = 0.1,
-    progress: Tell | None = None,
+    progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Report:
     """Bring the repository to what Clerk has.
@@ -163,9 +147,9 @@ def backfill(
         progress: Called with how far it is.
         clock: The time, in seconds since 1970.
     """
-    copying = Copying(api.instance.name, checked_part(most_departures), progress, clock)
-    run(copying.newest() if newest_only else copying.everything(anew), api, repository)
-    return copying.report
+    checked_part(most_departures)
+    job = Job(api.instance.name, lent_api(api), lent(repository), progress, clock)
+    return run(_Backfill(job, most_departures).run(newest_only=newest_only, anew=anew))
 
 
 async def abackfill(
@@ -175,16 +159,16 @@ async def abackfill(
     newest_only: bool = False,
     anew: bool = False,
     most_departures: float = 0.1,
-    progress: Tell | None = None,
+    progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Report:
     """The same for async code."""
-    copying = Copying(api.instance.name, checked_part(most_departures), progress, clock)
-    await arun(copying.newest() if newest_only else copying.everything(anew), api, repository)
-    return copying.report
+    checked_part(most_departures)
+    job = Job(api.instance.name, api, repository, progress, clock)
+    return await _Backfill(job, most_departures).run(newest_only=newest_only, anew=anew)
 
 
-def checked_part(most_departures: float) -> float:
+def checked_part(most_departures: float) -> None:
+    """Raise `ConfigurationError` for a number that is no part."""
     if type(most_departures) not in (int, float) or not 0 <= most_departures <= 1:
         raise ConfigurationError("most_departures is a part of what is stored, from 0 to 1")
-    return most_departures

@@ -9,21 +9,20 @@ not known what came of an attempt; a note in the repository lets one process at 
 
 import json
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from ..clerk import endpoints
 from ..clerk.api import AsyncClerkApi, ClerkApi
-from ..clerk.endpoints import Page, Shape
+from ..clerk.endpoints import Page, Question, Shape
 from ..core.events import Unreadable, records_of
 from ..core.model import Organization
-from ..core.records import MAX_TIME, AnyRecord, key_of
+from ..core.records import MAX_TIME, key_of
 from ..core.strict_json import fields
 from ..errors import ApiNotFound, ApiRefused, ApiUnavailable, ConfigurationError, OperationUnderWay
 from ..ports import AsyncRepository, Repository
-from .runs import Step, Steps, arun, run
+from .job import Job, lent, lent_api, run
 
 MARK = "clerkmap_operation"  # the name of the digest in the private metadata
 HELD = 240_000  # milliseconds for which nobody else tries: longer than an attempt takes, unless yours are longer
@@ -59,10 +58,8 @@ def create_organization(
     say the same again later. `ApiRefused` is Clerk's refusal, and nothing was made. Inside a transaction of yours it
     raises `ConfigurationError`: a rollback would forget an organization that Clerk keeps.
     """
-    founding = Founding(api, idempotency_key, {"name": name, "created_by": created_by, **said}, clock, monotonic)
-    with founding.named_in_errors():
-        run(founding.steps(), api, repository)
-    return founding.result()
+    job = Job(api.instance.name, lent_api(api), lent(repository), clock=clock)
+    return run(_Attempt(job, idempotency_key, {"name": name, "created_by": created_by, **said}, monotonic).run())
 
 
 async def acreate_organization(
@@ -77,89 +74,81 @@ async def acreate_organization(
     **said: Any,
 ) -> Organization:
     """The same for async code."""
-    founding = Founding(api, idempotency_key, {"name": name, "created_by": created_by, **said}, clock, monotonic)
-    with founding.named_in_errors():
-        await arun(founding.steps(), api, repository)
-    return founding.result()
+    job = Job(api.instance.name, api, repository, clock=clock)
+    return await _Attempt(job, idempotency_key, {"name": name, "created_by": created_by, **said}, monotonic).run()
 
 
-class Founding:
+class _Attempt:
     """One attempt."""
 
-    def __init__(
-        self,
-        api: ClerkApi | AsyncClerkApi,
-        idempotency_key: str,
-        said: Shape,
-        clock: Callable[[], float],
-        monotonic: Callable[[], float],
-    ) -> None:
+    def __init__(self, job: Job, idempotency_key: str, said: Shape, monotonic: Callable[[], float]) -> None:
         if not (isinstance(idempotency_key, str) and 0 < len(idempotency_key) <= 255 and idempotency_key.isprintable()):
             raise ConfigurationError("idempotency_key must be printable text of at most 255 characters")
-        self._instance = api.instance.name
-        self._held = max(HELD, SETTLES + int(api.longest * 1000))
+        self._job = job
+        self._held = max(HELD, SETTLES + int(job.api.longest * 1000))
         self._mark = key_of(idempotency_key)  # a name of yours may be personal
-        self._checkpoint = f"operation {key_of(self._instance)} {self._mark}"
+        self._checkpoint = f"operation {key_of(self._job.instance)} {self._mark}"
         self._said = said
-        self._clock = clock
         self._monotonic = monotonic
         # Milliseconds after which nothing is sent any more. Until the hold ends, what was sent has reached Clerk.
-        self._sends_for = self._held - SETTLES - int(api.attempt * 1000)
+        self._sends_for = self._held - SETTLES - int(job.api.attempt * 1000)
         self._held_since = (0, 0.0)
         self._made: str | None = None
-        self._organization: Organization | None = None
 
-    def result(self) -> Organization:
-        """What has come of it."""
-        assert self._organization is not None
-        return self._organization
+    async def run(self) -> Organization:
+        """Begin, or go on where an attempt before this has ended. An error names an organization that was made."""
+        try:
+            return await self._run()
+        except Exception as error:
+            if self._made is not None:
+                error.add_note(f"The organization {self._made} has been made at Clerk.")
+            raise
 
-    def steps(self) -> Steps:
-        """Begin, or go on where an attempt before this has ended."""
-        if (yield lambda _, repository: repository.in_transaction()):
+    async def _run(self) -> Organization:
+        if await self._job.repository.in_transaction():
             raise ConfigurationError(
                 "create_organization must not run inside a database transaction, since a rollback would forget an"
                 " organization that Clerk keeps. Call it after the commit (transaction.on_commit in Django) or in a job"
             )
-        text: str | None = yield lambda _, repository: repository.checkpoint(self._checkpoint)
+        text = await self._job.repository.checkpoint(self._checkpoint)
         noted = _read(text)
         clerk_id = noted.get("id")
         if clerk_id is None:
-            clerk_id = yield from self._founded(text, noted)
-        yield from self._mapped(clerk_id)
+            clerk_id = await self._founded(text, noted)
+        return await self._mapped(clerk_id)
 
-    def _founded(self, text: str | None, noted: dict[str, Any]) -> Generator[Step, Any, str]:
+    async def _founded(self, text: str | None, noted: dict[str, Any]) -> str:
         """The Clerk id of the organization, which is made at Clerk unless an attempt before this has made it."""
-        yield lambda api, _: api.check()  # first: where it fails, nothing is held
-        now = self._now()
+        await self._job.api.check()  # first: where it fails, nothing is held
+        now = self._job.now()
         if noted and noted["until"] > now:
             raise OperationUnderWay
         since = noted["since"] if noted else now
         held = self._hold(since)
-        if not (yield self._swap(text, held)):
+        if not await self._swap(text, held):
             raise OperationUnderWay
         clerk_id: str
         try:
             row = None
             if noted:
-                row = yield from self._made_before(since)
+                row = await self._made_before(since)
             else:  # an attempt whose note was rolled back, or lost in a move
-                row = yield from self._made_by_creator()
+                row = await self._made_by_creator()
             held, looked = self._hold(since), held
-            if not (yield self._swap(looked, held)):  # to look may take long
+            if not await self._swap(looked, held):  # to look may take long
                 raise OperationUnderWay
             if row is None:
                 question = replace(endpoints.create_organization(**self._marked()), before_sending=self._check_time)
-                row = yield lambda api, _: api.ask(question)
+                row = await self._job.ask(question)
             clerk_id = self._made = _id_in(row)
         except ApiUnavailable:
-            yield self._swap(held, _written(since=since, until=self._now() + SETTLES))
+            await self._swap(held, _written(since=since, until=self._job.now() + SETTLES))
             raise
         except ApiRefused:  # nothing was made
-            yield self._swap(held, text)
+            await self._swap(held, text)
             raise
-        if not (yield self._swap(held, _written(id=clerk_id))):
-            now_noted = _read((yield lambda _, repository: repository.checkpoint(self._checkpoint)))
+        if not await self._swap(held, _written(id=clerk_id)):
+            now_noted = _read(await self._job.repository.checkpoint(self._checkpoint))
             if now_noted.get("id") != clerk_id:  # this process was paused, and another one has taken over
                 raise OperationUnderWay(
                     f"this attempt made {clerk_id}, and another one has taken over", organization_id=clerk_id
@@ -168,7 +157,7 @@ class Founding:
 
     def _hold(self, since: int) -> str:
         """Return the note that keeps others away from now on."""
-        now = self._now()
+        now = self._job.now()
         self._held_since = now, self._monotonic()
         return _written(since=since, until=now + self._held)
 
@@ -176,26 +165,16 @@ class Founding:
         """Raise if this process was paused for so long that the hold may end before Clerk has what is sent now. A
         machine that sleeps may stop one of the clocks."""
         began, began_monotonic = self._held_since
-        paused = max(self._now() - began, (self._monotonic() - began_monotonic) * 1000)
+        paused = max(self._job.now() - began, (self._monotonic() - began_monotonic) * 1000)
         if paused > self._sends_for:
             raise OperationUnderWay("this attempt was paused for too long, and has made nothing")
 
-    @contextmanager
-    def named_in_errors(self) -> Generator[None, None, None]:
-        """Add the Clerk id of an organization that was made to an error that comes afterwards."""
-        try:
-            yield
-        except Exception as error:
-            if self._made is not None:
-                error.add_note(f"The organization {self._made} has been made at Clerk.")
-            raise
-
-    def _made_by_creator(self) -> Generator[Step, Any, Shape | None]:
+    async def _made_by_creator(self) -> Shape | None:
         """The organization that bears this operation's mark, among those of its first member."""
         offset = 0
         while True:
             try:
-                page: Page = yield self._asked_of_creator(offset)
+                page = await self._job.ask(self._of_creator(offset))
             except ApiRefused:  # as it would refuse to make one for them, and say why
                 return None
             row = self._marked_in(page)
@@ -203,11 +182,11 @@ class Founding:
             if row is not None or len(page.rows) <= OVERLAP or offset + OVERLAP >= page.total:
                 return row
 
-    def _made_before(self, since: int) -> Generator[Step, Any, Shape | None]:
+    async def _made_before(self, since: int) -> Shape | None:
         """The organization that bears this operation's mark, among all that were made since it began."""
         offset = 0
         while True:
-            page: Page = yield _asked_for(offset)
+            page = await self._job.ask(endpoints.organizations(offset=offset, order_by="-created_at"))
             row = self._marked_in(page)
             if row is not None:
                 return row
@@ -220,42 +199,35 @@ class Founding:
         marks = ((fields(row.get("private_metadata")).get(MARK), row) for row in page.rows)
         return next((row for mark, row in marks if mark == self._mark), None)
 
-    def _asked_of_creator(self, offset: int) -> Step:
-        question = endpoints.organizations(offset=offset, order_by="-created_at", user=self._said["created_by"])
-        return lambda api, _: api.ask(question)
+    def _of_creator(self, offset: int) -> Question[Page]:
+        return endpoints.organizations(offset=offset, order_by="-created_at", user=self._said["created_by"])
 
-    def _mapped(self, clerk_id: str) -> Steps:
+    async def _mapped(self, clerk_id: str) -> Organization:
         """Your row, which is made unless a webhook was faster."""
-        row: Organization | None = yield self._row(clerk_id)
+        row = await self._row(clerk_id)
         if row is None:
-            asked_at = self._now()
-            told: Shape = yield lambda api, _: api.ask(endpoints.organization(clerk_id))
+            asked_at = self._job.now()
+            told = await self._job.ask(endpoints.organization(clerk_id))
             try:
-                records: list[AnyRecord] = records_of("organization", self._instance, told, asked_at)
+                records = records_of("organization", self._job.instance, told, asked_at)
             except Unreadable:
                 raise ApiUnavailable("its answer does not say what it must") from None
-            yield lambda _, repository: repository.put(records)
-            row = yield self._row(clerk_id)
+            await self._job.repository.put(records)
+            row = await self._row(clerk_id)
         if row is None:
             raise ApiNotFound("its answer is about something else")
-        self._organization = row
+        return row
 
     def _marked(self) -> Shape:
         private = {**fields(self._said.get("private_metadata")), MARK: self._mark}
         return {**self._said, "private_metadata": private}
 
-    def _row(self, clerk_id: str) -> Step:
-        return lambda _, repository: repository.row("organization", self._instance, key_of(clerk_id))
+    async def _row(self, clerk_id: str) -> Organization | None:
+        row = await self._job.repository.row("organization", self._job.instance, key_of(clerk_id))
+        return row if isinstance(row, Organization) else None
 
-    def _swap(self, before: str | None, after: str | None) -> Step:
-        return lambda _, repository: repository.swap_checkpoint(self._checkpoint, before, after)
-
-    def _now(self) -> int:
-        return int(self._clock() * 1000)
-
-
-def _asked_for(offset: int) -> Step:
-    return lambda api, _: api.ask(endpoints.organizations(offset=offset, order_by="-created_at"))
+    async def _swap(self, before: str | None, after: str | None) -> bool:
+        return await self._job.repository.swap_checkpoint(self._checkpoint, before, after)
 
 
 def _id_in(row: Shape) -> str:

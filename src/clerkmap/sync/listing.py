@@ -1,7 +1,9 @@
-"""How a list of Clerk's is read to its end while rows come, change and go, and while pages are cut short.
+"""Reads a list of Clerk's to its end while rows come, change and go, and while pages are cut short.
 
-People are read by a cursor, oldest first: who is new comes at the end, and who goes leaves no gap. If the one on whom
-the cursor stands is gone, reading goes on from a moment before.
+A reader has two verbs: `question` gives the next question, and `feed` takes its answer and returns the new rows.
+
+Users are read by a cursor, oldest first: a new user comes at the end, and one who goes leaves no gap. If the user on
+whom the cursor stands is gone, reading goes on from a moment before.
 
 Everything else can only be read by offset. There each page begins with the last row of the page before. If it begins
 farther on, rows before it have gone: it is asked for from farther back, so that none is passed over. If it begins
@@ -10,14 +12,15 @@ before, a row with an old date has come in, and the list is read once more.
 A list ends where Clerk says so. A page that is shorter than it should be is not yet the end.
 """
 
-from collections.abc import Callable, Generator
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..clerk import endpoints
 from ..clerk.endpoints import MAX_PAGE, Page, Question, Shape
 from ..errors import ApiRefused
-from .runs import Stage, Step, Steps
+from .job import Job, Stage
 
 MOST_DOUBTS = 5  # how often a list is begun again, or its cursor set back, before reading is given up
 FARTHER = 25
@@ -25,7 +28,7 @@ FARTHER = 25
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a run has come to: since when it runs, in which list it is, and behind which row of it."""
+    """The place that a run has come to: since when it runs, in which list it is, and behind which row of it."""
 
     started: int
     stage: Stage = "users"
@@ -34,11 +37,162 @@ class Place:
     seen: int = 0  # how many rows there were up to it
 
 
-# Asks, and gives the answer.
-Asking = Callable[[Question[Any]], Steps]
-# Is given the rows that are new, the place behind them, and how many rows there are in all, where Clerk says it.
-Taking = Callable[[list[Shape], Place, int | None], Steps]
-Reading = Generator[Step, Any, bool]
+class Reader(ABC):
+    """Reads one list on from a place.
+
+    `place` is behind the rows that were read. `total` is the number of rows, where Clerk gives it. At the end,
+    `is_complete` is False if Clerk says that there is more than it shows.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place: Place = place
+        self.total: int | None = None
+        self.is_complete: bool = False
+        self._is_over = False
+        self._doubts = 0
+
+    @abstractmethod
+    def question(self) -> Question[Any] | None:
+        """Return the next question; None at the end."""
+
+    @abstractmethod
+    def feed(self, answer: Any) -> list[Shape] | None:
+        """Take the answer, and return the rows that it adds; None if it is no page that does."""
+
+    def refuse(self, error: ApiRefused) -> None:
+        """Take a refusal of the question, or raise it."""
+        raise error
+
+    async def next_page(self, job: Job) -> list[Shape] | None:
+        """Ask up to the next rows, and return them; None at the end."""
+        while (question := self.question()) is not None:
+            try:
+                answer = await job.ask(question)
+            except ApiRefused as error:
+                self.refuse(error)
+                continue
+            rows = self.feed(answer)
+            if rows is not None:
+                return rows
+        return None
+
+    def _end(self, *, complete: bool) -> None:
+        self._is_over = True
+        self.is_complete = complete
+
+
+def reader(place: Place) -> Reader:
+    """Return a reader of a list, oldest first."""
+    return _ByCursor(place) if place.stage == "users" else _ByOffset(place, _OLDEST[place.stage])
+
+
+def reader_back(place: Place, until: int) -> Reader:
+    """Return a reader from the newest row back to a moment: of users by their last change, else by their making."""
+    return _ByOffset(place, _NEWEST[place.stage], until)
+
+
+class _ByCursor(Reader):
+    """Users, oldest first. How many there are is asked first, and again behind the last page."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self._is_counting = True
+
+    def question(self) -> Question[Any] | None:
+        if self._is_over:
+            return None
+        if self._is_counting:
+            return endpoints.user_count()
+        place = self.place
+        since = place.moment - 1 if place.moment and not place.last else None
+        return endpoints.users(starting_after=place.last or None, created_at_after=since)
+
+    def feed(self, answer: Any) -> list[Shape] | None:
+        if self._is_counting:
+            self._feed_count(answer)
+            return None
+        rows: list[Shape] = answer
+        place = self.place
+        if not rows or _id(rows[-1]) == place.last:
+            self._is_counting = True
+            return None
+        # A cursor that was set back meets some of them for the second time.
+        new = [row for row in rows if place.last or _date(row) > place.moment]
+        place = self.place = Place(place.started, place.stage, _id(rows[-1]), _date(rows[-1]), place.seen + len(new))
+        if len(rows) < MAX_PAGE and self.total is not None and place.seen >= self.total:
+            self._end(complete=True)  # the last page; a webhook tells of users who have come since then
+        return rows
+
+    def refuse(self, error: ApiRefused) -> None:
+        if self._is_counting or not self.place.last:
+            raise error
+        self.place = replace(self.place, last="")  # the user who stood there is gone
+
+    def _feed_count(self, total: int) -> None:
+        is_first, self.total = self.total is None, total
+        self._is_counting = False
+        if is_first:
+            return
+        self._doubts += 1
+        if self.place.seen >= total:
+            self._end(complete=True)
+        elif self._doubts == MOST_DOUBTS:
+            self._end(complete=False)
+        self.place = replace(self.place, last="")
+
+
+class _ByOffset(Reader):
+    """A list that is read by offset, once more where it has shifted; or from its newest row back to a moment."""
+
+    def __init__(self, place: Place, listed: "_List", until: int | None = None) -> None:
+        super().__init__(place)
+        self._listed = listed
+        self._until = until
+        self._back = min(1, place.seen)  # by how many rows the next page begins before the place
+        self._is_whole = True
+        self._begins_anew = False
+
+    def question(self) -> Question[Any] | None:
+        if self._begins_anew:
+            self._begin_anew()
+        return None if self._is_over else self._listed.page(self.place.seen - self._back)
+
+    def feed(self, answer: Any) -> list[Shape] | None:
+        page: Page = answer
+        before, offset = self.place, self.place.seen - self._back
+        first = page.rows[0] if page.rows else None
+        if offset and not (first and (_id(first) == before.last or self._listed.is_before(first, before))):
+            self._back = min(self._back * FARTHER, before.seen)
+            return None
+        place = self.place = self._listed.behind(before, page.rows, offset)
+        self._back = min(1, place.seen)
+        if self._until is not None:
+            if place.moment < self._until or place.seen >= page.total or place.seen <= before.seen:
+                self._end(complete=True)
+        else:
+            self.total = page.total
+            self._judge(page, before, is_near=offset == before.seen - 1)
+        return _unread(page.rows, before)
+
+    def _judge(self, page: Page, before: Place, *, is_near: bool) -> None:
+        """Decide whether this was the last page, and whether the list has shifted."""
+        if is_near and not (page.rows and _id(page.rows[0]) == before.last):
+            self._is_whole = False  # a row has come in before it
+        if self.place.seen >= page.total:
+            self._begins_anew = True
+        elif self.place.seen <= before.seen and (is_near or not before.seen):
+            self._is_whole = False  # there is more, and it is not shown
+            self._begins_anew = True
+
+    def _begin_anew(self) -> None:
+        """Begin the list again, unless it was read as a whole, or too often."""
+        self._begins_anew = False
+        self._doubts += 1
+        if self._is_whole or self._doubts == MOST_DOUBTS:
+            self._end(complete=self._is_whole)
+            return
+        self.place = Place(self.place.started, self.place.stage)
+        self._back, self._is_whole = 0, True
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +215,7 @@ class _List:
 
 
 def _changed_users(offset: int) -> Question[Page]:
-    """People come without a total: behind a full page there may be more."""
+    """Users come without a total: behind a full page there may be more."""
     asked = endpoints.users(order_by="-updated_at", offset=offset)
 
     def read(said: Any) -> Page:
@@ -82,84 +236,6 @@ _NEWEST: dict[Stage, _List] = {
     ),
     "memberships": _List(lambda offset: endpoints.memberships(offset=offset, order_by="-created_at"), backwards=True),
 }
-
-
-def read(place: Place, ask: Asking, take: Taking) -> Reading:
-    """Read a list on from a place, oldest first. False if Clerk says that there is more than it shows."""
-    return (_by_cursor if place.stage == "users" else _by_offset)(place, ask, take)
-
-
-def read_back(place: Place, until: int, ask: Asking, take: Taking) -> Steps:
-    """Read a list from its newest row back to a moment: people by their last change, the others by their making."""
-    listed = _NEWEST[place.stage]
-    while True:
-        page, offset = yield from _page_behind(listed, place, ask)
-        before, place = place, listed.behind(place, page.rows, offset)
-        yield from take(_unread(page.rows, before), place, None)
-        if place.moment < until or place.seen >= page.total or place.seen <= before.seen:
-            return
-
-
-def _by_cursor(place: Place, ask: Asking, take: Taking) -> Reading:
-    total: int = yield from ask(endpoints.user_count())
-    for _ in range(MOST_DOUBTS):
-        while True:
-            since = place.moment - 1 if place.moment and not place.last else None
-            question = endpoints.users(starting_after=place.last or None, created_at_after=since)
-            try:
-                rows: list[Shape] = yield from ask(question)
-            except ApiRefused:
-                if not place.last:
-                    raise
-                place = replace(place, last="")  # who stood there is gone
-                continue
-            if not rows or _id(rows[-1]) == place.last:
-                break
-            # A cursor that was set back meets some of them for the second time.
-            new = [row for row in rows if place.last or _date(row) > place.moment]
-            place = Place(place.started, place.stage, _id(rows[-1]), _date(rows[-1]), place.seen + len(new))
-            yield from take(rows, place, total)
-            if len(rows) < MAX_PAGE and place.seen >= total:
-                return True  # the last page; who has come since then will be told of
-        total = yield from ask(endpoints.user_count())
-        if place.seen >= total:
-            return True
-        place = replace(place, last="")
-    return False
-
-
-def _by_offset(place: Place, ask: Asking, take: Taking) -> Reading:
-    listed = _OLDEST[place.stage]
-    for _ in range(MOST_DOUBTS):
-        is_whole = True
-        while True:
-            page, offset = yield from _page_behind(listed, place, ask)
-            before, place = place, listed.behind(place, page.rows, offset)
-            is_near = offset == before.seen - 1
-            if is_near and _id(page.rows[0]) != before.last:
-                is_whole = False  # a row has come in before it
-            yield from take(_unread(page.rows, before), place, page.total)
-            if place.seen >= page.total:
-                break
-            if place.seen <= before.seen and (is_near or not before.seen):
-                is_whole = False  # there is more, and it is not shown
-                break
-        if is_whole:
-            return True
-        place = Place(place.started, place.stage)
-    return False
-
-
-def _page_behind(listed: _List, place: Place, ask: Asking) -> Generator[Step, Any, tuple[Page, int]]:
-    """A page that begins with the row at a place, or somewhere before it; and its offset."""
-    back = min(1, place.seen)
-    while True:
-        offset = place.seen - back
-        page: Page = yield from ask(listed.page(offset))
-        first = page.rows[0] if page.rows else None
-        if offset == 0 or (first and (_id(first) == place.last or listed.is_before(first, place))):
-            return page, offset
-        back = min(back * FARTHER, place.seen)
 
 
 def _unread(rows: list[Shape], place: Place) -> list[Shape]:

@@ -15,7 +15,7 @@ from ..core.strict_json import fields
 from ..errors import ConfigurationError
 from ..repositories.sql.repository import SqlRepository
 from ..repositories.sql.stored_rows import MOVED, Contents, Digest, Row, Table
-from .runs import Progress, Tell
+from .job import OnProgress, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def move(
     *,
     dry_run: bool = False,
     anew: bool = False,
-    progress: Tell | None = None,
+    progress: OnProgress | None = None,
 ) -> Moved:
     """Copy all rows of a repository into another one, which is empty: ids, roles, tombstones, notes and the outbox.
 
@@ -117,7 +117,7 @@ class _Marker:
 class _Move:
     """One run of a move."""
 
-    def __init__(self, source: Contents, target: Contents, tell: Tell | None) -> None:
+    def __init__(self, source: Contents, target: Contents, tell: OnProgress | None) -> None:
         self._source = source
         self._target = target
         self._tell = tell

@@ -1,88 +1,115 @@
-"""The outbox: filled for those who were there before, and emptied, now and then or all the time.
+"""The outbox: sends what Clerk lacks, once for each thing, however many processes send and however a try ends.
 
 drain(ClerkApi(instance), repository)
 
 with OutboxWorker(ClerkApi(instance), repository):  # a thread of its own, for as long as the application runs
     ...
+
+A sender puts an entry off first, so that no other one sends it meanwhile. The question follows from the rows that are
+stored at that moment, and Clerk's answer is stored like anything else it says: after it, nothing is missing. Where the
+outcome of a try is unknown, Clerk is asked first for the data that it holds.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict, astuple, dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from .._runtime.forks import SurvivesForks
+from ..clerk import endpoints
 from ..clerk.api import AsyncClerkApi, ClerkApi
+from ..clerk.endpoints import Question, Shape
+from ..core.events import Unreadable, records_of
 from ..core.instance import Instance
-from ..core.model import Change
-from ..core.writeback import WAIT
-from ..errors import ClerkmapError, ConfigurationError
+from ..core.model import Change, Organization, User
+from ..core.writeback import WAIT, OutboxEntry, OutboxKind, WriteBack, outbox_entry_of
+from ..errors import (
+    ApiError,
+    ApiKeyRefused,
+    ApiNotFound,
+    ApiRefused,
+    ApiUnavailable,
+    ClerkmapError,
+    ConfigurationError,
+    HookFailed,
+)
 from ..ports import AsyncRepository, Repository, is_async
-from .runs import Tell, arun, run
-from .sending import Sending, Sent, checked, filling
+from .job import Job, OnProgress, lent, lent_api, run
 
 logger: logging.Logger = logging.getLogger("clerkmap.outbox")
 EVERY = 5.0  # seconds between two looks
+TAKEN = 300_000  # milliseconds for which nobody else sends it: longer than any attempt takes
+FIRST_PAUSE, LONGEST_PAUSE = 5_000, 3_600_000  # milliseconds until what has failed is tried again
+AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What has come of the outbox.
+
+    `written` is how many people and organizations Clerk was told something of, `known` how many it held already,
+    `gone` how many it does not know any more, and `failed` how many are to be tried again.
+    """
+
+    written: int = 0
+    known: int = 0
+    gone: int = 0
+    failed: int = 0
+
+    def __add__(self, other: "Sent") -> "Sent":
+        """What came of two looks."""
+        return Sent(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same, ready for JSON."""
+        return asdict(self)
 
 
 def drain(
-    api: ClerkApi, repository: Repository, *, progress: Tell | None = None, clock: Callable[[], float] = time.time
+    api: ClerkApi, repository: Repository, *, progress: OnProgress | None = None, clock: Callable[[], float] = time.time
 ) -> Sent:
     """Send what is due in the outbox. What Clerk refuses is put off, with its code.
 
     Raises `ApiUnavailable`, `ApiKeyRefused` or `WrongInstance` where nothing can be sent now: it stays where it is.
     """
-    return _drained(api, repository, progress, clock)
+    return run(_Sending(Job(api.instance.name, lent_api(api), lent(repository), progress, clock)).run())
 
 
 async def adrain(
     api: AsyncClerkApi,
     repository: AsyncRepository,
     *,
-    progress: Tell | None = None,
+    progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Sent:
     """The same for async code."""
-    sending = Sending(api.instance.name, repository.write_back, progress, clock)
-    await arun(sending.steps(), api, repository)
-    return sending.sent
+    return await _Sending(Job(api.instance.name, api, repository, progress, clock)).run()
 
 
 def fill_outbox(
     instance: Instance,
     repository: Repository,
     *,
-    progress: Tell | None = None,
+    progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> None:
     """Note all of whom Clerk does not hold what it should: for those who were there before you had anything written
     back. To do it again does no harm."""
-    run(filling(instance.name, repository.write_back, progress, clock), None, repository)
+    run(_fill(Job(instance.name, None, lent(repository), progress, clock)))
 
 
 async def afill_outbox(
     instance: Instance,
     repository: AsyncRepository,
     *,
-    progress: Tell | None = None,
+    progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> None:
     """The same for async code."""
-    await arun(filling(instance.name, repository.write_back, progress, clock), None, repository)
-
-
-def _drained(
-    api: ClerkApi,
-    repository: Repository,
-    progress: Tell | None = None,
-    clock: Callable[[], float] = time.time,
-    ends: Callable[[], bool] = lambda: False,
-) -> Sent:
-    sending = Sending(api.instance.name, repository.write_back, progress, clock)
-    run(sending.steps(ends), api, repository)
-    return sending.sent
+    await _fill(Job(instance.name, None, repository, progress, clock))
 
 
 class OutboxWorker(SurvivesForks):
@@ -143,7 +170,8 @@ class OutboxWorker(SurvivesForks):
     def _run(self) -> None:
         while not self._ends.is_set():
             try:
-                _drained(self._api, self._repository, ends=self._ends.is_set)
+                job = Job(self._api.instance.name, lent_api(self._api), lent(self._repository))
+                run(_Sending(job, self._ends.is_set).run())
             except ClerkmapError as error:
                 logger.warning("the outbox cannot be emptied now: %s", error)
             except Exception as error:  # noqa: BLE001 - a thread that has ended would be missed by nobody
@@ -151,3 +179,144 @@ class OutboxWorker(SurvivesForks):
             if self._woken.wait(self._every):
                 self._woken.clear()
                 self._ends.wait(WAIT / 1000)
+
+
+class _Sending:
+    """One look at the entries that are due."""
+
+    def __init__(self, job: Job, ends: Callable[[], bool] = lambda: False) -> None:
+        self._job = job
+        self._back = checked(job.repository.write_back)
+        self._ends = ends
+        self.sent: Sent = Sent()
+
+    async def run(self) -> Sent:
+        """Send all that is due, unless it ends before. What Clerk refuses is put off; if it cannot be reached, the rest
+        has to wait."""
+        is_checked = False
+        while True:
+            due = await self._job.repository.outbox(self._job.instance, due=self._job.now(), limit=AT_ONCE)
+            if not due:
+                return self.sent
+            if not is_checked:  # before anything is taken, so that it stays as it is where Clerk is away
+                await self._job.api.check()
+                is_checked = True
+            for outbox_entry in due:
+                if self._ends():
+                    return self.sent
+                await self._send(outbox_entry)
+                self._job.tell("outbox", sum(asdict(self.sent).values()))
+
+    async def _send(self, outbox_entry: OutboxEntry) -> None:
+        taken = replace(outbox_entry, due_at=self._job.now() + TAKEN, tries=outbox_entry.tries + 1)
+        if not await self._job.repository.swap_outbox_entry(outbox_entry, taken):
+            return  # somebody else has it
+        try:
+            sent = await self._sent(taken, is_uncertain=outbox_entry.tries > 0)
+        except ApiNotFound:
+            sent = Sent(gone=1)  # whoever listens to Clerk will hear of it, and a backfill finds it
+        except (ApiError, HookFailed) as error:
+            await self._put_off(taken, error)
+            if isinstance(error, (ApiKeyRefused, ApiUnavailable)):
+                raise  # as it would be with all the others
+            return
+        self.sent += sent
+        await self._finish(taken, is_gone=sent.gone > 0)
+
+    async def _sent(self, outbox_entry: OutboxEntry, *, is_uncertain: bool) -> Sent:
+        """Tell Clerk what it does not hold, and store what it answers."""
+        if is_uncertain:
+            await self._ask_again(outbox_entry)
+        row = await self._row(outbox_entry)
+        if row is None or row.clerk.clerk_id is None:
+            return Sent(gone=1)
+        missing = self._back.missing(row)
+        for question in _questions(row.clerk.clerk_id, isinstance(row, User), missing):
+            await self._asked(outbox_entry, question)
+        if not missing:
+            return Sent(known=1)
+        row = await self._row(outbox_entry)
+        if row is not None and self._back.missing(row) == missing:  # sent again at once, it would be so for ever
+            raise ApiRefused("it has taken what was written, and does not show it", codes=("not_kept",))
+        return Sent(written=1)
+
+    async def _ask_again(self, outbox_entry: OutboxEntry) -> None:
+        record = await self._job.stored(outbox_entry.kind, outbox_entry.key)
+        if record is not None and record.clerk_id is not None:
+            one = endpoints.user if outbox_entry.kind == "user" else endpoints.organization
+            await self._asked(outbox_entry, one(record.clerk_id))
+
+    async def _asked(self, outbox_entry: OutboxEntry, question: Question[Shape]) -> None:
+        before = await self._job.stored(outbox_entry.kind, outbox_entry.key)
+        asked_at = self._job.now()
+        row = await self._job.ask(question)
+        try:
+            records = records_of(outbox_entry.kind, outbox_entry.instance, row, asked_at)
+        except Unreadable:
+            raise ApiUnavailable("its answer does not say what it must") from None
+        if records[-1].key != outbox_entry.key:
+            raise ApiUnavailable("its answer is about something else")
+        # The stored record was read first, so the answer is later, whatever its date.
+        told = records[-1] if before is None else records[-1].above(before.rank)
+        await self._job.repository.put([*records[:-1], told])
+
+    async def _finish(self, taken: OutboxEntry, *, is_gone: bool) -> None:
+        """Take it out of the outbox; unless something has changed meanwhile, which is to be looked at again."""
+        while (now := await self._current(taken)) is not None and now.due_at == taken.due_at:
+            row = await self._row(taken)
+            is_more = not is_gone and row is not None and bool(self._back.missing(row))
+            later = replace(now, due_at=self._job.now() + WAIT, tries=0, error=None)
+            if await self._job.repository.swap_outbox_entry(now, later if is_more else None):
+                return
+
+    async def _put_off(self, taken: OutboxEntry, error: ApiError | HookFailed) -> None:
+        self.sent += Sent(failed=1)
+        code = error.codes[0] if isinstance(error, ApiError) and error.codes else error.code
+        logger.warning("what is to go back to Clerk was not taken: %s (try %d)", code, taken.tries)
+        pause = min(FIRST_PAUSE * 2 ** min(taken.tries - 1, 20), LONGEST_PAUSE)
+        while (now := await self._current(taken)) is not None and now.due_at == taken.due_at:
+            if await self._job.repository.swap_outbox_entry(
+                now, replace(now, due_at=self._job.now() + pause, error=code)
+            ):
+                return
+
+    async def _row(self, entry: OutboxEntry) -> User | Organization | None:
+        return await self._job.repository.row(entry.kind, entry.instance, entry.key)
+
+    async def _current(self, entry: OutboxEntry) -> OutboxEntry | None:
+        return await self._job.repository.outbox_entry(entry.instance, entry.kind, entry.key)
+
+
+async def _fill(job: Job) -> None:
+    """Note everything of which Clerk lacks something: what was there before you asked for it to be written back."""
+    back = checked(job.repository.write_back)
+    done = 0
+    kinds: tuple[OutboxKind, ...] = ("user", "organization")
+    for kind in kinds:
+        after = ""
+        while page := await job.stored_page(kind, after):
+            after = page[-1].key
+            for record in page:
+                row = await job.repository.row(kind, job.instance, record.key)
+                if row is not None and back.missing(row):
+                    await job.repository.swap_outbox_entry(None, outbox_entry_of(row, job.now()))
+            done += len(page)
+            job.tell("outbox", done)
+
+
+def checked(back: WriteBack | None) -> WriteBack:
+    """What is to be written back, or `ConfigurationError`."""
+    if back is None:
+        raise ConfigurationError("the repository does not know what to write back: give it write_back=WriteBack(...)")
+    return back
+
+
+def _questions(clerk_id: str, is_user: bool, missing: dict[str, Any]) -> list[Question[Shape]]:
+    """What Clerk is to be asked, each question once: what came of it is looked at before it is asked again."""
+    metadata = missing.get("public_metadata")
+    others = {name: value for name, value in missing.items() if name != "public_metadata"}
+    merge = endpoints.merge_user_metadata if is_user else endpoints.merge_organization_metadata
+    questions = [merge(clerk_id, public_metadata=metadata)] if metadata else []
+    if others:  # last, for an external id may be another's
+        questions.append(endpoints.update_user(clerk_id, **others))
+    return [replace(question, once=True) for question in questions]

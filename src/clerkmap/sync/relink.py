@@ -18,6 +18,7 @@ from ..core.model import Id, User
 from ..core.records import ClerkUser
 from ..errors import ConfigurationError, LinkRefused, UserUnknown
 from ..ports import Repository
+from .job import OnProgress, Progress
 
 By = Literal["external_id", "clerk_id", "own_id", "verified_email"]
 Way = Literal[By, "mapping"]
@@ -31,7 +32,6 @@ Reason = Literal[
     "life_of_its_own",
     "changed",
 ]
-Tell = Callable[[int, int], None]  # how many people were looked at, and of how many
 
 REASONS: dict[Reason, str] = {
     "nothing_to_go_by": "what to look for is not stored of them",
@@ -198,7 +198,7 @@ MAX_ID = 255  # characters
 
 
 def plan_relink(
-    repository: Repository, *, from_: str, to: str, by: By | Mapping[str, str], progress: Tell | None = None
+    repository: Repository, *, from_: str, to: str, by: By | Mapping[str, str], progress: OnProgress | None = None
 ) -> Relink:
     """Look who is who, and change nothing.
 
@@ -209,7 +209,7 @@ def plan_relink(
         by: What shows that two are one person. In the new instance, `external_id` is the old one's `external_id`,
             `clerk_id` its Clerk id, or `own_id` the id of your user. `verified_email` is the primary address, verified
             in both. Or a mapping, from Clerk ids of the old instance to those of the new.
-        progress: Called with how many people were looked at, and of how many.
+        progress: Called with the number of users that were looked at, and of all.
     """
     if from_ == to:
         raise ConfigurationError("the two instances are one")
@@ -236,14 +236,14 @@ def plan_relink(
         else:
             refusals.append(judged)
         if progress is not None:
-            progress(number, len(pairs))
+            progress(Progress("plan", number, len(pairs)))
     users = Counter(move.after for move in moves)
     refusals += [Refusal(move.from_clerk_id, move.to_clerk_id, "ambiguous") for move in moves if users[move.after] > 1]
     moves = [move for move in moves if users[move.after] == 1]
     return Relink(from_, to, way, tuple(moves), already, tuple(refusals))
 
 
-def apply_relink(repository: Repository, plan: Relink, *, progress: Tell | None = None) -> Relink:
+def apply_relink(repository: Repository, plan: Relink, *, progress: OnProgress | None = None) -> Relink:
     """Make the moves of a plan, each in one transaction, and tell which were made.
 
     Each person is judged anew just before, and is refused where anything is not as the plan says; the write itself
@@ -253,7 +253,7 @@ def apply_relink(repository: Repository, plan: Relink, *, progress: Tell | None 
     Args:
         repository: What the plan was made of.
         plan: Of `plan_relink`.
-        progress: Called with how many people were looked at, and of how many.
+        progress: Called with the number of users that were looked at, and of all.
     """
     judging = Judging(repository, plan.from_, plan.to, plan.by)
     moves, refusals, already = list[Move](), list(plan.refusals), plan.already
@@ -268,7 +268,7 @@ def apply_relink(repository: Repository, plan: Relink, *, progress: Tell | None 
         else:
             refusals.append(Refusal(move.from_clerk_id, move.to_clerk_id, "changed"))
         if progress is not None:
-            progress(number, len(plan.moves))
+            progress(Progress("relink", number, len(plan.moves)))
     return Relink(plan.from_, plan.to, plan.by, tuple(moves), already, tuple(refusals))
 
 
@@ -279,4 +279,4 @@ def _checked(mapping: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield pair
 
 
-__all__ = ["REASONS", "By", "Move", "Reason", "Refusal", "Relink", "Tell", "Way", "apply_relink", "plan_relink"]
+__all__ = ["REASONS", "By", "Move", "Reason", "Refusal", "Relink", "Way", "apply_relink", "plan_relink"]

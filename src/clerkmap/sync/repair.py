@@ -9,15 +9,14 @@ deleted only where Clerk says that it does not know it. To whom somebody is tied
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..clerk.api import AsyncClerkApi, ClerkApi
 from ..core.records import AnyRecord, Kind
 from ..ports import AsyncRepository, Repository
 from .backfill import checked_part
-from .comparison import Comparing, stored_one
-from .departures import ALWAYS_LIKELY, Departures
-from .runs import Progress, Report, Stage, Steps, Tell, arun, run
+from .drift import Comparison, is_over
+from .job import Job, OnProgress, Report, Stage, lent, lent_api, run
+from .recheck import ALWAYS_LIKELY, Departures
 
 
 @dataclass(slots=True)
@@ -32,7 +31,7 @@ def repair(
     repository: Repository,
     *,
     most_departures: float = 0.1,
-    progress: Tell | None = None,
+    progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> RepairReport:
     """Look what differs, and mend it.
@@ -45,9 +44,9 @@ def repair(
         progress: Called with how far it is.
         clock: The time, in seconds since 1970.
     """
-    mending = _Mending(api.instance.name, progress, clock, checked_part(most_departures))
-    run(mending.steps(), api, repository)
-    return mending.report
+    checked_part(most_departures)
+    job = Job(api.instance.name, lent_api(api), lent(repository), progress, clock)
+    return run(_Repair(job, most_departures).run())
 
 
 async def arepair(
@@ -55,71 +54,67 @@ async def arepair(
     repository: AsyncRepository,
     *,
     most_departures: float = 0.1,
-    progress: Tell | None = None,
+    progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> RepairReport:
     """The same for async code."""
-    mending = _Mending(api.instance.name, progress, clock, checked_part(most_departures))
-    await arun(mending.steps(), api, repository)
-    return mending.report
+    checked_part(most_departures)
+    job = Job(api.instance.name, api, repository, progress, clock)
+    return await _Repair(job, most_departures).run()
 
 
-class _Mending(Comparing):
+class _Repair:
     """One repair."""
 
-    def __init__(self, instance: str, tell: Tell | None, clock: Callable[[], float], most_departures: float) -> None:
-        super().__init__(instance, tell, clock)
+    def __init__(self, job: Job, most_departures: float) -> None:
+        self._job = job
         self._most_departures = most_departures
         self._alive: dict[Kind, int] = {}
         self._unlisted: list[tuple[Kind, str]] = []
         self.report: RepairReport = RepairReport()
 
-    def steps(self) -> Steps:
-        """Compare everything, putting what differs; then ask about what was not listed."""
-        yield from super().steps()
-        self.report.listed, self.report.found = self.drift.compared, dict(self.drift.counts)
-        self.report.complete = self.drift.complete
-        yield from self._ask_about_unlisted()
+    async def run(self) -> RepairReport:
+        """Compare everything and put what differs; then ask about the things that were not listed."""
+        drift = await Comparison(self._job, mender=self).run()
+        self.report.listed, self.report.found = drift.compared, dict(drift.counts)
+        self.report.complete = drift.complete
+        await self._ask_about_unlisted()
+        return self.report
 
-    def _look_up(self, kind: Kind) -> Steps:
-        yield from super()._look_up(kind)
-        self._alive[kind] = len(self._stored)
+    def count(self, kind: Kind, alive: int) -> None:
+        self._alive[kind] = alive
 
-    def _page_says(self, stage: Stage, records: list[AnyRecord], unreadable: int) -> Steps:
-        changes: list[Any] = (yield lambda _, repository: repository.put(records)) if records else []
+    async def put(self, stage: Stage, records: list[AnyRecord], unreadable: int) -> None:
+        changes = await self._job.put(records)
         self.report.changed[stage] = self.report.changed.get(stage, 0) + len(changes)
         self.report.unreadable += unreadable
 
-    def _is_unlisted(self, kind: Kind, key: str) -> None:
+    def miss(self, kind: Kind, key: str) -> None:
         self._unlisted.append((kind, key))
 
-    def _ask_about_unlisted(self) -> Steps:
-        """People and organizations first: with them go their memberships, about which nobody needs to ask."""
-        departures = Departures(self._instance, self._now(), self.report, self._now, self._told)
+    async def _ask_about_unlisted(self) -> None:
+        """Users and organizations first: with them go their memberships, about which no question is needed."""
+        departures = Departures(self._job, self._job.now(), self.report)
         rounds: tuple[tuple[Kind, ...], ...] = (("user", "organization"), ("membership",))
         done = 0
         for kinds in rounds:
             left = list[tuple[Kind, str]]()
             for kind, key in self._of(kinds):
-                record: AnyRecord | None = yield stored_one(kind, self._instance, key)
-                if record is not None and not record.is_deleted and not (yield from self._is_over(record)):
+                record = await self._job.stored(kind, key)
+                if record is not None and not record.is_deleted and not await is_over(self._job, record):
                     left.append((kind, key))
             if any(self._are_too_many(kind, sum(each == kind for each, _ in left)) for kind in kinds):
                 self.report.held_back = len(left)
                 return
             for kind, key in left:
-                record = yield stored_one(kind, self._instance, key)
+                record = await self._job.stored(kind, key)
                 if record is not None and not record.is_deleted:
-                    yield from departures.ask_about(record)
+                    await departures.ask_about(record)
                 done += 1
-                self._told("departures", done, len(self._unlisted))
+                self._job.tell("departures", done, len(self._unlisted))
 
     def _of(self, kinds: tuple[Kind, ...]) -> Iterator[tuple[Kind, str]]:
         return (each for each in self._unlisted if each[0] in kinds)
 
     def _are_too_many(self, kind: Kind, number: int) -> bool:
         return number > max(ALWAYS_LIKELY, self._most_departures * self._alive[kind])
-
-    def _told(self, stage: Stage, done: int, total: int | None) -> None:
-        if self._tell is not None:
-            self._tell(Progress(stage, done, total))

@@ -1,0 +1,227 @@
+"""Asks Clerk again about single things, by their ids.
+
+Doubtful rows differ from the stored record, and have an older date. Either a webhook was faster than the list, or
+Clerk's dates cannot be trusted. Clocks cannot tell the two apart, but the order of events can: each such row is asked
+for again, after the stored record has been read. That answer is later than the stored record, so it is put with a rank
+above it. In ordinary times there are hardly any such rows.
+
+Departures are stored, and were not listed by a run. Only Clerk's own answer ends anything: that it does not know the
+id. A membership cannot be asked for by its id, but it can be changed: it is asked to change nothing, and Clerk says
+whether there is one. With its user or its organization a membership has ended without being asked about.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..clerk import endpoints
+from ..clerk.endpoints import Page, Question, Shape
+from ..core.events import Unreadable, records_of
+from ..core.model import Change
+from ..core.records import FULL, AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser, Kind
+from ..core.strict_json import fields
+from ..errors import ApiNotFound, ApiRefused
+from .job import Job, Report
+
+BATCH = 100  # ids that Clerk takes in one question
+ALWAYS_LIKELY = 10  # departures that are asked about however few there are stored
+ENDS_KEPT = 10_000
+NO_ANSWER = (400, 403, 422)  # Clerk would not change nothing, or has organizations turned off
+
+Said = tuple[Shape, AnyRecord]  # a row of Clerk's, and the record of it
+
+
+def outranks(rank: str, record: AnyRecord) -> bool:
+    """Whether this rank of a stored record keeps Clerk's answer out, although nothing was deleted."""
+    return rank[:1] == FULL and rank > record.rank
+
+
+def same_content(rank: str, record: AnyRecord) -> bool:
+    """Whether a full record of this rank has the same content as this one."""
+    return rank[:1] == record.rank[:1] and rank[34:] == record.rank[34:]
+
+
+async def asked_again(job: Job, kind: Kind, rows: list[Shape]) -> dict[str, AnyRecord]:
+    """Ask Clerk for these rows again. Return the records of its answer, by key; without those that are gone."""
+    found: dict[str, AnyRecord] = {}
+    for question in _questions(kind, rows):
+        asked_at = job.now()
+        try:
+            answer: list[Shape] | Page = await job.ask(question)
+        except ApiNotFound:  # the organization is gone, and its members with it
+            continue
+        for row in answer.rows if isinstance(answer, Page) else answer:
+            try:
+                record = records_of(kind, job.instance, row, asked_at)[-1]
+            except Unreadable:
+                continue
+            if record.kind == kind:
+                found[record.key] = record
+    return found
+
+
+async def overtake(job: Job, kind: Kind, said: list[Said]) -> list[Change]:
+    """Make sure that the rows of a page, which was put, are stored as Clerk has them. Return the changes."""
+    said = [each for each in said if each[1].kind == kind]  # of a membership without its user, it is another
+    keys = [record.key for _, record in said]
+    ranks = await job.repository.ranks(kind, job.instance, keys) if keys else {}
+    outranked = [each for each in said if outranks(ranks.get(each[1].key, ""), each[1])]
+    # With the same content, only the moment of its observation is news: it was listed now.
+    records = [record.above(ranks[record.key]) for _, record in outranked if same_content(ranks[record.key], record)]
+    doubtful = [row for row, record in outranked if not same_content(ranks[record.key], record)]
+    again = await asked_again(job, kind, doubtful)
+    records += [record.above(ranks[key]) for key, record in again.items() if key in ranks]
+    return await job.put(records)
+
+
+def _questions(kind: Kind, rows: list[Shape]) -> Iterator[Question[Any]]:
+    if kind == "membership":
+        yield from _questions_of_members(rows)
+        return
+    for start in range(0, len(rows), BATCH):
+        ids = [str(row["id"]) for row in rows[start : start + BATCH]]
+        yield endpoints.users(ids=ids) if kind == "user" else endpoints.organizations(ids=ids)
+
+
+def _questions_of_members(rows: list[Shape]) -> Iterator[Question[Any]]:
+    people: dict[str, list[str]] = {}
+    for row in rows:
+        organization, person = fields(row["organization"])["id"], fields(row["public_user_data"])["user_id"]
+        people.setdefault(organization, []).append(person)
+    for organization, all_ids in people.items():
+        for start in range(0, len(all_ids), BATCH):
+            yield endpoints.members(organization, users=all_ids[start : start + BATCH])
+
+
+class Departures:
+    """Finds out what Clerk no longer has.
+
+    Args:
+        job: The job that looks.
+        started: When the run began that has listed everything, in milliseconds.
+        report: Where the departures are counted.
+    """
+
+    def __init__(self, job: Job, started: int, report: Report) -> None:
+        self._job = job
+        self._started = started
+        self._report = report
+        self._asked = 0
+        self._ends: dict[str, str | None] = {}
+
+    async def find(self, most: float) -> None:
+        """Ask about everything that was not listed, unless that is more than is likely of any kind.
+
+        Users and organizations first: with them go their memberships, about which no question is needed.
+        """
+        rounds: tuple[tuple[Kind, ...], ...] = (("user", "organization"), ("membership",))
+        for kinds in rounds:
+            counts = dict[Kind, tuple[int, int]]()
+            for kind in kinds:
+                counts[kind] = await self._counted(kind)
+            missed = sum(count[1] for count in counts.values())
+            if any(missed > max(ALWAYS_LIKELY, most * stored) for stored, missed in counts.values()):
+                self._report.held_back = missed
+                return
+            for kind in kinds:
+                await self._ask_about_all(kind, self._asked + missed)
+
+    async def _counted(self, kind: Kind) -> tuple[int, int]:
+        """How many of a kind are stored, and how many of them were not listed."""
+        stored, missed, after = 0, 0, ""
+        while page := (await self._job.stored_page(kind, after)):
+            after = page[-1].key
+            stored += sum(not record.is_deleted for record in page)
+            unlisted = [record for record in page if self._was_missed(record)]
+            if kind == "membership":
+                unlisted = await self._without_dead(unlisted)
+            missed += len(unlisted)
+        return stored, missed
+
+    def _was_missed(self, record: AnyRecord) -> bool:
+        return not record.is_deleted and record.clerk_id is not None and record.observed_at < self._started
+
+    async def _without_dead(self, memberships: list[Any]) -> list[AnyRecord]:
+        """Those whose ends are both there. The others have ended with one of their ends."""
+        alive, dead = list[AnyRecord](), list[AnyRecord]()
+        for membership in memberships:
+            ends = await self._ends_of(membership)
+            if "" in ends:
+                dead.append(membership.tombstone(self._job.now()))
+            else:
+                alive.append(membership)
+        if dead:
+            await self._job.put(dead)
+        return alive
+
+    async def _ends_of(self, membership: ClerkMembership) -> tuple[str | None, ...]:
+        """The ids of a membership's user and organization. An id is empty if that one is deleted, None if unknown."""
+        ends: list[tuple[Kind, str]] = [("user", membership.user_key), ("organization", membership.organization_key)]
+        ids = list[str | None]()
+        for kind, key in ends:
+            if key not in self._ends:
+                if len(self._ends) >= ENDS_KEPT:
+                    self._ends.clear()
+                record = await self._job.stored(kind, key)
+                self._ends[key] = None if record is None else "" if record.is_deleted else record.clerk_id
+            ids.append(self._ends[key])
+        return tuple(ids)
+
+    async def _ask_about_all(self, kind: Kind, total: int) -> None:
+        after = ""
+        while page := (await self._job.stored_page(kind, after)):
+            after = page[-1].key
+            for record in filter(self._was_missed, page):
+                await self.ask_about(record)
+                self._asked += 1
+                self._job.tell("departures", self._asked, total)
+
+    async def ask_about(self, record: AnyRecord) -> None:
+        """Put Clerk's answer about a stored record; or a tombstone, if Clerk does not know it."""
+        asked_at = self._job.now()
+        row, is_gone = await self._found(record)
+        if row is not None:
+            try:
+                records = records_of(record.kind, self._job.instance, row, asked_at)
+            except Unreadable:
+                self._report.unreadable += 1
+            else:
+                await self._job.put(records)
+                await overtake(self._job, record.kind, [(row, records[-1])])
+        if is_gone:
+            await self._job.put([record.tombstone(asked_at)])
+            self._report.departed += 1
+
+    async def _found(self, record: AnyRecord) -> tuple[Shape | None, bool]:
+        """Clerk's row of it, or of the membership that has replaced it; and whether it is gone."""
+        if isinstance(record, ClerkMembership):
+            return await self._found_membership(record)
+        one = endpoints.user if isinstance(record, ClerkUser) else endpoints.organization
+        assert isinstance(record, (ClerkUser, ClerkOrganization))
+        question: Question[Shape] = one(str(record.clerk_id))
+        try:
+            return await self._job.ask(question), False
+        except ApiNotFound as error:
+            return None, _is_of_the_id(error)
+
+    async def _found_membership(self, record: ClerkMembership) -> tuple[Shape | None, bool]:
+        user_id, organization_id = await self._ends_of(record)
+        if not user_id or not organization_id:
+            return None, False
+        try:
+            page: Page = await self._job.ask(endpoints.members(organization_id, users=[user_id]))
+            if page.rows:
+                return page.rows[0], page.rows[0].get("id") != record.clerk_id
+            row = await self._job.ask(endpoints.merge_membership_metadata(organization_id, user_id))
+        except ApiNotFound as error:
+            return None, _is_of_the_id(error)
+        except ApiRefused as error:
+            if error.status not in NO_ANSWER:
+                raise
+            return None, False
+        # Another one: they have left, and come back.
+        return row, row.get("id") != record.clerk_id
+
+
+def _is_of_the_id(error: ApiNotFound) -> bool:
+    """Whether the thing itself was not found, and not something else about the question."""
+    return any(code.endswith("not_found") for code in error.codes)
