@@ -14,7 +14,6 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator
-from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from .._runtime.driving import adrive, drive
@@ -170,7 +169,7 @@ class ClerkApi(_Api["httpx.BaseTransport"]):
         if isinstance(step, Question):
             return self._send(step)
         if isinstance(step, Waiting):
-            return bool(wait([step.flight], step.seconds).done)
+            return step.flight.join(step.seconds)
         self._sleep(step)
         return None
 
@@ -252,9 +251,7 @@ class AsyncClerkApi(_Api["httpx.AsyncBaseTransport"]):
         if isinstance(step, Question):
             return await self._send(step)
         if isinstance(step, Waiting):
-            # Unlike wait_for, wait() leaves the future alone when this task is cancelled: others wait for it too.
-            landed, _ = await asyncio.wait({asyncio.wrap_future(step.flight)}, timeout=step.seconds)
-            return bool(landed)
+            return await step.flight.ajoin(step.seconds)
         await self._sleep(step)
         return None
 

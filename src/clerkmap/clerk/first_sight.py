@@ -10,10 +10,9 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from copy import copy
 from typing import TYPE_CHECKING, cast
 
+from .._runtime.flights import Flight
 from .._runtime.forks import SurvivesForks
 from ..core.events import Unreadable, records_of
 from ..core.instance import Instance
@@ -29,8 +28,6 @@ MOST_FLIGHTS = 16  # questions at once
 DEADLINE = 5.0  # seconds for which a request waits
 
 logger: logging.Logger = logging.getLogger("clerkmap.first_sight")
-
-_Said = ClerkUser | ClerkmapError
 
 
 class FirstSights(SurvivesForks):
@@ -59,8 +56,9 @@ class FirstSights(SurvivesForks):
         self._clock = clock
         self._deadline = deadline
         self._lock = threading.Lock()
-        self._flights: dict[str, Future[_Said]] = {}
-        self._tasks: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Task[_Said]] = {}  # a loop awaits its own
+        # By event loop as well, for an asynchronous API: each loop awaits its own.
+        self._flights: dict[tuple[asyncio.AbstractEventLoop | None, str], Flight[ClerkUser]] = {}
+        self._tasks = set[asyncio.Task[None]]()  # a loop holds its tasks weakly
         self.survive_forks()
 
     def get(self, clerk_id: str) -> ClerkUser:
@@ -68,74 +66,80 @@ class FirstSights(SurvivesForks):
         Clerk knows nobody of that id."""
         if self._is_async:
             raise ConfigurationError("the resolver's api is asynchronous: await aresolve(token)")
-        try:
-            said = self._flight(clerk_id).result(timeout=self._deadline)
-        except TimeoutError:
-            raise ApiUnavailable("it did not answer in time") from None
-        return _told(said)
+        flight = self._flight(clerk_id)
+        return _result(flight, in_time=flight.join(self._deadline))
 
     async def aget(self, clerk_id: str) -> ClerkUser:
-        """The same without holding up the event loop."""
-        waiting = self._task(clerk_id) if self._is_async else asyncio.wrap_future(self._flight(clerk_id))
-        # Unlike wait_for, wait() leaves the question alone when this task is cancelled: others wait for it too.
-        landed, _ = await asyncio.wait({waiting}, timeout=self._deadline)
-        if not landed:
-            raise ApiUnavailable("it did not answer in time")
-        return _told(waiting.result())
+        """Do the same without holding up the event loop."""
+        flight = self._loop_flight(clerk_id) if self._is_async else self._flight(clerk_id)
+        return _result(flight, in_time=await flight.ajoin(self._deadline))
 
-    def _flight(self, clerk_id: str) -> "Future[_Said]":
+    def _flight(self, clerk_id: str) -> Flight[ClerkUser]:
+        """The question about a user, which runs in a thread."""
         with self._lock:
-            flight = self._flights.get(clerk_id)
+            flight = self._flights.get((None, clerk_id))
             if flight is not None:
                 return flight
-            self._check_room(len(self._flights))
-            flight = Future[_Said]()
-            flight.set_running_or_notify_cancel()  # from here on no waiting caller can cancel it
-            self._flights[clerk_id] = flight
-        try:
-            threading.Thread(target=self._fly, args=(clerk_id, flight), name="clerkmap-sight", daemon=True).start()
-        except RuntimeError:  # the machine gives no more threads
-            self._land(clerk_id, flight, ApiUnavailable("there is no thread to ask in"))
+            flight = self._take_off(None, clerk_id)
+        if not flight.start(lambda: self._ask(flight, clerk_id), "clerkmap-sight"):
+            self._land((None, clerk_id), flight, ApiUnavailable("there is no thread to ask in"))
         return flight
 
-    def _fly(self, clerk_id: str, flight: "Future[_Said]") -> None:
+    def _loop_flight(self, clerk_id: str) -> Flight[ClerkUser]:
+        """The question about a user, which runs in a task of the event loop."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            flight = self._flights.get((loop, clerk_id))
+            if flight is not None:
+                return flight
+            for place in [each for each in self._flights if each[0] is not None and each[0].is_closed()]:
+                del self._flights[place]
+            flight = self._take_off(loop, clerk_id)
+        task = loop.create_task(self._aask(flight, loop, clerk_id))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return flight
+
+    def _take_off(self, loop: asyncio.AbstractEventLoop | None, clerk_id: str) -> Flight[ClerkUser]:
+        if len(self._flights) >= MOST_FLIGHTS:
+            raise ApiUnavailable("too many new people are being asked about at once")
+        flight = self._flights[loop, clerk_id] = Flight[ClerkUser]()
+        return flight
+
+    def _ask(self, flight: Flight[ClerkUser], clerk_id: str) -> None:
         asked_at = self._clock()
-        said: _Said
+        said: ClerkUser | Exception
         try:
             row = cast("ClerkApi", self._api).ask(endpoints.user(clerk_id))
             said = self._read(clerk_id, row, asked_at)
         except Exception as error:  # noqa: BLE001 - whatever went wrong out there, those who wait must be told
-            said = _failed(error)
-        self._land(clerk_id, flight, said)
+            said = error
+        self._land((None, clerk_id), flight, said)
 
-    def _land(self, clerk_id: str, flight: "Future[_Said]", said: _Said) -> None:
-        with self._lock:
-            if self._flights.get(clerk_id) is flight:
-                del self._flights[clerk_id]
-        flight.set_result(said)
-
-    def _task(self, clerk_id: str) -> "asyncio.Task[_Said]":
-        place = asyncio.get_running_loop(), clerk_id
-        task = self._tasks.get(place)
-        if task is None or task.done():
-            for loop, id in [each for each in self._tasks if each[0].is_closed()]:
-                del self._tasks[loop, id]
-            self._check_room(len(self._tasks))
-            task = self._tasks[place] = asyncio.create_task(self._ask(clerk_id))
-            task.add_done_callback(lambda done: self._tasks.pop(place, None))
-        return task
-
-    async def _ask(self, clerk_id: str) -> _Said:
+    async def _aask(self, flight: Flight[ClerkUser], loop: asyncio.AbstractEventLoop, clerk_id: str) -> None:
         asked_at = self._clock()
+        said: ClerkUser | Exception = ApiUnavailable("the question was interrupted")
         try:
             row = await cast("AsyncClerkApi", self._api).ask(endpoints.user(clerk_id))
-            return self._read(clerk_id, row, asked_at)
+            said = self._read(clerk_id, row, asked_at)
         except Exception as error:  # noqa: BLE001 - see above
-            return _failed(error)
+            said = error
+        finally:  # also when the task is cancelled
+            self._land((loop, clerk_id), flight, said)
 
-    def _check_room(self, under_way: int) -> None:
-        if under_way >= MOST_FLIGHTS:
-            raise ApiUnavailable("too many new people are being asked about at once")
+    def _land(
+        self,
+        place: tuple[asyncio.AbstractEventLoop | None, str],
+        flight: Flight[ClerkUser],
+        said: ClerkUser | Exception,
+    ) -> None:
+        with self._lock:
+            if self._flights.get(place) is flight:
+                del self._flights[place]
+        if isinstance(said, ClerkUser):
+            flight.land(said)
+        else:
+            flight.fail(_failure(said))
 
     def _read(self, clerk_id: str, row: Shape, asked_at: float) -> ClerkUser:
         try:
@@ -149,17 +153,17 @@ class FirstSights(SurvivesForks):
     def after_fork_in_child(self) -> None:
         """In a child process: the threads that were asking have stayed behind, and so may the holder of the lock."""
         self._lock = threading.Lock()
-        self._flights, self._tasks = {}, {}
+        self._flights, self._tasks = {}, set[asyncio.Task[None]]()
 
 
-def _told(said: _Said) -> ClerkUser:
-    if isinstance(said, ClerkUser):
-        return said
-    raise copy(said)  # for each who waited one: a traceback belongs to one of them
+def _result(flight: Flight[ClerkUser], *, in_time: bool) -> ClerkUser:
+    if not in_time:
+        raise ApiUnavailable("it did not answer in time")
+    return flight.result()
 
 
-def _failed(error: Exception) -> ClerkmapError:
+def _failure(error: Exception) -> ClerkmapError:
     if isinstance(error, ApiNotFound):
         return UserDeleted("Clerk does not know the person any more")
     logger.warning("asking Clerk about a new person failed: %s", type(error).__name__)
-    return copy(error) if isinstance(error, ClerkmapError) else ApiUnavailable(type(error).__name__)
+    return error if isinstance(error, ClerkmapError) else ApiUnavailable(type(error).__name__)

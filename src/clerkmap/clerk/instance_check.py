@@ -7,13 +7,12 @@ instance's own. `ClerkApi` makes the check, so no feature can forget it.
 
 import threading
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
-from copy import copy
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal
 from weakref import finalize
 
+from .._runtime.flights import Flight
 from .._runtime.forks import SurvivesForks
 from ..core.instance import Instance
 from ..core.keys import KeySet, import_jwks
@@ -31,7 +30,7 @@ Asking = Generator[Any, Any, Any]
 class Waiting:
     """Wait until another check has ended, or for some seconds. The answer is whether it has ended."""
 
-    flight: "Future[ClerkmapError | None]"
+    flight: Flight[None]
     seconds: float
 
 
@@ -46,7 +45,7 @@ class InstanceChecks(SurvivesForks):
         self._refused: dict[bytes, float] = {}
         self._lock = threading.Lock()
         # By colour as well: a thread that blocks its event loop must not wait for a task of that loop.
-        self._flights: dict[tuple[Colour, bytes], Future[ClerkmapError | None]] = {}
+        self._flights: dict[tuple[Colour, bytes], Flight[None]] = {}
         self.survive_forks()
 
     def after_fork_in_child(self) -> None:
@@ -72,23 +71,24 @@ class InstanceChecks(SurvivesForks):
                 flight = self._flights.get((colour, name))
                 is_first = flight is None
                 if flight is None:
-                    flight = self._flights[colour, name] = Future()
-                    flight.set_running_or_notify_cancel()  # from here on a waiter that gives up cannot cancel it
+                    flight = self._flights[colour, name] = Flight()
             if is_first:
                 yield from self._check(instance, name, (colour, name), flight, ask, clock)
                 return
             if not (yield Waiting(flight, max(0.0, ends - clock()))):
                 raise ApiUnavailable("the secret key could not be checked in time")
-            error = flight.result()
-            if error is not None and (not isinstance(error, ApiUnavailable) or clock() >= ends):
-                raise copy(error)  # for each that waits one: a traceback belongs to one of them
+            try:
+                flight.result()
+            except ApiUnavailable:
+                if clock() >= ends:
+                    raise
 
     def _check(
         self,
         instance: Instance,
         name: bytes,
         place: tuple[Colour, bytes],
-        flight: "Future[ClerkmapError | None]",
+        flight: Flight[None],
         ask: Callable[[Question[Any]], Asking],
         clock: Callable[[], float],
     ) -> Asking:
@@ -110,7 +110,10 @@ class InstanceChecks(SurvivesForks):
             with self._lock:
                 if self._flights.get(place) is flight:
                     del self._flights[place]
-            flight.set_result(None if outcome is None else copy(outcome))
+            if outcome is None:
+                flight.land(None)
+            else:
+                flight.fail(outcome)
 
 
 def check_name(instance: Instance) -> bytes:

@@ -5,16 +5,15 @@ future: threads block on it, tasks await it, and a refresh of keys that still se
 colours share one fetch, and a waiter never waits longer than the deadline whatever the other end does.
 """
 
-import asyncio
 import logging
 import threading
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .._runtime.flights import Flight
 from .._runtime.forks import SurvivesForks
 from ..core.instance import Instance
 from ..core.keys import KeyRing, KeySet, VerifyingKey, import_jwks
@@ -64,7 +63,7 @@ class RemoteKeys(SurvivesForks):
         self._monotonic = monotonic
         self._ring = KeyRing(refresh_after=refresh_after, keep_for=keep_for, cooldown=cooldown)
         self._lock = threading.Lock()
-        self._flight: Future[None] | None = None
+        self._flight: Flight[None] | None = None
         self.survive_forks()
 
     @property
@@ -84,24 +83,18 @@ class RemoteKeys(SurvivesForks):
         if isinstance(found, VerifyingKey):
             return found
         flight, patience = found
-        try:
-            flight.result(timeout=patience)
-        except TimeoutError:
-            return self._without_answer(rejected)
-        return self._after_fetch(kid, rejected)
+        return self._after_fetch(kid, rejected) if flight.join(patience) else self._without_answer(rejected)
 
     async def aget(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
         found = self._find_or_fetch(kid, rejected)
         if isinstance(found, VerifyingKey):
             return found
         flight, patience = found
-        # Unlike wait_for, wait() leaves the future alone when this task is cancelled: others wait for it too.
-        landed, _ = await asyncio.wait({asyncio.wrap_future(flight)}, timeout=patience)
-        return self._after_fetch(kid, rejected) if landed else self._without_answer(rejected)
+        return self._after_fetch(kid, rejected) if await flight.ajoin(patience) else self._without_answer(rejected)
 
     def _find_or_fetch(
         self, kid: str | None, rejected: VerifyingKey | None
-    ) -> "VerifyingKey | tuple[Future[None], float]":
+    ) -> VerifyingKey | tuple[Flight[None], float]:
         """The key; or the fetch that may bring it, and how long to wait for that."""
         now = self._monotonic()
         with self._lock:
@@ -124,17 +117,14 @@ class RemoteKeys(SurvivesForks):
             raise KeysUnavailable
         return key
 
-    def _take_off(self, now: float) -> "Future[None]":
+    def _take_off(self, now: float) -> Flight[None]:
         self._ring.begin_fetch(now)
-        flight = self._flight = Future()
-        flight.set_running_or_notify_cancel()  # from here on nobody who waits can cancel it
-        try:
-            threading.Thread(target=self._fly, args=(flight,), name="clerkmap-keys", daemon=True).start()
-        except RuntimeError:  # the machine gives no more threads
+        flight = self._flight = Flight[None]()
+        if not flight.start(lambda: self._fly(flight), "clerkmap-keys"):
             self._land(flight, None)
         return flight
 
-    def _fly(self, flight: "Future[None]") -> None:
+    def _fly(self, flight: Flight[None]) -> None:
         keys = None
         try:
             keys = import_jwks(fetch_jwks(self._instance, self._transport, self._deadline), self._instance.algorithms)
@@ -146,13 +136,13 @@ class RemoteKeys(SurvivesForks):
         with self._lock:
             self._land(flight, keys)
 
-    def _land(self, flight: "Future[None]", keys: KeySet | None) -> None:
+    def _land(self, flight: Flight[None], keys: KeySet | None) -> None:
         if keys:
             self._ring.fetched(keys, self._monotonic())
         else:
             self._ring.failed()
         self._flight = None
-        flight.set_result(None)
+        flight.land(None)
 
     def after_fork_in_child(self) -> None:
         """In a child process: the thread that was fetching has stayed behind, and so may the holder of the lock."""

@@ -10,10 +10,10 @@ import re
 import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
 from hashlib import blake2b
 from typing import Any
 
+from .._runtime.flights import Flight
 from .._runtime.forks import SurvivesForks
 from ..core.instance import Instance
 from ..core.records import key_of
@@ -49,7 +49,7 @@ class KnownTokens(SurvivesForks):
         self._dropped: dict[str, None] = {}
         self._news = self._told = self._telling = 0  # changes that were made, are in the checkpoint, are on their way
         self._exchanged_at: float | None = None
-        self._exchange: Future[None] | None = None
+        self._exchange: Flight[None] | None = None
         self._lock = threading.Lock()
         self.survive_forks()
 
@@ -87,7 +87,7 @@ class KnownTokens(SurvivesForks):
                 self._dropped[digest] = None
                 _shorten(self._dropped)
 
-    def due(self) -> "tuple[Future[None], bool] | None":
+    def due(self) -> tuple[Flight[None], bool] | None:
         """Return the exchange to wait for, and whether it is the caller's to make; None where none is needed.
 
         Everything waits for the first exchange. The later ones are waited for by nothing but what makes them.
@@ -100,8 +100,7 @@ class KnownTokens(SurvivesForks):
             every = WRITE_EVERY if self._news != self._told else READ_EVERY
             if self._exchanged_at is not None and now < self._exchanged_at + every:
                 return None
-            self._exchange = Future()
-            self._exchange.set_running_or_notify_cancel()  # from here on a waiter that gives up cannot cancel it
+            self._exchange = Flight()
             return self._exchange, True
 
     def exchange(self) -> Generator[Step, Any, None]:
@@ -121,7 +120,7 @@ class KnownTokens(SurvivesForks):
                 self._exchanged_at = self._monotonic()
                 exchange, self._exchange = self._exchange, None
             if exchange is not None:
-                exchange.set_result(None)
+                exchange.land(None)
 
     def _merged(self, text: str | None) -> str | None:
         """Take in the digests of a checkpoint. Return the text it should have, or None if it has it."""

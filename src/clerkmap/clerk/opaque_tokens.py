@@ -9,18 +9,17 @@ where there is a repository. Strangers can send as many tokens as they like: tho
 budget of their own, which their sources share, and a memory of their own.
 """
 
-import asyncio
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, wait
 from copy import copy
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from .._runtime.bounded import Bounded
 from .._runtime.driving import adrive, drive
+from .._runtime.flights import Flight
 from .._runtime.forks import SurvivesForks
 from ..core.instance import Instance
 from ..core.opaque_tokens import Prefix, Vouched, prefix_of, read_word, request_source
@@ -128,7 +127,7 @@ class OpaqueTokens(SurvivesForks):
         self._bad: Bounded[bytes, _Word] = Bounded(keep)
         self._lock = threading.Lock()
         self._known_aloft = 0  # questions about tokens that were good
-        self._flights: dict[bytes, Future[_Word]] = {}
+        self._flights: dict[bytes, Flight[_Word]] = {}
         self.survive_forks()
 
     def peek(self, token: str) -> Vouched | None:
@@ -143,11 +142,9 @@ class OpaqueTokens(SurvivesForks):
         found = self._remembered_or_asked(token)
         if isinstance(found, _Word):
             return found.tell()
-        try:
-            word = found.result(timeout=self._deadline)
-        except TimeoutError:
-            raise ApiUnavailable("it did not answer in time") from None
-        return word.tell()
+        if not found.join(self._deadline):
+            raise ApiUnavailable("it did not answer in time")
+        return found.result().tell()
 
     async def aget(self, token: str) -> Vouched:
         """The same without holding up the event loop."""
@@ -156,9 +153,7 @@ class OpaqueTokens(SurvivesForks):
         found = self._remembered_or_asked(token)
         if isinstance(found, _Word):
             return found.tell()
-        # Unlike wait_for, wait() leaves the future alone when this task is cancelled: others wait for it too.
-        landed, _ = await asyncio.wait({asyncio.wrap_future(found)}, timeout=self._deadline)
-        if not landed:
+        if not await found.ajoin(self._deadline):
             raise ApiUnavailable("it did not answer in time")
         return found.result().tell()
 
@@ -173,7 +168,7 @@ class OpaqueTokens(SurvivesForks):
             return
         flight, is_mine = due
         if not is_mine:
-            wait([flight], self._deadline)
+            flight.join(self._deadline)
             return
         steps = self._known.exchange()
         try:
@@ -190,7 +185,7 @@ class OpaqueTokens(SurvivesForks):
             return
         flight, is_mine = due
         if not is_mine:
-            await asyncio.wait({asyncio.wrap_future(flight)}, timeout=self._deadline)
+            await flight.ajoin(self._deadline)
             return
         steps = self._known.exchange()
         try:
@@ -210,7 +205,7 @@ class OpaqueTokens(SurvivesForks):
                 return word
         return None
 
-    def _remembered_or_asked(self, token: str) -> "_Word | Future[_Word]":
+    def _remembered_or_asked(self, token: str) -> _Word | Flight[_Word]:
         digest = _digest(token)
         word = self._remembered(digest)
         if word is not None:
@@ -218,20 +213,15 @@ class OpaqueTokens(SurvivesForks):
         with self._lock:  # somebody else's answer may just have come
             return self._remembered(digest) or self._flights.get(digest) or self._take_off(token, digest)
 
-    def _take_off(self, token: str, digest: bytes) -> "Future[_Word]":
+    def _take_off(self, token: str, digest: bytes) -> Flight[_Word]:
         is_known = digest in self._good or token in self._known
         if len(self._flights) >= (MOST_FLIGHTS if is_known else MOST_FLIGHTS // 2):
             raise ApiUnavailable("too much is being asked of it at once")
         if not is_known:
             self._check_stranger(token)
         self._known_aloft += is_known
-        flight: Future[_Word] = Future()
-        flight.set_running_or_notify_cancel()  # from here on nobody who waits can cancel it
-        self._flights[digest] = flight
-        try:
-            args = token, digest, is_known
-            threading.Thread(target=self._fly, args=args, name="clerkmap-opaque", daemon=True).start()
-        except RuntimeError:  # the machine gives no more threads
+        flight = self._flights[digest] = Flight[_Word]()
+        if not flight.start(lambda: self._fly(token, digest, is_known), "clerkmap-opaque"):
             self._land(token, digest, is_known, ApiUnavailable("there is no thread to ask in"))
         return flight
 
@@ -296,7 +286,7 @@ class OpaqueTokens(SurvivesForks):
             self._bad.keep(digest, word)
         flight = self._flights.pop(digest, None)
         if flight is not None:
-            flight.set_result(word)
+            flight.land(word)
 
     def after_fork_in_child(self) -> None:
         """In a child process: the threads that were asking have stayed behind, and so may the holder of the lock."""
