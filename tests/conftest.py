@@ -1,5 +1,6 @@
 """For every test of the suite: what clerkmap logs is read, at every level, and must hold nothing secret or personal."""
 
+import gc
 import logging
 import os
 import re
@@ -31,6 +32,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
         return None
     return bool(SLOW_FILE.search(collection_path.read_text(encoding="utf-8"))) or None
+
+
+# Nothing that is made while the tests are read is garbage afterwards: to look for it again and again takes long.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, and leave out all that is there by now."""
+    gc.freeze()
+    gc.enable()
 
 
 class Listener(logging.Handler):

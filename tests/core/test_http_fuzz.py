@@ -1,5 +1,9 @@
-"""Whatever headers a stranger sends: a token, none, or a refusal; and the same whichever way they come."""
+"""Whatever headers a stranger sends: a token, none, or a refusal; and the same whichever way they come.
 
+`CLERKMAP_SOAK=1` makes it ten times as many.
+"""
+
+import os
 from typing import Any
 
 from hypothesis import given, settings
@@ -12,6 +16,7 @@ from clerkmap.core.responses import error_response
 from request_base import ADMIN, APP, EVIL, FINDERS, FOREIGN, GOOD, OLD, OTHER_SUFFIX, SUFFIX, Headers, Want
 from test_http import environ, outcome
 
+EXAMPLES = 100 if os.environ.get("CLERKMAP_SOAK") else 10  # times 5 to 15
 NAMES = ("Authorization", "authorization", "Cookie", "COOKIE", "Origin", "Host", "Sec-Fetch-Site", "Upgrade", "X")
 TOKENS = (GOOD, OLD, FOREIGN, "x", "a.b.c", "", "a b", "\xe9", "undefined")
 COOKIES = tuple(
@@ -75,7 +80,7 @@ def check(what: Want, headers: Headers) -> None:
         assert what in (*codes, "token_too_large")
 
 
-@settings(max_examples=1500)
+@settings(max_examples=15 * EXAMPLES)
 @given(methods, requests, finders)
 def test_any_headers_have_one_outcome(method: str, headers: Headers, finder: str) -> None:
     """The same in bytes and text; nothing but a refusal is raised; a header that is there is never passed over."""
@@ -84,7 +89,7 @@ def test_any_headers_have_one_outcome(method: str, headers: Headers, finder: str
     check(outcomes["asgi"], headers)
 
 
-@settings(max_examples=500)
+@settings(max_examples=5 * EXAMPLES)
 @given(requests, finders)
 def test_a_cookie_alone_never_acts_for_a_page_that_may_not(headers: Headers, finder: str) -> None:
     """Whatever else is sent: from another page, a cookie is refused or not there."""
@@ -111,7 +116,7 @@ anything: st.SearchStrategy[Any] = st.recursive(
 unlikely = anything | st.lists(st.tuples(st.sampled_from(NAMES), anything), max_size=3)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=10 * EXAMPLES)
 @given(unlikely)
 def test_what_is_no_header_at_all_is_refused_or_has_no_token(headers: Any) -> None:
     """Frameworks hand over what they like; none of it comes back as another exception, and refusals have answers."""
@@ -124,7 +129,7 @@ def test_what_is_no_header_at_all_is_refused_or_has_no_token(headers: Any) -> No
     assert status in (200, 400, 401, 403)
 
 
-@settings(max_examples=500)
+@settings(max_examples=5 * EXAMPLES)
 @given(st.lists(st.tuples(st.sampled_from(NAMES), values), max_size=6), st.sampled_from(("1.0", "1.1", "2", "3")))
 def test_no_version_of_http_brings_out_anything_else(headers: Headers, version: str) -> None:
     """Nor do WebSockets."""

@@ -1,15 +1,18 @@
 """The tokens of the made-up Clerk: verified for what they are, wrong where they should be, made anew by the seed."""
 
 import json
+from random import Random
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from clerkmap import Instance, Reconciler, TokenError, Verifier
 from clerkmap.errors import BadSignature, IssuerRefused, PartyRefused, SessionPending, TokenExpired, UnknownKey
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing import Clock, FakeClerk
 from clerkmap.testing.fake.tokens import ORIGIN
+from clerkmap.testing.signing import SigningKey, _rsa
 
 NOW = 1_790_000_000
 
@@ -228,3 +231,12 @@ def test_a_record_of_a_person_is_what_clerk_would_say() -> None:
     ada = clerk.create_user("ada@example.com", first_name="Ada")
     record = clerk.record(ada, banned=True)
     assert (record.clerk_id, record.email, record.first_name, record.banned) == (ada.id, ada.email, "Ada", True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 50, 99])
+def test_a_key_that_was_found_before_is_the_one_that_is_found(seed: int) -> None:
+    """The table of the first seeds is a short way to the same primes."""
+    key, long_way = SigningKey(f"{seed}/1", None).private, _rsa(Random(f"clerkmap RS256 {seed}/1"), 0, 0)
+    assert isinstance(key, RSAPrivateKey)
+    assert key.private_numbers() == long_way.private_numbers()
