@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from .core.merging import role_in_metadata
     from .core.model import Change, Erasure, Id, Membership, Organization, Session, User
     from .core.principal import Principal, Standing
-    from .core.records import ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
+    from .core.records import (
+        DELETED,
+        EMBEDDED,
+        FROM_TOKEN,
+        FULL,
+        ClerkMembership,
+        ClerkOrganization,
+        ClerkSession,
+        ClerkUser,
+    )
     from .core.requirements import Requirement
     from .core.writeback import OutboxEntry, WriteBack
     from .errors import (
@@ -57,7 +66,10 @@ _HOMES = {
     "core.instance": ("Instance",),
     "core.model": ("Change", "Erasure", "Id", "Membership", "Organization", "Session", "User"),
     "core.principal": ("Principal", "Standing"),
-    "core.records": ("ClerkMembership", "ClerkOrganization", "ClerkSession", "ClerkUser"),
+    "core.records": (
+        *("DELETED", "EMBEDDED", "FROM_TOKEN", "FULL"),
+        *("ClerkMembership", "ClerkOrganization", "ClerkSession", "ClerkUser"),
+    ),
     "core.requirements": ("Requirement",),
     "core.writeback": ("OutboxEntry", "WriteBack"),
     "errors": (
@@ -88,6 +100,10 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "DELETED",
+    "EMBEDDED",
+    "FROM_TOKEN",
+    "FULL",
     "ActiveOrganization",
     "Actor",
     "ApiError",

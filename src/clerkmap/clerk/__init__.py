@@ -13,12 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import AsyncClerkApi, ClerkApi
+    from .budget import Budget
+    from .jwks import RemoteKeys
     from .opaque_tokens import OpaqueTokens
 
-_HOMES = {"api": ("AsyncClerkApi", "ClerkApi"), "opaque_tokens": ("OpaqueTokens",)}
+_HOMES = {
+    "api": ("AsyncClerkApi", "ClerkApi"),
+    "budget": ("Budget",),
+    "jwks": ("RemoteKeys",),
+    "opaque_tokens": ("OpaqueTokens",),
+}
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = ["AsyncClerkApi", "ClerkApi", "OpaqueTokens"]
+__all__ = ["AsyncClerkApi", "Budget", "ClerkApi", "OpaqueTokens", "RemoteKeys"]
 
 
 def __getattr__(name: str) -> Any:
