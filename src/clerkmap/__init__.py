@@ -52,7 +52,16 @@ if TYPE_CHECKING:
         UserUnknown,
         WebhookError,
     )
-    from .ports import AsyncRepository, Repository
+    from .ports import (
+        AsyncCoreRepository,
+        AsyncDirectoryRepository,
+        AsyncOutboxRepository,
+        AsyncRepository,
+        CoreRepository,
+        DirectoryRepository,
+        OutboxRepository,
+        Repository,
+    )
     from .repositories.threaded import threaded
     from .webhooks import Outcome, Reconciler
 
@@ -91,7 +100,16 @@ _HOMES = {
     ),
     "auth.explain": ("Explanation", "aexplain", "explain"),
     "webhooks": ("Outcome", "Reconciler"),
-    "ports": ("AsyncRepository", "Repository"),
+    "ports": (
+        "AsyncCoreRepository",
+        "AsyncDirectoryRepository",
+        "AsyncOutboxRepository",
+        "AsyncRepository",
+        "CoreRepository",
+        "DirectoryRepository",
+        "OutboxRepository",
+        "Repository",
+    ),
     "auth.resolver": ("Resolver",),
     "auth.sealing": ("seal", "unseal"),
     "repositories.threaded": ("threaded",),
@@ -107,6 +125,9 @@ __all__ = [
     "ActiveOrganization",
     "Actor",
     "ApiError",
+    "AsyncCoreRepository",
+    "AsyncDirectoryRepository",
+    "AsyncOutboxRepository",
     "AsyncRepository",
     "Change",
     "Claims",
@@ -117,6 +138,8 @@ __all__ = [
     "ClerkmapError",
     "CommitUnknown",
     "ConfigurationError",
+    "CoreRepository",
+    "DirectoryRepository",
     "Erasure",
     "Event",
     "Explanation",
@@ -129,6 +152,7 @@ __all__ = [
     "Membership",
     "Organization",
     "OutboxEntry",
+    "OutboxRepository",
     "Outcome",
     "Principal",
     "PrincipalRefused",

@@ -1,15 +1,15 @@
-"""What a repository is: the port between the rules and your database.
+"""What a repository must do: three protocols between the rules and your database, and the one that combines them.
 
-`put` is the only way in for what Clerk says, and it keeps one promise: of each thing, the record with the greatest rank
-stays, whoever put it, whenever, however often. `RepositoryContract` in `clerkmap.testing.contract` shows whether one
-keeps it.
+`CoreRepository` is all that a `Resolver` and a `Reconciler` need. `put` is the only way in for Clerk's data, and it
+keeps one promise: of each thing, the record with the greatest rank stays, in whatever order and however often the
+records come. The contracts in `clerkmap.testing.contract`, one for each protocol, test whether a class keeps it.
 """
 
 import inspect
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from .core.model import Change, Count, Erasure, Id, Organization, User
 from .core.principal import Standing
@@ -20,21 +20,22 @@ from .hooks import Listeners
 # How your ids are made: by name, or by a function of Clerk's record. A function that looks at more than the Clerk id
 # gives ids that depend on which record came first.
 Ids = Literal["uuid7", "integer", "clerk"] | Callable[[ClerkUser | ClerkOrganization], Id]
-# Called at the first sight of a person: the id of a user you already have, or None for a new one. A linker may have a
-# method `is_enough(record)`. From a record for which it returns False, no user is made, and a resolver asks Clerk.
+# Called with the first record of a new identity: returns the id of a user you already have, or None for a new user. A
+# linker may have a method `is_enough(record)`. From a record for which it returns False, no user is made, and a
+# resolver asks Clerk.
 Linker = Callable[[ClerkUser], Id | None]
-# Where the role of a user comes from until you set it: a function of a full statement about the person.
+# Where the role of a user comes from until you set it: a function of a full record.
 FirstRole = Callable[[ClerkUser], str | None]
 
 
-# Whether a question is to be answered before others, where a repository lets them wait in line. The look-up of a caller
-# who was known a moment ago comes before those of strangers.
+# Whether a call is served before others, where a repository lets calls wait in line. The look-up of a caller that was
+# known a moment ago comes before those of strangers.
 first_in_line: ContextVar[bool] = ContextVar("clerkmap_first_in_line", default=False)
 
 
 @contextmanager
 def served_first(*, only_if: bool = True) -> Generator[None, None, None]:
-    """Within this, what a repository is asked comes before what others ask."""
+    """Serve the calls of a repository in this block before other calls."""
     token = first_in_line.set(only_if)
     try:
         yield
@@ -42,32 +43,27 @@ def served_first(*, only_if: bool = True) -> Generator[None, None, None]:
         first_in_line.reset(token)
 
 
-class Repository(Protocol):
-    """Users, organizations and memberships, and Clerk's word on each."""
+class CoreRepository(Protocol):
+    """What the path of a request and of a webhook needs: your users and organizations, found by Clerk's ids."""
 
     poll_every: float | None
-    """How many seconds may pass between two calls of `poll`; None if nobody else can write."""
+    """Seconds that may pass between two calls of `poll`. None if no other process can write."""
 
     listeners: Listeners
-    """Who is told of changes. Call it inside each transaction that writes, and after it."""
+    """The hooks and watchers. Call the hooks inside each transaction that writes, and the watchers after it."""
 
     @property
     def needs_full_user(self) -> bool:
-        """Whether the linker needs Clerk's full word on a person. `put` makes no user from a record that tells less."""
+        """Whether the linker needs a full record of a user. `put` makes no user from a record that tells less."""
         ...
 
     @property
     def max_token_lifetime(self) -> float:
-        """How many seconds a token may live. Tombstones, of sessions too, are kept for two days more."""
-        ...
-
-    @property
-    def write_back(self) -> WriteBack | None:
-        """Which of your facts Clerk is to hold. What changes of them is to be noted in each transaction that writes."""
+        """Seconds that a token may live. Tombstones, of sessions too, are kept for two days more."""
         ...
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
-        """Take in what Clerk said, all of it or nothing, and tell what it changed.
+        """Write Clerk's records, all or none, and return the changes they made.
 
         If the answer to a commit is lost and the repository repeats it, the changes of the first are not returned.
         """
@@ -80,140 +76,165 @@ class Repository(Protocol):
         clerk_organization_id: str | None = None,
         clerk_session_id: str | None = None,
     ) -> Standing | None:
-        """What is known of a person, by an instance's name and Clerk's ids; None for somebody never seen."""
-        ...
-
-    def user(self, id: Id) -> User | None:
-        """Your user of that id, with the identity that speaks for it. None where no identity leads there."""
-        ...
-
-    def organization(self, id: Id) -> Organization | None:
-        """Your organization of that id."""
+        """Return a caller's standing, by an instance's name and Clerk's ids. None if the user was never seen."""
         ...
 
     def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None:
-        """Your user or organization that a record of Clerk's, named by its key, leads to."""
+        """Return your user or organization by the key of Clerk's record."""
+        ...
+
+    def poll(self) -> None:
+        """Call the watchers if another process has written since the last call."""
+        ...
+
+    def close(self) -> None:
+        """Release connections and threads. A closed repository answers no further call."""
+        ...
+
+
+class DirectoryRepository(Protocol):
+    """What your application, operators and jobs ask: users by your ids, roles, links, all records, checkpoints."""
+
+    def user(self, id: Id) -> User | None:
+        """Return your user by your id, with the newest of its identities. None if no identity leads to it."""
+        ...
+
+    def organization(self, id: Id) -> Organization | None:
+        """Return your organization by your id."""
         ...
 
     def set_role(self, id: Id, role: str | None) -> User:
-        """Give your user a role. From then on the role is yours: nothing that Clerk says changes it."""
+        """Set the role of your user. From then on no record of Clerk's changes it."""
         ...
 
     def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
-        """Tie a person at Clerk to your user of that id, which is made if need be.
+        """Link a Clerk user to your user with this id, which is made if need be.
 
-        `LinkRefused` if they are tied to another one. `UserTaken` if the user was deleted or has another identity,
-        unless `shared=True` says that both identities are one person.
+        Raises:
+            LinkRefused: The Clerk user is linked to another user.
+            UserTaken: Your user was deleted, or has another identity and `shared` is False.
         """
         ...
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
-        """Take a person at Clerk from your user of that id. They are a new user from then on, which is returned.
+        """Take a Clerk user from your user with this id, and return the new user that it leads to from then on.
 
-        `LinkRefused` if they are not tied to that one. `relink` takes it back.
+        `relink` undoes it.
+
+        Raises:
+            LinkRefused: The Clerk user is not linked to your user.
         """
         ...
 
     def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
-        """Tie a person at Clerk, who is tied to your user `id`, to your user `to` instead.
+        """Link a Clerk user, which is linked to your user `id`, to your user `to` instead.
 
-        `LinkRefused` if they are not tied to `id`, `UserUnknown` if there is no user `to`. The same the other way
-        round takes it back.
+        The same the other way round undoes it.
+
+        Raises:
+            LinkRefused: The Clerk user is not linked to `id`.
+            UserUnknown: There is no user `to`.
         """
         ...
 
     def export(self, id: Id) -> dict[str, Any]:
-        """Everything that is stored of your user, ready for `json.dumps`."""
+        """Return all stored data of your user, ready for `json.dumps`."""
         ...
 
     def erase(self, id: Id) -> Erasure:
-        """Erase the personal data of your user: as if Clerk had deleted the account, and as final.
+        """Erase the personal data of your user, as finally as if Clerk had deleted the account.
 
         The row and its id stay, and so do the references to it. The result says whether a file may still hold the data.
         """
         ...
 
     def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
-        """Clerk's word on all of one kind (`user`, `organization`, `membership`) in one instance, page by page: in the
-        order of their keys, those after a key. Tombstones and sightings are among them.
+        """Return a page of Clerk's records of one kind (`user`, `organization`, `membership`) in one instance: in the
+        order of their keys, those after a key. Tombstones and records from tokens are among them.
 
-        The next page is after the key of the last of this one. An empty page is the end.
+        The next page begins after the key of the last record. An empty page is the end.
         """
         ...
 
     def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
-        """One of them."""
+        """Return one of these records."""
         ...
 
     def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]:
-        """Return the ranks of several of them, by their keys; at most 10,000. A key that is not stored is left out."""
+        """Return the ranks of up to 10,000 records by their keys. A key that is not stored is left out."""
         ...
 
     def counts(self, instance: str) -> dict[Kind, Count]:
-        """How many of each kind there are in one instance. It goes through all of them."""
+        """Return how many records of each kind there are in one instance. It reads all of them."""
         ...
 
     def search(self, text: str, limit: int = 20) -> list[User]:
-        """Your users whose id this is, or whose Clerk id, username, external id or e-mail address in one of their
-        identities; of the address, capital letters of ASCII do not count. It goes through all of them."""
+        """Return your users by the whole of an id, a Clerk id, a username, an external id or an e-mail address, in
+        which capital letters of ASCII do not count. It reads all users."""
+        ...
+
+    def purge(self, before: int) -> int:
+        """Remove the tombstones of users that were deleted, and of memberships that ended, before a time at least 30
+        days ago. Return the number of records. Your own rows stay, and so do organizations."""
         ...
 
     def checkpoint(self, name: str) -> str | None:
-        """A text that was noted under a name of at most 200 characters."""
+        """Return the text that is kept under a name of at most 200 characters."""
         ...
 
     def set_checkpoint(self, name: str, text: str | None) -> None:
-        """Note a text of at most 64 KiB, or remove it by None. Whoever writes last has the word, and nobody is told."""
+        """Keep a text of at most 64 KiB, or remove it by None. The last write wins, and no listener is called."""
         ...
 
     def swap_checkpoint(self, name: str, before: str | None, after: str | None) -> bool:
-        """Set a note to `after` if it is `before` now, and tell whether it was: of several who try, one succeeds."""
+        """Set a checkpoint to `after` if it is `before` now, and return whether it was. Of several callers, one
+        succeeds."""
         ...
 
     def in_transaction(self) -> bool:
         """Return whether a write made now belongs to a transaction that the caller may yet roll back."""
         ...
 
+
+class OutboxRepository(Protocol):
+    """What the job needs that writes your facts back to Clerk."""
+
+    @property
+    def write_back(self) -> WriteBack | None:
+        """Which of your facts Clerk is to hold. Each transaction that changes one adds an outbox entry."""
+        ...
+
     def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]:
-        """What may have to go back to Clerk and is due by a moment, the earliest first."""
+        """Return the outbox entries that are due by a time, the earliest first."""
         ...
 
     def outbox_entry(self, instance: str, kind: OutboxKind, key: str) -> OutboxEntry | None:
-        """One of it."""
+        """Return one outbox entry, or None."""
         ...
 
     def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool:
-        """Move one on, if it still is as it was: its `due_at`, `tries` and `error`. None is one that is not there, so
-        this adds one, too, and removes one. It tells whether it was as it was."""
-        ...
-
-    def purge(self, before: int) -> int:
-        """Forget the tombstones of people who were deleted, and of memberships that ended, before a moment at least 30
-        days ago; and tell how many records that were. Your own rows stay, and so do organizations."""
-        ...
-
-    def poll(self) -> None:
-        """Look whether somebody else has written, and call the watchers if so."""
-        ...
-
-    def close(self) -> None:
-        """Let go of what is held. A closed repository answers nothing more."""
+        """Replace an outbox entry if it still is `before`, and return whether it was. None stands for an entry that is
+        not there, so this also adds and removes one. Only `due_at`, `tries` and `error` are replaced."""
         ...
 
 
-class AsyncRepository(Protocol):
-    """The same for drivers that speak async."""
+class Repository(CoreRepository, DirectoryRepository, OutboxRepository, Protocol):
+    """All of it, as the repositories of clerkmap do. Use one as a context manager to close it."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+class AsyncCoreRepository(Protocol):
+    """`CoreRepository` for drivers that speak async."""
 
     poll_every: float | None
     listeners: Listeners
 
     @property
     def needs_full_user(self) -> bool: ...
-
     @property
     def max_token_lifetime(self) -> float: ...
-    @property
-    def write_back(self) -> WriteBack | None: ...
 
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]: ...
     async def find(
@@ -223,9 +244,16 @@ class AsyncRepository(Protocol):
         clerk_organization_id: str | None = None,
         clerk_session_id: str | None = None,
     ) -> Standing | None: ...
+    async def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None: ...
+    async def poll(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+class AsyncDirectoryRepository(Protocol):
+    """`DirectoryRepository` for drivers that speak async."""
+
     async def user(self, id: Id) -> User | None: ...
     async def organization(self, id: Id) -> Organization | None: ...
-    async def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None: ...
     async def set_role(self, id: Id, role: str | None) -> User: ...
     async def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User: ...
     async def unlink(self, instance: str, clerk_id: str, id: Id) -> User: ...
@@ -237,18 +265,31 @@ class AsyncRepository(Protocol):
     async def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]: ...
     async def counts(self, instance: str) -> dict[Kind, Count]: ...
     async def search(self, text: str, limit: int = 20) -> list[User]: ...
+    async def purge(self, before: int) -> int: ...
     async def checkpoint(self, name: str) -> str | None: ...
     async def set_checkpoint(self, name: str, text: str | None) -> None: ...
     async def swap_checkpoint(self, name: str, before: str | None, after: str | None) -> bool: ...
     async def in_transaction(self) -> bool: ...
+
+
+class AsyncOutboxRepository(Protocol):
+    """`OutboxRepository` for drivers that speak async."""
+
+    @property
+    def write_back(self) -> WriteBack | None: ...
+
     async def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]: ...
     async def outbox_entry(self, instance: str, kind: OutboxKind, key: str) -> OutboxEntry | None: ...
     async def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool: ...
-    async def purge(self, before: int) -> int: ...
-    async def poll(self) -> None: ...
-    async def close(self) -> None: ...
 
 
-def is_async(repository: "Repository | AsyncRepository") -> bool:
-    """Whether a repository speaks async."""
+class AsyncRepository(AsyncCoreRepository, AsyncDirectoryRepository, AsyncOutboxRepository, Protocol):
+    """`Repository` for drivers that speak async."""
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+def is_async(repository: CoreRepository | AsyncCoreRepository) -> bool:
+    """Return whether a repository speaks async."""
     return inspect.iscoroutinefunction(repository.find)

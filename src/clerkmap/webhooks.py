@@ -24,7 +24,7 @@ from .core.model import Change
 from .core.records import AnyRecord
 from .errors import ConfigurationError, WebhookError, WebhookFromElsewhere, WebhookSignatureInvalid
 from .hooks import AfterCommit, Hook
-from .ports import AsyncRepository, Repository, is_async
+from .ports import AsyncCoreRepository, CoreRepository, is_async
 from .repositories.threaded import threaded
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Reconciler(SurvivesForks):
     def __init__(
         self,
         instance: Instance,
-        repository: Repository | AsyncRepository,
+        repository: CoreRepository | AsyncCoreRepository,
         *,
         hooks: Iterable[Hook] = (),
         after_commit: Iterable[AfterCommit] = (),
@@ -80,9 +80,9 @@ class Reconciler(SurvivesForks):
             raise ConfigurationError("max_body must be an integer, and at least 1024 bytes")
         repository.listeners.add(hooks, after_commit)
         self._instance = instance
-        self._repository = None if is_async(repository) else cast(Repository, repository)
+        self._repository = None if is_async(repository) else cast(CoreRepository, repository)
         self._async_repository = (
-            cast(AsyncRepository, repository) if self._repository is None else threaded(self._repository)
+            cast(AsyncCoreRepository, repository) if self._repository is None else threaded(self._repository)
         )
         self._tolerance = tolerance
         self.max_body: int = max_body
@@ -162,7 +162,7 @@ class Reconciler(SurvivesForks):
             self._signers = [Webhook(secret) for secret in self._instance.webhook_secrets]
         return self._signers
 
-    def _put(self, repository: Repository, event: Event) -> Outcome:
+    def _put(self, repository: CoreRepository, event: Event) -> Outcome:
         records, reason = self._records(event)
         return self._outcome(event, repository.put(records) if records else [], reason)
 
@@ -188,7 +188,7 @@ class Reconciler(SurvivesForks):
             self._events[event.type if event.is_mirrored else "other", kind] += 1
         return Outcome(kind, event.type, tuple(changes), reason)
 
-    def _synchronous(self) -> Repository:
+    def _synchronous(self) -> CoreRepository:
         if self._repository is None:
             raise ConfigurationError("the repository is asynchronous: await areceive or aapply")
         return self._repository

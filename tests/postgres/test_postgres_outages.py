@@ -94,6 +94,7 @@ class AsyncWay(Way):
         self._async = AsyncPostgresRepository.open(
             url(proxy), pool_size=pool_size, timeout=TIMEOUT, listen=False, durable=False, **options
         )
+        asyncio.run_coroutine_threadsafe(self._async.__aenter__(), self._loop).result()
 
     def find(self) -> object:
         return asyncio.run_coroutine_threadsafe(self._async.find(HERE, ANN), self._loop).result()

@@ -157,9 +157,15 @@ def test_tables_that_are_not_those_of_clerkmap(postgres_schema: str, name: str) 
     with connected() as connection:
         connection.execute(f"CREATE SCHEMA {postgres_schema}".encode())
         connection.execute(STUBS[name].format(s=postgres_schema).encode())
-    for open_ in (PostgresRepository.open, AsyncPostgresRepository.open):
-        with pytest.raises(ConfigurationError, match=says):
-            open_(postgres(), schema=postgres_schema)
+
+    async def enter() -> None:
+        async with AsyncPostgresRepository.open(postgres(), schema=postgres_schema):
+            pass
+
+    with pytest.raises(ConfigurationError, match=says):
+        PostgresRepository.open(postgres(), schema=postgres_schema)
+    with pytest.raises(ConfigurationError, match=says):
+        asyncio.run(enter())
 
 
 def test_a_server_that_takes_no_writes(postgres_schema: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from clerkmap import RepositoryUnavailable
 from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
 from clerkmap.testing.samples import ANN, HERE, person
 from postgres_server import postgres
@@ -118,3 +119,22 @@ def test_writers_by_schema_and_by_search_path(postgres_schema: str) -> None:
                 assert connection.execute(locks, [theirs.info.backend_pid]).fetchall() == held
                 theirs.rollback()
         assert held
+
+
+def test_open_does_not_connect_and_a_block_does(postgres_schema: str) -> None:
+    """In async code `open` does no I/O. The block makes the tables, or raises that there is no server, and closes."""
+
+    async def use() -> None:
+        async with AsyncPostgresRepository.open(postgres(), schema=postgres_schema, listen=False) as repository:
+            with connected() as connection:
+                tables = connection.execute("SELECT to_regclass(%s)", [f"{postgres_schema}.clerkmap_users"]).fetchall()
+            assert tables != [(None,)]
+            await repository.put([person()])
+        with pytest.raises(RepositoryUnavailable, match="closed"):
+            await repository.put([person()])
+        with pytest.raises(RepositoryUnavailable):
+            async with AsyncPostgresRepository.open("postgresql://127.0.0.1:1/nowhere", timeout=0.2):
+                pass
+
+    AsyncPostgresRepository.open("postgresql://127.0.0.1:1/nowhere")
+    asyncio.run(use())

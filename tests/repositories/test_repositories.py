@@ -1,5 +1,6 @@
 """Both repositories keep the contract, and SQLite does whatever memory does."""
 
+import asyncio
 import itertools
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -8,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from clerkmap import ClerkUser, Repository
-from clerkmap.errors import ConfigurationError
+from clerkmap import ClerkUser, Repository, threaded
+from clerkmap.errors import ConfigurationError, RepositoryUnavailable
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.testing.contract import RepositoryContract
 from clerkmap.testing.machine import repository_machine
@@ -93,3 +94,20 @@ def test_a_linker_in_memory_must_not_write(nested: str) -> None:
 
     assert (repository.find(HERE, ANN), repository.user("other")) == (None, None)
     repository.put([company()])
+
+
+def test_a_block_closes_the_repository(tmp_path: Path) -> None:
+    """`with` and `async with` close a repository when the block ends."""
+
+    async def use(repository: SqliteRepository) -> None:
+        async with threaded(repository) as lent:
+            assert (await lent.user("nobody")) is None
+
+    with SqliteRepository.open(tmp_path / "app.db") as repository, MemoryRepository() as memory:
+        assert len(repository.put([person()])) == len(memory.put([person()])) == 1
+    with pytest.raises(RepositoryUnavailable, match="closed"):
+        repository.find(HERE, ANN)
+    repository = SqliteRepository.open(tmp_path / "app.db")
+    asyncio.run(use(repository))
+    with pytest.raises(RepositoryUnavailable, match="closed"):
+        repository.find(HERE, ANN)

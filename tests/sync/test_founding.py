@@ -468,7 +468,7 @@ def test_your_own_connection_on_postgres(postgres_schema: str) -> None:
     assert not world.clerk.organizations
 
     async def run() -> Organization:
-        repository = await asyncio.to_thread(AsyncPostgresRepository.open, url)
+        repository = AsyncPostgresRepository.open(url)
         said: dict[str, Any] = {"idempotency_key": "form 7", "name": "Grand Hotel", "created_by": ada.id}
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection, world.async_api as api:
             part = repository.within(connection)

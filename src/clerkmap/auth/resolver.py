@@ -31,7 +31,7 @@ from ..errors import (
     TokenMalformed,
     UserDeleted,
 )
-from ..ports import AsyncRepository, Repository, is_async, served_first
+from ..ports import AsyncCoreRepository, CoreRepository, is_async, served_first
 from ..repositories.threaded import threaded
 from .caches import CallerIds, Heard, Known, Seen, Standings
 from .flights import Flights, Turns
@@ -84,7 +84,7 @@ class Resolver:
     def __init__(
         self,
         instance: Instance,
-        repository: Repository | AsyncRepository,
+        repository: CoreRepository | AsyncCoreRepository,
         *,
         verifier: Verifier | None = None,
         trust_own_id: bool = False,
@@ -99,9 +99,9 @@ class Resolver:
         if type(keep) is not int or keep < 8:
             raise ConfigurationError("keep must be an integer, and at least 8")
         if is_async(repository):
-            self._repository, self._async_repository = None, cast(AsyncRepository, repository)
+            self._repository, self._async_repository = None, cast(AsyncCoreRepository, repository)
         else:
-            self._repository = cast(Repository, repository)
+            self._repository = cast(CoreRepository, repository)
             self._lent = threaded(self._repository)
             self._async_repository = self._lent
         if repository.needs_full_user and api is None:
@@ -145,7 +145,7 @@ class Resolver:
         bound._tokens = Bounded(self._tokens.limit)
         return bound
 
-    def resolve(self, token: str, *, within: Repository | None = None) -> Principal:
+    def resolve(self, token: str, *, within: CoreRepository | None = None) -> Principal:
         """Return the caller. Raises `TokenError` for a bad token, and `LockedOut` for a user who may not come in.
 
         A user who is seen for the first time is written through `within`, if it is given: the same repository on your
@@ -175,7 +175,7 @@ class Resolver:
                 raise
             return admit(seen.claims, stale)
 
-    async def aresolve(self, token: str, *, within: AsyncRepository | None = None) -> Principal:
+    async def aresolve(self, token: str, *, within: AsyncCoreRepository | None = None) -> Principal:
         """Do the same without holding up the event loop, and without leaving it when memory has the answer."""
         seen = self._remembered(token)
         if seen is None:
@@ -188,7 +188,7 @@ class Resolver:
         if principal is not None:
             return principal
         if within is not None and not is_async(within):
-            within = threaded(cast(Repository, within))
+            within = threaded(cast(CoreRepository, within))
         if within is not None or seen.claims.kind == "organization_api_key":
             return await self._alook_up(seen, within)
         known = seen  # which is not None from here on, in the functions below, too
@@ -326,7 +326,7 @@ class Resolver:
             return None
         return _seat(seen, known)
 
-    def _look_up(self, repository: Repository, seen: Seen, within: Repository | None = None) -> Principal:
+    def _look_up(self, repository: CoreRepository, seen: Seen, within: CoreRepository | None = None) -> Principal:
         """Find the caller; if the token tells more than the repository knows, put that and look again.
 
         The first look is never within a transaction of yours, which may see the past: a user who was deleted meanwhile
@@ -342,7 +342,7 @@ class Resolver:
             found = self._find(within or repository, claims)
         return self._admit(seen, found)
 
-    async def _alook_up(self, seen: Seen, within: AsyncRepository | None = None) -> Principal:
+    async def _alook_up(self, seen: Seen, within: AsyncCoreRepository | None = None) -> Principal:
         """Do the same without holding up the event loop, which is left once for a synchronous repository."""
         claims = seen.claims
         if self._repository is not None and within is None and self._first_sights is None:
@@ -356,7 +356,7 @@ class Resolver:
             found = await self._afind(within or self._async_repository, claims)
         return self._admit(seen, found)
 
-    async def _look_up_in_threads(self, repository: Repository, claims: Claims) -> _Found:
+    async def _look_up_in_threads(self, repository: CoreRepository, claims: Claims) -> _Found:
         told: list[AnyRecord] = []
 
         def look() -> _Found | None:
@@ -368,7 +368,7 @@ class Resolver:
             look, lambda: repository.put(told), lambda: self._find(repository, claims)
         )
 
-    def _look(self, repository: Repository, claims: Claims) -> _Found:
+    def _look(self, repository: CoreRepository, claims: Claims) -> _Found:
         """Take a caller out of memory that is not out of date, or else out of the repository."""
         if claims.kind == "organization_api_key":  # of which nothing is remembered: programs can wait
             return self._find(repository, claims)
@@ -394,7 +394,7 @@ class Resolver:
                 return _Found(known.standing, known)
             return await self._afind(self._async_repository, claims)
 
-    def _find(self, repository: Repository, claims: Claims) -> _Found:
+    def _find(self, repository: CoreRepository, claims: Claims) -> _Found:
         """Ask the repository for a caller."""
         epoch, at = self._standings.epoch, self._monotonic()
         if claims.kind == "organization_api_key":
@@ -402,7 +402,7 @@ class Resolver:
             return _Found(cast(Organization | None, row))
         return _Found(repository.find(claims.instance, *_caller(claims)), None, epoch, at)
 
-    async def _afind(self, repository: AsyncRepository, claims: Claims) -> _Found:
+    async def _afind(self, repository: AsyncCoreRepository, claims: Claims) -> _Found:
         """Do the same without holding up the event loop."""
         epoch, at = self._standings.epoch, self._monotonic()
         if claims.kind == "organization_api_key":

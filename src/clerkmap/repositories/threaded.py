@@ -1,7 +1,7 @@
 """A synchronous repository, lent to async code: each call runs in a thread."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 from .._runtime.threads import RepositoryThreads, Threads
 from ..core.model import Change, Count, Erasure, Id, Organization, User
@@ -9,13 +9,18 @@ from ..core.principal import Standing
 from ..core.records import MAX_TIME, AnyRecord, Kind
 from ..core.writeback import OutboxEntry, OutboxKind, WriteBack
 from ..hooks import Listeners
-from ..ports import Repository
+from ..ports import CoreRepository, Repository
 
 T = TypeVar("T")
 
 
-def threaded(repository: Repository) -> "Threaded":
-    """Lend a synchronous repository to async code: each call runs in a thread, and what writes keeps none from reading.
+@overload
+def threaded(repository: Repository) -> "Threaded": ...
+@overload
+def threaded(repository: CoreRepository) -> "ThreadedCore": ...
+def threaded(repository: Any) -> Any:
+    """Lend a synchronous repository to async code: each call runs in a thread. Calls that write do not hold up calls
+    that read.
 
     The threads are those of the repository, if it has an attribute `threads` (see `Threads`). Other repositories share
     a few in each process.
@@ -26,10 +31,10 @@ def threaded(repository: Repository) -> "Threaded":
 _shared: Threads = RepositoryThreads()
 
 
-class Threaded:
-    """A synchronous repository, with the methods of an asynchronous one."""
+class ThreadedCore:
+    """A synchronous `CoreRepository`, with the methods of an asynchronous one."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: CoreRepository) -> None:
         self._repository = repository
         self._threads: Threads = getattr(repository, "threads", None) or _shared
         self.poll_every: float | None = repository.poll_every
@@ -54,10 +59,6 @@ class Threaded:
     def max_token_lifetime(self) -> float:
         return self._repository.max_token_lifetime
 
-    @property
-    def write_back(self) -> WriteBack | None:
-        return self._repository.write_back
-
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         return await self._threads.write(self._repository.put, records)
 
@@ -71,74 +72,92 @@ class Threaded:
         ids = (clerk_user_id, clerk_organization_id, clerk_session_id)
         return await self._threads.read(self._repository.find, instance, *ids)
 
-    async def user(self, id: Id) -> User | None:
-        return await self._threads.read(self._repository.user, id)
-
-    async def organization(self, id: Id) -> Organization | None:
-        return await self._threads.read(self._repository.organization, id)
-
     async def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None:
         return await self._threads.read(self._repository.row, kind, instance, key)
-
-    async def set_role(self, id: Id, role: str | None) -> User:
-        return await self._threads.write(self._repository.set_role, id, role)
-
-    async def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
-        return await self._threads.write(lambda: self._repository.link(instance, clerk_id, id, shared=shared))
-
-    async def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
-        return await self._threads.write(self._repository.unlink, instance, clerk_id, id)
-
-    async def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
-        return await self._threads.write(lambda: self._repository.relink(instance, clerk_id, id, to=to))
-
-    async def export(self, id: Id) -> dict[str, Any]:
-        return await self._threads.read(self._repository.export, id)
-
-    async def erase(self, id: Id) -> Erasure:
-        return await self._threads.write(self._repository.erase, id)
-
-    async def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
-        return await self._threads.read(lambda: self._repository.records(kind, instance, after=after, limit=limit))
-
-    async def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
-        return await self._threads.read(self._repository.record, kind, instance, key)
-
-    async def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]:
-        return await self._threads.read(self._repository.ranks, kind, instance, keys)
-
-    async def counts(self, instance: str) -> dict[Kind, Count]:
-        return await self._threads.read(self._repository.counts, instance)
-
-    async def search(self, text: str, limit: int = 20) -> list[User]:
-        return await self._threads.read(self._repository.search, text, limit)
-
-    async def checkpoint(self, name: str) -> str | None:
-        return await self._threads.read(self._repository.checkpoint, name)
-
-    async def set_checkpoint(self, name: str, text: str | None) -> None:
-        await self._threads.write(self._repository.set_checkpoint, name, text)
-
-    async def swap_checkpoint(self, name: str, before: str | None, after: str | None) -> bool:
-        return await self._threads.write(self._repository.swap_checkpoint, name, before, after)
-
-    async def in_transaction(self) -> bool:
-        return await self._threads.write(self._repository.in_transaction)
-
-    async def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]:
-        return await self._threads.read(lambda: self._repository.outbox(instance, due=due, limit=limit))
-
-    async def outbox_entry(self, instance: str, kind: OutboxKind, key: str) -> OutboxEntry | None:
-        return await self._threads.read(self._repository.outbox_entry, instance, kind, key)
-
-    async def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool:
-        return await self._threads.write(self._repository.swap_outbox_entry, before, after)
-
-    async def purge(self, before: int) -> int:
-        return await self._threads.write(self._repository.purge, before)
 
     async def poll(self) -> None:
         await self._threads.read(self._repository.poll)
 
     async def close(self) -> None:
         await _shared.read(self._repository.close)  # not in threads that it closes
+
+
+class Threaded(ThreadedCore):
+    """A synchronous `Repository`, with the methods of an asynchronous one."""
+
+    def __init__(self, repository: Repository) -> None:
+        super().__init__(repository)
+        self._whole = repository
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def write_back(self) -> WriteBack | None:
+        return self._whole.write_back
+
+    async def user(self, id: Id) -> User | None:
+        return await self._threads.read(self._whole.user, id)
+
+    async def organization(self, id: Id) -> Organization | None:
+        return await self._threads.read(self._whole.organization, id)
+
+    async def set_role(self, id: Id, role: str | None) -> User:
+        return await self._threads.write(self._whole.set_role, id, role)
+
+    async def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
+        return await self._threads.write(lambda: self._whole.link(instance, clerk_id, id, shared=shared))
+
+    async def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
+        return await self._threads.write(self._whole.unlink, instance, clerk_id, id)
+
+    async def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
+        return await self._threads.write(lambda: self._whole.relink(instance, clerk_id, id, to=to))
+
+    async def export(self, id: Id) -> dict[str, Any]:
+        return await self._threads.read(self._whole.export, id)
+
+    async def erase(self, id: Id) -> Erasure:
+        return await self._threads.write(self._whole.erase, id)
+
+    async def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
+        return await self._threads.read(lambda: self._whole.records(kind, instance, after=after, limit=limit))
+
+    async def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
+        return await self._threads.read(self._whole.record, kind, instance, key)
+
+    async def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]:
+        return await self._threads.read(self._whole.ranks, kind, instance, keys)
+
+    async def counts(self, instance: str) -> dict[Kind, Count]:
+        return await self._threads.read(self._whole.counts, instance)
+
+    async def search(self, text: str, limit: int = 20) -> list[User]:
+        return await self._threads.read(self._whole.search, text, limit)
+
+    async def checkpoint(self, name: str) -> str | None:
+        return await self._threads.read(self._whole.checkpoint, name)
+
+    async def set_checkpoint(self, name: str, text: str | None) -> None:
+        await self._threads.write(self._whole.set_checkpoint, name, text)
+
+    async def swap_checkpoint(self, name: str, before: str | None, after: str | None) -> bool:
+        return await self._threads.write(self._whole.swap_checkpoint, name, before, after)
+
+    async def in_transaction(self) -> bool:
+        return await self._threads.write(self._whole.in_transaction)
+
+    async def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]:
+        return await self._threads.read(lambda: self._whole.outbox(instance, due=due, limit=limit))
+
+    async def outbox_entry(self, instance: str, kind: OutboxKind, key: str) -> OutboxEntry | None:
+        return await self._threads.read(self._whole.outbox_entry, instance, kind, key)
+
+    async def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool:
+        return await self._threads.write(self._whole.swap_outbox_entry, before, after)
+
+    async def purge(self, before: int) -> int:
+        return await self._threads.write(self._whole.purge, before)

@@ -9,7 +9,7 @@ class TestMine(RepositoryContract):
 import asyncio
 import threading
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from ..core.model import Change, Count, Erasure, Id, Organization, User
 from ..core.principal import Standing
@@ -47,6 +47,12 @@ class Blocking:
         self._in_threads = _InThreads(self._repository.listeners, self._thread)
         self.listeners: Listeners = self._in_threads
         self.listeners.add(hooks, after_commit)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         return self._wait(self._repository.put(records))
@@ -147,7 +153,7 @@ class Blocking:
 
 
 async def _made(make: Callable[..., AsyncRepository], options: dict[str, Any]) -> AsyncRepository:
-    return make(**options)
+    return await make(**options).__aenter__()
 
 
 class _InThreads(Listeners):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from ...core.model import Change, Count, Erasure, Id, Organization, User
 from ...core.principal import Standing
@@ -50,6 +50,12 @@ class MemoryRepository:
     def database(self) -> "Connection":
         """An SQLite database in memory for the tables of your hooks. Each transaction here is one there, too."""
         return self._tables.database
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         return self._write(lambda: self._put(records))

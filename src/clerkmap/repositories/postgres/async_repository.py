@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, LiteralString, ParamSpec, Self, TypeVar, Unpack, cast
+from weakref import WeakKeyDictionary
 
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
@@ -30,10 +31,18 @@ P = ParamSpec("P")
 
 
 class AsyncPostgresRepository(AsyncSqlRepository):
-    """The same for async code: with an `AsyncConnection` or an `AsyncConnectionPool`.
+    """Keeps everything in PostgreSQL, for async code.
 
-    `open` is no coroutine, so it can stand beside your app. It makes the tables before it returns; the class itself
-    does so when it is first used.
+        async with AsyncPostgresRepository.open("postgresql://...") as repository:
+            ...
+
+    It connects, and makes the tables, when the block begins or else at its first use. So `open` can also stand beside
+    your app, outside of any event loop.
+
+    Args:
+        source: An `AsyncConnection` of yours, or an `AsyncConnectionPool`.
+        options: See `PostgresOptions` and `Options`. The transaction that hooks are called with is the
+            `psycopg.AsyncConnection`.
     """
 
     poll_every: float | None = POLL_EVERY
@@ -51,22 +60,18 @@ class AsyncPostgresRepository(AsyncSqlRepository):
         self._notifications = connect and Notifications(connect, self._setup.channel, self.listeners.heard)
         self._is_part = False
         self._whole = self
-        self._preparing = asyncio.Lock()
+        self._preparing: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     @classmethod
     def open(cls, conninfo: str, *, pool_size: int = 10, **options: Unpack[PostgresOptions]) -> Self:
-        """Connect to a server, making the tables if need be. This is done before it returns, and holds up the caller.
+        """Return a repository with a pool of its own. It connects when its `async with` block begins, or at first use.
 
         Args:
-            conninfo: A URL, or whatever else libpq takes.
+            conninfo: A URL, or another connection string of libpq's.
             pool_size: How many connections to have at most, besides the one that listens.
             options: See `PostgresOptions` and `Options`.
         """
-        repository = cls(AsyncOpenedPool(conninfo, pool_size, options.get("timeout", 5)), **options)
-        without_functions: PostgresOptions = {**options, "hooks": (), "after_commit": ()}
-        PostgresRepository.open(conninfo, pool_size=1, **without_functions).close()
-        repository._setup.prepared = True
-        return repository
+        return cls(AsyncOpenedPool(conninfo, pool_size, options.get("timeout", 5)), **options)
 
     @staticmethod
     def ddl(*, since: int = 0, **options: Unpack[PostgresOptions]) -> str:
@@ -74,10 +79,18 @@ class AsyncPostgresRepository(AsyncSqlRepository):
         return PostgresRepository.ddl(since=since, **options)
 
     def within(self, connection: AsyncConnection[Any]) -> Self:
-        """The same repository on a connection of yours, in whose transaction it takes part: you commit."""
+        """Return the same repository on a connection of yours, in whose transaction it takes part: you commit."""
         part = copy.copy(self)
         part._source, part._is_part = AsyncSource(connection), True
         return part
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._prepare()
+        except BaseException:
+            await self.close()
+            raise
+        return self
 
     async def poll(self) -> None:
         self._source.check_open()
@@ -102,9 +115,9 @@ class AsyncPostgresRepository(AsyncSqlRepository):
         return self._source.is_settled() and self._setup.lending.connection() is None
 
     async def _prepare(self) -> None:
-        """Make the tables, if need be: on the connection or pool that the repository was made with."""
+        """Make the tables if need be, on the connection or pool that the repository was made with."""
         if not self._setup.prepared:
-            async with self._preparing:
+            async with self._preparing.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
                 if not self._setup.prepared and not await self._whole._ask(self._setup.is_ready):
                     migrate = partial(self._setup.migrate, alone=self._whole._source.is_settled())
                     await self._whole._transact(migrate, repeatable=True)
