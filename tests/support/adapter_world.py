@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from clerkmap import AsyncRepository, ClerkMembership, Principal, Resolver
+from clerkmap import AsyncCoreRepository, ClerkMembership, Principal, Resolver
 from clerkmap.auth.verifier import Verifier
 from clerkmap.clerk.jwks import RemoteKeys
 from clerkmap.core.principal import Standing
@@ -60,7 +60,7 @@ class Counted(Resolver):
         self.looked += 1
         return super().resolve_nowait(token)
 
-    async def aresolve(self, token: str, *, within: AsyncRepository | None = None) -> Principal:
+    async def aresolve(self, token: str, *, within: AsyncCoreRepository | None = None) -> Principal:
         self.looked += 1
         return await super().aresolve(token, within=within)
 
