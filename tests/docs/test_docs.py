@@ -172,7 +172,7 @@ def test_the_tree_in_the_errors_module_names_every_error_under_its_parent() -> N
 
 def test_the_requests_page_answers_every_error_as_it_is_answered() -> None:
     """Each error's row in the table of answers, its own or the nearest above, says what `answer` does."""
-    page = prose(ROOT / "docs" / "requests.md").split("## What is answered")[1]
+    page = prose(ROOT / "docs" / "requests.md").split("## Error responses")[1]
     rows = {"ClerkmapError": ("500", "", "none")}  # everything else
     for line in re.findall(r"^\| (`.*|any .*) \|$", page, re.MULTILINE):
         errors, statuses, challenge, remedy = (cell.strip() for cell in line.split("|"))
