@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
 from copy import copy
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from ..errors import CommitUnknown, ConfigurationError, RepositoryUnavailable
 from .forks import SurvivesForks
@@ -348,6 +348,12 @@ class RepositoryThreads:
         """Let the threads end."""
         self._readers.close()
         self._writers.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def checked_max_waiting(max_waiting: int) -> int:

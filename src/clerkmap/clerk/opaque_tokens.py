@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from copy import copy
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 from .._runtime.bounded import Bounded
 from .._runtime.driving import adrive, drive
@@ -160,6 +160,12 @@ class OpaqueTokens(SurvivesForks):
     def close(self) -> None:
         """Let go of the connections."""
         self._api.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _exchange(self, repository: Repository) -> None:
         """Learn which tokens were good before, and keep those that are now."""
