@@ -31,6 +31,7 @@ GROUPS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "verify": tokens.verify,
     "steps": steps,
     "sqlite": databases.sqlite,
+    "first": databases.first,
     "webhook": webhooks.webhook,
     "asgi": servers.servers,
     "headers": headers.headers,

@@ -1,5 +1,6 @@
 """What a look-up costs: the first of a person on SQLite, and any among ever more users."""
 
+import asyncio
 import gc
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -8,14 +9,17 @@ from random import Random
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from clerkmap import Resolver
-from clerkmap.core.records import key_of
+from clerkmap import ClerkUser, Resolver
+from clerkmap.core.records import FROM_TOKEN, key_of
 from clerkmap.ports import Repository
 from clerkmap.repositories import MemoryRepository, SqliteRepository
+from clerkmap.repositories.options import uuid7
+from clerkmap.repositories.sql.statements import IDENTITY_COLUMNS, user_row
 
 from .measure import Aim, Row, Side, compare, constant
 from .people import (
     INSTANCE,
+    OBSERVED_AT,
     bare_verification,
     clerk_id,
     crowd,
@@ -25,6 +29,9 @@ from .people import (
     signed_and_signature,
 )
 
+_INSERT_IDENTITY = (
+    f"INSERT INTO clerkmap_identities ({', '.join(IDENTITY_COLUMNS)}) VALUES ({', '.join('?' * len(IDENTITY_COLUMNS))})"
+)
 SMALLEST_MEMORY = 8  # the fewest tokens and standings that a resolver can be told to keep
 ROUND = 0.2  # seconds that one side of a round of look-ups may take
 
@@ -56,6 +63,49 @@ def sqlite(short: bool) -> Iterator[Row]:
             connection.close()
             repository.close()
         yield Row("sqlite", what, mine, against, other, ratio, aim)
+
+
+def first(short: bool) -> Iterator[Row]:
+    """A user whom nobody knows yet, in async code: verified, looked up, written, committed, and looked up again.
+
+    The other side verifies, inserts the user and the identity in one commit, and selects the identity, on one
+    connection that stays open. It has no threads, no records, no listeners and no event loop.
+    """
+    rounds, size = (3, 5) if short else (31, 20)
+    people = crowd((rounds + 1) * size)
+    tokens = [iter(people.tokens), iter(people.tokens)]
+    verify = bare_verification(people.clerk)
+    with TemporaryDirectory() as folder, asyncio.Runner() as runner:
+        repository = SqliteRepository.open(Path(folder) / "ours.db")
+        resolver = Resolver(people.instance, repository)
+        SqliteRepository.open(Path(folder) / "theirs.db").close()
+        connection = _plain_connection(Path(folder) / "theirs.db")
+
+        def ours(token: str) -> None:
+            runner.run(resolver.aresolve(token))
+
+        def theirs(made: tuple[tuple[bytes, bytes], ClerkUser]) -> None:
+            parts, record = made
+            verify(parts)
+            id = uuid7()
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT INTO clerkmap_users (id, created_at) VALUES (?, 0)", (id,))
+            connection.execute(_INSERT_IDENTITY, (*user_row(record), id))
+            connection.execute("COMMIT")
+            select = "SELECT * FROM clerkmap_identities WHERE instance = ? AND key = ?"
+            assert connection.execute(select, (record.instance, record.key)).fetchone() is not None
+
+        def make() -> list[tuple[tuple[bytes, bytes], ClerkUser]]:
+            drawn = [next(tokens[1]) for _ in range(size)]
+            users = [ClerkUser.make(FROM_TOKEN, INSTANCE, token[-60:], observed_at=OBSERVED_AT) for token in drawn]
+            return list(zip(map(signed_and_signature, drawn), users, strict=True))
+
+        mine = Side(ours, lambda: [next(tokens[0]) for _ in range(size)])
+        figures = compare(mine, Side(theirs, make), rounds, "first sight on SQLite")
+        connection.close()
+        repository.close()
+    against = "RSA-2048 verification + two INSERTs in one commit + one SELECT"
+    yield Row("first", "first sight of a user on SQLite, async", figures[0], against, *figures[1:])
 
 
 def _plain_connection(path: Path) -> sqlite3.Connection:

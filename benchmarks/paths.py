@@ -12,6 +12,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import CodeType
@@ -90,7 +91,7 @@ class OnePage(httpx.AsyncBaseTransport):
         if self._is_counting:
             await asyncio.sleep(SETTLED)
             self._is_counting = False
-            self.counted = self._counter.stop(f"one page of a backfill, {PAGE} new users")
+            self.counted = self._counter.stop(f"backfill page, {PAGE} new users")
         response = await self._transport.handle_async_request(request)
         if request.url.path.endswith("/users") and self.counted is None:
             self._is_counting = True
@@ -101,44 +102,49 @@ class OnePage(httpx.AsyncBaseTransport):
 async def paths() -> AsyncIterator[Counts]:
     """Count the five paths."""
     counter = Counter()
-    async with _opened() as (clerk, repository):
-        instance = clerk.instance
-        await threaded(repository).put([])  # the threads are there
-        resolver = Resolver(instance, repository)
-        tokens = [clerk.token(clerk.create_user()) for _ in range(3)]
-        for token in tokens[:2]:
+
+    async def counted(what: str, call: Callable[[], Awaitable[object]]) -> Counts:
+        await asyncio.sleep(SETTLED)
+        counter.start()
+        await call()
+        await asyncio.sleep(SETTLED)
+        return counter.stop(what)
+
+    clerk = FakeClerk(1)
+    token, new = (clerk.token(clerk.create_user()) for _ in range(2))
+    with TemporaryDirectory() as folder:
+        async with _opened(folder) as repository:
+            resolver = Resolver(clerk.instance, repository)
             await resolver.aresolve(token)
-        fresh = Resolver(instance, repository), Resolver(instance, repository)
-
-        async def counted(what: str, call: Callable[[], Awaitable[object]]) -> Counts:
-            await asyncio.sleep(SETTLED)
-            counter.start()
-            await call()
-            await asyncio.sleep(SETTLED)
-            return counter.stop(what)
-
-        yield await counted("a request, token and user in memory", lambda: resolver.aresolve(tokens[0]))
-        yield await counted("a request, user known, nothing in memory", lambda: fresh[0].aresolve(tokens[1]))
-        yield await counted("a request, user seen for the first time", lambda: fresh[1].aresolve(tokens[2]))
-        reconciler = Reconciler(instance, repository, clock=clerk.clock)
-        *_, delivery = clerk.deliveries()
-        yield await counted("a webhook", lambda: reconciler.areceive(delivery.headers, delivery.body))
-    async with _opened() as (clerk, repository):
-        for _ in range(PAGE):
-            clerk.create_user()
-        transport = OnePage(clerk.transport(), counter)
-        api = AsyncClerkApi(clerk.instance, transport=transport)
-        await abackfill(api, threaded(repository))
-        assert transport.counted is not None
-        yield transport.counted
+            yield await counted("request, token and user in memory", lambda: resolver.aresolve(token))
+        for what, sent in (("user known, nothing in memory", token), ("user seen for the first time", new)):
+            async with _opened(folder) as repository:
+                resolver = Resolver(clerk.instance, repository)
+                yield await counted(f"request, {what}", partial(resolver.aresolve, sent))
+        async with _opened(folder) as repository:
+            reconciler = Reconciler(clerk.instance, repository, clock=clerk.clock)
+            clerk.update_user(clerk.create_user(), first_name="Ada")
+            *_, delivery = clerk.deliveries()
+            yield await counted("webhook", lambda: reconciler.areceive(delivery.headers, delivery.body))
+    clerk = FakeClerk(2)
+    for _ in range(PAGE):
+        clerk.create_user()
+    with TemporaryDirectory() as folder:
+        async with _opened(folder) as repository:
+            transport = OnePage(clerk.transport(), counter)
+            await abackfill(AsyncClerkApi(clerk.instance, transport=transport), threaded(repository))
+    assert transport.counted is not None
+    yield transport.counted
 
 
 @asynccontextmanager
-async def _opened() -> AsyncIterator[tuple[FakeClerk, SqliteRepository]]:
-    with TemporaryDirectory() as folder:
-        repository = SqliteRepository.open(Path(folder) / "paths.db")
-        yield FakeClerk(1), repository
-        repository.close()
+async def _opened(folder: str) -> AsyncIterator[SqliteRepository]:
+    """Open the repository, and have its threads started."""
+    repository = SqliteRepository.open(Path(folder) / "paths.db")
+    await threaded(repository).put([])
+    await threaded(repository).user("unknown")
+    yield repository
+    repository.close()
 
 
 async def _print() -> None:

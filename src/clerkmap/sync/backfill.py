@@ -97,7 +97,9 @@ class _Backfill:
                 unreadable += 1
             else:
                 said.append((row, records[-1]))
-        changes = await self._job.put(records) + await overtake(self._job, kind, said)
+        changes = await self._job.put(records)
+        if len(changes) < len(records):  # what has changed was not outranked
+            changes += await overtake(self._job, kind, said)
         report = self.report
         report.unreadable += unreadable
         report.listed[stage] = report.listed.get(stage, 0) + len(rows)
