@@ -786,3 +786,45 @@ def test_a_caller_that_has_left_waits_no_more(how: str) -> None:
     finally:
         go.set()
         lane.close()
+
+
+def test_a_call_that_has_read_goes_on_where_writes_run() -> None:
+    """It writes only if it has found nothing; one that fails, fails where it is; and one that leaves writes nothing."""
+    holding, go = threading.Event(), threading.Event()
+    threads, ran = RepositoryThreads(writers=1), list[str]()
+
+    def hold() -> None:
+        holding.set()
+        assert go.wait(PATIENCE)
+
+    def note(what: str) -> str:
+        ran.append(f"{what} in {threading.current_thread().name}")
+        return what
+
+    def fail() -> None:
+        raise ValueError("it cannot be read")
+
+    async def run() -> None:
+        assert await threads.read_or_write(lambda: note("found"), hold, lambda: "never") == "found"
+        with pytest.raises(ValueError, match="cannot be read"):
+            await threads.read_or_write(fail, hold, lambda: None)
+        first = asyncio.ensure_future(threads.write(hold))
+        await until(holding.is_set)
+        calls = [
+            asyncio.ensure_future(threads.read_or_write(lambda: None, partial(note, f"written {number}"), str))
+            for number in range(2)
+        ]
+        await until(lambda: len(threads._writers._waiting) == 2)
+        calls[0].cancel()
+        await asyncio.wait(calls[:1])
+        assert len(threads._writers._waiting) == 1
+        go.set()
+        await first
+        assert await calls[1] == ""
+
+    try:
+        asyncio.run(run())
+    finally:
+        go.set()
+        threads.close()
+    assert ran == ["found in clerkmap-read", "written 1 in clerkmap-write"]
