@@ -116,7 +116,7 @@ def test_what_could_never_have_been_admitted_is_refused(path: Path, value: objec
 def test_an_organization_that_the_claims_do_not_name_is_refused() -> None:
     """Nobody gets into an organization by writing it beside their claims."""
     told, with_one = PRINCIPALS["without an organization"].to_dict(), FULL.to_dict()
-    with pytest.raises(PrincipalRefused, match="not of one principal"):
+    with pytest.raises(PrincipalRefused, match="belong to different principals"):
         Principal.from_dict(told | {name: with_one[name] for name in ("organization", "membership")})
 
 

@@ -284,7 +284,7 @@ class Resolver:
         try:
             seen = self._tokens.get(token)
         except (TypeError, ValueError):  # what cannot be a key in a dictionary is no text
-            raise TokenMalformed("a token is text") from None
+            raise TokenMalformed("a token must be a string") from None
         if seen is None or seen.generation != self._keys.generation:
             return None
         return seen if seen.starts <= self._clock() < seen.ends else None

@@ -1,8 +1,8 @@
-"""Fetching signing keys: the sockets and threads around a `KeyRing`.
+"""Remote keys: fetching an instance's JWKS for a `KeyRing`.
 
-A fetch runs in a thread of its own, one at a time for each source, and whoever needs its outcome waits for the same
-future: threads block on it, tasks await it, and a refresh of keys that still serve is waited for by nobody. So both
-colours share one fetch, and a waiter never waits longer than the deadline whatever the other end does.
+A fetch runs in its own thread, one at a time per source. All callers wait for the same future: threads block on it, and
+tasks await it. So sync and async callers share one fetch, and no caller waits longer than the deadline. While the old
+keys are still good, a refresh runs in the background and no caller waits.
 """
 
 import logging
@@ -24,24 +24,24 @@ from ..errors import KeysUnavailable
 if TYPE_CHECKING:
     import httpx
 
-MAX_BODY = 262_144  # of a JWKS or a discovery document; Clerk's is under 1 KiB
+MAX_BODY = 262_144  # bytes of a JWKS or a discovery document; Clerk's is under 1 KiB
 DEADLINE = 5.0
-PATIENCE = 1.0  # seconds a token may wait that no key in hand fits: it may be forged, and must not tie up a thread
+PATIENCE = 1.0  # seconds that a token with an unknown key may wait: it may be forged, and must not block a thread
 
 logger: logging.Logger = logging.getLogger("clerkmap.keys")
 
 
 class RemoteKeys(SurvivesForks):
-    """The keys an instance publishes, fetched when needed and never more often than once per cool-down.
+    """The keys that an instance publishes, fetched when needed, at most once per cool-down.
 
     Args:
-        instance: Whose keys.
-        transport: An httpx transport to fetch through, for a proxy or a test.
-        refresh_after: Seconds after which keys are fetched anew, in the background.
-        keep_for: Seconds that keys go on serving beyond that, while the endpoint is away.
-        cooldown: Seconds between two fetches, whatever asks for them.
-        deadline: Seconds one fetch may take.
-        monotonic: The clock that all of these are measured with.
+        instance: The instance that publishes the keys.
+        transport: An httpx transport for the fetches, for a proxy or a test.
+        refresh_after: Seconds after which keys are fetched again, in the background.
+        keep_for: Seconds that keys are still served after that, while the endpoint is down.
+        cooldown: The least number of seconds between two fetches.
+        deadline: The most seconds that a fetch may take.
+        monotonic: The clock for all of these times.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class RemoteKeys(SurvivesForks):
     def _find_or_fetch(
         self, kid: str | None, rejected: VerifyingKey | None
     ) -> VerifyingKey | tuple[Flight[None], float]:
-        """The key; or the fetch that may bring it, and how long to wait for that."""
+        """Return the key, or the fetch that may find it and the seconds to wait for it."""
         now = self._monotonic()
         with self._lock:
             key = self._ring.find(kid, rejected, now)
@@ -113,7 +113,7 @@ class RemoteKeys(SurvivesForks):
     def _after_fetch(self, kid: str | None, rejected: VerifyingKey | None) -> VerifyingKey:
         with self._lock:
             key = self._ring.find(kid, rejected, self._monotonic())
-        if key is None:  # the next fetch is due already: one per request is enough
+        if key is None:  # the next fetch is due already, but one per request is enough
             raise KeysUnavailable
         return key
 
@@ -128,7 +128,7 @@ class RemoteKeys(SurvivesForks):
         keys = None
         try:
             keys = import_jwks(fetch_jwks(self._instance, self._transport, self._deadline), self._instance.algorithms)
-        except Exception as error:  # noqa: BLE001 - whatever went wrong out there, the waiters must be told
+        except Exception as error:  # noqa: BLE001 - the waiting callers must wake up after any error
             logger.warning("fetching the keys of %s failed: %s", self._instance.name, type(error).__name__)
         else:
             if not keys:
@@ -145,7 +145,7 @@ class RemoteKeys(SurvivesForks):
         flight.land(None)
 
     def after_fork_in_child(self) -> None:
-        """In a child process: the thread that was fetching has stayed behind, and so may the holder of the lock."""
+        """Forget a running fetch and the lock in a child process: their threads exist in the parent process only."""
         self._lock = threading.Lock()
         if self._flight is not None:
             self._flight = None
@@ -153,11 +153,11 @@ class RemoteKeys(SurvivesForks):
 
 
 def fetch_jwks(instance: Instance, transport: "httpx.BaseTransport | None", deadline: float) -> dict[str, Any]:
-    """Fetch an instance's JWKS, by way of the discovery document where no URL is known. Raises whatever goes wrong."""
-    import httpx  # here, not above: with keys given, a process never pays for it
+    """Fetch an instance's JWKS, through the discovery document if no URL is known. Raise any error."""
+    import httpx  # not at the top: a process with local keys does not need it
 
     ends = time.monotonic() + deadline
-    # trust_env=False: a proxy variable in the environment must not decide whose keys are trusted.
+    # trust_env=False: a proxy variable in the environment must not redirect the fetch of trusted keys.
     with (
         httpx.Client(transport=transport, timeout=deadline, follow_redirects=False, trust_env=False) as client,
         _ended_after(deadline, client.close),
@@ -167,7 +167,7 @@ def fetch_jwks(instance: Instance, transport: "httpx.BaseTransport | None", dead
             discovery = _fetch_json(client, f"{instance.issuer.rstrip('/')}/.well-known/openid-configuration", ends)
             url = discovery.get("jwks_uri")
             if discovery.get("issuer") != instance.issuer or not isinstance(url, str):
-                raise ValueError("the discovery document is not this issuer's")
+                raise ValueError("the discovery document has another issuer")
             found = httpx.URL(url)
             local = instance.issuer.startswith("http:") and found.scheme == "http" and found.host in LOOPBACK
             if found.userinfo or not (found.scheme == "https" or local):
@@ -177,7 +177,7 @@ def fetch_jwks(instance: Instance, transport: "httpx.BaseTransport | None", dead
 
 @contextmanager
 def _ended_after(seconds: float, end: Callable[[], None]) -> Generator[None, None, None]:
-    """End a fetch that httpx would not: its timeouts are for each read, and headers that trickle never end."""
+    """End a fetch after its deadline. The timeouts of httpx apply to each read, so slow headers would never end."""
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
@@ -191,7 +191,7 @@ def _fetch_json(client: "httpx.Client", url: str, ends: float) -> dict[str, Any]
     headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
     with client.stream("GET", url, headers=headers) as response:
         if response.status_code != 200 or response.headers.get("content-encoding", "identity") != "identity":
-            raise ValueError(f"answered {response.status_code}")
+            raise ValueError(f"the endpoint answered {response.status_code}")
         body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk

@@ -1,7 +1,7 @@
-"""A webhook delivery, read strictly before its signature is looked at.
+"""A webhook delivery, read strictly before its signature is checked.
 
-One family of headers, complete, each once; bounded, plain, and recent. What is left is an id, a time, a few candidate
-signatures and a text, of which the signature is yet to be proven. Nothing here trusts or decides more than that.
+The headers must be one complete family (svix or webhook), each once, bounded and recent. The result has an id, a time,
+some candidate signatures and the body. `webhooks.py` checks the signatures.
 """
 
 import re
@@ -13,18 +13,18 @@ from .http import Headers, read_headers
 MAX_BODY = 1_048_576  # Clerk's largest are tens of kilobytes
 MAX_SIGNATURES = 16  # two while a secret is rotated; the standard names no limit
 MAX_HEADER = 8_192
-TOLERANCE = 300  # seconds, both ways: the standard's
+TOLERANCE = 300  # seconds, in both directions, as Standard Webhooks says
 FAMILIES = ("svix", "webhook")
 
 _PARTS = ("id", "timestamp", "signature")
 _NAMES = {name: name for name in (f"{family}-{part}" for family in FAMILIES for part in _PARTS)}
 _ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
-_TIMESTAMP = re.compile(r"[1-9][0-9]{9}")  # 2001 to 2286, in seconds; the very text is part of what is signed
+_TIMESTAMP = re.compile(r"[1-9][0-9]{9}")  # 2001 to 2286, in seconds; the signature covers this text
 _SIGNATURE = re.compile(r"v1,[0-9A-Za-z+/]{43}=")
 
 
 class UnverifiedDelivery(NamedTuple):
-    """What was sent, as it is written. Nothing in it is proven."""
+    """A delivery with an unchecked signature."""
 
     id: str
     timestamp: int
@@ -45,9 +45,9 @@ def read_delivery(
         raise WebhookTooLarge(f"more than {max_body} bytes")
     identifier, timestamp, signature = _one_family(headers)
     if not _ID.fullmatch(identifier):
-        raise WebhookHeadersRefused("the id is not of the form that ids have")
+        raise WebhookHeadersRefused("the id has a wrong form")
     if not _TIMESTAMP.fullmatch(timestamp):
-        raise WebhookHeadersRefused("the timestamp is not a plain number of seconds")
+        raise WebhookHeadersRefused("the timestamp must be a number of seconds")
     skew = now - int(timestamp)
     if abs(skew) > tolerance:
         raise WebhookOutOfTime(f"{abs(skew):.0f} seconds {'old' if skew > 0 else 'ahead'}; compare the clocks")
@@ -61,7 +61,7 @@ def read_delivery(
 
 
 def _one_family(headers: Headers) -> tuple[str, str, str]:
-    """The three headers of the first family of which any is there: all three, each once."""
+    """Return the three headers of the first family that is present. Each must be there once."""
     try:
         found, repeated = read_headers(headers, _NAMES, MAX_HEADER)
     except ValueError as fault:
@@ -74,4 +74,4 @@ def _one_family(headers: Headers) -> tuple[str, str, str]:
             if any(len(found[name]) > MAX_HEADER for name in names):
                 raise WebhookHeadersRefused("a header is too long")
             return found[names[0]], found[names[1]], found[names[2]]
-    raise WebhookHeadersRefused("no svix-id, svix-timestamp and svix-signature: this is no webhook")
+    raise WebhookHeadersRefused("there must be svix-id, svix-timestamp and svix-signature")

@@ -1,14 +1,14 @@
-"""Clerk's JSON, put into records. The only file that knows the names of Clerk's fields.
+"""Events: Clerk's JSON as records. No other file uses the names of Clerk's fields.
 
-Read leniently, for Clerk adds fields and types as it likes, and never by halves: an event either gives all the records
-it should, or none and a reason. What is personal and not kept here is not looked at.
+Unknown fields and types are ignored, because Clerk adds new ones. An event gives all of its records, or none and a
+reason. Personal data that clerkmap does not store is never read.
 
-    user.*                      a person, stated or deleted
-    organization.*              an organization, stated or deleted
-    organizationMembership.*    a membership; its organization, stated in full; its person, glimpsed
-    session.*                           its person, glimpsed; its end, if it was revoked, ended or removed
+    user.*                      a user, full or deleted
+    organization.*              an organization, full or deleted
+    organizationMembership.*    a membership; its organization, full; its user, embedded
+    session.*                   its user, embedded; its end, if it was revoked, ended or removed
 
-Everything else is ignored. All times become milliseconds, and every text one that any database stores.
+All times become milliseconds, and every text becomes one that every database can store.
 """
 
 import re
@@ -47,12 +47,12 @@ _TYPE = re.compile(r"[0-9A-Za-z_.]{1,100}")
 
 
 class Unreadable(Exception):
-    """Part of an event that must be there is not, or is something else. The text tells which, and quotes nothing."""
+    """A required part of an event is missing or has a wrong type. The text names the part, and quotes no input."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Event:
-    """One thing that Clerk says has happened."""
+    """One event of Clerk's webhooks."""
 
     type: str
     timestamp: int
@@ -60,19 +60,19 @@ class Event:
     _data: dict[str, Any] = field(hash=False)
 
     def records(self, instance: str) -> list[AnyRecord]:
-        """What it says, as records of an instance. Raises `Unreadable` if it does not say all that it must."""
+        """Return the event's records. Raise `Unreadable` if a required part is missing."""
         read = READERS.get(self.type)
         if read is None:
             return []
         return read(instance, self._data, self.timestamp, self.timestamp + AHEAD_OF_EVENT)
 
     def not_after(self, moment: int) -> "Event":
-        """Return this event; dated from this moment, if its own timestamp is more than five minutes later."""
+        """Return this event, with this moment as its timestamp if its own is more than five minutes later."""
         return self if self.timestamp <= moment + CLOCKS else replace(self, timestamp=moment)
 
     @property
     def is_mirrored(self) -> bool:
-        """Whether events of this type are about something that is kept here."""
+        """Whether events of this type become records."""
         return self.type in READERS
 
     def __repr__(self) -> str:
@@ -82,25 +82,25 @@ class Event:
 def parse_event(body: bytes | str) -> Event:
     """Read an event's envelope, or raise `WebhookMalformed`."""
     if not isinstance(body, (str, bytes, bytearray)):
-        raise WebhookMalformed("a body is bytes or text")
+        raise WebhookMalformed("a body must be bytes or text")
     try:
         raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else bytes(body)
         event = read_object(raw.strip(b" \t\r\n"), max_depth=MAX_BODY_DEPTH, half_characters=True)
     except ValueError:
-        raise WebhookMalformed("it is not one JSON object in UTF-8") from None
+        raise WebhookMalformed("the body must be one JSON object in UTF-8") from None
     type_, data, instance_id = event.get("type"), event.get("data"), event.get("instance_id")
     if not isinstance(type_, str) or not _TYPE.fullmatch(type_) or not isinstance(data, dict):
-        raise WebhookMalformed("it is no event: type or data is missing")
+        raise WebhookMalformed("the event has no type or no data")
     if instance_id is not None and not isinstance(instance_id, str):
-        raise WebhookMalformed("its instance_id is no text")
+        raise WebhookMalformed("instance_id must be a string")
     timestamp = _time(event.get("timestamp"))
     if timestamp is None:
-        raise WebhookMalformed("its timestamp is no time")
+        raise WebhookMalformed("timestamp must be a number of milliseconds")
     return Event(type_, timestamp, instance_id, fields(event["data"]))
 
 
-# Given an instance's name, an event's data, when they were told, and how late an `updated_at` is believed. Raises
-# `Unreadable` where they do not say enough.
+# Takes an instance's name, an event's data, the time of the observation, and the latest credible `updated_at`. Raises
+# `Unreadable` if a required part is missing.
 Reader = Callable[[str, dict[str, Any], int, int], list[AnyRecord]]
 
 
@@ -125,7 +125,7 @@ def _full_membership(instance: str, data: dict[str, Any], observed_at: int, late
 
 
 def _deleted_membership(instance: str, data: dict[str, Any], observed_at: int, latest: int) -> list[AnyRecord]:
-    # It comes with a full body and an old date, and no mark of deletion but the type of the event.
+    # The data is a full membership with an old date. Only the type of the event says that it was deleted.
     return _membership(instance, data, observed_at, latest, DELETED)
 
 
@@ -139,7 +139,7 @@ def _session_over(instance: str, data: dict[str, Any], observed_at: int, latest:
     return [*_session(instance, data, observed_at, latest), over]
 
 
-# `make` takes the fields by any name. Here they are named to the class itself, which takes a fraction of the time.
+# The constructors below are called directly, which is several times faster than `make`.
 
 
 def _user(instance: str, data: dict[str, Any], observed_at: int, latest: int, grade: Grade) -> ClerkUser:
@@ -185,15 +185,15 @@ def _membership(instance: str, data: dict[str, Any], observed_at: int, latest: i
     person = fields(data.get("public_user_data"))
     if not person:
         if grade == DELETED:
-            raise Unreadable("public_user_data is missing: whose membership has ended, nobody has said")
-        return [organization]  # the membership will be told again, or sighted
+            raise Unreadable("public_user_data is missing, so the membership's user is unknown")
+        return [organization]  # a later event or a token names the membership again
     user_id, organization_id = _id(person, "user", "user_id"), _id(fields(data["organization"]), "org")
     embedded = ClerkUser(
         instance,
         key_of(user_id),
         "",
         user_id,
-        # Not `identifier`: it may be an address, and says nothing of whether it is verified.
+        # Not `identifier`: it may be an address that is not verified.
         first_name=_text(person, "first_name"),
         last_name=_text(person, "last_name"),
         username=_text(person, "username"),
@@ -226,7 +226,7 @@ def _membership(instance: str, data: dict[str, Any], observed_at: int, latest: i
 
 
 def _primary_email(data: Mapping[str, Any]) -> tuple[str | None, bool]:
-    """The address whose id is the primary one, and no other; verified only where it says so."""
+    """Return the address with the primary id, and whether it is verified."""
     primary = data.get("primary_email_address_id")
     for address in map(fields, items(data.get("email_addresses"))):
         if primary is not None and address.get("id") == primary:
@@ -237,7 +237,7 @@ def _primary_email(data: Mapping[str, Any]) -> tuple[str | None, bool]:
 
 
 def _is_out(data: Mapping[str, Any]) -> bool:
-    """Banned, or shut out by a directory. Not locked: a lock ends by itself, and no event tells when."""
+    """Return whether a user is banned or deprovisioned. A lock does not count: it ends without an event."""
     return data.get("banned") is True or data.get("deprovisioned") is True
 
 
@@ -254,14 +254,14 @@ def _text(data: Mapping[str, Any], name: str) -> str | None:
 
 
 def _exact(data: Mapping[str, Any], name: str) -> str | None:
-    """A text that means something only to the letter: cut or mended, it would be another's."""
+    """Return a text, or None if it would have to be cut or changed, because it would name another user then."""
     value = data.get(name)
     return value if value and value == _text(data, name) else None
 
 
 def storable(text: str) -> str:
-    """The text as every database stores it: without NUL and without half characters."""
-    if text.isascii() and "\0" not in text:  # nearly every one: looked at much faster than searched
+    """Return the text without NUL and halves of surrogate pairs, so that every database can store it."""
+    if text.isascii() and "\0" not in text:  # a fast path for nearly all texts
         return text
     return _HALF_CHARACTER_OR_NUL.sub("\ufffd", text)
 
@@ -285,13 +285,13 @@ def _storable_all(value: Any) -> Any:
 
 
 def _updated_at(data: Mapping[str, Any], observed_at: int, latest: int) -> int:
-    """When it was last changed, as far as that is believed: nothing changes after it was observed."""
+    """Return `updated_at`, or the time of the observation if `updated_at` is later: that cannot be true."""
     updated_at = _time(data.get("updated_at")) or 0
     return updated_at if updated_at <= latest else observed_at or latest
 
 
 def _time(value: object) -> int | None:
-    """Milliseconds. Some sources give seconds: no time before 1973 in milliseconds is one that Clerk could mean."""
+    """Return a time in milliseconds, or None. Small numbers are seconds: Clerk has no milliseconds before 1973."""
     if type(value) is not int or not 0 < value <= MAX_TIME:
         return None
     return value * 1000 if value < 100_000_000_000 else value
@@ -313,7 +313,7 @@ READERS: dict[str, Reader] = {
     "session.removed": _session_over,
     "session.revoked": _session_over,
 }
-# An object of the API says the same as an event about it.
+# An object of the API has the fields of an event's data.
 _API_READERS: dict[Kind, Reader] = {
     "user": _full_user,
     "organization": _full_organization,
@@ -324,8 +324,9 @@ _API_READERS: dict[Kind, Reader] = {
 def records_of(
     kind: Kind, instance: str, row: dict[str, Any], observed_at: int, *, latest: int | None = None
 ) -> list[AnyRecord]:
-    """Return the records in a row of Clerk's API, that of its kind last. Raise `Unreadable` if it says too little.
+    """Return the records in an object of Clerk's API. The record of the object itself is the last one.
 
-    An `updated_at` after `latest` is not believed. By default that is five minutes after the request began.
+    Raise `Unreadable` if a required part is missing. An `updated_at` after `latest` is replaced. `latest` is five
+    minutes after the request began by default.
     """
     return _API_READERS[kind](instance, row, observed_at, observed_at + CLOCKS if latest is None else latest)

@@ -92,7 +92,7 @@ def as_text(value: object, most: int | None = None) -> str:
 
 
 MAX_HEADER = 16_384  # of one header with all its repetitions; servers commonly stop reading at 8 or 16 KiB
-MAX_GLANCES = 512  # cookies whose unverified issuer and time are cached
+MAX_GLANCES = 512  # cached cookies, each with its unverified issuer and time
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # those that only read, by RFC 9110
 OWN = "same-origin"  # the Sec-Fetch-Site of a request from a page to its own host
 WEBSOCKET = "WEBSOCKET"  # replaces the method, because a WebSocket can write
@@ -196,7 +196,7 @@ class TokenFinder:
     Args:
         instance: The instance of the tokens.
         cookies: Whether to read the session cookie. Providers other than Clerk have none.
-        origins: The origins whose pages may write with a cookie. The default is the instance's authorized parties or,
+        origins: The origins of the pages that may write with a cookie. The default is the instance's authorized parties or,
             without any, the host of the request.
     """
 

@@ -1,7 +1,7 @@
-"""One Clerk environment, or another OpenID provider: its issuer, its keys, its secrets, and the name of its ids' world.
+"""An instance: one Clerk environment, or another OpenID provider, with its issuer, keys, secrets and name.
 
-Everything is checked here, once, at construction, and a value that cannot work says what was expected instead. What is
-left is a set of plain facts that the verifier compares tokens with. An instance never talks to anybody.
+The constructor checks all settings, and the error for a wrong setting names the expected value. The verifier compares
+tokens with these settings. An instance never uses the network.
 """
 
 import os
@@ -30,24 +30,24 @@ MAX_NAME = 255
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Instance:
-    """One Clerk environment. A publishable key is all it needs.
+    """One Clerk environment. Only `publishable_key` is required.
 
     Args:
-        publishable_key: `pk_test_…` or `pk_live_…`. Tells the issuer, where the keys are, and the cookie suffix.
-        secret_key: `sk_…`. Only needed to call Clerk's API; never to verify a token.
-        api_url: Where Clerk's API is. Another one is a Clerk of your own, on this machine.
-        jwt_key: The public key, so that no key is ever fetched: PEM (line breaks real or escaped), the base64 between
-            the armour, or the path of a file with either.
-        jwks: A whole JWKS, likewise, as parsed JSON.
-        jwks_url: Where to fetch keys, if not from the front-end API of the publishable key.
-        issuer: The exact `iss` of the tokens, when there is no publishable key to tell it.
-        extra_issuers: Further values of `iss` that count as this instance: a proxy, a satellite domain.
-        authorized_parties: The origins of your front ends. When given, a token must have been made for one of them.
-        audience: Accepted values of `aud`. When given, a token must have one of them; otherwise it may have none, but
-            for a machine's, whose audience says which machines it is for.
+        publishable_key: `pk_test_…` or `pk_live_…`. It contains the issuer, the URL of the keys and the cookie suffix.
+        secret_key: `sk_…`. Needed to call Clerk's API, and not to verify a token.
+        api_url: The URL of Clerk's API. Another URL is for a fake Clerk on this machine.
+        jwt_key: The public key, so that keys are never fetched: PEM (with real or escaped line breaks), the base64
+            between the armour lines, or the path of a file with either.
+        jwks: A JWKS as parsed JSON, so that keys are never fetched.
+        jwks_url: The URL of the keys, if it is not the front-end API of the publishable key.
+        issuer: The exact `iss` of the tokens, if there is no publishable key.
+        extra_issuers: Further accepted values of `iss`, for a proxy or a satellite domain.
+        authorized_parties: The origins of your front ends. If given, a token must have been made for one of them.
+        audience: The accepted values of `aud`. If given, a token must have one of them; otherwise a token must have no
+            audience. A machine token's audience names the machines that it may call.
         webhook_secrets: `whsec_…`; several while you rotate them.
-        name: What scopes this instance's ids in your database. The issuer's host, unless you choose.
-        instance_id: Clerk's own id of the environment, `ins_…`. When given, another one's webhooks are refused.
+        name: The name that scopes this instance's ids in your database. The default is the issuer's host.
+        instance_id: Clerk's id of the environment, `ins_…`. If given, webhooks of other environments are refused.
         oidc_algorithms: See `Instance.oidc`.
     """
 
@@ -87,9 +87,9 @@ class Instance:
         authorized_parties: Sequence[str] | None = None,
         name: str = "",
     ) -> "Instance":
-        """Any other OpenID provider. Its keys are found through its discovery document, unless you give them.
+        """Return an instance for another OpenID provider. Its discovery document names its keys, unless you give them.
 
-        The audience is required: it is what tells your API's tokens from those of its neighbours.
+        The audience is required, because the provider also signs tokens for other APIs.
         """
         algorithms = strings("algorithms", algorithms)
         if not algorithms:
@@ -106,7 +106,7 @@ class Instance:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> "Instance":
-        """Read Clerk's own environment variables. Keyword arguments win over them.
+        """Return an instance from Clerk's environment variables. Keyword arguments win over them.
 
         `CLERK_PUBLISHABLE_KEY`, `CLERK_SECRET_KEY`, `CLERK_API_URL`, `CLERK_JWT_KEY`, and, separated by commas,
         `CLERK_WEBHOOK_SIGNING_SECRET` and `CLERK_AUTHORIZED_PARTIES`. An empty variable counts as absent.
@@ -131,7 +131,7 @@ class Instance:
         return cls(**found)
 
     def is_another(self, instance_id: str | None) -> bool:
-        """Whether an id of Clerk's is that of another environment, as far as both are known."""
+        """Return whether Clerk's instance id belongs to another environment. False if one of the ids is unknown."""
         return None not in (self.instance_id, instance_id) and self.instance_id != instance_id
 
     def __post_init__(self) -> None:
@@ -156,7 +156,7 @@ class Instance:
             settle("cookie_suffix", cookie_suffix(self.publishable_key))
             settle("issuer", self.issuer or f"https://{host}")
         if not self.issuer:
-            raise ConfigurationError("give publishable_key=, or issuer=: keys alone do not tell whose tokens to accept")
+            raise ConfigurationError("give publishable_key= or issuer=, because keys alone do not name an issuer")
         check_url("issuer", self.issuer)
         for extra in self.extra_issuers:
             check_url("extra_issuers", extra)
@@ -203,7 +203,7 @@ class Instance:
 
     @property
     def is_clerk(self) -> bool:
-        """Whether this is Clerk, and not another OpenID provider."""
+        """Whether this instance is Clerk, and not another OpenID provider."""
         return not self.oidc_algorithms
 
     def __repr__(self) -> str:
@@ -211,5 +211,5 @@ class Instance:
 
 
 def _one_or_more(value: str | Sequence[str] | None) -> Sequence[str]:
-    """A setting that may be one text, many, or none."""
+    """Return a setting as a list: it may be one string, several or None."""
     return () if value is None else (value,) if isinstance(value, str) else value

@@ -1,9 +1,8 @@
-"""Strict reading of a compact JWS. What lives here trusts nothing and decides nothing.
+"""Strict reading of a compact JWS, before its signature is checked.
 
-The same bytes have exactly one spelling that is read, so that two readers of one token never see two people in it. A
-token's text is still no identifier: an ECDSA signature (r, s) has a twin (r, n - s) that verifies as well. Whatever is
-remembered under a text must follow from the claims, as it does in the resolver. All limits on the content of a token
-stand in this file.
+Each token has exactly one accepted spelling, so that two readers always see the same user in it. The text of a token is
+still no identifier: an ECDSA signature (r, s) has a twin (r, n - s) that verifies as well. A cache that is keyed by the
+text must only hold values that follow from the claims. This file has all limits on the content of a token.
 """
 
 import re
@@ -15,25 +14,25 @@ from typing import Any, NamedTuple
 from ..errors import HeaderRefused, TokenMalformed, TokenTooLarge
 from .strict_json import read_object
 
-MAX_TOKEN = 8192  # a browser stores no cookie over 4 KiB; servers commonly stop reading headers at 8
+MAX_TOKEN = 8192  # browsers store cookies of up to 4 KiB; most servers read headers of up to 8 KiB
 MAX_PARAMETER = 200  # of a key id, the longest text a header has
 
-# A token of ours never carries these: keys to be fetched or trusted, packing, other signing rules, other contents.
+# Clerk's tokens never have these: they name other keys, compression, other signing rules or other contents.
 _FORBIDDEN = frozenset(
     {"jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip", "cty", "enc", "epk", "p2c"}
 )
 
-# When Clerk last looked up the session, as a parameter of its tokens' headers. Any number like this can stand there.
+# `oiat`, a header parameter of Clerk's session tokens, is the time when Clerk last read the session.
 _OIAT = re.compile(rb'"oiat":[1-9][0-9]{0,11}(?=[,}])')
 
 # base64url, translated for a decoder of base64. "+", "/" and "=" become a character that no alphabet has.
 _ALPHABET = bytes.maketrans(b"-_+/=", b"+/***")
-# A last character that carries unused bits must have them at zero, or the same bytes have several spellings.
+# The unused bits of the last character must be zero. Otherwise the same bytes would have several spellings.
 _ENDS = {0: (None, b""), 2: (frozenset(b"AQgw"), b"=="), 3: (frozenset(b"AEIMQUYcgkosw048"), b"=")}
 
 
 class UnverifiedToken(NamedTuple):
-    """A token as it is written. Nothing in it is proven."""
+    """The parts of a token with an unchecked signature."""
 
     header_key: bytes
     header: Mapping[str, Any]
@@ -46,14 +45,14 @@ class UnverifiedToken(NamedTuple):
 
 
 def read_token(token: str, known_headers: Mapping[bytes, Mapping[str, Any]]) -> UnverifiedToken:
-    """Take a compact JWS apart, or raise `TokenMalformed`.
+    """Split and decode a compact JWS, or raise `TokenMalformed`.
 
-    `known_headers` are headers that were read before, by their `header_key`: all tokens of one key share one, but for
-    the `oiat` of session tokens. That is a time of the session which nothing here reads, so it is left out of the key,
-    and the header of such a token may show the `oiat` of another.
+    `known_headers` has the headers of earlier tokens by their `header_key`. All tokens of one key share a header,
+    except for the `oiat` of session tokens. No check reads `oiat`, so `header_key` leaves it out, and a header from
+    `known_headers` may have the `oiat` of another token.
     """
     if not isinstance(token, str):
-        raise TokenMalformed("a token is text")
+        raise TokenMalformed("a token must be a string")
     if len(token) > MAX_TOKEN:
         raise TokenTooLarge(f"more than {MAX_TOKEN} characters")
     try:
@@ -84,20 +83,20 @@ def _read_header(written: bytes) -> dict[str, Any]:
         raise TokenMalformed(str(fault)) from None
     for name, value in header.items():
         if name in _FORBIDDEN:
-            raise HeaderRefused("a parameter that no token of this instance carries")
+            raise HeaderRefused("a parameter that the tokens of this instance never have")
         if isinstance(value, (dict, list)):
-            raise HeaderRefused("a parameter that is not a plain value")
+            raise HeaderRefused("a parameter must be a plain value")
     for name in ("kid", "typ", "cat"):
         value = header.get(name, "")
         if not isinstance(value, str) or len(value) > MAX_PARAMETER or not (value.isascii() and value.isprintable()):
-            raise HeaderRefused(f"{name} is not a short text")
+            raise HeaderRefused(f"{name} must be a short printable text")
     return header
 
 
 def decode_base64url(text: bytes) -> bytes:
     """Decode unpadded, canonical base64url, or raise `TokenMalformed`."""
     if not text or len(text) % 4 == 1:
-        raise TokenMalformed("a part is not of a length that base64url has")
+        raise TokenMalformed("a part has a length that base64url cannot have")
     last, padding = _ENDS[len(text) % 4]
     if last is not None and text[-1] not in last:
         raise TokenMalformed("a part is not canonical base64url")

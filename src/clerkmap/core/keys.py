@@ -123,7 +123,7 @@ def import_jwks(document: Mapping[str, Any], algorithms: Collection[str]) -> Key
 def _import_jwk(jwk: dict[str, Any]) -> "tuple[str | None, str, PublicKey] | None":
     """Return the key id, algorithm and public key of one member, or None.
 
-    PyJWT checks that the key is complete and its point is on its curve. Each line here names what PyJWT leaves open.
+    PyJWT checks that the key is complete and its point is on its curve. The comments name the checks that PyJWT omits.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from jwt import PyJWK, PyJWTError
@@ -207,7 +207,7 @@ def import_pem(text: str, algorithms: Collection[str]) -> KeySet:
 class KeySource(Protocol):
     """Where a verifier gets its keys.
 
-    `rejected` is a key that the source returned before and whose signature did not match. The source returns a newer
+    `rejected` is a key that the source returned before and that did not match the signature. The source returns a newer
     key with that id, or the same key if there is no newer one. All methods raise `UnknownKey` for an id that the
     instance does not publish, and `KeysUnavailable` when the keys cannot be fetched.
     """
@@ -255,8 +255,8 @@ class KeyRing:
     """The keys that were fetched for an instance, and whether to fetch them again.
 
     A key in memory is served until its replacement is in memory, or until it has been out of date for `keep_for`.
-    There is one fetch per `cooldown`, for whatever reason (an unknown key id, a bad signature, age, an earlier
-    failure), so that forged tokens cannot cause traffic. A key id that could not be looked up is `KeysUnavailable`, and
+    There is one fetch per `cooldown`, for any reason (an unknown key id, a bad signature, age, an earlier failure), so
+    that forged tokens cannot cause traffic. A key id that could not be looked up is `KeysUnavailable`, and
     not `UnknownKey`.
 
     All times are arguments, in seconds of a monotonic clock. The owner of a ring holds a lock around each call.
@@ -304,7 +304,7 @@ class KeyRing:
         self._fetching = True
 
     def fetched(self, keys: KeySet, now: float) -> None:
-        """Store the keys that a fetch returned. The same keys as before do not change the generation."""
+        """Store the keys that a fetch returned. Equal keys do not change the generation."""
         self._fetching = self._failing = False
         self._fetched_at = now
         if not keys.same_as(self._keys):

@@ -15,7 +15,7 @@ DAY = 86_400_000  # milliseconds
 def current_membership(records: Collection[ClerkMembership]) -> ClerkMembership | None:
     """Return the current membership out of all records of one user in one organization, or None.
 
-    A user who joins again gets a membership with another id. A record from a token has no id. It counts if there is no
+    Joining again makes a membership with another id. A record from a token has no id. It counts if there is no
     better record, and after a removal only if its token was made later.
 
     A membership was joined after a removal if its date is later, or if Clerk still showed it after the removal: Clerk's

@@ -232,7 +232,7 @@ class Change:
 
 
 def spokesman(identities: Iterable[User]) -> User | None:
-    """Return the identity whose record represents a user with several identities, or None."""
+    """Return the one of several identities that represents their user, or None."""
     return max(identities, key=lambda user: speaks_first(user.clerk), default=None)
 
 

@@ -1,7 +1,7 @@
-"""Opaque tokens: API keys, and machine and OAuth tokens that are no JWT. Nothing is in them; only Clerk can tell.
+"""Opaque tokens: API keys, and machine and OAuth tokens that are not JWTs. Only Clerk knows their claims.
 
-What lives here knows how they look, and reads what Clerk says of one. Whoever asks Clerk is an `OpaqueSource`. Its word
-is put as the claims of a token are, so that it is judged by the same rules.
+This module recognizes them and reads Clerk's response about one. An `OpaqueSource` sends the request. The response
+becomes the claims of a token, so that the same rules apply.
 """
 
 import json
@@ -17,22 +17,22 @@ from .strict_json import items, read_object
 
 Prefix = Literal["ak", "mt", "oat"]
 
-MAX_WORD = 65_536  # characters of JSON that are kept of one answer; Clerk's have about 500
+MAX_WORD = 65_536  # characters of JSON kept of one response; Clerk's have about 500
 MILLISECONDS = 100_000_000_000  # as seconds this is the year 5138, as milliseconds it is 1973
 
 _BEGINNINGS = ("ak_", "mt_", "oat_")
-# Clerk documents no check digits. A secret is base64 of one alphabet or the other, padded at its end if at all.
+# Clerk documents no check digits. The secret is base64 or base64url, perhaps padded.
 _SHAPE = re.compile(r"(ak|mt|oat)_[0-9A-Za-z+/_-]{16,510}={0,2}", re.ASCII)
 _OBJECTS: Mapping[Prefix, str] = {
     "ak": "api_key",
     "mt": "machine_to_machine_token",
     "oat": "clerk_idp_oauth_access_token",
 }
-# The facts of an answer that mean the same as the claims of these names. A JWT of the same grant has them, too.
+# The fields of a response that are claims of the same name in a JWT of the same grant.
 _COPIED = ("client_id", "name", "claims", "aud", "act", "org_id", "org_slug", "org_role")
 _LAST_SECOND = 253_402_300_799  # of the year 9999
 
-# What a token with such a beginning may turn out to be.
+# The kinds of token that have each prefix.
 KINDS: Mapping[Prefix, tuple[TokenKind, ...]] = {
     "ak": ("api_key", "organization_api_key"),
     "mt": ("m2m",),
@@ -40,12 +40,12 @@ KINDS: Mapping[Prefix, tuple[TokenKind, ...]] = {
 }
 
 
-# The address that a request came from, while its token is resolved. Adapters set it where they know it.
+# The client's address while its token is resolved. Adapters set it if they know it.
 request_source: ContextVar[str] = ContextVar("clerkmap_request_source", default="")
 
 
 class Vouched(NamedTuple):
-    """What Clerk says of a token, in the words of a token's claims. `exp` is how long its word counts."""
+    """Clerk's statement about a token, as claims. It may be cached until `exp`."""
 
     kind: TokenKind
     payload: dict[str, Any]
@@ -55,32 +55,32 @@ class Vouched(NamedTuple):
 
 
 class OpaqueSource(Protocol):
-    """Who can tell what an opaque token stands for.
+    """A source of the claims of opaque tokens.
 
-    All three raise `TokenUnknown` or `TokenExpired` for one that stands for nobody, and an `ApiError` where nobody can
-    tell.
+    All methods raise `TokenUnknown` or `TokenExpired` for a token that is not valid, and `ApiError` without an answer
+    from Clerk.
     """
 
     @property
     def instance(self) -> Instance:
-        """Whose tokens."""
+        """The instance of the tokens."""
         ...
 
     def peek(self, token: str) -> Vouched | None:
-        """Answer from memory. None means that only `get` can tell."""
+        """Return the claims from memory, or None if only `get` can find them."""
         ...
 
     def get(self, token: str) -> Vouched:
-        """Answer, and ask Clerk if need be."""
+        """Return the claims, after a request to Clerk if necessary."""
         ...
 
     async def aget(self, token: str) -> Vouched:
-        """The same without holding up the event loop."""
+        """Return the claims, after a request to Clerk if necessary, without blocking the event loop."""
         ...
 
 
 def prefix_of(token: object) -> Prefix | None:
-    """How an opaque token begins; None for what is not one, to the letter."""
+    """Return the prefix of an opaque token, or None if the text is not exactly one."""
     if not isinstance(token, str) or not token.startswith(_BEGINNINGS):
         return None
     if not _SHAPE.fullmatch(token):
@@ -89,12 +89,15 @@ def prefix_of(token: object) -> Prefix | None:
 
 
 def read_word(prefix: Prefix, said: Mapping[str, Any], issuer: str, now: float, keep_for: float) -> Vouched:
-    """What Clerk's answer tells of a token; or `TokenUnknown`, `TokenExpired` or `ClaimInvalid` if it stands for nobody
-    who could call; or a ValueError where the answer is not one that Clerk gives."""
+    """Return the claims in Clerk's response about a token.
+
+    Raise `TokenUnknown`, `TokenExpired` or `ClaimInvalid` if the token gives no access, and ValueError for a response
+    that Clerk never sends.
+    """
     if said.get("active") is False:  # with the status of success
         raise TokenUnknown
     if said.get("object") != _OBJECTS[prefix] or said.get("active", True) is not True:
-        raise ValueError("it is about something else")
+        raise ValueError("the response has another object")
     revoked, expired = _flag(said, "revoked"), _flag(said, "expired")
     made, expiration = _seconds(said["created_at"]), said["expiration"]
     ends = _LAST_SECOND if expiration is None else _seconds(expiration)
@@ -116,7 +119,7 @@ def read_word(prefix: Prefix, said: Mapping[str, Any], issuer: str, now: float, 
     payload |= {name: said[name] for name in _COPIED if said.get(name) is not None}
     text = json.dumps(payload)
     if len(text) > MAX_WORD:
-        raise ValueError("it is too long")
+        raise ValueError("the response is too long")
     return Vouched(kind, read_object(text.encode()))
 
 
@@ -127,20 +130,20 @@ def _kind(prefix: Prefix, subject: object) -> TokenKind:
     for kind, beginning in zip(kinds, ("user_", "org_"), strict=True):
         if isinstance(subject, str) and subject.startswith(beginning):
             return kind
-    raise ClaimInvalid("sub is neither a Clerk user nor a Clerk organization")
+    raise ClaimInvalid("sub must be the id of a Clerk user or organization")
 
 
 def _flag(said: Mapping[str, Any], name: str) -> bool:
     value = said[name]
     if type(value) is not bool:
-        raise ValueError("a flag is neither true nor false")
+        raise ValueError("a flag must be true or false")
     return value
 
 
 def _seconds(value: object) -> float:
-    """A time, which Clerk writes in milliseconds, and in places in seconds."""
+    """Return a time in seconds. Clerk writes milliseconds in most responses, and seconds in some."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError("a time is no number")
+        raise ValueError("a time must be a number")
     seconds = value / 1000 if value > MILLISECONDS else float(value)
     if not 0 < seconds <= _LAST_SECOND:
         raise ValueError("a time is out of range")

@@ -1,8 +1,7 @@
-"""A principal as plain JSON, for a job queue or another process, and back: the very same one, or a refusal.
+"""Serialization of a principal: as plain JSON for a job queue or another process, and back.
 
-What comes back is read as strictly as a token. Nobody's word is taken for anything that the parts can be asked
-themselves: the claims are read again from the token's own payload, and a person, an organization and a membership have
-to be those that the claims name. Who may have written it is not told here; that is what `seal` is for.
+`unpack` reads as strictly as the verifier reads a token. It derives the claims from the token's payload again, and the
+user, organization and membership must be the ones in the claims. It does not prove the writer; `seal` does.
 """
 
 import json
@@ -19,15 +18,21 @@ from .strict_json import MAX_DEPTH as MAX_DEPTH_OF_CLAIMS
 from .strict_json import fields, read_object
 
 VERSION = 1
-MAX_SIZE = 1_048_576  # characters of JSON; a principal with all that Clerk lets people keep has about 50,000
-MAX_DEPTH = MAX_DEPTH_OF_CLAIMS + 2  # the claims stand two deep in it
+MAX_SIZE = 1_048_576  # characters of JSON; a principal with full metadata has about 50,000
+MAX_DEPTH = MAX_DEPTH_OF_CLAIMS + 2  # the claims are two levels deep
 
 Parts = tuple[User | None, Organization | None, Membership | None, Claims, bool]
 _PARTS = ("version", "user", "organization", "membership", "claims", "role_is_known")
 
 _RANK = re.compile(r"[0-3]\.[0-9]{15}\.[0-9]{15}\.[0-9a-f]{32}")
-_KINDS: tuple[TokenKind, ...] = ("session", "oauth", "api_key", "organization_api_key", "oidc")  # a machine is nobody
-# The fields of records, by what may stand in them. All others are texts, or None.
+_KINDS: tuple[TokenKind, ...] = (
+    "session",
+    "oauth",
+    "api_key",
+    "organization_api_key",
+    "oidc",
+)  # no machines
+# The fields of records by their type. All other fields are strings or None.
 _FLAGS = frozenset({"email_verified", "banned"})
 _TIMES = frozenset({"created_at"})
 _NEEDED = frozenset({"instance", "key", "rank", "user_key", "organization_key", "public_metadata"})
@@ -40,7 +45,7 @@ def pack(
     claims: Claims,
     role_is_known: bool,
 ) -> dict[str, Any]:
-    """The parts of a principal as plain JSON. The token itself is not in it, and cannot be made of it."""
+    """Return the parts of a principal as plain JSON. It does not contain the token."""
     return {
         "version": VERSION,
         "user": user and _packed(user),
@@ -57,7 +62,7 @@ def _packed(user: User) -> dict[str, Any]:
 
 
 def unpack(value: object) -> Parts:
-    """The parts again, or `PrincipalRefused`."""
+    """Return the parts of a packed principal, or raise `PrincipalRefused`."""
     whole = _members(_plain(value), _PARTS)
     if whole["version"] != VERSION or type(whole["version"]) is not int:
         raise PrincipalRefused("it was written by another version")
@@ -66,7 +71,7 @@ def unpack(value: object) -> Parts:
     organization = None if whole["organization"] is None else _organization(whole["organization"])
     membership = None if whole["membership"] is None else _membership(whole["membership"])
     if not _belong_together(user, organization, membership, claims):
-        raise PrincipalRefused("its parts are not of one principal")
+        raise PrincipalRefused("its parts belong to different principals")
     role_is_known = whole["role_is_known"]
     if type(role_is_known) is not bool or not (role_is_known or (user is not None and user.role is None)):
         raise PrincipalRefused("role_is_known must be true or false, and false only beside a user without a role")
@@ -74,7 +79,7 @@ def unpack(value: object) -> Parts:
 
 
 def write(value: dict[str, Any]) -> str:
-    """What was packed, as text."""
+    """Return a packed principal as JSON text."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     if len(text) > MAX_SIZE:
         raise PrincipalRefused(f"more than {MAX_SIZE} characters")
@@ -82,9 +87,9 @@ def write(value: dict[str, Any]) -> str:
 
 
 def _plain(value: object) -> dict[str, Any]:
-    """The value as JSON has it, whatever it was made of: no odd types, no circles, no bottomless depth."""
+    """Return the value after a round trip through JSON: without other types, circles and great depth."""
     if type(value) is not dict:
-        raise PrincipalRefused("it is no dictionary")
+        raise PrincipalRefused("it must be a dictionary")
     try:
         return read_object(write(cast(dict[str, Any], value)).encode(), max_depth=MAX_DEPTH)
     except (TypeError, ValueError, RecursionError):
@@ -94,7 +99,7 @@ def _plain(value: object) -> dict[str, Any]:
 def _members(value: object, names: Collection[str]) -> dict[str, Any]:
     found = fields(value)
     if found.keys() != set(names):
-        raise PrincipalRefused("a part is missing, or there is one too many")
+        raise PrincipalRefused("a member is missing or unknown")
     return found
 
 
@@ -141,7 +146,7 @@ def _told(record: Record) -> dict[str, Any]:
 def _record(kind: type[R], value: object) -> R:
     told = _members(value, COLUMNS[kind.kind])
     if not all(_may_be(name, each) for name, each in told.items()):
-        raise PrincipalRefused("a record has a field that cannot be")
+        raise PrincipalRefused("a record has an invalid field")
     record = kind(**told)
     if not _RANK.fullmatch(record.rank) or record.grade == DELETED:
         raise PrincipalRefused("a record's rank")
@@ -169,7 +174,7 @@ def _is_object(text: str) -> bool:
 def _belong_together(
     user: User | None, organization: Organization | None, membership: Membership | None, claims: Claims
 ) -> bool:
-    """Whether they could have been admitted together."""
+    """Return whether the resolver could have returned these parts as one principal."""
     person = claims.instance, key_of(claims.subject)
     if user is None or claims.kind == "organization_api_key":
         called = organization and (organization.clerk.instance, organization.clerk.key)

@@ -1,23 +1,23 @@
-"""JSON, read strictly: UTF-8, one object, each key once, no NaN, no number beyond all bounds, no great depth.
+"""Strict JSON: UTF-8, one object, each key once, no NaN, no infinite number, no great depth.
 
-Two readers of one text must see the same thing in it. What cannot be read is a ValueError, and nothing else.
+Two readers of one text must see the same values in it. All other input raises ValueError, and no other exception.
 """
 
 import json
 import re
 from typing import Any, cast
 
-MAX_DEPTH = 32  # Clerk's own objects nest six deep; what people add to them is metadata written by hand
+MAX_DEPTH = 32  # Clerk's objects have six levels; the rest is for custom metadata
 
-# One that never ends reaches to the end. Without possessive quantifiers the way back is kept: 120 bytes a character.
+# An unterminated string reaches to the end. Possessive quantifiers avoid 120 bytes of backtracking per character.
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 def read_object(data: bytes, *, max_depth: int = MAX_DEPTH, half_characters: bool = False) -> dict[str, Any]:
-    """Read one JSON object, or raise a ValueError whose text quotes nothing of it.
+    """Read one JSON object, or raise a ValueError that quotes no input.
 
-    JSON can spell half of a surrogate pair, which is no text that anybody could store. It is refused, unless
-    `half_characters` says that the caller will see to it.
+    JSON can encode half of a surrogate pair, which no database can store. It is refused unless `half_characters` is
+    True: then the caller replaces it.
     """
     try:
         text = data.decode("utf-8")
@@ -37,12 +37,12 @@ def read_object(data: bytes, *, max_depth: int = MAX_DEPTH, half_characters: boo
 
 
 def items(value: object) -> list[Any]:
-    """The members of a JSON array; of anything else, none."""
+    """Return the members of a JSON array, or an empty list for any other value."""
     return cast("list[Any]", value) if isinstance(value, list) else []
 
 
 def fields(value: object) -> dict[str, Any]:
-    """The members of a JSON object; of anything else, none."""
+    """Return a JSON object, or an empty dictionary for any other value."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 

@@ -1,4 +1,4 @@
-"""Checking what people configure. Each check says what was expected, and never repeats what was given."""
+"""Validation of settings. Each error names the expected value, and never quotes the given value."""
 
 import base64
 import binascii
@@ -13,16 +13,16 @@ from ..errors import ConfigurationError
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]{1,5})?")
-PASTED = re.compile(r"""[0-9A-Za-z+/=\s\\"']{100,}""")  # base64, and what may have come along with it
+PASTED = re.compile(r"""[0-9A-Za-z+/=\s\\"']{100,}""")  # base64, with blanks, quotes and escapes around it
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
-# A path of this very application. Two slashes, or a backslash, would lead a browser elsewhere.
+# A path of this application. Two slashes or a backslash would lead a browser to another host.
 OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 MAX_KEY_FILE = 65_536
 
 
 def strings(name: str, values: Iterable[str]) -> tuple[str, ...]:
-    """A list of texts as a tuple: what is read twice must not be an iterator that is empty the second time."""
-    # One string where a list is meant would be read letter by letter, and match nothing.
+    """Return a list of strings as a tuple, which can be read twice."""
+    # A single string would be read letter by letter, and match nothing.
     listed = None if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) else tuple(values)
     if listed is None or not all(isinstance(value, str) and value for value in listed):
         raise ConfigurationError(f"{name} must be a list of non-empty strings")
@@ -30,7 +30,7 @@ def strings(name: str, values: Iterable[str]) -> tuple[str, ...]:
 
 
 def read_publishable_key(key: str) -> tuple[Literal["test", "live"], str]:
-    """The kind of environment a publishable key is for, and its front-end host."""
+    """Return the kind of environment of a publishable key, and its front-end host."""
     expected = ConfigurationError(
         "publishable_key must be pk_test_ or pk_live_ followed by the encoded front-end host, "
         "as the dashboard's API keys page shows it"
@@ -49,13 +49,13 @@ def read_publishable_key(key: str) -> tuple[Literal["test", "live"], str]:
 
 
 def cookie_suffix(publishable_key: str) -> str:
-    """What ends the names of an environment's cookies, where several share a domain."""
+    """Return the suffix of an environment's cookie names, for several environments on one domain."""
     digest = hashlib.sha1(publishable_key.encode(), usedforsecurity=False).digest()
     return base64.urlsafe_b64encode(digest).decode()[:8]
 
 
 def check_secret_key(key: str, kind: str | None) -> None:
-    """A secret key, of the same kind of environment as the publishable key."""
+    """Check the form of a secret key, and that it is for the same kind of environment as the publishable key."""
     if not isinstance(key, str) or not re.fullmatch(r"sk_(test|live)_[0-9A-Za-z]{10,200}", key):
         raise ConfigurationError("secret_key must be sk_test_ or sk_live_ followed by letters and digits")
     if kind is not None and not key.startswith(f"sk_{kind}_"):
@@ -63,7 +63,7 @@ def check_secret_key(key: str, kind: str | None) -> None:
 
 
 def check_webhook_secret(secret: str) -> None:
-    """A signing secret, whole and long enough."""
+    """Check that a webhook secret is complete and long enough."""
     expected = ConfigurationError("a webhook secret must be whsec_ followed by the base64 of 24 to 64 bytes")
     if not secret.startswith("whsec_"):
         raise expected
@@ -77,7 +77,7 @@ def check_webhook_secret(secret: str) -> None:
 
 
 def check_url(name: str, url: str) -> None:
-    """Https only, but for this very machine; nothing hidden in it."""
+    """Check that a URL is https (or http on this machine), without credentials, query and fragment."""
     try:
         parts = urlsplit(url if isinstance(url, str) else "")
         host, _port = parts.hostname, parts.port
@@ -89,7 +89,7 @@ def check_url(name: str, url: str) -> None:
 
 
 def check_origin(name: str, origin: str) -> None:
-    """The origin of a front end, spelled as browsers spell it."""
+    """Check that an origin is spelled as browsers spell it."""
     default_port = {"https": ":443", "http": ":80"}.get(origin.partition("://")[0], "/")
     if not ORIGIN.fullmatch(origin) or origin.endswith(default_port):
         raise ConfigurationError(
@@ -99,7 +99,7 @@ def check_origin(name: str, origin: str) -> None:
 
 
 def key_text(key: str | Path) -> str:
-    """What was pasted, or what is in the file it names."""
+    """Return the key itself, or the content of the file that it names."""
     text = str(key)
     if not isinstance(key, Path) and ("-----BEGIN" in text or PASTED.fullmatch(text)):
         return text

@@ -1,15 +1,15 @@
-"""The checks a token goes through, in their order. The order is a promise: the first that fails names the refusal.
+"""The checks of a token, in a fixed order. The first check that fails names the refusal.
 
-    1  read     its header, its spelling, its algorithm, the kind its header names      (nothing is proven yet)
-    2  key      the instance's key of that id
+    1  read     the header, the spelling, the algorithm, the kind in the header      (nothing is proven yet)
+    2  key      the instance's key with the token's key id
     3  sign     the signature
-    4  kind     the kind its claims show
+    4  kind     the kind in the claims
     5  claims   the issuer; types and ranges
-    6  time     expired, not yet, from the future
-    7  us       the party, the audience, the session's state
+    6  time     expired, not yet valid, from the future
+    7  us       the party, the audience, the state of the session
 
-Nothing about the claims is told to anybody who could not have signed them. Several kinds of token are signed with one
-key, so a good signature alone never makes a session.
+A refusal before step 4 says nothing about the claims. Clerk signs several kinds of token with one key, so a valid
+signature alone makes no session.
 """
 
 from collections.abc import Collection, Generator, Mapping
@@ -45,11 +45,11 @@ from .opaque_tokens import KINDS, Prefix, Vouched
 from .strict_json import items
 from .validation import check_url, strings
 
-# The protected header `cat`: the only mark that tells some kinds of Clerk's tokens apart.
+# The header `cat` is the only difference between some kinds of Clerk's tokens.
 SESSION_CATEGORY = "cl_B7d4PD111AAA"
 TEMPLATE_CATEGORY = "cl_B7d4PD222AAA"
 MACHINE_CATEGORY = "cl_B7d4PD333AAA"
-UNTAGGED_CATEGORY = "cl_I7d4PD111III"  # of instances with tagging turned off: says nothing
+UNTAGGED_CATEGORY = "cl_I7d4PD111III"  # of instances without tagging: it names no kind
 
 MAX_HEADERS = 64  # an instance's tokens have one header for each kind and key
 
@@ -64,17 +64,17 @@ _REFUSALS = {
     "oidc_machine": MachineToken,
 }
 
-# The kinds of token that can be accepted; the first of each is, unless others are asked for.
+# The kinds of token that a verifier can accept. The first of each is the default.
 CLERK_KINDS: tuple[TokenKind, ...] = ("session", "oauth", "m2m", "api_key", "organization_api_key")
 OIDC_KINDS: tuple[TokenKind, ...] = ("oidc", "oidc_machine")
 KeyWanted = tuple[str | None, VerifyingKey | None]
 
 
 class TokenRules:
-    """What one verifier demands of a token.
+    """The rules of one verifier.
 
-    `check` is the whole procedure as a generator: it yields the key it wants (an id, and perhaps a key that did not
-    fit), is sent a key, and returns claims. Whoever drives it decides how keys are had, and in which colour.
+    `check` is a generator that sync and async verifiers share. It yields a key id (and the key that did not match, the
+    second time), receives a key, and returns claims.
     """
 
     def __init__(
@@ -88,9 +88,9 @@ class TokenRules:
         own_id: str | None = None,
     ) -> None:
         if type(leeway) not in (int, float) or not 0 <= leeway <= 60:
-            raise ConfigurationError("leeway must be from 0 to 60 seconds")
+            raise ConfigurationError("leeway must be a number of seconds from 0 to 60")
         if type(allow_pending) is not bool or type(allow_no_party) is not bool:
-            raise ConfigurationError("allow_pending and allow_no_party are True or False")
+            raise ConfigurationError("allow_pending and allow_no_party must be True or False")
         possible = CLERK_KINDS if instance.is_clerk else OIDC_KINDS
         wanted = possible[:1] if accept is None else strings("accept", accept)
         if not wanted or not set(wanted) <= set(possible):
@@ -99,33 +99,35 @@ class TokenRules:
         self.instance: Instance = instance
         self.accept: frozenset[str] = frozenset(wanted)
         self.leeway: float = leeway
-        # All tokens of Clerk's name their key. A key that was pasted has no name to compare with.
+        # All of Clerk's tokens have a key id. A key from `jwt_key` has no id to compare with.
         self._wants_kid = instance.is_clerk and instance.jwt_key is None
         self._allow_pending = allow_pending
         self._allow_no_party = allow_no_party
         self._resource: str | None = None
         self._allow_no_audience = False
-        # Headers that were signed, and the kind each names: all tokens of one key share one.
+        # The headers of verified tokens, and the kind of each: all tokens of one key share a header.
         self._headers: dict[bytes, Mapping[str, Any]] = {}
         self._kinds: dict[bytes, TokenKind | None] = {}
 
     def for_resource(self, resource: str, *, allow_no_audience: bool) -> "TokenRules":
-        """Return the same rules for the tokens of one resource (RFC 8707), whose URL takes the place of the audience.
+        """Return rules for the tokens of one resource (RFC 8707). The resource's URL replaces the audience.
 
-        It concerns access tokens: `oauth`, and those of an OpenID provider.
+        This affects access tokens: `oauth`, and the tokens of an OpenID provider.
         """
         check_url("resource", resource)
         if type(allow_no_audience) is not bool:
-            raise ConfigurationError("allow_no_audience is True or False")
+            raise ConfigurationError("allow_no_audience must be True or False")
         if allow_no_audience and not self.instance.is_clerk:
-            raise ConfigurationError("allow_no_audience is for Clerk: a token of an OpenID provider must name one")
+            raise ConfigurationError(
+                "allow_no_audience is for Clerk: the tokens of other providers must have an audience"
+            )
         bound = copy(self)
         bound._resource = _without_query(resource)
         bound._allow_no_audience = allow_no_audience
         return bound
 
     def check(self, token: str, now: float) -> Generator[KeyWanted, VerifyingKey, Claims]:
-        """Steps 1 to 7."""
+        """Run steps 1 to 7."""
         unverified = read_token(token, self._headers)
         header_key = unverified.header_key
         known = header_key in self._kinds
@@ -139,18 +141,18 @@ class TokenRules:
             if newer is key or not self._signed(unverified, newer):
                 raise BadSignature
         if not known and len(self._headers) < MAX_HEADERS:
-            # Only now: a stranger must not fill these.
+            # After the signature, so that forged tokens cannot fill the caches.
             self._kinds[header_key] = header_kind
             self._headers[header_key] = unverified.header
         return self._judge(self._kind_in_claims(unverified, header_kind), unverified.payload, now)
 
     def check_prefix(self, prefix: Prefix) -> None:
-        """Refuse an opaque token, before anybody is asked about it, if none of the kinds is accepted that it may be."""
+        """Refuse an opaque token before a request to Clerk if no kind with this prefix is accepted."""
         if self.accept.isdisjoint(KINDS[prefix]):
             raise _REFUSALS[KINDS[prefix][0]]
 
     def check_vouched(self, vouched: Vouched, now: float) -> Claims:
-        """Steps 4 to 7, of an opaque token: Clerk itself has told what stands in the place of its claims."""
+        """Run steps 4 to 7 for an opaque token, with Clerk's statement as its claims."""
         return self._judge(vouched.kind, vouched.payload, now)
 
     def _judge(self, kind: TokenKind, payload: dict[str, Any], now: float) -> Claims:
@@ -165,7 +167,7 @@ class TokenRules:
         return key.verifies(unverified.signed, unverified.signature)
 
     def _kind_in_header(self, unverified: UnverifiedToken) -> TokenKind | None:
-        """The kind the header names, if it does; refused at once if that is none of ours."""
+        """Return the kind that the header names, or None. Refuse a kind that is not accepted."""
         header = unverified.header
         algorithm = header.get("alg")
         if not isinstance(algorithm, str) or algorithm not in self.instance.algorithms:
@@ -189,7 +191,7 @@ class TokenRules:
         return "session" if category == SESSION_CATEGORY else None
 
     def _kind_in_claims(self, unverified: UnverifiedToken, named: TokenKind | None) -> TokenKind:
-        """The kind the claims show, where the header names none or could be wearing another's mark."""
+        """Return the kind that the claims show. The header may name none, or a wrong one."""
         payload = unverified.payload
         if named == "oidc":
             return "oidc_machine" if is_of_client(payload) else "oidc"
@@ -199,7 +201,7 @@ class TokenRules:
             raise HandshakeToken
         subject = payload.get("sub")
         if isinstance(subject, str) and subject.startswith("mch_"):
-            # Old machine tokens carry no category. One that says "untagged" or "session" is neither.
+            # Old machine tokens have no category. A machine token with another category is refused.
             if "cat" in unverified.header:
                 raise MachineToken
             return "m2m"
@@ -237,7 +239,7 @@ class TokenRules:
         audience = payload.get("aud")
         if self._resource is not None and claims.kind in ("oauth", *OIDC_KINDS):
             self._check_resource(audience, self._resource)
-        # An API key is made for the whole instance: it has no audience, and that it is accepted says enough.
+        # An API key belongs to the whole instance and has no audience.
         elif (instance.audiences or audience is not None) and claims.kind not in KINDS["ak"]:
             self._check_audience(claims, audience)
         if claims.pending and not self._allow_pending:
@@ -247,12 +249,12 @@ class TokenRules:
         if audience is None and self._allow_no_audience:
             return
         if resource not in map(_without_query, _listed(audience)):
-            raise AudienceRefused("it is for another resource")
+            raise AudienceRefused("it was made for another resource")
 
     def _check_audience(self, claims: Claims, audience: object) -> None:
         listed = _listed(audience)
         if claims.kind == "m2m":
-            # A machine's audience may be written as its scopes: the ids of the machines it may talk to.
+            # A machine token may have its audience in its scopes: the ids of the machines that it may call.
             if self.instance.audiences and self.instance.audiences.isdisjoint((*listed, *claims.scopes)):
                 raise AudienceRefused
         elif self.instance.audiences.isdisjoint(listed):
@@ -260,7 +262,7 @@ class TokenRules:
 
 
 def _listed(audience: object) -> list[str]:
-    """Return the audiences that a token names. One that names none in a way of its own is refused."""
+    """Return the audiences in a token. Raise if the claim is present, but names none."""
     listed = [audience] if isinstance(audience, str) else items(audience)
     if not all(isinstance(each, str) for each in listed) or (audience is not None and not listed):
         raise AudienceRefused
@@ -268,15 +270,15 @@ def _listed(audience: object) -> list[str]:
 
 
 def _without_query(url: str) -> str:
-    """Return what tells one resource from another: no query, and no slash at the end."""
+    """Return a resource's URL without its query and its last slash, for comparison."""
     return url.partition("?")[0].removesuffix("/")
 
 
 def _path(own_id: str | None) -> tuple[str, ...]:
-    """The names that lead to a claim, from the outermost on."""
+    """Return the path of names that leads to a claim."""
     if own_id is None:
         return ()
     path = tuple(own_id.split(".")) if isinstance(own_id, str) else ("",)
-    if not all(path) or path[0] == "unsafe_metadata":  # people write those themselves
-        raise ConfigurationError("own_id is the name of a claim of your own making, as in userId or metadata.userId")
+    if not all(path) or path[0] == "unsafe_metadata":  # users write their own unsafe_metadata
+        raise ConfigurationError("own_id must be the name of a custom claim, such as userId or metadata.userId")
     return path

@@ -64,7 +64,7 @@ class WriteBack:
 
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
-    """A user or an organization whose metadata at Clerk may be stale.
+    """A user or an organization with metadata at Clerk that may be stale.
 
     `changes` counts the changes since the last write, and `tries` the attempts to send it. A sender moves `due_at` into
     the future first, so that no other sender takes the entry. `error` is the code of the last failure.
@@ -81,7 +81,7 @@ class OutboxEntry:
 
 
 def outbox_entry_of(row: User | Organization, now: int) -> OutboxEntry:
-    """Return the outbox entry of a row whose metadata at Clerk may be stale."""
+    """Return the outbox entry of a row with metadata at Clerk that may be stale."""
     kind: OutboxKind = "user" if isinstance(row, User) else "organization"
     return OutboxEntry(row.clerk.instance, kind, row.clerk.key, since=now, due_at=now + WAIT)
 
