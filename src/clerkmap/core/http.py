@@ -196,8 +196,8 @@ class TokenFinder:
     Args:
         instance: The instance of the tokens.
         cookies: Whether to read the session cookie. Providers other than Clerk have none.
-        origins: The origins of the pages that may write with a cookie. The default is the instance's authorized parties or,
-            without any, the host of the request.
+        origins: The origins of the pages that may write with a cookie. The default is the instance's authorized parties
+            or, without any, the host of the request.
     """
 
     def __init__(self, instance: Instance, *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
