@@ -1,11 +1,12 @@
-"""What every repository promises, as tests. To show that yours keeps it:
+"""What every repository promises, as tests, one class for each protocol in `clerkmap.ports`. To test yours:
 
     class TestMyRepository(RepositoryContract):
         @pytest.fixture
         def make_repository(self):
             return MyRepository.for_tests          # called with any of `Options`; each call a new, empty one
 
-Only public names are used, so nothing of a repository's insides is prescribed. The tests need pytest, and nothing else.
+Begin with `CoreContract`, which calls only the methods of `CoreRepository`, and gives the options `ids`, `clock`,
+`hooks` and `after_commit`. The tests need pytest, and nothing else.
 """
 
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ..core.merging import current_membership
 from ..core.model import User
 from ..core.records import (
     DELETED,
@@ -21,13 +23,16 @@ from ..core.records import (
     FROM_TOKEN,
     FULL,
     AnyRecord,
+    ClerkMembership,
     ClerkOrganization,
+    ClerkSession,
     ClerkUser,
+    Grade,
     key_of,
 )
-from ..ports import Repository
+from ..ports import CoreRepository, Repository
 from .contract_facts import FactsContract
-from .contract_hooks import HooksContract
+from .contract_hooks import DirectoryHooksContract, HooksContract
 from .contract_ids import IdsContract
 from .contract_listing import ListingContract
 from .contract_outbox import OutboxContract
@@ -37,6 +42,7 @@ from .samples import (
     BEA,
     HERE,
     THERE,
+    MakeCoreRepository,
     MakeRepository,
     by_key,
     company,
@@ -47,31 +53,41 @@ from .samples import (
 )
 
 
-class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContract, OutboxContract):
-    """Subclass it, and give it the fixture `make_repository`."""
+def membership(grade: Grade, clerk_id: str, *, role: str, at: int) -> ClerkMembership:
+    """A membership that began at a given time, or its end."""
+    ends: dict[str, Any] = {"clerk_user_id": ANN, "clerk_organization_id": ACME, "created_at": at, "observed_at": at}
+    if grade == DELETED:
+        return ClerkMembership.deleted(HERE, clerk_id, **ends)
+    return ClerkMembership.full(HERE, clerk_id, role=role, **ends)
 
+
+class _Fixtures:
     @pytest.fixture
     def repository(self, make_repository: MakeRepository) -> Repository:
         return make_repository(ids=by_key, clock=lambda: 1000.0)
 
-    def test_a_stranger_is_unknown(self, repository: Repository) -> None:
+
+class CoreContract(_Fixtures, HooksContract):
+    """What a `CoreRepository` promises. Subclass it, and give it the fixture `make_repository`."""
+
+    def test_a_stranger_is_unknown(self, repository: CoreRepository) -> None:
         """Nothing is found where nothing was put."""
         assert repository.find(HERE, ANN) is None
         assert repository.find(HERE, ANN, ACME) is None
-        assert repository.user("nobody") is None
-        assert repository.organization("nothing") is None
+        assert repository.row("user", HERE, key_of(ANN)) is None
+        assert repository.row("organization", HERE, key_of(ACME)) is None
 
-    def test_put_makes_a_user(self, repository: Repository) -> None:
+    def test_put_makes_a_user(self, repository: CoreRepository) -> None:
         """The first record of a person makes your user, and says so."""
         record = person(email="ann@example.com", email_verified=True, first_name="Ann", created_at=5)
 
         (change,) = repository.put([record])
 
         assert change.made
-        assert change.after == found(repository) == repository.user(by_key(record))
+        assert change.after == found(repository) == repository.row("user", HERE, record.key)
         assert found(repository) == User(by_key(record), None, 1_000_000, None, record)
 
-    def test_put_keeps_every_character(self, repository: Repository) -> None:
+    def test_put_keeps_every_character(self, repository: CoreRepository) -> None:
         """What was said is found again to the letter."""
         said = "Zoë 'Ö' \"x\" 名字 🙂 \u202e ﬀ e\u0301 \\ %s ? :a --"
         user = person(first_name=said, last_name=" ", public_metadata='{"n": 9007199254740993}', created_at=2**52)
@@ -85,7 +101,7 @@ class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContr
         assert standing.user.clerk == user
         assert standing.organization.clerk == organization
 
-    def test_the_same_again_changes_nothing(self, repository: Repository) -> None:
+    def test_the_same_again_changes_nothing(self, repository: CoreRepository) -> None:
         """A redelivery makes no change, whatever it is of."""
         records: list[AnyRecord] = [person(), company(), member()]
         assert len(repository.put(records)) == 3
@@ -93,14 +109,14 @@ class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContr
         assert repository.put(records) == []
         assert repository.put(reversed(records)) == []
 
-    def test_a_later_confirmation_is_no_change(self, repository: Repository) -> None:
+    def test_a_later_confirmation_is_no_change(self, repository: CoreRepository) -> None:
         """The same content observed later takes the place, and calls nobody."""
         repository.put([person(at=1, email="a@example.com")])
 
         assert repository.put([person(at=2, email="a@example.com")]) == []
         assert repository.put([person(at=1, email="old@example.com")]) == []
 
-    def test_order_does_not_matter(self, repository: Repository) -> None:
+    def test_order_does_not_matter(self, repository: CoreRepository) -> None:
         """The same facts end in the same state in all of their 120 orders, each tried in an instance of its own."""
         for number, order in enumerate(permutations(range(5))):
             facts = [
@@ -118,7 +134,7 @@ class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContr
             assert (greatest.grade, greatest.updated_at) == (FULL, 3)
             assert found(repository, instance=str(number)).clerk == greatest
 
-    def test_grouping_does_not_matter(self, make_repository: MakeRepository) -> None:
+    def test_grouping_does_not_matter(self, make_repository: MakeCoreRepository) -> None:
         """All at once, one by one, or with repetitions: the same."""
         facts: list[AnyRecord] = [member(), person(at=2), company(), person(at=1), left(), company(at=3, name="New")]
         at_once, one_by_one = (make_repository(ids=by_key, clock=lambda: 0.0) for _ in range(2))
@@ -130,7 +146,7 @@ class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContr
         assert at_once.find(HERE, ANN, ACME) == one_by_one.find(HERE, ANN, ACME) is not None
 
     @pytest.mark.parametrize("first", [True, False])
-    def test_deletion_is_final(self, repository: Repository, first: bool) -> None:
+    def test_deletion_is_final(self, repository: CoreRepository, first: bool) -> None:
         """A deleted person stays deleted, keeps the row and the id, and leaves nothing personal behind."""
         full = person(at=9, email="ann@example.com", first_name="Ann", external_id="7")
         deleted = ClerkUser.deleted(HERE, ANN, observed_at=5)
@@ -142,10 +158,10 @@ class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContr
         assert user.clerk == deleted
         assert (user.clerk_id, user.email, user.name) == (None, None, None)
         assert user.deleted_at == 5
-        assert repository.user(user.id) == user
+        assert repository.row("user", HERE, key_of(ANN)) == user
         assert repository.put([person(at=99)]) == []
 
-    def test_deletions_do_not_collide(self, repository: Repository) -> None:
+    def test_deletions_do_not_collide(self, repository: CoreRepository) -> None:
         """Any number of people and organizations may be deleted, each once and again."""
         for number in range(3):
             repository.put([person(f"user_{number}"), company(f"org_{number}")])
@@ -158,7 +174,7 @@ class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContr
         assert {user.deleted_at for user in users} == {10}
         assert len({user.id for user in users}) == 3
 
-    def test_a_membership_may_come_first(self, repository: Repository) -> None:
+    def test_a_membership_may_come_first(self, repository: CoreRepository) -> None:
         """Nothing waits for a parent row: the ends may follow in any order."""
         repository.put([member(role="org:admin")])
         repository.put([company()])
@@ -169,7 +185,7 @@ class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContr
         assert standing.organization is not None
         assert standing.memberships == (member(role="org:admin"),)
 
-    def test_every_membership_of_a_pair_is_found(self, repository: Repository) -> None:
+    def test_every_membership_of_a_pair_is_found(self, repository: CoreRepository) -> None:
         """Who left and joined again has two memberships, one of them over; nobody else's are among them."""
         repository.put([person(), company(), member("orgmem_1"), left("orgmem_1"), member("orgmem_2", at=3)])
         repository.put([person(BEA), member("orgmem_3", user=BEA)])
@@ -179,7 +195,7 @@ class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContr
         assert set(standing.memberships) == {left("orgmem_1"), member("orgmem_2", at=3)}
         assert repository.find(HERE, ANN, "org_other") == repository.find(HERE, ANN)
 
-    def test_instances_are_worlds_apart(self, repository: Repository) -> None:
+    def test_instances_are_worlds_apart(self, repository: CoreRepository) -> None:
         """The same Clerk id in two instances is two people, and the deletion of one is not the other's."""
         repository.put([person(instance=HERE, email="here@example.com"), person(instance=THERE)])
         repository.put([ClerkUser.deleted(THERE, ANN, observed_at=9), company(instance=THERE)])
@@ -191,28 +207,7 @@ class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContr
         assert standing is not None
         assert standing.organization is None
 
-    def test_all_or_nothing(self, make_repository: MakeRepository) -> None:
-        """A put that fails on one record leaves none of the others."""
-
-        def linker(record: ClerkUser) -> None:
-            if record.clerk_id == BEA:
-                raise RuntimeError("out of order")
-
-        repository = make_repository(linker=linker)
-        repository.put([company(name="Acme")])
-        everything: list[AnyRecord] = [person(), person("user_c"), person(BEA), company(at=2, name="New"), member()]
-
-        with pytest.raises(RuntimeError, match="out of order"):
-            repository.put(everything)
-
-        assert [repository.find(HERE, each) for each in (ANN, BEA, "user_c")] == [None] * 3
-        repository.put([person()])
-        standing = repository.find(HERE, ANN, ACME)
-        assert standing is not None
-        assert standing.organization is not None
-        assert (standing.organization.name, standing.memberships) == ("Acme", ())
-
-    def test_watchers_are_told_after_the_commit(self, repository: Repository) -> None:
+    def test_watchers_are_told_after_the_commit(self, repository: CoreRepository) -> None:
         """Who watches is told what was written, when it can be read; of nothing written, nobody is told."""
         told: list[Any] = []
         repository.listeners.watch(lambda keys: told.append((keys, repository.find(HERE, ANN))))
@@ -224,7 +219,7 @@ class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContr
         assert [keys for keys, _ in told] == [{key_of(ANN)}, {key_of(ACME)}]
         assert told[0][1] is not None
 
-    def test_many_at_once_make_one(self, make_repository: MakeRepository) -> None:
+    def test_many_at_once_make_one(self, make_repository: MakeCoreRepository) -> None:
         """However many threads put the same people in whatever order, each person is made once."""
         repository = make_repository()
         names = [f"user_{number}" for number in range(8)]
@@ -248,7 +243,7 @@ class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContr
         assert len(set(ids[0])) == 8
         assert {found(repository, name).clerk.updated_at for name in names} == {15}
 
-    def test_a_tombstone_keeps_what_its_rank_says(self, repository: Repository) -> None:
+    def test_a_tombstone_keeps_what_its_rank_says(self, repository: CoreRepository) -> None:
         """Of two deletions the later stays: it tells since when a membership is over."""
         repository.put([person(), company(), left(at=5)])
         repository.put([left(at=9), left(at=7)])
@@ -256,3 +251,85 @@ class RepositoryContract(IdsContract, FactsContract, HooksContract, ListingContr
         standing = repository.find(HERE, ANN, ACME)
         assert standing is not None
         assert [(record.grade, record.observed_at) for record in standing.memberships] == [(DELETED, 9)]
+
+    def test_who_left_has_left_before(self, make_repository: MakeCoreRepository) -> None:
+        """A removal ends older memberships of the pair too: the word of their own removal may have been lost."""
+        facts: list[AnyRecord] = [
+            membership(FULL, "orgmem_1", role="org:admin", at=1),
+            membership(FULL, "orgmem_2", role="org:member", at=5),
+            membership(DELETED, "orgmem_2", role="", at=5),
+        ]
+        for order in permutations(facts):
+            repository = make_repository(ids=by_key)
+            repository.put([person()])
+            for fact in order:
+                repository.put([fact])
+
+            standing = repository.find(HERE, ANN, ACME)
+            assert standing is not None
+            assert len(standing.memberships) == 2
+            assert current_membership(standing.memberships) is None
+            repository.close()
+
+    def test_a_session_that_is_over_is_over(self, make_repository: MakeCoreRepository) -> None:
+        """That one, of that instance, and for as long as a token of it could live."""
+        now = [1_000_000.0]
+        repository = make_repository(ids=by_key, clock=lambda: now[0])
+        repository.put([person(), ClerkSession.deleted(HERE, "sess_1", observed_at=1_000_000_000)])
+
+        def is_over(session: str | None, instance: str = HERE) -> bool:
+            standing = repository.find(instance, ANN, ACME, session)
+            assert standing is not None
+            return standing.session_is_over
+
+        repository.put([person(instance=THERE)])
+        assert [is_over(each) for each in ("sess_1", "sess_2", None)] == [True, False, False]
+        assert not is_over("sess_1", THERE)
+        assert repository.put([ClerkSession.deleted(HERE, "sess_1", observed_at=1_000_000_001)]) == []
+        now[0] += 29 * 86_400
+        repository.put([ClerkSession.deleted(HERE, "sess_3", observed_at=1_000_000_002)])  # late
+        assert [is_over(each) for each in ("sess_1", "sess_3")] == [True, True]
+        now[0] += 2 * 86_400
+        assert [is_over(each) for each in ("sess_1", "sess_3")] == [False, False]
+        now[0] += 40 * 86_400
+        repository.put([ClerkSession.deleted(HERE, "sess_2", observed_at=int(now[0]) * 1000)])
+        assert [is_over(each) for each in ("sess_1", "sess_2")] == [False, True]
+
+
+class DirectoryContract(_Fixtures, IdsContract, FactsContract, DirectoryHooksContract, ListingContract):
+    """What a `DirectoryRepository` promises that is a `CoreRepository`, too, and takes all `Options`."""
+
+    def test_rows_are_found_by_your_ids(self, repository: Repository) -> None:
+        """`user` and `organization` take your ids, also of a deleted user. Of other ids they know nothing."""
+        repository.put([person(), company()])
+        assert repository.user(by_key(person())) == found(repository)
+        assert repository.organization(by_key(company())) == repository.row("organization", HERE, key_of(ACME))
+        repository.put([ClerkUser.deleted(HERE, ANN, observed_at=5)])
+        assert repository.user(by_key(person())) == found(repository)
+        assert repository.user("nobody") is None
+        assert repository.organization("nothing") is None
+
+    def test_all_or_nothing(self, make_repository: MakeRepository) -> None:
+        """A put that fails on one record leaves none of the others."""
+
+        def linker(record: ClerkUser) -> None:
+            if record.clerk_id == BEA:
+                raise RuntimeError("out of order")
+
+        repository = make_repository(linker=linker)
+        repository.put([company(name="Acme")])
+        everything: list[AnyRecord] = [person(), person("user_c"), person(BEA), company(at=2, name="New"), member()]
+
+        with pytest.raises(RuntimeError, match="out of order"):
+            repository.put(everything)
+
+        assert [repository.find(HERE, each) for each in (ANN, BEA, "user_c")] == [None] * 3
+        repository.put([person()])
+        standing = repository.find(HERE, ANN, ACME)
+        assert standing is not None
+        assert standing.organization is not None
+        assert (standing.organization.name, standing.memberships) == ("Acme", ())
+
+
+class RepositoryContract(CoreContract, DirectoryContract, OutboxContract):
+    """What a `Repository` promises."""

@@ -6,16 +6,11 @@ from typing import Any
 
 import pytest
 
-from ..core.merging import current_membership
 from ..core.records import (
-    DELETED,
     FROM_TOKEN,
-    FULL,
     AnyRecord,
-    ClerkMembership,
     ClerkSession,
     ClerkUser,
-    Grade,
     key_of,
 )
 from ..errors import ConfigurationError, LinkRefused, UserUnknown
@@ -34,16 +29,8 @@ def first_roles(instance: str) -> list[AnyRecord]:
     return [person(at=1, instance=instance), *named, person(at=4, instance=instance)]
 
 
-def membership(grade: Grade, clerk_id: str, *, role: str, at: int) -> ClerkMembership:
-    """A membership that began at a given time, or its end."""
-    ends: dict[str, Any] = {"clerk_user_id": ANN, "clerk_organization_id": ACME, "created_at": at, "observed_at": at}
-    if grade == DELETED:
-        return ClerkMembership.deleted(HERE, clerk_id, **ends)
-    return ClerkMembership.full(HERE, clerk_id, role=role, **ends)
-
-
 class FactsContract:
-    """A part of `RepositoryContract`."""
+    """A part of `DirectoryContract`."""
 
     def test_the_first_role_comes_from_clerk(self, repository: Repository) -> None:
         """The first role that Clerk named counts, in whatever order the records come, and Clerk never changes it. Each
@@ -149,25 +136,6 @@ class FactsContract:
         assert found(repository) == repository.user(old)
         assert repository.user(new.id) is None
 
-    def test_who_left_has_left_before(self, make_repository: MakeRepository) -> None:
-        """A removal ends older memberships of the pair too: the word of their own removal may have been lost."""
-        facts: list[AnyRecord] = [
-            membership(FULL, "orgmem_1", role="org:admin", at=1),
-            membership(FULL, "orgmem_2", role="org:member", at=5),
-            membership(DELETED, "orgmem_2", role="", at=5),
-        ]
-        for order in permutations(facts):
-            repository = make_repository(ids=by_key)
-            repository.put([person()])
-            for fact in order:
-                repository.put([fact])
-
-            standing = repository.find(HERE, ANN, ACME)
-            assert standing is not None
-            assert len(standing.memberships) == 2
-            assert current_membership(standing.memberships) is None
-            repository.close()
-
     def test_where_ids_follow_from_the_person_nobody_is_unlinked(self, make_repository: MakeRepository) -> None:
         """There is no second id for the same person: the error says so, and what to do."""
         repository = make_repository(ids="clerk")
@@ -233,30 +201,6 @@ class FactsContract:
             repository.export(id)
         with pytest.raises(UserUnknown):
             repository.erase(id)
-
-    def test_a_session_that_is_over_is_over(self, make_repository: MakeRepository) -> None:
-        """That one, of that instance, and for as long as a token of it could live."""
-        now = [1_000_000.0]
-        repository = make_repository(ids=by_key, clock=lambda: now[0])
-        repository.put([person(), ClerkSession.deleted(HERE, "sess_1", observed_at=1_000_000_000)])
-
-        def is_over(session: str | None, instance: str = HERE) -> bool:
-            standing = repository.find(instance, ANN, ACME, session)
-            assert standing is not None
-            return standing.session_is_over
-
-        repository.put([person(instance=THERE)])
-        assert [is_over(each) for each in ("sess_1", "sess_2", None)] == [True, False, False]
-        assert not is_over("sess_1", THERE)
-        assert repository.put([ClerkSession.deleted(HERE, "sess_1", observed_at=1_000_000_001)]) == []
-        now[0] += 29 * 86_400
-        repository.put([ClerkSession.deleted(HERE, "sess_3", observed_at=1_000_000_002)])  # late
-        assert [is_over(each) for each in ("sess_1", "sess_3")] == [True, True]
-        now[0] += 2 * 86_400
-        assert [is_over(each) for each in ("sess_1", "sess_3")] == [False, False]
-        now[0] += 40 * 86_400
-        repository.put([ClerkSession.deleted(HERE, "sess_2", observed_at=int(now[0]) * 1000)])
-        assert [is_over(each) for each in ("sess_1", "sess_2")] == [False, True]
 
     def test_ends_of_sessions_are_remembered_as_long_as_tokens_may_live(self, make_repository: MakeRepository) -> None:
         """And two days more; so are all tombstones. Without the option a token may live for 28 days."""

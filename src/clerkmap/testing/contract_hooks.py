@@ -5,10 +5,31 @@ from typing import Any
 import pytest
 
 from ..core.model import Change
-from ..core.records import FROM_TOKEN, AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
+from ..core.records import (
+    FROM_TOKEN,
+    AnyRecord,
+    ClerkMembership,
+    ClerkOrganization,
+    ClerkSession,
+    ClerkUser,
+    key_of,
+)
 from ..errors import ConfigurationError, HookFailed
-from ..ports import Repository
-from .samples import ACME, ANN, BEA, HERE, MakeRepository, by_key, company, found, left, member, person
+from ..ports import CoreRepository
+from .samples import (
+    ACME,
+    ANN,
+    BEA,
+    HERE,
+    MakeCoreRepository,
+    MakeRepository,
+    by_key,
+    company,
+    found,
+    left,
+    member,
+    person,
+)
 
 
 def what(change: Change) -> str:
@@ -20,9 +41,9 @@ def what(change: Change) -> str:
 
 
 class HooksContract:
-    """A part of `RepositoryContract`."""
+    """A part of `CoreContract`."""
 
-    def test_hooks_are_told_what_happened(self, make_repository: MakeRepository) -> None:
+    def test_hooks_are_told_what_happened(self, make_repository: MakeCoreRepository) -> None:
         """A history of one person in one organization, in the words of its hooks: each thing once."""
         told: list[str] = []
 
@@ -54,7 +75,7 @@ class HooksContract:
             returned = repository.put(records)
             assert told == [what(change) for change in returned] == expected
 
-    def test_a_change_names_whom_of_yours_it_is_about(self, make_repository: MakeRepository) -> None:
+    def test_a_change_names_whom_of_yours_it_is_about(self, make_repository: MakeCoreRepository) -> None:
         """A membership's ends are your rows, in whatever order the records are given; None while nothing is known."""
         changes: list[Change] = []
 
@@ -75,7 +96,7 @@ class HooksContract:
         assert (place.membership.role, place.before) == ("org:admin", changes[0].after)
 
     @pytest.mark.parametrize("gone", [ClerkUser.deleted, ClerkOrganization.deleted])
-    def test_nobody_joins_what_is_gone(self, make_repository: MakeRepository, gone: Any) -> None:
+    def test_nobody_joins_what_is_gone(self, make_repository: MakeCoreRepository, gone: Any) -> None:
         """A membership told of after the end of one of its ends never counts: no hook hears that it was made."""
         told: list[str] = []
 
@@ -90,7 +111,7 @@ class HooksContract:
 
         assert told[1:] == ["membership deleted"]
 
-    def test_a_hook_that_raises_undoes_everything(self, make_repository: MakeRepository) -> None:
+    def test_a_hook_that_raises_undoes_everything(self, make_repository: MakeCoreRepository) -> None:
         """Nothing of the put stays, nobody is told, and the next put does it all."""
         calls: list[str] = []
         told: list[object] = []
@@ -111,12 +132,12 @@ class HooksContract:
         assert "ann@example.com" not in str(failed.value)
         assert "hook raised ValueError" in str(failed.value)
         assert repository.find(HERE, ANN, ACME) is None
-        assert repository.organization(by_key(company())) is None
+        assert repository.row("organization", HERE, key_of(ACME)) is None
         assert told == []
         assert [what(change) for change in repository.put(everything)] == calls[:3] == calls[3:]
         assert len(told) == 4
 
-    def test_after_commit_comes_after(self, make_repository: MakeRepository) -> None:
+    def test_after_commit_comes_after(self, make_repository: MakeCoreRepository) -> None:
         """It sees what was committed, once; and what it raises is nobody else's trouble."""
         seen: list[Any] = []
 
@@ -131,6 +152,49 @@ class HooksContract:
         repository.put([person()])
 
         assert seen == [("user made", True)]
+
+    def test_a_hook_must_not_write_through_the_repository(self, make_repository: MakeCoreRepository) -> None:
+        """It would wait for itself: it is refused at once, and nothing stays."""
+        repository = make_repository()
+        repository.listeners.hook(lambda change, tx: repository.put([company()]))
+
+        with pytest.raises(HookFailed) as failed:
+            repository.put([person()])
+
+        assert isinstance(failed.value.__cause__, ConfigurationError)
+        assert repository.find(HERE, ANN) is None
+
+    def test_a_hook_is_called_once_however_often_it_is_given(self, make_repository: MakeCoreRepository) -> None:
+        """Two reconcilers that share a repository are given the same hooks."""
+        told: list[str] = []
+
+        def hook(change: Change, tx: object) -> None:
+            told.append(what(change))
+
+        repository = make_repository(ids=by_key, hooks=[hook, hook])
+        repository.listeners.hook(hook)
+        repository.put([person()])
+
+        assert told == ["user made"]
+
+    def test_a_hook_is_a_function(self, repository: CoreRepository) -> None:
+        """What cannot be called is refused when it is given, not when it is needed."""
+        listeners: Any = repository.listeners
+        with pytest.raises(ConfigurationError, match="hook"):
+            listeners.hook("open_hotel")
+        with pytest.raises(ConfigurationError, match="hook"):
+            listeners.after_commit(None)
+
+        async def wait(change: Change, tx: object) -> None: ...
+
+        with pytest.raises(ConfigurationError, match="plain"):
+            repository.listeners.hook(wait)
+        with pytest.raises(ConfigurationError, match="lists"):
+            listeners.add(hooks=what)
+
+
+class DirectoryHooksContract:
+    """A part of `DirectoryContract`."""
 
     def test_your_own_facts_call_hooks_too(self, make_repository: MakeRepository) -> None:
         """Roles, links and erasures are changes like others."""
@@ -151,17 +215,6 @@ class HooksContract:
         # The first identity that is erased takes nobody away; the last one does.
         assert told == ["user made", altered, altered, altered, altered, altered, "user deleted"]
 
-    def test_a_hook_must_not_write_through_the_repository(self, make_repository: MakeRepository) -> None:
-        """It would wait for itself: it is refused at once, and nothing stays."""
-        repository = make_repository()
-        repository.listeners.hook(lambda change, tx: repository.put([company()]))
-
-        with pytest.raises(HookFailed) as failed:
-            repository.put([person()])
-
-        assert isinstance(failed.value.__cause__, ConfigurationError)
-        assert repository.find(HERE, ANN) is None
-
     def test_a_hook_reads_what_is_written(self, make_repository: MakeRepository) -> None:
         """Through the repository, too: what its transaction has written is there, and is not settled."""
         seen: list[Any] = []
@@ -180,19 +233,6 @@ class HooksContract:
         settled = repository.find(HERE, ANN)
         assert settled is not None
         assert settled.settled
-
-    def test_a_hook_is_called_once_however_often_it_is_given(self, make_repository: MakeRepository) -> None:
-        """Two reconcilers that share a repository are given the same hooks."""
-        told: list[str] = []
-
-        def hook(change: Change, tx: object) -> None:
-            told.append(what(change))
-
-        repository = make_repository(ids=by_key, hooks=[hook, hook])
-        repository.listeners.hook(hook)
-        repository.put([person()])
-
-        assert told == ["user made"]
 
     def test_a_user_is_made_once_however_many_identities(self, make_repository: MakeRepository) -> None:
         """A second identity alters the user whom it is linked to; a user who was gone is regained by it."""
@@ -213,18 +253,3 @@ class HooksContract:
         assert sorted(told[2:4]) == ["user altered", "user deleted"]
         assert told[4] == "user regained"
         assert told[5:] == ["user altered", "user altered"]
-
-    def test_a_hook_is_a_function(self, repository: Repository) -> None:
-        """What cannot be called is refused when it is given, not when it is needed."""
-        listeners: Any = repository.listeners
-        with pytest.raises(ConfigurationError, match="hook"):
-            listeners.hook("open_hotel")
-        with pytest.raises(ConfigurationError, match="hook"):
-            listeners.after_commit(None)
-
-        async def wait(change: Change, tx: object) -> None: ...
-
-        with pytest.raises(ConfigurationError, match="plain"):
-            repository.listeners.hook(wait)
-        with pytest.raises(ConfigurationError, match="lists"):
-            listeners.add(hooks=what)

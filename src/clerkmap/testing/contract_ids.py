@@ -19,7 +19,7 @@ def mine(record: ClerkUser) -> str:
 
 
 class IdsContract:
-    """Part of `RepositoryContract`."""
+    """A part of `DirectoryContract`."""
 
     def test_ids_by_name(self, make_repository: MakeRepository) -> None:
         """Each strategy makes ids of its kind, and never the same one twice."""

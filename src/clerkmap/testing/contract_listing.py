@@ -49,7 +49,7 @@ def read_all(repository: Repository, kind: Kind, instance: str, limit: int) -> l
 
 
 class ListingContract:
-    """A part of `RepositoryContract`."""
+    """A part of `DirectoryContract`."""
 
     def test_all_is_listed_in_the_order_of_the_keys(self, repository: Repository) -> None:
         """Tombstones and sightings too, each once, whole pages and pages of one; nothing of another instance."""

@@ -5,9 +5,10 @@ from typing import Any
 
 from ..core.model import User
 from ..core.records import FULL, ClerkMembership, ClerkOrganization, ClerkUser, Grade, Record
-from ..ports import Repository
+from ..ports import CoreRepository, Repository
 
 MakeRepository = Callable[..., Repository]
+MakeCoreRepository = Callable[..., CoreRepository]
 HERE, THERE = "here", "there"
 ANN, BEA, ACME = "user_ann", "user_bea", "org_acme"
 
@@ -39,8 +40,8 @@ def by_key(record: Record) -> str:
     return f"id-{record.instance}-{record.key[:8]}"
 
 
-def found(repository: Repository, clerk_id: str = ANN, instance: str = HERE) -> User:
-    """The user behind a Clerk id, who must be known."""
+def found(repository: CoreRepository, clerk_id: str = ANN, instance: str = HERE) -> User:
+    """Return the user with a Clerk id, which must be known."""
     standing = repository.find(instance, clerk_id)
     assert standing is not None
     return standing.user
