@@ -30,7 +30,6 @@ PENDING = {
     "docs",
     "src/clerkmap/*.py",
     "src/clerkmap/_runtime",
-    "src/clerkmap/adapters",
     "src/clerkmap/auth",
     "src/clerkmap/clerk",
     "src/clerkmap/cli",

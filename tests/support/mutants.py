@@ -5,17 +5,19 @@
     python tests/support/mutants.py grade      those in whose name or reason this word stands
 
 A mutant lives in a copy of the source, in a temporary folder; the source itself is left alone. The table is in
-`mutants_table.py`. A text of it that does not stand in the source exactly once is an error: so it cannot rot.
+`mutants_table.py`. A text of it that does not stand exactly once where the table says is an error: so it cannot rot.
 """
 
+import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,32 +27,11 @@ from postgres_server import postgres
 
 TESTS = Path(__file__).parents[1]
 SOURCE = TESTS.parent / "src" / "clerkmap"
-# What finds most in least time comes first: a mutant is dead as soon as one test fails. Shrinking takes long, so the
-# state machine comes last.
-ORDERS = "test_orders.py::test_every_order_ends_alike"
-CHOSEN = (
-    "test_records.py",
-    "test_transactions.py",
-    "test_lasting_ids.py",
-    "test_orders.py::test_all_at_once_ends_alike",
-    "test_orders.py::test_sqlite_ends_where_memory_does[0]",
-    "test_repositories.py::TestMemory",
-    "test_repositories.py::TestSqliteFile",
-    "test_bulk.py",
-    "test_sqlite.py",
-    "test_reconciler_orders.py",
-    "test_reconciler.py",
-    f"{ORDERS}[0]",
-    f"{ORDERS}[2]",
-    "test_repositories.py",
-    "test_postgres.py::TestPostgres",
-    "test_postgres_bulk.py",
-)
 TIMEOUT = 900  # seconds; a mutant that makes a test wait for ever is found out, too
 
 
 class TableIsOutOfDate(Exception):
-    """A text of the table is not in the source, or more than once."""
+    """A text of the table is not in its place, or more than once, or there is no such place."""
 
 
 @dataclass(frozen=True)
@@ -64,29 +45,48 @@ class Fate:
     seconds: float
 
 
+def places(tree: ast.Module | ast.ClassDef, within: str = "") -> Iterator[tuple[str, ast.stmt]]:
+    """Yield the functions, classes and assignments of a module, its classes included, with their qualified names."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield within + node.name, node
+        if isinstance(node, ast.ClassDef):
+            yield from places(node, f"{within}{node.name}.")
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from ((within + each.id, node) for each in targets if isinstance(each, ast.Name))
+
+
+def replaced(text: str, place: str, original: str, mutated: str) -> str:
+    """Return the module with the original text of this place replaced; raise LookupError unless it is there once."""
+    (node,) = [node for name, node in places(ast.parse(text)) if name == place] or [None]
+    if node is None or node.end_lineno is None:
+        raise LookupError("there is no such place")
+    lines = text.splitlines(keepends=True)
+    before, inside, after = lines[: node.lineno - 1], lines[node.lineno - 1 : node.end_lineno], lines[node.end_lineno :]
+    pattern = r"\s+".join(re.escape(word) for word in re.split(r"\s+", original))
+    changed, count = re.subn(pattern, lambda _: mutated, "".join(inside))
+    if count != 1:
+        raise LookupError(f"{original!r} stands there {count} times")
+    return "".join([*before, changed, *after])
+
+
 def mutated(mutant: Mutant, package: Path = SOURCE) -> dict[str, str]:
     """The files that this mutant changes, as they are then."""
     texts: dict[str, str] = {}
     for edit in mutant.edits:
-        path = package / edit.file
-        if edit.file not in texts:
-            texts[edit.file] = path.read_text(encoding="utf-8") if path.is_file() else ""
-        count = texts[edit.file].count(edit.original)
-        if count != 1 or edit.mutated == edit.original:
-            raise TableIsOutOfDate(f"{mutant.name}: in {edit.file} there is {count} times {edit.original!r}")
-        texts[edit.file] = texts[edit.file].replace(edit.original, edit.mutated)
+        file = f"{edit.module.replace('.', '/')}.py"
+        try:
+            if file not in texts:
+                texts[file] = (package / file).read_text(encoding="utf-8")
+            texts[file] = replaced(texts[file], edit.place, edit.original, edit.mutated)
+        except (OSError, LookupError) as error:
+            raise TableIsOutOfDate(f"{mutant.name}: {file}, {edit.place}: {error}") from error
     return texts
 
 
-def found(test: str) -> Path:
-    """The path of a test by the name of its file, which no other folder has, and of a function in it."""
-    file, _, function = test.partition("::")
-    (path,) = TESTS.rglob(file)
-    return path.with_name(f"{file}::{function}") if function else path
-
-
-def run(mutant: Mutant | None) -> Fate:
-    """Run the chosen tests on a copy of the source with this mutant in it; without one, on a copy as it is."""
+def run(mutant: Mutant | None, tests: Iterable[str] = ()) -> Fate:
+    """Run the tests of a mutant on a copy of the source with the mutant in it; without one, these on the source."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="clerkmap-mutant-") as folder:
         package = Path(folder) / "clerkmap"
@@ -97,8 +97,8 @@ def run(mutant: Mutant | None) -> Fate:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("CLERKMAP", "PYTEST"))}
         environment |= {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1", "CLERKMAP_TEST_POSTGRES": postgres()}
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
-        command += [f"--basetemp={folder}/tests", "--tb=no", "-o", "addopts="]
-        command += [str(found(name)) for name in CHOSEN]
+        command += [f"--basetemp={folder}/tests", "--tb=no", "-o", "addopts=-p no:faker -p no:xdist"]
+        command += [str(TESTS / name) for name in (mutant.tests if mutant is not None else tests)]
         try:
             ended = subprocess.run(
                 command, env=environment, cwd=TESTS.parent, capture_output=True, text=True, timeout=TIMEOUT, check=False
@@ -122,7 +122,7 @@ def main(arguments: Iterable[str]) -> int:
     chosen = [each for each in MUTANTS if all(word in f"{each.name} {each.why}" for word in words)]
     for each in chosen:
         mutated(each)  # all of the table, before anything that takes time
-    unmutated = run(None)
+    unmutated = run(None, dict.fromkeys(test for each in chosen for test in each.tests))
     if unmutated.killed:
         print(f"the source as it is does not pass: {unmutated.by}", file=sys.stderr)
         return 2

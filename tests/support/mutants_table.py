@@ -1,266 +1,289 @@
-"""The mutants: each a small lie in the rule, in memory or in SQLite, and why the tests must notice it.
+"""The mutants: each a small lie in the rule, in memory or in SQL, why the tests must notice it, and which tests do.
 
-An edit is a file under `src/clerkmap`, a text that stands in it exactly once, and what is put in its place. When the
-source is changed, this table is changed with it.
+An edit names a module, a function or a constant in it, a text that stands there exactly once, and its replacement. Any
+white space in the text stands for any other, so code may be moved and reformatted.
 """
 
 from typing import NamedTuple
 
 
 class Edit(NamedTuple):
-    file: str
+    """`place` is a function, a method (`Class.method`), or a name that the module or a class assigns."""
+
+    module: str
+    place: str
     original: str
     mutated: str
 
 
 class Mutant(NamedTuple):
+    """`tests` are the files of tests, or their classes and functions, that notice it in the shortest time."""
+
     name: str
     why: str
+    tests: tuple[str, ...]
     edits: tuple[Edit, ...]
 
 
-RECORDS, CONCLUSIONS, SQL = "core/records.py", "core/merging.py", "repositories/sql/statements.py"
-MEMORY, MEMORY_TABLES = "repositories/memory/repository.py", "repositories/memory/tables.py"
-MEMORY_PUT, MEMORY_READING = "repositories/memory/put.py", "repositories/memory/reading.py"
-READING = "repositories/sql/reading.py"
-SCHEMA, PUTTING = "repositories/sql/schema.py", "repositories/sql/put.py"
-SQLITE, CONNECTIONS = "repositories/sqlite/repository.py", "repositories/sqlite/connections.py"
-POSTGRES, SETUP = "repositories/postgres/repository.py", "repositories/postgres/setup.py"
-CHOICES = "repositories/options.py"
+RECORDS = "core.records"
+MERGING = "core.merging"
+STATEMENTS = "repositories.sql.statements"
+PUT = "repositories.sql.put"
+SCHEMA = "repositories.sql.schema"
+READING = "repositories.sql.reading"
+DIALECTS = "repositories.sql.dialects"
+MEMORY_PUT = "repositories.memory.put"
+MEMORY_READING = "repositories.memory.reading"
+MEMORY = "repositories.memory.repository"
+MEMORY_TABLES = "repositories.memory.tables"
+POSTGRES = "repositories.postgres.repository"
+SETUP = "repositories.postgres.setup"
+SQLITE = "repositories.sqlite.repository"
+CONNECTIONS = "repositories.sqlite.connections"
+OPTIONS = "repositories.options"
 
-NEWER = "    return old is None or new.rank > old.rank\n"
-FOLD = "        if newer(record, greatest.get(place)):\n"
-GONE = "    return max(gone) if gone and len(gone) == len(times) else None\n"
-WHERE = " WHERE excluded.rank > {table}.rank"
-RANK = '"rank", f"{grade}.{updated_at:015d}.{observed_at:015d}.{digest}")'
-TOMBSTONE = """the tombstone of a user.\"\"\"
-        return cls(instance, key_of(clerk_id), "", None).ranked(DELETED, 0, observed_at)"""
-FULL_FIRST = """    if full:
-        return max(full, key=lambda record: record.rank)
-"""
-REMOVED = "removed_at = max((record.observed_at for record in records if record.is_deleted), default=-1)"
-SQLITE_TELLS = "            self.listeners.tell(written, committed="
-SQLITE_CALLS = "                self.listeners.call(written, connection, lambda: is_open(connection))\n"
-MEMORY_TELLS = "            self.listeners.tell(written)\n"
-SQL_USER_ID = "self._sql.upsert_identity, (*user_row(record), known.id)"
-SQL_ORGANIZATION_ID = "self._sql.upsert_organization, (*organization_row(record), before.id)"
-MEMORY_USER_ID = "        if known is not None:\n            id = known.id\n"
-MEMORY_ORGANIZATION_ID = 'self._users.new_id("organization", record, taken) if before is None else before.id'
-GIVE_ROLE = "WHERE id = ? AND (role_rank > ? OR role_rank IS NULL AND role IS NULL) RETURNING id"
-KEPT = 'kept = ("instance", "key", "id", "user_id")'
-MEMORY_PLACE = "        place = (record.instance, record.key)\n        known = self._reading.user_at(place)\n"
-MEMORY_FOUND = "user = self.user_at((instance, user_key))"
-UNDONE = """            except BaseException as error:
-                connection.close()
-"""
-IDENTITY_KEY = "{updated_at},\n    PRIMARY KEY (instance, key)\n){d.small_table}"
-SESSION_KEY = "rank {d.key} NOT NULL,\n    PRIMARY KEY (instance, key)\n){d.small_table}"
-MEMBERSHIP_KEY = '    PRIMARY KEY (instance, key)\n){d.table}"""'
+RULE = ("core/test_records.py",)
+ORDERS = ("webhooks/test_orders.py::test_all_at_once_ends_alike",)
+SQLITE_ORDERS = ("webhooks/test_orders.py::test_sqlite_ends_where_memory_does[0]",)
+IN_MEMORY = ("repositories/test_repositories.py::TestMemory",)
+ON_SQLITE = ("repositories/test_repositories.py::TestSqliteFile",)
+BULK = ("repositories/test_bulk.py",)
+SQLITE_TESTS = ("repositories/test_sqlite.py",)
+TRANSACTIONS = ("repositories/test_transactions.py",)
+IDS = ("auth/test_lasting_ids.py",)
+ON_POSTGRES = ("postgres/test_postgres.py::TestPostgres",)
+POSTGRES_BULK = ("postgres/test_postgres_bulk.py",)
+LOCKS = ("postgres/test_postgres_locks.py",)
+TOLD = ("postgres/test_postgres_freshness.py",)
+REPOSITORIES = (
+    *(*RULE, *ON_SQLITE, *TRANSACTIONS, *SQLITE_TESTS, *BULK, *IDS, *ORDERS, *SQLITE_ORDERS, *ON_POSTGRES),
+    *POSTGRES_BULK,
+    *("repositories/test_repositories.py", "webhooks/test_reconciler_orders.py", "webhooks/test_reconciler.py"),
+)
 
 MUTANTS = (
-    Mutant("newer: >=", "a duplicate would be a change", (
-        Edit(RECORDS, NEWER, "    return old is None or new.rank >= old.rank\n"),
+    Mutant("newer: >=", "a duplicate would be a change", RULE, (Edit(RECORDS, "newer", "> old.rank", ">= old.rank"),)),
+    Mutant("newer: always", "whatever comes last would stay", RULE, (
+        Edit(RECORDS, "newer", "old is None or new.rank > old.rank", "True"),
     )),
-    Mutant("newer: always", "whatever comes last would stay", (Edit(RECORDS, NEWER, "    return True\n"),)),
-    Mutant("newer: never", "the first word would stay", (Edit(RECORDS, NEWER, "    return old is None\n"),)),
-    Mutant("newer: updated_at only", "ties, glimpses and deletions would go by arrival", (
-        Edit(RECORDS, NEWER, "    return old is None or (new.updated_at or 0) > (old.updated_at or 0)\n"),
+    Mutant("newer: never", "the first word would stay", RULE, (
+        Edit(RECORDS, "newer", "old is None or new.rank > old.rank", "old is None"),
     )),
-    Mutant("newer: without the digest", "of two words of one millisecond the first would stay", (
-        Edit(RECORDS, NEWER, "    return old is None or new.rank[:33] > old.rank[:33]\n"),
+    Mutant("newer: updated_at only", "ties, glimpses and deletions would go by arrival", RULE, (
+        Edit(RECORDS, "newer", "new.rank > old.rank", "(new.updated_at or 0) > (old.updated_at or 0)"),
     )),
-    Mutant("rank: without the digest", "ties would have no order", (
-        Edit(RECORDS, RANK, RANK.replace("digest", "0:032")),
+    Mutant("newer: without the digest", "of two words of one millisecond the first would stay", RULE, (
+        Edit(RECORDS, "newer", "new.rank > old.rank", "new.rank[:33] > old.rank[:33]"),
     )),
-    Mutant("rank: observed before updated", "a late word would be taken for a new one", (
-        Edit(RECORDS, RANK, RANK.replace("updated", "x").replace("observed", "updated").replace("x_", "observed_")),
+    Mutant("rank: without the digest", "ties would have no order", RULE, (
+        Edit(RECORDS, "Record.ranked", ".{digest}", ".{0:032}"),
     )),
-    Mutant("grade: deletion is a statement", "a later update would raise the dead", (
-        Edit(RECORDS, TOMBSTONE, TOMBSTONE.replace("DELETED", "FULL")),
+    Mutant("rank: observed before updated", "a late word would be taken for a new one", RULE, (
+        Edit(RECORDS, "Record.ranked", "updated_at:015d}.{observed_at", "observed_at:015d}.{updated_at"),
     )),
-    Mutant("grade: deletion below a statement", "the numbers of the grades are the order", (
-        Edit(RECORDS, 'DELETED: Grade = "3"', 'DELETED: Grade = "1"'),
+    Mutant("grade: deletion is a statement", "a later update would raise the dead", RULE, (
+        Edit(RECORDS, "ClerkUser.deleted", ".ranked(DELETED,", ".ranked(FULL,"),
     )),
-    Mutant("grade: a sighting above a statement", "a token would be believed against Clerk", (
-        Edit(RECORDS, 'FROM_TOKEN: Grade = "0"', 'FROM_TOKEN: Grade = "2"'),
-        Edit(RECORDS, 'FULL: Grade = "2"', 'FULL: Grade = "0"'),
+    Mutant("grade: deletion below a statement", "the numbers of the grades are the order", RULE, (
+        Edit(RECORDS, "DELETED", 'Grade = "3"', 'Grade = "1"'),
     )),
-    Mutant("grade: a glimpse is a statement", "a membership's glimpse would wipe out the address", (
-        Edit(RECORDS, 'EMBEDDED: Grade = "1"', 'EMBEDDED: Grade = "2"'),
+    Mutant("grade: a sighting above a statement", "a token would be believed against Clerk", RULE, (
+        Edit(RECORDS, "FROM_TOKEN", 'Grade = "0"', 'Grade = "2"'),
+        Edit(RECORDS, "FULL", 'Grade = "2"', 'Grade = "0"'),
     )),
-    Mutant("tombstone: keeps the Clerk id", "what is deleted would still be personal", (
-        Edit(RECORDS, TOMBSTONE, TOMBSTONE.replace("None", "clerk_id")),
+    Mutant("grade: a glimpse is a statement", "a membership's glimpse would wipe out the address", IN_MEMORY, (
+        Edit(RECORDS, "EMBEDDED", 'Grade = "1"', 'Grade = "2"'),
     )),
-    Mutant("fold: keeps the first", "a batch would go by arrival", (
-        Edit(RECORDS, FOLD, "        if place not in greatest:\n"),
+    Mutant("tombstone: keeps the Clerk id", "what is deleted would still be personal", RULE, (
+        Edit(RECORDS, "ClerkUser.deleted", "None).ranked", "clerk_id).ranked"),
     )),
-    Mutant("fold: keeps the last", "the same", (Edit(RECORDS, FOLD, "        if True:\n"),)),
-    Mutant("fold: without the instance", "two worlds would be one", (
-        Edit(RECORDS, "        place = (_ORDER[record.kind], record.instance, record.key)\n",
-             '        place = (_ORDER[record.kind], "", record.key)\n'),
+    Mutant("fold: keeps the first", "a batch would go by arrival", RULE, (
+        Edit(RECORDS, "fold", "newer(record, greatest.get(place))", "place not in greatest"),
     )),
-    Mutant("deleted_at: with the first identity", "a user with an identity left would be gone", (
-        Edit(CONCLUSIONS, GONE, "    return max(gone) if gone else None\n"),
+    Mutant("fold: keeps the last", "the same", RULE, (
+        Edit(RECORDS, "fold", "newer(record, greatest.get(place))", "True"),
     )),
-    Mutant("deleted_at: the earliest", "the time would be that of the first", (
-        Edit(CONCLUSIONS, GONE, GONE.replace("max(gone)", "min(gone)")),
+    Mutant("fold: without the instance", "two worlds would be one", ORDERS, (
+        Edit(RECORDS, "fold", "record.instance", '""'),
     )),
-    Mutant("current_membership: whatever was removed when", "a removal would count for ever, or never", (
-        Edit(CONCLUSIONS, REMOVED, "removed_at = -1"),
+    Mutant("deleted_at: with the first identity", "a user with an identity left would be gone", RULE, (
+        Edit(MERGING, "deleted_at", "and len(gone) == len(times) else", "else"),
     )),
-    Mutant("current_membership: removed at the same time", "a token of that millisecond would undo a removal", (
-        Edit(CONCLUSIONS, "record.observed_at > removed_at]", "record.observed_at >= removed_at]"),
+    Mutant("deleted_at: the earliest", "the time would be that of the first", RULE, (
+        Edit(MERGING, "deleted_at", "return max(gone", "return min(gone"),
     )),
-    Mutant("current_membership: the first full", "of two memberships an old one would count", (
-        Edit(CONCLUSIONS, FULL_FIRST, "    if full:\n        return full[0]\n"),
+    Mutant("current_membership: whatever was removed when", "a removal would count for ever, or never", RULE, (
+        Edit(MERGING, "current_membership",
+             "max((record.observed_at for record in records if record.is_deleted), default=-1)", "-1"),
     )),
-    Mutant("SQL: >=", "a duplicate would be a change", (Edit(SQL, WHERE, WHERE.replace(">", ">=")),)),
-    Mutant("SQL: <", "the oldest word would stay", (Edit(SQL, WHERE, WHERE.replace(">", "<")),)),
-    Mutant("SQL: no WHERE", "whatever comes last would stay", (Edit(SQL, WHERE, ""),)),
-    Mutant("SQL: rank without the digest", "ties would go by arrival", (
-        Edit(SQL, WHERE, " WHERE substr(excluded.rank, 1, 33) > substr({table}.rank, 1, 33)"),
+    Mutant("current_membership: removed at the same time", "a token of that millisecond would undo a removal", RULE, (
+        Edit(MERGING, "current_membership", "> removed_at", ">= removed_at"),
     )),
-    Mutant("SQL: a user gets a new id", "an id, once given, stays", (
-        Edit(SQL, KEPT, 'kept = ("instance", "key")'),
-        Edit(PUTTING, SQL_USER_ID, SQL_USER_ID.replace("known.id", "self._configuration.make_id(record)")),
+    Mutant("current_membership: the first full", "of two memberships an old one would count", RULE, (
+        Edit(MERGING, "current_membership", "max(full, key=lambda record: record.rank)", "full[0]"),
     )),
-    Mutant("SQL: an organization gets a new id", "the same", (
-        Edit(SQL, KEPT, 'kept = ("instance", "key")'),
-        Edit(PUTTING, SQL_ORGANIZATION_ID,
-             SQL_ORGANIZATION_ID.replace("before.id", "self._configuration.make_id(record)")),
+    Mutant("SQL: >=", "a duplicate would be a change", ON_SQLITE, (
+        Edit(STATEMENTS, "_replace", "excluded.rank > {table", "excluded.rank >= {table"),
     )),
-    Mutant("memory: a user gets a new id", "the same", (
-        Edit(MEMORY_PUT, MEMORY_USER_ID, MEMORY_USER_ID.replace("known is not None", "False")),
+    Mutant("SQL: <", "the oldest word would stay", SQLITE_ORDERS, (
+        Edit(STATEMENTS, "_replace", "excluded.rank >", "excluded.rank <"),
     )),
-    Mutant("memory: an organization gets a new id", "the same", (
-        Edit(MEMORY_PUT, MEMORY_ORGANIZATION_ID,
-             MEMORY_ORGANIZATION_ID.replace(" if before is None else before.id", "")),
+    Mutant("SQL: no WHERE", "whatever comes last would stay", SQLITE_ORDERS, (
+        Edit(STATEMENTS, "_replace", " WHERE excluded.rank > {table}.rank", ""),
     )),
-    Mutant("SQL: conflict without the instance", "the same Clerk id in two instances would be one row", (
-        Edit(SCHEMA, IDENTITY_KEY, IDENTITY_KEY.replace("instance, ", "")),
-        Edit(SCHEMA, SESSION_KEY, SESSION_KEY.replace("instance, ", "")),
-        Edit(SCHEMA, MEMBERSHIP_KEY, MEMBERSHIP_KEY.replace("instance, ", "")),
-        Edit(SCHEMA, "UNIQUE (instance, key)", "UNIQUE (key)"),
-        Edit(SQL, "ON CONFLICT (instance, key) DO UPDATE", "ON CONFLICT (key) DO UPDATE"),
-        Edit(SQL, "ON CONFLICT (instance, key) DO NOTHING", "ON CONFLICT (key) DO NOTHING"),
-        Edit(SQL, 'there: str = " (instance, key)"', 'there: str = " (key)"'),
+    Mutant("SQL: rank without the digest", "ties would go by arrival", SQLITE_ORDERS, (
+        Edit(STATEMENTS, "_replace",
+             "excluded.rank > {table}.rank", "substr(excluded.rank, 1, 33) > substr({table}.rank, 1, 33)"),
     )),
-    Mutant("SQL: found without the instance", "one instance would see another's people", (
-        Edit(SQL, "{over} {tied} WHERE i.instance = ? AND", "{over} {tied} WHERE (i.instance = ? OR 1) AND"),
+    Mutant("SQL: a user gets a new id", "an id, once given, stays", SQLITE_TESTS, (
+        Edit(STATEMENTS, "_replace", '"key", "id", "user_id"', '"key"'),
+        Edit(PUT, "Put._put_user", "record), known.id)", "record), self._configuration.make_id(record))"),
     )),
-    Mutant("SQL: memberships without the instance", "one instance would see another's memberships", (
-        Edit(SQL, "ON m.instance = i.instance AND", "ON"),
+    Mutant("SQL: an organization gets a new id", "the same", IDS, (
+        Edit(STATEMENTS, "_replace", '"key", "id", "user_id"', '"key"'),
+        Edit(PUT, "Put._put_organization", "before.id)", "self._configuration.make_id(record))"),
     )),
-    Mutant("SQL: an organization without the instance", "one instance would see another's organizations", (
-        Edit(SQL, "ON o.instance = i.instance AND", "ON"),
+    Mutant("memory: a user gets a new id", "the same", ORDERS, (
+        Edit(MEMORY_PUT, "Put._put_user", "known is not None", "False"),
     )),
-    Mutant("SQL: all memberships without the instance", "another's would be exported and erased", (
-        Edit(SQL, "WHERE m.instance = ? AND m.user_key = ?", "WHERE (m.instance = ? OR 1) AND m.user_key = ?"),
+    Mutant("memory: an organization gets a new id", "the same", ORDERS, (
+        Edit(MEMORY_PUT, "Put._put_organization", " if before is None else before.id", ""),
     )),
-    Mutant("memory: found without the instance", "one instance would see another's people", (
-        Edit(MEMORY_PUT, MEMORY_PLACE, MEMORY_PLACE.replace("record.instance", '""')),
-        Edit(MEMORY_READING, MEMORY_FOUND, MEMORY_FOUND.replace("instance", '""')),
+    Mutant("SQL: conflict without the instance", "the same Clerk id in two instances would be one row", SQLITE_ORDERS, (
+        Edit(SCHEMA, "_first_version",
+             "updated_at}, PRIMARY KEY (instance, key) ){d.small_table}",
+             "updated_at}, PRIMARY KEY (key) ){d.small_table}"),
+        Edit(SCHEMA, "_first_version",
+             "NULL, PRIMARY KEY (instance, key) ){d.small_table}", "NULL, PRIMARY KEY (key) ){d.small_table}"),
+        Edit(SCHEMA, "_first_version", "PRIMARY KEY (instance, key) ){d.table", "PRIMARY KEY (key) ){d.table"),
+        Edit(SCHEMA, "_first_version", "UNIQUE (instance, key)", "UNIQUE (key)"),
+        Edit(STATEMENTS, "_replace", "instance, key", "key"),
+        Edit(STATEMENTS, "Statements._many", "(instance, key)", "(key)"),
+        Edit(STATEMENTS, "_insert", "instance, key", "key"),
     )),
-    Mutant("SQL: deletion is not settled", "a user whose person is deleted would stay", (
-        Edit(PUTTING, "if record.is_deleted or is_given:", "if is_given:"),
+    Mutant("SQL: found without the instance", "one instance would see another's people", BULK, (
+        Edit(STATEMENTS, "Statements.__init__",
+             "over} {tied} WHERE i.instance = ? AND", "over} {tied} WHERE (i.instance = ? OR 1) AND"),
     )),
-    Mutant("bulk: what is no better", "a page that comes again would be a change", (
-        Edit(PUTTING, "if newer(record, user.clerk):", "if True:"),
+    Mutant("SQL: memberships without the instance", "one instance would see another's memberships", SQLITE_ORDERS, (
+        Edit(STATEMENTS, "Statements.__init__", "ON m.instance = i.instance AND", "ON"),
     )),
-    Mutant("bulk: without roles", "a person in a page would get no role", (
-        Edit(PUTTING, "or place in roles:", "or False:"),
+    Mutant("SQL: an organization without the instance",
+           "one instance would see another's organizations", SQLITE_ORDERS, (
+        Edit(STATEMENTS, "Statements.__init__", "ON o.instance = i.instance AND", "ON"),
     )),
-    Mutant("bulk: without the linker", "people in a page would not be linked", (
-        Edit(PUTTING, "if new and not self._configuration.has_linker:", "if new:"),
+    Mutant("SQL: all memberships without the instance", "another's would be exported and erased", BULK, (
+        Edit(STATEMENTS, "Statements.__init__", "m.instance = ?", "(m.instance = ? OR 1)"),
     )),
-    Mutant("bulk: deletion is a row", "a user whose person is deleted in a page would stay", (
-        Edit(PUTTING, "elif record.is_deleted or", "elif"),
+    Mutant("memory: found without the instance", "one instance would see another's people", ORDERS, (
+        Edit(MEMORY_PUT, "Put._put_user", "record.instance", '""'),
+        Edit(MEMORY_READING, "Reading.find", "self.user_at((instance, user_key", 'self.user_at(("", user_key'),
     )),
-    Mutant("bulk: an older organization", "what Clerk said before would come back", (
-        Edit(PUTTING, "before is not None and newer(record, before.clerk)", "before is not None"),
+    Mutant("SQL: deletion is not settled", "a user whose person is deleted would stay", SQLITE_ORDERS, (
+        Edit(PUT, "Put._put_user", "record.is_deleted or is_given", "is_given"),
     )),
-    Mutant("bulk: an older membership", "a change would be told that is none", (
-        Edit(PUTTING, "if not newer(record, of_both.get(record.key)):", "if False:"),
+    Mutant("bulk: what is no better", "a page that comes again would be a change", BULK, (
+        Edit(PUT, "_PutMany._put_users", "newer(record, user.clerk)", "True"),
     )),
-    Mutant("bulk: each membership by itself", "of two in a page, the second would not follow the first", (
-        Edit(PUTTING, "of_both[record.key] = record  #", "of_both = {**of_both, record.key: record}  #"),
+    Mutant("bulk: without roles", "a person in a page would get no role", BULK, (
+        Edit(PUT, "_PutMany._put_users", "place in roles", "False"),
     )),
-    Mutant("PostgreSQL: a transaction for each statement", "half of a put that failed would stay", (
-        Edit(POSTGRES, "with self._source.transaction(connection) as joins:", "for joins in (False,):"),
+    Mutant("bulk: without the linker", "people in a page would not be linked", POSTGRES_BULK, (
+        Edit(PUT, "_PutMany._put_users", "new and not self._configuration.has_linker", "new"),
     )),
-    Mutant("PostgreSQL: no rows are kept from others", "of two writers one would work on what is gone", (
-        Edit("repositories/sql/dialects.py", 'locked=" FOR NO KEY UPDATE",', 'locked="",'),
+    Mutant("bulk: deletion is a row", "a user whose person is deleted in a page would stay", BULK, (
+        Edit(PUT, "_PutMany._put_users", "elif record.is_deleted or", "elif"),
     )),
-    Mutant("PostgreSQL: nobody is told", "other processes would keep the old state", (
-        Edit(SETUP, "yield self._notify, (payloads,)", 'yield "SELECT 1", ()'),
+    Mutant("bulk: an older organization", "what Clerk said before would come back", BULK, (
+        Edit(PUT, "_PutMany._put_organizations", "None and newer(record, before.clerk)", "None"),
     )),
-    Mutant("SQLite: watchers before the commit", "a reader would keep the old state", (
-        Edit(SQLITE, SQLITE_TELLS, "    " + SQLITE_TELLS),
+    Mutant("bulk: an older membership", "a change would be told that is none", BULK, (
+        Edit(PUT, "_PutMany._put_memberships", "not newer(record, of_both.get(record.key))", "False"),
     )),
-    Mutant("memory: watchers before the commit", "a watcher that fails would undo what was written", (
-        Edit(MEMORY, MEMORY_TELLS, "    " + MEMORY_TELLS),
+    Mutant("bulk: each membership by itself", "of two in a page, the second would not follow the first", BULK, (
+        Edit(PUT, "_PutMany._put_memberships",
+             "of_both[record.key] = record", "of_both = {**of_both, record.key: record}"),
     )),
-    Mutant("memory: nothing is taken back", "half of a put that failed would stay", (
-        Edit(MEMORY_TABLES, "                self._undo_all()\n", "                self._undo.clear()\n"),
+    Mutant("PostgreSQL: a transaction for each statement", "half of a put that failed would stay", ON_POSTGRES, (
+        Edit(POSTGRES, "PostgresRepository._transact",
+             "with self._source.transaction(connection) as joins", "for joins in (False,)"),
     )),
-    Mutant("SQLite: BEGIN on a file", "two processes that read before they write would fail under load", (
-        Edit(CONNECTIONS, 'connection.execute("BEGIN IMMEDIATE")', 'connection.execute("BEGIN")'),
+    Mutant("PostgreSQL: no rows are kept from others", "of two writers one would work on what is gone", LOCKS, (
+        Edit(DIALECTS, "POSTGRES", '" FOR NO KEY UPDATE"', '""'),
     )),
-    Mutant("SQLite: BEGIN on your connection", "the same", (
-        Edit(CONNECTIONS, 'ALONE = ("BEGIN IMMEDIATE"', 'ALONE = ("BEGIN"'),
+    Mutant("PostgreSQL: nobody is told", "other processes would keep the old state", TOLD, (
+        Edit(SETUP, "Setup.notify", "self._notify, (payloads,", '"SELECT 1", ('),
     )),
-    Mutant("SQLite: no transaction on a file", "half of a put that failed would stay", (
-        Edit(CONNECTIONS, '                    connection.execute("BEGIN IMMEDIATE")\n', ""),
-        Edit(CONNECTIONS, '                    connection.execute("COMMIT")\n', ""),
+    Mutant("SQLite: watchers before the commit", "a reader would keep the old state", TRANSACTIONS, (
+        Edit(SQLITE, "SqliteRepository._write", "self.listeners.tell", "    self.listeners.tell"),
     )),
-    Mutant("SQLite: no rollback on a file", "the next writer would go on with what failed", (
-        Edit(CONNECTIONS, UNDONE, UNDONE.replace("connection.close()", "self._idle.append(connection)")),
-        Edit(CONNECTIONS, '    connection.execute("ROLLBACK")', "    pass"),
+    Mutant("memory: watchers before the commit", "a watcher that fails would undo what was written", TRANSACTIONS, (
+        Edit(MEMORY, "MemoryRepository._write", "self.listeners.tell", "    self.listeners.tell"),
     )),
-    Mutant("SQLite: no rollback on your connection", "the same", (
-        Edit(CONNECTIONS, "for statement in rollback:", "for statement in ():"),
+    Mutant("memory: nothing is taken back", "half of a put that failed would stay", IN_MEMORY, (
+        Edit(MEMORY_TABLES, "Tables.transaction", "self._undo_all", "self._undo.clear"),
     )),
-    Mutant("SQLite: commit for rollback", "half of a put that failed would stay", (
-        Edit(CONNECTIONS, '"COMMIT", ("ROLLBACK",))', '"COMMIT", ("COMMIT",))'),
+    Mutant("SQLite: BEGIN on a file", "two processes that read before they write would fail under load", TRANSACTIONS, (
+        Edit(CONNECTIONS, "FileConnections.writing", '"BEGIN IMMEDIATE"', '"BEGIN"'),
     )),
-    Mutant("roles: whatever is named last", "a late word of Clerk's would take a role away", (
-        Edit(SQL, GIVE_ROLE, "WHERE id = ? AND (role_rank > ? OR 1) RETURNING id"),
+    Mutant("SQLite: BEGIN on your connection", "the same", TRANSACTIONS, (
+        Edit(CONNECTIONS, "ALONE", '"BEGIN IMMEDIATE"', '"BEGIN"'),
     )),
-    Mutant("roles: of the record that stays", "what is put at once would give another role", (
-        Edit(CHOICES, "record.rank < known[1]", "record.rank > known[1]"),
+    Mutant("SQLite: no transaction on a file", "half of a put that failed would stay", SQLITE_TESTS, (
+        Edit(CONNECTIONS, "FileConnections.writing", 'connection.execute("BEGIN IMMEDIATE")', "pass"),
+        Edit(CONNECTIONS, "FileConnections.writing", 'connection.execute("COMMIT")', "pass"),
     )),
-    Mutant("roles: set by you, and taken back", "a role of yours is yours", (
-        Edit(SQL, "SET role = ?, role_rank = '' WHERE", "SET role = ?, role_rank = 'x' WHERE"),
+    Mutant("SQLite: no rollback on a file", "the next writer would go on with what failed", REPOSITORIES, (
+        Edit(CONNECTIONS, "FileConnections.reading",
+             "as error: connection.close()", "as error:\n                self._idle.append(connection)"),
+        Edit(CONNECTIONS, "FileConnections.writing", 'connection.execute("ROLLBACK")', "pass"),
     )),
-    Mutant("sessions: of any instance", "a session of one instance would end another's", (
-        Edit(SQL, "s.instance = i.instance AND s.key = ?", "s.key = ?"),
+    Mutant("SQLite: no rollback on your connection", "the same", SQLITE_TESTS, (
+        Edit(CONNECTIONS, "SharedConnection.writing", "in rollback:", "in ():"),
     )),
-    Mutant("sessions: forgotten at once", "a revoked session would go on", (
-        Edit(SQL, "FROM {sessions} WHERE rank < ?", "FROM {sessions} WHERE rank > ?"),
+    Mutant("SQLite: commit for rollback", "half of a put that failed would stay", REPOSITORIES, (
+        Edit(CONNECTIONS, "ALONE", '"ROLLBACK"', '"COMMIT"'),
     )),
-    Mutant("hooks: after the commit", "a hook that fails would undo nothing", (
-        Edit(SQLITE, SQLITE_CALLS, "                pass\n"),
+    Mutant("roles: whatever is named last", "a late word of Clerk's would take a role away", REPOSITORIES, (
+        Edit(STATEMENTS, "Statements.__init__", "role_rank IS NULL AND role IS NULL", "1"),
     )),
-    Mutant("changes: a rejoining is a joining", "a hook would make the same row again", (
-        Edit(CONCLUSIONS, "return current_membership(records) or over", "return current_membership(records)"),
+    Mutant("roles: of the record that stays", "what is put at once would give another role", REPOSITORIES, (
+        Edit(OPTIONS, "Configuration.first_roles", "record.rank < known", "record.rank > known"),
     )),
-    Mutant("listing: from the last key on", "a thing would be read twice", (
-        Edit(SQL, "{said} > (?, ?) ORDER", "{said} >= (?, ?) ORDER"),
+    Mutant("roles: set by you, and taken back", "a role of yours is yours", REPOSITORIES, (
+        Edit(STATEMENTS, "Statements.__init__", "'' WHERE", "'x' WHERE"),
     )),
-    Mutant("listing: of any instance", "another's people would be taken for missing at Clerk", (
-        Edit(READING, "for row in rows if row[0] == instance]", "for row in rows]"),
+    Mutant("sessions: of any instance", "a session of one instance would end another's", REPOSITORIES, (
+        Edit(STATEMENTS, "Statements.__init__", "s.instance = i.instance AND s.key", "s.key"),
     )),
-    Mutant("listing: in no order", "the next page would leave something out", (
-        Edit(SQL, "{said} > (?, ?) ORDER BY instance, key LIMIT", "{said} > (?, ?) ORDER BY rank LIMIT"),
+    Mutant("sessions: forgotten at once", "a revoked session would go on", REPOSITORIES, (
+        Edit(STATEMENTS, "Statements.__init__", "WHERE rank < ?", "WHERE rank > ?"),
     )),
-    Mutant("listing: what tokens say is Clerk's word", "silent webhooks would go unnoticed", (
-        Edit(READING, "for grade, (_, _, observed) in grades.items() if grade != FROM_TOKEN)",
-             "for _, (_, _, observed) in grades.items())"),
+    Mutant("hooks: after the commit", "a hook that fails would undo nothing", REPOSITORIES, (
+        Edit(SQLITE, "SqliteRepository._work_in",
+             "self.listeners.call(written, connection, lambda: is_open(connection))", "pass"),
     )),
-    Mutant("listing: an address as it is spelled", "an operator would not find somebody", (
-        Edit(SQL, "{dialect.folded.format('email')} = ?", "email = ?"),
+    Mutant("changes: a rejoining is a joining", "a hook would make the same row again", REPOSITORIES, (
+        Edit(MERGING, "last_word", "records) or over", "records)"),
     )),
-    Mutant("listing: a note is kept", "a work would begin anew for ever", (
-        Edit(SQL, "DO UPDATE SET text = excluded.text", "DO NOTHING"),
+    Mutant("listing: from the last key on", "a thing would be read twice", REPOSITORIES, (
+        Edit(STATEMENTS, "Statements._list", "said} > (?", "said} >= (?"),
+    )),
+    Mutant("listing: of any instance", "another's people would be taken for missing at Clerk", REPOSITORIES, (
+        Edit(READING, "Reading.records", "rows if row[0] == instance", "rows"),
+    )),
+    Mutant("listing: in no order", "the next page would leave something out", REPOSITORIES, (
+        Edit(STATEMENTS, "Statements._list", "BY instance, key LIMIT", "BY rank LIMIT"),
+    )),
+    Mutant("listing: what tokens say is Clerk's word", "silent webhooks would go unnoticed", REPOSITORIES, (
+        Edit(READING, "_counted",
+             "grade, (_, _, observed) in grades.items() if grade != FROM_TOKEN",
+             "_, (_, _, observed) in grades.items()"),
+    )),
+    Mutant("listing: an address as it is spelled", "an operator would not find somebody", REPOSITORIES, (
+        Edit(STATEMENTS, "Statements._list", "{dialect.folded.format('email')}", "email"),
+    )),
+    Mutant("listing: a note is kept", "a work would begin anew for ever", REPOSITORIES, (
+        Edit(STATEMENTS, "Statements._list", "UPDATE SET text = excluded.text", "NOTHING"),
     )),
 )  # fmt: skip
