@@ -59,7 +59,7 @@ def places(tree: ast.Module | ast.ClassDef, within: str = "") -> Iterator[tuple[
 
 def replaced(text: str, place: str, original: str, mutated: str) -> str:
     """Return the module with the original text of this place replaced; raise LookupError unless it is there once."""
-    (node,) = [node for name, node in places(ast.parse(text)) if name == place] or [None]
+    node = dict(places(ast.parse(text))).get(place)
     if node is None or node.end_lineno is None:
         raise LookupError("there is no such place")
     lines = text.splitlines(keepends=True)

@@ -233,7 +233,7 @@ MUTANTS = (
         Edit(CONNECTIONS, "FileConnections.writing", 'connection.execute("BEGIN IMMEDIATE")', "pass"),
         Edit(CONNECTIONS, "FileConnections.writing", 'connection.execute("COMMIT")', "pass"),
     )),
-    Mutant("SQLite: no rollback on a file", "the next writer would go on with what failed", REPOSITORIES, (
+    Mutant("SQLite: no rollback on a file", "the next writer would go on with what failed", SQLITE_TESTS, (
         Edit(CONNECTIONS, "FileConnections.reading",
              "as error: connection.close()", "as error:\n                self._idle.append(connection)"),
         Edit(CONNECTIONS, "FileConnections.writing", 'connection.execute("ROLLBACK")', "pass"),
@@ -244,46 +244,46 @@ MUTANTS = (
     Mutant("SQLite: commit for rollback", "half of a put that failed would stay", REPOSITORIES, (
         Edit(CONNECTIONS, "ALONE", '"ROLLBACK"', '"COMMIT"'),
     )),
-    Mutant("roles: whatever is named last", "a late word of Clerk's would take a role away", REPOSITORIES, (
+    Mutant("roles: whatever is named last", "a late word of Clerk's would take a role away", ON_SQLITE, (
         Edit(STATEMENTS, "Statements.__init__", "role_rank IS NULL AND role IS NULL", "1"),
     )),
-    Mutant("roles: of the record that stays", "what is put at once would give another role", REPOSITORIES, (
+    Mutant("roles: of the record that stays", "what is put at once would give another role", ON_SQLITE, (
         Edit(OPTIONS, "Configuration.first_roles", "record.rank < known", "record.rank > known"),
     )),
-    Mutant("roles: set by you, and taken back", "a role of yours is yours", REPOSITORIES, (
+    Mutant("roles: set by you, and taken back", "a role of yours is yours", ON_SQLITE, (
         Edit(STATEMENTS, "Statements.__init__", "'' WHERE", "'x' WHERE"),
     )),
-    Mutant("sessions: of any instance", "a session of one instance would end another's", REPOSITORIES, (
+    Mutant("sessions: of any instance", "a session of one instance would end another's", ON_SQLITE, (
         Edit(STATEMENTS, "Statements.__init__", "s.instance = i.instance AND s.key", "s.key"),
     )),
-    Mutant("sessions: forgotten at once", "a revoked session would go on", REPOSITORIES, (
+    Mutant("sessions: forgotten at once", "a revoked session would go on", ON_SQLITE, (
         Edit(STATEMENTS, "Statements.__init__", "WHERE rank < ?", "WHERE rank > ?"),
     )),
-    Mutant("hooks: after the commit", "a hook that fails would undo nothing", REPOSITORIES, (
+    Mutant("hooks: after the commit", "a hook that fails would undo nothing", ON_SQLITE, (
         Edit(SQLITE, "SqliteRepository._work_in",
              "self.listeners.call(written, connection, lambda: is_open(connection))", "pass"),
     )),
-    Mutant("changes: a rejoining is a joining", "a hook would make the same row again", REPOSITORIES, (
+    Mutant("changes: a rejoining is a joining", "a hook would make the same row again", ORDERS, (
         Edit(MERGING, "last_word", "records) or over", "records)"),
     )),
-    Mutant("listing: from the last key on", "a thing would be read twice", REPOSITORIES, (
+    Mutant("listing: from the last key on", "a thing would be read twice", ON_SQLITE, (
         Edit(STATEMENTS, "Statements._list", "said} > (?", "said} >= (?"),
     )),
-    Mutant("listing: of any instance", "another's people would be taken for missing at Clerk", REPOSITORIES, (
+    Mutant("listing: of any instance", "another's people would be taken for missing at Clerk", ON_SQLITE, (
         Edit(READING, "Reading.records", "rows if row[0] == instance", "rows"),
     )),
-    Mutant("listing: in no order", "the next page would leave something out", REPOSITORIES, (
+    Mutant("listing: in no order", "the next page would leave something out", ON_SQLITE, (
         Edit(STATEMENTS, "Statements._list", "BY instance, key LIMIT", "BY rank LIMIT"),
     )),
-    Mutant("listing: what tokens say is Clerk's word", "silent webhooks would go unnoticed", REPOSITORIES, (
+    Mutant("listing: what tokens say is Clerk's word", "silent webhooks would go unnoticed", ON_SQLITE, (
         Edit(READING, "_counted",
              "grade, (_, _, observed) in grades.items() if grade != FROM_TOKEN",
              "_, (_, _, observed) in grades.items()"),
     )),
-    Mutant("listing: an address as it is spelled", "an operator would not find somebody", REPOSITORIES, (
+    Mutant("listing: an address as it is spelled", "an operator would not find somebody", ON_SQLITE, (
         Edit(STATEMENTS, "Statements._list", "{dialect.folded.format('email')}", "email"),
     )),
-    Mutant("listing: a note is kept", "a work would begin anew for ever", REPOSITORIES, (
+    Mutant("listing: a note is kept", "a work would begin anew for ever", ON_SQLITE, (
         Edit(STATEMENTS, "Statements._list", "UPDATE SET text = excluded.text", "NOTHING"),
     )),
 )  # fmt: skip
