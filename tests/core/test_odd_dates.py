@@ -23,6 +23,7 @@ from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.sync import abackfill, backfill, diff, drain, repair
 from clerkmap.sync.import_file import backfill_file
 from clerkmap.testing import Clock, FakeClerk
+from clerkmap.testing.fake.store import Store
 
 START = 1_790_000_000  # seconds
 SECOND, DAY, DECADE = 1_000, 86_400_000, 315_360_000_000
@@ -30,16 +31,17 @@ SECOND, DAY, DECADE = 1_000, 86_400_000, 315_360_000_000
 SHIFTS = [0, -1, -SECOND, -DAY, SECOND, 4 * 60 * SECOND, DAY, DECADE, None]
 
 
-class OddClerk(FakeClerk):
-    """A Clerk whose dates are wrong, in its API as in its webhooks: by `shift`."""
+class OddStore(Store):
+    """The rows of a Clerk whose dates are wrong by `shift`."""
 
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed, clock=Clock(START))
-        self.shift: int | None = 0
+    shift: int | None = 0
+
+    def __init__(self, seed: int, clock: Clock, ids: str = "") -> None:
+        super().__init__(seed, clock, ids)
         self.dates: dict[str, int] = {}
 
     def say(self, type: str, data: dict[str, Any]) -> None:
-        """What has changed, with another date."""
+        """Send an event about a change, with another date."""
         tables: tuple[dict[str, Any], ...] = (self.users, self.organizations, self.memberships)
         it = next((table[data["id"]] for table in tables if data["id"] in table), None)
         if it is not None:
@@ -50,6 +52,29 @@ class OddClerk(FakeClerk):
                 it.created_at = date
                 data |= {"created_at": date}
         super().say(type, data)
+
+
+class OddClerk(FakeClerk):
+    """A Clerk whose dates are wrong, in its API as in its webhooks: by `shift`."""
+
+    _store_type = OddStore
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed, clock=Clock(START))
+
+    @property
+    def shift(self) -> int | None:
+        """By how many milliseconds; None for the date of before."""
+        return self._odd_store.shift
+
+    @shift.setter
+    def shift(self, shift: int | None) -> None:
+        self._odd_store.shift = shift
+
+    @property
+    def _odd_store(self) -> OddStore:
+        assert isinstance(self.store, OddStore)
+        return self.store
 
 
 class History:

@@ -1,6 +1,6 @@
 """Self-serve onboarding: an organization at Clerk and yours, made as one operation that may be begun again.
 
-    create_organization(api, repository, operation="sign-up 42", name="Grand Hotel", created_by="user_2abc")
+    create_organization(api, repository, idempotency_key="sign-up 42", name="Grand Hotel", created_by="user_2abc")
 
 The operation is yours to name: whoever says the same name gets the same organization, however often, wherever and after
 whatever crash. Clerk keeps a digest of the name in the organization's private metadata, and is asked for it where it is
@@ -47,7 +47,7 @@ def create_organization(
     Args:
         api: Where to make it.
         repository: Where your row of it is made; its hooks run in that transaction.
-        operation: A name for what is done here once, such as the id of a form that was sent.
+        idempotency_key: A name for the operation that must happen once, such as the id of a form that was sent.
         name: The name of the organization.
         created_by: The Clerk id of the person who becomes its first member and admin.
         clock: The time, in seconds since 1970.

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ..auth.verifier import Verifier
 from ..core.instance import Instance
@@ -57,6 +57,8 @@ class FakeClerk:
         ids: Seeds the ids as well. Fakes with the same seed and different `ids` share keys and secrets, but no ids.
     """
 
+    _store_type: ClassVar[type[Store]] = Store
+
     def __init__(
         self,
         seed: int = 0,
@@ -68,7 +70,7 @@ class FakeClerk:
         ids: str = "",
     ) -> None:
         self.clock: Clock = Clock() if clock is None else clock
-        self.store: Store = Store(seed, self.clock, ids)
+        self.store: Store = self._store_type(seed, self.clock, ids)
         self.tokens: Tokens = Tokens(self.store, algorithm, kid, host)
         self.faults: Faults = Faults()
         self._users = UserDirectory(self.store)
