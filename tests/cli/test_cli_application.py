@@ -138,7 +138,7 @@ def test_verify_runs_no_hook(at: World, tmp_path: Path) -> None:
     assert done.returncode == FINE, done.stderr
     told = json.loads(done.stdout)
     assert (told["first_sight"], told["principal"], told["error"]) == (True, None, None)
-    assert "The first request makes the person" in at.process("verify", token, **named).stderr
+    assert "The first request creates the user" in at.process("verify", token, **named).stderr
     assert letters(tmp_path) == []
     assert at.process("sync", **named).returncode == FINE
     told = json.loads(at.process("verify", token, "--json", **named).stdout)
@@ -188,14 +188,14 @@ WRONG = [
     (":make", "must be module:name"),
     ("shop.absent:make", "no module shop.absent"),
     ("absent:make", "no module absent in this folder"),
-    ("shop.clerk:absent", "nothing of that name"),
-    ("shop.clerk:Holder.absent", "nothing of that name"),
+    ("shop.clerk:absent", "has no such name"),
+    ("shop.clerk:Holder.absent", "has no such name"),
     ("shop.clerk:nothing", "neither a repository"),
-    ("shop.clerk:Kind", "cannot be had: TypeError"),
-    ("shop.clerk:ids", "cannot be had: TypeError"),
-    ("shop.clerk:broken", "cannot be had: RuntimeError. See why with: python -c 'import shop.clerk'"),
-    ("shop.clerk:late", "cannot be had: RuntimeError"),
-    ("shop.clerk:ends", "cannot be had: SystemExit"),
+    ("shop.clerk:Kind", "cannot be loaded: TypeError"),
+    ("shop.clerk:ids", "cannot be loaded: TypeError"),
+    ("shop.clerk:broken", "cannot be loaded: RuntimeError. See the cause with: python -c 'import shop.clerk'"),
+    ("shop.clerk:late", "cannot be loaded: RuntimeError"),
+    ("shop.clerk:ends", "cannot be loaded: SystemExit"),
 ]
 
 

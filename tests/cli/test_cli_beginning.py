@@ -54,7 +54,7 @@ def test_the_lines_are_an_application(
     fresh.environment["CLERKMAP_DATABASE_URL"] = url
     done = fresh.run("init", "--framework", framework)
     assert done.exit_code == FINE, done.output
-    assert "were made" in done.stderr
+    assert "were created" in done.stderr
     if database == "postgresql":
         assert url not in done.output
     for name, value in fresh.environment.items():
@@ -117,7 +117,7 @@ def test_init_overwrites_nothing(fresh: World, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir() if not path.name.startswith("app.db-")} == {"app.db"}
     again = fresh.process("init", "--framework", "wsgi")
     assert again.returncode == FINE, again.stderr
-    assert "are there already" in again.stderr
+    assert "exist already" in again.stderr
     assert again.stdout == made.stdout
     assert 'SqliteRepository.open("app.db", ids="integer", first_id=1)' in again.stdout
     assert fresh.process("init", "--framework", "wsgi", "--ids", "uuid7").returncode == CONFIGURATION
@@ -129,7 +129,7 @@ def test_init_overwrites_nothing(fresh: World, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ['a "b" \\c.db', "a\nb.db", "a\x1b[31m.db", "{x}.db", "ü.db", "\udcff.db"])
 def test_the_lines_name_the_very_file(fresh: World, tmp_path: Path, name: str) -> None:
-    """Whatever it is called, what is run later opens the one whose tables were made."""
+    """Whatever it is called, what is run later opens the one whose tables were created."""
     done = fresh.run("init", "--framework", "wsgi", "--database", str(tmp_path / name))
     assert done.exit_code == FINE, done.output
     (named,) = [each.value for each in ast.walk(ast.parse(done.stdout)) if isinstance(each, ast.Constant)
@@ -161,7 +161,7 @@ def test_a_token_is_good_for_curl(fresh: World, local: Local) -> None:
     assert there.exit_code == FINE
     assert '"session": "sess_' in there.stdout
     for arguments, said in (
-        (["nobody@example.com"], "nobody there is called that"),
+        (["nobody@example.com"], "no user there matches"),
         ([ada, "--organization", "nowhere"], "no organization there"),
         ([bob, "--organization", "acme"], "Only members"),
     ):

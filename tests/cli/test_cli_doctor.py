@@ -116,7 +116,10 @@ def test_keys_that_are_published_decide_which_of_two_is_wrong() -> None:
             with httpx.Client(transport=there.transport()) as client:
                 return client.send(request)
 
-    for key, said in (("", "or the keys are being rotated"), (clerk.key.pem(), "the secret key is another instance's")):
+    for key, said in (
+        ("", "or the keys are being rotated"),
+        (clerk.key.pem(), "the secret key and the publishable key are from different instances"),
+    ):
         found = _without_network(clerk, Both(), CLERK_SECRET_KEY=OTHER.secret_key, CLERK_JWT_KEY=key)
         assert said in found["same instance"].told
 
@@ -124,7 +127,7 @@ def test_keys_that_are_published_decide_which_of_two_is_wrong() -> None:
 def test_a_clock_of_this_machine_proves_nothing(right: World) -> None:
     """Where the API runs on this machine, its time is this machine's: the check is skipped, and not ticked."""
     found = findings(right.run(*PATIENTLY, "--json").stdout)["clock"]
-    assert (found["fine"], found["told"]) == (None, "skipped: the API runs on this machine, and has its clock")
+    assert (found["fine"], found["told"]) == (None, "skipped: the API runs on this machine, with the same clock")
 
 
 @contextmanager
@@ -159,7 +162,7 @@ def test_a_file_that_is_read_only_is_not_ticked(right: World, journal: str) -> N
             done = right.run(*PATIENTLY, "--json", CLERKMAP_DATABASE_URL=url)
     wrong = [each for each in findings(done.stdout).values() if each["fine"] is False]
     assert wrong, done.output
-    assert "not write into it or its folder" in wrong[0]["told"]
+    assert "may not write to it or its folder" in wrong[0]["told"]
     assert wrong[0]["remedy"]
 
 

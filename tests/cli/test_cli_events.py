@@ -43,7 +43,7 @@ def listened(at: World) -> str:
 
 FORMS: dict[str, Callable[[World], str]] = {
     "as clerk writes them": listened,
-    "one to a line": lambda at: "\r\n\n".join(json.dumps(body) for body in bodies(at)),
+    "one a line": lambda at: "\r\n\n".join(json.dumps(body) for body in bodies(at)),
     "backwards": lambda at: "\n".join(json.dumps(body) for body in reversed(bodies(at))),
     "an array": lambda at: json.dumps(bodies(at)),
     "an array over lines": lambda at: "\n" + json.dumps(bodies(at), indent=2),
@@ -101,7 +101,7 @@ def test_what_cannot_be_read_is_told_by_its_line(fresh: World, tmp_path: Path) -
     told = json.loads(done.stdout)
     reasons = told.pop("unreadable_reasons")
     assert reasons["4"] == "body_b64 is no base64"
-    assert reasons["11"].startswith("it is no event")
+    assert reasons["11"].startswith("it is not an event")
     assert reasons["7"].startswith("id is not the id of a user")
     assert [int(line) for line in reasons] == told["unreadable_lines"]
     assert told == {
@@ -181,7 +181,7 @@ def test_each_sample_is_taken_in(fresh: World, endpoint: Endpoint) -> None:
         done = fresh.run("webhooks", "send", type, "--to", endpoint.address)
         assert done.exit_code == FINE, done.output
         outcome = "ignored" if "Invitation" in type else ""
-        assert f"200  taken in: {outcome}" in done.stdout
+        assert f"200  accepted: {outcome}" in done.stdout
     count = endpoint.repository.counts(endpoint.clerk.instance.name)["user"]
     assert (count.alive, count.deleted) == (0, 1)
     fresh.run("webhooks", "send", "user.created", "--to", endpoint.address, "--seed", "1")
@@ -193,15 +193,15 @@ def test_a_delivery_can_come_twice_and_say_what_you_like(fresh: World, endpoint:
     arguments = ["webhooks", "send", "user.created", "--to", endpoint.address]
     done = fresh.run(*arguments, "--times", "2", "--id", "msg_mine", "--json")
     assert [each["told"] for each in json.loads(done.stdout)["attempts"]] == [
-        "taken in: applied",
-        "taken in: nothing_new",
+        "accepted: applied",
+        "accepted: nothing_new",
     ]
     assert endpoint.ids == ["msg_mine", "msg_mine"]
     (tmp_path / "data").write_text('{"id": "user_own", "first_name": "Own"}')
     assert fresh.run(*arguments, "--data", str(tmp_path / "data")).exit_code == FINE
     assert endpoint.repository.search("user_own")[0].name == "Own"
     (tmp_path / "event").write_text(json.dumps(samples(5)["user.created"]))
-    assert "taken in: applied" in fresh.run(*arguments, "--data", str(tmp_path / "event")).stdout
+    assert "accepted: applied" in fresh.run(*arguments, "--data", str(tmp_path / "event")).stdout
     (tmp_path / "other").write_text(json.dumps(samples(5)["user.deleted"]))
     assert fresh.run(*arguments, "--data", str(tmp_path / "other")).exit_code == USAGE
     assert fresh.run(*arguments, "--data", "-", say="[]").exit_code == USAGE
@@ -213,13 +213,13 @@ def test_a_delivery_can_come_twice_and_say_what_you_like(fresh: World, endpoint:
     [
         (307, "Clerk does not follow"),
         (400, "another signing secret"),
-        (401, "signed in"),
+        (401, "signed-in"),
         (403, "CSRF token"),
-        (404, "nothing at this address"),
-        (405, "takes no POST"),
+        (404, "no endpoint at this address"),
+        (405, "does not accept POST"),
         (418, "refused"),
-        (500, "deliver it again"),
-        (503, "deliver it again"),
+        (500, "retry the delivery"),
+        (503, "retry the delivery"),
     ],
 )
 def test_an_answer_is_told_with_its_meaning(fresh: World, endpoint: Endpoint, status: int, meaning: str) -> None:
@@ -270,5 +270,5 @@ def test_an_answer_that_is_packed_a_thousandfold_is_not_unpacked(fresh: World) -
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    assert (done.exit_code, "taken in" in done.stdout) == (FINE, True)
+    assert (done.exit_code, "accepted" in done.stdout) == (FINE, True)
     assert peak < 25_000_000

@@ -16,15 +16,15 @@ __all__ = ["fresh", "synced"]
 
 MISTAKES = [
     # What is typed, how it ends, and what is said.
-    ("link user_zzz notauuid", NOT_FINE, "say --create"),
-    ("link user_zzz {uuid}", NOT_FINE, "say --create"),
+    ("link user_zzz notauuid", NOT_FINE, "add --create"),
+    ("link user_zzz {uuid}", NOT_FINE, "add --create"),
     ("link user_zzz notauuid --create", USAGE, "your ids are UUIDs"),
-    ("link banana {own}", USAGE, "it must be the id of a user at Clerk"),
-    ("link org_2abc {own}", USAGE, "it must be the id of a user at Clerk"),
-    ("link user_ {own}", USAGE, "it must be the id of a user at Clerk"),
-    ("link banana {own} --instance {name}", USAGE, "it must be the id of a user at Clerk"),
-    ("unlink banana {own}", USAGE, "it must be the id of a user at Clerk"),
-    ("unlink {ada} nobody", NOT_FINE, "no identity leads to a user of yours with the id nobody"),
+    ("link banana {own}", USAGE, "it must be a Clerk user id"),
+    ("link org_2abc {own}", USAGE, "it must be a Clerk user id"),
+    ("link user_ {own}", USAGE, "it must be a Clerk user id"),
+    ("link banana {own} --instance {name}", USAGE, "it must be a Clerk user id"),
+    ("unlink banana {own}", USAGE, "it must be a Clerk user id"),
+    ("unlink {ada} nobody", NOT_FINE, "no identity is linked to a user with the id nobody"),
     ("unlink user_zzz {own}", NOT_FINE, "not linked to the user you named"),
     ("set-role {ada} \t", USAGE, "a role is printable text"),
     ("set-role {ada} {long}", USAGE, "a role is printable text"),
@@ -35,8 +35,8 @@ MISTAKES = [
     ("replay {folder}/nowhere.json", USAGE, "No such file"),
     ("relink --from a --to b --yes --mapping {folder}/nowhere.csv", USAGE, "does not exist"),
     ("webhooks send user.created --to nonsense", USAGE, "it must be an address"),
-    ("dev --port 0 --db {folder}", USAGE, "a file of its own"),
-    ("dev --port 0 --db {folder}/app.db", USAGE, "it may be your application's database"),
+    ("dev --port 0 --db {folder}", USAGE, "a separate file"),
+    ("dev --port 0 --db {folder}/app.db", USAGE, "it may be the database of your application"),
     ("move --from {folder}/app.db --to {folder}/app.db", CONFIGURATION, "the same tables"),
     ("synk", USAGE, "Did you mean 'sync'?"),
     ("outbox lst", USAGE, "Did you mean 'list'?"),
@@ -88,7 +88,7 @@ def test_a_misspelt_path_makes_no_file(fresh: World, tmp_path: Path, typed: str)
 
 def test_a_file_is_made_where_that_is_asked_for(fresh: World, tmp_path: Path) -> None:
     """With --create, which does no harm where it is there already."""
-    for said in ("were made", "already"):
+    for said in ("were created", "already"):
         done = fresh.run("migrate", "--create")
         assert done.exit_code == FINE
         assert said in done.stderr
@@ -99,7 +99,7 @@ def test_a_link_says_that_it_is_one(synced: World) -> None:
     """Clerk has told nothing of it yet, so there is no time at which it did."""
     assert synced.run("link", "user_new", uuid7(), "--create").exit_code == FINE
     shown = synced.run("show", "user_new").stdout
-    assert "told to us      never" in shown
+    assert "received        never" in shown
     assert "linked: you have linked it" in shown
     assert "1970" not in shown
 

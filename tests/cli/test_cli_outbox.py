@@ -96,7 +96,7 @@ def test_what_clerk_refuses_is_shown_and_tried_again(writing: World) -> None:
     assert "failed 1 times: " in listed.stdout
     writing.clerk.delete_user(other)
     assert writing.process("outbox", "drain").returncode == NOT_FINE, "it is tried again later, and not at once"
-    assert "1 are due now" in writing.process("outbox", "retry").stderr
+    assert "1 entries are due now" in writing.process("outbox", "retry").stderr
     assert writing.process("outbox", "drain").returncode == FINE
 
 
@@ -121,7 +121,7 @@ def test_tombstones_are_forgotten(synced: World) -> None:
     """The old ones, after a question, or a yes beforehand; a dry run forgets none."""
     for days in (10, 40, 100):
         tombstone(synced, days)
-    assert "1 tombstone would be forgotten" in synced.run("purge", "--dry-run").stderr
+    assert "1 tombstone would be deleted" in synced.run("purge", "--dry-run").stderr
     assert synced.run("purge", say="n\n").exit_code == NOT_FINE
     assert "2 tombstones would be" in synced.run("purge", "--dry-run", "--older-than", "30").stderr
     assert synced.run("purge", "--older-than", "30", "--yes").exit_code == FINE
@@ -135,7 +135,7 @@ def test_a_dry_run_never_writes_into_a_repository_of_yours(writing: World) -> No
     tombstone(writing, 100)
     done = writing.process("purge", "--dry-run")
     assert (done.returncode, "--database" in done.stderr) == (CONFIGURATION, True)
-    assert "1 tombstone is forgotten" in writing.process("purge", "--yes").stderr
+    assert "1 tombstone is deleted" in writing.process("purge", "--yes").stderr
 
 
 def test_a_person_is_asked(synced: World) -> None:
@@ -145,4 +145,4 @@ def test_a_person_is_asked(synced: World) -> None:
     terminal.wait_for("cannot be undone")
     terminal.type("y\n")
     assert terminal.end() == FINE
-    assert "1 tombstone is forgotten" in terminal.seen
+    assert "1 tombstone is deleted" in terminal.seen

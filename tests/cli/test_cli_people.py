@@ -54,7 +54,7 @@ def test_whom_a_command_is_about_must_be_one(synced: World) -> None:
         assert "no stored user matches" in nobody.stderr
         several = synced.run(*(each.format("both") for each in command))
         assert (several.exit_code, several.stdout) == (NOT_FINE, "")
-        assert "several are called that" in several.stderr
+        assert "several users match" in several.stderr
         assert {second.id, third.id} <= set(several.stderr.split())
     for each in (second, third):
         assert (told(synced, each.id)["role"], told(synced, each.id)["locked_out"]) == (None, None)
@@ -69,11 +69,11 @@ def test_somebody_is_linked_and_taken_back(synced: World) -> None:
     assert synced.run("show", "user_there").exit_code == NOT_FINE
     there = synced.run("link", "user_there", id, "--shared", "--instance", "there")
     assert (there.exit_code, there.stdout) == (FINE, "")
-    assert "Others who lead there: 1." in there.stderr
+    assert "Other identities of this user: 1." in there.stderr
     own = uuid7()
     here = synced.run("link", "user_new", own, "--create")
-    assert f"user_new at {synced.clerk.instance.name} leads to your user {own}." in here.stderr
-    assert "Others who lead there: none." in here.stderr
+    assert f"user_new at {synced.clerk.instance.name} is linked to your user {own}." in here.stderr
+    assert "Other identities of this user: none." in here.stderr
     again = synced.run("link", "user_new", id, "--shared")
     assert again.exit_code == NOT_FINE
     assert "linked to another user" in again.stderr
@@ -129,7 +129,7 @@ def test_an_erasure_is_final(synced: World) -> None:
     assert "Ada" in synced.run("export", ada.id).stdout
     done = synced.run("erase", "ada@example.com", "--yes")
     assert (done.exit_code, done.stdout) == (FINE, "")
-    assert "Delete them at Clerk, too." in done.stderr
+    assert "Delete the user at Clerk as well." in done.stderr
     assert synced.run("sync").exit_code == FINE
     assert "Ada" not in synced.run("export", ada.id).stdout
     assert told(synced, ada.id)["id"] == id

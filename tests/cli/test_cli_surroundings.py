@@ -39,9 +39,9 @@ def test_closed_streams_are_nobody_to_ask_and_nobody_to_tell(synced: World, comm
 @pytest.mark.parametrize(
     ("command", "question"),
     [
-        (["erase", "ada@example.com"], "Forget them for good?"),
-        (["purge"], "Forget what was deleted"),
-        (["relink", "--from", "here", "--to", "there", "--mapping", "{file}"], "Move them?"),
+        (["erase", "ada@example.com"], "Erase this user permanently?"),
+        (["purge"], "Delete tombstones older"),
+        (["relink", "--from", "here", "--to", "there", "--mapping", "{file}"], "Move these users?"),
         (["verify", "-"], "oken"),
     ],
 )

@@ -41,7 +41,7 @@ def test_a_person_types_a_token(synced: World) -> None:
     """It is asked for, and is not among the arguments, where a shell would remember it."""
     token = synced.clerk.token(next(iter(synced.clerk.users.values())))
     at = synced.terminal("verify", "-")
-    at.wait_for("The token, and Enter:")
+    at.wait_for("Paste the token, and press Enter:")
     at.type(token + "\n")
     assert at.end() == FINE
     assert "Accepted" in at.seen
@@ -54,7 +54,7 @@ def test_a_script_gets_data_on_one_stream_and_talk_on_the_other(synced: World) -
     done = synced.process("diff", TERM="xterm")
     assert done.returncode == NOT_FINE
     assert done.stdout.splitlines()[0].startswith("missing  user         user_")
-    assert "`clerkmap sync` mends it" in done.stderr
+    assert "Repair with `clerkmap sync`" in done.stderr
     told = synced.process("diff", "--json")
     assert json.loads(told.stdout)["counts"] == {"missing": 1}
     assert synced.process("sync", "--json").returncode == FINE

@@ -32,12 +32,9 @@ PENDING = {
     "src/clerkmap/_runtime",
     "src/clerkmap/auth",
     "src/clerkmap/clerk",
-    "src/clerkmap/cli",
     "src/clerkmap/core",
-    "src/clerkmap/local",
     "src/clerkmap/repositories",
     "src/clerkmap/sync",
-    "src/clerkmap/testing",
 }
 
 

@@ -28,7 +28,7 @@ def test_a_lost_day(synced: World) -> None:
     cheap = synced.run("diff", "--cheap")
     assert cheap.exit_code == NOT_FINE
     assert "at least" in cheap.stderr
-    assert "Not seen" in cheap.stderr
+    assert "Not compared" in cheap.stderr
     assert json.loads(synced.run("diff", "--cheap", "--json").stdout)["cheap"] is True
     whole = synced.run("diff")
     assert "sync --repair" in whole.stderr
@@ -47,7 +47,7 @@ def test_a_lost_day(synced: World) -> None:
     for arguments in (["diff"], ["diff", "--cheap"], ["sync", "--repair"]):
         again = synced.run(*arguments)
         assert again.exit_code == FINE
-        assert "Nothing differ" in again.stderr
+        assert "No difference" in again.stderr
     assert json.loads(synced.run("sync", "--repair", "--json").stdout)["found"] == {}
 
 

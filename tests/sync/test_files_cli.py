@@ -34,7 +34,7 @@ def test_an_export_of_the_dashboard(ready: World, tmp_path: Path) -> None:
     clerk.api.requests.clear()
     done = ready.run("sync", "--from", path, CLERK_SECRET_KEY="")
     assert (done.exit_code, done.stdout.split()) == (FINE, ["users", "3", "read", "3", "changed"])
-    assert "`clerkmap sync` brings the rest" in done.stderr
+    assert "Copy the rest with `clerkmap sync`" in done.stderr
     assert not clerk.api.requests
     assert "ada@example.com (verified)" in ready.run("show", "ada@example.com").stdout
     assert "c4n4ry" not in done.output + ready.run("show", "ada@example.com", "--json").stdout

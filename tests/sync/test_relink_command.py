@@ -147,7 +147,7 @@ def test_a_file_of_which_a_line_cannot_be_read_moves_nobody(move: Move, name: st
     done = move.run("--yes", "--mapping", move.mapping(data))
     assert (done.exit_code, done.stdout) == (USAGE, "")
     assert said in done.stderr
-    assert "Nobody was moved" in done.stderr
+    assert "No user was moved" in done.stderr
     assert not {"\x1b", "\x00"} & set(done.stderr)
     assert len(done.stderr) < 400
     assert not move.is_done
@@ -221,7 +221,7 @@ def test_a_person_sees_the_plan_and_is_asked(move: Move) -> None:
     """No means no; yes moves, with progress on the way."""
     for answer, code in (("n\n", NOT_FINE), ("y\n", NOT_FINE)):
         at = move.at.terminal("relink", *move.names, "--by", "verified_email")
-        at.wait_for("Move them? [y/N]")
+        at.wait_for("Move these users? [y/N]")
         assert f"move from={move.ada.id}" in at.seen
         at.type(answer)
         assert at.end() == code
@@ -230,13 +230,13 @@ def test_a_person_sees_the_plan_and_is_asked(move: Move) -> None:
         assert "Traceback" not in at.seen
     last = move.at.terminal("relink", *move.names, "--by", "verified_email")
     assert last.end() == NOT_FINE  # two are refused still
-    assert "Move them?" not in last.seen
+    assert "Move these users?" not in last.seen
 
 
 def test_who_ends_at_the_question_moves_nobody(move: Move) -> None:
     """Ctrl-D is no consent."""
     at = move.at.terminal("relink", *move.names, "--by", "verified_email")
-    at.wait_for("Move them?")
+    at.wait_for("Move these users?")
     at.type("\x04")
     assert at.end() == NOT_FINE
     assert "Traceback" not in at.seen
@@ -249,5 +249,5 @@ def test_a_real_pipe_gets_no_colours_and_no_question(move: Move) -> None:
     assert done.returncode == NOT_FINE
     assert done.stdout.startswith(f"move from={move.ada.id}")
     assert "\x1b" not in done.stdout + done.stderr
-    assert "Move them?" not in done.stderr
+    assert "Move these users?" not in done.stderr
     assert move.is_done

@@ -1,6 +1,6 @@
-"""The `clerkmap` command. Nothing in the library imports this room; what it needs comes with the extra `cli`.
+"""The `clerkmap` command. No other part of the library imports it; its libraries come with the extra `cli`.
 
-Each command is a module of its own, loaded when it is called for: `clerkmap --help` loads none of them.
+Each command is loaded when it runs: `clerkmap --help` loads none of them.
 """
 
 import io
@@ -10,17 +10,17 @@ from typing import TextIO
 
 
 def main() -> None:
-    """What `clerkmap` and `python -m clerkmap` run."""
+    """Run the command: the entry point of `clerkmap` and `python -m clerkmap`."""
     try:
         from .commands import root
     except ModuleNotFoundError as missing:
         if missing.name != "click":
             raise
-        sys.exit("the clerkmap command needs a few libraries more: pip install 'clerkmap[cli]'")
-    # What the caller has closed is nobody to ask and nobody to tell, and no file that is opened later takes its place.
+        sys.exit("the clerkmap command needs more libraries: pip install 'clerkmap[cli]'")
+    # Replace closed streams, so that no file that is opened later takes their file descriptors.
     sys.stdin, sys.stdout, sys.stderr = sys.stdin or _nowhere(), sys.stdout or _nowhere(), sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that this terminal has no letters for is no reason to fail
+        if isinstance(stream, io.TextIOWrapper):  # the terminal may not be able to show every character
             stream.reconfigure(errors="backslashreplace")
     root(prog_name="clerkmap")
 

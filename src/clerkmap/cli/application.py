@@ -1,7 +1,7 @@
-"""The repository that an application has made for itself, as a command sees it: with its hooks, its linker, its ids.
+"""A repository that an application has created, with its hooks, linker and ids, for use in a command.
 
-It is named as servers name an application, `module:name`, and looked for in the current folder first. It is a
-repository, or a function that makes one; an asynchronous one is driven by an event loop on a thread of its own.
+It is named like an application of a server, `module:name`, and searched in the current folder first. The name leads to
+a repository or to a function that returns one. An async repository runs in an event loop on its own thread.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from .database import CommandDatabase, DatabaseState, NewIds, NotWritten
 
 
 class Application(CommandDatabase):
-    """The repository of that name. What is to be done to its tables was done when it was made."""
+    """The repository with this name. The application has migrated its tables."""
 
     def __init__(self, name: str) -> None:
         self.shown: str = f"the repository {name}"
@@ -35,7 +35,7 @@ class Application(CommandDatabase):
     ) -> DatabaseState:
         if ids is not None or first_id:
             option = "--ids" if ids is not None else "--first-id"
-            raise ConfigurationError(f"{option} contradicts --repository, which makes ids as it was told to")
+            raise ConfigurationError(f"{option} contradicts --repository: your application chooses the ids")
         return found
 
     def check_writable(self) -> bool:
@@ -45,14 +45,14 @@ class Application(CommandDatabase):
         return self._repository
 
     def migrate(self, ids: NewIds | None, found: DatabaseState) -> None:
-        """Nothing is left to do."""
+        """Do nothing: the application has migrated its tables."""
 
     def ddl(self, since: int, ids: NewIds | None, found: DatabaseState) -> str:
-        raise ConfigurationError("what a repository of your own would do to its tables, ddl() of its class prints")
+        raise ConfigurationError("this command has no DDL of your own repository: print it with ddl() of its class")
 
     @contextmanager
     def trying(self, found: DatabaseState) -> Generator[Repository]:
-        """The same repository, which raises `NotWritten` in place of the first thing that it would write."""
+        """Yield the repository, which raises `NotWritten` instead of its first write."""
         try:
             yield cast(Repository, _Unwritten(self._repository))
         finally:
@@ -60,13 +60,13 @@ class Application(CommandDatabase):
 
 
 def _loaded(name: str, shown: str) -> Repository:
-    """What a name leads to."""
+    """Return the repository with this name."""
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise ConfigurationError("--repository must be module:name, such as app.clerk:repository")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    with _code_of_theirs(shown, module):
+    with _application_code(shown, module):
         if os.environ.get("DJANGO_SETTINGS_MODULE"):
             import django
 
@@ -75,7 +75,7 @@ def _loaded(name: str, shown: str) -> Repository:
         for part in attribute.split("."):
             found = getattr(found, part, None)
         if found is None:
-            raise ConfigurationError(f"{shown} is not found: the module has nothing of that name")
+            raise ConfigurationError(f"{shown} is not found: the module has no such name")
         if not _is_repository(found) and callable(found):
             found = found()
         loop = None
@@ -92,22 +92,25 @@ def _is_repository(found: object) -> bool:
 
 
 @contextmanager
-def _code_of_theirs(shown: str, module: str) -> Generator[None]:
-    """Of an exception of the application's only the class is told: its text may hold anything. What it prints while it
-    begins is talk, and no data of this command's."""
+def _application_code(shown: str, module: str) -> Generator[None]:
+    """Run code of the application.
+
+    Only the class of its exceptions is shown, since the text may hold secrets. Its output while it loads goes to
+    stderr.
+    """
     try:
         with redirect_stdout(sys.stderr):
             yield
     except ClerkmapError:
-        raise  # it says itself what to do, and nothing secret
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the application's, and may be anything
+        raise  # its text says what to do, and holds no secret
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - code of the application may raise anything
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing and f"{module}.".startswith(f"{missing}."):
             raise ConfigurationError(
-                f"{shown} is not found: there is no module {missing} in this folder, nor in PYTHONPATH"
+                f"{shown} is not found: there is no module {missing} in this folder or in PYTHONPATH"
             ) from None
         raise ConfigurationError(
-            f"{shown} cannot be had: {type(error).__name__}. See why with: python -c 'import {module}'"
+            f"{shown} cannot be loaded: {type(error).__name__}. See the cause with: python -c 'import {module}'"
         ) from None
 
 
@@ -133,7 +136,7 @@ _READS = frozenset(
 
 
 class _Unwritten:
-    """A repository that can only be read."""
+    """A repository that refuses every method that writes."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
@@ -147,7 +150,7 @@ def _refuse(*_: object, **__: object) -> object:
 
 
 class _Loop:
-    """An event loop on a thread of its own."""
+    """An event loop on its own thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -155,18 +158,18 @@ class _Loop:
         self._thread.start()
 
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run it there, and wait for what it gives."""
+        """Run a coroutine in the loop, and return its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def end(self) -> None:
-        """Nothing runs there any more."""
+        """Stop the loop and its thread."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
 
 class _Driven:
-    """An asynchronous repository as a synchronous one: each call waits for what it gives."""
+    """A sync facade of an async repository: each call waits for its result."""
 
     def __init__(self, repository: Any, loop: _Loop) -> None:
         self._repository = repository

@@ -1,6 +1,7 @@
-"""What `clerkmap doctor` looks at: one check after the other, each of which builds on those before it.
+"""The checks of `clerkmap doctor`, in order: each one builds on the checks before it.
 
-A check tells what is fine, or raises what is wrong with what to do about it, or why it could not be made.
+A check returns a line about the good state. It raises `Wrong` with the problem and its fix, or `Skipped` with the
+reason.
 """
 
 import time
@@ -26,17 +27,17 @@ if TYPE_CHECKING:
     from .database import CommandDatabase, DatabaseState
 
 
-_PAGE = "take it from the API keys page of Clerk's dashboard"
+_PAGE = "copy it from the API keys page of Clerk's dashboard"
 DEADLINE = 5.0  # seconds
-MOST_APART = 5.0  # seconds that the verifier forgives
-_PROXY = "no proxy is used that an environment variable names"
-LATE = 300.0  # seconds that a webhook may be on its way
-NEWEST = 20  # people who were changed last
-_PROBE = "clerkmap doctor"  # the name of a note that is not there
+MAX_SKEW = 5.0  # seconds: the leeway of the verifier
+_PROXY = "proxies from the environment are not used"
+LATE = 300.0  # seconds that a webhook may take
+NEWEST = 20  # users with the latest changes
+_PROBE = "clerkmap doctor"  # the name of a checkpoint that does not exist
 
 
 class Wrong(Exception):
-    """What is wrong, and what to do about it."""
+    """A problem, and how to fix it."""
 
     def __init__(self, told: str, remedy: str) -> None:
         super().__init__(told)
@@ -44,14 +45,14 @@ class Wrong(Exception):
 
 
 class Skipped(Exception):
-    """Why a check was not made."""
+    """The reason why a check was skipped."""
 
 
 @dataclass
 class Case:
-    """What is examined, and what has been found out so far. What is None is not to be had.
+    """The configuration to check, and the results so far. None means not available.
 
-    `transport` is asked instead of the network.
+    `transport` replaces the network.
     """
 
     environ: Mapping[str, str]
@@ -75,7 +76,7 @@ class Case:
     closing: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
 
     def said(self, name: str) -> str:
-        """What a variable says; nothing, if it is not there."""
+        """Return the value of a variable, empty if it is not set."""
         return self.environ.get(name, "").strip()
 
 
@@ -92,62 +93,63 @@ def publishable_key(case: Case) -> str:
     if key.startswith("sk_"):
         raise Wrong(
             "CLERK_PUBLISHABLE_KEY holds a secret key",
-            "Swap the two; if it was ever in a front end, rotate it on the dashboard, for it is no secret any longer",
+            "Swap the two keys; if the secret key was ever in a front end, rotate it on the dashboard",
         )
     try:
         case.kind, host = read_publishable_key(key)
     except ConfigurationError:
-        raise Wrong("CLERK_PUBLISHABLE_KEY is cut off, or no publishable key", f"Copy all of it: {_PAGE}") from None
+        raise Wrong("CLERK_PUBLISHABLE_KEY is cut off, or not a publishable key", f"Copy all of it: {_PAGE}") from None
     case.publishable_key = key
-    return f"of the {_environment(case.kind)} at {host}; tokens are issued by https://{host}"
+    return f"from the {_environment(case.kind)} at {host}; tokens are issued by https://{host}"
 
 
 def secret_key(case: Case) -> str:
     key = case.said("CLERK_SECRET_KEY")
     if not key:
-        raise Skipped("CLERK_SECRET_KEY is not set: tokens and webhooks do without, and sync and diff do not")
+        raise Skipped("CLERK_SECRET_KEY is not set: sync and diff need it, tokens and webhooks do not")
     if key.startswith("pk_"):
         raise Wrong("CLERK_SECRET_KEY holds a publishable key", f"Set it to the secret key: {_PAGE}")
     try:
         check_secret_key(key, None)
     except ConfigurationError:
-        raise Wrong("CLERK_SECRET_KEY is cut off, or no secret key", f"Copy all of it: {_PAGE}") from None
+        raise Wrong("CLERK_SECRET_KEY is cut off, or not a secret key", f"Copy all of it: {_PAGE}") from None
     kind = key.split("_")[1]
     if case.kind is not None and kind != case.kind:
         raise Wrong(
-            f"CLERK_SECRET_KEY is of a {_environment(kind)}, and CLERK_PUBLISHABLE_KEY of a {_environment(case.kind)}",
-            "Take both from one page of Clerk's dashboard",
+            f"CLERK_SECRET_KEY is from a {_environment(kind)}, "
+            f"and CLERK_PUBLISHABLE_KEY from a {_environment(case.kind)}",
+            "Copy both from one page of Clerk's dashboard",
         )
     case.secret_key = key
-    return f"of a {_environment(kind)}"
+    return f"from a {_environment(kind)}"
 
 
 def webhook_secret(case: Case) -> str:
     text = case.said("CLERK_WEBHOOK_SIGNING_SECRET")
     if not text:
-        raise Skipped("CLERK_WEBHOOK_SIGNING_SECRET is not set: no webhook can be taken in")
+        raise Skipped("CLERK_WEBHOOK_SIGNING_SECRET is not set: webhooks are refused")
     secrets = [part.strip() for part in text.split(",") if part.strip()]
     for secret in secrets:
         try:
             check_webhook_secret(secret)
         except ConfigurationError:
             raise Wrong(
-                "CLERK_WEBHOOK_SIGNING_SECRET is cut off, or no signing secret",
+                "CLERK_WEBHOOK_SIGNING_SECRET is cut off, or not a signing secret",
                 "Copy all of it, whsec_ included, from the endpoint's page under Webhooks on Clerk's dashboard",
             ) from None
-    return "well formed" if len(secrets) == 1 else f"{len(secrets)}, all well formed: one is being rotated"
+    return "well formed" if len(secrets) == 1 else f"{len(secrets)}, all well formed: a rotation is in progress"
 
 
 def authorized_parties(case: Case) -> str:
     text = case.said("CLERK_AUTHORIZED_PARTIES")
     parties = [part.strip() for part in text.split(",") if part.strip()]
     if not parties:
-        raise Skipped("CLERK_AUTHORIZED_PARTIES is not set: tokens made for any front end are accepted")
+        raise Skipped("CLERK_AUTHORIZED_PARTIES is not set: tokens for any front end are accepted")
     for party in parties:
         try:
             check_origin("CLERK_AUTHORIZED_PARTIES", party)
         except ConfigurationError as error:
-            raise Wrong("CLERK_AUTHORIZED_PARTIES names what is no origin", str(error)) from None
+            raise Wrong("CLERK_AUTHORIZED_PARTIES holds an invalid origin", str(error)) from None
     return ", ".join(parties)
 
 
@@ -157,8 +159,8 @@ def api_address(case: Case) -> str:
         check_url("CLERK_API_URL", url)
     except ConfigurationError:
         raise Wrong(
-            "CLERK_API_URL is no plain https:// URL",
-            "Leave it out for Clerk's own API; only on this machine may it be http://",
+            "CLERK_API_URL is not a plain https:// URL",
+            "Remove it to use Clerk's API; http:// is allowed on this machine only",
         ) from None
     case.api_url = url.rstrip("/").removesuffix("/v1")
     return case.api_url
@@ -167,7 +169,7 @@ def api_address(case: Case) -> str:
 def jwt_key(case: Case) -> str:
     key = case.said("CLERK_JWT_KEY")
     if not key:
-        raise Skipped("CLERK_JWT_KEY is not set: the keys are fetched, and a rotated one is noticed")
+        raise Skipped("CLERK_JWT_KEY is not set: the keys are fetched, and a rotation is noticed")
     from ..core.instance import Instance
 
     try:
@@ -175,10 +177,10 @@ def jwt_key(case: Case) -> str:
     except ConfigurationError:
         raise Wrong(
             "CLERK_JWT_KEY is neither a PEM public key nor a readable file with one",
-            "Copy all of it, from BEGIN to END, from the API keys page; or leave it out to have the keys fetched",
+            "Copy all of it, from BEGIN to END, from the API keys page; or remove it to fetch the keys",
         ) from None
     case.jwt_key = key
-    return "a public key; tokens are verified with it, and nothing is fetched"
+    return "a public key; it verifies tokens, and no keys are fetched"
 
 
 def _environment(kind: str) -> str:
@@ -189,9 +191,9 @@ def _environment(kind: str) -> str:
 
 
 def keys(case: Case) -> str:
-    """The keys that tokens are verified with."""
+    """Find the keys that verify tokens."""
     if case.publishable_key is None:
-        raise Skipped("without the publishable key nobody knows where they are")
+        raise Skipped("needs the publishable key")
     from ..core.instance import Instance
 
     case.instance = Instance(
@@ -202,24 +204,24 @@ def keys(case: Case) -> str:
     )
     if case.instance.local_keys is not None:
         case.keys = case.instance.local_keys
-        return "at hand, in CLERK_JWT_KEY"
+        return "from CLERK_JWT_KEY"
     if case.said("CLERK_JWT_KEY"):
-        raise Skipped("CLERK_JWT_KEY takes their place, and has to be mended first")
+        raise Skipped("CLERK_JWT_KEY replaces them: fix it first")
     case.keys = _published(case, case.instance)
     if not case.keys:
         raise Wrong(
             f"the keys cannot be fetched from {case.instance.jwks_url}",
-            f"See whether this machine reaches that address ({_PROXY}), or set CLERK_JWT_KEY",
+            f"Check that this machine can reach that address ({_PROXY}), or set CLERK_JWT_KEY",
         )
     return f"fetched from {case.instance.jwks_url}"
 
 
 def api(case: Case) -> str:
-    """Whether the API can be reached, and takes the secret key."""
+    """Check that the API is reachable and accepts the secret key."""
     if case.api_url is None:
-        raise Skipped("its address has to be mended first")
+        raise Skipped("fix its address first")
     if case.instance is None or case.secret_key is None:
-        raise Skipped("it is asked with the secret key, of the instance of the publishable key")
+        raise Skipped("needs the secret key and the publishable key")
     from ..clerk import endpoints
     from ..clerk.api import ClerkApi
 
@@ -230,23 +232,23 @@ def api(case: Case) -> str:
     except ApiKeyRefused:
         raise Wrong(
             "Clerk does not know the secret key",
-            "It was revoked, or is another one's: take CLERK_SECRET_KEY from the API keys page of Clerk's dashboard",
+            "It may have been revoked: copy CLERK_SECRET_KEY from the API keys page of Clerk's dashboard",
         ) from None
     except ApiUnavailable as error:
         if error.status in (0, 429) or error.status >= 500:
             raise Wrong(
-                f"{case.api_url} did not answer as it should ({error})",
-                f"See whether this machine reaches it ({_PROXY}), and https://status.clerk.com",
+                f"{case.api_url} did not answer correctly ({error})",
+                f"Check that this machine can reach it ({_PROXY}), and see https://status.clerk.com",
             ) from None
         raise Wrong(
-            f"{case.api_url} is not Clerk's API", "Leave CLERK_API_URL out for Clerk's own; a proxy may be in between"
+            f"{case.api_url} is not Clerk's API", "Remove CLERK_API_URL to use Clerk's API; a proxy may be in between"
         ) from None
     case.api = asked
-    return f"{case.api_url} takes the secret key"
+    return f"{case.api_url} accepts the secret key"
 
 
 def same_instance(case: Case) -> str:
-    """Whether the secret key is the same instance's as the publishable key."""
+    """Check that the secret key and the publishable key are from the same instance."""
     if case.api is None or case.instance is None or not case.keys:
         raise Skipped("needs the keys and an answer of the API")
     from ..clerk import endpoints
@@ -255,36 +257,36 @@ def same_instance(case: Case) -> str:
     said = case.api.ask(endpoints.jwks())
     shown = import_jwks(said, case.instance.algorithms)
     if _common(case.keys, shown):
-        return "secret key and signing keys are one instance's"
+        return "secret key and signing keys are from one instance"
     if case.jwt_key is None:
         raise Wrong(
-            "the secret key's instance has other signing keys than the publishable key's publishes: they are of "
+            "the instance of the secret key has other signing keys than that of the publishable key: they are "
             "different instances, or the keys are being rotated",
-            "Compare both with one page of Clerk's dashboard; right after a rotation, look again in some minutes",
+            "Compare both with one page of Clerk's dashboard; after a rotation, check again in some minutes",
         )
     published = _published(case, case.instance)
     if _common(published, shown):
         raise Wrong(
-            "CLERK_JWT_KEY has been rotated, or is another instance's: the other two keys belong together",
-            "Copy it anew from the API keys page; or leave it out to have the keys fetched",
+            "CLERK_JWT_KEY has been rotated, or is from another instance: the other two keys belong together",
+            "Copy it again from the API keys page; or remove it to fetch the keys",
         )
     if _common(published, case.keys):
         raise Wrong(
-            "the secret key is another instance's than the publishable key",
-            "Take both from one page of Clerk's dashboard",
+            "the secret key and the publishable key are from different instances",
+            "Copy both from one page of Clerk's dashboard",
         )
     raise Wrong(
         "CLERK_JWT_KEY is not among the signing keys of the secret key's instance: it has been rotated, or the two are "
         "of different instances",
-        "Copy CLERK_JWT_KEY anew from the API keys page, or leave it out; if it is the same, take the secret key from "
-        "that page, too",
+        "Copy CLERK_JWT_KEY again from the API keys page, or remove it; if it is the same, copy the secret key from "
+        "that page as well",
     )
 
 
 def clock(case: Case) -> str:
-    """Whether this machine's clock says what Clerk's does. No key is sent for that."""
+    """Compare the clock of this machine with Clerk's. The request holds no key."""
     if case.api_url is None:
-        raise Skipped("the API's address has to be mended first")
+        raise Skipped("fix the address of the API first")
     import httpx
 
     before = case.clock()
@@ -299,17 +301,17 @@ def clock(case: Case) -> str:
     try:
         theirs = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
     except (ValueError, TypeError):
-        raise Skipped("the API did not say what time it is") from None
-    apart = max(before - (theirs + 1), theirs - after, 0)  # a date has no fractions of seconds
-    if apart <= MOST_APART:
+        raise Skipped("the answer of the API has no date") from None
+    apart = max(before - (theirs + 1), theirs - after, 0)  # the header has whole seconds
+    if apart <= MAX_SKEW:
         if _is_here(case.api_url):
-            raise Skipped("the API runs on this machine, and has its clock")
-        return "says what Clerk's does, to a few seconds"
+            raise Skipped("the API runs on this machine, with the same clock")
+        return "agrees with Clerk's clock within a few seconds"
     from .formatting import span
 
     raise Wrong(
         f"this machine's clock is {span(apart)} {'ahead of' if before > theirs else 'behind'} Clerk's",
-        "Tokens and webhooks are refused for it: have the clock set by the network (NTP)",
+        "Tokens and webhooks are refused because of it: synchronize the clock (NTP)",
     )
 
 
@@ -318,13 +320,13 @@ def _is_here(url: str) -> bool:
 
 
 def _published(case: Case, instance: "Instance") -> "KeySet | None":
-    """The keys that the front-end API publishes, if they can be had."""
+    """Return the keys that the Frontend API publishes, if they are available."""
     from ..clerk.jwks import fetch_jwks
     from ..core.keys import import_jwks
 
     try:
         return import_jwks(fetch_jwks(instance, case.transport, DEADLINE), instance.algorithms)
-    except Exception:  # noqa: BLE001 - any failure of the fetch means that the keys cannot be had
+    except Exception:  # noqa: BLE001 - any failure means that the keys are not available
         return None
 
 
@@ -336,7 +338,7 @@ def _common(some: "KeySet | None", others: "KeySet | None") -> bool:
 
 
 def database(case: Case) -> str:
-    """Whether it is there."""
+    """Check that the database is reachable."""
     from .database_names import database as named
 
     if not (case.url or "").strip() and repository_named() is None:
@@ -345,24 +347,24 @@ def database(case: Case) -> str:
         case.place = named(case.url, repository_named())
         case.found = case.place.look()
     except ImportError as missing:
-        raise Wrong("the database's driver is not installed", str(missing)) from None
+        raise Wrong("the driver of the database is not installed", str(missing)) from None
     except ConfigurationError as error:
-        raise Wrong(_without_label(error), f"Set {DATABASE}, or --database, to where it is") from None
+        raise Wrong(_without_label(error), f"Set {DATABASE} or --database to your database") from None
     except RepositoryUnavailable as error:
         raise Wrong(
-            _without_label(error), f"See whether it runs, and compare {DATABASE} with what your application uses"
+            _without_label(error), f"Check that it runs, and compare {DATABASE} with the setting of your application"
         ) from None
     if not case.found.exists:
         shown, case.found = case.place.shown, None
         raise Wrong(
             f"there is no file {shown}",
-            f"Correct the path in {DATABASE}, or make the file with `clerkmap migrate --create`",
+            f"Correct the path in {DATABASE}, or create the file with `clerkmap migrate --create`",
         )
     return case.place.shown
 
 
 def tables(case: Case) -> str:
-    """Whether the tables are those of this version."""
+    """Check that the tables are those of this version."""
     if case.place is None or case.found is None:
         raise Skipped("needs a database")
     try:
@@ -378,18 +380,18 @@ def tables(case: Case) -> str:
     except (ConfigurationError, RepositoryUnavailable) as error:
         raise Wrong(
             _without_label(error),
-            "Run this as the user that your application runs as, and let that user write to the file and its folder, "
+            "Run this as the user of your application, and allow that user to write to the file and its folder, "
             "or to the tables",
         ) from None
     case.repository = repository
     if not is_writable:
-        return "the repository answers; whether it can be written to, only the application can tell"
+        return "the repository answers; only the application can tell whether it is writable"
     kept = f", with ids of type {case.found.id_type}" if case.found.id_type else ""
-    return f"at schema version {case.found.version}{kept}; they can be written to"
+    return f"at schema version {case.found.version}{kept}; they are writable"
 
 
 def webhooks(case: Case) -> str:
-    """Whether the newest changes at Clerk are in the database."""
+    """Check that the latest changes at Clerk are in the database."""
     if case.repository is None or case.instance is None:
         raise Skipped("needs the tables and the publishable key")
     from .formatting import moment, span
@@ -400,13 +402,13 @@ def webhooks(case: Case) -> str:
     last = max((each for each in told if each is not None), default=None)
     if last is None:
         raise Wrong(
-            f"the database has nothing from Clerk of {case.instance.name} yet",
-            "Add an endpoint under Webhooks on Clerk's dashboard, and bring what is there with `clerkmap sync`",
+            f"the database has no data from Clerk of {case.instance.name} yet",
+            "Add an endpoint under Webhooks on Clerk's dashboard, and copy the present data with `clerkmap sync`",
         )
-    # A record does not say how it came: by a webhook, a backfill, or a look-up for a linker.
+    # A record does not tell its origin: a webhook, a backfill, or a request for a linker.
     heard = f"newest data from Clerk, by webhook, sync or API: {moment(last, now)}"
     if case.api is None:
-        return f"{heard}; whether anything is missing, only the API can tell"
+        return f"{heard}; the API is needed to find missing data"
     from ..clerk import endpoints
     from ..core.events import Unreadable, records_of
     from ..core.records import FULL
@@ -425,14 +427,14 @@ def webhooks(case: Case) -> str:
         ):
             raise Wrong(
                 f"a user was changed at Clerk {span(now - changed_at)} ago, and the change is not in the database",
-                "See the endpoint's page under Webhooks on Clerk's dashboard for what your application answered; "
-                "`clerkmap sync` mends what was lost",
+                "See the answers of your application on the endpoint's page under Webhooks on Clerk's dashboard; "
+                "repair the data with `clerkmap sync`",
             )
     return heard
 
 
 def counts(case: Case) -> str:
-    """Whether there is as much here as there is at Clerk."""
+    """Compare the totals with Clerk's."""
     if case.counted is None or case.api is None:
         raise Skipped("needs the tables and an answer of the API")
     from ..clerk import endpoints
@@ -442,22 +444,22 @@ def counts(case: Case) -> str:
         ("users", case.api.ask(endpoints.user_count()), users.alive, users.deleted),
         ("organizations", case.api.ask(endpoints.organizations(limit=1)).total, organizations.alive, 0),
     ]
-    if not users.deleted and not organizations.deleted:  # the memberships of who is gone stay, and do not count
+    if not users.deleted and not organizations.deleted:  # memberships of deleted users stay, and do not count
         theirs = case.api.ask(endpoints.memberships(limit=1)).total
         rows.append(("memberships", theirs, case.counted["membership"].told, 0))
-    # Whom you have erased yourself, Clerk still has.
+    # Clerk still has the users that you have erased.
     apart = [
-        f"{theirs:,} {what} at Clerk, and {ours:,} here"
-        for what, theirs, ours, erased in rows
+        f"{theirs:,} {kind} at Clerk, and {ours:,} here"
+        for kind, theirs, ours, erased in rows
         if not 0 <= theirs - ours <= erased
     ]
     if apart:
-        raise Wrong("; ".join(apart), "See what differs with `clerkmap diff`, and mend it with `clerkmap sync`")
-    return "as at Clerk: " + ", ".join(f"{ours:,} {what}" for what, _, ours, _ in rows)
+        raise Wrong("; ".join(apart), "See the differences with `clerkmap diff`, and repair them with `clerkmap sync`")
+    return "as at Clerk: " + ", ".join(f"{ours:,} {kind}" for kind, _, ours, _ in rows)
 
 
 def outbox(case: Case) -> str:
-    """Whether what is to go back to Clerk gets there."""
+    """Check that entries of the outbox are sent."""
     if case.repository is None or case.instance is None:
         raise Skipped("needs the tables and the publishable key")
     from .formatting import span
@@ -466,24 +468,24 @@ def outbox(case: Case) -> str:
     failed = [each.error for each in outbox_entry if each.error is not None]
     if failed:
         raise Wrong(
-            f"{len(failed):,} could not be written back, the first for {failed[0]}",
-            "See them with `clerkmap outbox list`; when the cause is mended, `clerkmap outbox retry` and `drain`",
+            f"{len(failed):,} could not be written back, the first because of {failed[0]}",
+            "See them with `clerkmap outbox list`; fix the cause, then run `clerkmap outbox retry` and `drain`",
         )
     overdue = case.clock() - outbox_entry[0].due_at / 1000 if outbox_entry else 0.0
     if overdue > LATE:
         raise Wrong(
-            f"{len(outbox_entry):,} wait to be written back, the first for {span(overdue)}: nobody sends it",
-            "Run an OutboxWorker in your application, or `clerkmap outbox drain` now and then",
+            f"{len(outbox_entry):,} wait to be written back, the first for {span(overdue)}: nothing sends them",
+            "Run an OutboxWorker in your application, or `clerkmap outbox drain` regularly",
         )
-    return f"{len(outbox_entry):,} wait to be written back" if outbox_entry else "nothing waits to be written back"
+    return f"{len(outbox_entry):,} wait to be written back" if outbox_entry else "no entry waits to be written back"
 
 
 def _without_label(error: Exception) -> str:
-    """What is wrong, without the word for what kind of error it is."""
+    """Return the text of an error without its label."""
     return str(error).partition(": ")[2] or str(error)
 
 
-# In order: a check builds on those before it.
+# In order.
 CHECKS: dict[str, Check] = {
     "publishable key": publishable_key,
     "secret key": secret_key,

@@ -1,4 +1,4 @@
-"""The table of commands, with a line about each, so that to list them is to load none."""
+"""The table of commands, with a line about each, so that listing the commands loads none of them."""
 
 import os
 from importlib import import_module
@@ -16,40 +16,40 @@ if TYPE_CHECKING:
 
 # The module and the name of each command, and the line about it in the list.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "init": ("init:command", "Begin: make the tables, and print the lines your application begins with."),
-    "dev": ("dev:command", "Clerk on localhost, with its page and a demo app mapped to an SQLite file."),
-    "doctor": ("doctor:command", "Whether everything is set up as it should be, and what to do where it is not."),
-    "sync": ("sync:command", "Everything that Clerk has, into your database."),
-    "diff": ("diff:command", "What differs between Clerk and your database."),
-    "show": ("users:show", "What is stored of somebody, from where, since when, and why."),
-    "verify": ("verify:command", "Every check that is made of a token, and whom it stands for."),
-    "token": ("token:command", "A session token of Clerk on localhost, for curl."),
-    "set-role": ("users:set_role", "Give somebody a role of yours."),
-    "link": ("users:link", "Tie somebody at Clerk to a user of yours."),
-    "unlink": ("users:unlink", "Take somebody at Clerk from a user of yours."),
-    "relink": ("relink:command", "Move people from one instance to another: from development to production."),
+    "init": ("init:command", "Create the tables, and print the first lines of an application."),
+    "dev": ("dev:command", "Run Clerk on localhost, with a page and a demo application on an SQLite file."),
+    "doctor": ("doctor:command", "Check the configuration, and show how to fix each problem."),
+    "sync": ("sync:command", "Copy users, organizations and memberships from Clerk."),
+    "diff": ("diff:command", "Compare Clerk with your database."),
+    "show": ("users:show", "Show the stored data of a user, with its source and its dates."),
+    "verify": ("verify:command", "Check a token, and show the user that it authenticates."),
+    "token": ("token:command", "Print a session token of Clerk on localhost, for curl."),
+    "set-role": ("users:set_role", "Set the role of a user."),
+    "link": ("users:link", "Link a Clerk user to your user."),
+    "unlink": ("users:unlink", "Unlink a Clerk user from your user."),
+    "relink": ("relink:command", "Move users from one instance to another: from development to production."),
     "move": ("move:command", "Copy all tables into another database: from SQLite to PostgreSQL, or back."),
-    "export": ("users:export", "Everything that is stored of somebody, as JSON."),
-    "erase": ("users:erase", "Forget somebody for good."),
-    "purge": ("tables:purge", "Forget the tombstones of those who were deleted long ago."),
-    "outbox": ("outbox:command", "What is to go back to Clerk: see it, send it."),
-    "replay": ("replay:command", "Events out of a file, into your database."),
-    "webhooks": ("webhooks:command", "Try an endpoint for webhooks with a signed sample."),
-    "migrate": ("tables:migrate", "Make the tables, or bring them to this version's state."),
-    "schema": ("tables:schema", "The tables as a script, to be run by other means."),
-    "completion": ("commands:completion", "Have your shell finish what is typed."),
+    "export": ("users:export", "Print all stored data of a user as JSON."),
+    "erase": ("users:erase", "Erase a user permanently."),
+    "purge": ("tables:purge", "Delete old tombstones."),
+    "outbox": ("outbox:command", "Show and send the changes that wait to be written back to Clerk."),
+    "replay": ("replay:command", "Apply events from a file to your database."),
+    "webhooks": ("webhooks:command", "Test a webhook endpoint with a signed sample."),
+    "migrate": ("tables:migrate", "Create the tables, or upgrade them to this version."),
+    "schema": ("tables:schema", "Print the tables as a SQL script."),
+    "completion": ("commands:completion", "Print a completion script for your shell."),
 }
 
 
 class Commands(click.Group):
-    """A group whose commands are loaded when they are called, and end with the exit codes that are promised."""
+    """A group that loads a command when it runs, and ends with the documented exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Their names, in the order of the table."""
+        """Return the names in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """One of them, loaded."""
+        """Load a command."""
         if cmd_name not in COMMANDS:
             return None
         module, _, name = COMMANDS[cmd_name][0].partition(":")
@@ -59,7 +59,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is named, or what may have been meant."""
+        """Return the command with this name, or suggest a similar one."""
         if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             from difflib import get_close_matches
 
@@ -69,28 +69,28 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
-        """What can be typed next, out of the table."""
+        """Complete the name of a command from the table."""
         from click.shell_completion import CompletionItem
 
         names = [CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items() if name.startswith(incomplete)]
         return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of `--help`, out of the table."""
+        """Write the list of `--help` from the table."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run one. What clerkmap raises becomes a line that says what to do next."""
+        """Run a command. An error of clerkmap becomes a line that says what to do next."""
         if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
             ctx.color = False
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort) as end:
-            # At a question click makes one thing of Ctrl-C, of Ctrl-D and of a no.
+            # click raises Abort for Ctrl-C, for Ctrl-D and for a "no" to a question.
             if isinstance(end, click.Abort) and not isinstance(end.__context__, KeyboardInterrupt):
                 raise
-            click.echo("\nclerkmap: interrupted. What was done until now is kept.", err=True)
+            click.echo("\nclerkmap: interrupted. Work done so far is kept.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
         except (click.ClickException, click.exceptions.Exit):
             raise
@@ -106,18 +106,18 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(clerkmap.__version__)
 def root(**_: Any) -> None:
-    """The seam between Clerk and your own records.
+    """Connect Clerk authentication to your own user tables.
 
-    Clerk's side is told by Clerk's own environment variables, such as CLERK_PUBLISHABLE_KEY and CLERK_SECRET_KEY; yours
-    by CLERKMAP_DATABASE_URL, or --database; or by CLERKMAP_REPOSITORY, or --repository, where your application has a
-    repository of its own.
+    Clerk's environment variables configure Clerk, such as CLERK_PUBLISHABLE_KEY and CLERK_SECRET_KEY. Name your
+    database in CLERKMAP_DATABASE_URL or --database. If your application creates its own repository, name that instead
+    in CLERKMAP_REPOSITORY or --repository.
     """
 
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), metavar="bash|zsh|fish")
 def completion(shell: str) -> None:
-    """A script after which the shell finishes the names of commands and options. Put it where your shell begins:
+    """Print a script that completes commands and options. Add it to the configuration of your shell:
 
     bash, in ~/.bashrc: eval "$(clerkmap completion bash)"
 

@@ -1,6 +1,6 @@
-"""The database that a command works with: which one a URL means, what is in it, and how it is opened.
+"""The database that a command works with: its state, its checks, and its repository.
 
-To look changes nothing, and what is said of a database never holds a password.
+Inspecting a database changes nothing, and no text about it holds a password.
 """
 
 import re
@@ -23,8 +23,11 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True)
 class DatabaseState:
-    """What a database holds. Version 0 is one without tables of ours. `ids` is how they are made; None for by you.
-    `exists` is whether there is a database at all."""
+    """The state of a database.
+
+    Version 0 means that it has no tables of clerkmap. `ids` is how ids are made; None means by a function of the
+    application. `exists` tells whether there is a database at all.
+    """
 
     version: int = 0
     id_type: str = ""
@@ -34,83 +37,85 @@ class DatabaseState:
 
 
 class NotWritten(Exception):
-    """Something was about to be written where nothing is to be, and where it could not be undone."""
+    """A write was refused because it could not be undone."""
 
 
 class CommandDatabase(ABC):
-    """One database. `shown` is what it is called in a text."""
+    """One database. `shown` is its name in texts."""
 
     shown: str
 
     @abstractmethod
     def look(self) -> DatabaseState:
-        """What is in it."""
+        """Return the state of the database."""
 
     @abstractmethod
     def check_writable(self) -> bool:
-        """Look whether the tables can be written to: False where only the application can tell.
+        """Check that the tables can be written to, without changing them.
 
-        `ConfigurationError` or `RepositoryUnavailable` if they cannot. Nothing is changed.
+        Returns False if only the application can tell. Raises `ConfigurationError` or `RepositoryUnavailable` if they
+        cannot.
         """
 
     @abstractmethod
     def open(self, found: DatabaseState, *, writes: bool) -> Repository:
-        """Its repository, for tables that `check` has found right."""
+        """Return the repository on tables that `check` has accepted."""
 
     @abstractmethod
     def migrate(self, ids: NewIds | None, found: DatabaseState) -> None:
-        """Bring the tables to this version's state, making them if need be."""
+        """Create the tables, or upgrade them to this version."""
 
     @abstractmethod
     def ddl(self, since: int, ids: NewIds | None, found: DatabaseState) -> str:
-        """The same as a script."""
+        """Return the statements of `migrate` as a script."""
 
     @abstractmethod
     def trying(self, found: DatabaseState) -> AbstractContextManager[Repository]:
-        """A repository of which nothing that it writes is kept: it is undone, or `NotWritten` is raised before."""
+        """Yield a repository that keeps no writes: they are rolled back, or `NotWritten` is raised instead."""
 
     def check(
         self, found: DatabaseState, ids: NewIds | None = None, *, makes: bool = False, first_id: int | None = 0
     ) -> DatabaseState:
-        """What was found, with the ids that were asked for; or `ConfigurationError` if it cannot be worked with. A
-        command that makes users says the first number, or None where it was not told."""
+        """Return the state with the chosen ids, or raise `ConfigurationError` if a command cannot use the database.
+
+        A command that creates users passes `first_id`, or None if the option was not given.
+        """
         if not found.exists:
             raise ConfigurationError(
-                f"there is no file {self.shown}: correct the path, or make the file with `clerkmap migrate --create`"
+                f"there is no file {self.shown}: correct the path, or create the file with `clerkmap migrate --create`"
             )
         if found.version == 0:
-            raise ConfigurationError(f"there are no tables in {self.shown}: `clerkmap migrate` makes them")
+            raise ConfigurationError(f"there are no tables in {self.shown}: create them with `clerkmap migrate`")
         if found.version < SCHEMA_VERSION:
             raise ConfigurationError(
-                f"the tables in {self.shown} are at schema version {found.version} and not at {SCHEMA_VERSION}: "
-                "`clerkmap migrate` moves them forward"
+                f"the tables in {self.shown} are at schema version {found.version}, and not at {SCHEMA_VERSION}: "
+                "upgrade them with `clerkmap migrate`"
             )
         if found.version > SCHEMA_VERSION:
             raise ConfigurationError(
-                f"the tables in {self.shown} are at schema version {found.version}: a newer clerkmap made them; "
-                "upgrade this one"
+                f"the tables in {self.shown} are at schema version {found.version}: a newer clerkmap has written them; "
+                "upgrade clerkmap"
             )
         if first_id is None and (ids or found.ids) == "integer":
             raise ConfigurationError(
-                "new users get numbers, which must not be those of rows of yours: say --first-id, which is 1 where "
+                "new users get numbers, which must not collide with other rows: give --first-id, which is 1 if "
                 "there are no other rows, or name your own repository with --repository"
             )
         found = replace(found, first_id=first_id or 1)
         if ids is not None:
             made = _MADE.get(found.id_type)
             if made is not None and made != ("uuid7" if ids == "clerk" else ids):
-                raise ConfigurationError(f"the tables hold ids of type {found.id_type}, and --ids asks for {ids}")
+                raise ConfigurationError(f"the tables hold ids of type {found.id_type}, and --ids is {ids}")
             return replace(found, ids=ids)
         if makes and found.ids is None:
             raise ConfigurationError(
-                "your ids are made by a function of yours, which this command does not have: name your own "
-                "repository with --repository"
+                "your ids are made by a function of your application: name your own repository with --repository"
             )
         return found
 
 
 def found(rows: list[tuple[int, str]], example: tuple[object, str] | None) -> DatabaseState:
-    """What the tables say of themselves, and how the ids are made of which one is there."""
+    """Return the state of tables, from their schema row and from one identity."""
     if not rows:
         return DatabaseState()
     ((version, id_type),) = rows
@@ -122,5 +127,5 @@ def found(rows: list[tuple[int, str]], example: tuple[object, str] | None) -> Da
 
 
 def ids_type(ids: NewIds | None) -> str:
-    """The type of column that such ids are kept in, as PostgreSQL calls it."""
+    """Return the PostgreSQL type of the column for such ids."""
     return "bigint" if ids == "integer" else "text"

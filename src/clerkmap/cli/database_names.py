@@ -1,4 +1,4 @@
-"""The database that a URL, the path of an SQLite file, or MODULE:NAME means."""
+"""Names of databases: a URL, the path of an SQLite file, or MODULE:NAME."""
 
 import re
 from pathlib import Path
@@ -13,20 +13,20 @@ _MODULE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def database(url: str | None, repository: str | None = None) -> CommandDatabase:
-    """The database that a URL means, or the path of an SQLite file; or the repository that the command was told to use.
+    """Return the database with this URL or path, or that of the application's repository.
 
-    Of a URL, what was given is never repeated.
+    No text repeats the URL, since it may hold a password.
     """
     if repository is not None:
         return Application(repository)
     text = (url or "").strip()
     if not text:
-        raise ConfigurationError("no database is named: set CLERKMAP_DATABASE_URL, or give --database")
+        raise ConfigurationError("no database is configured: set CLERKMAP_DATABASE_URL or give --database")
     return _of_url(text)
 
 
-def one_of_two(text: str) -> CommandDatabase:
-    """The database that a URL, a path or MODULE:NAME means, where a command works with two of them."""
+def any_database(text: str) -> CommandDatabase:
+    """Return the database with this URL, path or MODULE:NAME, for a command that uses two databases."""
     if _MODULE.fullmatch(text):
         return Application(text)
     return _of_url(text)
@@ -47,9 +47,9 @@ def _of_url(text: str) -> CommandDatabase:
                 "the database must be sqlite:///path, the path of an SQLite file, or postgresql://…"
             )
     if path in ("", ":memory:"):
-        raise ConfigurationError("a database in memory is gone when the command ends: name a file")
-    if "@" in path and not Path(path).exists():  # a URL without its beginning may have a password in it
-        raise ConfigurationError("there is no such file; and a URL begins with postgresql:// or sqlite:///")
+        raise ConfigurationError("a database in memory is lost when the command ends: name a file")
+    if "@" in path and not Path(path).exists():  # a URL without its scheme may hold a password
+        raise ConfigurationError("there is no such file; a URL begins with postgresql:// or sqlite:///")
     from .sqlite_database import SqliteDatabase
 
     return SqliteDatabase(Path(path))

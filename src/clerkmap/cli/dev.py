@@ -1,4 +1,4 @@
-"""`clerkmap dev`: Clerk on localhost. Everything that takes time to load is loaded when the options are right."""
+"""`clerkmap dev`: Clerk on localhost. Slow imports wait until the options are valid."""
 
 import json
 import shlex
@@ -18,18 +18,20 @@ MEMORY = ":memory:"
 
 
 @click.command("dev")
-@click.option("--port", default=4400, show_default=True, type=click.IntRange(0, 65_535), help="0 for any free one.")
+@click.option(
+    "--port", default=4400, show_default=True, type=click.IntRange(0, 65_535), help="The port; 0 for any free port."
+)
 @click.option(
     "--db",
     default="clerkmap-dev.db",
     show_default=True,
-    help="The SQLite file of the demo app; :memory: to keep nothing at all.",
+    help="The SQLite file of the demo application; :memory: to keep nothing.",
 )
-@click.option("--state", help="Where Clerk keeps its people. [default: beside the database]")
-@click.option("--forward", metavar="URL", help="An app of yours that is to have the webhooks as well.")
-@click.option("--seed", type=click.IntRange(0, 2**31), help="What keys and ids are made from.")
-@click.option("--open/--no-open", "opening", default=False, help="Show the page in a browser.")
-@click.option("--json", "as_json", is_flag=True, help="Say where it is as one line of JSON, for programs.")
+@click.option("--state", help="The file of the state of Clerk.  [default: beside the database]")
+@click.option("--forward", metavar="URL", help="The URL of your application, which receives the webhooks as well.")
+@click.option("--seed", type=click.IntRange(0, 2**31), help="The seed of keys and ids.")
+@click.option("--open/--no-open", "opening", default=False, help="Open the page in a browser.")
+@click.option("--json", "as_json", is_flag=True, help="Print the address as one line of JSON.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -41,10 +43,10 @@ def command(
     opening: bool,
     as_json: bool,
 ) -> None:
-    """Clerk on localhost: its API, its keys, a page to play with, and a demo app mapped to an SQLite file.
+    """Run Clerk on localhost: its API, its keys, a page to play with, and a demo application on an SQLite file.
 
-    It needs no account and no network, and nobody but this machine can reach it. What is there is there again after a
-    restart. With --forward it prints the environment variables that make your own app take it for Clerk.
+    It needs no account and no network, and is reachable from this machine only. Its state survives a restart. With
+    --forward it prints the environment variables that connect your own application to it.
     """
     from ..local.forward import check_forward
 
@@ -57,22 +59,22 @@ def command(
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="clerkmap-")) if db == MEMORY else None
         path = Path(folder, "clerkmap-dev.db") if folder else Path(db)
         if path.is_dir() or (state and Path(state).resolve() == path.resolve()):
-            raise click.BadParameter("it must be a file of its own", param_hint="--db")
+            raise click.BadParameter("it must be a separate file", param_hint="--db")
         if not path.parent.is_dir():
             raise click.ClickException(f"cannot use {db}: there is no folder {path.parent}")
         kept = Path(state) if state else None if folder else Path(f"{db}.clerk.json")
         is_named = context.get_parameter_source("db") is ParameterSource.COMMANDLINE and state is None
         if is_named and kept is not None and not kept.exists() and _is_database(path):
             raise click.BadParameter(
-                f"{db} is there already, and {kept}, which clerkmap dev keeps beside its database, is not: it may be "
-                "your application's database. Name another file",
+                f"{db} exists, but {kept}, which clerkmap dev keeps beside its database, does not: it may be "
+                "the database of your application. Name another file",
                 param_hint="--db",
             )
         _serve(port, path, kept, forward, seed, opening=opening, as_json=as_json)
 
 
 def _is_database(path: Path) -> bool:
-    """Whether it is an SQLite file with something in it."""
+    """Return whether the path is an SQLite file with content."""
     try:
         with path.open("rb") as file:
             return file.read(16) == b"SQLite format 3\0"
@@ -88,7 +90,7 @@ def _serve(
     except ModuleNotFoundError as missing:
         if missing.name != "uvicorn":
             raise
-        raise click.ClickException("this needs a server: pip install 'clerkmap[cli]'") from None
+        raise click.ClickException("this command needs a server: pip install 'clerkmap[cli]'") from None
     from ..local.app import LocalApp
     from ..local.state import StateNotKept
 
@@ -96,8 +98,8 @@ def _serve(
         listening = server.listening_on(port)
     except OSError as error:
         raise click.ClickException(
-            f"cannot listen on port {port} ({error.strerror}). Perhaps it runs already: see http://127.0.0.1:{port}. "
-            "Otherwise choose another port with --port, or --port 0 for any free one."
+            f"cannot listen on port {port} ({error.strerror}). It may be running already: see http://127.0.0.1:{port}. "
+            "Otherwise choose another port with --port, or any free port with --port 0."
         ) from None
     with listening:
         box = _box(path, kept, forward, seed)
@@ -113,7 +115,7 @@ def _serve(
         except StateNotKept as unkept:
             raise click.ClickException(str(unkept)) from None
     if not as_json:
-        click.echo("\nEnded." if kept is None else f"\nEnded. What was there is in {path} and {kept}.")
+        click.echo("\nEnded." if kept is None else f"\nEnded. The state is in {path} and {kept}.")
 
 
 def _box(path: Path, kept: Path | None, forward: str | None, seed: int | None) -> "Box":
@@ -142,9 +144,9 @@ def _say(box: "Box", address: str, kept: Path | None, *, as_json: bool) -> None:
         click.echo(json.dumps({"address": address, **files, "environment": variables}))
         return
     click.echo(f"Clerk on localhost: {click.style(address, bold=True)}\n")
-    click.echo(f"It is made up, and a demo app beside it is mapped to {box.demo.path}. Nothing leaves this machine.")
-    click.echo('Open the page, sign somebody up, press "Sign in", and see their row. Ctrl-C ends it.')
+    click.echo(f"It is a fake, with a demo application on {box.demo.path}. No data leaves this machine.")
+    click.echo('Open the page, sign up a user, press "Sign in", and see the row. Stop with Ctrl-C.')
     if box.forward is not None:
-        click.echo(f"\nWebhooks go to {box.forward.url} as well. Start that app with these variables:\n")
+        click.echo(f"\nWebhooks go to {box.forward.url} as well. Start your application with these variables:\n")
         for name, value in variables.items():
             click.echo(f"export {name}={shlex.quote(value)}")

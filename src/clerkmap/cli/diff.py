@@ -1,4 +1,4 @@
-"""`clerkmap diff`: what differs between Clerk and your database."""
+"""`clerkmap diff`: compare Clerk with your database."""
 
 import json
 import sys
@@ -14,27 +14,29 @@ if TYPE_CHECKING:
     from ..ports import Repository
     from ..sync.drift import Drift, OwnId
 
-MOST_SHOWN = 50  # lines on a terminal; all are in the JSON
+MOST_SHOWN = 50  # lines on a terminal; the JSON has all
 _MEANINGS = {
-    "missing": "Clerk has it, and you do not",
-    "extra": "you have it, and Clerk does not",
-    "stale": "Clerk says something newer",
-    "behind": "Clerk says something else, with an older date",
-    "role": "Clerk says another role",
-    "link": "Clerk names another user of yours",
+    "missing": "at Clerk, and not in your database",
+    "extra": "in your database, and not at Clerk",
+    "stale": "Clerk has a newer version",
+    "behind": "Clerk has another version, with an older date",
+    "role": "Clerk has another role",
+    "link": "Clerk names another one of your users",
 }
-_UNSEEN = "Not seen: old rows that have changed, and who has come for one who went. `clerkmap diff` reads everything."
+_UNSEEN = (
+    "Not compared: changes of old rows, and a new user in place of a deleted one. `clerkmap diff` reads everything."
+)
 
 
 @click.command("diff")
 @database_option
-@click.option("--cheap", is_flag=True, help="Compare only how many there are, and the newest hundred of each list.")
+@click.option("--cheap", is_flag=True, help="Compare only the totals, and the newest hundred rows of each list.")
 @click.option(
     "--own-id",
     "name",
     metavar="NAME",
-    help="Where Clerk keeps your ids: external_id, or a name in public_metadata. Then links are compared too.  "
-    "[default: where --repository writes them back]",
+    help="Compare links as well: the place of your ids at Clerk, external_id or a name in public_metadata.  "
+    "[default: the place to which --repository writes them]",
 )
 @patience_option(120)
 @json_option
@@ -42,15 +44,15 @@ _UNSEEN = "Not seen: old rows that have changed, and who has come for one who we
 def command(
     context: click.Context, url: str | None, cheap: bool, name: str | None, patience: float, as_json: bool
 ) -> None:
-    """What differs between Clerk and your database. Neither is changed.
+    """Compare Clerk with your database. Neither is changed.
 
-    Every list of Clerk's is read, so it takes as long as clerkmap sync. In a pipe, each difference is a line of four
-    words: how, what, the id at Clerk, and the fields.
+    Every list of Clerk is read, which takes as long as clerkmap sync. In a pipe, each difference is a line of four
+    words: the difference, the kind, the Clerk id and the fields.
 
-    With --cheap Clerk is asked a handful of questions, however many people there are. What that finds is so, but for
-    those whom you have erased yourself, who count as missing; it does not see everything.
+    With --cheap, Clerk gets a handful of requests for any number of users. Its differences are real, except that users
+    that you have erased count as missing; it does not find all differences.
 
-    Ends with 0 where nothing differs, and with 1 where something does.
+    Exits with 0 if nothing differs, otherwise with 1.
     """
     from ..clerk.api import ClerkApi
     from ..sync.drift import diff
@@ -81,17 +83,17 @@ def _say(drift: "Drift") -> None:
     for how, number in sorted(drift.counts.items()):
         say(f"{at_least}{number:>9,} {how}: {_MEANINGS[how]}")
     if drift.cheap:
-        say(f"{'' if drift else 'Nothing differs in what was compared. '}{_UNSEEN}")
+        say(f"{'' if drift else 'No differences in the compared rows. '}{_UNSEEN}")
     else:
-        say(f"{'' if drift else 'Nothing differs. '}Compared: {compared}.")
+        say(f"{'' if drift else 'No differences. '}Compared: {compared}.")
     if drift.counts.keys() - {"link"}:
-        say("`clerkmap sync` mends it, and `clerkmap sync --repair` writes nothing else.")
+        say("Repair with `clerkmap sync`, or with `clerkmap sync --repair`, which writes the differences only.")
     if drift.counts["link"]:
-        say("Which side of a link is wrong, only you know: no run changes it.")
+        say("Links are never repaired: only you know which side is wrong.")
 
 
 def _written_back(records: "Repository") -> str | None:
-    """Where the application has its ids written, if it has."""
+    """Return the place to which the application writes its ids, or None."""
     back = records.write_back
     if back is None:
         return None
@@ -99,7 +101,7 @@ def _written_back(records: "Repository") -> str | None:
 
 
 def _own_id(name: str | None) -> "OwnId | None":
-    """What Clerk's word on a person names under a name. An id is compared as text: in metadata it may be a number."""
+    """Return a function that reads your id from a Clerk user, as text: in metadata it may be a number."""
     if name is None or name == "external_id":
         return None if name is None else lambda user: user.external_id
     return lambda user: None if (id := json.loads(user.public_metadata).get(name)) is None else str(id)

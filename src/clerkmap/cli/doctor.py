@@ -1,4 +1,4 @@
-"""`clerkmap doctor`: whether everything is set up as it should be, and what to do where it is not."""
+"""`clerkmap doctor`: check the configuration, and show how to fix each problem."""
 
 import os
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Finding(NamedTuple):
-    """What came of one check. `fine` is None where it could not be made."""
+    """The result of one check. `fine` is None if the check was skipped."""
 
     check: str
     fine: bool | None
@@ -30,12 +30,12 @@ class Finding(NamedTuple):
 @json_option
 @click.pass_context
 def command(context: click.Context, url: str | None, patience: float, as_json: bool) -> None:
-    """Whether everything is set up as it should be, and what to do where it is not.
+    """Check the configuration, and show how to fix each problem.
 
-    Looks at the keys and secrets, at what Clerk says of them, at this machine's clock, and at the database: whether it
-    is there, its tables, and how fresh and how complete it is. Nothing is changed, and no secret is shown.
+    Checks the keys and secrets, Clerk's answer to them, the clock of this machine, and the database: its connection,
+    its tables, and how recent and how complete its data is. Nothing is changed, and no secret is shown.
 
-    Ends with 0 where nothing is wrong, and with 1 where something is.
+    Exits with 0 if nothing is wrong, otherwise with 1.
     """
     from .checks import Case
 
@@ -48,7 +48,7 @@ def command(context: click.Context, url: str | None, patience: float, as_json: b
     if as_json:
         say_json({"fine": not wrong, "checks": [finding._asdict() for finding in findings]})
     elif wrong:
-        say(f"\nWrong: {', '.join(finding.check for finding in wrong)}. Begin with the first.")
+        say(f"\nWrong: {', '.join(finding.check for finding in wrong)}. Start with the first.")
     else:
         say("\nNothing is wrong.")
     if wrong:
@@ -64,7 +64,7 @@ def _say(finding: "Finding") -> None:
 
 
 def examined(case: "Case") -> "Iterator[Finding]":
-    """All findings, in their order."""
+    """Yield the findings in the order of the checks."""
     from .checks import CHECKS
 
     try:

@@ -1,4 +1,4 @@
-"""How things are shown to a person: marks, times, and how far a long work is. What strangers wrote is made harmless."""
+"""Output for people: marks, times and progress. Text from outside is escaped for the terminal."""
 
 import os
 import re
@@ -20,7 +20,7 @@ _SPANS = ((86_400, "days"), (3_600, "h"), (60, "min"))
 
 
 def mark(passed: bool | None) -> str:
-    """A tick, a cross, or a dash for what was not looked at."""
+    """Return a tick, a cross, or a dash for a skipped check."""
     sign, plainer, color = _MARKS[passed]
     try:
         sign.encode(getattr(sys.stdout, "encoding", None) or "ascii")
@@ -30,17 +30,17 @@ def mark(passed: bool | None) -> str:
 
 
 def plain(text: object) -> str:
-    """A text of a stranger's, in which nothing does anything to the terminal."""
+    """Return a text with every character escaped that could control the terminal."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in str(text))
 
 
 def say(text: str, *, err: bool = True, indent: int = 0) -> None:
-    """Write a line of prose. In a terminal it is broken between words, and what follows is indented."""
+    """Write a line of prose. On a terminal it is wrapped between words, with the following lines indented."""
     click.echo(wrapped(text, err=err, indent=indent), err=err)
 
 
 def wrapped(text: str, *, err: bool = True, indent: int = 0) -> str:
-    """The text as the terminal is wide; as it is, where it goes to a program."""
+    """Return a text wrapped to the width of the terminal; unchanged if the output is not a terminal."""
     if not (sys.stderr if err else sys.stdout).isatty():
         return text
     room, lines = max(20, shutil.get_terminal_size().columns), list[str]()
@@ -55,7 +55,7 @@ def wrapped(text: str, *, err: bool = True, indent: int = 0) -> str:
 
 
 def moment(milliseconds: int | None, now: float | None = None) -> str:
-    """A time, and how long ago that was."""
+    """Return a time, and how long ago it was."""
     if milliseconds is None:
         return "never"
     written = datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -63,26 +63,26 @@ def moment(milliseconds: int | None, now: float | None = None) -> str:
 
 
 def span(seconds: float) -> str:
-    """How long something is."""
+    """Return a duration as text."""
     for length, word in _SPANS:
         if abs(seconds) >= 2 * length:
             return f"{seconds / length:.0f} {word}"
     return f"{seconds:.0f} s"
 
 
-def many(number: int, what: str) -> str:
-    """A number of things."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what if what == 'people' else what + 's'}"
+def many(number: int, noun: str) -> str:
+    """Return a number with its noun."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def can_draw() -> bool:
-    """Whether there is a terminal that can move its cursor."""
+    """Return whether stderr is a terminal with a movable cursor."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 @contextmanager
 def progress() -> "Generator[OnProgress | None]":
-    """Draws how far a run is, where there is a terminal to draw on: beside the data, on the stream for talk."""
+    """Draw the progress of a run on stderr, if that is a terminal."""
     if not can_draw():
         yield None
         return

@@ -1,4 +1,4 @@
-"""`clerkmap init`: the tables, and the lines with which an application begins."""
+"""`clerkmap init`: the tables and the first lines of an application."""
 
 import os
 from typing import TYPE_CHECKING
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _SETTINGS = {
     "CLERK_PUBLISHABLE_KEY": "from the API keys page of Clerk's dashboard",
-    "CLERK_SECRET_KEY": "from the same page; for what asks Clerk's API, such as `clerkmap sync`",
-    "CLERK_WEBHOOK_SIGNING_SECRET": "from the endpoint's page under Webhooks, once there is one",
+    "CLERK_SECRET_KEY": "from the same page; for requests to Clerk's API, such as `clerkmap sync`",
+    "CLERK_WEBHOOK_SIGNING_SECRET": "from the endpoint's page under Webhooks",
 }
 
 
@@ -23,16 +23,16 @@ _SETTINGS = {
     "--framework",
     required=True,
     type=click.Choice(["fastapi", "starlette", "django", "flask", "asgi", "wsgi"]),
-    help="What your application is written in.",
+    help="The framework of your application.",
 )
 @url_option
 @ids_option
 def command(framework: str, url: str | None, ids: "NewIds | None") -> None:
-    """Begin: make the tables, print the lines that your application begins with, and tell what is left to set.
+    """Create the tables, print the first lines of an application, and list the settings that are missing.
 
-    The lines are Python, on the standard output, so that > app.py makes a file of them. Nothing is asked, no file of
-    yours is written, and no secret is in the lines: they read the environment. Without a database it is app.db in this
-    folder. For Django no tables are made: its own migrations make them.
+    The lines are Python on stdout: > app.py writes them to a file. No question is asked, none of your files is changed,
+    and the lines hold no secret: they read the environment. The default database is app.db in this folder. For Django
+    no tables are created: its migrations create them.
     """
     if framework == "django":
         click.echo(_DJANGO, nl=False)
@@ -43,29 +43,32 @@ def command(framework: str, url: str | None, ids: "NewIds | None") -> None:
         found = place.look()
         if found.version:
             place.check(found, ids, makes=True)
-            say(f"The tables in {place.shown} are there already.")
+            say(f"The tables in {place.shown} exist already.")
         else:
             place.migrate(ids, found)
-            say(f"The tables in {place.shown} were made.")
+            say(f"The tables in {place.shown} were created.")
         found = place.check(place.look(), ids)
         click.echo(_beginning(framework, *_opened(place, found)), nl=False)
         if found.ids == "integer":
-            say("\nfirst_id=1 is for an application without users. If rows of yours have numbers, name their table")
+            say("\nfirst_id=1 is for an application without users. If you have rows with numbers, name their table")
             say('instead: users_table="customers".')
-    say("\nTo be set where the application runs, and for the other commands:")
+    say("\nSet these for your application, and for the other commands:")
     for name, where in _SETTINGS.items():
         say(f"  {name:<30}{'is set' if os.environ.get(name) else where}")
     made = "is set" if os.environ.get(DATABASE) else "the same database" if url else "sqlite:///app.db"
     say(f"  {DATABASE:<30}{made}")
     then = "python manage.py migrate, then " if framework == "django" else ""
-    say(f"Then: {then}`clerkmap doctor`. Without an account: `clerkmap dev`.")
+    say(f"Next: {then}`clerkmap doctor`. Without an account at Clerk: `clerkmap dev`.")
 
 
 def _opened(place: "CommandDatabase", found: "DatabaseState") -> tuple[str, str]:
-    """The class of repository for a database, and how an application opens it. A URL may have a password in it."""
+    """Return the class of repository, and the code that opens it.
+
+    A URL stays in the environment: it may hold a password.
+    """
     from .sqlite_database import SqliteDatabase
 
-    # The number is the reader's to change: clerkmap does not know the tables of an application.
+    # The reader must check the number: clerkmap does not know the tables of an application.
     first = ", first_id=1" * (found.ids == "integer")
     options = f', ids="{found.ids}"{first}' * (found.ids != "uuid7") + ', id_type="uuid"' * (found.id_type == "uuid")
     if isinstance(place, SqliteDatabase):
@@ -76,14 +79,14 @@ def _opened(place: "CommandDatabase", found: "DatabaseState") -> tuple[str, str]
 
 
 def _beginning(framework: str, home: str, repository: str) -> str:
-    """The lines for a framework: with the class of repository, and how one is opened."""
+    """Return the lines for a framework, with a class of repository and the code that opens it."""
     imports, rest = _FRAMEWORKS[framework]
     first = "import os\n" + ("" if framework == "fastapi" else "\n") if "os." in repository else ""
     head = _HEAD.format(imports=imports.format(os=first, home=home).rstrip(), repository=repository)
     return head + rest
 
 
-# The lines with which an application begins, in each framework. A test runs every one of them.
+# The first lines of an application in each framework. A test runs all of them.
 _HEAD = """\
 {imports}
 
@@ -93,7 +96,7 @@ resolver = Resolver(instance, repository)
 reconciler = Reconciler(instance, repository)
 """
 
-# What a framework has to import, and what comes after the head. {os} and {home} are the database's.
+# The imports and the rest for each framework. The database fills in {os} and {home}.
 _FRAMEWORKS = {
     "fastapi": (
         """\

@@ -45,10 +45,10 @@ def command(
     """
     from ..errors import ConfigurationError
     from ..sync import move
-    from .database_names import one_of_two
+    from .database_names import any_database
     from .formatting import progress
 
-    here, there = one_of_two(source), one_of_two(target)
+    here, there = any_database(source), any_database(target)
     with ExitStack() as stack:
         reader = _opened(here, here.look(), stack, writes=False)
         held = there.look()

@@ -1,4 +1,4 @@
-"""What several commands have in common: their options, and how they are answered to a program."""
+"""Options that several commands share, and the repository and instance that they name."""
 
 import json
 import re
@@ -20,11 +20,11 @@ DATABASE = "CLERKMAP_DATABASE_URL"
 REPOSITORY = "CLERKMAP_REPOSITORY"
 MAX_NAME = 255  # characters
 _USER = re.compile(r"user_[0-9A-Za-z]+")
-_NAMED = f"{__name__}.named"  # what a command was told of --repository, and by which context
+_NAMED = f"{__name__}.named"  # the value of --repository, and its context
 
 
 def database_option(command: Command) -> Command:
-    """Where your records are: in a database, or in the repository that an application has made."""
+    """Add --database and --repository."""
     named = click.option(
         "--repository",
         "named",
@@ -33,13 +33,13 @@ def database_option(command: Command) -> Command:
         show_envvar=True,
         expose_value=False,
         callback=_keep_name,
-        help="Your application's own repository, with its hooks, linker and ids, instead of a database.",
+        help="The repository of your application, with its hooks, linker and ids, instead of a database.",
     )
     return url_option(named(command))
 
 
 def url_option(command: Command) -> Command:
-    """The database alone."""
+    """Add --database."""
     return click.option(
         "--database",
         "url",
@@ -55,8 +55,10 @@ def _keep_name(context: click.Context, _parameter: click.Parameter, name: str | 
 
 
 def repository_named() -> str | None:
-    """The application's repository, where this command is to use it. What is typed goes before what is in a variable,
-    and of two variables this is the one that says more."""
+    """Return the name of the application's repository, if this command uses it.
+
+    An option on the command line wins over a variable, and of the two variables that of the repository wins.
+    """
     context = click.get_current_context(silent=True)
     name, told = (context.meta.get(_NAMED) if context else None) or (None, None)
     if name is None or told is None:
@@ -68,14 +70,14 @@ def repository_named() -> str | None:
 
 
 def printable(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
-    """A name of Clerk's as a Clerk id or an instance can have it: not the empty text of a variable that was not set."""
+    """Check a Clerk id or the name of an instance: not empty, so that a missing variable is noticed."""
     if text is not None and not (0 < len(text) <= MAX_NAME and text.isprintable()):
         raise click.BadParameter(f"it must be printable text of 1 to {MAX_NAME} characters")
     return text
 
 
 def role_text(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
-    """A role that a repository can store."""
+    """Check a role."""
     from ..core.merging import MAX_ROLE, is_role
 
     if text is not None and not is_role(text):
@@ -84,13 +86,13 @@ def role_text(_context: click.Context, _parameter: click.Parameter, text: str | 
 
 
 def instance_of(clerk_id: str, name: str | None) -> str:
-    """The name of the instance of a Clerk user id, whose form is checked where the instance is known to be Clerk's."""
+    """Return the instance of a Clerk user id. The id is checked if the instance is known to be at Clerk."""
     if name is None or name == _configured_name():
         clerk = instance()
         if clerk.publishable_key is not None and not _USER.fullmatch(clerk_id):
             raise click.BadParameter(
-                "it must be the id of a user at Clerk: user_ and then letters and digits. The id of a user of another "
-                "provider needs --instance",
+                "it must be a Clerk user id: user_ and letters and digits. A user id of another provider "
+                "needs --instance",
                 param_hint="CLERK_ID",
             )
         return clerk.name
@@ -107,58 +109,58 @@ def _configured_name() -> str | None:
 
 
 def instance_option(command: Command) -> Command:
-    """Whose ids."""
+    """Add --instance."""
     return click.option(
         "--instance",
         "name",
         metavar="NAME",
         callback=printable,
-        help="The name of the instance whose id it is.  [default: that of CLERK_PUBLISHABLE_KEY]",
+        help="The instance of the Clerk id.  [default: that of CLERK_PUBLISHABLE_KEY]",
     )(command)
 
 
 def json_option(command: Command) -> Command:
-    """For programs."""
-    return click.option("--json", "as_json", is_flag=True, help="Say it as JSON, for programs.")(command)
+    """Add --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 def ids_option(command: Command) -> Command:
-    """How ids are made where there are none to go by."""
+    """Add --ids."""
     return click.option(
         "--ids",
         type=click.Choice(["uuid7", "integer", "clerk"]),
-        help="How your ids are made.  [default: as those that are there, or uuid7]",
+        help="The kind of new ids.  [default: as the stored ids, or uuid7]",
     )(command)
 
 
 def first_id_option(command: Command) -> Command:
-    """From where on numbers may be made."""
+    """Add --first-id."""
     return click.option(
         "--first-id",
         type=click.IntRange(min=1),
-        help="Where your ids are numbers: the first one that no other row of yours has, 1 if there are no others.",
+        help="For ids that are numbers: the first number that no other row has; 1 if there are no other rows.",
     )(command)
 
 
 def patience_option(default: float) -> Callable[[Command], Command]:
-    """How long to go on asking."""
+    """Add --patience."""
     return click.option(
         "--patience",
         default=default,
         show_default=True,
         type=click.FloatRange(0, 3600),
         metavar="SECONDS",
-        help="How long a question to Clerk is repeated that is not answered.",
+        help="How long a failed request to Clerk is retried.",
     )
 
 
 def say_json(said: object) -> None:
-    """One JSON text, in ASCII, so that nothing in it does anything to a terminal."""
+    """Print JSON in ASCII, which cannot control a terminal."""
     click.echo(json.dumps(said, indent=2))
 
 
 def instance() -> "Instance":
-    """The instance that the environment tells of."""
+    """Return the instance that the environment configures."""
     from ..core.instance import Instance
 
     return Instance.from_env()
@@ -180,14 +182,14 @@ def repository(
     makes: bool | None = None,
     first_id: int | None = 0,
 ) -> "Generator[Repository]":
-    """The records in a database whose tables are there already, or in the repository that an application has made.
+    """Open the repository in a database with tables, or that of the application.
 
     Args:
-        url: Where it is.
-        ids: How new ids are made.
-        writes: Whether other processes are to hear of what is written.
-        makes: Whether ids may have to be made; if something is written, unless told otherwise.
-        first_id: For a command that makes users, what it was told by `--first-id`.
+        url: The database.
+        ids: The kind of new ids.
+        writes: Whether to notify other processes of writes.
+        makes: Whether the command may create ids; by default if it writes.
+        first_id: The value of `--first-id`, for a command that creates users.
     """
     place = database(url)
     found = place.check(place.look(), ids, makes=writes if makes is None else makes, first_id=first_id)

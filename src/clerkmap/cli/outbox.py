@@ -1,4 +1,4 @@
-"""`clerkmap outbox`: what is to go back to Clerk: what waits, what failed, and sending it."""
+"""`clerkmap outbox`: the changes that wait to be written back to Clerk."""
 
 import time
 from dataclasses import replace
@@ -19,7 +19,7 @@ MOST_SHOWN = 10_000
 
 @click.group("outbox")
 def command() -> None:
-    """What is to go back to Clerk: your ids and roles, in people's and organizations' metadata."""
+    """Show and send your ids and roles that wait to be written to the metadata at Clerk."""
 
 
 @command.command("list")
@@ -27,9 +27,9 @@ def command() -> None:
 @json_option
 @click.pass_context
 def show(context: click.Context, url: str | None, as_json: bool) -> None:
-    """What waits to be sent, and what Clerk has refused, at most 10,000 lines of it.
+    """List the entries that wait and those that Clerk has refused, at most 10,000.
 
-    Ends with 0, and with 1 where something has failed: its last word is Clerk's code.
+    Exits with 0, or with 1 if an entry has failed: its line ends with Clerk's error code.
     """
     from .formatting import moment, plain
 
@@ -42,7 +42,7 @@ def show(context: click.Context, url: str | None, as_json: bool) -> None:
         for each in waiting:
             state = f"failed {each['tries']} times: {each['error']}" if each["error"] else "waits"
             click.echo(f"{each['kind']:<12} {plain(each['clerk_id'])}  since {moment(each['since'])}  {state}")
-        say(f"{len(waiting):,} to be looked at.")
+        say(f"{len(waiting):,} entries.")
     if any(each["error"] for each in waiting):
         context.exit(NOT_FINE)
 
@@ -53,11 +53,11 @@ def show(context: click.Context, url: str | None, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def drain(context: click.Context, url: str | None, patience: float, as_json: bool) -> None:
-    """Send what is due, and what will be in a moment. Any number of processes may do so at once.
+    """Send the entries that are due, and those due in a moment. Several processes can do this at the same time.
 
-    What is written back, your application's repository knows: name it with --repository.
+    The repository of your application knows the values to write: name it with --repository.
 
-    Ends with 0 where nothing has failed, and with 1 where something has: it is tried again later, less and less often.
+    Exits with 0 if no entry has failed, otherwise with 1. A failed entry is retried later, at growing intervals.
     """
     from ..clerk.api import ClerkApi
     from ..core.writeback import WAIT
@@ -78,18 +78,19 @@ def drain(context: click.Context, url: str | None, patience: float, as_json: boo
     if as_json:
         say_json(total.to_dict())
     else:
-        for what, number in total.to_dict().items():
-            click.echo(f"{what:<8} {number:>9,}")
+        for name, number in total.to_dict().items():
+            click.echo(f"{name:<8} {number:>9,}")
     if failed:
-        say("clerkmap: some were not taken. `clerkmap outbox list` tells which, and why.")
+        say("clerkmap: some entries have failed. See them with `clerkmap outbox list`.")
         context.exit(NOT_FINE)
 
 
 @command.command("fill")
 @database_option
 def fill(url: str | None) -> None:
-    """Note everybody of whom Clerk does not hold what it should: once, for those who were there before you had anything
-    written back. Nothing is sent yet.
+    """Add an entry for each user and organization with other metadata at Clerk.
+
+    Run it once, for users from before you used write_back. It sends nothing.
     """
     from ..sync.outbox import fill_outbox
     from .formatting import progress
@@ -98,19 +99,19 @@ def fill(url: str | None) -> None:
     with repository(url, writes=True) as records, progress() as tell:
         _know(records)
         fill_outbox(clerk, records, progress=tell)
-    say("All are noted. `clerkmap outbox drain` sends it.")
+    say("The entries are added. Send them with `clerkmap outbox drain`.")
 
 
 @command.command("retry")
 @database_option
 def retry(url: str | None) -> None:
-    """Let what has failed be due now, when its cause is mended."""
+    """Make failed entries due now, after you have fixed the cause."""
     with repository(url, writes=True) as records:
         name = instance().name
         failed = [each for each in records.outbox(name, limit=MOST_SHOWN) if each.error is not None]
         now = int(time.time() * 1000)
         moved = sum(records.swap_outbox_entry(each, replace(each, due_at=now)) for each in failed)
-    say(f"{moved:,} are due now. `clerkmap outbox drain` sends them.")
+    say(f"{moved:,} entries are due now. Send them with `clerkmap outbox drain`.")
 
 
 def _told(records: "Repository", outbox_entry: "OutboxEntry") -> dict[str, Any]:
@@ -130,6 +131,6 @@ def _know(records: "Repository") -> None:
         from ..errors import ConfigurationError
 
         raise ConfigurationError(
-            "what is written back, your application's repository knows: name it with --repository, and make it with "
-            "write_back=WriteBack(...)"
+            "the repository of your application knows the values to write: name it with --repository, and create it "
+            "with write_back=WriteBack(...)"
         )

@@ -1,4 +1,4 @@
-"""A PostgreSQL database, as a command sees it. Of its connection string, only where it leads is ever told."""
+"""A PostgreSQL database of a command. Texts show only the host and the name from its connection string."""
 
 import logging
 import re
@@ -9,7 +9,11 @@ from typing import Any, cast
 from ..errors import ConfigurationError, RepositoryUnavailable
 from ..ports import Repository
 from ..repositories.options import IdType
-from ..repositories.postgres import PostgresOptions, PostgresRepository, psycopg  # says what to install, if need be
+from ..repositories.postgres import (
+    PostgresOptions,
+    PostgresRepository,
+    psycopg,
+)  # its ImportError names the package to install
 from ..repositories.sql.schema import TABLES
 from .database import CommandDatabase, DatabaseState, NewIds, found, ids_type
 
@@ -22,46 +26,46 @@ SELECT name FROM unnest(%s::text[]) name WHERE NOT (
     has_table_privilege(to_regclass(name), 'SELECT') AND has_table_privilege(to_regclass(name), 'INSERT')
     AND has_table_privilege(to_regclass(name), 'UPDATE') AND has_table_privilege(to_regclass(name), 'DELETE'))
 """
-# What libpq says where a connection fails, which has no code, and what that means.
+# Errors of libpq, which have no code, and their causes.
 _CAUSES = (
-    ("password authentication failed", "it does not take this user with this password"),
-    ("no password supplied", "it wants a password"),
-    ("authentication failed", "it does not let this user in"),
-    ("no pg_hba.conf entry", "it lets nobody in from here as this user (pg_hba.conf)"),
+    ("password authentication failed", "it refuses this user with this password"),
+    ("no password supplied", "it needs a password"),
+    ("authentication failed", "it refuses this user"),
+    ("no pg_hba.conf entry", "it refuses this user from this host (pg_hba.conf)"),
     ("role ", "it has no such user"),
     ("database ", "it has no database of that name"),
-    ("too many", "it has no connection left"),
+    ("too many", "it has no free connection"),
     ("starting up", "it is starting up"),
     ("shutting down", "it is shutting down"),
-    ("translate host name", "there is no host of that name"),
-    ("resolve host", "there is no host of that name"),
+    ("translate host name", "there is no such host"),
+    ("resolve host", "there is no such host"),
     ("refused", "nothing listens there"),
     ("no such file", "nothing listens there"),
     ("timeout", "it does not answer"),
     ("timed out", "it does not answer"),
-    ("ssl", "it and this machine do not agree about TLS (sslmode)"),
-    ("certificate", "it and this machine do not agree about TLS (sslmode)"),
+    ("ssl", "TLS fails (sslmode)"),
+    ("certificate", "TLS fails (sslmode)"),
 )
 
 
 class PostgresDatabase(CommandDatabase):
-    """One database on a server."""
+    """One PostgreSQL database."""
 
     def __init__(self, conninfo: str) -> None:
-        from psycopg.conninfo import conninfo_to_dict  # here, not above: what to install, another import says
+        from psycopg.conninfo import conninfo_to_dict  # imported here: the import above names the package to install
 
         self._conninfo = conninfo
-        # What the pool has to say of a failure shows more of the URL than is ours to show, and is told here anyway.
+        # The pool logs parts of the URL; the error has the cause.
         logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
         said: dict[str, Any] = {}
-        with suppress(psycopg.Error, ValueError):  # whose text may be the password
+        with suppress(psycopg.Error, ValueError):  # its text may hold the password
             said = dict(conninfo_to_dict(conninfo))
         name, port = str(said.get("dbname", "")), str(said.get("port", ""))
-        # A password that is not written as URLs have it ends up in other parts, and those are shown.
+        # A password with unescaped characters would end up in the parts that are shown.
         if not said or not _HOST.fullmatch(str(said.get("host", ""))) or "@" in name or not _PORT.fullmatch(port):
             raise ConfigurationError(
-                "the URL of the database cannot be read: it is postgresql://user:password@host/name, where "
-                "@, :, / and % in the password are written as %40, %3A, %2F and %25"
+                "the URL of the database cannot be read: write postgresql://user:password@host/name, with "
+                "@, :, / and % in the password as %40, %3A, %2F and %25"
             )
         where = said.get("host") or said.get("hostaddr") or "this machine"
         self.shown: str = " ".join(f"the PostgreSQL database {name} at {where}{port and ':'}{port}".split())
@@ -82,11 +86,11 @@ class PostgresDatabase(CommandDatabase):
             raise ConfigurationError(f"{self.shown} is read-only: a standby, or default_transaction_read_only is on")
         if refused:
             tables = ", ".join(name for (name,) in refused)
-            raise ConfigurationError(f"this user may not write to {tables} in {self.shown}: GRANT it what it needs")
+            raise ConfigurationError(f"this user may not write to {tables} in {self.shown}: GRANT it the privileges")
         return True
 
     def open(self, found: DatabaseState, *, writes: bool) -> Repository:
-        # Who does not listen does not tell the others either.
+        # A repository without listen does not notify either.
         options = _options(found, listen=writes, migrate=False)
         return PostgresRepository.open(self._conninfo, pool_size=2, **options)
 
@@ -114,21 +118,21 @@ class PostgresDatabase(CommandDatabase):
                 yield connection
         except psycopg.errors.InsufficientPrivilege:
             raise ConfigurationError(
-                f"this user may not use the tables in {self.shown}: GRANT it what it needs"
+                f"this user may not use the tables in {self.shown}: GRANT it the privileges"
             ) from None
         except psycopg.Error as error:
             raise RepositoryUnavailable(f"{self.shown}: {_cause(error)}") from None
 
 
 def ddl(since: int, ids: NewIds | None) -> str:
-    """The tables as a script, for a database that is not at hand."""
+    """Return the tables as a script, without a database."""
     return PostgresRepository.ddl(since=since, **_options(DatabaseState(), ids))
 
 
 def _options(
     found: DatabaseState, ids: NewIds | None = None, *, listen: bool = False, migrate: bool = True
 ) -> PostgresOptions:
-    """How a repository is opened on such tables, or on those that are to be made."""
+    """Return the options of a repository on these tables, or on tables to create."""
     id_type = cast(IdType, found.id_type or ids_type(ids))
     made = ids or found.ids
     options: PostgresOptions = {
@@ -144,6 +148,6 @@ def _options(
 
 
 def _cause(error: psycopg.Error) -> str:
-    """Why, in words of ours: its own text may show what stood in the URL."""
+    """Return the cause of an error. The text of psycopg may repeat the URL."""
     text = str(error).lower()
     return next((cause for sign, cause in _CAUSES if sign in text), type(error).__name__)

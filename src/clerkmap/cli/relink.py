@@ -1,4 +1,4 @@
-"""`clerkmap relink`: move people from one instance to another."""
+"""`clerkmap relink`: move users from one instance to another."""
 
 import csv
 import sys
@@ -17,10 +17,10 @@ from .options import database_option, json_option, printable, repository, say_js
 if TYPE_CHECKING:
     from ..sync import By, Move, Reason, Refusal, Relink
 
-MOST_BYTES = 8_000  # bytes in a line: two ids, however they are spelled
+MOST_BYTES = 8_000  # bytes in a line: two ids in any encoding
 HEADER = ["from", "to"]
-BOM = b"\xef\xbb\xbf"  # what some programs begin a text with
-MOST_SHOWN = 50  # lines on a terminal; all are in a pipe, and in the JSON
+BOM = b"\xef\xbb\xbf"  # some programs write it at the start of a file
+MOST_SHOWN = 50  # lines on a terminal; a pipe and the JSON have all
 
 
 @click.command("relink")
@@ -28,21 +28,21 @@ MOST_SHOWN = 50  # lines on a terminal; all are in a pipe, and in the JSON
 @click.option(
     "--from", "from_", required=True, metavar="INSTANCE", callback=printable, help="The name of the old instance."
 )
-@click.option("--to", required=True, metavar="INSTANCE", callback=printable, help="The name of the new one.")
+@click.option("--to", required=True, metavar="INSTANCE", callback=printable, help="The name of the new instance.")
 @click.option(
     "--by",
     type=click.Choice(["external_id", "clerk_id", "own_id", "verified_email"]),
-    help="What shows that two are one person.",
+    help="The field that identifies a user in both instances.",
 )
 @click.option(
     "--mapping",
     "file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Or a file that says who is who: CSV or JSON lines, from and to.",
+    help="A file that maps old Clerk ids to new ones: CSV or JSON lines, from and to.",
 )
 @click.option("--dry-run", is_flag=True, help="Change nothing, and show the plan.")
-@click.option("--yes", is_flag=True, help="Do it without a question.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @click.pass_context
 def command(
@@ -56,36 +56,36 @@ def command(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Move people from one instance to another: from development to production, or from another provider.
+    """Move users from one instance to another: from development to production, or from another provider.
 
-    Who signs in to the new instance is then the user of yours that the identity in the old one leads to. It goes by
-    what is stored of both, so run clerkmap sync for each of them before. An instance is called by the host of its
-    issuer, unless you chose a name; clerkmap show tells it.
+    A user that signs in to the new instance is then your user of the old instance. The stored data of both is compared,
+    so run clerkmap sync for each instance before. The name of an instance is the host of its issuer, unless you chose
+    one; clerkmap show prints it.
 
-    The external id in the new instance is, with --by external_id, the external id in the old one; with clerk_id, the
-    Clerk id there; with own_id, the id of your user. verified_email is the primary address, verified in both.
+    The external id in the new instance must equal a value of the old one: the external id with --by external_id, the
+    Clerk id with clerk_id, the id of your user with own_id. With verified_email, the primary addresses must be equal,
+    and verified in both.
 
-    The plan is shown first, a line for each person: move, with the two Clerk ids, your user, and your user that is left
-    behind without an identity; or refuse, with the two Clerk ids and the reason. Each person is moved in one
-    transaction, and a second run changes nothing. Hooks of your application work where --repository names its
-    repository.
+    The plan is shown first, a line for each user: move, with both Clerk ids, your user, and your user that is left
+    without an identity; or refuse, with both Clerk ids and the reason. Each user is moved in its own transaction, and a
+    second run changes nothing. Hooks of your application run if --repository names its repository.
 
-    Ends with 0 where everybody is moved, and with 1 where somebody was refused.
+    Exits with 0 if all users are moved, and with 1 if a user was refused.
     """
     if (by is None) == (file is None):
         raise click.UsageError("give one of --by and --mapping")
     if not (dry_run or yes or sys.stdin.isatty()):
-        raise click.UsageError("there is nobody to ask: say --dry-run to see the plan, or --yes")
-    who: By | Mapping[str, str] = by or _read(file)
+        raise click.UsageError("there is no terminal for a confirmation: give --dry-run to see the plan, or --yes")
+    how: By | Mapping[str, str] = by or _read(file)
     from ..sync import apply_relink, plan_relink
 
     with repository(url, writes=not dry_run, makes=False) as records:
         with progress() as tell:
-            plan = done = plan_relink(records, from_=from_, to=to, by=who, progress=tell)
+            plan = done = plan_relink(records, from_=from_, to=to, by=how, progress=tell)
         if not as_json:
             _say(plan.moves, plan.refusals)
         _sum_up(plan, "to be moved")
-        is_meant = bool(plan.moves) and not dry_run and (yes or click.confirm("Move them?", err=True))
+        is_meant = bool(plan.moves) and not dry_run and (yes or click.confirm("Move these users?", err=True))
         if is_meant:
             with progress() as tell:
                 done = apply_relink(records, plan, progress=tell)
@@ -103,7 +103,7 @@ def _read(file: Path | None) -> dict[str, str]:
     try:
         return read_mapping(file)
     except ValueError as error:
-        raise click.BadParameter(f"{error}. Nobody was moved.", param_hint="--mapping") from None
+        raise click.BadParameter(f"{error}. No user was moved.", param_hint="--mapping") from None
 
 
 def _say(moves: "tuple[Move, ...]", refusals: "tuple[Refusal, ...]") -> None:
@@ -124,18 +124,21 @@ def _say(moves: "tuple[Move, ...]", refusals: "tuple[Refusal, ...]") -> None:
         say(f"… and {len(lines) - shown:,} more.")
 
 
-def _sum_up(relink: "Relink", what: str) -> None:
+def _sum_up(relink: "Relink", outcome: str) -> None:
     from ..sync import REASONS
 
-    say(f"{len(relink.moves):>9,} {what}")
-    say(f"{relink.already:>9,} there already")
+    say(f"{len(relink.moves):>9,} {outcome}")
+    say(f"{relink.already:>9,} moved before")
     refused: Counter[Reason] = Counter(each.reason for each in relink.refusals)
     for reason, number in sorted(refused.items()):
         say(f"{number:>9,} {reason}: {REASONS[reason]}")
 
 
 def read_mapping(path: Path) -> dict[str, str]:
-    """From Clerk ids of the old instance to those of the new one. Raises ValueError, which says in which line."""
+    """Read a file that maps Clerk ids of the old instance to those of the new one: CSV, or JSON lines.
+
+    Raises ValueError with the number of the first invalid line, without its content. Then no line is used.
+    """
     mapping: dict[str, str] = {}
     with path.open("rb") as file:
         for number, line in enumerate(iter(partial(file.readline, MOST_BYTES + 1), b""), 1):
@@ -148,14 +151,14 @@ def read_mapping(path: Path) -> dict[str, str]:
                 continue
             one, other = pair
             if mapping.setdefault(one, other) != other:
-                raise ValueError(f"line {number} says something else of somebody who stands in it already")
+                raise ValueError(f"line {number} contradicts an earlier line")
     if not mapping:
-        raise ValueError("nobody stands in it")
+        raise ValueError("it has no ids")
     return mapping
 
 
 def _pair(line: bytes) -> list[str] | None:
-    """What stands in a line. None if it is empty."""
+    """Return the two ids in a line, or None for an empty line."""
     from ..core.strict_json import read_object
     from ..sync.relink import MAX_ID
 

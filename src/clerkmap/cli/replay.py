@@ -1,4 +1,4 @@
-"""`clerkmap replay`: events out of a file, into your database."""
+"""`clerkmap replay`: apply events from a file to your database."""
 
 from typing import IO, TYPE_CHECKING
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from ..sync.import_file import Row
     from ..webhooks import Reconciler
 
-MOST_SHOWN = 20  # lines that cannot be read; all are in the JSON
+MOST_SHOWN = 20  # invalid lines; the JSON has all
 
 
 @click.command("replay")
 @click.argument("file", type=click.File("rb"))
-@click.option("--dry-run", is_flag=True, help="Change nothing: read the file, and tell what it holds.")
+@click.option("--dry-run", is_flag=True, help="Change nothing, and count the events in the file.")
 @first_id_option
 @database_option
 @json_option
@@ -26,13 +26,13 @@ MOST_SHOWN = 20  # lines that cannot be read; all are in the JSON
 def command(
     context: click.Context, file: IO[bytes], dry_run: bool, first_id: int | None, url: str | None, as_json: bool
 ) -> None:
-    """Events out of a FILE, into your database, as if they had just come from Clerk.
+    """Apply events from a FILE to your database, as if Clerk had just sent them.
 
-    Takes what clerk webhooks listen --json has written, bodies of webhooks, one to a line, and arrays of them. Give -
-    as the FILE to have them read from the standard input. No signature is looked at: whoever gives you the file is
-    trusted as Clerk is. What is known already changes nothing, so the order is free, and it can be done again.
+    FILE holds the output of clerk webhooks listen --json, webhook bodies one a line, or arrays of events; - reads
+    stdin. Signatures are not checked: trust the source of the file as you trust Clerk. Known events change nothing, so
+    order does not matter, and you can repeat the command.
 
-    Ends with 0 where all of it was read, and with 1 where something could not be.
+    Exits with 0 if all events were read, otherwise with 1.
     """
 
     clerk = instance()
@@ -63,7 +63,7 @@ def command(
 def _read(
     file: IO[bytes], clerk: "Instance", counts: dict[str, int], reconciler: "Reconciler | None"
 ) -> list[tuple[int, str]]:
-    """Count what is in the file, and apply it. Gives the lines of what cannot be read, each with the reason."""
+    """Count and apply the events in the file. Return the number and the reason of each invalid line."""
     from ..sync.import_file import is_talk, pieces_of, rows_of
     from ..sync.job import Progress
     from .formatting import progress
@@ -84,21 +84,23 @@ def _read(
 
 
 class _NotRead(Exception):
-    """The reason why a row cannot be read. It quotes nothing of the row."""
+    """The reason why a row is invalid. It quotes nothing from the row."""
 
 
 def _applied(row: "Row", clerk: "Instance", reconciler: "Reconciler | None") -> str:
-    """What came of a row."""
+    """Apply a row, and return the outcome."""
     from ..core.events import Unreadable
     from ..errors import WebhookMalformed
     from ..sync.import_file import event_of
 
     if row.said is None:
-        raise _NotRead("it is no JSON object, or too long")
+        raise _NotRead("it is not a JSON object, or it is too long")
     try:
         event = event_of(row)
         if event is None:
-            raise _NotRead("it is no event: type or data is missing. `clerkmap sync --from` reads users and exports")
+            raise _NotRead(
+                "it is not an event: type or data is missing. Read users and exports with `clerkmap sync --from`"
+            )
         if not event.records(clerk.name):
             return "ignored"
     except (Unreadable, WebhookMalformed) as error:

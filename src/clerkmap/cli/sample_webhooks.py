@@ -1,4 +1,4 @@
-"""Sample deliveries: what Clerk would send of a made-up person and a made-up organization, and what answers mean."""
+"""Sample webhook deliveries about a made-up user and organization, and the meaning of the answers."""
 
 import json
 import os
@@ -16,22 +16,22 @@ from ..errors import ConfigurationError
 from ..local.forward import check_forward
 from ..testing import Clock, FakeClerk, Message, Wire
 
-PATIENCE = 15.0  # seconds: as long as Clerk waits for an answer
+TIMEOUT = 15.0  # seconds: the timeout of Clerk
 MOST_READ = 65_536  # bytes of an answer
 
 _MEANINGS = {
-    400: "refused: it has another signing secret, or another time, or is no endpoint for webhooks",
-    401: "refused before it was read: the page wants somebody who is signed in, and Clerk never is",
-    403: "refused before it was read: something in front wants a sign-in or a CSRF token, and Clerk has neither",
-    404: "there is nothing at this address",
-    405: "what is at this address takes no POST",
-    408: "it had not come in time",
-    413: "it is too large for it",
+    400: "refused: another signing secret, a wrong clock, or not a webhook endpoint",
+    401: "refused unread: the endpoint requires a signed-in user, and webhooks have none",
+    403: "refused unread: the endpoint or a proxy requires a sign-in or a CSRF token, and webhooks have none",
+    404: "there is no endpoint at this address",
+    405: "this address does not accept POST",
+    408: "the endpoint timed out",
+    413: "the body is too large for the endpoint",
 }
 
 
 class SendResult(NamedTuple):
-    """One delivery: whether it was taken in, what it was answered, and what that means."""
+    """One delivery: whether it was accepted, the status of the answer, and its meaning."""
 
     taken_in: bool
     status: int | None
@@ -41,14 +41,14 @@ class SendResult(NamedTuple):
 def delivery(
     type: str, secrets: str, data: bytes | None, seed: int, id: str | None, *, to: str
 ) -> tuple[Message, dict[str, str]]:
-    """A sample, and the headers it is signed with."""
+    """Return a sample and its signed headers."""
     try:
         check_forward(to)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--to") from None
     secret = next((part.strip() for part in secrets.split(",") if part.strip()), "")
     if not secret:
-        raise ConfigurationError("set CLERK_WEBHOOK_SIGNING_SECRET to the secret that the endpoint has")
+        raise ConfigurationError("set CLERK_WEBHOOK_SIGNING_SECRET to the signing secret of the endpoint")
     check_webhook_secret(secret)
     secret += "=" * (-len(secret.removeprefix("whsec_")) % 4)
     body = samples(seed)[type] if data is None else _event(type, data)
@@ -58,7 +58,10 @@ def delivery(
 
 
 def samples(seed: int) -> dict[str, dict[str, object]]:
-    """An event of each type, all of one story. It names no instance, so that no endpoint takes it for another one's."""
+    """Return one event of each type, about the same user and organization.
+
+    Without an instance id, any endpoint accepts them.
+    """
     clerk = FakeClerk(seed)
     ada = clerk.create_user(f"sample-{seed}@example.com", first_name="Sample", last_name="Person")
     acme = clerk.create_organization(f"Sample {seed}", created_by=ada)
@@ -82,7 +85,7 @@ def samples(seed: int) -> dict[str, dict[str, object]]:
 
 
 def _event(type: str, data: bytes) -> dict[str, object]:
-    """An event that says what is in a file."""
+    """Return an event with the content of a file."""
     try:
         said = read_object(data.strip())
     except ValueError as error:
@@ -95,21 +98,21 @@ def _event(type: str, data: bytes) -> dict[str, object]:
 
 
 def deliver(url: str, body: bytes, headers: dict[str, str], times: int) -> Iterator[SendResult]:
-    """Deliver it so often. Straight to the address, whatever the environment says of proxies."""
-    # Unpacked, for what is packed twice may be a thousand times a thousand times as long.
+    """Deliver a body a number of times, without the proxies of the environment."""
+    # Compressed answers are not accepted: nested compression can expand without bound.
     headers = {**headers, "user-agent": "Svix-Webhooks/clerkmap", "accept-encoding": "identity"}
-    with httpx.Client(timeout=PATIENCE, follow_redirects=False, trust_env=False) as client:
+    with httpx.Client(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client:
         for _ in range(times):
             try:
                 with client.stream("POST", url, headers=headers, content=body) as answer:
                     yield _attempt(answer.status_code, _read(answer))
             except httpx.HTTPError as error:
-                yield SendResult(False, None, f"{type(error).__name__}: is it running, and reached from here?")
+                yield SendResult(False, None, f"{type(error).__name__}: check that it is running and reachable")
 
 
 def _read(answer: httpx.Response) -> dict[str, object]:
-    """What the answer says, where it is a little JSON."""
-    said, until = b"", time.monotonic() + PATIENCE
+    """Return a small JSON answer, otherwise an empty object."""
+    said, until = b"", time.monotonic() + TIMEOUT
     for piece in answer.iter_raw():
         said += piece
         if len(said) > MOST_READ or time.monotonic() > until:
@@ -123,9 +126,9 @@ def _read(answer: httpx.Response) -> dict[str, object]:
 def _attempt(status: int, said: dict[str, object]) -> SendResult:
     if 200 <= status < 300:
         told = [each for each in (said.get("outcome"), said.get("reason")) if isinstance(each, str)]
-        return SendResult(True, status, ": ".join(["taken in", *told])[:300])
+        return SendResult(True, status, ": ".join(["accepted", *told])[:300])
     if status < 400:
-        return SendResult(False, status, "it leads elsewhere, and Clerk does not follow: name the address it leads to")
-    meaning = "its own failure: Clerk would deliver it again" if status >= 500 else _MEANINGS.get(status, "refused")
+        return SendResult(False, status, "a redirect, which Clerk does not follow: use the target address")
+    meaning = "a server error: Clerk would retry the delivery" if status >= 500 else _MEANINGS.get(status, "refused")
     code = said.get("code")
     return SendResult(False, status, f"{meaning} ({code})"[:300] if isinstance(code, str) else meaning)

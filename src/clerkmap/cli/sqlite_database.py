@@ -1,4 +1,4 @@
-"""An SQLite file, as a command sees it."""
+"""An SQLite file of a command."""
 
 import os
 import sqlite3
@@ -22,20 +22,20 @@ _EXAMPLE = "SELECT user_id, clerk_id FROM clerkmap_identities WHERE clerk_id IS 
 
 
 class SqliteDatabase(CommandDatabase):
-    """One file. It is made by `migrate`, and by nothing else."""
+    """One SQLite file. Only `migrate` creates it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.shown: str = str(path)
 
     def look(self) -> DatabaseState:
-        """What is in it, or that there is no such file."""
+        """Return the state of the file."""
         if not self._path.exists():
             if not self._path.absolute().parent.is_dir():
                 raise ConfigurationError(f"there is no folder {self._path.absolute().parent}")
             return DatabaseState(exists=False)
         if not self._path.is_file():
-            raise ConfigurationError(f"{self.shown} is no file")
+            raise ConfigurationError(f"{self.shown} is not a file")
         with self._connected() as connection:
             tables = connection.execute("SELECT name FROM sqlite_schema WHERE name = 'clerkmap_schema'").fetchall()
             if not tables:
@@ -45,7 +45,7 @@ class SqliteDatabase(CommandDatabase):
 
     def check_writable(self) -> bool:
         with self._connected() as connection:
-            connection.execute("BEGIN IMMEDIATE")  # alone it would be content to read
+            connection.execute("BEGIN IMMEDIATE")  # a plain BEGIN would only read
             try:
                 connection.execute("UPDATE clerkmap_schema SET version = version WHERE 0")
             finally:
@@ -53,7 +53,7 @@ class SqliteDatabase(CommandDatabase):
         return True
 
     def open(self, found: DatabaseState, *, writes: bool) -> Repository:
-        """To write as an application does. To read, on a connection that leaves the file's journal as it is."""
+        """Open the file to write as an application does, or to read without changing its journal mode."""
         with _faults(self.shown):
             if writes:
                 return SqliteRepository.open(self._path, **_ids(found))
@@ -88,20 +88,22 @@ class SqliteDatabase(CommandDatabase):
             yield connection
 
     def _connect(self) -> sqlite3.Connection:
-        """A connection to the file as it is: it is not made, and nothing of it is changed."""
+        """Connect to the existing file, and change no setting."""
         return sqlite3.connect(
             f"file:{quote(os.fsencode(self._path))}?mode=rw", uri=True, timeout=5, isolation_level=None
         )
 
 
 def ddl(since: int, ids: NewIds | None, id_type: str = "") -> str:
-    """The tables as a script, also for a database that is not at hand."""
+    """Return the tables as a script, without a database."""
     return Schema(SQLITE, Names("clerkmap_"), id_type or _TYPES[ids or "uuid7"]).ddl(since)
 
 
 def _ids(found: DatabaseState) -> Options:
-    """How ids are made in such tables. Where that is a function of yours, another stands in for it: to read, and to
-    write what is not kept."""
+    """Return the options for ids in these tables.
+
+    For ids from a function of the application, another function stands in.
+    """
     if found.id_type == "ANY" and found.ids is None:
         return {"ids": lambda record: record.key}
     if found.ids == "integer":
@@ -111,18 +113,20 @@ def _ids(found: DatabaseState) -> Options:
 
 @contextmanager
 def _faults(shown: str) -> Generator[None]:
-    """SQLite's faults, and what they mean."""
+    """Turn errors of SQLite into errors that name the cause."""
     try:
         yield
     except (sqlite3.Error, RepositoryUnavailable) as error:
         cause = error.__cause__ if isinstance(error, RepositoryUnavailable) else error
         code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_NOTADB:
-            raise ConfigurationError(f"{shown} is no SQLite database") from None
+            raise ConfigurationError(f"{shown} is not an SQLite database") from None
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise RepositoryUnavailable(f"another process has locked {shown}") from None
         if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-            raise RepositoryUnavailable(f"this user may not open {shown}, or not write into it or its folder") from None
+            raise RepositoryUnavailable(
+                f"this user may not open {shown}, or may not write to it or its folder"
+            ) from None
         if code == sqlite3.SQLITE_CORRUPT:
             raise RepositoryUnavailable(f"{shown} is damaged: restore it from a backup, then `clerkmap sync`") from None
         if isinstance(error, RepositoryUnavailable):

@@ -1,4 +1,4 @@
-"""`clerkmap sync`: everything that Clerk has, into your database."""
+"""`clerkmap sync`: copy users, organizations and memberships from Clerk."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
     from ..sync.repair import RepairReport
     from .database import NewIds
 
-MOST_SHOWN = 10  # lines of a file; more are in the JSON
+MOST_SHOWN = 10  # lines of a file; the JSON has more
 _TIMES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S")
 
 
 @click.command("sync")
 @database_option
-@click.option("--newest", is_flag=True, help="Only what has changed last. Quick, and finds no deletions.")
-@click.option("--repair", is_flag=True, help="Look what differs, and write that alone.")
-@click.option("--anew", is_flag=True, help="Begin at the beginning, where a run before this did not come to its end.")
+@click.option("--newest", is_flag=True, help="Copy only the newest changes: quick, and without deletions.")
+@click.option("--repair", is_flag=True, help="Compare first, and write the differences only.")
+@click.option("--anew", is_flag=True, help="Start over instead of resuming an unfinished run.")
 @click.option(
     "--from",
     "file",
     metavar="FILE",
     type=click.File("rb"),
-    help="Read a file and not Clerk: an export, objects of its API, or events. - is the standard input.",
+    help="Read a file instead of Clerk: an export, objects of the API, or events; - reads stdin.",
 )
 @click.option(
     "--observed-at",
     metavar="TIME",
     type=click.DateTime(_TIMES),
-    help="When the file was written, in UTC.  [default: when it was last changed]",
+    help="When the file was written, in UTC.  [default: its modification time]",
 )
 @click.option(
     "--most-departures",
@@ -53,9 +53,9 @@ _TIMES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M
     show_default=True,
     type=click.FloatRange(0, 1),
     metavar="PART",
-    help="Which part of what is stored may be gone. Where it looks like more, nothing is deleted.",
+    help="The share of stored rows that may be deleted. If more rows are gone, none is deleted.",
 )
-@click.option("--dry-run", is_flag=True, help="Change nothing, and tell what differs: the same as clerkmap diff.")
+@click.option("--dry-run", is_flag=True, help="Change nothing, and show the differences, like clerkmap diff.")
 @ids_option
 @first_id_option
 @patience_option(120)
@@ -76,26 +76,26 @@ def command(
     patience: float,
     as_json: bool,
 ) -> None:
-    """Everything that Clerk has, into your database: people, organizations and memberships.
+    """Copy users, organizations and memberships from Clerk.
 
-    It can be run at any time, also beside live webhooks, and only makes the database truer. A run that was ended goes
-    on where it was. Who is no longer listed is asked for by id, and deleted only where Clerk knows of nobody.
+    Run it at any time, also beside live webhooks: newer data is never overwritten. An interrupted run is resumed. A row
+    that is no longer listed is requested by its id, and deleted only if Clerk does not know it.
 
-    With --from nothing is asked of Clerk, and what is newer than the file stays: a CSV file that the dashboard has
-    exported; users, organizations and memberships as JSON; the events that clerk webhooks listen --json writes.
+    With --from, Clerk is not asked, and data newer than the file stays. The file is a CSV export of the dashboard;
+    users, organizations and memberships as JSON; or the output of clerk webhooks listen --json.
 
-    Hooks and linkers of your application work where --repository names its repository.
+    Hooks and linkers of your application run if --repository names its repository.
 
-    Ends with 0 where all is in step now, and with 1 where something is left to look at.
+    Exits with 0 if the database is complete, and with 1 if something needs your attention.
     """
     ways = {"--newest": newest, "--anew": anew, "--repair": repair, "--from": file is not None}
     chosen = [name for name, is_chosen in ways.items() if is_chosen]
     if len(chosen) > 1:
         raise click.UsageError(f"{' and '.join(chosen)} contradict each other")
     if observed_at is not None and file is None:
-        raise click.UsageError("--observed-at says when a file was written, which is named by --from")
+        raise click.UsageError("--observed-at is the date of a file: it needs --from")
     if dry_run and file is not None:
-        raise click.UsageError("--dry-run looks at what Clerk has, and not at a file")
+        raise click.UsageError("--dry-run compares with Clerk, not with a file")
     if dry_run:
         from . import diff
 
@@ -125,7 +125,7 @@ def _asked(
     patience: float,
     tell: "OnProgress | None",
 ) -> "Report":
-    """What came of asking Clerk."""
+    """Copy from Clerk, and return the report."""
     from ..clerk.api import ClerkApi
 
     with ClerkApi(instance(), patience=patience) as api:
@@ -140,7 +140,7 @@ def _asked(
 
 
 def _told(report: "Report", as_json: bool) -> bool:
-    """Tell what has come of it, and whether that is all there is to do."""
+    """Print a report. Return whether nothing is left to do."""
     from ..sync.import_file import FileReport
     from ..sync.repair import RepairReport
 
@@ -156,42 +156,42 @@ def _told(report: "Report", as_json: bool) -> bool:
 
 
 def _say_copied(report: "Report") -> None:
-    """Of a whole run, or of the newest."""
+    """Print the report of a full run, or of a run with --newest."""
     if report.resumed:
-        say("Went on where the run before this had come to.")
+        say("Resumed an unfinished run.")
     _say_rows(report, "listed")
     click.echo(f"{'departures':<14} {report.departed:>9,} found")
     _say_what_is_left(report)
 
 
 def _say_repaired(report: "RepairReport") -> None:
-    """Of a repair."""
+    """Print the report of a repair."""
     for how, number in sorted(report.found.items()):
         click.echo(f"{how:<14} {number:>9,} found")
     if not report.found:
-        say("Nothing differed, and nothing was written.")
+        say("No differences were found, and nothing was written.")
     _say_rows(report, "compared")
     click.echo(f"{'departures':<14} {report.departed:>9,} found")
     _say_what_is_left(report)
 
 
 def _say_taken(report: "FileReport") -> None:
-    """Of a file."""
+    """Print the report of a file."""
     if not (report.listed or report.partial or report.ignored or report.unreadable):
         say("The file holds no rows, and nothing was written.")
     _say_rows(report, "read")
     if report.partial:
         say(
-            f"Of {report.partial:,} the file says less than Clerk's API does: they get a row if they have none, and "
-            "nothing is taken from who has one. `clerkmap sync` brings the rest."
+            f"{report.partial:,} rows of the file hold less than Clerk's API: they create missing rows, and change "
+            "no existing row. Copy the rest with `clerkmap sync`."
         )
     if report.ignored:
         events = f"{many(report.ignored, 'event')} {'is' if report.ignored == 1 else 'are'}"
-        say(f"{events} about nothing that is kept.")
+        say(f"{events} of types that are not stored.")
     if report.unreadable:
         lines = ", ".join(map(str, report.unreadable_lines[:MOST_SHOWN]))
         more = ", …" if report.unreadable > MOST_SHOWN else ""
-        say(f"clerkmap: left out {many(report.unreadable, 'row')} that cannot be read: line {lines}{more}.")
+        say(f"clerkmap: skipped {many(report.unreadable, 'row')} that cannot be read: line {lines}{more}.")
 
 
 def _say_rows(report: "Report", read: str) -> None:
@@ -202,13 +202,13 @@ def _say_rows(report: "Report", read: str) -> None:
 def _say_what_is_left(report: "Report") -> None:
     if report.held_back:
         say(
-            f"clerkmap: {report.held_back:,} look gone at Clerk, which is more than is likely, so none was deleted. "
-            "Look at them with `clerkmap diff`; if it is so, allow it: `clerkmap sync --most-departures 1`."
+            f"clerkmap: {report.held_back:,} rows are gone at Clerk, more than --most-departures allows, so none was "
+            "deleted. Check them with `clerkmap diff`, then allow it: `clerkmap sync --most-departures 1`."
         )
     if report.unreadable:
         say(
-            f"clerkmap: {report.unreadable:,} rows of Clerk's did not say what they must, and were left out. "
-            "A newer clerkmap may know them."
+            f"clerkmap: {report.unreadable:,} rows from Clerk are not valid, and were skipped. "
+            "A newer clerkmap may know their format."
         )
     if not report.complete:
         say("clerkmap: a list kept changing while it was read. Run `clerkmap sync` again.")

@@ -18,13 +18,13 @@ DAY = 86_400_000  # milliseconds
 @click.command("migrate")
 @database_option
 @ids_option
-@click.option("--create", is_flag=True, help="Make the SQLite file, if there is none at this path.")
-@click.option("--dry-run", is_flag=True, help="Change nothing, and print what would be done, as SQL.")
+@click.option("--create", is_flag=True, help="Create the SQLite file if it does not exist.")
+@click.option("--dry-run", is_flag=True, help="Change nothing, and print the SQL.")
 def migrate(url: str | None, ids: "NewIds | None", create: bool, dry_run: bool) -> None:
-    """Make the tables, or bring them to this version's state: within one transaction, and as often as you like.
+    """Create the tables, or upgrade them to this version, in one transaction. You can repeat it.
 
-    An SQLite file is made only with --create, so that a misspelt path makes none. Django has its own migrations, and
-    the tables of a repository with a prefix or a schema of yours are made when it is opened.
+    An SQLite file is created with --create only, so that a misspelt path creates none. Django has its own migrations. A
+    repository with a prefix or a schema creates its tables when it is opened.
     """
     from ..repositories.sql.schema import SCHEMA_VERSION
 
@@ -40,20 +40,20 @@ def migrate(url: str | None, ids: "NewIds | None", create: bool, dry_run: bool) 
         click.echo(place.ddl(before.version, ids, before), nl=False)
     else:
         place.migrate(ids, before)
-        what = f"moved from {before.version} to" if before.version else "made at"
-        say(f"The tables in {place.shown} were {what} schema version {SCHEMA_VERSION}.")
+        change = f"upgraded from {before.version} to" if before.version else "created at"
+        say(f"The tables in {place.shown} were {change} schema version {SCHEMA_VERSION}.")
 
 
 @click.command("schema")
 @click.argument("kind", type=click.Choice(["sqlite", "postgresql"]), metavar="sqlite|postgresql")
 @click.option(
-    "--since", default=0, show_default=True, metavar="VERSION", help="The schema version that is there; 0 for none."
+    "--since", default=0, show_default=True, metavar="VERSION", help="The present schema version; 0 for no tables."
 )
 @ids_option
 def schema(kind: str, since: int, ids: "NewIds | None") -> None:
-    """The tables as a script, to be run by other means: psql, Alembic, or whoever may make tables where you may not.
+    """Print the tables as a SQL script, for psql, Alembic, or a database administrator.
 
-    It asks no database. What clerkmap migrate would do to one, its --dry-run prints.
+    It connects to no database. For the script of an existing database, use clerkmap migrate --dry-run.
     """
     if kind == "postgresql":
         from . import postgres_database
@@ -73,16 +73,16 @@ def schema(kind: str, since: int, ids: "NewIds | None") -> None:
     show_default=True,
     type=click.IntRange(30, 36_500),
     metavar="DAYS",
-    help="How long ago somebody was deleted, or left an organization.",
+    help="The age of a deletion, or of the end of a membership.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Change nothing, and tell how many would be forgotten.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--dry-run", is_flag=True, help="Change nothing, and count the tombstones.")
 @database_option
 def purge(days: int, yes: bool, dry_run: bool, url: str | None) -> None:
-    """Forget the tombstones of people who were deleted, and of memberships that ended, long ago.
+    """Delete the tombstones of old deletions and ended memberships.
 
-    A tombstone holds nothing personal but a digest of the Clerk id, by which a late webhook is known to be late. After
-    90 days no webhook comes any more. Your own rows stay, and so does all that points to them.
+    A tombstone holds no personal data but a digest of the Clerk id, by which a late webhook is recognized. After 90
+    days no webhook is that late. Your own rows stay, and so do the rows that refer to them.
     """
     from ..errors import ConfigurationError
     from .database import NotWritten
@@ -94,12 +94,10 @@ def purge(days: int, yes: bool, dry_run: bool, url: str | None) -> None:
             with place.trying(place.check(place.look())) as records:
                 purged = records.purge(before)
         except NotWritten:
-            raise ConfigurationError("only in the database itself can this be tried: name it with --database") from None
+            raise ConfigurationError("--dry-run needs the database itself: name it with --database") from None
     else:
         with repository(url, writes=True, makes=False) as records:
             if not yes:
-                click.confirm(
-                    f"Forget what was deleted more than {days} days ago? This cannot be undone.", abort=True, err=True
-                )
+                click.confirm(f"Delete tombstones older than {days} days? This cannot be undone.", abort=True, err=True)
             purged = records.purge(before)
-    say(f"{many(purged, 'tombstone')} {'would be' if dry_run else 'is' if purged == 1 else 'are'} forgotten.")
+    say(f"{many(purged, 'tombstone')} {'would be' if dry_run else 'is' if purged == 1 else 'are'} deleted.")

@@ -15,27 +15,29 @@ DEADLINE = 10.0  # seconds
 
 
 @click.command("token")
-@click.argument("who")
-@click.option("--organization", metavar="WHICH", help="The organization that is active: its id, slug or name.")
-@click.option("--port", default=4400, show_default=True, type=click.IntRange(1, 65_535), help="Where clerkmap dev is.")
+@click.argument("name", metavar="USER")
+@click.option("--organization", metavar="NAME", help="The active organization: its id, slug or name.")
+@click.option(
+    "--port", default=4400, show_default=True, type=click.IntRange(1, 65_535), help="The port of clerkmap dev."
+)
 @json_option
-def command(who: str, organization: str | None, port: int, as_json: bool) -> None:
-    """A session token of somebody at Clerk on localhost, which clerkmap dev runs. It is good for a minute.
+def command(name: str, organization: str | None, port: int, as_json: bool) -> None:
+    """Print a session token of a user of Clerk on localhost, as served by clerkmap dev. It is valid for a minute.
 
-    WHO is an e-mail address or an id there. The token is all that is printed:
+    USER is an email address or a Clerk id. Only the token is printed:
 
     curl -H "Authorization: Bearer $(clerkmap token ada@example.com)" http://localhost:8000/me
 
-    Ends with 0 where there is a token, with 1 where nobody is called that, and with 4 where no Clerk is there.
+    Exits with 0 if there is a token, with 1 if the user is unknown, and with 4 if Clerk on localhost does not run.
     """
     import httpx
 
-    # Straight to this machine, whatever the environment says of proxies.
+    # Direct, without the proxies of the environment.
     base = f"http://127.0.0.1:{port}"
     with httpx.Client(base_url=base, timeout=DEADLINE, follow_redirects=False, trust_env=False) as client:
         try:
             there = _asked(client, "GET", "/state")["clerk"]
-            wanted = {"action": "sign_in", "user": _user(there["users"], who)}
+            wanted = {"action": "sign_in", "user": _user(there["users"], name)}
             if organization is not None:
                 wanted["organization"] = _organization(there["organizations"], organization)
             given = _asked(client, "POST", "/do", wanted)
@@ -50,7 +52,7 @@ def command(who: str, organization: str | None, port: int, as_json: bool) -> Non
 
 
 def _asked(client: "httpx.Client", method: str, path: str, wanted: object = None) -> dict[str, Any]:
-    """What is answered. What it refuses, such as the token of somebody who is banned, it says itself."""
+    """Return an answer, or end the command with the message of a refusal, such as that of a banned user."""
     from ..core.strict_json import fields
     from .formatting import plain
 
@@ -59,24 +61,24 @@ def _asked(client: "httpx.Client", method: str, path: str, wanted: object = None
     if answer.is_success:
         return said
     message = fields(said["error"])["message"]
-    raise _end(f"it was refused: {plain(message)}.", NOT_FINE)
+    raise _end(f"refused: {plain(message)}.", NOT_FINE)
 
 
-def _user(users: list[dict[str, Any]], who: str) -> str:
+def _user(users: list[dict[str, Any]], name: str) -> str:
     for user in users:
-        if who == user["id"] or who.lower() == (user["email"] or "").lower():
+        if name == user["id"] or name.lower() == (user["email"] or "").lower():
             return str(user["id"])
-    raise _end("nobody there is called that. Sign them up on its page, or with POST /do.", NOT_FINE)
+    raise _end("no user there matches. Sign the user up on the page, or with POST /do.", NOT_FINE)
 
 
-def _organization(organizations: list[dict[str, Any]], which: str) -> str:
+def _organization(organizations: list[dict[str, Any]], name: str) -> str:
     for each in organizations:
-        if which in (each["id"], each["slug"], each["name"]):
+        if name in (each["id"], each["slug"], each["name"]):
             return str(each["id"])
-    raise _end("no organization there is called that.", NOT_FINE)
+    raise _end("no organization there matches.", NOT_FINE)
 
 
 def _end(line: str, code: int) -> click.exceptions.Exit:
-    """Why there is no token."""
+    """Print why there is no token, and return the exit."""
     say(f"clerkmap: {line}")
     return click.exceptions.Exit(code)

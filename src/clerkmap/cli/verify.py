@@ -1,4 +1,4 @@
-"""`clerkmap verify`: every check that is made of a token, and whom it stands for."""
+"""`clerkmap verify`: check a token, and show the user that it authenticates."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(context: click.Context, token: str, url: str | None, as_json: bool) -> None:
-    """Every check that is made of a session token, ticked or crossed, and whom of yours it stands for.
+    """Check a session token, and show each check and the user that the token authenticates.
 
-    Of an API key, or another token that is no JWT, Clerk is asked what it stands for; each kind is accepted.
+    For an API key, or another token that is not a JWT, Clerk is asked; every kind is accepted.
 
-    Give - as the TOKEN to have it read from the standard input, so that it does not stand in the shell's history.
-    Without a database, it tells what the token alone proves. Nothing is written: a person seen for the first time is
-    made for the answer, and unmade again; in a repository of your own, whose hooks nobody could undo, not even that.
+    Give - as the TOKEN to read it from stdin, which keeps it out of the shell's history. Without a database, only the
+    token is checked. Nothing is written: a new user is created for the answer and rolled back. In the repository of
+    your application even that is left out, since its hooks cannot be undone.
 
-    Ends with 0 where the token is accepted, and with 1 where it is refused.
+    Exits with 0 if the token is accepted, and with 1 if it is refused.
     """
-    if token == "-":  # noqa: S105 - no token: it stands for the standard input
+    if token == "-":  # noqa: S105 - not a token: it means stdin
         if sys.stdin.isatty():
-            say("The token, and Enter:")
+            say("Paste the token, and press Enter:")
         token = sys.stdin.readline().strip()
     explanation, is_new = _explained(instance(), token, url)
     with_database = bool(url) or repository_named() is not None
@@ -46,7 +46,7 @@ def command(context: click.Context, token: str, url: str | None, as_json: bool) 
 
 
 def _explained(clerk: "Instance", token: str, url: str | None) -> "tuple[Explanation, bool]":
-    """What is to be told, and whether the person is seen for the first time."""
+    """Return the explanation of a token, and whether its user is new."""
     from ..auth.explain import explain
     from ..auth.resolver import Resolver
     from ..auth.verifier import Verifier
@@ -54,7 +54,7 @@ def _explained(clerk: "Instance", token: str, url: str | None) -> "tuple[Explana
     from ..core.opaque_tokens import prefix_of
 
     verifier = Verifier(clerk) if prefix_of(token) is None else _verifier_of_opaque_tokens(clerk)
-    alone = explain(verifier, token)  # by which the keys have been fetched: nobody is to wait for them in a transaction
+    alone = explain(verifier, token)  # fetches the keys, so that no transaction waits for them
     if not url and repository_named() is None:
         return alone, False
     from .database import NotWritten
@@ -92,20 +92,20 @@ def _say(explanation: "Explanation", *, is_new: bool, with_database: bool) -> No
     if explanation.error is not None:
         click.echo(f"{click.style('Refused', fg='red', bold=True)}: {explanation.error.code}")
     elif principal is None:
-        click.echo(f"{click.style('Accepted', fg='green', bold=True)}: it is a good token.")
+        click.echo(f"{click.style('Accepted', fg='green', bold=True)}: the token is valid.")
         if is_new:
-            say("The first request makes the person, or their place in the organization.")
+            say("The first request creates the user or the membership.")
     else:
         user, organization, membership = principal.optional_user, principal.organization, principal.membership
-        who = "an organization's own key"
+        shown = "the key of an organization"
         if user is not None:
-            who = plain(" ".join(filter(None, ("your user", str(user.id), user.name, user.email))))
-        click.echo(f"{click.style('Accepted', fg='green', bold=True)}: {who}")
+            shown = plain(" ".join(filter(None, ("your user", str(user.id), user.name, user.email))))
+        click.echo(f"{click.style('Accepted', fg='green', bold=True)}: {shown}")
         if organization is not None:
             place = " ".join(filter(None, (str(organization.id), organization.name)))
-            as_what = f" as {membership.role}" if membership is not None else ""
-            click.echo(plain(f"in your organization {place}{as_what}"))
+            role = f" as {membership.role}" if membership is not None else ""
+            click.echo(plain(f"in your organization {place}{role}"))
         if is_new:
-            say("This person is unknown so far: the first request makes a user, with another id.")
+            say("This user is new: the first request creates it, with another id.")
     if not with_database:
-        say("Whom of yours it stands for, and whether they are locked out, tells --database.")
+        say("Give --database to see your user, and whether the user is locked out.")

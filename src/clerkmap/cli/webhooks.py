@@ -1,4 +1,4 @@
-"""`clerkmap webhooks send`: a sample delivery, to try an endpoint with."""
+"""`clerkmap webhooks send`: a sample delivery to test an endpoint."""
 
 import os
 from typing import IO, TYPE_CHECKING
@@ -23,16 +23,16 @@ TYPES = (
 
 @click.group("webhooks")
 def command() -> None:
-    """Try an endpoint for webhooks."""
+    """Test a webhook endpoint."""
 
 
 @command.command("send")
 @click.argument("type", type=click.Choice(TYPES), metavar="TYPE")
 @click.option("--to", "url", required=True, metavar="URL", help="Your endpoint.")
-@click.option("--data", type=click.File("rb"), help="What it is to say, as JSON: the data of an event, or all of it.")
-@click.option("--seed", default=0, show_default=True, help="Whom a sample is about: each number is somebody else.")
+@click.option("--data", type=click.File("rb"), help="A JSON file with the data of the event, or with the whole event.")
+@click.option("--seed", default=0, show_default=True, help="The user of the sample: each number is another user.")
 @click.option("--id", help="The id of the delivery.  [default: a new one]")
-@click.option("--times", default=1, show_default=True, type=click.IntRange(1, 1000), help="How often to deliver it.")
+@click.option("--times", default=1, show_default=True, type=click.IntRange(1, 1000), help="The number of deliveries.")
 @json_option
 @click.pass_context
 def send(
@@ -45,13 +45,13 @@ def send(
     times: int,
     as_json: bool,
 ) -> None:
-    """Deliver a sample webhook of a TYPE, really signed, as Clerk would, and tell what the answer means.
+    """Send a sample webhook of a TYPE, signed like Clerk's, and explain the answer.
 
-    TYPE is such as user.created, organizationMembership.deleted or session.revoked. It is signed with the first secret
-    in CLERK_WEBHOOK_SIGNING_SECRET. Samples of one --seed are about the same made-up person and organization: an
-    endpoint that takes them in has made them, and user.deleted and organization.deleted end them, for good.
+    TYPE is such as user.created, organizationMembership.deleted or session.revoked. The first secret in
+    CLERK_WEBHOOK_SIGNING_SECRET signs it. Samples with the same --seed have the same made-up user and organization: an
+    endpoint that accepts them creates those, and user.deleted and organization.deleted delete them permanently.
 
-    Ends with 0 where every delivery was taken in, and with 1 where one was not.
+    Exits with 0 if every delivery was accepted, otherwise with 1.
     """
     from .sample_webhooks import deliver, delivery
 

@@ -1,8 +1,9 @@
-"""Clerk on localhost: a made-up Clerk with its page, and a demo app mapped to an SQLite file. `clerkmap dev` starts it.
+"""Clerk on localhost: a fake Clerk with a page, and a demo application on an SQLite file. `clerkmap dev` starts it.
 
-One process, one address. The Clerk (`clerk`) says what happens to the wire, the postman attempts it, the demo app
-(`demo`) and perhaps yours (`forward`) take it in, and the page shows all three. A `Box` holds them together; `actions`
-are what can be done to it, `snapshot` is how it looks, `app` answers requests, and `state` keeps it in a file.
+One process serves one address. The fake Clerk (`clerk`) sends events to its wire, and the postman (`delivery`) delivers
+them to the demo application (`demo`) and to your application (`forward`). A `Box` holds these parts. `actions` change
+it, `snapshot` describes it, `app` answers requests, and `state` saves it to a file.
 
-For developers, on their own machine: it listens to nobody else, and answers no page but its own (`guard`).
+It serves developers on their own machine: requests from other machines and other web pages are refused
+(`origin_guard`).
 """

@@ -1,4 +1,4 @@
-"""What can be done to people and organizations on the page, each as small as it is there."""
+"""The actions of the page on users and organizations."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from ..testing.fake.api.users import address_in
 from .instance import Box
 from .requests import Result, action, found
 
-# People
+# Users
 
 
 @action
 def sign_up(box: Box, email: str | None = None, first_name: str | None = None, last_name: str | None = None) -> Result:
-    """Somebody new. A field that was left empty is none."""
+    """Create a user. Empty fields are ignored."""
     user = box.clerk.create_user(_email(email), first_name=first_name or None, last_name=last_name or None)
     return {"user": user.id}
 
@@ -21,12 +21,12 @@ def sign_up(box: Box, email: str | None = None, first_name: str | None = None, l
 def edit_user(
     box: Box, user: str, email: str | None = None, first_name: str | None = None, last_name: str | None = None
 ) -> Result:
-    """Another name or another address: what is not given stays, what is empty goes."""
+    """Change a name or the address. A missing field stays, an empty one is cleared."""
     who = _user(box, user)
     address = _email(email)
     if address is not None and address.lower() != (who.email or "").lower():
         before = who.primary_address
-        with box.clerk.silence():  # of all of it, Clerk says one thing
+        with box.clerk.silence():  # Clerk sends one event for the whole change
             box.clerk.add_address(who, address, primary=True)
             if before is not None:
                 box.clerk.remove_address(who, before)
@@ -37,21 +37,21 @@ def edit_user(
 
 @action
 def ban(box: Box, user: str) -> Result:
-    """Ban somebody."""
+    """Ban a user."""
     box.clerk.ban(_user(box, user))
     return {}
 
 
 @action
 def unban(box: Box, user: str) -> Result:
-    """Let somebody in again."""
+    """Lift a ban."""
     box.clerk.unban(_user(box, user))
     return {}
 
 
 @action
 def delete_user(box: Box, user: str) -> Result:
-    """Delete somebody for good."""
+    """Delete a user permanently."""
     box.clerk.delete_user(_user(box, user))
     return {}
 
@@ -60,7 +60,7 @@ def delete_user(box: Box, user: str) -> Result:
 def set_metadata(
     box: Box, public_metadata: dict[str, Any], user: str | None = None, organization: str | None = None
 ) -> Result:
-    """Merge into somebody's public metadata, or an organization's."""
+    """Merge into the public metadata of a user or an organization."""
     if (user is None) == (organization is None):
         raise ClerkRefuses(422, "form_param_missing", "Either user or organization must be included", "user")
     whose = _user(box, user) if user is not None else _organization(box, organization or "")
@@ -73,55 +73,55 @@ def set_metadata(
 
 @action
 def create_organization(box: Box, name: str, created_by: str | None = None) -> Result:
-    """A new organization, whose first member is who made it."""
+    """Create an organization with its first member."""
     maker = _user(box, created_by) if created_by else None
     return {"organization": box.clerk.create_organization(_name(name), created_by=maker).id}
 
 
 @action
 def edit_organization(box: Box, organization: str, name: str) -> Result:
-    """Another name."""
+    """Rename an organization."""
     box.clerk.update_organization(_organization(box, organization), name=_name(name))
     return {}
 
 
 @action
 def delete_organization(box: Box, organization: str) -> Result:
-    """Delete an organization for good."""
+    """Delete an organization permanently."""
     box.clerk.delete_organization(_organization(box, organization))
     return {}
 
 
 @action
 def add_member(box: Box, organization: str, user: str, role: str = "org:member") -> Result:
-    """Somebody joins, or gets another role."""
+    """Add a member, or change the role of a member."""
     box.clerk.add_member(_organization(box, organization), _user(box, user), role=_role(box, role))
     return {}
 
 
 @action
 def remove_member(box: Box, organization: str, user: str) -> Result:
-    """Somebody is taken out."""
+    """Remove a member."""
     box.clerk.remove_member(_organization(box, organization), _user(box, user))
     return {}
 
 
 @action
 def invite(box: Box, organization: str, email: str, role: str = "org:member") -> Result:
-    """Invite somebody by address."""
+    """Invite an email address."""
     where = _organization(box, organization)
     return {"invitation": box.clerk.invite(where, address_in(email.strip()), role=_role(box, role)).id}
 
 
 @action
 def accept_invitation(box: Box, invitation: str) -> Result:
-    """Who was invited comes."""
+    """Accept an invitation."""
     return {"user": box.clerk.accept_invitation(_invitation(box, invitation)).id}
 
 
 @action
 def revoke_invitation(box: Box, invitation: str) -> Result:
-    """Who was invited may not come any more."""
+    """Revoke an invitation."""
     box.clerk.revoke_invitation(_invitation(box, invitation))
     return {}
 
@@ -142,7 +142,7 @@ def _invitation(box: Box, id: str) -> FakeInvitation:
 
 
 def _email(text: str | None) -> str | None:
-    """An address, as Clerk's API takes one; or none."""
+    """Return a valid address, or None for an empty text."""
     address = (text or "").strip()
     return address_in(address) if address else None
 

@@ -1,4 +1,4 @@
-"""What answers on the one address: the page, what it listens to and asks for, Clerk's API, and the demo app."""
+"""The ASGI application of Clerk on localhost: the page and its events, Clerk's API, and the demo application."""
 
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,9 @@ class LocalApp:
     """The ASGI application.
 
     Args:
-        box: What it shows.
-        port: Where it listens.
-        page: The folder with the page. Only files that are in it at the start are ever sent.
+        box: The parts to show.
+        port: The port of the server.
+        page: The folder of the page. Only files that exist at the start are served.
     """
 
     def __init__(self, box: Box, port: int, *, page: Path = PAGE) -> None:
@@ -70,15 +70,15 @@ class LocalApp:
         elif path in self._files:
             _check_method(scope, "GET")
             await _send(_file(self._files[path]), send)
-        else:  # what Clerk's API has no page for, it says itself
+        else:  # Clerk's API answers unknown paths itself
             await self._box.clerk.app(scope, receive, self._kept(scope, send))
 
     def snapshot(self) -> dict[str, Any]:
-        """How everything looks now."""
+        """Return the state for the page."""
         return snapshot(self._box, self.address)
 
     def _kept(self, scope: Scope, send: Send) -> Send:
-        """Keep what a request has changed before it is answered."""
+        """Save the changes of a request before it is answered."""
         if scope["method"] in ("GET", "HEAD") and not scope["path"].startswith("/demo/"):
             return send
 
@@ -101,7 +101,7 @@ async def _send(answer: RawResponse, send: Send) -> None:
 
 def _check_method(scope: Scope, method: str) -> None:
     if scope["method"] != method:
-        raise Stranger(405, "method_refused", f"This takes {method}")
+        raise Stranger(405, "method_refused", f"This address accepts {method}")
 
 
 async def _read(receive: Receive) -> dict[str, Any]:

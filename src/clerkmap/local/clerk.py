@@ -52,7 +52,7 @@ class LocalClerk(FakeClerk):
 
     @serialized
     def restore(self, saved: dict[str, Any]) -> None:
-        """Restore a state of `saved`. A state that is not valid raises a built-in error: ValueError, KeyError …"""
+        """Restore a state of `saved`. An invalid state raises a built-in error: ValueError, KeyError …"""
         store = self.store
         self.clock.advance(from_plain(float, saved["clock"], "clock") - self.clock.shift)
         store.last_moment = from_plain(int, saved["last_moment"], "last_moment")

@@ -1,7 +1,7 @@
-"""Who takes events from the wire to the apps: at once when all is well, and on Clerk's schedule when it is not.
+"""Delivery of events to the applications: at once, and after a failure on Clerk's schedule.
 
-Events are attempted one after the other, in the order of their time. What goes wrong is `Chaos`: it decides the fate of
-each new event, by chances that have a seed.
+Events are attempted one at a time, in the order of their times. `Chaos` holds the faults of new events, drawn from a
+seed.
 """
 
 import asyncio
@@ -15,22 +15,22 @@ from ..testing.fake.webhook_delivery import Attempt
 from .clerk import LocalClerk
 from .outcomes import MOST_KEPT, Came
 
-MOST_EVENTS = 500  # that are kept once they are settled
-SHUFFLED_WITHIN = 3.0  # seconds: what happens within as many may arrive in any order
+MAX_EVENTS = 500  # kept after they are settled
+SHUFFLED_WITHIN = 3.0  # seconds: events within this time can arrive in any order
 
 
 @dataclass
 class Chaos:
-    """What goes wrong on the way. Chances are from 0 to 1.
+    """The faults of deliveries. Probabilities are from 0 to 1.
 
     Args:
-        hold_all: Every new event is held back until somebody releases it.
-        shuffle: Events overtake each other.
-        duplicate: The chance that an event comes twice.
-        drop: The chance that an event never comes.
-        delay: The chance that an event comes late.
-        delay_seconds: How late that is.
-        offline: The apps do not answer: attempts fail, and are made again in their time.
+        hold_all: Hold every new event until it is released.
+        shuffle: Deliver events out of order.
+        duplicate: The probability that an event is delivered twice.
+        drop: The probability that an event is lost.
+        delay: The probability that an event is late.
+        delay_seconds: The delay of late events.
+        offline: The applications do not answer: attempts fail and are retried on Clerk's schedule.
     """
 
     hold_all: bool = False
@@ -43,21 +43,21 @@ class Chaos:
 
 
 class Receiver(Protocol):
-    """An app that takes deliveries."""
+    """An application that receives deliveries."""
 
     async def take(self, message: Message) -> int | None:
-        """Attempt a delivery. The status it was answered with; None for no answer."""
+        """Attempt a delivery. Return the status of the answer, or None for no answer."""
         ...
 
 
 class Postman:
-    """Attempts what is due.
+    """Delivers the events that are due.
 
     Args:
-        clerk: Whose events.
-        receivers: Who is to have them. An attempt has succeeded when all of them say so.
-        keep: Called before and after each attempt: what is delivered must not be forgotten, nor that it was.
-        tell: Called when something has changed.
+        clerk: The Clerk that sends them.
+        receivers: The applications. An attempt succeeds if all of them accept it.
+        keep: Called before and after each attempt, to save the state.
+        tell: Called after each change.
     """
 
     def __init__(
@@ -76,28 +76,28 @@ class Postman:
         self._wire.watch(self.wake)
 
     def wake(self) -> None:
-        """Look at the wire, which has changed. May be called from any thread."""
+        """Look for new events. Can be called from any thread."""
         for message in list(self._wire.messages.values()):
             if message.id not in self._fated:
                 self._fated.add(message.id)
                 self._decide(message)
         if self._loop is not None:
-            with suppress(RuntimeError):  # the loop is over
+            with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._woken.set)
         self._tell()
 
     def restore(self, chaos: Chaos, outcomes: dict[str, list[Came]]) -> None:
-        """Go on as before a restart. The fate of the events that are there was decided then."""
+        """Continue after a restart. The faults of the restored events are decided already."""
         self.chaos, self.outcomes = chaos, outcomes
         self._fated.update(self._wire.messages)
 
     def record(self, id: str, came: Came) -> None:
-        """Remember what came of a delivery."""
+        """Record the outcome of a delivery."""
         if id in self._wire.messages:
             self.outcomes[id] = [*self.outcomes.get(id, ()), came][-MOST_KEPT:]
 
     async def run(self) -> None:
-        """Attempt what is due, for ever."""
+        """Deliver the due events until cancelled."""
         self._loop = asyncio.get_running_loop()
         while True:
             self._woken.clear()
@@ -112,7 +112,7 @@ class Postman:
             self._forget_oldest()
 
     async def attempt(self, message: Message) -> Attempt:
-        """Attempt an event now, whatever has become of it so far."""
+        """Attempt an event now, in any state."""
         self._keep()
         status = await self._send(message)
         attempt = self._wire.attempt(message, lambda _headers, _body: status)
@@ -120,14 +120,14 @@ class Postman:
         return attempt
 
     async def _send(self, message: Message) -> int | None:
-        """The status that counts: that of the first receiver who did not take it in, if there is one."""
+        """Return the status of the first receiver that refuses the event, or 200."""
         if self.chaos.offline:
             return None
         statuses = [await receiver.take(message) for receiver in self._receivers]
         return next((status for status in statuses if not Attempt(0, status).succeeded), 200)
 
     async def _sleep(self) -> None:
-        """Until something is due by Clerk's clock, or something has changed."""
+        """Wait until an event is due by Clerk's clock, or until a change."""
         times = [each.due for each in self._wire.messages.values() if each.state == "waiting"]
         patience = max(0.0, min(times) - self._clerk.clock()) if times else None
         with suppress(TimeoutError):
@@ -146,12 +146,12 @@ class Postman:
             self._wire.delay(message, chance.random() * SHUFFLED_WITHIN)
 
     def _forget_oldest(self) -> None:
-        """Events that are settled are not kept for ever: all of this is in memory, and in a file."""
+        """Drop the oldest settled events: all events are in memory and in the state file."""
         messages = list(self._wire.messages.values())
-        if len(messages) <= MOST_EVENTS:
+        if len(messages) <= MAX_EVENTS:
             return
         settled = [each for each in messages if each.state not in ("waiting", "held")]
-        gone = {each.id for each in settled[: len(messages) - MOST_EVENTS]}
+        gone = {each.id for each in settled[: len(messages) - MAX_EVENTS]}
         self._wire.replace([each for each in messages if each.id not in gone])
         self._fated -= gone
         for id in gone:

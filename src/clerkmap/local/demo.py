@@ -1,7 +1,7 @@
-"""The demo app: what clerkmap looks like in an application, on an SQLite file, as small as it gets.
+"""The demo application: the smallest application with clerkmap, on an SQLite file.
 
-`GET /demo/me` tells a caller who they are, `POST /demo/webhooks` takes in what Clerk delivers. Everything else in this
-file lets the page look over the app's shoulder.
+`GET /demo/me` returns the caller, `POST /demo/webhooks` receives Clerk's webhooks. The rest of this file shows the page
+the work inside the application.
 """
 
 import json
@@ -31,7 +31,7 @@ TABLES = ("users", "identities", "organizations", "memberships", "sessions")
 
 
 async def me(scope: Scope, receive: Receive, send: Send) -> None:
-    """Who is calling. This is all of clerkmap that a request needs."""
+    """Return the caller. A request needs no more of clerkmap than this."""
     principal = principal_of(scope)
     user, organization, membership = principal.user, principal.organization, principal.membership
     await respond(
@@ -48,12 +48,12 @@ async def me(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Demo:
-    """The app, on a file.
+    """The application, on a file.
 
     Args:
-        clerk: The Clerk it believes.
+        clerk: The Clerk that it trusts.
         path: The SQLite file.
-        record: Told what came of each delivery.
+        record: Called with the outcome of each delivery.
     """
 
     def __init__(self, clerk: FakeClerk, path: Path, record: Record) -> None:
@@ -63,7 +63,7 @@ class Demo:
         self.open()
 
     def open(self) -> None:
-        """Put the app together, as an application of yours would at its start."""
+        """Create the parts, as your application would at its start."""
         instance = self._clerk.make_instance()
         self.repository: SqliteRepository = SqliteRepository.open(self.path)
         verifier = Verifier(instance, keys=PublishedKeys(self._clerk), clock=self._clerk.clock)
@@ -77,7 +77,7 @@ class Demo:
         self._client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
     async def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         await self._client.aclose()
         self.repository.close()
 
@@ -90,19 +90,19 @@ class Demo:
             await page(scope, receive, send)
 
     async def take(self, message: Message) -> int | None:
-        """Attempt a delivery to this app, as Clerk would over the network."""
+        """Attempt a delivery to this application, as Clerk does over the network."""
         headers = self._clerk.wire.sign(message)
         return (await self._client.post("/demo/webhooks", headers=headers, content=message.body)).status_code
 
     async def look(self, token: str) -> dict[str, Any]:
-        """Take a token through every check, and then to `/demo/me`, which makes the row of somebody who is new."""
+        """Run every check on a token, then request `/demo/me`, which creates the row of a new user."""
         explained = (await aexplain(self.resolver, token)).to_dict()
         bearer = b"Bearer " + token.encode("utf-8", "replace")
         answer = await self._client.get("/demo/me", headers={b"authorization": bearer})
         return explained | {"status": answer.status_code, "answer": answer.json()}
 
     async def forget(self) -> None:
-        """Delete the rows of this Clerk, and no others. Fails if rows of yours refer to them."""
+        """Delete the rows of this Clerk. Fails if your own rows refer to them."""
         with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("BEGIN IMMEDIATE")
@@ -125,7 +125,7 @@ def _forget(connection: sqlite3.Connection, instance: str) -> None:
 
 
 def instances_in(path: Path) -> set[str]:
-    """The names of the instances that a file has rows of."""
+    """Return the names of the instances in a file."""
     if not path.exists():
         return set()
     with closing(sqlite3.connect(path)) as connection:
@@ -135,7 +135,7 @@ def instances_in(path: Path) -> set[str]:
 
 
 class WatchedReconciler(Reconciler):
-    """A reconciler that tells what came of each delivery."""
+    """A reconciler that reports the outcome of each delivery."""
 
     def __init__(self, record: Record, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -155,7 +155,7 @@ class WatchedReconciler(Reconciler):
 
 
 class PublishedKeys:
-    """The keys that a made-up Clerk publishes at this moment. Nothing is fetched, so nothing is out of date."""
+    """The keys that a fake Clerk publishes now. Nothing is fetched or cached."""
 
     def __init__(self, clerk: FakeClerk) -> None:
         self._clerk = clerk
@@ -165,7 +165,7 @@ class PublishedKeys:
 
     @property
     def generation(self) -> int:
-        """Grows with each change of keys."""
+        """A number that grows with each change of keys."""
         published = self._clerk.jwks()
         if published != self._published:
             self._published, self._keys = published, import_jwks(published, ("RS256",))
@@ -173,11 +173,11 @@ class PublishedKeys:
         return self._generation
 
     def peek(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
-        """The same as `get`."""
+        """Return the key with this id, like `get`."""
         return self.get(kid, rejected)
 
     def get(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
-        """The key of that id as it is now."""
+        """Return the present key with this id."""
         _ = self.generation
         key = self._keys.find(kid)
         if key is None:
@@ -185,11 +185,11 @@ class PublishedKeys:
         return key
 
     async def aget(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
-        """The same as `get`."""
+        """Return the key with this id, like `get`."""
         return self.get(kid, rejected)
 
 
 def as_json(status: int, said: Mapping[str, Any]) -> RawResponse:
-    """A JSON object as an answer."""
+    """Return an answer with a JSON object."""
     body = json.dumps(said).encode()
     return RawResponse(status, (("content-type", "application/json"), ("content-length", str(len(body)))), body)

@@ -1,4 +1,4 @@
-"""Server-sent events: whoever listens is sent the whole snapshot after each change, at most ten times a second."""
+"""Server-sent events: each listener gets the whole snapshot after each change, at most ten times a second."""
 
 import asyncio
 import json
@@ -8,31 +8,31 @@ from typing import Any
 
 from ..adapters.asgi import Receive, Send
 
-PAUSE = 0.1  # seconds: changes that come closer together are shown as one
-BREATH = 15.0  # seconds without a change after which a comment keeps the connection open
+PAUSE = 0.1  # seconds: changes within this time are sent as one
+BREATH = 15.0  # seconds until a comment keeps an idle connection open
 
 
 class Changes:
-    """Tells everybody who waits for it that something has changed, or that it is over."""
+    """Notifies all waiting listeners of a change, or of the end."""
 
     def __init__(self) -> None:
         self.over: bool = False
         self._waiting: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
 
     def tell(self) -> None:
-        """Something has changed. May be called from any thread."""
+        """Report a change. Can be called from any thread."""
         for event, loop in list(self._waiting.items()):
-            with suppress(RuntimeError):  # the loop is over
+            with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(event.set)
 
     def end(self) -> None:
-        """Let nobody wait any longer."""
+        """Release all listeners."""
         self.over = True
         self.tell()
 
     @contextmanager
     def waiting(self) -> Generator[asyncio.Event, None, None]:
-        """An event that is set after each change, until the block is left."""
+        """Yield an event that is set after each change."""
         event = asyncio.Event()
         self._waiting[event] = asyncio.get_running_loop()
         try:
@@ -44,7 +44,7 @@ class Changes:
 async def stream(
     changes: Changes, snapshot: Callable[[], dict[str, Any]], headers: list[tuple[bytes, bytes]], *both: Any
 ) -> None:
-    """Answer one listener until it hangs up, or all is over."""
+    """Serve one listener until it disconnects or the server ends."""
     receive, send = both
     told = [(b"content-type", b"text/event-stream"), *headers]
     await send({"type": "http.response.start", "status": 200, "headers": told})

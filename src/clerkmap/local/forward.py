@@ -1,4 +1,4 @@
-"""The way to an app of yours: each delivery is POSTed to it, as Clerk would."""
+"""Forwarding to your application: each delivery is sent to it with POST, as Clerk does."""
 
 import asyncio
 import json
@@ -12,19 +12,19 @@ from ..testing import Message
 from .clerk import LocalClerk
 from .outcomes import Came, Kind, Record
 
-PATIENCE = 15.0  # seconds: as long as Clerk waits for an answer
-MOST_READ = 65_536  # bytes of an answer that are looked at
+PATIENCE = 15.0  # seconds: the timeout of Clerk
+MOST_READ = 65_536  # bytes of an answer that are read
 KINDS = ("applied", "nothing_new", "ignored")
 
 
 class Forward:
-    """An app at an address.
+    """An application at an address.
 
     Args:
-        clerk: Whose events.
-        url: Where it takes webhooks.
-        record: Told what came of each delivery.
-        patience: How many seconds it may take to answer.
+        clerk: The Clerk that sends the events.
+        url: The address of the webhook endpoint.
+        record: Called with the outcome of each delivery.
+        patience: The timeout in seconds.
     """
 
     def __init__(self, clerk: LocalClerk, url: str, record: Record, *, patience: float = PATIENCE) -> None:
@@ -32,16 +32,16 @@ class Forward:
         self._clerk = clerk
         self._record = record
         self._patience = patience
-        # Straight to the address, whatever the environment says of proxies. A redirection is a failure, as at Clerk.
+        # Direct, without the proxies of the environment. As at Clerk, a redirect is a failure.
         self._client = httpx.AsyncClient(timeout=patience, follow_redirects=False, trust_env=False)
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         await self._client.aclose()
 
     async def take(self, message: Message) -> int | None:
-        """Attempt a delivery. None where there was no answer in time."""
-        # Its clock is the real one, however far Clerk's was moved: otherwise it would refuse each delivery as too new.
+        """Attempt a delivery. None if there was no answer in time."""
+        # The application has the real clock, and would refuse a delivery from a clock that was moved forward.
         headers = self._clerk.wire.sign(message, at=self._clerk.clock() - self._clerk.clock.shift)
         headers["user-agent"] = "Svix-Webhooks/clerkmap"
         try:
@@ -61,20 +61,20 @@ class Forward:
 
 
 def check_forward(url: str) -> str:
-    """The address of an app, or a ValueError that says what one looks like."""
+    """Return a valid address of an application, or raise ValueError."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("it must be an address such as http://localhost:8000/webhooks/clerk")
     try:
         _ = parts.port
-        httpx.Request("POST", url)  # looks closer at the host than `httpx.URL` does
+        httpx.Request("POST", url)  # checks the host more strictly than `httpx.URL`
     except (httpx.InvalidURL, ValueError):
-        raise ValueError("it is no address") from None
+        raise ValueError("it is not an address") from None
     return url
 
 
 def origin_of(url: str) -> str:
-    """The origin that an address belongs to."""
+    """Return the origin of an address."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
 
@@ -89,7 +89,7 @@ async def _read(answer: httpx.Response) -> bytes:
 
 
 def _came(url: str, answer: httpx.Response, said: bytes) -> Came:
-    """What an answer means. An app with clerkmap in it tells what came of the delivery; others say yes or no."""
+    """Return the outcome in an answer. Only an application with clerkmap describes the outcome."""
     if not answer.is_success:
         return Came(url, "refused", f"answered {answer.status_code}")
     try:

@@ -1,4 +1,4 @@
-"""Everything in one: the Clerk, the wire and its postman, the demo app, perhaps the way to yours, and what is kept."""
+"""Clerk on localhost as one object: Clerk, its postman, the demo application, your application, and the state."""
 
 import sqlite3
 from contextlib import ExitStack, suppress
@@ -20,17 +20,17 @@ from .state import StateDamaged, StateFile, StateNotKept
 
 
 class SeedTaken(Exception):
-    """The database has rows of a Clerk with that seed, of which nothing else is left."""
+    """The database has rows of a Clerk with this seed, and the state of that Clerk is missing."""
 
 
 class Box:
     """Clerk on localhost, without the server.
 
     Args:
-        path: The SQLite file of the demo app.
-        state: Where to keep everything; None for nowhere.
-        seed: What Clerk is made from. By default that of the state, or else the first that the file has no rows of.
-        forward: The address of an app of yours, to have the webhooks as well.
+        path: The SQLite file of the demo application.
+        state: The state file; None to save nothing.
+        seed: The seed of Clerk; by default that of the state, or the first seed without rows in the database.
+        forward: The webhook address of your application.
     """
 
     def __init__(
@@ -57,36 +57,39 @@ class Box:
             undo.pop_all()
 
     def keep(self) -> None:
-        """Write down what is not written down yet. `StateNotKept` if that cannot be done."""
+        """Save the state. Raises `StateNotKept` if that fails."""
         if self._state is not None:
             more = {"chaos": asdict(self.postman.chaos), "outcomes": to_plain(self.postman.outcomes)}
             self._state.write(self.clerk.saved() | more)
 
     def _try_to_keep(self) -> None:
-        """The same for who has nobody to tell: whoever does something next is told."""
+        """Save the state, without an error: the next request reports a failure."""
         with suppress(StateNotKept):
             self.keep()
 
     def look_at_file(self) -> None:
-        """See whether somebody else has written to the database: another process, or you by hand."""
+        """Notice writes to the database by another process."""
         version = data_version(self._watch)
         if version != self._version:
             self._version = version
             self.changes.tell()
 
     async def reset(self) -> None:
-        """Forget everybody, and their rows. Keys and secrets stay as they are: apps that have them go on working."""
+        """Delete all users and organizations, and their rows.
+
+        Keys and secrets stay, so that applications go on working.
+        """
         try:
             await self.demo.forget()
         except sqlite3.IntegrityError:
-            why = "Rows of your own in the database refer to these people: delete those first"
+            why = "Your own rows in the database refer to these users: delete those rows first"
             raise ClerkRefuses(409, "rows_in_use", why) from None
         self.postman.chaos = Chaos()
         self.postman.outcomes.clear()
         self.clerk.clear()
 
     async def close(self) -> None:
-        """Write everything down, and let go of the files."""
+        """Save the state, and close the files."""
         try:
             self.keep()
         finally:
@@ -109,7 +112,7 @@ class Box:
             outcomes: dict[str, list[Came]] = from_plain(dict[str, list[Came]], kept["outcomes"], "outcomes")
         except KeyError as missing:
             raise StateDamaged(
-                self._state.path, f"it has no {missing.args[0]!r}, or what refers to it is wrong"
+                self._state.path, f"it has no {missing.args[0]!r}, or a reference to it is wrong"
             ) from None
         except (ValueError, TypeError, AttributeError, IndexError, OverflowError, ClerkRefuses) as error:
             raise StateDamaged(self._state.path, str(error)) from None
@@ -117,12 +120,12 @@ class Box:
 
 
 def _new_clerk(seed: int | None, path: Path) -> LocalClerk:
-    """A Clerk whose ids are not in the database. The same seed makes the same ids: rows of other people."""
+    """Return a Clerk without rows in the database. The same seed would make the ids of those rows again."""
     taken = instances_in(path)
     number = 1 if seed is None else seed
     while (clerk := LocalClerk(number)).frontend_api in taken:
         if seed is not None:
-            raise SeedTaken(f"{path} has rows of a Clerk with seed {seed}, and the state of that Clerk is gone")
+            raise SeedTaken(f"{path} has rows of a Clerk with seed {seed}, and the state of that Clerk is missing")
         number += 1
     return clerk
 
@@ -131,7 +134,7 @@ def _seed_of(kept: dict[str, Any], seed: int | None, state: StateFile | None) ->
     known = kept.get("seed")
     assert state is not None
     if type(known) is not int:
-        raise StateDamaged(state.path, "it does not tell its seed")
+        raise StateDamaged(state.path, "it has no seed")
     if seed is not None and seed != known:
-        raise StateDamaged(state.path, f"it is that of a Clerk with seed {known}, and --seed asks for {seed}")
+        raise StateDamaged(state.path, f"its seed is {known}, and --seed is {seed}")
     return known

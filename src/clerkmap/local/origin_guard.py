@@ -1,7 +1,7 @@
-"""Who may talk to a server on localhost. Any page that a browser shows can send requests there, so most are refused.
+"""The guard of a server on localhost. Any web page in a browser can send requests there, so most are refused.
 
-A page of somebody else's says so in `Origin`. One whose name was made to lead here shows it in `Host`. And what
-changes something is JSON, which a page can only send elsewhere if it is welcome there: here, none ever is.
+Another page has its own `Origin`. A page whose host name was made to lead here (DNS rebinding) has its own `Host`. A
+request that changes something is JSON, which a page can send to another origin only with CORS, and there is none.
 """
 
 from collections.abc import Iterable
@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from ..adapters.asgi import Scope
 
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
-MOST_ASKED = 65_536  # bytes of a request to do something
+MOST_ASKED = 65_536  # bytes of a request for an action
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# Of everything that is answered here. Nothing of it is for the pages of others, and nothing is as it was a moment ago.
+# For all answers: other pages must not use them, and caches must not store them.
 HEADERS = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", PAGE_POLICY.encode()),
@@ -27,7 +27,7 @@ HEADERS = (
 
 
 class Stranger(Exception):
-    """A request that is not answered: a status, a code, and what is wrong."""
+    """A refused request: status, code and message."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -36,24 +36,24 @@ class Stranger(Exception):
 
 
 class OriginGuard:
-    """Refuses what does not come from this machine's own pages and programs."""
+    """Refuses requests that do not come from this server's page or from a program on this machine."""
 
     def __init__(self, port: int) -> None:
         self._hosts: set[str] = {f"{host}:{port}" for host in HOSTS} | set(HOSTS if port == 80 else ())
         self._origins = {f"http://{host}" for host in self._hosts}
 
     def check(self, scope: Scope) -> None:
-        """Let a request through that was sent to this very address, by no page of somebody else's."""
+        """Check the host, and the origin if a page has sent the request."""
         if len(_values(scope, b"host")) != 1 or _values(scope, b"host")[0].lower() not in self._hosts:
             raise Stranger(403, "host_refused", "This server answers to localhost and 127.0.0.1, with its port")
         if not self._origins.issuperset(_values(scope, b"origin")):
-            raise Stranger(403, "origin_refused", "This server answers no page but its own")
-        # Of what a page only embeds, a browser tells no origin. It may not read the answer, but that costs us, too.
+            raise Stranger(403, "origin_refused", "This server answers only its own page")
+        # An embedded resource has no Origin. The page cannot read the answer, but the answer costs time.
         if not {"same-origin", "none"}.issuperset(_values(scope, b"sec-fetch-site")) and not _is_visit(scope):
-            raise Stranger(403, "origin_refused", "This server answers no page but its own")
+            raise Stranger(403, "origin_refused", "This server answers only its own page")
 
     def check_asked(self, scope: Scope) -> None:
-        """Let a request through that is to change something: JSON, and not too much of it."""
+        """Check a request that changes something: JSON of limited size."""
         kinds = [kind.partition(";")[0].strip().lower() for kind in _values(scope, b"content-type")]
         if kinds != ["application/json"]:
             raise Stranger(415, "content_type_refused", "Send application/json")
@@ -63,12 +63,12 @@ class OriginGuard:
 
 
 def _is_visit(scope: Scope) -> bool:
-    """Whether somebody has followed a link to the page."""
+    """Return whether a user has followed a link to the page."""
     return scope["path"] == "/" and _values(scope, b"sec-fetch-dest") == ["document"]
 
 
 def too_large() -> Stranger:
-    """What is refused without being read to its end."""
+    """Return the error for a body that is too large to read."""
     return Stranger(413, "body_too_large", f"A request has {MOST_ASKED} bytes at most")
 
 

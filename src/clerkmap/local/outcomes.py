@@ -1,4 +1,4 @@
-"""What came of each delivery at each receiver, field by field, as the page shows it."""
+"""The outcomes of deliveries at each receiver, field by field, for the page."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from ..core.model import Change, Mapped, Membership, Organization, User
 from ..core.records import COLUMNS
 from ..webhooks import Outcome
 
-MOST_KEPT = 20  # of one event
+MOST_KEPT = 20  # outcomes of one event
 
 Kind = Literal["applied", "nothing_new", "ignored", "refused"]
 How = Literal["made", "altered", "deleted", "regained"]
@@ -37,7 +37,7 @@ class Altered:
 
 @dataclass
 class Came:
-    """What came of one delivery at one receiver: `to` is "demo", or the address of another app."""
+    """The outcome of a delivery at one receiver: `to` is "demo", or the address of another application."""
 
     to: str
     kind: Kind
@@ -45,12 +45,12 @@ class Came:
     changes: list[Altered] = field(default_factory=list[Altered])
 
 
-# Told the id of an event, and what came of one delivery of it.
+# Called with the id of an event, and the outcome of one delivery.
 Record = Callable[[str, Came], None]
 
 
 def came_of(to: str, outcome: Outcome) -> Came:
-    """What came of a delivery that a reconciler has taken in."""
+    """Return the outcome of a delivery at a reconciler."""
     return Came(to, outcome.kind, outcome.reason, [_altered(change) for change in outcome.changes])
 
 
@@ -78,7 +78,7 @@ def _what(row: Mapped) -> What:
 
 
 def _said(row: Mapped | None) -> dict[str, str | None]:
-    """The fields that mean something to a reader, as text. Of a deleted row they are all empty."""
+    """Return the readable fields of a row as text, all empty for a deleted row."""
     if row is None:
         return {}
     names = [name for name in COLUMNS[row.clerk.kind] if name not in ("instance", "key", "rank")]

@@ -1,7 +1,7 @@
-"""How what the page asks for is done: `POST /do` names an action and its arguments, and gets what came of it.
+"""The requests of the page: `POST /do` names an action and its arguments, and returns the result.
 
-An action is a function whose arguments say by their types what they take. What does not fit is refused as Clerk refuses
-it: with a status, a code, and words.
+An action is a function with typed arguments. Invalid arguments are refused as at Clerk: with a status, a code and a
+message.
 """
 
 import inspect
@@ -19,25 +19,27 @@ ACTIONS: dict[str, Action] = {}
 
 
 def action(does: Action) -> Action:
-    """Have a function called when the page asks for it by its name."""
+    """Register a function as an action of the page."""
     ACTIONS[getattr(does, "__name__", "")] = does
     return does
 
 
 async def perform(box: Box, asked: dict[str, Any]) -> Result:
-    """Do what is asked for. `ClerkRefuses` for what cannot be done."""
+    """Run an action. Raises `ClerkRefuses` if it is refused."""
     given = dict(asked)
     name = given.pop("action", None)
     does = ACTIONS.get(name) if isinstance(name, str) else None
     if does is None:
-        raise ClerkRefuses(404, "action_unknown", f"There is no such action; there are {', '.join(sorted(ACTIONS))}")
+        raise ClerkRefuses(
+            404, "action_unknown", f"There is no such action. The actions are {', '.join(sorted(ACTIONS))}"
+        )
     arguments = _arguments(does, given)
     try:
         result = does(box, **arguments)
         return await result if inspect.isawaitable(result) else result
     finally:
         box.changes.tell()
-        box.keep()  # before it is answered: what has been answered is not forgotten
+        box.keep()  # before the answer, so that no answered change is lost
 
 
 def _arguments(does: Action, given: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def _arguments(does: Action, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def found(table: dict[str, Any], id: str, what: str) -> Any:
-    """What has that id, or Clerk's own answer where nothing has."""
+    """Return the row with this id, or raise Clerk's error."""
     if id not in table:
         raise ClerkRefuses(404, "resource_not_found", f"No {what} was found with id {id}")
     return table[id]

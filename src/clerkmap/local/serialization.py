@@ -1,6 +1,6 @@
-"""Rows as plain JSON and back, checked against what their fields say they are.
+"""Rows as plain JSON and back, checked against the types of their fields.
 
-A file may be damaged, and a request may hold anything: what does not fit is a ValueError that says where.
+A file can be damaged, and a request can hold anything: an invalid value raises ValueError with its place.
 """
 
 import sys
@@ -13,7 +13,7 @@ LARGEST = sys.float_info.max
 
 
 def to_plain(value: Any) -> Any:
-    """What JSON can hold of a value: dataclasses become objects, bytes text."""
+    """Return a value as plain JSON: dataclasses become objects, bytes become text."""
     if is_dataclass(value):
         return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):
@@ -24,7 +24,7 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(hint: Any, value: Any, where: str = "it") -> Any:
-    """The value that plain JSON stands for, if it is what the type says."""
+    """Return the value of plain JSON, or raise ValueError if it is not of the type."""
     if is_dataclass(hint):
         return _row(hint, value, where)
     origin, arguments = get_origin(hint), get_args(hint)
@@ -53,11 +53,11 @@ def from_plain(hint: Any, value: Any, where: str = "it") -> Any:
 def _row(hint: Any, value: Any, where: str) -> Any:
     hints = hints_of(hint)
     if not isinstance(value, dict):
-        raise ValueError(f"{where} is no object")
+        raise ValueError(f"{where} is not an object")
     said = cast(dict[str, Any], value)
     for name in said:
         if name not in hints:
-            raise ValueError(f"{where} has {name}, which nobody knows")
+            raise ValueError(f"{where} has an unknown field {name}")
     try:
         return hint(**{name: from_plain(hints[name], each, f"{where}.{name}") for name, each in said.items()})
     except TypeError:
@@ -66,5 +66,5 @@ def _row(hint: Any, value: Any, where: str) -> Any:
 
 @cache
 def hints_of(kind: Any) -> dict[str, Any]:
-    """The fields of a dataclass, or the arguments of a function, with their types."""
+    """Return the types of the fields of a dataclass, or of the arguments of a function."""
     return get_type_hints(kind)

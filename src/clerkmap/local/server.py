@@ -1,4 +1,4 @@
-"""The process around it: a socket on this machine alone, the server, the postman, and an end when it is asked for."""
+"""The server process: a socket on this machine only, the server, the postman, and a clean end."""
 
 import asyncio
 import signal
@@ -12,17 +12,17 @@ import uvicorn
 from .app import LocalApp
 from .instance import Box
 
-LOOK_EVERY = 1.0  # seconds: how soon it is seen that somebody else has written to the database
-MOST_AT_ONCE = 200  # connections; the files of the database and of the state need descriptors, too
-GRACE = 2  # seconds that a request may take to end when all is over
+LOOK_EVERY = 1.0  # seconds between checks for writes of other processes
+MOST_AT_ONCE = 200  # connections; the database and the state need file descriptors as well
+GRACE = 2  # seconds for requests to end at shutdown
 
 
 def listening_on(port: int) -> socket.socket:
-    """A socket that nobody reaches from another machine. OSError where the port is taken."""
-    # The protocol is named, or answers in two pieces would wait for each other.
+    """Return a socket that other machines cannot reach. Raises OSError if the port is taken."""
+    # With the protocol named, asyncio sets TCP_NODELAY: otherwise the second part of an answer is delayed.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        if sys.platform == "win32":  # where to reuse an address is to steal it
+        if sys.platform == "win32":  # on Windows, reuse would take the port from another process
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         else:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -35,7 +35,7 @@ def listening_on(port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """A server that sends away who only listens, before it waits for everybody else."""
+    """A server that disconnects event listeners before it waits for requests to end."""
 
     def __init__(self, box: Box, app: LocalApp) -> None:
         super().__init__(
@@ -62,8 +62,8 @@ class _Server(uvicorn.Server):
 
 
 def run(box: Box, app: LocalApp, listening: socket.socket, started: Callable[[], None]) -> None:
-    """Serve until Ctrl-C, or until the process is asked to end."""
-    with suppress(ValueError):  # only the main thread hears signals
+    """Serve until Ctrl-C, or until the process is terminated."""
+    with suppress(ValueError):  # only the main thread receives signals
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         asyncio.run(_serve(box, app, listening, started))
@@ -73,12 +73,12 @@ async def _serve(box: Box, app: LocalApp, listening: socket.socket, started: Cal
     server = _Server(box, app)
     tasks = [asyncio.create_task(box.postman.run()), asyncio.create_task(_look(box))]
     for task in tasks:
-        task.add_done_callback(lambda _: server.stop())  # without either it is of no use
+        task.add_done_callback(lambda _: server.stop())  # neither is useful without the other
     try:
         started()
         await server.serve(sockets=[listening])
     finally:
-        with suppress(asyncio.CancelledError):  # of a Ctrl-C, which has been heard: what follows is to be done
+        with suppress(asyncio.CancelledError):  # the Ctrl-C that has ended the server: the cleanup must still run
             await asyncio.sleep(0)
         for task in tasks:
             task.cancel()

@@ -1,4 +1,4 @@
-"""How everything looks at one moment, as the page draws it."""
+"""The state at one moment, as JSON for the page."""
 
 import json
 import sqlite3
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 
 def snapshot(box: Box, address: str) -> Json:
-    """All three panes."""
+    """Return the content of all three panes."""
     return {
         "clerk": _clerk(box.clerk, address),
         "wire": {"chaos": to_plain(box.postman.chaos), "messages": _messages(box)},
@@ -31,7 +31,7 @@ def snapshot(box: Box, address: str) -> Json:
 
 
 def environment(clerk: LocalClerk, address: str) -> dict[str, str]:
-    """The variables that make an app take this Clerk for the real one. The key is one line: it is copied and pasted."""
+    """Return the variables that connect an application to this Clerk. The key is one line, for copy and paste."""
     key = "".join(line for line in clerk.key.pem().splitlines() if not line.startswith("-----"))
     return clerk.environment() | {"CLERK_JWT_KEY": key, "CLERK_API_URL": address}
 
@@ -93,12 +93,12 @@ def _organization(clerk: LocalClerk, organization: FakeOrganization) -> Json:
 
 
 def name_of(user: FakeUser) -> str:
-    """What to call a person: a name, or else what there is."""
+    """Return the name of a user, or else an address or id."""
     return " ".join(part for part in (user.first_name, user.last_name) if part) or user.identifier or user.id
 
 
 def _messages(box: Box) -> list[Json]:
-    """The events, the newest first."""
+    """Return the events, newest first."""
     names: dict[str, str] = {}
     messages = list(box.clerk.wire.messages.values())
     bodies = [fields(json.loads(each.body)) for each in messages]
@@ -121,12 +121,12 @@ def _message(box: Box, message: Message, body: Json, names: dict[str, str]) -> J
 
 
 def about(type: str, data: Json, names: dict[str, str]) -> str:
-    """Whom an event is about, in words. What has been deleted is called as it was called before; see `names`."""
+    """Return the subject of an event in words. A deleted subject keeps its last name; see `names`."""
     id = str(data.get("id", ""))
     kind = type.partition(".")[0]
     if kind == "organizationMembership":
         person = fields(data.get("public_user_data"))
-        return f"{_called(person, names) or 'somebody'} in {fields(data.get('organization')).get('name')}"
+        return f"{_called(person, names) or 'a user'} in {fields(data.get('organization')).get('name')}"
     if kind == "session":
         return names.get(str(data.get("user_id")), id)
     name = data.get("email_address") if kind == "organizationInvitation" else data.get("name") or _called(data, names)
@@ -143,11 +143,11 @@ def _called(person: Json, names: dict[str, str]) -> str | None:
 
 
 def tables(path: Path) -> list[Json]:
-    """The rows as they are now, read with plain SQL."""
+    """Return the present rows, read with plain SQL."""
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
             return [_table(connection, f"clerkmap_{name}") for name in TABLES]
-    except sqlite3.Error:  # somebody has taken the file away
+    except sqlite3.Error:  # the file was removed
         return []
 
 

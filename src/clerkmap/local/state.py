@@ -1,6 +1,6 @@
-"""The file in which everything is kept, so that it is there again after a restart, or a power cut.
+"""The state file, which survives a restart or a power failure.
 
-It is replaced as a whole: at any moment there is the old one or the new one, and never half of either.
+It is replaced as a whole: at any time the old or the new content is complete.
 """
 
 import json
@@ -17,29 +17,29 @@ VERSION = 1
 
 
 class StateDamaged(Exception):
-    """A file is not what was kept. Its text says what to do."""
+    """The state file is not valid. The text says how to go on."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
-            f"{path} cannot be used: {reason}. Nothing was changed. Put back a copy of it, move it away to begin anew, "
+            f"{path} cannot be used: {reason}. Nothing was changed. Restore a copy of it, move it away to start over, "
             "or name another file with --state"
         )
 
 
 class StateNotKept(ClerkRefuses):
-    """The file cannot be written. What was done is done all the same, and is forgotten when the process ends."""
+    """The state file cannot be written. The changes stay in memory, and are lost at the end of the process."""
 
     def __init__(self, path: Path, error: OSError) -> None:
-        said = f"{path} cannot be written ({error.strerror}): what has happened since it was will be forgotten"
+        said = f"{path} cannot be written ({error.strerror}): later changes will be lost"
         super().__init__(507, "state_not_kept", said)
 
 
 class StateTaken(Exception):
-    """Another process keeps its own there."""
+    """Another process uses the state file."""
 
 
 class StateFile:
-    """One file of JSON, for one process at a time."""
+    """A JSON file for one process at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path: Path = path
@@ -47,24 +47,24 @@ class StateFile:
         self._lock: sqlite3.Connection | None = None
 
     def take(self) -> None:
-        """Be the only one to use it, until `release`, or until the process ends in whichever way."""
-        # SQLite locks files alike on every system. Not the file itself: at each writing another one takes its place.
+        """Lock the file until `release`, or until the process ends."""
+        # SQLite locks files alike on every system. The lock is a separate file: a write replaces the state file.
         try:
             self._lock = sqlite3.connect(f"{self.path}.lock", timeout=0, isolation_level=None)
             self._lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.Error as error:
             self.release()
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                raise StateDamaged(self.path, f"nothing can be written beside it ({error})") from None
+                raise StateDamaged(self.path, f"its folder is not writable ({error})") from None
             raise StateTaken(f"{self.path} is in use: another `clerkmap dev` is running") from None
 
     def release(self) -> None:
-        """Let others use it."""
+        """Release the lock."""
         if self._lock is not None:
             self._lock.close()
 
     def read(self) -> dict[str, Any] | None:
-        """What was kept; None where there is no file yet."""
+        """Return the saved state, or None without a file."""
         try:
             text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -74,13 +74,13 @@ class StateFile:
         try:
             kept = fields(json.loads(text))
         except (ValueError, RecursionError):
-            raise StateDamaged(self.path, "it is no JSON, or was cut off") from None
+            raise StateDamaged(self.path, "it is not JSON, or it is incomplete") from None
         if kept.get("version") != VERSION:
-            raise StateDamaged(self.path, f"it is not what version {VERSION} of `clerkmap dev` keeps")
+            raise StateDamaged(self.path, f"it is not a state of version {VERSION} of `clerkmap dev`")
         return kept
 
     def write(self, kept: dict[str, Any]) -> None:
-        """Keep this, unless it is what was kept last. `StateNotKept` if it cannot be written."""
+        """Save a state, unless it is saved already. Raises `StateNotKept` if that fails."""
         text = json.dumps({"version": VERSION} | kept, separators=(",", ":"))
         if text == self._written:
             return
@@ -91,7 +91,7 @@ class StateFile:
         self._written = text
 
     def _write(self, text: str) -> None:
-        # Beside it, for only within one folder does a file take another's place in one step.
+        # In the same folder, since a file replaces another in one step only there.
         beside = self.path.with_name(f"{self.path.name}.new")
         try:
             with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""What can be done on the page to tokens and sessions, to the events on the wire, to the clock, and to all of it."""
+"""The actions of the page on tokens, sessions, events and the clock, and the reset."""
 
 import sqlite3
 from dataclasses import replace
@@ -8,14 +8,14 @@ from ..testing import ClerkRefuses, FakeSession, Message
 from .instance import Box
 from .requests import Result, action, found
 
-LONGEST = 10 * 366 * 86_400  # seconds that a clock is moved, or an event is late: a token's times have bounds
+LONGEST = 10 * 366 * 86_400  # seconds of a move of the clock or a delay: the times in a token are bounded
 
 # Sessions and tokens
 
 
 @action
 def sign_in(box: Box, user: str, organization: str | None = None) -> Result:
-    """A session, and a token of it: good for a minute, as Clerk's are."""
+    """Start a session, and return a token that is valid for a minute."""
     who = found(box.clerk.users, user, "user")
     where = found(box.clerk.organizations, organization, "organization") if organization else None
     if where is not None and box.clerk.membership(where, who) is None:
@@ -28,44 +28,44 @@ def sign_in(box: Box, user: str, organization: str | None = None) -> Result:
 
 @action
 async def look(box: Box, token: str) -> Result:
-    """Every check of a token, and who it leads to."""
+    """Run every check on a token, and return its user."""
     return await box.demo.look(token)
 
 
 @action
 def end_session(box: Box, session: str) -> Result:
-    """Somebody signs out."""
+    """Sign a user out."""
     box.clerk.end_session(_session(box, session))
     return {}
 
 
 @action
 def revoke_session(box: Box, session: str) -> Result:
-    """Somebody is signed out by the application."""
+    """Revoke a session."""
     box.clerk.end_session(_session(box, session), "revoked")
     return {}
 
 
 @action
 def rotate_key(box: Box) -> Result:
-    """Sign with another key from now on. Tokens that were signed with the old one are refused."""
+    """Replace the signing key. Old tokens are refused."""
     box.clerk.rotate_key()
     return {}
 
 
-# The wire
+# Events
 
 
 @action
 def hold(box: Box, message: str) -> Result:
-    """Keep an event back."""
+    """Hold an event."""
     box.clerk.wire.hold(_message(box, message))
     return {}
 
 
 @action
 def release(box: Box, message: str) -> Result:
-    """Have an event attempted now."""
+    """Attempt an event now."""
     box.clerk.wire.release(_message(box, message))
     return {}
 
@@ -79,7 +79,7 @@ def drop(box: Box, message: str) -> Result:
 
 @action
 async def duplicate(box: Box, message: str) -> Result:
-    """Attempt an event once more at once. One that is held back stays so: only a copy of it goes out."""
+    """Attempt an event once more. A held event stays held, and only its copy is sent."""
     again = _message(box, message)
     was_held = again.state == "held"
     attempt = await box.postman.attempt(again)
@@ -90,7 +90,7 @@ async def duplicate(box: Box, message: str) -> Result:
 
 @action
 def reorder(box: Box, message: str, before: str | None = None) -> Result:
-    """Move an event in front of another one, or to the end. What is held back is delivered in this order."""
+    """Move an event before another one, or to the end. Held events are delivered in this order."""
     moved = _message(box, message)
     if before == message:
         return {}
@@ -102,7 +102,7 @@ def reorder(box: Box, message: str, before: str | None = None) -> Result:
 
 @action
 def deliver(box: Box) -> Result:
-    """Attempt everything that is held back, in its order."""
+    """Attempt all held events in order."""
     held = [each for each in box.clerk.wire.messages.values() if each.state == "held"]
     for message in held:
         box.clerk.wire.release(message)
@@ -120,24 +120,24 @@ def chaos(
     delay_seconds: float | None = None,
     offline: bool | None = None,
 ) -> Result:
-    """What goes wrong from now on. What is not given stays as it is."""
+    """Set the faults. A missing field stays."""
     for name, chance in {"duplicate": duplicate, "drop": drop, "delay": delay}.items():
         if chance is not None and not 0 <= chance <= 1:
-            raise ClerkRefuses(422, "form_param_value_invalid", "A chance is from 0 to 1", name)
+            raise ClerkRefuses(422, "form_param_value_invalid", "A probability is from 0 to 1", name)
     if delay_seconds is not None and not 0 <= delay_seconds <= LONGEST:
-        raise ClerkRefuses(422, "form_param_value_invalid", "That is too long, or less than nothing", "delay_seconds")
+        raise ClerkRefuses(422, "form_param_value_invalid", "The time is negative or too long", "delay_seconds")
     said: dict[str, Any] = {"hold_all": hold_all, "shuffle": shuffle, "offline": offline}
     said |= {"duplicate": duplicate, "drop": drop, "delay": delay, "delay_seconds": delay_seconds}
     box.postman.chaos = replace(box.postman.chaos, **{name: value for name, value in said.items() if value is not None})
     return {}
 
 
-# All of it
+# Everything
 
 
 @action
 def advance(box: Box, seconds: float) -> Result:
-    """Move Clerk's clock on, and the demo app's with it. What is due by then is attempted."""
+    """Move the clock of Clerk and of the demo application forward, and attempt the events that become due."""
     if not 0 <= seconds <= LONGEST or box.clerk.clock.shift + seconds > LONGEST:
         raise ClerkRefuses(422, "form_param_value_invalid", "The clock moves forward, by ten years at most", "seconds")
     box.clerk.clock.advance(seconds)
@@ -147,11 +147,11 @@ def advance(box: Box, seconds: float) -> Result:
 
 @action
 async def reset(box: Box) -> Result:
-    """Forget everything but the keys."""
+    """Delete everything but the keys."""
     try:
         await box.reset()
     except sqlite3.OperationalError:
-        raise ClerkRefuses(503, "database_busy", "Somebody else is writing to the database. Try again") from None
+        raise ClerkRefuses(503, "database_busy", "Another process is writing to the database. Try again") from None
     return {}
 
 

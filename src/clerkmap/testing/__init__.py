@@ -1,8 +1,7 @@
-"""For tests: a Clerk in the same process, and the contract that every repository keeps.
+"""Test support: a fake Clerk in the process of your tests, and the contract of repositories.
 
-Nothing in the library imports this room. `RepositoryContract` needs pytest and is imported from
-`clerkmap.testing.contract`; everything else needs nothing beyond clerkmap. Importing this costs nothing, as pytest
-does it at every start, for the plugin: each name is loaded when it is first asked for.
+No other part of the library imports this package. Import `RepositoryContract` from `clerkmap.testing.contract`; it
+needs pytest. The pytest plugin is imported at every start of pytest, so each name is loaded on first use.
 """
 
 from importlib import import_module

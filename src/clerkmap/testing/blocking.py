@@ -1,4 +1,4 @@
-"""For whoever writes an asynchronous repository: the contract's tests are synchronous, and so is what they test.
+"""A sync facade for an async repository: the tests of the contract are synchronous.
 
 class TestMine(RepositoryContract):
     @pytest.fixture
@@ -23,9 +23,9 @@ T = TypeVar("T")
 
 
 class Blocking:
-    """An asynchronous repository as a synchronous one. It lives in an event loop on a thread of its own.
+    """An async repository as a sync one, in an event loop on its own thread.
 
-    Hooks run in further threads and watchers in the caller's, so that they may use it like everybody else.
+    Hooks run in other threads, and watchers in the caller's thread, so that both can use the repository.
     """
 
     def __init__(
@@ -143,9 +143,9 @@ class Blocking:
             self._loop.close()
 
     def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        if threading.current_thread() is self._thread:  # a linker, which the event loop itself calls
+        if threading.current_thread() is self._thread:  # a linker runs in the event loop
             coroutine.close()
-            raise ConfigurationError("what is called in the middle of a write cannot wait for an asynchronous one")
+            raise ConfigurationError("a function that is called inside a write cannot wait for another write")
         try:
             return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
         finally:
@@ -168,7 +168,7 @@ class _InThreads(Listeners):
         real.watch(self._hear)
 
     def tell_watchers(self) -> None:
-        """Tell them what has been written in the event loop."""
+        """Notify the watchers of writes in the event loop."""
         while self._to_tell:
             self.heard(self._to_tell.pop(0))
 
@@ -185,7 +185,7 @@ class _InThreads(Listeners):
         self._real.after_commit(self._in_a_thread(listener))
 
     def _in_a_thread(self, function: Callable[..., object]) -> Any:
-        Listeners([function])  # refuses what is no hook
+        Listeners([function])  # refuses a hook that is not callable
 
         async def call(*args: Any) -> object:
             return await asyncio.to_thread(function, *args)

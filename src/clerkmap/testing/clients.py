@@ -1,8 +1,8 @@
-"""Signed-in test clients: each request that one of them makes carries a header that is made for that request.
+"""Signed-in test clients: each request carries a new `Authorization` header.
 
-Tokens live for a minute, so a header that is set once would be too old in a long test, and after a clock was moved.
-No framework is imported here. A client is known by what it offers: `auth`, a function of each request, in httpx,
-Starlette and FastAPI; `environ_base` in Flask and `defaults` in Django, which are read anew for each request.
+A token is valid for a minute, so a fixed header would expire in a long test or after a move of the clock. No framework
+is imported here. A client is recognized by its attributes: `auth`, a function of each request, in httpx, Starlette and
+FastAPI; `environ_base` in Flask and `defaults` in Django, which are read for each request.
 """
 
 from collections import UserDict
@@ -15,7 +15,7 @@ Header = Callable[[], str]
 
 
 class RenewedEnviron(UserDict[str, Any]):
-    """What all requests of a client have in common, with one header that is made anew each time it is read."""
+    """The common values of all requests of a client, with one header that is renewed on each read."""
 
     def __init__(self, environ: Mapping[str, Any], name: str, header: Header) -> None:
         super().__init__({name: "", **environ})
@@ -27,7 +27,7 @@ class RenewedEnviron(UserDict[str, Any]):
 
 
 def renewing(client: Client, header: Header) -> Client:
-    """The same client, which asks `header` for the `Authorization` of each request that does not bring its own."""
+    """Return the client, which calls `header` for each request without an `Authorization` of its own."""
 
     def sign(request: Any) -> Any:
         if "Authorization" not in request.headers:
@@ -43,5 +43,7 @@ def renewing(client: Client, header: Header) -> Client:
     elif hasattr(client, "auth"):
         known.auth = sign
     else:
-        raise TypeError(f"{type(client).__name__} is no test client that is known here: give headers=clerk.auth()")
+        raise TypeError(
+            f"{type(client).__name__} is not a known test client: pass headers=clerk.auth() to its requests"
+        )
     return client

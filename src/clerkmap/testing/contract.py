@@ -1,4 +1,4 @@
-"""What every repository promises, as tests, one class for each protocol in `clerkmap.ports`. To test yours:
+"""The promises of every repository, as tests, one class for each protocol in `clerkmap.ports`. To test your repository:
 
     class TestMyRepository(RepositoryContract):
         @pytest.fixture
@@ -68,17 +68,17 @@ class _Fixtures:
 
 
 class CoreContract(_Fixtures, HooksContract):
-    """What a `CoreRepository` promises. Subclass it, and give it the fixture `make_repository`."""
+    """The contract of a `CoreRepository`. Subclass it, and add the fixture `make_repository`."""
 
     def test_a_stranger_is_unknown(self, repository: CoreRepository) -> None:
-        """Nothing is found where nothing was put."""
+        """An empty repository finds nothing."""
         assert repository.find(HERE, ANN) is None
         assert repository.find(HERE, ANN, ACME) is None
         assert repository.row("user", HERE, key_of(ANN)) is None
         assert repository.row("organization", HERE, key_of(ACME)) is None
 
     def test_put_makes_a_user(self, repository: CoreRepository) -> None:
-        """The first record of a person makes your user, and says so."""
+        """The first record of a Clerk user creates your user, and returns the change."""
         record = person(email="ann@example.com", email_verified=True, first_name="Ann", created_at=5)
 
         (change,) = repository.put([record])
@@ -88,7 +88,7 @@ class CoreContract(_Fixtures, HooksContract):
         assert found(repository) == User(by_key(record), None, 1_000_000, None, record)
 
     def test_put_keeps_every_character(self, repository: CoreRepository) -> None:
-        """What was said is found again to the letter."""
+        """Text is stored without any change."""
         said = "Zoë 'Ö' \"x\" 名字 🙂 \u202e ﬀ e\u0301 \\ %s ? :a --"
         user = person(first_name=said, last_name=" ", public_metadata='{"n": 9007199254740993}', created_at=2**52)
         organization = company(name=said, slug="a-b")
@@ -102,7 +102,7 @@ class CoreContract(_Fixtures, HooksContract):
         assert standing.organization.clerk == organization
 
     def test_the_same_again_changes_nothing(self, repository: CoreRepository) -> None:
-        """A redelivery makes no change, whatever it is of."""
+        """A repeated record of any kind makes no change."""
         records: list[AnyRecord] = [person(), company(), member()]
         assert len(repository.put(records)) == 3
 
@@ -110,14 +110,14 @@ class CoreContract(_Fixtures, HooksContract):
         assert repository.put(reversed(records)) == []
 
     def test_a_later_confirmation_is_no_change(self, repository: CoreRepository) -> None:
-        """The same content observed later takes the place, and calls nobody."""
+        """The same content, observed later, replaces the record and calls no hook."""
         repository.put([person(at=1, email="a@example.com")])
 
         assert repository.put([person(at=2, email="a@example.com")]) == []
         assert repository.put([person(at=1, email="old@example.com")]) == []
 
     def test_order_does_not_matter(self, repository: CoreRepository) -> None:
-        """The same facts end in the same state in all of their 120 orders, each tried in an instance of its own."""
+        """The same records end in the same state in each of 120 orders, each in its own instance."""
         for number, order in enumerate(permutations(range(5))):
             facts = [
                 person(instance=str(number), at=1, grade=FROM_TOKEN),
@@ -135,7 +135,7 @@ class CoreContract(_Fixtures, HooksContract):
             assert found(repository, instance=str(number)).clerk == greatest
 
     def test_grouping_does_not_matter(self, make_repository: MakeCoreRepository) -> None:
-        """All at once, one by one, or with repetitions: the same."""
+        """Records end in the same state together, one by one, and repeated."""
         facts: list[AnyRecord] = [member(), person(at=2), company(), person(at=1), left(), company(at=3, name="New")]
         at_once, one_by_one = (make_repository(ids=by_key, clock=lambda: 0.0) for _ in range(2))
 
@@ -147,7 +147,7 @@ class CoreContract(_Fixtures, HooksContract):
 
     @pytest.mark.parametrize("first", [True, False])
     def test_deletion_is_final(self, repository: CoreRepository, first: bool) -> None:
-        """A deleted person stays deleted, keeps the row and the id, and leaves nothing personal behind."""
+        """A deleted user stays deleted, keeps its row and id, and leaves no personal data."""
         full = person(at=9, email="ann@example.com", first_name="Ann", external_id="7")
         deleted = ClerkUser.deleted(HERE, ANN, observed_at=5)
 
@@ -162,7 +162,7 @@ class CoreContract(_Fixtures, HooksContract):
         assert repository.put([person(at=99)]) == []
 
     def test_deletions_do_not_collide(self, repository: CoreRepository) -> None:
-        """Any number of people and organizations may be deleted, each once and again."""
+        """Any number of users and organizations can be deleted, each several times."""
         for number in range(3):
             repository.put([person(f"user_{number}"), company(f"org_{number}")])
         for number in range(3):
@@ -175,7 +175,7 @@ class CoreContract(_Fixtures, HooksContract):
         assert len({user.id for user in users}) == 3
 
     def test_a_membership_may_come_first(self, repository: CoreRepository) -> None:
-        """Nothing waits for a parent row: the ends may follow in any order."""
+        """A membership can be stored before its user and its organization."""
         repository.put([member(role="org:admin")])
         repository.put([company()])
         repository.put([person()])
@@ -186,7 +186,7 @@ class CoreContract(_Fixtures, HooksContract):
         assert standing.memberships == (member(role="org:admin"),)
 
     def test_every_membership_of_a_pair_is_found(self, repository: CoreRepository) -> None:
-        """Who left and joined again has two memberships, one of them over; nobody else's are among them."""
+        """A user that left and joined again has two memberships, one of them ended."""
         repository.put([person(), company(), member("orgmem_1"), left("orgmem_1"), member("orgmem_2", at=3)])
         repository.put([person(BEA), member("orgmem_3", user=BEA)])
 
@@ -196,7 +196,7 @@ class CoreContract(_Fixtures, HooksContract):
         assert repository.find(HERE, ANN, "org_other") == repository.find(HERE, ANN)
 
     def test_instances_are_worlds_apart(self, repository: CoreRepository) -> None:
-        """The same Clerk id in two instances is two people, and the deletion of one is not the other's."""
+        """One Clerk id in two instances means two users; deleting one does not affect the other."""
         repository.put([person(instance=HERE, email="here@example.com"), person(instance=THERE)])
         repository.put([ClerkUser.deleted(THERE, ANN, observed_at=9), company(instance=THERE)])
 
@@ -208,7 +208,7 @@ class CoreContract(_Fixtures, HooksContract):
         assert standing.organization is None
 
     def test_watchers_are_told_after_the_commit(self, repository: CoreRepository) -> None:
-        """Who watches is told what was written, when it can be read; of nothing written, nobody is told."""
+        """Watchers are notified of writes after the commit, and never without a write."""
         told: list[Any] = []
         repository.listeners.watch(lambda keys: told.append((keys, repository.find(HERE, ANN))))
 
@@ -220,7 +220,7 @@ class CoreContract(_Fixtures, HooksContract):
         assert told[0][1] is not None
 
     def test_many_at_once_make_one(self, make_repository: MakeCoreRepository) -> None:
-        """However many threads put the same people in whatever order, each person is made once."""
+        """Threads that put the same users in any order create each user once."""
         repository = make_repository()
         names = [f"user_{number}" for number in range(8)]
         start = threading.Barrier(16)
@@ -244,7 +244,7 @@ class CoreContract(_Fixtures, HooksContract):
         assert {found(repository, name).clerk.updated_at for name in names} == {15}
 
     def test_a_tombstone_keeps_what_its_rank_says(self, repository: CoreRepository) -> None:
-        """Of two deletions the later stays: it tells since when a membership is over."""
+        """Of two deletions, the later one is kept: it tells when a membership ended."""
         repository.put([person(), company(), left(at=5)])
         repository.put([left(at=9), left(at=7)])
 
@@ -297,7 +297,7 @@ class CoreContract(_Fixtures, HooksContract):
 
 
 class DirectoryContract(_Fixtures, IdsContract, FactsContract, DirectoryHooksContract, ListingContract):
-    """What a `DirectoryRepository` promises that is a `CoreRepository`, too, and takes all `Options`."""
+    """The contract of a `DirectoryRepository` that is a `CoreRepository` as well, and takes all `Options`."""
 
     def test_rows_are_found_by_your_ids(self, repository: Repository) -> None:
         """`user` and `organization` take your ids, also of a deleted user. Of other ids they know nothing."""
@@ -310,7 +310,7 @@ class DirectoryContract(_Fixtures, IdsContract, FactsContract, DirectoryHooksCon
         assert repository.organization("nothing") is None
 
     def test_all_or_nothing(self, make_repository: MakeRepository) -> None:
-        """A put that fails on one record leaves none of the others."""
+        """A put that fails on one record stores none of the others."""
 
         def linker(record: ClerkUser) -> None:
             if record.clerk_id == BEA:
@@ -332,4 +332,4 @@ class DirectoryContract(_Fixtures, IdsContract, FactsContract, DirectoryHooksCon
 
 
 class RepositoryContract(CoreContract, DirectoryContract, OutboxContract):
-    """What a `Repository` promises."""
+    """The contract of repositories. Subclass it, and add the fixture `make_repository`."""

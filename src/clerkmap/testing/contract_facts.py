@@ -1,4 +1,4 @@
-"""What every repository promises about your own facts: roles, links, exports and erasures."""
+"""The promises of every repository about your own data: roles, links, exports and erasure."""
 
 import json
 from itertools import permutations
@@ -19,12 +19,12 @@ from .samples import ACME, ANN, BEA, HERE, THERE, MakeRepository, by_key, compan
 
 
 def naming(role: str | None, *, at: int, instance: str = HERE) -> ClerkUser:
-    """A record whose metadata name a role."""
+    """Return a record with a role in its metadata."""
     return person(at=at, instance=instance, public_metadata=json.dumps({"role": role}))
 
 
 def first_roles(instance: str) -> list[AnyRecord]:
-    """What Clerk says of somebody whose role is `author`, whatever comes first."""
+    """Yield records of a user with the role `author`, in several orders."""
     named = [naming("author", at=2, instance=instance), naming("admin", at=3, instance=instance)]
     return [person(at=1, instance=instance), *named, person(at=4, instance=instance)]
 
@@ -33,8 +33,7 @@ class FactsContract:
     """A part of `DirectoryContract`."""
 
     def test_the_first_role_comes_from_clerk(self, repository: Repository) -> None:
-        """The first role that Clerk named counts, in whatever order the records come, and Clerk never changes it. Each
-        order is tried in an instance of its own."""
+        """The first role that Clerk names counts, in any order of records, and Clerk never changes it."""
         for number, order in enumerate(permutations(range(5))):
             name = f"order {number}"
             facts = [*first_roles(name), ClerkUser.deleted(name, ANN, observed_at=5)]
@@ -49,7 +48,7 @@ class FactsContract:
             assert found(repository, instance=name).role == "author"
 
     def test_a_role_concerns_every_identity(self, repository: Repository) -> None:
-        """Whoever watches one identity of a user is told of the role that another one brings, or that you set."""
+        """A watcher of one identity is notified of a role that comes from another identity, or from you."""
         repository.put([person(ANN)])
         id = found(repository).id
         repository.link(HERE, BEA, id, shared=True)
@@ -62,7 +61,7 @@ class FactsContract:
         assert [key_of(ANN) in keys for keys in told] == [True, True]
 
     def test_a_role_once_set_is_yours(self, repository: Repository) -> None:
-        """No word of Clerk's changes it, be it early or late; and None is a role, too."""
+        """No record changes a role that you have set, None included."""
         repository.put([naming("author", at=2)])
         id = found(repository).id
 
@@ -76,7 +75,7 @@ class FactsContract:
         assert found(repository).role is None
 
     def test_roles_are_found_as_you_say(self, make_repository: MakeRepository) -> None:
-        """`first_role` may look anywhere in a full statement, and None switches it off."""
+        """`first_role` can read any field of a full record, and None switches it off."""
 
         def staff(record: ClerkUser) -> str | None:
             return "staff" if record.email_verified else None
@@ -93,13 +92,13 @@ class FactsContract:
 
     @pytest.mark.parametrize("role", [7, "x" * 300, [], '"', None, "", "a\nb"])
     def test_a_role_that_is_no_word_is_none(self, repository: Repository, role: Any) -> None:
-        """What the metadata call a role and is none is left there, and is no reason to fail."""
+        """An invalid role in the metadata is ignored, without an error."""
         repository.put([person(public_metadata=json.dumps({"role": role, "a": [{"role": "b"}]}))])
 
         assert found(repository).role == ('"' if role == '"' else None)
 
     def test_a_link_takes_names_that_are_some(self, repository: Repository) -> None:
-        """What was left empty, or cannot be stored, makes no identity."""
+        """An empty id, or one that cannot be stored, is refused."""
         for instance, clerk_id in (
             (HERE, ""),
             ("", ANN),
@@ -113,7 +112,7 @@ class FactsContract:
         assert repository.user("mine") is None
 
     def test_unlink_makes_a_new_user_and_relink_takes_it_back(self, make_repository: MakeRepository) -> None:
-        """An identity leads to one user at any time, and to the one before again when you say so."""
+        """An identity is linked to one user at any time, and can be moved back."""
         repository = make_repository()
         repository.put([person(email="ann@example.com"), company(), member()])
         old = found(repository).id
@@ -137,7 +136,7 @@ class FactsContract:
         assert repository.user(new.id) is None
 
     def test_where_ids_follow_from_the_person_nobody_is_unlinked(self, make_repository: MakeRepository) -> None:
-        """There is no second id for the same person: the error says so, and what to do."""
+        """If ids follow from the Clerk id, unlink is refused, and the error says how to go on."""
         repository = make_repository(ids="clerk")
         repository.put([person()])
         with pytest.raises(ConfigurationError, match="relink"):
@@ -145,7 +144,7 @@ class FactsContract:
         assert found(repository).id == ANN
 
     def test_somebody_who_registered_anew_becomes_who_they_were(self, repository: Repository) -> None:
-        """A user whose only identity was deleted lives again with the new one, and dies again without it."""
+        """A user with a deleted identity lives again with a new one, and is deleted again without it."""
         repository.put([person(ANN), ClerkUser.deleted(HERE, ANN, observed_at=5), person(BEA, at=6)])
         old, new = found(repository, ANN), found(repository, BEA)
         repository.set_role(old.id, "admin")
@@ -159,7 +158,7 @@ class FactsContract:
         assert found(repository, ANN).deleted_at == 5
 
     def test_export_gives_everything_of_one_person(self, repository: Repository) -> None:
-        """Ready for JSON: the row, every identity with all that was said, the memberships; and nobody else's."""
+        """An export is ready for JSON: the row, its identities in full, and its memberships, of one user only."""
         repository.put([person(email="ann@example.com", public_metadata='{"plan":2}'), company(), member()])
         repository.put([person(BEA, email="bea@example.com"), member("orgmem_2", user=BEA)])
         user = found(repository)
@@ -175,7 +174,7 @@ class FactsContract:
         assert "bea@example.com" not in json.dumps(told)
 
     def test_who_was_erased_stays_erased(self, repository: Repository) -> None:
-        """Nothing personal is left, nothing that is said later brings it back, and the row stays."""
+        """After an erasure no personal data is left, no later record restores it, and the row stays."""
         repository.put([naming("author", at=2), person(at=3, email="ann@example.com"), company(), member()])
         id = found(repository).id
 
@@ -194,7 +193,7 @@ class FactsContract:
 
     @pytest.mark.parametrize("id", ["nobody", 7])
     def test_nobody_is_nobody(self, repository: Repository, id: Any) -> None:
-        """Of a user who does not exist, nothing can be said, and the answer tells so."""
+        """Operations on an unknown user are refused."""
         with pytest.raises(UserUnknown):
             repository.set_role(id, "admin")
         with pytest.raises(UserUnknown):
@@ -203,7 +202,7 @@ class FactsContract:
             repository.erase(id)
 
     def test_ends_of_sessions_are_remembered_as_long_as_tokens_may_live(self, make_repository: MakeRepository) -> None:
-        """And two days more; so are all tombstones. Without the option a token may live for 28 days."""
+        """Ends of sessions are kept for the lifetime of tokens and two days. The default lifetime is 28 days."""
         assert make_repository().max_token_lifetime == 28 * 86_400
         now, days = [100 * 86_400.0], 86_400_000
         repository = make_repository(ids=by_key, clock=lambda: now[0], max_token_lifetime=3_650 * 86_400)

@@ -1,4 +1,4 @@
-"""What every repository promises about hooks: what they are told, when, how often, and what their failure undoes."""
+"""The promises of every repository about hooks: arguments, order, number of calls, and the effect of errors."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ from .samples import (
 
 
 def what(change: Change) -> str:
-    """What happened to which kind of thing, in two words."""
+    """Return a change as two words: the kind and the event."""
     happened = [name for name in ("made", "altered", "deleted", "regained") if getattr(change, name)]
     about = [name for name in ("user", "organization", "membership") if getattr(change, f"is_{name}")]
     assert len(happened) == 1
@@ -44,7 +44,7 @@ class HooksContract:
     """A part of `CoreContract`."""
 
     def test_hooks_are_told_what_happened(self, make_repository: MakeCoreRepository) -> None:
-        """A history of one person in one organization, in the words of its hooks: each thing once."""
+        """Hooks get each change of a user in an organization once."""
         told: list[str] = []
 
         def hook(change: Change, tx: object) -> None:
@@ -56,7 +56,7 @@ class HooksContract:
         )
         history: list[tuple[list[AnyRecord], list[str]]] = [
             ([person(grade=FROM_TOKEN), company(), from_token], ["organization made", "user made", "membership made"]),
-            ([member(at=1)], ["membership altered"]),  # now its id is known: the same joining, told better
+            ([member(at=1)], ["membership altered"]),  # now its id is known: the same membership in full
             ([member(at=1), person(grade=FROM_TOKEN)], []),
             ([member(at=2, role="org:admin")], ["membership altered"]),
             ([left(at=3)], ["membership deleted"]),
@@ -68,7 +68,7 @@ class HooksContract:
             ([ClerkUser.deleted(HERE, ANN, observed_at=8)], ["user deleted"]),
             ([ClerkUser.deleted(HERE, ANN, observed_at=9), person(at=99)], []),
             ([ClerkOrganization.deleted(HERE, ACME, observed_at=9)], ["organization deleted"]),
-            ([ClerkUser.deleted(HERE, BEA, observed_at=9)], ["user deleted"]),  # and never was there
+            ([ClerkUser.deleted(HERE, BEA, observed_at=9)], ["user deleted"]),  # and never existed
         ]
         for records, expected in history:
             told.clear()
@@ -76,7 +76,7 @@ class HooksContract:
             assert told == [what(change) for change in returned] == expected
 
     def test_a_change_names_whom_of_yours_it_is_about(self, make_repository: MakeCoreRepository) -> None:
-        """A membership's ends are your rows, in whatever order the records are given; None while nothing is known."""
+        """The change of a membership has your user and organization, in any order of records; None if unknown."""
         changes: list[Change] = []
 
         def hook(change: Change, tx: object) -> None:
@@ -97,7 +97,7 @@ class HooksContract:
 
     @pytest.mark.parametrize("gone", [ClerkUser.deleted, ClerkOrganization.deleted])
     def test_nobody_joins_what_is_gone(self, make_repository: MakeCoreRepository, gone: Any) -> None:
-        """A membership told of after the end of one of its ends never counts: no hook hears that it was made."""
+        """A membership of a deleted user or organization never counts, and calls no hook."""
         told: list[str] = []
 
         def hook(change: Change, tx: object) -> None:
@@ -112,7 +112,7 @@ class HooksContract:
         assert told[1:] == ["membership deleted"]
 
     def test_a_hook_that_raises_undoes_everything(self, make_repository: MakeCoreRepository) -> None:
-        """Nothing of the put stays, nobody is told, and the next put does it all."""
+        """If a hook raises, the put is rolled back without notifications, and the next put does all of it."""
         calls: list[str] = []
         told: list[object] = []
 
@@ -138,7 +138,7 @@ class HooksContract:
         assert len(told) == 4
 
     def test_after_commit_comes_after(self, make_repository: MakeCoreRepository) -> None:
-        """It sees what was committed, once; and what it raises is nobody else's trouble."""
+        """An after_commit function sees committed data, once, and its error affects nothing else."""
         seen: list[Any] = []
 
         def fail(change: Change) -> None:
@@ -154,7 +154,7 @@ class HooksContract:
         assert seen == [("user made", True)]
 
     def test_a_hook_must_not_write_through_the_repository(self, make_repository: MakeCoreRepository) -> None:
-        """It would wait for itself: it is refused at once, and nothing stays."""
+        """A write from a hook would wait for itself: it is refused at once, and rolled back."""
         repository = make_repository()
         repository.listeners.hook(lambda change, tx: repository.put([company()]))
 
@@ -165,7 +165,7 @@ class HooksContract:
         assert repository.find(HERE, ANN) is None
 
     def test_a_hook_is_called_once_however_often_it_is_given(self, make_repository: MakeCoreRepository) -> None:
-        """Two reconcilers that share a repository are given the same hooks."""
+        """A hook that was added twice is called once."""
         told: list[str] = []
 
         def hook(change: Change, tx: object) -> None:
@@ -178,7 +178,7 @@ class HooksContract:
         assert told == ["user made"]
 
     def test_a_hook_is_a_function(self, repository: CoreRepository) -> None:
-        """What cannot be called is refused when it is given, not when it is needed."""
+        """A hook that is not callable is refused when it is added."""
         listeners: Any = repository.listeners
         with pytest.raises(ConfigurationError, match="hook"):
             listeners.hook("open_hotel")
@@ -197,7 +197,7 @@ class DirectoryHooksContract:
     """A part of `DirectoryContract`."""
 
     def test_your_own_facts_call_hooks_too(self, make_repository: MakeRepository) -> None:
-        """Roles, links and erasures are changes like others."""
+        """Roles, links and erasures call hooks."""
         told: list[str] = []
         repository = make_repository()
         repository.listeners.hook(lambda change, tx: told.append(what(change)))
@@ -212,11 +212,11 @@ class DirectoryHooksContract:
         repository.erase(id)
 
         altered = "user altered"
-        # The first identity that is erased takes nobody away; the last one does.
+        # Erasing the first identity deletes no user; erasing the last one does.
         assert told == ["user made", altered, altered, altered, altered, altered, "user deleted"]
 
     def test_a_hook_reads_what_is_written(self, make_repository: MakeRepository) -> None:
-        """Through the repository, too: what its transaction has written is there, and is not settled."""
+        """A hook reads the uncommitted writes of its transaction through the repository."""
         seen: list[Any] = []
 
         def hook(change: Change, tx: object) -> None:
@@ -235,7 +235,7 @@ class DirectoryHooksContract:
         assert settled.settled
 
     def test_a_user_is_made_once_however_many_identities(self, make_repository: MakeRepository) -> None:
-        """A second identity alters the user whom it is linked to; a user who was gone is regained by it."""
+        """A second identity updates its user, and restores a deleted one."""
         told: list[str] = []
 
         def hook(change: Change, tx: object) -> None:

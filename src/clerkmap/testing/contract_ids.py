@@ -1,4 +1,4 @@
-"""The part of the contract that is about your ids: how they are made, and how people are tied to them."""
+"""The promises of every repository about your ids: how they are made, and how users are linked."""
 
 import threading
 from functools import partial
@@ -14,7 +14,7 @@ from .samples import ANN, BEA, HERE, THERE, MakeRepository, always_the_same, by_
 
 
 def mine(record: ClerkUser) -> str:
-    """A linker that takes everybody for one user."""
+    """Return a linker that gives one user to every Clerk user."""
     return "mine"
 
 
@@ -22,7 +22,7 @@ class IdsContract:
     """A part of `DirectoryContract`."""
 
     def test_ids_by_name(self, make_repository: MakeRepository) -> None:
-        """Each strategy makes ids of its kind, and never the same one twice."""
+        """Each strategy makes ids of its kind, and never the same id twice."""
         for ids, kind in (("uuid7", str), ("integer", int), ("clerk", str)):
             repository = make_repository(**made_by(ids))
             repository.put([person(), person(BEA), company(), company("org_b")])
@@ -33,7 +33,7 @@ class IdsContract:
             assert (ids == "clerk") is (made == [ANN, BEA])
 
     def test_an_id_is_given_once(self, make_repository: MakeRepository) -> None:
-        """A strategy that gives two people one id is refused, and neither of the two is touched."""
+        """A strategy that gives one id to two users is refused, and neither user is changed."""
         repository = make_repository(ids=always_the_same)
         repository.put([person()])
 
@@ -44,7 +44,7 @@ class IdsContract:
         assert found(repository).clerk_id == ANN
 
     def test_link_ties_a_person_to_your_user(self, repository: Repository) -> None:
-        """A linked person leads to the id you gave, before and after Clerk says more."""
+        """A linked Clerk user leads to your id, before and after its records arrive."""
         assert repository.link(HERE, ANN, "mine").id == "mine"
         repository.put([person(email="ann@example.com")])
 
@@ -56,7 +56,7 @@ class IdsContract:
         assert found(repository).id == "mine"
 
     def test_two_identities_of_one_user(self, repository: Repository) -> None:
-        """Many identities may lead to one user, who goes with the last of them."""
+        """A user can have many identities, and is deleted with the last of them."""
         repository.link(HERE, ANN, "mine")
         repository.link(THERE, BEA, "mine", shared=True)
         repository.put([person(at=2, first_name="Ann")])
@@ -74,7 +74,7 @@ class IdsContract:
         assert found(repository, "user_new", THERE).deleted_at is None
 
     def test_the_linker_is_asked_once(self, make_repository: MakeRepository) -> None:
-        """At the first sight of a person, and only then, the linker may name a user of yours."""
+        """The linker is called at first sight only, and can name your user."""
         asked: list[str | None] = []
 
         def linker(record: ClerkUser) -> str | None:
@@ -90,7 +90,7 @@ class IdsContract:
         assert found(repository, BEA).id != "mine"
 
     def test_a_linker_does_not_write(self, make_repository: MakeRepository) -> None:
-        """It is asked in the middle of a write: to write through the repository is refused at once."""
+        """A linker runs inside a write: a write from it is refused at once."""
         made: list[Repository] = []
 
         def linker(record: ClerkUser) -> None:
@@ -102,7 +102,7 @@ class IdsContract:
         assert made[0].find(HERE, ANN) is None
 
     def test_a_link_is_exclusive(self, make_repository: MakeRepository) -> None:
-        """A user who has an identity gets another one only where you say that both are one person."""
+        """A user with an identity gets another one only with `shared`."""
         repository = make_repository()
         repository.link(HERE, ANN, "mine")
         for instance, clerk_id in ((HERE, BEA), (THERE, ANN)):
@@ -110,12 +110,12 @@ class IdsContract:
                 repository.link(instance, clerk_id, "mine")
             assert repository.find(instance, clerk_id) is None
         repository.put([ClerkUser.deleted(HERE, ANN, observed_at=2)])
-        with pytest.raises(UserTaken):  # nor where the first identity is gone
+        with pytest.raises(UserTaken):  # nor after the first identity was deleted
             repository.link(HERE, BEA, "mine")
         assert repository.link(HERE, BEA, "mine", shared=True).deleted_at is None
 
     def test_a_linker_gives_a_user_once(self, make_repository: MakeRepository) -> None:
-        """However often a linker names one user, one person has it: others are new users, in any instance."""
+        """One user is given to one Clerk user, however often a linker names it. Others become new users."""
         for across in (False, True):
             repository = make_repository(ids=by_key, linker=mine, across_instances=across)
             repository.put([person(ANN)])
@@ -132,7 +132,7 @@ class IdsContract:
             repository.close()
 
     def test_a_linker_revives_nobody(self, make_repository: MakeRepository) -> None:
-        """A user who was deleted is not handed on, also when the tombstone of the person has been purged."""
+        """A deleted user is not given to another Clerk user, also after its tombstone was purged."""
         day = 86_400_000
         repository = make_repository(ids=by_key, linker=mine, across_instances=True, clock=lambda: 100 * day / 1000)
         repository.put([person(ANN)])
@@ -143,7 +143,7 @@ class IdsContract:
         assert {found(repository, BEA).id, found(repository, BEA, THERE).id}.isdisjoint({"mine"})
 
     def test_a_linker_is_not_asked_about_a_tombstone(self, make_repository: MakeRepository) -> None:
-        """A person who was deleted before anything else was heard takes no user, and no claim, from another."""
+        """A Clerk user that is first seen as deleted takes no user, and no claim, from another."""
         for linker in (mine, FirstUserTakes("mine")):
             repository = make_repository(ids=by_key, linker=linker)
             repository.put([ClerkUser.deleted(HERE, ANN, observed_at=2)])
@@ -153,7 +153,7 @@ class IdsContract:
             repository.close()
 
     def test_the_first_user_takes_it_once(self, make_repository: MakeRepository) -> None:
-        """One of many who come at once, and nobody afterwards, whatever becomes of the first."""
+        """Of many concurrent Clerk users one is the first user, and none later."""
         day = 86_400_000
         make = partial(make_repository, ids=by_key, linker=FirstUserTakes("mine"), clock=lambda: 100 * day / 1000)
         names = [f"user_{number}" for number in range(8)]
@@ -187,7 +187,7 @@ class IdsContract:
             repository.close()
 
     def test_a_claim_is_undone_with_its_transaction(self, make_repository: MakeRepository) -> None:
-        """Where a hook refuses the first person, the second is the first."""
+        """If a hook refuses the first user, the second one is the first."""
 
         def hook(change: Change, tx: object) -> None:
             if change.after.clerk.clerk_id == ANN:

@@ -1,4 +1,4 @@
-"""What every repository promises about all that is stored: lists, counts, searches, and notes."""
+"""The promises of every repository about its content: lists, counts, searches and checkpoints."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ KINDS: tuple[Kind, ...] = ("user", "organization", "membership")
 
 
 def everything() -> list[AnyRecord]:
-    """Records of every kind and grade, each the only one of its thing."""
+    """Return records of every kind and grade, each of its own subject."""
     ends = {"clerk_user_id": ANN, "clerk_organization_id": ACME}
     return [
         *(person(f"user_{number}", at=number, first_name=str(number), banned=number == 3) for number in range(1, 8)),
@@ -39,7 +39,7 @@ def everything() -> list[AnyRecord]:
 
 
 def read_all(repository: Repository, kind: Kind, instance: str, limit: int) -> list[AnyRecord]:
-    """Everything of one kind, page by page."""
+    """Return all records of one kind, page by page."""
     read: list[AnyRecord] = []
     while page := repository.records(kind, instance, after=read[-1].key if read else "", limit=limit):
         assert len(page) <= limit
@@ -52,7 +52,7 @@ class ListingContract:
     """A part of `DirectoryContract`."""
 
     def test_all_is_listed_in_the_order_of_the_keys(self, repository: Repository) -> None:
-        """Tombstones and sightings too, each once, whole pages and pages of one; nothing of another instance."""
+        """A list has each record of one instance once, of every grade, in any size of pages."""
         said = everything()
         repository.put([*said, person(instance=THERE), company(instance=THERE), person(instance="a")])
 
@@ -66,7 +66,7 @@ class ListingContract:
             assert repository.records(kind, "elsewhere") == []
 
     def test_each_is_found_by_its_key(self, repository: Repository) -> None:
-        """The record that stays is what is found, also of a thing whose id has been forgotten."""
+        """A record is found by its key, also after its id was erased."""
         said = everything()
         repository.put(said)
 
@@ -78,7 +78,7 @@ class ListingContract:
             assert [repository.record(kind, HERE, key) for key in ("", "nothing", "\x00", "\ud800")] == [None] * 4
 
     def test_ranks_are_read_by_many_keys_at_once(self, repository: Repository) -> None:
-        """Of every grade, each key once however often it is asked for; unknown and unstorable keys are left out."""
+        """Ranks are read for many keys, each once; unknown and invalid keys are left out."""
         said = everything()
         repository.put([*said, person(at=50, instance=THERE)])
 
@@ -93,7 +93,7 @@ class ListingContract:
             repository.ranks("user", HERE, "key")
 
     def test_pages_go_on_while_others_write(self, repository: Repository) -> None:
-        """What comes or changes between two pages moves nothing: all that was there at the beginning is read once."""
+        """Writes between two pages move no row: all rows from the start are read once."""
         names = [f"user_{number}" for number in range(20)]
         repository.put([person(name) for name in names])
         read = repository.records("user", HERE, limit=7)
@@ -109,7 +109,7 @@ class ListingContract:
         assert set(keys) >= {key_of(name) for name in names}
 
     def test_all_is_counted(self, repository: Repository) -> None:
-        """What Clerk has told apart from what tokens have, and when it last told anything."""
+        """Counts separate records from Clerk and from tokens, and have the time of the latest one from Clerk."""
         repository.put([*everything(), person(at=99, instance=THERE)])
 
         counts = repository.counts(HERE)
@@ -123,13 +123,13 @@ class ListingContract:
         assert repository.counts("elsewhere") == dict.fromkeys(KINDS, Count())
 
     def test_what_only_tokens_tell_has_no_date(self, repository: Repository) -> None:
-        """A sighting is no word of Clerk's about when."""
+        """A record from a token does not count as data from Clerk."""
         repository.put([person(at=7, grade=FROM_TOKEN)])
 
         assert repository.counts(HERE)["user"] == Count(from_token=1)
 
     def test_somebody_is_found_by_whatever_they_are_called(self, repository: Repository) -> None:
-        """By your id, Clerk's, the address in either case, the name, the external id; the whole of it, and no part."""
+        """A user is found by your id, Clerk id, address in any case, username or external id, in full."""
         ann = person(email="Ann.Lee@Example.com", username="ann", external_id="7", first_name="A")
         repository.put([ann, person(BEA, email="bea@example.com", username="bea")])
         user = found(repository)
@@ -140,14 +140,14 @@ class ListingContract:
             assert repository.search(text) == []
 
     def test_an_address_is_not_folded_beyond_ascii(self, repository: Repository) -> None:
-        """What a locale makes of other letters is no ground to take two people for one."""
+        """Letters outside ASCII are compared exactly: no locale makes two users one."""
         repository.put([person(email="ZOË@example.com"), person(BEA, email="zoë@example.com")])
 
         assert [user.clerk_id for user in repository.search("zoË@example.com")] == [ANN]
         assert [user.clerk_id for user in repository.search("zoë@EXAMPLE.com")] == [BEA]
 
     def test_a_user_is_found_once(self, repository: Repository) -> None:
-        """Whichever and how many of the identities it is said of: the user is shown as `user` shows it."""
+        """A user is found once, by any of its identities, as `user` shows it."""
         repository.link(HERE, ANN, "mine")
         repository.link(THERE, ANN, "mine", shared=True)
         repository.put([person(email="old@example.com", username="mine"), person(instance=THERE, at=9)])
@@ -156,7 +156,7 @@ class ListingContract:
             assert repository.search(text) == [repository.user("mine")]
 
     def test_many_are_found_in_one_order(self, repository: Repository) -> None:
-        """At most as many as are wanted: whose id it is first, the others in the order of their keys."""
+        """A search has a limit: the user with this id comes first, the others in the order of their keys."""
         names = [f"user_{number}" for number in range(30)]
         repository.put([person(name, email="all@example.com") for name in names])
         repository.link(HERE, "user_named", "all@example.com")
@@ -169,7 +169,7 @@ class ListingContract:
         assert len(repository.search("all@example.com")) == 20
 
     def test_who_is_gone_is_found_by_id_alone(self, repository: Repository) -> None:
-        """The tombstone is found by the Clerk id that it does not tell; nothing else leads to it."""
+        """A deleted user is found by its Clerk id only."""
         repository.put([person(email="ann@example.com", username="ann", external_id="7")])
         repository.put([ClerkUser.deleted(HERE, ANN, observed_at=5)])
 
@@ -177,7 +177,7 @@ class ListingContract:
         assert repository.search(ANN) == repository.search(by_key(person())) == [found(repository)]
 
     def test_numbers_are_found_as_they_are_spelled(self, make_repository: MakeRepository) -> None:
-        """Where your ids are numbers, their digits lead to them."""
+        """An id that is a number is found by its digits."""
         repository = make_repository(ids="integer", first_id=1)
         repository.put([person(external_id="2"), person(BEA)])
         ann, bea = found(repository), found(repository, BEA)
@@ -189,7 +189,7 @@ class ListingContract:
             assert repository.search(text) == []
 
     def test_notes_are_kept(self, repository: Repository) -> None:
-        """By their name and to the letter, until they are replaced or removed."""
+        """A checkpoint is kept without any change until it is replaced or removed."""
         told: list[Any] = []
         repository.listeners.watch(told.append)
         long = "🙂" * (65_536 // 4)
@@ -208,7 +208,7 @@ class ListingContract:
         assert told == []
 
     def test_a_page_is_asked_for_in_words_that_mean_something(self, repository: Repository) -> None:
-        """Neither nothing nor everything at once, of a kind that is kept, and after some key; the text says which."""
+        """An invalid limit, kind or key of a page is refused, and the error names it."""
         repository.put([person()])
         limits: list[Any] = [0, -1, 10_001, True, 1.0, "5", None]
         kinds: list[Any] = ["session", "users", "", None]
@@ -231,7 +231,7 @@ class ListingContract:
                 repository.records("user", HERE, after=after)
 
     def test_a_note_is_short_text_with_a_name(self, repository: Repository) -> None:
-        """Any database can keep it, and an operator read its name. What is refused leaves the note as it was."""
+        """A checkpoint is short text with a printable name. A refused one leaves the old one."""
         repository.set_checkpoint("sync", "as it was")
         names: list[Any] = ["", "x" * 201, "a\x00", "a\n", "\ud800", None, 7]
         texts: list[Any] = ["x" * 65_537, "🙂" * (65_536 // 4) + "x", "\x00", "\ud800", 7, b"x"]
@@ -246,7 +246,7 @@ class ListingContract:
         assert repository.checkpoint("sync") == "as it was"
 
     def test_a_note_is_not_written_from_within(self, make_repository: MakeRepository) -> None:
-        """A hook has the transaction: to write through the repository is refused there, as ever."""
+        """A hook cannot write a checkpoint: the transaction is its own."""
         refused: list[ConfigurationError] = []
 
         def hook(change: Any, tx: Any) -> None:

@@ -1,4 +1,4 @@
-"""What every repository promises about what is to go back to Clerk, and about what may be forgotten."""
+"""The promises of every repository about the outbox and about purged tombstones."""
 
 import threading
 from dataclasses import replace
@@ -17,7 +17,7 @@ BACK = WriteBack(user_id="userId", role="role", organization_id="orgId")
 
 
 def told(row: Any) -> dict[str, Any]:
-    """The metadata of somebody of whom Clerk holds all that it should."""
+    """Return the metadata of a user that is up to date at Clerk."""
     return {"userId": by_key(row)}
 
 
@@ -26,7 +26,7 @@ class OutboxContract:
 
     @pytest.fixture
     def writing(self, make_repository: MakeRepository) -> Repository:
-        """One that writes back."""
+        """Return a repository that writes back."""
         return make_repository(ids=by_key, clock=lambda: NOW / 1000, write_back=BACK)
 
     def test_nothing_is_noted_unless_you_ask_for_it(self, repository: Repository) -> None:
@@ -35,7 +35,7 @@ class OutboxContract:
         assert repository.outbox(HERE) == []
 
     def test_what_clerk_does_not_hold_is_noted(self, writing: Repository) -> None:
-        """Once for each person and organization, to be looked at a second later."""
+        """A user or organization with other data at Clerk gets one entry, due in a second."""
         writing.put([person(), company(), member(), person(BEA, grade=FROM_TOKEN), person(instance=THERE)])
 
         noted = {(each.kind, each.key) for each in writing.outbox(HERE)}
@@ -48,7 +48,7 @@ class OutboxContract:
         assert len(writing.outbox(HERE, due=NOW + WAIT, limit=2)) == 2
 
     def test_an_echo_is_not_noted(self, writing: Repository) -> None:
-        """What Clerk says already is not said again to it, and neither is what is not new."""
+        """Data that Clerk has already, and old data, add no entry."""
         ann = person(public_metadata=_json(told(person())))
         acme = company(public_metadata='{"orgId":"' + by_key(company()) + '","theirs":1}')
         writing.put([ann, acme])
@@ -57,14 +57,14 @@ class OutboxContract:
         assert writing.outbox(HERE) == []
 
     def test_what_somebody_else_has_overwritten_is_noted(self, writing: Repository) -> None:
-        """A name of yours that is gone at Clerk, or holds another's value."""
+        """A value of yours that is missing or different at Clerk adds an entry."""
         for at, metadata in enumerate(('{"userId":"another"}', "{}", '{"role":"admin"}'), 2):
             writing.put([person(at=at, public_metadata=metadata)])
             noted = writing.outbox(HERE)
             assert [each.changes for each in noted] == [at - 1]
 
     def test_a_role_that_you_set_is_noted_for_each_identity(self, writing: Repository) -> None:
-        """Even where Clerk seems to hold it: what is on its way may say otherwise."""
+        """A role that you set adds an entry for each identity, also if Clerk seems to have the role already."""
         writing.link(HERE, ANN, "mine")
         writing.link(HERE, BEA, "mine", shared=True)
         for each in writing.outbox(HERE):
@@ -79,7 +79,7 @@ class OutboxContract:
         assert {each.changes for each in writing.outbox(HERE)} == {2}
 
     def test_who_is_linked_to_another_user_is_noted(self, writing: Repository) -> None:
-        """For then the id at Clerk is the wrong one."""
+        """A new link adds an entry, since Clerk has the wrong id."""
         writing.put([person(public_metadata=_json(told(person())))])
         assert writing.outbox(HERE) == []
 
@@ -88,12 +88,12 @@ class OutboxContract:
         assert person().key in {each.key for each in writing.outbox(HERE)}
 
     def test_the_deleted_are_not_noted(self, writing: Repository) -> None:
-        """Clerk knows nothing of them any more."""
+        """A deleted user adds no entry."""
         writing.put([ClerkUser.deleted(HERE, ANN, observed_at=1), ClerkOrganization.deleted(HERE, ACME, observed_at=1)])
         assert writing.outbox(HERE) == []
 
     def test_what_is_undone_is_not_noted(self, make_repository: MakeRepository) -> None:
-        """The outbox is a part of the transaction that made the change."""
+        """An entry is rolled back with the change."""
 
         def refuse(*_: object) -> None:
             raise RuntimeError
@@ -104,7 +104,7 @@ class OutboxContract:
         assert writing.outbox(HERE) == []
 
     def test_one_of_several_moves_it_on(self, writing: Repository) -> None:
-        """What is another than it was looked at is not moved, removed or added."""
+        """An entry that has changed meanwhile is not replaced, removed or added."""
         writing.put([person()])
         (seen,) = writing.outbox(HERE)
         taken = replace(seen, due_at=NOW + 60_000, tries=1)
@@ -135,21 +135,21 @@ class OutboxContract:
         assert writing.outbox(HERE) == [seen]
 
     def test_the_earliest_is_first(self, repository: Repository) -> None:
-        """In the order in which they are due, as many as are wanted."""
+        """Entries are sorted by their due time, up to a limit."""
         for number in (3, 1, 2):
             assert repository.swap_outbox_entry(None, OutboxEntry(HERE, "user", f"k{number}", 0, number))
         assert [each.key for each in repository.outbox(HERE, limit=2)] == ["k1", "k2"]
         assert [each.key for each in repository.outbox(HERE, due=1)] == ["k1"]
 
     def test_two_states_are_of_one_thing(self, repository: Repository) -> None:
-        """To move one thing to the place of another is a mistake."""
+        """Replacing the entry of one user by that of another is an error."""
         one = OutboxEntry(HERE, "user", "a", 0, 0)
         for before, after in ((None, None), (one, replace(one, key="b")), (one, replace(one, kind="organization"))):
             with pytest.raises(ConfigurationError):
                 repository.swap_outbox_entry(before, after)
 
     def test_a_note_is_swapped_by_one(self, repository: Repository) -> None:
-        """Only where it still says what it is thought to say."""
+        """A checkpoint is replaced only if it has the expected value."""
         assert not repository.swap_checkpoint("lease", "mine", "yours")
         assert repository.swap_checkpoint("lease", None, "mine")
         assert not repository.swap_checkpoint("lease", None, "yours")
@@ -166,7 +166,7 @@ class OutboxContract:
                 repository.swap_checkpoint(name, None, text)
 
     def test_tombstones_are_forgotten_when_they_are_old(self, make_repository: MakeRepository) -> None:
-        """Those of people and of memberships; your rows stay, and so do the living."""
+        """Old tombstones of users and memberships are purged; your rows and live records stay."""
         days, now = 86_400_000, 100 * 86_400_000
         repository = make_repository(ids=by_key, clock=lambda: now / 1000)
         ends = {"clerk_user_id": ANN, "clerk_organization_id": ACME}
@@ -181,7 +181,7 @@ class OutboxContract:
             with pytest.raises(ConfigurationError, match="30 days"):
                 repository.purge(too_late)  # type: ignore[arg-type]
         assert repository.purge(10 * days) == 0
-        assert repository.purge(11 * days) == 3  # hers, that of the membership, and what a token had said of it
+        assert repository.purge(11 * days) == 3  # of the user, of the membership, and of its record from a token
         assert repository.purge(11 * days) == 0
 
         assert repository.user(ann.id) is None
@@ -192,7 +192,7 @@ class OutboxContract:
         assert [record.is_deleted for record in repository.records("organization", HERE)] == [True]
 
     def test_who_has_come_back_is_not_forgotten_in_part(self, make_repository: MakeRepository) -> None:
-        """Without the tombstone, a membership from before it would count again."""
+        """A tombstone that ends an older membership is kept: without it, that membership would count again."""
         days = 86_400_000
         repository = make_repository(ids=by_key, clock=lambda: 100 * days / 1000)
         repository.put([person(), company(), member("orgmem_1"), left("orgmem_1", at=10), member("orgmem_2", at=20)])

@@ -1,9 +1,9 @@
-"""A state machine that holds a repository to the one in memory, step by step. Needs hypothesis.
+"""A state machine that compares a repository with the one in memory, step by step. Needs hypothesis.
 
     TestMine = repository_machine(MyRepository.for_tests)
 
-Hypothesis makes histories: records of a few people and organizations in two instances, with few different times, so
-that ties, late arrivals and deletions come up all the time. After each step both repositories must show the same.
+Hypothesis generates histories of a few users and organizations in two instances, at a few times, so that ties, late
+records and deletions are frequent. After each step both repositories must have the same state.
 """
 
 from collections.abc import Callable
@@ -49,7 +49,7 @@ _grades = st.sampled_from([EMBEDDED, FULL])
 
 
 def records() -> st.SearchStrategy[AnyRecord]:
-    """Any record of the small world."""
+    """Return any record of the small world."""
     user = st.builds(
         ClerkUser.make, _grades, _instances, _users, observed_at=_times, updated_at=_times, first_name=_names,
         username=_names, banned=st.booleans(), public_metadata=st.sampled_from(["{}", '{"role":"a"}', '{"role":"b"}']),
@@ -79,7 +79,7 @@ def _options(machine: Any) -> dict[str, Any]:
 
 
 def repository_machine(make_repository: MakeRepository, **chosen: Any) -> type[Any]:
-    """A unittest case for the repository that the factory makes. `chosen` are settings of hypothesis."""
+    """Return a unittest case for the repository of a factory. `chosen` are settings of hypothesis."""
 
     class RepositoryMachine(RuleBasedStateMachine):
         def __init__(self) -> None:
@@ -95,7 +95,7 @@ def repository_machine(make_repository: MakeRepository, **chosen: Any) -> type[A
 
         @rule(batch=st.lists(records(), min_size=1, max_size=5), at=st.integers(1, 3))
         def put_and_fail(self, batch: list[AnyRecord], at: int) -> None:
-            """A hook raises at its first, second or third change: all or nothing."""
+            """Put with a hook that raises at its first, second or third change: all or nothing."""
             self.failing = at
             self.both(lambda repository: repository.put(batch))
             self.failing = 0
@@ -138,7 +138,7 @@ def repository_machine(make_repository: MakeRepository, **chosen: Any) -> type[A
             self.both(lambda repository: repository.search(text, limit))
 
         def both(self, do: Callable[[Repository], object]) -> None:
-            """Both answer the same, refuse for the same reason, and call the hooks with the same changes."""
+            """Check that both repositories give the same answer or error, and call the hooks with the same changes."""
             answers: list[Any] = []
             for repository in (self.model, self.real):
                 self.calls = []
@@ -168,7 +168,7 @@ def repository_machine(make_repository: MakeRepository, **chosen: Any) -> type[A
                             assert self.model.user(standing.user.id) == self.real.user(standing.user.id)
 
         def teardown(self) -> None:
-            """At the end all of it is held against each other, once for each history."""
+            """Compare everything at the end of each history."""
             try:
                 for instance in INSTANCES:
                     assert self.model.counts(instance) == self.real.counts(instance)

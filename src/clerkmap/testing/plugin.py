@@ -1,8 +1,8 @@
-"""The pytest plugin: each test has a fresh Clerk, and an application that reads Clerk's environment trusts it.
+"""The pytest plugin: each test gets a new Clerk, which is trusted by applications that read Clerk's environment.
 
-pytest imports this at every start, also for suites that never use it. So nothing but pytest is imported up here.
-All Clerks of a run have the same keys and secrets, so an application may be made once and live as long as the run. Each
-has its own people: what an application remembers of one test's is nobody in the next.
+pytest imports it at every start, also for suites that do not use it, so it imports only pytest at the top. All Clerks
+of a run share keys and secrets, so that an application can live as long as the run. Each has its own users: a user that
+an application has cached from one test is unknown in the next.
 """
 
 from collections.abc import Generator
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 OPTION = "clerkmap_environment"
 MARKER = (
-    'clerk_user(email, role="org:admin", ...): who `clerk.auth()` and `clerk.signed_in(client)` are. '
+    'clerk_user(email, role="org:admin", ...): the caller of `clerk.auth()` and `clerk.signed_in(client)`. '
     "Takes the arguments of `create_user` and `token`, and the name of an organization"
 )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """One setting, for applications that are made when their module is imported."""
-    text = "set Clerk's environment variables, for the `clerk` of all tests, before anything of yours is imported"
+    """Add the setting for applications that are created on import."""
+    text = "set Clerk's environment variables, for the `clerk` of all tests, before your modules are imported"
     parser.addini(OPTION, text, type="bool", default=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line("markers", MARKER)
 
 
-@pytest.hookimpl(wrapper=True)  # around the others, and so before one of them loads settings or a conftest.py
+@pytest.hookimpl(wrapper=True)  # a wrapper runs before other plugins load settings or a conftest.py
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
-    """Set the environment for the whole run, if that is asked for."""
+    """Set the environment for the whole run, if configured."""
     if early_config.getini(OPTION):
         from .fake_clerk import FakeClerk
 
@@ -50,7 +50,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 @pytest.fixture
 def clerk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> "FakeClerk":
-    """A Clerk of this test's own. Until the test ends it is the one in Clerk's environment variables."""
+    """Return a new Clerk, which is in Clerk's environment variables until the test ends."""
     from .fake_clerk import FakeClerk
 
     clerk = FakeClerk(ids=request.node.nodeid)
@@ -63,14 +63,14 @@ def clerk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> "F
 
 @pytest.fixture
 def clerk_clock(clerk: "FakeClerk") -> "Clock":
-    """The clock of `clerk`, which stands still until you move it."""
+    """Return the clock of `clerk`, frozen."""
     clerk.clock.freeze()
     return clerk.clock
 
 
 @pytest.fixture
 def clerk_repository() -> "MemoryRepository":
-    """An empty repository in memory."""
+    """Return an empty repository in memory."""
     from ..repositories.memory import MemoryRepository
 
     return MemoryRepository()
@@ -78,7 +78,7 @@ def clerk_repository() -> "MemoryRepository":
 
 @pytest.fixture
 def clerk_resolver(clerk: "FakeClerk", clerk_repository: "Repository") -> "Resolver":
-    """Resolves the tokens of `clerk`, by its clock."""
+    """Return a resolver for the tokens of `clerk`, with its clock."""
     from ..auth.resolver import Resolver
 
     return Resolver(clerk.instance, clerk_repository, verifier=clerk.verifier())
@@ -86,7 +86,7 @@ def clerk_resolver(clerk: "FakeClerk", clerk_repository: "Repository") -> "Resol
 
 @pytest.fixture
 def clerk_reconciler(clerk: "FakeClerk", clerk_repository: "Repository") -> "Reconciler":
-    """Takes in the deliveries of `clerk`, by its clock, into the repository of `clerk_resolver`."""
+    """Return a reconciler for the deliveries of `clerk`, with its clock and the repository of `clerk_resolver`."""
     from ..webhooks import Reconciler
 
     return Reconciler(clerk.instance, clerk_repository, clock=clerk.clock)
@@ -95,14 +95,14 @@ def clerk_reconciler(clerk: "FakeClerk", clerk_repository: "Repository") -> "Rec
 def _set_environment(environment: pytest.MonkeyPatch, clerk: "FakeClerk") -> None:
     for name, value in clerk.environment().items():
         environment.setenv(name, value)
-    # Those of the real environment, which tokens of this one are not made for.
+    # Origins of the real environment would refuse the tokens of this one.
     environment.delenv("CLERK_AUTHORIZED_PARTIES", raising=False)
 
 
 def _set_caller(
     clerk: "FakeClerk", *email: str, organization: str | None = None, role: str | None = None, **said: Any
 ) -> None:
-    """Make the person that a marker describes the caller."""
+    """Make the user of a marker the caller."""
     from inspect import signature
 
     profile = {name: said.pop(name) for name in signature(clerk.create_user).parameters if name in said}

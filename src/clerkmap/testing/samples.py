@@ -14,29 +14,29 @@ ANN, BEA, ACME = "user_ann", "user_bea", "org_acme"
 
 
 def person(clerk_id: str = ANN, *, at: int = 1, grade: Grade = FULL, instance: str = HERE, **said: Any) -> ClerkUser:
-    """A record of a person, updated at a given time."""
+    """Return a record of a user, updated at a given time."""
     return ClerkUser.make(grade, instance, clerk_id, updated_at=at, observed_at=at, **said)
 
 
 def company(clerk_id: str = ACME, *, at: int = 1, instance: str = HERE, **said: Any) -> ClerkOrganization:
-    """A record of an organization, updated at a given time."""
+    """Return a record of an organization, updated at a given time."""
     return ClerkOrganization.make(FULL, instance, clerk_id, updated_at=at, observed_at=at, **said)
 
 
 def member(clerk_id: str = "orgmem_1", *, at: int = 1, user: str = ANN, role: str = "org:member") -> ClerkMembership:
-    """A record of a membership, updated at a given time."""
+    """Return a record of a membership, updated at a given time."""
     return ClerkMembership.full(
         HERE, clerk_id, clerk_user_id=user, clerk_organization_id=ACME, role=role, updated_at=at, observed_at=at
     )
 
 
 def left(clerk_id: str = "orgmem_1", *, at: int = 2, user: str = ANN) -> ClerkMembership:
-    """The tombstone of a membership."""
+    """Return the tombstone of a membership."""
     return ClerkMembership.deleted(HERE, clerk_id, clerk_user_id=user, clerk_organization_id=ACME, observed_at=at)
 
 
 def by_key(record: Record) -> str:
-    """An id strategy that gives the same ids in every run."""
+    """Return the same ids in every run: an id strategy."""
     return f"id-{record.instance}-{record.key[:8]}"
 
 
@@ -48,10 +48,10 @@ def found(repository: CoreRepository, clerk_id: str = ANN, instance: str = HERE)
 
 
 def made_by(ids: str) -> dict[str, Any]:
-    """The options of a repository that makes ids in this way, in an application that has no rows yet."""
+    """Return the options for ids of this kind, in an application without other rows."""
     return {"ids": ids, "first_id": 1} if ids == "integer" else {"ids": ids}
 
 
 def always_the_same(record: Record) -> str:
-    """An id strategy that cannot work."""
+    """Return one id for every user: an id strategy that cannot work."""
     return "same"

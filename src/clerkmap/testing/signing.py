@@ -1,4 +1,4 @@
-"""Throw-away signing keys, made from a seed: the same seed makes the same key and the same token on every machine."""
+"""Signing keys for tests, made from a seed: a seed gives the same key and the same tokens on every machine."""
 
 import json
 from base64 import urlsafe_b64encode
@@ -34,7 +34,7 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 
 
 class SigningKey:
-    """A private key with an id. Never use one outside a test: anybody can make it again."""
+    """A private key with an id. Use it in tests only: it can be made again from its seed."""
 
     def __init__(self, seed: str, kid: str | None, algorithm: str = "RS256") -> None:
         self.kid: str | None = kid
@@ -42,7 +42,7 @@ class SigningKey:
         self.private: PrivateKey = _make(seed, algorithm)
 
     def sign(self, header: Mapping[str, Any] | bytes, payload: Mapping[str, Any] | bytes) -> str:
-        """A compact JWS over exactly this header and payload, however odd; bytes are taken as they are."""
+        """Return a compact JWS of this header and payload, valid or not. Bytes are used unchanged."""
         signed = f"{_segment(header)}.{_segment(payload)}"
         return f"{signed}.{_base64url(self._signature(signed.encode()))}"
 
@@ -56,12 +56,12 @@ class SigningKey:
         return r.to_bytes(size, "big") + s.to_bytes(size, "big")
 
     def jwk(self) -> dict[str, Any]:
-        """The public half, as a member of a JWKS."""
+        """Return the public key as a member of a JWKS."""
         named = {"kid": self.kid} if self.kid is not None else {}
         return {"use": "sig", "alg": self.algorithm, **named, **_public_jwk(self.private)}
 
     def pem(self) -> str:
-        """The public half, in PEM form."""
+        """Return the public key in PEM format."""
         return self.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 

@@ -1,4 +1,4 @@
-"""What the made-up Clerk keeps. Plain rows; the ledger has them, and changes them. All times are milliseconds."""
+"""The rows of the fake Clerk, as plain dataclasses. All times are in milliseconds."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +7,7 @@ Metadata = dict[str, Any]
 
 
 class ClerkRefuses(Exception):
-    """What the made-up Clerk answers where the real one would: a status, one of Clerk's codes, and what is wrong."""
+    """An error answer of Clerk: a status, a code and a message."""
 
     def __init__(self, status: int, code: str, message: str, parameter: str | None = None) -> None:
         super().__init__(message)
@@ -19,7 +19,7 @@ class ClerkRefuses(Exception):
 
 @dataclass(eq=False)
 class FakeAddress:
-    """One of a person's e-mail addresses."""
+    """An email address of a user."""
 
     id: str
     address: str
@@ -30,7 +30,7 @@ class FakeAddress:
 
 @dataclass(eq=False)
 class FakeUser:
-    """A person at the made-up Clerk. Metadata that were replaced by null are None."""
+    """A user. Metadata that was replaced by null is None."""
 
     id: str
     first_name: str | None = None
@@ -52,23 +52,23 @@ class FakeUser:
 
     @property
     def primary_address(self) -> FakeAddress | None:
-        """The address whose id is the primary one."""
+        """The primary address."""
         return next((each for each in self.addresses if each.id == self.primary_address_id), None)
 
     @property
     def email(self) -> str | None:
-        """The primary address, as text."""
+        """The text of the primary address."""
         return self.primary_address.address if self.primary_address else None
 
     @property
     def identifier(self) -> str:
-        """What identifies the person to others: an address, or else a username."""
+        """The name shown to other users: the address or the username."""
         return self.email or self.username or ""
 
 
 @dataclass(eq=False)
 class FakeOrganization:
-    """An organization at the made-up Clerk."""
+    """An organization."""
 
     id: str
     name: str
@@ -84,7 +84,7 @@ class FakeOrganization:
 
 @dataclass(eq=False)
 class FakeMembership:
-    """A person's place in an organization."""
+    """A membership of a user in an organization."""
 
     id: str
     organization_id: str
@@ -98,7 +98,7 @@ class FakeMembership:
 
 @dataclass(eq=False)
 class FakeInvitation:
-    """An invitation into an organization, by address. Its status: pending, accepted, revoked or expired."""
+    """An invitation of an address to an organization. Its status is pending, accepted, revoked or expired."""
 
     id: str
     organization_id: str
@@ -116,7 +116,7 @@ class FakeInvitation:
 
 @dataclass(eq=False)
 class FakeSession:
-    """A session: active, pending, ended, removed or revoked."""
+    """A session. Its status is active, pending, ended, removed or revoked."""
 
     id: str
     user_id: str
@@ -132,7 +132,7 @@ class FakeSession:
 
 @dataclass(eq=False)
 class FakeMachineToken:
-    """An opaque token that only Clerk's API can tell anything of. Its kind: api_key, m2m_token or oauth_token."""
+    """An opaque token, which only the API can verify. Its kind is api_key, m2m_token or oauth_token."""
 
     id: str
     kind: str
@@ -152,7 +152,7 @@ class FakeMachineToken:
 
 @dataclass(frozen=True)
 class FakeRole:
-    """A role in organizations, and what it permits. Permissions that begin with `org:sys_` are never in tokens."""
+    """A role in organizations, with its permissions. Permissions that begin with `org:sys_` are never in tokens."""
 
     key: str
     name: str

@@ -1,4 +1,4 @@
-"""How Clerk writes down what it keeps: the JSON of its API and of its webhooks, field by field."""
+"""The JSON of rows in Clerk's API and webhooks, field by field."""
 
 import json
 from base64 import b64encode
@@ -20,7 +20,7 @@ NO_PICTURE = "https://www.gravatar.com/avatar?d=mp"
 
 
 def user_shape(user: FakeUser) -> Shape:
-    """A person, in full."""
+    """Return a user in full."""
     return {
         "backup_code_enabled": False,
         "banned": user.banned,
@@ -70,7 +70,7 @@ def user_shape(user: FakeUser) -> Shape:
 
 
 def address_shape(address: FakeAddress) -> Shape:
-    """An e-mail address. One that is not verified has a verification that was not finished."""
+    """Return an email address. The verification of an unverified address is unfinished."""
     status = "verified" if address.verified else "unverified"
     return {
         "created_at": address.created_at,
@@ -95,7 +95,7 @@ def address_shape(address: FakeAddress) -> Shape:
 def organization_shape(
     organization: FakeOrganization, members: int | None = None, invitations: int | None = None
 ) -> Shape:
-    """An organization, in full. Webhooks count its members; the API does if it is asked to."""
+    """Return an organization in full. Webhooks have the number of members; the API has it on request."""
     counts = {} if members is None else {"members_count": members}
     counts |= {} if invitations is None else {"pending_invitations_count": invitations}
     return {
@@ -119,7 +119,7 @@ def organization_shape(
 
 
 def membership_shape(membership: FakeMembership, organization: Shape, user: FakeUser, role: FakeRole) -> Shape:
-    """A membership, with its organization in full, and as much of its person as others may see."""
+    """Return a membership, with its organization in full and the public data of its user."""
     seen = {"banned": user.banned, "deprovisioned": user.deprovisioned, "profile_image_url": NO_PICTURE}
     return {
         "created_at": membership.created_at,
@@ -137,7 +137,7 @@ def membership_shape(membership: FakeMembership, organization: Shape, user: Fake
 
 
 def public_user_shape(user: FakeUser) -> Shape:
-    """What the members of an organization see of a person."""
+    """Return the data of a user that members of an organization can see."""
     return {
         "first_name": user.first_name,
         "has_image": False,
@@ -149,7 +149,7 @@ def public_user_shape(user: FakeUser) -> Shape:
 
 
 def invitation_shape(invitation: FakeInvitation, inviter: FakeUser | None, role: FakeRole) -> Shape:
-    """An invitation. Its URL holds a secret at Clerk; here it holds none."""
+    """Return an invitation. Unlike at Clerk, its URL holds no secret."""
     return {
         "created_at": invitation.created_at,
         "email_address": invitation.email,
@@ -170,7 +170,7 @@ def invitation_shape(invitation: FakeInvitation, inviter: FakeUser | None, role:
 
 
 def public_organization_shape(organization: FakeOrganization) -> Shape:
-    """What invited people see of an organization: in two lists, and, one level deeper, in webhooks."""
+    """Return the data of an organization that invited users can see: in two lists, and in webhooks."""
     return {
         "public_organization_data": {
             "has_image": False,
@@ -183,7 +183,7 @@ def public_organization_shape(organization: FakeOrganization) -> Shape:
 
 
 def session_shape(session: FakeSession, user: FakeUser | None = None) -> Shape:
-    """A session; in webhooks with its person in full."""
+    """Return a session; webhooks include its user in full."""
     return {
         "abandon_at": session.abandoned_at,
         "actor": session.actor,
@@ -213,7 +213,7 @@ def session_shape(session: FakeSession, user: FakeUser | None = None) -> Shape:
 
 
 def deleted_shape(kind: str, id: str, **also: str | None) -> Shape:
-    """What is left of something that was deleted. It says when nothing was deleted."""
+    """Return the rest of a deleted row, without empty fields."""
     return {"deleted": True, "id": id, "object": kind} | {name: value for name, value in also.items() if value}
 
 
@@ -225,7 +225,7 @@ _MACHINE_OBJECTS = {
 
 
 def machine_token_shape(token: FakeMachineToken, now: int) -> Shape:
-    """What the verification of an opaque token answers. It never holds the token."""
+    """Return the verification of an opaque token, without the token."""
     shape: Shape = {
         "created_at": token.created_at,
         "expiration": token.expires_at,
@@ -239,8 +239,8 @@ def machine_token_shape(token: FakeMachineToken, now: int) -> Shape:
         "updated_at": token.updated_at,
     }
     if token.kind == "oauth_token":
-        told = {"aud": token.audience, "act": token.actor}
-        shape |= {name: value for name, value in told.items() if value is not None}
+        granted = {"aud": token.audience, "act": token.actor}
+        shape |= {name: value for name, value in granted.items() if value is not None}
         return shape | {"client_id": token.client_id}
     shape |= {"claims": token.claims, "last_used_at": None}
     if token.kind == "api_key":
@@ -249,14 +249,14 @@ def machine_token_shape(token: FakeMachineToken, now: int) -> Shape:
 
 
 def image_url(id: str) -> str:
-    """Where Clerk serves the picture it draws for those who have none."""
+    """Return the address of the default picture."""
     return (
         f"https://img.clerk.com/{b64encode(json.dumps({'rid': id, 'type': 'default'}).encode()).decode().rstrip('=')}"
     )
 
 
 def body_of(type: str, data: Shape, instance_id: str, timestamp: int) -> bytes:
-    """The body of an event: compact JSON with its keys in order, as Clerk's are."""
+    """Return the body of an event: compact JSON with sorted keys, as at Clerk."""
     event = {
         "data": data,
         "event_attributes": {"http_request": {"client_ip": "203.0.113.24", "user_agent": "Mozilla/5.0 (X11; Linux)"}},

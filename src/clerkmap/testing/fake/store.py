@@ -242,7 +242,7 @@ class Store:
 
 
 class HasStore(Protocol):
-    """A part of the fake Clerk that changes its tables."""
+    """A part that changes the tables."""
 
     @property
     def store(self) -> Store:

@@ -1,7 +1,7 @@
-"""The way of an event from Clerk to an application: signed, tried again on Clerk's schedule, and no better than that.
+"""The delivery of events from Clerk to an application: signed, retried on Clerk's schedule, and unreliable on request.
 
-It may be held, lost, sent twice or late, all by hand or by chance. Chance has a seed, and time is the clock's: a day of
-failed attempts passes as fast as the clock is moved.
+An event can be held, lost, duplicated or delayed, by hand or at random. Randomness is seeded, and time is the clock's:
+a day of retries passes as fast as the clock is moved.
 """
 
 import hmac
@@ -16,32 +16,32 @@ from typing import Literal
 
 from ..clock import Clock
 
-# Seconds from each failed attempt to the next; after the last one Clerk gives up.
+# Seconds between a failed attempt and the next. After the last retry, Clerk gives up.
 RETRIES = (5, 300, 1800, 7200, 18_000, 36_000, 36_000)
 
-_ROUND = 0.001  # seconds that arithmetic on times may be off by
+_ROUND = 0.001  # seconds of rounding errors
 
-# Hands a delivery to an application: its headers and its body. The status it was answered with, None for no answer.
+# Sends the headers and body of a delivery, and returns the status of the answer, or None for no answer.
 Send = Callable[[dict[str, str], bytes], int | None]
 State = Literal["waiting", "held", "delivered", "failed", "dropped"]
 
 
 @dataclass
 class Attempt:
-    """One attempt: when, and what it was answered. No status is no answer."""
+    """One attempt: its time, and the status of the answer. None is no answer."""
 
     at: float
     status: int | None
 
     @property
     def succeeded(self) -> bool:
-        """Whether the answer was that all is well. A redirection is not."""
+        """Whether the answer was a success. A redirect is not."""
         return self.status is not None and 200 <= self.status < 300
 
 
 @dataclass(eq=False)
 class Message:
-    """An event on its way. `due` is when the next attempt is to be made."""
+    """An event to deliver. `due` is the time of the next attempt."""
 
     id: str
     type: str
@@ -54,7 +54,7 @@ class Message:
 
 @dataclass(eq=False)
 class Delivery:
-    """One attempt as it arrives: headers and body. It counts as taken in, unless you say that it `failed`."""
+    """One attempt as it arrives: headers and body. It counts as a success unless you call `failed`."""
 
     message: Message
     headers: dict[str, str] = field(repr=False)
@@ -63,21 +63,21 @@ class Delivery:
 
     @property
     def type(self) -> str:
-        """The type of its event."""
+        """The type of the event."""
         return self.message.type
 
     def failed(self, status: int | None = 500) -> None:
-        """Say that it was not taken in: it comes again when Clerk would send it again."""
+        """Report a failure: the event is retried when Clerk would retry it."""
         self._failed(status)
 
 
 class Wire:
-    """All events of one made-up Clerk, and what has become of each.
+    """The events of one fake Clerk, and their deliveries.
 
     Args:
-        secret: What deliveries are signed with: `whsec_…`.
+        secret: The signing secret: `whsec_…`.
         clock: The time.
-        random: Where chance comes from.
+        random: The source of random faults.
     """
 
     def __init__(self, secret: str, clock: Clock, random: Random) -> None:
@@ -90,28 +90,28 @@ class Wire:
 
     @property
     def secrets(self) -> list[str]:
-        """What deliveries are signed with now, the newest first: several while one is replaced by another."""
+        """The valid signing secrets, newest first. There are several during a rotation."""
         now = self._clock()
         return [secret for secret, until in self.signing_secrets if now < until]
 
     def rotate(self, secret: str, keep_for: float) -> None:
-        """Sign with another secret, and for so many seconds with the ones before it, too."""
+        """Sign with another secret, and with the old ones as well for `keep_for` seconds."""
         until = self._clock() + keep_for
         self.signing_secrets = [(secret, inf), *((old, min(until, its_own)) for old, its_own in self.signing_secrets)]
 
     def watch(self, watcher: Callable[[], None]) -> None:
-        """Call a function whenever something here has changed."""
+        """Call a function after each change."""
         self._watchers.append(watcher)
 
     def say(self, id: str, type: str, body: bytes) -> Message:
-        """Put an event on its way."""
+        """Send an event."""
         with self._lock:
             message = self.messages[id] = Message(id, type, body, self._clock())
         self._changed()
         return message
 
     def due(self) -> list[Message]:
-        """What is to be attempted by now, in the order of its time."""
+        """Return the events that are due, in the order of their times."""
         now = self._clock()
         with self._lock:
             waiting = [each for each in self.messages.values() if each.state == "waiting" and each.due <= now + _ROUND]
@@ -120,9 +120,9 @@ class Wire:
     def deliveries(
         self, *, shuffle: bool = False, duplicate: float = 0, drop: float = 0, late: float = 0
     ) -> Iterator[Delivery]:
-        """Attempt everything that is due, once; `duplicate`, `drop` and `late` are chances from 0 to 1.
+        """Attempt every due event once; `duplicate`, `drop` and `late` are probabilities.
 
-        What is dropped never comes. What is late comes after all the others.
+        A dropped event never arrives. A late event arrives after all others.
         """
         with self._lock:
             queue: list[tuple[tuple[bool, float], Message]] = []
@@ -138,25 +138,25 @@ class Wire:
         self._changed()
 
     def attempt_by_hand(self, message: Message) -> Delivery:
-        """Sign an attempt, and count it as taken in unless the delivery is said to have failed."""
+        """Sign an attempt. It counts as a success unless the delivery is reported as failed."""
         headers, attempt = self.sign(message), self._ended(message, 200)
         return Delivery(message, headers, message.body, partial(self._said_to_have_failed, message, attempt))
 
     def attempt(self, message: Message, send: Send) -> Attempt:
-        """Make one attempt: send it, and see what comes back."""
+        """Make one attempt with a function that sends it."""
         attempt = self._ended(message, send(self.sign(message), message.body))
         self._changed()
         return attempt
 
     def deliver(self, send: Send) -> int:
-        """Attempt everything that is due by now. Tells how many attempts that were."""
+        """Attempt every due event. Return the number of attempts."""
         messages = self.due()
         for message in messages:
             self.attempt(message, send)
         return len(messages)
 
     def deliver_all(self, send: Send) -> int:
-        """Move the clock on from attempt to attempt until nothing is waiting: at most 27 hours and 36 minutes each."""
+        """Advance the clock from attempt to attempt until no event waits: at most 27 h 36 min for each event."""
         made = 0
         while waiting := [each.due for each in list(self.messages.values()) if each.state == "waiting"]:
             self._clock.advance(max(0.0, min(waiting) - self._clock()))
@@ -164,7 +164,7 @@ class Wire:
         return made
 
     def hold(self, message: Message) -> None:
-        """Keep an event back until it is released."""
+        """Hold an event until it is released."""
         self._set(message, "held")
 
     def drop(self, message: Message) -> None:
@@ -172,14 +172,14 @@ class Wire:
         self._set(message, "dropped")
 
     def delay(self, message: Message, seconds: float) -> None:
-        """Have an event attempted so many seconds from now, and not before."""
+        """Attempt an event in this number of seconds, and not before."""
         message.due = self._clock() + seconds
         self._set(message, "waiting")
 
     def release(self, message: Message) -> None:
-        """Have an event attempted now: one that was held, or any other once more, as Clerk's dashboard replays it.
+        """Attempt an event now: a held one, or any other once more, like a replay on Clerk's dashboard.
 
-        A replay is attempted once: what was taken in before, or has failed for good, is not tried again.
+        A replay of a delivered or failed event is not retried.
         """
         self.delay(message, 0)
 
@@ -191,7 +191,7 @@ class Wire:
         self._changed()
 
     def sign(self, message: Message, *, at: float | None = None) -> dict[str, str]:
-        """The headers of an attempt made now, or at another time. The id stays the same for all attempts."""
+        """Return the headers of an attempt, now or at another time. All attempts have the same id."""
         stamp = str(int(self._clock() if at is None else at))
         content = f"{message.id}.{stamp}.".encode() + message.body
         keys = [b64decode(secret.removeprefix("whsec_")) for secret in self.secrets]
@@ -211,11 +211,11 @@ class Wire:
             return attempt
 
     def _settle(self, message: Message, attempt: Attempt) -> None:
-        """See what an attempt means for its event: that it has been taken in, is tried again, or is given up."""
+        """Update the state of an event after an attempt: delivered, waiting for a retry, or failed."""
         if any(each.succeeded for each in message.attempts):
             message.state = "delivered"
         elif message.state in ("held", "dropped"):
-            pass  # somebody decided that while it was being attempted
+            pass  # it was held or dropped during the attempt
         elif message.failures < len(RETRIES):
             message.due = attempt.at + RETRIES[message.failures]
             message.failures += 1
@@ -225,7 +225,7 @@ class Wire:
 
     def _said_to_have_failed(self, message: Message, attempt: Attempt, status: int | None) -> None:
         with self._lock:
-            if attempt.succeeded:  # said twice, it has still failed once
+            if attempt.succeeded:  # a second report changes nothing
                 attempt.status = status
                 self._settle(message, attempt)
         self._changed()
