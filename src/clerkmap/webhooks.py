@@ -1,8 +1,8 @@
-"""Webhook in, records out, into `put`.
+"""Webhook deliveries to records.
 
-`receive` takes a delivery as it came over the wire; `apply` takes an event whose origin is beyond doubt. Both end in
-the one `put` that tokens use too, so nothing here orders, waits or remembers what it has seen: a delivery that comes
-twice, late or before its time ends in the same state.
+`receive` takes a delivery from the network; `apply` takes an event from a trusted origin. Both put the records, as
+tokens do, so deliveries need no order, no waiting and no memory: a delivery that comes twice, late or early ends in the
+same state.
 """
 
 import hmac
@@ -37,10 +37,10 @@ Kind = Literal["applied", "nothing_new", "ignored"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a delivery. Answer it with a status of 2xx: it has been committed, or there was nothing to commit.
+    """The outcome of a delivery. Answer it with a status of 2xx: it has been committed, or had nothing to commit.
 
-    `applied`: it changed something. `nothing_new`: all of it was known, or something better. `ignored`: it is about
-    nothing that is kept here, or does not say what it must; `reason` tells.
+    `applied`: it changed something. `nothing_new`: its records were stored already, or better ones. `ignored`: its type
+    is not mirrored, or it lacks a necessary field; `reason` tells which.
     """
 
     kind: Kind
@@ -53,11 +53,11 @@ class Reconciler(SurvivesForks):
     """Keeps a repository in step with the webhooks of one instance.
 
     Args:
-        instance: Whose webhooks. Its `webhook_secrets` are what deliveries must be signed with.
-        repository: Where the records go. An asynchronous one can only be used with `areceive` and `aapply`.
-        hooks: Functions of yours to be called inside each transaction, with each change and the transaction. They
+        instance: The instance. Deliveries must be signed with one of its `webhook_secrets`.
+        repository: The repository for the records. An asynchronous one can only be used with `areceive` and `aapply`.
+        hooks: Your functions to be called inside each transaction, with each change and the transaction. They
             become hooks of the repository, so what tokens tell calls them too.
-        after_commit: Functions of yours to be called with each change after its commit, at most once.
+        after_commit: Your functions to be called with each change after its commit, at most once.
         tolerance: How many seconds old, or ahead, a delivery may be.
         max_body: How many bytes a delivery may have.
         clock: The time, in seconds since 1970.
@@ -107,15 +107,15 @@ class Reconciler(SurvivesForks):
         return self._put(repository, self._read(headers, body))
 
     async def areceive(self, headers: Headers, body: bytes) -> Outcome:
-        """The same without holding up the event loop."""
+        """Do the same without holding up the event loop."""
         return await self._aput(self._read(headers, body))
 
     def apply(self, event: Event) -> list[Change]:
-        """Take in an event whose origin is beyond doubt: a replay, a queue of yours, a test."""
+        """Take in an event from a trusted origin: a replay, your queue, a test."""
         return list(self._put(self._synchronous(), self._dated(event)).changes)
 
     async def aapply(self, event: Event) -> list[Change]:
-        """The same without holding up the event loop."""
+        """Do the same without holding up the event loop."""
         return list((await self._aput(self._dated(event))).changes)
 
     def counts(self) -> dict[str, Any]:

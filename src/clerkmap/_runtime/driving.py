@@ -1,6 +1,6 @@
-"""Rules that need answers from outside are generators: they yield what they want to know, and are sent the answer.
+"""Drivers of rules that ask questions: generators, which yield a question and are sent its answer.
 
-Written once, they run in synchronous and in asynchronous code; only who answers differs.
+A rule is written once, and runs in sync and async code with one of the two drivers.
 """
 
 from collections.abc import Awaitable, Callable, Generator

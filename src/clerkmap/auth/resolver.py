@@ -1,7 +1,7 @@
-"""Token in, principal out: who is calling, in your own ids.
+"""From a token to a principal: the caller, with your ids.
 
-At first sight of a person the token alone makes your user, and the organization and membership it names, in one
-transaction and without a call to Clerk. After that, a token and a person seen before cost two look-ups in memory.
+The first token of a user makes your user, and the organization and membership that it names, in one transaction and
+without a call to Clerk. After that, a known token of a known user costs two look-ups in memory.
 
 `resolve` asks the repository in the caller's thread. `aresolve` runs the same functions in a thread of the repository,
 or awaits an asynchronous one. `resolve_nowait` asks neither keys nor the repository.
@@ -65,9 +65,9 @@ class Resolver:
     """Resolves tokens of one instance to principals.
 
     Args:
-        instance: Whose tokens.
-        repository: Where your users are. An asynchronous one can only be used with `aresolve`.
-        verifier: A verifier of your own making; by default, one with the default policy.
+        instance: The instance of the tokens.
+        repository: The repository of your users. An asynchronous one can only be used with `aresolve`.
+        verifier: Your verifier; by default, one with the default policy.
         trust_own_id: Take your id from the token, where the verifier reads one, without a look at the repository. Only
             a token counts that is newer by two minutes than anything heard of the person, and that names no
             organization. `user.role` is None then, and `role_is_known` is False: a requirement of a role asks the
@@ -109,7 +109,7 @@ class Resolver:
                 "the repository's linker needs more of a person than a token tells: give the resolver "
                 "api=ClerkApi(instance), or AsyncClerkApi in async code"
             )
-        # Whom to ask about a person who is seen for the first time.
+        # Asks Clerk about a user who is seen for the first time.
         self._first_sights = (
             FirstSights(api, instance, self.verifier.clock) if api is not None and repository.needs_full_user else None
         )
@@ -314,7 +314,7 @@ class Resolver:
         return seen
 
     def _recognise(self, seen: Seen) -> Principal | None:
-        """The caller from memory alone, by what a token has proved."""
+        """Return the caller from memory alone."""
         if self._monotonic() >= self._fresh_until:
             return None
         seat = seen.seat
@@ -329,8 +329,8 @@ class Resolver:
     def _look_up(self, repository: CoreRepository, seen: Seen, within: CoreRepository | None = None) -> Principal:
         """Find the caller; if the token tells more than the repository knows, put that and look again.
 
-        The first look is never within a transaction of yours, which may see the past: a user who was deleted meanwhile
-        must not get in.
+        The first look is never within your transaction, which may see the past: a user who was deleted meanwhile must
+        not get in.
         """
         claims = seen.claims
         found = self._look(repository, claims)
@@ -411,7 +411,7 @@ class Resolver:
         return _Found(await repository.find(claims.instance, *_caller(claims)), None, epoch, at)
 
     def _admit(self, seen: Seen, found: _Found) -> Principal:
-        if found.who is None:  # what was put is gone again: a transaction of yours was undone
+        if found.who is None:  # the put was undone, by a rollback of your transaction
             raise RepositoryUnavailable
         if isinstance(found.who, Organization):
             return admit_organization(seen.claims, found.who)
@@ -441,12 +441,12 @@ class Resolver:
         self._standings.vouch(now)
 
     def _known(self, claims: Claims) -> Known | None:
-        """What memory knows of a caller, or what the token alone tells, if that is to be trusted."""
+        """Return a caller from memory, or from the token alone if that is to be trusted."""
         caller = _caller(claims)
         known = self._standings.get(caller)
         if known is not None or self._heard is None or claims.own_id is None or claims.organization is not None:
             return known
-        epoch = self._standings.epoch  # first: what is heard from here on ends it
+        epoch = self._standings.epoch  # first: a change that is heard from here on ends it
         issued_at = claims.issued_at * 1000
         record = ClerkUser.make(FROM_TOKEN, claims.instance, claims.subject, observed_at=issued_at)
         heard = max(self._heard.last(key_of(id)) for id in caller if id is not None)
@@ -464,7 +464,7 @@ def _seat(seen: Seen, known: Known) -> Principal:
 
 
 def _told(claims: Claims, who: Who | None) -> list[AnyRecord]:
-    """What a token tells that the repository does not know yet."""
+    """Return the records of a token that the repository lacks."""
     if claims.kind != "organization_api_key":
         return token_records(claims, cast(Standing | None, who))
     if who is not None:
@@ -474,7 +474,7 @@ def _told(claims: Claims, who: Who | None) -> list[AnyRecord]:
 
 
 def _instead_of_token_record(told: list[AnyRecord], user: ClerkUser) -> list[AnyRecord]:
-    """What a token tells, with Clerk's full word in the place of the user's mere id."""
+    """Return the records of a token, with Clerk's full record of the user."""
     return [user, *(record for record in told if not isinstance(record, ClerkUser))]
 
 

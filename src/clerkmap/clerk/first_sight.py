@@ -1,8 +1,8 @@
-"""Clerk's full word on a person who is seen for the first time, where a linker needs it.
+"""Clerk's full record of a user who is seen for the first time, for linkers that need it.
 
-A token names a person, and tells neither address nor external id. So the first request of a person waits for one
-question to Clerk: one at a time for each person, however many requests wait for it, and a bounded number of them at
-once. A request of a known person never waits.
+A token names a user, without address or external id. So the first request of a user waits for one question to Clerk:
+one at a time for each user, however many requests wait for it, and a bounded number of them at once. A request of a
+known user never waits.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ logger: logging.Logger = logging.getLogger("clerkmap.first_sight")
 
 
 class FirstSights(SurvivesForks):
-    """Asks Clerk about people who are not known yet.
+    """Asks Clerk about users that are not known yet.
 
     Args:
-        api: Whom to ask. An asynchronous one can only be used with `aget`.
-        instance: Whose people.
+        api: Clerk's API. An asynchronous one can only be used with `aget`.
+        instance: The instance of the users.
         clock: The time, in seconds since 1970.
         deadline: Seconds for which a request waits.
     """
@@ -62,8 +62,8 @@ class FirstSights(SurvivesForks):
         self.survive_forks()
 
     def get(self, clerk_id: str) -> ClerkUser:
-        """Return what Clerk says of a person. Raises `ApiUnavailable` while Clerk is away, and `UserDeleted` where
-        Clerk knows nobody of that id."""
+        """Return Clerk's record of a user. Raises `ApiUnavailable` while Clerk is away, and `UserDeleted` if Clerk does
+        not know the id."""
         if self._is_async:
             raise ConfigurationError("the resolver's api is asynchronous: await aresolve(token)")
         flight = self._flight(clerk_id)
@@ -112,7 +112,7 @@ class FirstSights(SurvivesForks):
         try:
             row = cast("ClerkApi", self._api).ask(endpoints.user(clerk_id))
             said = self._read(clerk_id, row, asked_at)
-        except Exception as error:  # noqa: BLE001 - whatever went wrong out there, those who wait must be told
+        except Exception as error:  # noqa: BLE001 - the waiting requests must hear of any error
             said = error
         self._land((None, clerk_id), flight, said)
 

@@ -1,12 +1,12 @@
-"""Everything that Clerk has, into the repository: page by page, in constant memory, beside live webhooks.
+"""Backfill: copies Clerk's users, organizations and memberships, page by page, in constant memory, beside webhooks.
 
     report = backfill(ClerkApi(instance), repository)
 
-Each page is put like a webhook, so it can only make the state truer, and what happens meanwhile outranks it. Where a
-run has come to is noted in the repository: one that was killed goes on from there.
+Each page is put like a webhook, so newer records win. A checkpoint in the repository holds the place that a run has
+come to: the next run goes on from there if this one is killed.
 
-What Clerk no longer lists is asked for by its id, and only what Clerk says it does not know is deleted. A page that was
-cut short, an empty answer, or the key of another instance deletes nobody.
+A stored object that Clerk no longer lists is asked for by its id, and deleted only if Clerk does not know the id. So a
+page that was cut short, an empty answer, or the key of another instance deletes nothing.
 """
 
 import json
@@ -107,7 +107,7 @@ class _Backfill:
         self._job.tell(stage, place.seen, total)
 
     async def _note(self, place: Place, *, now: bool = False) -> None:
-        """Note where the run has come to. What is lost of it is read again, which does no harm."""
+        """Write the checkpoint, now and then. Pages behind the last checkpoint are read again, which does no harm."""
         if now or self._job.now() - self._noted_at >= CHECKPOINT_EVERY:
             self._noted_at = self._job.now()
             await self._job.repository.set_checkpoint(self._under_way, json.dumps(asdict(place)))
@@ -136,7 +136,7 @@ def backfill(
     progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Report:
-    """Bring the repository to what Clerk has.
+    """Copy users, organizations and memberships from Clerk into the repository.
 
     Args:
         api: Clerk's API, of the instance to be copied.
@@ -144,9 +144,9 @@ def backfill(
         newest_only: Read from the newest changes back to where the last run began that came to its end. Without one,
             everything is read. It finds no deletions, and of organizations and memberships only new ones.
         anew: Begin at the beginning, also where a run of the last day did not come to its end.
-        most_departures: Which part of what is stored of a kind may be gone at Clerk, from 0 to 1. Where it looks like
-            more, nobody is asked about, and the report says how many are held back.
-        progress: Called with how far it is.
+        most_departures: The part of the stored objects of a kind that may be gone at Clerk, from 0 to 1. If it looks
+            like more, Clerk is not asked about them, and the report has their number as `held_back`.
+        progress: Called with the progress.
         clock: The time, in seconds since 1970.
     """
     checked_part(most_departures)
@@ -164,7 +164,7 @@ async def abackfill(
     progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Report:
-    """The same for async code."""
+    """Do the same in async code."""
     checked_part(most_departures)
     job = Job(api.instance.name, api, repository, progress, clock)
     return await _Backfill(job, most_departures).run(newest_only=newest_only, anew=anew)

@@ -1,10 +1,10 @@
-"""Self-serve onboarding: an organization at Clerk and yours, made as one operation that may be begun again.
+"""Makes an organization at Clerk and your row of it, as one idempotent operation.
 
     create_organization(api, repository, idempotency_key="sign-up 42", name="Grand Hotel", created_by="user_2abc")
 
-The operation is yours to name: whoever says the same name gets the same organization, however often, wherever and after
-whatever crash. Clerk keeps a digest of the name in the organization's private metadata, and is asked for it where it is
-not known what came of an attempt; a note in the repository lets one process at a time try.
+The idempotency key names the operation: each call with the same key returns the same organization, in any process and
+after any crash. Clerk keeps a digest of the key in the organization's private metadata, and is asked for it if the
+outcome of an attempt is unknown. A checkpoint in the repository lets one process at a time try.
 """
 
 import json
@@ -42,21 +42,21 @@ def create_organization(
     monotonic: Callable[[], float] = time.monotonic,
     **said: Any,
 ) -> Organization:
-    """Your organization, made at Clerk by this operation, now or before.
+    """Return your organization, which this operation makes at Clerk, now or before.
 
     Args:
-        api: Where to make it.
-        repository: Where your row of it is made; its hooks run in that transaction.
+        api: Clerk's API.
+        repository: The repository of your row; its hooks run in that transaction.
         idempotency_key: A name for the operation that must happen once, such as the id of a form that was sent.
         name: The name of the organization.
-        created_by: The Clerk id of the person who becomes its first member and admin.
+        created_by: The Clerk id of the user who becomes its first member and admin.
         clock: The time, in seconds since 1970.
         monotonic: A clock that never goes back.
-        said: What else Clerk is to hold: `slug`, `public_metadata`, `private_metadata`, `max_allowed_memberships`.
+        said: More fields at Clerk: `slug`, `public_metadata`, `private_metadata`, `max_allowed_memberships`.
 
-    Raises `OperationUnderWay` where somebody else is at it, and `ApiUnavailable` where nobody knows what came of it:
-    say the same again later. `ApiRefused` is Clerk's refusal, and nothing was made. Inside a transaction of yours it
-    raises `ConfigurationError`: a rollback would forget an organization that Clerk keeps.
+    Raises `OperationUnderWay` while another attempt runs, and `ApiUnavailable` if the outcome is unknown: call it again
+    later, with the same key. `ApiRefused` is Clerk's refusal, and nothing was made. Inside your transaction it raises
+    `ConfigurationError`: a rollback would forget an organization that Clerk keeps.
     """
     job = Job(api.instance.name, lent_api(api), lent(repository), clock=clock)
     return run(_Attempt(job, idempotency_key, {"name": name, "created_by": created_by, **said}, monotonic).run())
@@ -73,7 +73,7 @@ async def acreate_organization(
     monotonic: Callable[[], float] = time.monotonic,
     **said: Any,
 ) -> Organization:
-    """The same for async code."""
+    """Do the same in async code."""
     job = Job(api.instance.name, api, repository, clock=clock)
     return await _Attempt(job, idempotency_key, {"name": name, "created_by": created_by, **said}, monotonic).run()
 
@@ -247,7 +247,7 @@ def _written(**noted: Any) -> str:
 
 
 def _read(text: str | None) -> dict[str, Any]:
-    """What was noted: an id; or since when, and until when somebody is at it; or nothing."""
+    """Return the content of a checkpoint: an id; or the beginning and end of an attempt's hold; or nothing."""
     if text is None:
         return {}
     try:

@@ -1,14 +1,15 @@
-"""What differs between Clerk and the repository, without changing either.
+"""Drift: the differences between Clerk and the repository. Neither is changed.
 
     drift = diff(ClerkApi(instance), repository)
-    drift = diff(ClerkApi(instance), repository, cheap=True)  # five questions, however many people there are
+    drift = diff(ClerkApi(instance), repository, cheap=True)  # five questions, whatever the number of users
 
-Every list of Clerk's is read, and each row held against what is stored. A row that is older than what is stored is no
-drift: a webhook was faster than the list. What you erased yourself is none either, though Clerk still has it.
+Each of Clerk's lists is read, and each row is compared with the stored record. A row that is older than the stored
+record is no drift: a webhook was faster than the list. A user that you erased is no drift either, though Clerk still
+has it.
 
-The cheap way compares how many there are, and the newest hundred of each list. What it finds is so; but it does not see
-an old row that has changed, nor that one has come for each one who went. And whoever has only counts cannot tell those
-whom you have erased from those who are missing.
+A cheap comparison reads the counts and the newest hundred rows of each list. Its findings are correct, but it misses an
+old row that has changed, and an arrival that balances a departure. Counts also cannot tell users that you have erased
+from users that are missing.
 """
 
 import time
@@ -31,7 +32,7 @@ from .recheck import asked_again, outranks, same_content
 NEWEST = 100  # rows of each list that a cheap comparison reads
 How = Literal["missing", "extra", "stale", "behind", "role", "link"]
 Stored = dict[str, tuple[str | None, str]]  # the Clerk id and the rank of what is stored, by its key
-# The id of yours that Clerk's word on a person names, if it names one.
+# Your id that Clerk's record of a user names, if it names one.
 OwnId = Callable[[ClerkUser], str | None]
 MOST_TOLD = 10_000  # differences that are told one by one; all are counted
 
@@ -43,7 +44,7 @@ class Difference:
     `missing`: Clerk has it and it is not stored, or only sighted. `extra`: it is stored, and Clerk does not list it.
     `stale`: Clerk says something newer in `fields`. `role`: likewise, of a role. `behind`: Clerk says something else in
     `fields`, with a date before that of the stored record; the stored record was read first, so Clerk's date is wrong.
-    `link`: the person is tied to another user of yours than Clerk's word on them names.
+    `link`: the identity is linked to another one of your users than Clerk's record names.
     """
 
     how: How
@@ -54,7 +55,7 @@ class Difference:
 
 @dataclass(slots=True)
 class Drift:
-    """All that differs. False where nothing does.
+    """All differences. False if there are none.
 
     `counts` says how many of each sort, `differences` the first ten thousand of them. `compared` is how many rows were
     read. `complete` is whether each list was read to the end that Clerk says it has. `cheap` is whether only the counts
@@ -71,14 +72,14 @@ class Drift:
         return bool(self.counts)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same, ready for JSON."""
+        """Return the drift, ready for JSON."""
         told = [asdict(each) for each in self.differences]
         counted = {"counts": dict(self.counts), "compared": self.compared}
         return {"drift": bool(self), "complete": self.complete, "cheap": self.cheap, **counted, "differences": told}
 
 
 class _Shown(NamedTuple):
-    """What Clerk shows of one list: the newest rows, and how many there are."""
+    """The newest rows of one of Clerk's lists, and the number of all."""
 
     rows: list[Shape]
     total: int
@@ -173,7 +174,7 @@ class Comparison:
                 continue
             record = records[-1]
             if record.kind != kind:
-                continue  # of a membership without its person, only the organization can be read
+                continue  # of a membership without its user, only the organization can be read
             if await self._is_news(row, record):
                 said += records
         said += await self._behind(kind)
@@ -183,7 +184,7 @@ class Comparison:
         self._job.tell(stage, self.drift.compared[stage], total)
 
     async def _is_news(self, row: Shape, record: AnyRecord) -> bool:
-        """Whether what Clerk says of one thing is not what is stored. Where dates speak against it, it is doubtful."""
+        """Whether Clerk's row differs from the stored record. If their dates contradict that, it is doubtful."""
         _, rank = self._stored.pop(record.key, (None, ""))
         if record.key in self._gone or self._has_lost_an_end(record):
             return False  # erased here, or deleted there just now
@@ -209,7 +210,7 @@ class Comparison:
         return True
 
     async def _behind(self, kind: Kind) -> list[AnyRecord]:
-        """Of the doubtful rows of a page, those that Clerk confirms, with a rank above what is stored."""
+        """The doubtful rows of a page that Clerk confirms, with a rank above that of the stored record."""
         doubtful, self._doubtful = self._doubtful, {}
         rows = [row for row, _ in doubtful.values()]
         again = await asked_again(self._job, kind, rows)
@@ -222,7 +223,7 @@ class Comparison:
         return behind
 
     async def _compare_link(self, record: ClerkUser, rank: str) -> None:
-        """Whether a person is tied to the user of yours whom Clerk names, where that is the newest word on them."""
+        """Compare the linked user with the one that Clerk names, if Clerk's record is the newest."""
         own_id = self._own_id(record) if self._own_id is not None else None
         if own_id is None or (rank[:1] == "2" and rank[:17] > record.rank[:17]):
             return
@@ -231,7 +232,7 @@ class Comparison:
             self._differs("link", "user", str(record.clerk_id))
 
     async def _leave_over(self, kind: Kind, key: str, clerk_id: str) -> None:
-        """What Clerk does not list. If its deletion has arrived meanwhile, all is well."""
+        """Tell of a stored record that Clerk does not list, unless its deletion has arrived meanwhile."""
         record = await self._job.stored(kind, key)
         if record is not None and not record.is_deleted and not await is_over(self._job, record):
             self._differs("extra", kind, clerk_id)
@@ -257,7 +258,7 @@ class Comparison:
         return page.total
 
     def _differ_at_least(self, how: How, kind: Kind, number: int) -> None:
-        """So many differ, some of whom may have been among the newest rows."""
+        """Count at least this number of differences, some of which may have been among the newest rows."""
         told = sum((each.how, each.kind) == (how, kind) for each in self.drift.differences)
         if number > told:
             self.drift.counts[how] += number - told
@@ -272,7 +273,7 @@ async def is_over(job: Job, record: AnyRecord) -> bool:
 
 
 def _changed(before: AnyRecord, after: AnyRecord) -> tuple[str, ...]:
-    """The fields in which Clerk says something else than is stored."""
+    """The fields in which the two records differ."""
     names = (name for name in COLUMNS[after.kind] if name != "rank")
     return tuple(name for name in names if getattr(before, name) != getattr(after, name))
 
@@ -281,7 +282,7 @@ _LISTS = {"organizations": endpoints.organizations, "memberships": endpoints.mem
 
 
 def _agree(kind: Kind, count: Count, total: int) -> bool:
-    """Whether as many are stored as there are. What tokens say of a membership is a record of its own, beside it."""
+    """Whether the two counts agree. A membership from a token is a record of its own, beside the full one."""
     return count.told == total and (kind == "membership" or not count.from_token)
 
 
@@ -294,15 +295,15 @@ def diff(
     progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Drift:
-    """Hold everything that Clerk has against everything that is stored.
+    """Compare everything at Clerk with everything in the repository.
 
     Args:
         api: Clerk's API.
-        repository: What is compared with it.
+        repository: The repository.
         cheap: Compare only the counts and the newest rows.
-        own_id: Which user of yours Clerk's word on a person names, such as `lambda user: user.external_id`; None if it
-            names nobody. Whoever is tied to another one is told as a wrong link.
-        progress: Called with how far it is.
+        own_id: A function that returns your id from Clerk's record of a user, such as `lambda user: user.external_id`,
+            or None. An identity that is linked to another one of your users is a wrong link.
+        progress: Called with the progress.
         clock: The time, in seconds since 1970.
     """
     comparison = Comparison(Job(api.instance.name, lent_api(api), lent(repository), progress, clock), own_id)
@@ -318,6 +319,6 @@ async def adiff(
     progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Drift:
-    """The same for async code."""
+    """Do the same in async code."""
     comparison = Comparison(Job(api.instance.name, api, repository, progress, clock), own_id)
     return await (comparison.run_cheaply() if cheap else comparison.run())

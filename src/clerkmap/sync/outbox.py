@@ -48,7 +48,7 @@ AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What has come of the outbox.
+    """The result of sending the outbox.
 
     `written` is how many people and organizations Clerk was told something of, `known` how many it held already,
     `gone` how many it does not know any more, and `failed` how many are to be tried again.
@@ -60,20 +60,20 @@ class Sent:
     failed: int = 0
 
     def __add__(self, other: "Sent") -> "Sent":
-        """What came of two looks."""
+        """Return the sum of two results."""
         return Sent(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
     def to_dict(self) -> dict[str, Any]:
-        """The same, ready for JSON."""
+        """Return the result, ready for JSON."""
         return asdict(self)
 
 
 def drain(
     api: ClerkApi, repository: Repository, *, progress: OnProgress | None = None, clock: Callable[[], float] = time.time
 ) -> Sent:
-    """Send what is due in the outbox. What Clerk refuses is put off, with its code.
+    """Send the outbox entries that are due. An entry that Clerk refuses is put off, with Clerk's code.
 
-    Raises `ApiUnavailable`, `ApiKeyRefused` or `WrongInstance` where nothing can be sent now: it stays where it is.
+    Raises `ApiUnavailable`, `ApiKeyRefused` or `WrongInstance` if nothing can be sent now: the entries stay.
     """
     return run(_Sending(Job(api.instance.name, lent_api(api), lent(repository), progress, clock)).run())
 
@@ -85,7 +85,7 @@ async def adrain(
     progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Sent:
-    """The same for async code."""
+    """Do the same in async code."""
     return await _Sending(Job(api.instance.name, api, repository, progress, clock)).run()
 
 
@@ -96,8 +96,10 @@ def fill_outbox(
     progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> None:
-    """Note all of whom Clerk does not hold what it should: for those who were there before you had anything written
-    back. To do it again does no harm."""
+    """Add an outbox entry for each row whose metadata at Clerk is stale.
+
+    It is for rows that are older than your `write_back` setting. To do it again does no harm.
+    """
     run(_fill(Job(instance.name, None, lent(repository), progress, clock)))
 
 
@@ -108,17 +110,17 @@ async def afill_outbox(
     progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> None:
-    """The same for async code."""
+    """Do the same in async code."""
     await _fill(Job(instance.name, None, repository, progress, clock))
 
 
 class OutboxWorker(SurvivesForks):
-    """Empties the outbox in a thread of its own. Any number may do so, in any number of processes.
+    """Empties the outbox in a thread of its own. Any number of workers may do so, in any number of processes.
 
     Args:
-        api: Whom to tell.
-        repository: Whose outbox. In async code, have a task await `adrain` now and then instead.
-        every: How many seconds may pass between two looks. What is written in this process is seen sooner.
+        api: Clerk's API.
+        repository: The repository. In async code, have a task await `adrain` now and then instead.
+        every: The seconds between two looks. Writes of this process are seen sooner.
     """
 
     def __init__(self, api: ClerkApi, repository: Repository, *, every: float = EVERY) -> None:
@@ -150,7 +152,7 @@ class OutboxWorker(SurvivesForks):
             self._thread.start()
 
     def stop(self) -> None:
-        """End, when what is being sent has been sent. The rest stays in the outbox."""
+        """End after the entry that is being sent. The rest stays in the outbox."""
         self._ends.set()
         self._woken.set()
         if self._thread is not None:
@@ -210,11 +212,11 @@ class _Sending:
     async def _send(self, outbox_entry: OutboxEntry) -> None:
         taken = replace(outbox_entry, due_at=self._job.now() + TAKEN, tries=outbox_entry.tries + 1)
         if not await self._job.repository.swap_outbox_entry(outbox_entry, taken):
-            return  # somebody else has it
+            return  # another sender has it
         try:
             sent = await self._sent(taken, is_uncertain=outbox_entry.tries > 0)
         except ApiNotFound:
-            sent = Sent(gone=1)  # whoever listens to Clerk will hear of it, and a backfill finds it
+            sent = Sent(gone=1)  # a webhook will tell of it, and a backfill finds it
         except (ApiError, HookFailed) as error:
             await self._put_off(taken, error)
             if isinstance(error, (ApiKeyRefused, ApiUnavailable)):
@@ -224,7 +226,7 @@ class _Sending:
         await self._finish(taken, is_gone=sent.gone > 0)
 
     async def _sent(self, outbox_entry: OutboxEntry, *, is_uncertain: bool) -> Sent:
-        """Tell Clerk what it does not hold, and store what it answers."""
+        """Send the data that Clerk lacks, and store its answer."""
         if is_uncertain:
             await self._ask_again(outbox_entry)
         row = await self._row(outbox_entry)
@@ -261,7 +263,7 @@ class _Sending:
         await self._job.repository.put([*records[:-1], told])
 
     async def _finish(self, taken: OutboxEntry, *, is_gone: bool) -> None:
-        """Take it out of the outbox; unless something has changed meanwhile, which is to be looked at again."""
+        """Remove the entry, unless the row has changed meanwhile and has to be looked at again."""
         while (now := await self._current(taken)) is not None and now.due_at == taken.due_at:
             row = await self._row(taken)
             is_more = not is_gone and row is not None and bool(self._back.missing(row))
@@ -288,7 +290,7 @@ class _Sending:
 
 
 async def _fill(job: Job) -> None:
-    """Note everything of which Clerk lacks something: what was there before you asked for it to be written back."""
+    """Add an entry for each row whose metadata at Clerk is stale."""
     back = checked(job.repository.write_back)
     done = 0
     kinds: tuple[OutboxKind, ...] = ("user", "organization")
@@ -305,14 +307,14 @@ async def _fill(job: Job) -> None:
 
 
 def checked(back: WriteBack | None) -> WriteBack:
-    """What is to be written back, or `ConfigurationError`."""
+    """Return the `write_back` setting, or raise `ConfigurationError`."""
     if back is None:
         raise ConfigurationError("the repository does not know what to write back: give it write_back=WriteBack(...)")
     return back
 
 
 def _questions(clerk_id: str, is_user: bool, missing: dict[str, Any]) -> list[Question[Shape]]:
-    """What Clerk is to be asked, each question once: what came of it is looked at before it is asked again."""
+    """The questions that write the missing data. None is repeated before its outcome has been looked at."""
     metadata = missing.get("public_metadata")
     others = {name: value for name, value in missing.items() if name != "public_metadata"}
     merge = endpoints.merge_user_metadata if is_user else endpoints.merge_organization_metadata

@@ -1,9 +1,9 @@
-"""What differs, mended: that and nothing else is written.
+"""Repair: writes the records that differ from Clerk's, and nothing else.
 
     report = repair(ClerkApi(instance), repository)
 
-It is a `diff` that puts each row that differs, as Clerk says it. What Clerk does not list is asked for by its id, and
-deleted only where Clerk says that it does not know it. To whom somebody is tied is yours to say, and stays.
+It is a `diff` that puts each of Clerk's rows that differs. A stored object that Clerk does not list is asked for by its
+id, and deleted only if Clerk does not know the id. Links are under your control, and stay.
 """
 
 import time
@@ -21,7 +21,7 @@ from .recheck import ALWAYS_LIKELY, Departures
 
 @dataclass(slots=True)
 class RepairReport(Report):
-    """What has come of a repair. `found` is how much differed, of each sort."""
+    """The result of a repair. `found` is the number of differences of each sort."""
 
     found: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -34,14 +34,14 @@ def repair(
     progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> RepairReport:
-    """Look what differs, and mend it.
+    """Compare the repository with Clerk, and write the differences.
 
     Args:
         api: Clerk's API.
-        repository: What is mended.
-        most_departures: Which part of what is stored of a kind may be gone at Clerk, from 0 to 1. Where it looks like
-            more, nobody is asked about, and the report says how many are held back.
-        progress: Called with how far it is.
+        repository: The repository to repair.
+        most_departures: The part of the stored objects of a kind that may be gone at Clerk, from 0 to 1. If it looks
+            like more, Clerk is not asked about them, and the report has their number as `held_back`.
+        progress: Called with the progress.
         clock: The time, in seconds since 1970.
     """
     checked_part(most_departures)
@@ -57,7 +57,7 @@ async def arepair(
     progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> RepairReport:
-    """The same for async code."""
+    """Do the same in async code."""
     checked_part(most_departures)
     job = Job(api.instance.name, api, repository, progress, clock)
     return await _Repair(job, most_departures).run()
