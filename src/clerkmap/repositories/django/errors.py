@@ -1,4 +1,4 @@
-"""What Django raises when the database is at fault, as an error of ours; and what is worth another try."""
+"""Django's database errors as errors of clerkmap, and which of them are worth another try."""
 
 import sqlite3
 from collections.abc import Generator

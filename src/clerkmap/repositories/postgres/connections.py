@@ -1,4 +1,4 @@
-"""A connection in the middle of a write, and the functions of yours that are called there. In either colour."""
+"""One connection to PostgreSQL, sync or async: its state, and the loan of it to hooks during a write."""
 
 import os
 import threading
@@ -26,20 +26,20 @@ _lent: ContextVar[tuple[_Lent, ...]] = ContextVar("clerkmap_lent", default=())
 
 
 class Lending:
-    """What one repository is writing with, known to the hooks and linkers that it calls meanwhile, and to nobody else:
-    they read with it, and must not write."""
+    """The connection that one repository writes on, for the hooks and linkers that it calls meanwhile. They read with
+    it, and must not write."""
 
     def connection(self) -> Any:
-        """The connection, for whoever is called in the middle of a write. None for anybody else."""
+        """Return the connection inside a hook or a linker of a write, and None elsewhere."""
         for lent in _lent.get():
-            # Whoever a hook has forked off must not speak on its parent's connection.
+            # A process that a hook has forked must not use its parent's connection.
             if lent.lending is self and lent.connection is not None and lent.process == os.getpid():
                 return lent.connection
         return None
 
     @contextmanager
     def of(self, connection: AnyConnection) -> Generator[None, None, None]:
-        """While a write is under way."""
+        """Lend the connection for the length of a write."""
         lent = _Lent(self, connection)
         before = _lent.set((*_lent.get(), lent))
         try:
@@ -54,7 +54,7 @@ class Lending:
 
 
 def start_thread(thread: threading.Thread) -> None:
-    """Start it, or raise `RepositoryUnavailable`."""
+    """Start a thread, or raise `RepositoryUnavailable`."""
     try:
         thread.start()
     except RuntimeError as error:  # the machine gives no more threads
@@ -62,18 +62,18 @@ def start_thread(thread: threading.Thread) -> None:
 
 
 def check_in_turn(connection: AnyConnection) -> None:
-    """That a statement is answered before the next one is sent. In a pipeline each answer would look like none."""
+    """Raise `ConfigurationError` in pipeline mode, in which a statement is not answered before the next one is sent."""
     if connection.pgconn.pipeline_status != PipelineStatus.OFF:
         raise ConfigurationError("the connection is in pipeline mode, in which nothing is answered in time: leave it")
 
 
 def is_open(connection: AnyConnection) -> bool:
-    """Whether a transaction has begun, and has not been ended by a hook. A connection that broke ended nothing."""
+    """Return whether a transaction is open. On a broken connection no hook has ended it, so it counts as open."""
     if connection.broken:
         return True
     return connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
 def is_alone(connection: AnyConnection) -> bool:
-    """Whether nothing of yours is under way on a connection of yours, nor begins by itself."""
+    """Return whether your connection has no open transaction, and none that begins by itself."""
     return connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE

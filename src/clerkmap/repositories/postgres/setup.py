@@ -1,4 +1,4 @@
-"""What a repository on PostgreSQL is set up with, and does besides what every SQL repository does. In either colour."""
+"""The options of the PostgreSQL repositories, sync and async, and their work beside that of every SQL repository."""
 
 from collections.abc import Collection
 from typing import Unpack

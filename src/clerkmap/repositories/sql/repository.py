@@ -81,11 +81,11 @@ class SqlRepository(ABC):
 
     @abstractmethod
     def _is_settled(self) -> bool:
-        """Whether what is read now is committed."""
+        """Return whether a state that is read now is committed."""
 
     @property
     def needs_full_user(self) -> bool:
-        """Whether the linker needs Clerk's full word on a person."""
+        """Whether the linker needs a full record of a user."""
         return self._tables.configuration.needs_full_user
 
     @property
@@ -221,7 +221,7 @@ class AsyncSqlRepository(ABC):
 
     @property
     def needs_full_user(self) -> bool:
-        """Whether the linker needs Clerk's full word on a person."""
+        """Whether the linker needs a full record of a user."""
         return self._tables.configuration.needs_full_user
 
     @property
