@@ -75,7 +75,7 @@ def test_too_many_departures_are_held_back_by_a_repair_too(synced: World) -> Non
         clerk.delete_user(person)
     held = synced.run("sync", "--repair")
     assert held.exit_code == NOT_FINE
-    assert "12 look gone at Clerk" in held.stderr
+    assert "12 rows are gone at Clerk" in held.stderr
     assert synced.run("sync", "--repair", "--most-departures", "1").exit_code == FINE
     assert synced.run("diff").exit_code == FINE
 

@@ -134,8 +134,8 @@ HOSTILE: list[tuple[str, bytes, str]] = [
     ("deep JSON", b'{"from":' * 900 + b"\n", "line 1"),
     ("one JSON text for all", b'[\n{"from": "a", "to": "b"}\n]\n', "line 1"),
     ("a BOM in the middle", b"a,b\n\xef\xbb\xbfc,d\n", "line 2"),
-    ("nothing", b"", "nobody"),
-    ("a header alone", b"from,to\n\n", "nobody"),
+    ("nothing", b"", "no ids"),
+    ("a header alone", b"from,to\n\n", "no ids"),
 ]
 
 

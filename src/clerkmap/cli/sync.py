@@ -187,7 +187,7 @@ def _say_taken(report: "FileReport") -> None:
         )
     if report.ignored:
         events = f"{many(report.ignored, 'event')} {'is' if report.ignored == 1 else 'are'}"
-        say(f"{events} of types that are not stored.")
+        say(f"{events} of a type that is not stored.")
     if report.unreadable:
         lines = ", ".join(map(str, report.unreadable_lines[:MOST_SHOWN]))
         more = ", …" if report.unreadable > MOST_SHOWN else ""

@@ -24,7 +24,7 @@ export function clerkPane({ users, organizations, roles }) {
     h(
       "div",
       { class: "buttons", key: "tools" },
-      button("Sign up", () => signUp(users), { look: "main", title: "Somebody new signs up at Clerk" }),
+      button("Sign up", () => signUp(users), { look: "main", title: "Sign up a new user at Clerk" }),
       button("New organization", () => newOrganization(users)),
     ),
     h("h3", { key: "people" }, "People ", h("span", { class: "count" }, users.length)),
@@ -34,7 +34,7 @@ export function clerkPane({ users, organizations, roles }) {
           { class: "cards", key: "users" },
           users.map((user) => once(user, organizations, () => person(user, organizations, roles))),
         )
-      : h("p", { class: "quiet", key: "nobody" }, "Nobody is left."),
+      : h("p", { class: "quiet", key: "nobody" }, "No users."),
     h("h3", { key: "organizations" }, "Organizations ", h("span", { class: "count" }, organizations.length)),
     organizations.length
       ? h(
@@ -42,7 +42,7 @@ export function clerkPane({ users, organizations, roles }) {
           { class: "cards", key: "all" },
           organizations.map((each) => once(each, users, () => organization(each, users, roles))),
         )
-      : h("p", { class: "quiet", key: "none" }, "None yet. Whoever makes one is its first member."),
+      : h("p", { class: "quiet", key: "none" }, "None yet. The user that creates one becomes its first member."),
   ];
 }
 
@@ -53,7 +53,7 @@ function welcome(users) {
     h(
       "p",
       { class: "lead" },
-      "This is Clerk in a box: who signs up here travels as a webhook to an app, and becomes a row in its database.",
+      "This is a fake Clerk: each user that signs up here is sent to an app as a webhook, and becomes a row in its database.",
     ),
     button("Sign up the first person", () => signUp(users), { look: "main large" }),
     h(
@@ -83,7 +83,7 @@ function signUp(users) {
     {},
     {
       title: "Sign up",
-      text: "Somebody new, made up for you. Change whatever you like.",
+      text: "A made-up user. Change any field.",
       label: "Sign up",
       fields: [
         { name: "first_name", label: "First name", value: first },
@@ -132,7 +132,7 @@ function person(user, organizations, roles) {
       button("Sign in", () => openSignIn(user), {
         ...about,
         look: "accent",
-        title: "Get a session token, and see what the verifier makes of it",
+        title: "Get a session token, and see how it is verified",
       }),
       button("Edit", () => editUser(user), about),
       joinable.length > 0 && button("Add to organization", () => addMember(user, joinable, roles), about),

@@ -63,7 +63,7 @@ export function databasePane({ path, tables }, messages, view) {
       h(
         "p",
         { class: "quiet empty", key: "empty" },
-        "Every table is empty. The first webhook of somebody, or their first token, makes their row.",
+        "Every table is empty. The first webhook or token of a user creates its row.",
       ),
     filled.length > 0 &&
       empty.length > 0 &&
@@ -170,7 +170,7 @@ function log(messages) {
     .slice(0, LOG);
   if (!arrived.length) return null;
   return [
-    h("h3", { key: "log-title" }, "What came of each event"),
+    h("h3", { key: "log-title" }, "The outcome of each event"),
     h(
       "ol",
       { class: "log", key: "log" },

@@ -138,7 +138,7 @@ export function roleField(roles) {
 export function metadata(what, thing) {
   askFor({
     title: `Metadata of ${thing.name}`,
-    text: "What you write is merged into the public metadata; null takes a key away.",
+    text: "The JSON is merged into the public metadata; null removes a key.",
     label: "Merge",
     fields: [{ name: "patch", label: "Public metadata, as JSON", type: "textarea", value: '{"plan": "pro"}' }],
     submit: ({ patch }) => ask("set_metadata", { [what]: thing.id, public_metadata: parsed(patch) }),

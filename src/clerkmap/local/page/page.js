@@ -79,7 +79,7 @@ function environment() {
       h("h2", { class: "grow", id: "environment-title" }, "Use it with your own app"),
       button("Close", () => dialog.close(), { look: "small" }),
     ),
-    h("p", { class: "quiet" }, "Start your app with these variables, and it takes this page for Clerk."),
+    h("p", { class: "quiet" }, "Start your app with these variables to connect it to this Clerk."),
     h("pre", { tabindex: 0, "aria-label": "Environment variables" }, lines),
     h(
       "div",
@@ -104,7 +104,7 @@ function quoted(value) {
 }
 
 async function rotate() {
-  if (await attempt("rotate_key")) tell("From now on Clerk signs with a new key.");
+  if (await attempt("rotate_key")) tell("Clerk now signs with a new key.");
 }
 
 function reset() {
@@ -113,7 +113,7 @@ function reset() {
     {},
     {
       title: "Start over?",
-      text: "Everybody here, every event and every row is forgotten.",
+      text: "All users, events and rows are deleted.",
       label: "Forget everything",
     },
   );
@@ -122,7 +122,7 @@ function reset() {
 draw(
   element("tools"),
   button("Look at a token", openLook),
-  button("Rotate key", rotate, { title: "Clerk signs with another key from now on" }),
+  button("Rotate key", rotate, { title: "Sign with a new key" }),
   button("Use with your app", environment),
   button("Reset", reset),
 );

@@ -126,7 +126,7 @@ function paper() {
       button("Look at it", look, { look: state.user ? "" : "main", disabled: state.busy }),
       button("Copy", (event) => copy(state.token, event)),
       state.user && !state.user.memberships.length && button("Sign in again", signIn, { disabled: state.busy }),
-      h("span", { class: "hint" }, "It is good for a minute. Change a letter and look again, or wait."),
+      h("span", { class: "hint" }, "It is valid for a minute. Change a letter and check it again, or wait."),
     ),
   );
 }
@@ -155,7 +155,7 @@ const MARKS = new Map([
 
 function checks({ checks }) {
   return [
-    h("h3", {}, "What is checked"),
+    h("h3", {}, "Checks"),
     h(
       "ol",
       { class: "checks" },

@@ -49,7 +49,7 @@ export function wirePane({ chaos, messages }, shift, again) {
       h(
         "p",
         { class: "quiet empty", key: "empty" },
-        "Nothing has happened yet. Each thing that does is told to the app in a signed webhook, and shows up here.",
+        "No events yet. Each change is sent to the app as a signed webhook, and appears here.",
       ),
   ];
 }
@@ -97,7 +97,7 @@ function card(each, place, queue) {
       // Drawn only when somebody looks: two hundred events are long.
       unfolded.has(each.id) && [
         each.attempts.length > 0 && attempts(each.attempts),
-        h("pre", { tabindex: 0, "aria-label": "What is in it" }, JSON.stringify(each.body, null, 2)),
+        h("pre", { tabindex: 0, "aria-label": "Content" }, JSON.stringify(each.body, null, 2)),
         h("p", { class: "id" }, each.id),
       ],
     ),
