@@ -330,12 +330,14 @@ def test_who_was_there_before_is_noted_when_you_ask_for_it(world: WritingWorld, 
     repository = SqliteRepository.open(tmp_path / "before.db", write_back=BACK, clock=before.clerk.clock)
     told: list[int] = []
     for _ in range(2):
-        fill_outbox(before.clerk.instance, repository, clock=before.clerk.clock, progress=lambda p: told.append(p.done))
+        fill_outbox(
+            repository, instance=before.clerk.instance, clock=before.clerk.clock, progress=lambda p: told.append(p.done)
+        )
         assert len(repository.outbox(before.clerk.instance.name)) == 12
     assert told == [12, 13, 12, 13]
     before.repository = repository
     assert before.drain() == Sent(written=12)
-    fill_outbox(before.clerk.instance, repository)
+    fill_outbox(repository, instance=before.clerk.instance)
     assert repository.outbox(before.clerk.instance.name) == []
     repository.close()
 
@@ -349,7 +351,7 @@ def test_in_async_code() -> None:
     async def run() -> Sent:
         world.clerk.clock.advance(2)
         repository = threaded(world.repository)
-        await afill_outbox(world.clerk.instance, repository, clock=world.clerk.clock)
+        await afill_outbox(repository, instance=world.clerk.instance, clock=world.clerk.clock)
         async with world.async_api as api:
             return await adrain(api, repository, clock=world.clerk.clock)
 
@@ -459,7 +461,7 @@ def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="write_back="):
         world.drain()
     with pytest.raises(ConfigurationError, match="write_back="):
-        fill_outbox(world.clerk.instance, world.repository)
+        fill_outbox(world.repository, instance=world.clerk.instance)
     with pytest.raises(ConfigurationError, match="write_back="):
         OutboxWorker(world.api, world.repository)
     asynchronous: Any = threaded(MemoryRepository(write_back=BACK))

@@ -63,7 +63,7 @@ DUPLICATES = {
 
 # A list of some sixty classes, each with a docstring, a code and a text, is as long as the list.
 LONG = {"errors.py": 800}
-MOST_LINES = 600
+MOST_LINES = 620
 
 # Written in pieces, so that this file is clean too.
 UNMENTIONABLE = [

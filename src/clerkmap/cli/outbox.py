@@ -98,7 +98,7 @@ def fill(url: str | None) -> None:
     clerk = instance()
     with repository(url, writes=True) as records, progress() as tell:
         _know(records)
-        fill_outbox(clerk, records, progress=tell)
+        fill_outbox(records, instance=clerk, progress=tell)
     say("The entries are added. Send them with `clerkmap outbox drain`.")
 
 

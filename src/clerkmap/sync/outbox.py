@@ -90,9 +90,9 @@ async def adrain(
 
 
 def fill_outbox(
-    instance: Instance,
     repository: Repository,
     *,
+    instance: Instance,
     progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> None:
@@ -104,9 +104,9 @@ def fill_outbox(
 
 
 async def afill_outbox(
-    instance: Instance,
     repository: AsyncRepository,
     *,
+    instance: Instance,
     progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> None:

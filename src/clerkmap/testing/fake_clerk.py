@@ -85,7 +85,6 @@ class FakeClerk:
         self.seed: int = seed
         self.instance_id: str = self.store.instance_id
         self.frontend_api: str = self.tokens.frontend_api
-        self.issuer: str = self.tokens.issuer
         self.publishable_key: str = self.tokens.publishable_key
         self.wire: Wire = self.store.wire
         self.users: dict[str, FakeUser] = self.store.users
@@ -97,6 +96,15 @@ class FakeClerk:
         self.roles: dict[str, FakeRole] = self.store.roles
 
     # Configuration of clerkmap
+
+    @property
+    def issuer(self) -> str:
+        """The issuer in the tokens. Assign another one to serve the keys elsewhere."""
+        return self.tokens.issuer
+
+    @issuer.setter
+    def issuer(self, issuer: str) -> None:
+        self.tokens.issuer = issuer
 
     @property
     def instance(self) -> Instance:
