@@ -53,7 +53,7 @@ function welcome(users) {
     h(
       "p",
       { class: "lead" },
-      "This is a fake Clerk: each user that signs up here is sent to an app as a webhook, and becomes a row in its database.",
+      "This is a fake Clerk: a user that signs up here is sent to an app by webhook, and becomes a row there.",
     ),
     button("Sign up the first person", () => signUp(users), { look: "main large" }),
     h(

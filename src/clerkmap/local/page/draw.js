@@ -44,7 +44,7 @@ export function draw(parent, ...inside) {
   const focused = document.activeElement;
   const place = parent.contains(focused) ? placeOf(focused) : null;
   fill(parent, present(inside));
-  // Whether a disabled button still has the focus here is up to the browser: it may take it away only when it next paints.
+  // A browser may move the focus from a disabled button only at the next paint.
   if (place && (document.activeElement !== focused || focused.disabled)) refocus(parent, focused, place);
 }
 
