@@ -16,8 +16,10 @@ from ..repositories.sql.schema import SCHEMA_VERSION
 NewIds = Literal["uuid7", "integer", "clerk"]
 
 # How ids are made in tables with this type of id.
-_MADE: dict[str, NewIds] = dict.fromkeys(("TEXT", "text", "uuid"), "uuid7")
-_MADE |= dict.fromkeys(("INTEGER", "bigint"), "integer")
+_MADE: dict[str, NewIds] = {
+    **dict.fromkeys(("TEXT", "text", "uuid"), "uuid7"),
+    **dict.fromkeys(("INTEGER", "bigint"), "integer"),
+}
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
