@@ -1,10 +1,10 @@
-"""clerkmap: the seam between Clerk and an application's own records.
+"""Connect Clerk authentication to your own user tables.
 
     instance = Instance(publishable_key="pk_live_…")
     resolver = Resolver(instance, SqliteRepository.open("app.db"))
     principal = resolver.resolve(token)
 
-Importing this costs nothing: each name is loaded when it is first asked for.
+The import is cheap: each name is loaded at its first use.
 """
 
 import logging
@@ -181,7 +181,7 @@ __all__ = [
     "unseal",
 ]
 
-# A library says nothing unless the application listens.
+# A library writes no log unless the application configures logging.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 

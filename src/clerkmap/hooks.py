@@ -1,4 +1,4 @@
-"""Who hears of what is written, and when: hooks of yours inside the transaction, everybody else after it."""
+"""Listeners of a repository: your hooks run inside the transaction, all other listeners after it."""
 
 import logging
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
@@ -11,20 +11,20 @@ from .errors import ConfigurationError, HookFailed, traceback_without_values
 
 logger: logging.Logger = logging.getLogger("clerkmap.hooks")
 
-# Told, after a commit, the keys of what changed; None when that could be anything.
+# Called after a commit with the keys of the changed records. None means that any record may have changed.
 Watcher = Callable[[Collection[str] | None], None]
 
 
-# Called inside the transaction that made a change, with the change and the transaction. What it raises undoes both.
+# Called inside the transaction that made a change, with the change and the transaction. An exception rolls both back.
 Hook = Callable[[Change, Any], object]
-# Called with a change after its commit: at most once, for the process may end in between.
+# Called with a change after its commit. At most once, because the process may end between the two.
 AfterCommit = Callable[[Change], object]
 
 
 class Listeners:
-    """Whoever wants to know what was written, and when: inside the transaction, or after it.
+    """The functions to call with each change, inside the transaction or after it.
 
-    Hooks are plain functions. Where the transaction speaks async, they may be async functions too.
+    Hooks are plain functions. With an async driver, they may be async functions too.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Listeners:
         self.add(hooks, after_commit)
 
     def add(self, hooks: Iterable[Hook] = (), after_commit: Iterable[AfterCommit] = ()) -> None:
-        """Take in several at once, each only if it is not there already."""
+        """Add several hooks and listeners, each only if it is not present yet."""
         if not all(isinstance(several, Iterable) and not callable(several) for several in (hooks, after_commit)):
             raise ConfigurationError("hooks and after_commit are lists of functions, also where there is one")
         for hook in hooks:
@@ -46,30 +46,30 @@ class Listeners:
             self.after_commit(listener)
 
     def watch(self, watcher: Watcher) -> None:
-        """Have a function called after each commit that wrote something."""
+        """Call this function after each commit that wrote something."""
         self._watchers.append(watcher)
 
     def hook(self, hook: Hook) -> None:
-        """Have a function called inside each transaction, with each change."""
+        """Call this function inside each transaction, with each change."""
         self._add(self._hooks, hook)
 
     def after_commit(self, listener: AfterCommit) -> None:
-        """Have a function called after each commit, with each change."""
+        """Call this function after each commit, with each change."""
         self._add(self._after_commit, listener)
 
     @property
     def has_hooks(self) -> bool:
-        """Whether anybody wants to be called inside the transaction."""
+        """Whether there is a hook to call inside the transaction."""
         return bool(self._hooks)
 
     def call(self, written: Collection[Change], transaction: Any, is_open: Callable[[], bool]) -> None:
-        """Inside the transaction, as long as it is open: call every hook with every change."""
+        """Call every hook with every change, inside the transaction and as long as it is open."""
         for hook, change in _pairs(self._hooks, written):
             with self._judging(hook, is_open):
                 hook(change, transaction)
 
     async def acall(self, written: Collection[Change], transaction: Any, is_open: Callable[[], bool]) -> None:
-        """The same, awaiting each hook that is to be awaited."""
+        """Do the same as `call`, and await each async hook."""
         for hook, change in _pairs(self._hooks, written):
             with self._judging(hook, is_open):
                 result = hook(change, transaction)
@@ -77,7 +77,7 @@ class Listeners:
                     await result
 
     def tell(self, written: Collection[Change], *, committed: bool = True) -> None:
-        """After the transaction: tell what was written."""
+        """Call the watchers after the transaction, and the `after_commit` listeners if it was committed."""
         if written:
             with self._telling(written):
                 for listener, change in _pairs(self._after_commit if committed else (), written):
@@ -85,7 +85,7 @@ class Listeners:
                         listener(change)
 
     async def atell(self, written: Collection[Change], *, committed: bool = True) -> None:
-        """The same, awaiting each listener that is to be awaited."""
+        """Do the same as `tell`, and await each async listener."""
         if written:
             with self._telling(written):
                 for listener, change in _pairs(self._after_commit if committed else (), written):
@@ -95,19 +95,19 @@ class Listeners:
                             await result
 
     def heard(self, keys: Collection[str] | None) -> None:
-        """Somebody has written about these persons and organizations; None for all of them."""
+        """Call the watchers with the keys of users and organizations that were written. None means all of them."""
         raised: list[Exception] = []
         for watcher in self._watchers:
             try:
                 watcher(keys)
-            except Exception as error:  # noqa: BLE001 - the others must be told all the same
+            except Exception as error:  # noqa: BLE001 - the other watchers must be called all the same
                 raised.append(error)
         if raised:
             raise raised[0]
 
     @contextmanager
     def _telling(self, written: Collection[Change]) -> Generator[None, None, None]:
-        """Tell the watchers first. What one raises must not keep the rest from being told."""
+        """Call the watchers first. An exception of one must not keep the listeners from being called."""
         try:
             self.heard(frozenset(key for change in written for key in change.touches))
         except Exception:
@@ -123,7 +123,7 @@ class Listeners:
             raise HookFailed(f"{_name(hook)} raised {type(error).__name__}") from error
         finally:
             if not is_open():
-                self.heard(None)  # what it has committed, if anything, nobody knows
+                self.heard(None)  # it is unknown whether the hook has committed anything
                 raise ended_from_within()
 
     def _add(self, listeners: list[Any], listener: Any) -> None:
@@ -137,7 +137,7 @@ class Listeners:
             raise ConfigurationError(
                 "hooks are plain functions, unless the repository's driver speaks async: nobody would await this one"
             )
-        if listener not in listeners:  # two reconcilers on one repository are given the same hooks
+        if listener not in listeners:  # two reconcilers of one repository may get the same hooks
             listeners.append(listener)
 
 
@@ -146,7 +146,7 @@ def _is_lazy(function: object) -> bool:
 
 
 def _pairs(functions: Collection[Any], written: Collection[Change]) -> Iterator[tuple[Any, Change]]:
-    """Each change that is news, with every function that is to be called with it."""
+    """Yield each change that is news, once with each of the functions."""
     for change in written if functions else ():
         if change.is_news:
             for function in list(functions):
@@ -157,7 +157,7 @@ def _pairs(functions: Collection[Any], written: Collection[Change]) -> Iterator[
 def _reported(listener: AfterCommit) -> Generator[None, None, None]:
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - it is committed, whatever becomes of the mail
+    except Exception as error:  # noqa: BLE001 - the change is committed, even if the listener fails
         logger.error("the after_commit listener %s failed\n%s", _name(listener), traceback_without_values(error))
 
 
@@ -166,12 +166,12 @@ def _name(function: object) -> str:
 
 
 def ended_from_within() -> ConfigurationError:
-    """A transaction that a hook was handed has been committed or undone when the hook returns."""
+    """Return the error for a hook that has committed or rolled back its transaction."""
     return ConfigurationError("a hook has ended the transaction that it was given: it must not")
 
 
 def written_from_within() -> ConfigurationError:
-    """One transaction cannot wait for another on the same thread."""
+    """Return the error for a write from inside a transaction: it would wait for its own thread."""
     return ConfigurationError(
         "a hook or a linker must not write through the repository: use the transaction it is given"
     )

@@ -1,8 +1,8 @@
-"""What a repository must do: three protocols between the rules and your database, and the one that combines them.
+"""The protocols of a repository: three between the rules and your database, and one that combines them.
 
-`CoreRepository` is all that a `Resolver` and a `Reconciler` need. `put` is the only way in for Clerk's data, and it
-keeps one promise: of each thing, the record with the greatest rank stays, in whatever order and however often the
-records come. The contracts in `clerkmap.testing.contract`, one for each protocol, test whether a class keeps it.
+A `Resolver` and a `Reconciler` need only `CoreRepository`. `put` alone writes data from Clerk, and is idempotent: the
+record with the greatest rank wins, in any order and with any repetition. `clerkmap.testing.contract` has a contract
+test for each protocol.
 """
 
 import inspect
@@ -17,19 +17,19 @@ from .core.records import MAX_TIME, AnyRecord, ClerkOrganization, ClerkUser, Kin
 from .core.writeback import OutboxEntry, OutboxKind, WriteBack
 from .hooks import Listeners
 
-# How your ids are made: by name, or by a function of Clerk's record. A function that looks at more than the Clerk id
-# gives ids that depend on which record came first.
+# The source of your ids: a name, or a function of Clerk's record. If a function reads more than the Clerk id, the ids
+# depend on the order of the records.
 Ids = Literal["uuid7", "integer", "clerk"] | Callable[[ClerkUser | ClerkOrganization], Id]
-# Called with the first record of a new identity: returns the id of a user you already have, or None for a new user. A
-# linker may have a method `is_enough(record)`. From a record for which it returns False, no user is made, and a
-# resolver asks Clerk.
+# Called with the first record of a new identity. Returns the id of an existing user, or None for a new user. A linker
+# may have a method `is_enough(record)`. If it returns False, no user is made from the record, and a resolver asks
+# Clerk's API.
 Linker = Callable[[ClerkUser], Id | None]
-# Where the role of a user comes from until you set it: a function of a full record.
+# Returns the role of a user from a full record, until you set the role.
 FirstRole = Callable[[ClerkUser], str | None]
 
 
-# Whether a call is served before others, where a repository lets calls wait in line. The look-up of a caller that was
-# known a moment ago comes before those of strangers.
+# Whether a call is served before others, where a repository lets calls wait in line. The look-up of a recently known
+# caller comes before the look-ups of unknown callers.
 first_in_line: ContextVar[bool] = ContextVar("clerkmap_first_in_line", default=False)
 
 
@@ -44,28 +44,28 @@ def served_first(*, only_if: bool = True) -> Generator[None, None, None]:
 
 
 class CoreRepository(Protocol):
-    """What the path of a request and of a webhook needs: your users and organizations, found by Clerk's ids."""
+    """The operations that requests and webhooks need: your users and organizations, found by Clerk's ids."""
 
     poll_every: float | None
-    """Seconds that may pass between two calls of `poll`. None if no other process can write."""
+    """The longest time between two calls of `poll`, in seconds. None if no other process can write."""
 
     listeners: Listeners
     """The hooks and watchers. Call the hooks inside each transaction that writes, and the watchers after it."""
 
     @property
     def needs_full_user(self) -> bool:
-        """Whether the linker needs a full record of a user. `put` makes no user from a record that tells less."""
+        """Whether the linker needs a full record of a user. `put` makes no user from a smaller record."""
         ...
 
     @property
     def max_token_lifetime(self) -> float:
-        """Seconds that a token may live. Tombstones, of sessions too, are kept for two days more."""
+        """The longest lifetime of a token, in seconds. All tombstones, also of sessions, are kept for two days more."""
         ...
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         """Write Clerk's records, all or none, and return the changes they made.
 
-        If the answer to a commit is lost and the repository repeats it, the changes of the first are not returned.
+        If the repository retries because the answer to a commit is lost, the changes of the first try are not returned.
         """
         ...
 
@@ -76,11 +76,11 @@ class CoreRepository(Protocol):
         clerk_organization_id: str | None = None,
         clerk_session_id: str | None = None,
     ) -> Standing | None:
-        """Return a caller's standing, by an instance's name and Clerk's ids. None if the user was never seen."""
+        """Return a caller's standing by the name of an instance and Clerk's ids. None if the user is unknown."""
         ...
 
     def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None:
-        """Return your user or organization by the key of Clerk's record."""
+        """Return your user or organization with this Clerk key, or None."""
         ...
 
     def poll(self) -> None:
@@ -93,10 +93,10 @@ class CoreRepository(Protocol):
 
 
 class DirectoryRepository(Protocol):
-    """What your application, operators and jobs ask: users by your ids, roles, links, all records, checkpoints."""
+    """The operations for your application and jobs: users by your ids, roles, links, records, checkpoints."""
 
     def user(self, id: Id) -> User | None:
-        """Return your user by your id, with the newest of its identities. None if no identity leads to it."""
+        """Return your user by your id, with the newest of its identities. None if no identity is linked to it."""
         ...
 
     def organization(self, id: Id) -> Organization | None:
@@ -104,11 +104,11 @@ class DirectoryRepository(Protocol):
         ...
 
     def set_role(self, id: Id, role: str | None) -> User:
-        """Set the role of your user. From then on no record of Clerk's changes it."""
+        """Set the role of your user. After that, no record from Clerk changes it."""
         ...
 
     def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
-        """Link a Clerk user to your user with this id, which is made if need be.
+        """Link a Clerk user to your user with this id. Create your user if it does not exist.
 
         Raises:
             LinkRefused: The Clerk user is linked to another user.
@@ -117,7 +117,7 @@ class DirectoryRepository(Protocol):
         ...
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
-        """Take a Clerk user from your user with this id, and return the new user that it leads to from then on.
+        """Unlink a Clerk user from your user with this id, and return the new user that it is linked to.
 
         `relink` undoes it.
 
@@ -127,9 +127,9 @@ class DirectoryRepository(Protocol):
         ...
 
     def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
-        """Link a Clerk user, which is linked to your user `id`, to your user `to` instead.
+        """Move the link of a Clerk user from your user `id` to your user `to`.
 
-        The same the other way round undoes it.
+        Call it again with the two ids swapped to undo it.
 
         Raises:
             LinkRefused: The Clerk user is not linked to `id`.
@@ -142,22 +142,22 @@ class DirectoryRepository(Protocol):
         ...
 
     def erase(self, id: Id) -> Erasure:
-        """Erase the personal data of your user, as finally as if Clerk had deleted the account.
+        """Erase the personal data of your user, as if the account had been deleted at Clerk.
 
-        The row and its id stay, and so do the references to it. The result says whether a file may still hold the data.
+        The row, its id and the references to it stay. The result says whether a file may still hold the data.
         """
         ...
 
     def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
-        """Return a page of Clerk's records of one kind (`user`, `organization`, `membership`) in one instance: in the
-        order of their keys, those after a key. Tombstones and records from tokens are among them.
+        """Return a page of Clerk records of one kind (`user`, `organization`, `membership`) in one instance.
 
-        The next page begins after the key of the last record. An empty page is the end.
+        The page holds the records after a key, in the order of their keys. Tombstones and records from tokens are among
+        them. The next page begins after the key of the last record. An empty page is the end.
         """
         ...
 
     def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
-        """Return one of these records."""
+        """Return one record of Clerk, or None."""
         ...
 
     def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]:
@@ -165,43 +165,46 @@ class DirectoryRepository(Protocol):
         ...
 
     def counts(self, instance: str) -> dict[Kind, Count]:
-        """Return how many records of each kind there are in one instance. It reads all of them."""
+        """Return the number of records of each kind in one instance. Reads all of them."""
         ...
 
     def search(self, text: str, limit: int = 20) -> list[User]:
-        """Return your users by the whole of an id, a Clerk id, a username, an external id or an e-mail address, in
-        which capital letters of ASCII do not count. It reads all users."""
+        """Return your users by a whole id, Clerk id, username, external id or e-mail address. Reads all users.
+
+        The case of ASCII letters does not matter.
+        """
         ...
 
     def purge(self, before: int) -> int:
-        """Remove the tombstones of users that were deleted, and of memberships that ended, before a time at least 30
-        days ago. Return the number of records. Your own rows stay, and so do organizations."""
+        """Remove the tombstones of users and memberships that ended before a time, and return their number.
+
+        The time must be at least 30 days ago. Your rows and all organizations stay.
+        """
         ...
 
     def checkpoint(self, name: str) -> str | None:
-        """Return the text that is kept under a name of at most 200 characters."""
+        """Return the checkpoint with this name of at most 200 characters, or None."""
         ...
 
     def set_checkpoint(self, name: str, text: str | None) -> None:
-        """Keep a text of at most 64 KiB, or remove it by None. The last write wins, and no listener is called."""
+        """Set a checkpoint to a text of at most 64 KiB; None removes it. Last write wins, and no listener is called."""
         ...
 
     def swap_checkpoint(self, name: str, before: str | None, after: str | None) -> bool:
-        """Set a checkpoint to `after` if it is `before` now, and return whether it was. Of several callers, one
-        succeeds."""
+        """Set a checkpoint to `after` if it is `before`, and return whether it was. One of several callers succeeds."""
         ...
 
     def in_transaction(self) -> bool:
-        """Return whether a write made now belongs to a transaction that the caller may yet roll back."""
+        """Return whether a write made now belongs to a transaction that the caller can still roll back."""
         ...
 
 
 class OutboxRepository(Protocol):
-    """What the job needs that writes your facts back to Clerk."""
+    """The operations for the job that writes your data back to Clerk."""
 
     @property
     def write_back(self) -> WriteBack | None:
-        """Which of your facts Clerk is to hold. Each transaction that changes one adds an outbox entry."""
+        """The data to write back to Clerk. Each transaction that changes it adds an outbox entry."""
         ...
 
     def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]:
@@ -213,20 +216,22 @@ class OutboxRepository(Protocol):
         ...
 
     def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool:
-        """Replace an outbox entry if it still is `before`, and return whether it was. None stands for an entry that is
-        not there, so this also adds and removes one. Only `due_at`, `tries` and `error` are replaced."""
+        """Replace an outbox entry if it still is `before`, and return whether it was.
+
+        None stands for no entry, so this also adds and removes entries. It replaces only `due_at`, `tries` and `error`.
+        """
         ...
 
 
 class Repository(CoreRepository, DirectoryRepository, OutboxRepository, Protocol):
-    """All of it, as the repositories of clerkmap do. Use one as a context manager to close it."""
+    """All three protocols, as the repositories of clerkmap have them. A context manager that closes the repository."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
 
 
 class AsyncCoreRepository(Protocol):
-    """`CoreRepository` for drivers that speak async."""
+    """`CoreRepository` for async drivers."""
 
     poll_every: float | None
     listeners: Listeners
@@ -250,7 +255,7 @@ class AsyncCoreRepository(Protocol):
 
 
 class AsyncDirectoryRepository(Protocol):
-    """`DirectoryRepository` for drivers that speak async."""
+    """`DirectoryRepository` for async drivers."""
 
     async def user(self, id: Id) -> User | None: ...
     async def organization(self, id: Id) -> Organization | None: ...
@@ -273,7 +278,7 @@ class AsyncDirectoryRepository(Protocol):
 
 
 class AsyncOutboxRepository(Protocol):
-    """`OutboxRepository` for drivers that speak async."""
+    """`OutboxRepository` for async drivers."""
 
     @property
     def write_back(self) -> WriteBack | None: ...
@@ -284,12 +289,12 @@ class AsyncOutboxRepository(Protocol):
 
 
 class AsyncRepository(AsyncCoreRepository, AsyncDirectoryRepository, AsyncOutboxRepository, Protocol):
-    """`Repository` for drivers that speak async."""
+    """`Repository` for async drivers."""
 
     async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *_: object) -> None: ...
 
 
 def is_async(repository: CoreRepository | AsyncCoreRepository) -> bool:
-    """Return whether a repository speaks async."""
+    """Return whether a repository is async."""
     return inspect.iscoroutinefunction(repository.find)

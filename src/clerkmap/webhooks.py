@@ -1,8 +1,8 @@
-"""Webhook deliveries to records.
+"""Apply webhook deliveries to a repository.
 
-`receive` takes a delivery from the network; `apply` takes an event from a trusted origin. Both put the records, as
-tokens do, so deliveries need no order, no waiting and no memory: a delivery that comes twice, late or early ends in the
-same state.
+`receive` takes a delivery from the network; `apply` takes an event from a trusted source. Both put the records, as
+tokens do. So deliveries may come in any order: a delivery that comes twice, late or early ends in the same state.
+Nothing waits for another delivery, and no list of past deliveries is kept.
 """
 
 import hmac
@@ -37,10 +37,10 @@ Kind = Literal["applied", "nothing_new", "ignored"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of a delivery. Answer it with a status of 2xx: it has been committed, or had nothing to commit.
+    """The outcome of a delivery. Answer with a 2xx status: the delivery is committed, or has nothing to commit.
 
-    `applied`: it changed something. `nothing_new`: its records were stored already, or better ones. `ignored`: its type
-    is not mirrored, or it lacks a necessary field; `reason` tells which.
+    `applied`: it changed something. `nothing_new`: its records, or newer ones, were stored already. `ignored`: its type
+    is not mirrored, or it lacks a necessary field; `reason` says which.
     """
 
     kind: Kind
@@ -50,17 +50,17 @@ class Outcome:
 
 
 class Reconciler(SurvivesForks):
-    """Keeps a repository in step with the webhooks of one instance.
+    """Applies the webhooks of one instance to a repository.
 
     Args:
         instance: The instance. Deliveries must be signed with one of its `webhook_secrets`.
-        repository: The repository for the records. An asynchronous one can only be used with `areceive` and `aapply`.
-        hooks: Your functions to be called inside each transaction, with each change and the transaction. They
-            become hooks of the repository, so what tokens tell calls them too.
-        after_commit: Your functions to be called with each change after its commit, at most once.
-        tolerance: How many seconds old, or ahead, a delivery may be.
-        max_body: How many bytes a delivery may have.
-        clock: The time, in seconds since 1970.
+        repository: The repository for the records. An async repository works only with `areceive` and `aapply`.
+        hooks: Your functions to call inside each transaction, with each change and the transaction. They become hooks
+            of the repository, so changes from tokens call them too.
+        after_commit: Your functions to call with each change after its commit, at most once.
+        tolerance: The largest difference between the time of a delivery and the clock, in seconds.
+        max_body: The largest size of a delivery, in bytes.
+        clock: Returns the time, in seconds since 1970.
     """
 
     def __init__(
@@ -98,10 +98,11 @@ class Reconciler(SurvivesForks):
         self._lock = threading.Lock()
 
     def receive(self, headers: Headers, body: bytes) -> Outcome:
-        """Take in a delivery: its headers, and its body as it was received, to the byte.
+        """Apply a delivery: its headers, and its body with every byte as received.
 
-        Raises `WebhookError` for what is not Clerk's or cannot be read: answer 400, or 413 for `WebhookTooLarge`. Any
-        other error is ours: answer 500 or 503, and the delivery comes again.
+        Raises:
+            WebhookError: The delivery is not from Clerk, or cannot be read. Answer 400, or 413 for `WebhookTooLarge`.
+            Exception: Any other error is on your side. Answer 500 or 503, and Clerk retries the delivery.
         """
         repository = self._synchronous()
         return self._put(repository, self._read(headers, body))
@@ -111,7 +112,7 @@ class Reconciler(SurvivesForks):
         return await self._aput(self._read(headers, body))
 
     def apply(self, event: Event) -> list[Change]:
-        """Take in an event from a trusted origin: a replay, your queue, a test."""
+        """Apply an event from a trusted source: a replay, your queue, a test."""
         return list(self._put(self._synchronous(), self._dated(event)).changes)
 
     async def aapply(self, event: Event) -> list[Change]:
@@ -119,8 +120,10 @@ class Reconciler(SurvivesForks):
         return list((await self._aput(self._dated(event))).changes)
 
     def counts(self) -> dict[str, Any]:
-        """What has come in since the start, for a metrics library: events by type and outcome, refusals by code, and
-        the seconds between the last event and its arrival."""
+        """Return the counts since the start, for a metrics library.
+
+        Events by type and outcome, refusals by code, and the seconds between the last event and its arrival.
+        """
         with self._lock:
             events = [{"type": type_, "outcome": kind, "count": count} for (type_, kind), count in self._events.items()]
             return {"events": events, "refusals": dict(self._refusals), "lag_seconds": self._lag}
@@ -150,14 +153,14 @@ class Reconciler(SurvivesForks):
     def _check_signature(self, delivery: UnverifiedDelivery) -> None:
         at = datetime.fromtimestamp(delivery.timestamp, UTC)
         signers = self._all_signers() if delivery.signatures else []
-        # One signature a secret, however many candidates a stranger sends: the body may be large.
+        # Sign once for each secret, not for each signature that the sender gives: the body may be large.
         expected = [signer.sign(delivery.id, at, delivery.body) for signer in signers]
         if not any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in delivery.signatures):
             raise WebhookSignatureInvalid
 
     def _all_signers(self) -> "list[Webhook]":
         if not self._signers:
-            from svix.webhooks import Webhook  # here, not above: it takes longer to load than all of clerkmap
+            from svix.webhooks import Webhook  # imported here: it takes longer to load than all of clerkmap
 
             self._signers = [Webhook(secret) for secret in self._instance.webhook_secrets]
         return self._signers
@@ -171,11 +174,11 @@ class Reconciler(SurvivesForks):
         return self._outcome(event, await self._async_repository.put(records) if records else [], reason)
 
     def _records(self, event: Event) -> tuple[list[AnyRecord], str | None]:
-        """Return the records of an event; or none, and the reason why there are none."""
+        """Return the records of an event, or no records and the reason."""
         try:
             records = event.records(self._instance.name)
         except Unreadable as unreadable:
-            # Sent again it would be no better, so it is not refused: it would come again for a day.
+            # Not refused: Clerk would retry for a day, and no retry can be read either.
             logger.error("a webhook of type %s cannot be read: %s", event.type, unreadable)
             return [], str(unreadable)
         if records:

@@ -1,1 +1,1 @@
-"""Running: generators in both colours, forks, bounded memory, threads. Nothing here knows Clerk or a repository."""
+"""Drivers for sync and async code, forks, bounded memory, threads. Nothing here depends on Clerk or a repository."""

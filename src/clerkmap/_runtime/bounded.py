@@ -1,4 +1,4 @@
-"""A memory that a stranger, or a long life, cannot make larger than it may be."""
+"""A dictionary with a size limit, which neither an attacker nor a long uptime can exceed."""
 
 import threading
 from itertools import islice
@@ -24,7 +24,7 @@ class Bounded(dict[K, V], SurvivesForks, Generic[K, V]):
         self.clear()
 
     def __repr__(self) -> str:
-        return f"Bounded({len(self)})"  # not what is in it: tokens
+        return f"Bounded({len(self)})"  # without the entries, which may be tokens
 
     def keep(self, key: K, value: V) -> None:
         with self._lock:

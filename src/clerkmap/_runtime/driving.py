@@ -1,6 +1,6 @@
-"""Drivers of rules that ask questions: generators, which yield a question and are sent its answer.
+"""Drivers for rules. A rule is a generator that yields a question and receives the answer.
 
-A rule is written once, and runs in sync and async code with one of the two drivers.
+Each rule is written once. One of the two drivers runs it in sync code, the other in async code.
 """
 
 from collections.abc import Awaitable, Callable, Generator
@@ -11,7 +11,7 @@ R = TypeVar("R")
 
 
 def drive(steps: Generator[Q, Any, R], answer: Callable[[Q], Any]) -> R:
-    """Run the steps to their end, and give their result."""
+    """Run the steps to the end, and return their result."""
     reply = None
     while True:
         try:
@@ -19,11 +19,11 @@ def drive(steps: Generator[Q, Any, R], answer: Callable[[Q], Any]) -> R:
         except StopIteration as done:
             result: R = done.value
             return result
-        reply = answer(question)  # outside the try: a StopIteration of the answerer's is not the end of the steps
+        reply = answer(question)  # outside the try: a StopIteration from `answer` is not the end of the steps
 
 
 async def adrive(steps: Generator[Q, Any, R], answer: Callable[[Q], Awaitable[Any]]) -> R:
-    """The same, awaiting each answer."""
+    """Do the same as `drive`, and await each answer."""
     reply = None
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Single flight: work that is done once, and whose outcome any number of threads and tasks wait for."""
+"""Single flight: work that runs once, while any number of threads and tasks wait for its outcome."""
 
 import asyncio
 import threading
@@ -13,8 +13,8 @@ T = TypeVar("T")
 class Flight(Generic[T]):
     """One piece of work under way.
 
-    A waiter that gives up, or is cancelled, does not end the work. Each waiter raises an error of its own, for an error
-    takes along the traceback of where it is raised.
+    A waiter that gives up, or is cancelled, does not end the work. Each waiter raises its own copy of the error: an
+    error keeps the traceback of the place where it is raised.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Flight(Generic[T]):
         self._error: Exception | None = None
 
     def start(self, work: Callable[[], None], name: str) -> bool:
-        """Run the work in a thread of its own. Return False if the machine gives no more threads."""
+        """Run the work in a new thread. Return False if no thread can be started."""
         try:
             threading.Thread(target=work, name=name, daemon=True).start()
         except RuntimeError:
@@ -42,12 +42,12 @@ class Flight(Generic[T]):
         self._landed.set_result(None)
 
     def join(self, seconds: float) -> bool:
-        """Wait for the end. Return False if it does not come in time."""
+        """Wait for the end. Return False on a timeout."""
         return bool(wait([self._landed], seconds).done)
 
     async def ajoin(self, seconds: float) -> bool:
-        """Do the same without holding up the event loop."""
-        # Unlike wait_for, wait() leaves the future alone when this task is cancelled: others wait for it too.
+        """Do the same without blocking the event loop."""
+        # Unlike wait_for, wait() does not cancel the future when this task is cancelled: other waiters need it.
         landed, _ = await asyncio.wait({asyncio.wrap_future(self._landed)}, timeout=seconds)
         return bool(landed)
 

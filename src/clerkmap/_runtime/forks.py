@@ -1,7 +1,7 @@
-"""Forks: what must not be shared by the two processes that one becomes.
+"""Hooks for forks: they replace objects that the parent and the child process must not share.
 
-A lock that another thread holds at that moment is held for ever in the child, where that thread does not exist. And
-SQLite keeps its file locks in the memory of the process: a copy of them would believe that it holds what it does not.
+A lock that another thread holds during the fork is held for ever in the child, because that thread does not exist
+there. SQLite keeps its file locks in the memory of the process: a copy would count on locks that it does not hold.
 """
 
 import logging
@@ -14,24 +14,24 @@ logger: logging.Logger = logging.getLogger("clerkmap._runtime.forks")
 
 
 class SurvivesForks:
-    """Something that is told of forks, once it has called `survive_forks`. Override the hooks you need."""
+    """A base class with hooks for forks, active after `survive_forks`. Override the hooks you need."""
 
     def survive_forks(self) -> None:
-        """From now on, and for as long as this lives, call the hooks."""
+        """Start to call the hooks, for as long as this object lives."""
         _surviving.append(weakref.ref(self, _surviving.remove))
 
     def before_fork(self) -> None:
-        """In the parent, before it is copied."""
+        """Prepare the parent, before it is copied."""
 
     def after_fork_in_parent(self) -> None:
-        """In the parent, when it has been copied."""
+        """Restore the parent, after it was copied."""
 
     def after_fork_in_child(self) -> None:
-        """In the child, before anything else runs there."""
+        """Restore the child, before any other code runs there."""
 
 
 _surviving: list[weakref.ref[SurvivesForks]] = []
-_told: list[SurvivesForks] = []  # kept from before a fork until after it, so that nobody is told half
+_told: list[SurvivesForks] = []  # the same objects before and after a fork, so that each gets both calls
 _one_at_a_time = threading.Lock()
 
 
@@ -60,7 +60,7 @@ def _in_child() -> None:
 def _call(hook: Callable[[], None]) -> None:
     try:
         hook()
-    except BaseException:  # Python forks all the same, and the others must be told
+    except BaseException:  # Python forks all the same, and the other hooks must run
         logger.exception("a fork was not prepared for")
 
 

@@ -1,7 +1,7 @@
-"""Threads in which async code calls a synchronous repository: a few for what reads, others for what writes.
+"""Threads in which async code calls a sync repository: some for reads, others for writes.
 
-The default executor of the event loop belongs to the application. A repository that waits in it, for a lock that
-another program holds, would keep the application's own calls waiting, and its own reads.
+The default executor of the event loop belongs to the application. A repository may wait for a lock that another program
+holds. In that executor, it would block the application's calls, and its own reads.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ T = TypeVar("T")
 
 MAX_WAITING = 20_000
 TIMEOUT = 5.0
-IDLE_FOR = 10.0  # seconds after which a thread that has nothing to do ends
-TOGETHER = 256  # calls in one transaction: what comes after them waits no longer than they take
+IDLE_FOR = 10.0  # seconds after which an idle thread ends
+TOGETHER = 256  # calls in one transaction: bounds the time that the next calls wait
 
 
 class Threads(Protocol):
-    """How async code calls a synchronous repository, which may have its own as the attribute `threads`."""
+    """How async code calls a sync repository. A repository may bring its own as the attribute `threads`."""
 
     def read(self, function: Callable[..., T], /, *args: Any) -> Awaitable[T]:
         """Call a function that reads."""
@@ -39,16 +39,16 @@ class Threads(Protocol):
     def read_or_write(
         self, read: Callable[[], T | None], write: Callable[[], Any], then: Callable[[], T], /
     ) -> Awaitable[T]:
-        """Call a function that reads. If it returns None, call one that writes, and after the commit `then`."""
+        """Call `read`. If it returns None, call `write`, and after the commit `then`."""
         ...
 
 
-# The rest of a call that reads first: the lane of the writes, the function that writes, and the one after the commit.
+# The rest of a call that reads first: the lane of the writes, the function that writes, the function after the commit.
 Onward = tuple["Lane", Callable[[], Any], Callable[[], Any]]
 
 
 class Call:
-    """A function that an event loop waits for, and its result."""
+    """A function call that an event loop waits for, and its result."""
 
     __slots__ = (
         "_function",
@@ -72,25 +72,25 @@ class Call:
         self.context: Context = copy_context()
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
-        self.since: float = 0.0  # when it came to its lane
+        self.since: float = 0.0  # when it entered its lane
         self.result: Any = None
         self.error: BaseException | None = None
         self.is_done: bool = False
 
     def run(self) -> None:
-        """Call the function, in the context of the caller that waits for it."""
+        """Call the function, in the context of the waiting caller."""
         try:
             self.result = self.context.run(self._function)
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        except BaseException as error:  # noqa: BLE001 - raised in the waiting caller
             self.error = error
         self.is_done = True
 
     def follow_up(self, function: Callable[[], Any]) -> Any:
-        """Call another function in the same context, unless the call has failed. If that raises, it fails now."""
+        """Call another function in the same context, unless the call has failed. If it raises, the call fails."""
         if self.error is None:
             try:
                 return self.context.run(function)
-            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            except BaseException as error:  # noqa: BLE001 - raised in the waiting caller
                 self.fail(error)
         return None
 
@@ -100,7 +100,7 @@ class Call:
             self.result = self.follow_up(self._then)
 
     def hand_on(self) -> bool:
-        """Go on in the lane of the writes, if there is something to write. Return False if the call is over."""
+        """Enter the lane of the writes, if there is something to write. Return False if the call is over."""
         if self.onward is None or self.error is not None or self.result is not None:
             return False
         (lane, self._function, self._then), self.onward = self.onward, None
@@ -110,13 +110,13 @@ class Call:
         except RepositoryUnavailable as error:
             self.fail(error)
             return False
-        if self.future.cancelled():  # meanwhile: its caller has left the lane of before
+        if self.future.cancelled():  # meanwhile: its caller has left the previous lane
             lane.leave(self)
         return True
 
     def fail(self, error: BaseException) -> None:
-        """Let it fail, whatever came of it before."""
-        # One for each: an error takes along the traceback of where it is raised.
+        """Fail with this error, also after a success."""
+        # One copy for each call: an error keeps the traceback of the place where it is raised.
         self.error = error
         if isinstance(error, RepositoryUnavailable):
             self.error = copy(error)
@@ -125,27 +125,27 @@ class Call:
         self.is_done = True
 
     def deliver(self) -> None:
-        """Give the event loop what came of it. Called in the loop."""
+        """Set the result or the error of the future. Called in the event loop."""
         if self.future.done():  # cancelled meanwhile
             return
         if self.error is None:
             self.future.set_result(self.result)
-        elif isinstance(self.error, StopIteration):  # which no future takes
+        elif isinstance(self.error, StopIteration):  # no future accepts a StopIteration
             self.future.set_exception(RuntimeError("a repository raised StopIteration"))
         else:
             self.future.set_exception(self.error)
         self.error = None
 
 
-# Runs several calls, and sees to it that all of them are done. What it raises is the outcome of those that are not.
+# Runs several calls, until all are done. If it raises, the calls that are not done fail with its error.
 Together = Callable[[Sequence[Call]], None]
 
 
 class Lane(SurvivesForks):
-    """Some threads that take calls of event loops in the order of their arrival. None is started before it is needed.
+    """Threads that run calls of event loops in the order of arrival. A thread is started when it is needed.
 
-    A call that waits is refused when no call has succeeded for `timeout` seconds, which is found out when one fails;
-    and at once, when `max_waiting` are waiting before it.
+    A waiting call is refused when no call has succeeded for `timeout` seconds. The lane checks this when a call fails.
+    A new call is refused at once when `max_waiting` calls are waiting.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class Lane(SurvivesForks):
         self._make()  # a fork copies neither the threads nor the callers that wait
 
     async def call(self, function: Callable[[], Any], onward: Onward | None = None) -> Any:
-        """Call a function in one of the threads, and go on in another lane if it returns None."""
+        """Call a function in one of the threads, and continue in another lane if it returns None."""
         call = Call(function, self, onward)
         self.enter(call)
         try:
@@ -182,7 +182,7 @@ class Lane(SurvivesForks):
             raise
 
     def enter(self, call: Call) -> None:
-        """Let a call wait for its turn, or raise `RepositoryUnavailable`."""
+        """Add a call to the waiting calls, or raise `RepositoryUnavailable`."""
         with self._changed:
             if self._is_closed:
                 raise RepositoryUnavailable("the repository is closed")
@@ -197,12 +197,12 @@ class Lane(SurvivesForks):
                 self._start_thread()
 
     def leave(self, call: Call) -> None:
-        """Stop waiting: in a full lane, the place of the call is free for another one."""
+        """Remove a waiting call: in a full lane, this makes room for another call."""
         with self._changed:
             self._waiting.pop(call, None)
 
     def close(self) -> None:
-        """End the threads when they have nothing more to do, and wait for that as long as the timeout."""
+        """End the threads when no call is waiting, and wait for them as long as the timeout."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -211,12 +211,12 @@ class Lane(SurvivesForks):
             thread.join(self._timeout)
 
     def _start_thread(self) -> None:
-        # A daemon: the interpreter must be able to end while a database does not answer.
+        # A daemon: the interpreter must be able to exit while a database does not answer.
         thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._threads.add(thread)
         try:
             thread.start()
-        except RuntimeError as error:  # the machine gives no more threads
+        except RuntimeError as error:  # the operating system can start no more threads
             self._threads.discard(thread)
             if not self._threads:
                 self._waiting.clear()
@@ -227,7 +227,7 @@ class Lane(SurvivesForks):
             pass
 
     def _work(self, calls: list[Call]) -> bool:
-        """Do what was taken, in a function of its own: an idle thread holds no result."""
+        """Run the calls. A separate function, so that an idle thread holds no result."""
         if calls and self._together is not None:
             self._run_together(calls, self._together)
         elif calls:
@@ -239,7 +239,7 @@ class Lane(SurvivesForks):
         return bool(calls)
 
     def _take(self) -> list[Call]:
-        """Wait for calls. None at all means that this thread is to end."""
+        """Wait for calls and return them. An empty list means that this thread must end."""
         most = 1 if self._together is None else TOGETHER
         calls: list[Call] = []
         with self._changed:
@@ -261,7 +261,7 @@ class Lane(SurvivesForks):
     def _run_together(self, calls: list[Call], together: Together) -> None:
         try:
             together(calls)
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        except BaseException as error:  # noqa: BLE001 - raised in the waiting caller
             for call in calls:
                 if not call.is_done:
                     call.fail(error)
@@ -288,7 +288,7 @@ class Lane(SurvivesForks):
                 self._done[call.loop] = [call]
                 try:
                     call.loop.call_soon_threadsafe(self._deliver, call.loop)
-                except RuntimeError:  # it was closed, so no caller waits any more
+                except RuntimeError:  # the loop was closed, so no caller is waiting
                     del self._done[call.loop]
 
     def _deliver(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -299,18 +299,18 @@ class Lane(SurvivesForks):
 
 
 def _is_for_all(error: BaseException | None) -> bool:
-    """Whether a call that has not run yet would meet this error, too. A lost commit is about one write."""
+    """Whether a call that has not run yet would fail in the same way. A lost commit concerns only one write."""
     return isinstance(error, RepositoryUnavailable) and not isinstance(error, CommitUnknown)
 
 
 class RepositoryThreads:
-    """The lanes of one repository: what waits to write does not keep anybody from reading.
+    """The lanes of one repository. Reads and writes have separate lanes, so waiting writes do not block reads.
 
     Args:
-        readers: How many threads read at most.
-        writers: How many write at most.
-        timeout: Seconds without any success after which what waits is refused.
-        max_waiting: How many calls may wait in each lane.
+        readers: The largest number of threads for reads.
+        writers: The largest number of threads for writes.
+        timeout: Seconds without any success after which waiting calls are refused.
+        max_waiting: The largest number of waiting calls in each lane.
         together: Runs several calls that write, in one transaction.
     """
 
@@ -338,14 +338,14 @@ class RepositoryThreads:
     def read_or_write(
         self, read: Callable[[], T | None], write: Callable[[], Any], then: Callable[[], T], /
     ) -> Awaitable[T]:
-        """Call a function that reads. If it returns None, call one that writes, and after the commit `then`.
+        """Call `read`. If it returns None, call `write`, and after the commit `then`.
 
-        The threads hand the call on to each other, and the event loop hears of the end alone.
+        The threads pass the call to each other, and the event loop is woken only at the end.
         """
         return self._readers.call(read, (self._writers, write, then))
 
     def close(self) -> None:
-        """Let the threads end."""
+        """End the threads of both lanes."""
         self._readers.close()
         self._writers.close()
 
@@ -357,7 +357,7 @@ class RepositoryThreads:
 
 
 def checked_max_waiting(max_waiting: int) -> int:
-    """Return a number of calls that may wait, or raise `ConfigurationError`."""
+    """Return this largest number of waiting calls, or raise `ConfigurationError`."""
     if type(max_waiting) is not int or max_waiting < 1:
         raise ConfigurationError("max_waiting must be an integer, and at least 1")
     return max_waiting
