@@ -29,7 +29,6 @@ TEXTS = {
 PENDING = {
     "docs",
     "src/clerkmap/auth",
-    "src/clerkmap/clerk",
     "src/clerkmap/core",
     "src/clerkmap/repositories",
     "src/clerkmap/sync",

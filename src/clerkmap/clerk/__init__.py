@@ -1,11 +1,11 @@
-"""Talking to Clerk. The only room whose inhabitants open sockets.
+"""Requests to Clerk. Only the modules of this package open sockets.
 
     from clerkmap.clerk import ClerkApi, endpoints
 
     api = ClerkApi(instance)
-    api.ask(endpoints.user("user_2abc"))  # one question
+    api.ask(endpoints.user("user_2abc"))  # one request
 
-Importing this costs nothing: each name is loaded when it is first asked for.
+The import of this package is cheap: each name is loaded at its first use.
 """
 
 from importlib import import_module

@@ -1,11 +1,11 @@
-"""Clerk's Backend API, for synchronous and for asynchronous code.
+"""Clients for Clerk's Backend API, for sync and for async code.
 
     api = ClerkApi(instance)
-    api.ask(endpoints.users(limit=500))      # see endpoints.py for what there is to ask
+    api.ask(endpoints.users(limit=500))      # endpoints.py has all questions
 
-The secret key goes to the configured host and nowhere else. An httpx transport is asked directly, without a client
-around it: a client would log each URL, in which people are named, and keep cookies, and could be told by an environment
-variable to use a proxy. A transport follows no redirection either.
+The secret key goes to the configured host and nowhere else. Requests go to an httpx transport directly, without an
+httpx client. A client would log each URL, and URLs hold personal data. It would also keep cookies, and an environment
+variable could make it use a proxy. A transport follows no redirects either.
 """
 
 import asyncio
@@ -33,11 +33,11 @@ T = TypeVar("T")
 Transport = TypeVar("Transport")
 API_VERSION = "2026-05-12"
 
-_left_behind: list[object] = []  # a parent's connections, in its child: to close them there would disturb the parent
+_left_behind: list[object] = []  # the parent's connections, in a child process: closing them would disturb the parent
 
 
 class _Api(SurvivesForks, ABC, Generic[Transport]):
-    """What both colours share: whom to ask, how, and how often."""
+    """The parts that the sync and the async client share: requests, budget, retries and the check of the key."""
 
     _colour: ClassVar[Colour]
 
@@ -58,9 +58,9 @@ class _Api(SurvivesForks, ABC, Generic[Transport]):
         self.budget: Budget = budget or shared_budget(instance, clock)
         self._patience = patience
         self._clock = clock
-        self._longest = max(timeout, patience)  # of one attempt, also where no second one is waited for
-        # Seconds after which nothing more of an attempt, and of a question, reaches Clerk. An attempt waits for four
-        # things, and the last one may begin when patience ends.
+        self._longest = max(timeout, patience)  # of one attempt, also if there is no retry
+        # Seconds after which no more of an attempt, or of a question, reaches Clerk. An attempt has four timeouts, and
+        # the last attempt may begin when patience ends.
         self.attempt: float = 4 * timeout
         self.longest: float = patience + self.attempt
         self._timeout = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
@@ -73,10 +73,10 @@ class _Api(SurvivesForks, ABC, Generic[Transport]):
 
     @abstractmethod
     def _new_transport(self) -> Transport:
-        """Connections of one's own, in the colour of the class."""
+        """Return a new transport of the kind that the class uses, sync or async."""
 
     def after_fork_in_child(self) -> None:
-        """In a child process: connections of its own. Two processes on one would read each other's answers."""
+        """Open new connections in a child process. Two processes on one connection would read each other's answers."""
         if not self._given:
             _left_behind.append(self._transport)
             self._transport = self._new_transport()
@@ -96,7 +96,7 @@ class _Api(SurvivesForks, ABC, Generic[Transport]):
         return asking(question, self.budget, self._patience, self._clock, random.random)
 
     def _request(self, question: Question[Any]) -> "httpx.Request":
-        import httpx  # here and below, not above: who never asks does not pay for it
+        import httpx  # not at the top, here and below: a process without requests does not need it
 
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "clerkmap"}
         extensions = {"timeout": self._timeout}
@@ -111,22 +111,22 @@ class _Api(SurvivesForks, ABC, Generic[Transport]):
         return httpx.Request(question.method, url, headers=headers, content=content, extensions=extensions)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.instance.name!r})"  # never the key: reprs end up in logs
+        return f"{type(self).__name__}({self.instance.name!r})"  # without the key: reprs end up in logs
 
 
 class ClerkApi(_Api["httpx.BaseTransport"]):
-    """Asks Clerk's API. To be used by any number of threads, and closed at the end.
+    """A sync client for Clerk's API. Any number of threads can share it. Close it at the end.
 
-    Before its first use, the secret key is checked against the instance, once in a process.
+    Before the first request, the client checks the secret key against the instance, once in a process.
 
     Args:
-        instance: Whose. Its `secret_key` and `api_url` are used.
-        transport: An httpx transport to ask through, for a proxy or a test. It must not be carried across a fork.
-        timeout: Seconds that one attempt may be silent.
-        patience: Seconds after which a question is given up that is not answered.
-        budget: How often to ask; by default what Clerk allows, shared by all in the process who go by this clock.
-        clock: A clock that never goes back.
-        sleep: How to wait.
+        instance: The instance. Its `secret_key` and `api_url` are used.
+        transport: An httpx transport for the requests, for a proxy or a test. It must not be carried across a fork.
+        timeout: Seconds that each connect, read or write of an attempt may take.
+        patience: Seconds after which an unanswered question is given up.
+        budget: The rate limit of the requests. By default Clerk's limit, shared by all clients with this clock.
+        clock: A monotonic clock.
+        sleep: A function that waits for some seconds.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class ClerkApi(_Api["httpx.BaseTransport"]):
         return httpx.HTTPTransport(trust_env=False)
 
     def ask(self, question: Question[T]) -> T:
-        """Return the answer. Raises `ApiRefused`, `ApiUnavailable`, or `WrongInstance` before anything is asked."""
+        """Return the answer. Raise `ApiRefused`, `ApiUnavailable`, or, before the request is sent, `WrongInstance`."""
         return self._driven(self._asking(question))
 
     def check(self) -> None:
@@ -162,7 +162,7 @@ class ClerkApi(_Api["httpx.BaseTransport"]):
         try:
             answer: T = drive(steps, self._step)
         finally:
-            steps.close()  # at once, for others may wait for the check that ends here
+            steps.close()  # at once: other callers may wait for the check that ends here
         return answer
 
     def _step(self, step: Step | Waiting) -> Answer | NoAnswer | bool | None:
@@ -191,7 +191,7 @@ class ClerkApi(_Api["httpx.BaseTransport"]):
         return body.answer(response)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -202,7 +202,7 @@ class ClerkApi(_Api["httpx.BaseTransport"]):
 
 
 class AsyncClerkApi(_Api["httpx.AsyncBaseTransport"]):
-    """The same for async code: for any number of tasks in one event loop."""
+    """An async client for Clerk's API. Any number of tasks in one event loop can share it."""
 
     def __init__(
         self,
@@ -226,7 +226,7 @@ class AsyncClerkApi(_Api["httpx.AsyncBaseTransport"]):
         return httpx.AsyncHTTPTransport(trust_env=False)
 
     async def ask(self, question: Question[T]) -> T:
-        """Return the answer. Raises `ApiRefused`, `ApiUnavailable`, or `WrongInstance` before anything is asked."""
+        """Return the answer. Raise `ApiRefused`, `ApiUnavailable`, or, before the request is sent, `WrongInstance`."""
         return await self._driven(self._asking(question))
 
     async def check(self) -> None:
@@ -244,7 +244,7 @@ class AsyncClerkApi(_Api["httpx.AsyncBaseTransport"]):
         try:
             answer: T = await adrive(steps, self._step)
         finally:
-            steps.close()  # at once, for others may wait for the check that ends here
+            steps.close()  # at once: other callers may wait for the check that ends here
         return answer
 
     async def _step(self, step: Step | Waiting) -> Answer | NoAnswer | bool | None:
@@ -273,7 +273,7 @@ class AsyncClerkApi(_Api["httpx.AsyncBaseTransport"]):
         return body.answer(response)
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         await self._transport.aclose()
 
     async def __aenter__(self) -> Self:

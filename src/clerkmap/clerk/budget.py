@@ -1,7 +1,7 @@
-"""How often Clerk's API may be asked: what Clerk allows an instance, shared by everybody in the process who asks.
+"""The rate limit of requests to Clerk's API, shared by all callers in a process.
 
-Plain arithmetic on a clock. In any ten seconds at most nine tenths of what Clerk allows are spent, so that a little is
-left for others: Clerk counts an instance's requests, not a process's.
+It is plain arithmetic on a clock. In any ten seconds a process uses at most nine tenths of the limit that Clerk allows.
+The rest is for other processes: Clerk counts the requests of an instance, not of a process.
 """
 
 import math
@@ -14,20 +14,20 @@ from .._runtime.forks import SurvivesForks
 from ..core.instance import Instance
 
 WINDOW = 10.0
-PRODUCTION, DEVELOPMENT = 1000, 100  # requests a window, as Clerk documents them
+PRODUCTION, DEVELOPMENT = 1000, 100  # requests per window, from Clerk's documentation
 _BURST, _STEADY = 0.2, 0.7  # together nine tenths
-_LEAST_WAIT = 0.001  # a shorter one might not move the clock at all
+_LEAST_WAIT = 0.001  # a shorter wait might not move the clock
 
 
 class Budget(SurvivesForks):
-    """A right to ask, handed out one question at a time, at the moment of asking.
+    """A rate limiter, which grants one request at a time, at the moment of the request.
 
-    Nobody holds a place in a line: whoever gives up, is cancelled or wakes too late leaves nothing behind, and a pause
-    is a pause for all.
+    There is no queue. So a caller that gives up, is cancelled or wakes too late holds no place, and a pause applies to
+    all callers.
 
     Args:
-        limit: Requests that are allowed in ten seconds. Nine tenths of them are handed out, but always one.
-        clock: A clock that never goes back.
+        limit: Requests that are allowed in ten seconds. Nine tenths of them are granted, and always at least one.
+        clock: A monotonic clock.
     """
 
     def __init__(self, limit: float, clock: Callable[[], float]) -> None:
@@ -35,12 +35,12 @@ class Budget(SurvivesForks):
         self._spacing = WINDOW / (limit * _STEADY)
         self._ahead = self._spacing * max(1.0, limit * _BURST)
         self._clock = clock
-        self._full_at = clock()  # when all of the burst is there again
+        self._full_at = clock()  # when the whole burst is available again
         self._lock = threading.Lock()
         self.survive_forks()
 
     def take(self) -> float:
-        """0 is the right to ask one question now. Anything else are seconds, after which to try again."""
+        """Take one request and return 0, or return the seconds after which to try again."""
         with self._lock:
             now = self._clock()
             full_at = max(self._full_at, now) + self._spacing
@@ -51,32 +51,31 @@ class Budget(SurvivesForks):
             return 0.0
 
     def is_half_full(self) -> bool:
-        """Return whether at least half of the burst is left, and one question."""
+        """Return whether at least half of the burst is left, and at least one request."""
         with self._lock:
             left = self._clock() + self._ahead - self._full_at
             return left >= max(self._spacing, self._ahead / 2)
 
     def pause(self, seconds: float) -> None:
-        """Nobody is to ask for a while: Clerk has said so. Afterwards they begin slowly."""
+        """Grant no requests for some seconds, because Clerk demands it. Afterwards, start slowly."""
         with self._lock:
             self._full_at = max(self._full_at, self._clock() + seconds + self._ahead - self._spacing)
 
     def after_fork_in_child(self) -> None:
-        """In a child process: the holder of the lock may have stayed behind."""
+        """Replace the lock in a child process: its holder may exist in the parent only."""
         self._lock = threading.Lock()
 
 
 class Shares:
-    """Divides a number of questions among sources, so that no source uses up what others need.
+    """Divides a rate limit among sources, so that no source uses up the share of others.
 
-    A source is let through while it has used less than what all of them have left (a dynamic threshold). One source
-    alone gets half, two get a third each, and one that comes anew always finds something left. What was used is
-    forgotten by and by, over a window.
+    A source may ask while it has used less than the rest of the common limit (a dynamic threshold). A single source
+    gets half, two sources get a third each, and a new source always finds some rest. Usage decays over a window.
 
     Args:
         limit: Questions of all sources together in a window.
-        clock: A clock that never goes back.
-        keep: How many sources to tell apart. The one that was let through longest ago is forgotten first.
+        clock: A monotonic clock.
+        keep: The number of sources to remember. The source with the oldest granted question is forgotten first.
     """
 
     def __init__(self, limit: float, clock: Callable[[], float], keep: int = 1_024) -> None:
@@ -86,7 +85,7 @@ class Shares:
         self._total = (0.0, clock())
 
     def take(self, source: str) -> bool:
-        """Return whether the source may ask one question now. Not for several threads at once."""
+        """Return whether the source may ask one question now. This method is not thread-safe."""
         now = self._clock()
         total, used = _faded(self._total, now), _faded(self._used.get(source, (0.0, now)), now)
         if used + 1 > self._limit - total:
@@ -106,7 +105,7 @@ _shared: dict[object, Budget] = {}
 
 
 def shared_budget(instance: Instance, clock: Callable[[], float]) -> Budget:
-    """The one budget of an instance in this process, for all who go by the same clock."""
+    """Return the budget that all clients of an instance with this clock share in this process."""
     secret_key = str(instance.secret_key)
     whose = blake2b(f"{instance.api_url} {secret_key}".encode()).digest()
     limit = PRODUCTION if secret_key.startswith("sk_live_") else DEVELOPMENT
@@ -117,5 +116,5 @@ def _hashable(clock: Callable[[], float]) -> object:
     try:
         hash(clock)
     except TypeError:
-        return id(clock)  # no other clock gets this number, since the budget keeps this one
+        return id(clock)  # no other clock gets this number, since the budget keeps this clock alive
     return clock

@@ -1,9 +1,9 @@
-"""What can be asked of Clerk's API: each question a value, made here, asked by `ClerkApi`.
+"""The questions for Clerk's API. Each question is a value, made here and sent by `ClerkApi`.
 
-    api.ask(endpoints.user("user_2abc"))        # one person, as Clerk's JSON
+    api.ask(endpoints.user("user_2abc"))        # one user, as Clerk's JSON
     api.ask(endpoints.users(created_at_after=1_790_000_000_000))
 
-Answers are Clerk's own JSON; `core/events.py` knows what its fields mean.
+Answers are Clerk's own JSON. `core/events.py` knows the meaning of its fields.
 """
 
 import re
@@ -23,33 +23,33 @@ Query = Mapping[str, str | int | Sequence[str] | None]
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[T]):
-    """One request to Clerk's API, and how its answer is read. `read` raises a ValueError for what is none."""
+    """One request to Clerk's API. `read` converts the answer, or raises a ValueError if the answer is malformed."""
 
     method: str
-    path: str = field(repr=False)  # it names people, as do the query and the body
+    path: str = field(repr=False)  # it holds personal data, like the query and the body
     read: Callable[[Any], T] = field(repr=False)
     query: Query = field(default_factory=dict[str, Any], repr=False)
     body: Shape | None = field(default=None, repr=False)
-    once: bool = False  # whether to ask once at most, as for what is looked at before it is asked again
-    before_sending: Callable[[], object] | None = field(default=None, repr=False)  # raises where it is too late
-    public_url: str | None = None  # of something that is not on the API, and is asked for without the secret key
-    is_unchecked: bool = False  # whether the secret key may still be another instance's
+    once: bool = False  # whether to send it at most once: the caller looks at the outcome before a retry
+    before_sending: Callable[[], object] | None = field(default=None, repr=False)  # raises if it is too late
+    public_url: str | None = None  # an address outside the API, requested without the secret key
+    is_unchecked: bool = False  # whether to send it before the secret key is checked
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether asking twice does no more than asking once."""
+        """Return whether the request is idempotent, so that a retry does no harm."""
         return self.method != "POST" and not self.once
 
     @property
     def target(self) -> str:
-        """The path with the query: a key once for each of its values, and none that is empty."""
+        """Return the path with the query. Each value has its own key, and empty values are left out."""
         values = {name: each if isinstance(each, int) else each or () for name, each in self.query.items()}
         query = urlencode(values, doseq=True, errors="replace", quote_via=quote, safe="")
         return f"{self.path}?{query}" if query else self.path
 
 
 class Page(NamedTuple):
-    """Some rows of a list, and how many there are in all."""
+    """Some rows of a list, and the number of all rows."""
 
     rows: list[Shape]
     total: int
@@ -58,7 +58,7 @@ class Page(NamedTuple):
         return f"Page({len(self.rows)} of {self.total})"
 
 
-# People
+# Users
 
 
 def users(
@@ -72,7 +72,7 @@ def users(
     emails: Sequence[str] = (),
     external_ids: Sequence[str] = (),
 ) -> Question[list[Shape]]:
-    """A page of people. `starting_after` is the id of the last one on the page before, and needs that order."""
+    """Ask for a page of users. `starting_after` is the last id of the page before, and needs the default order."""
     query: Query = {
         "limit": limit,
         "order_by": order_by,
@@ -87,22 +87,22 @@ def users(
 
 
 def user(id: str) -> Question[Shape]:
-    """One person."""
+    """Ask for one user."""
     return Question("GET", f"/users/{_segment(id)}", _object)
 
 
 def user_count() -> Question[int]:
-    """How many people there are."""
+    """Ask for the number of users."""
     return Question("GET", "/users/count", lambda said: _number(_object(said).get("total_count")))
 
 
 def update_user(id: str, **said: Any) -> Question[Shape]:
-    """Change a person's `external_id`, `first_name`, ... Metadata have a question of their own."""
+    """Change a user's `external_id`, `first_name`, ... For metadata, use `merge_user_metadata`."""
     return Question("PATCH", f"/users/{_segment(id)}", _object, body=said)
 
 
 def merge_user_metadata(id: str, **metadata: Shape) -> Question[Shape]:
-    """Merge into `public_metadata` or `private_metadata`. What is not named stays; None takes a key away."""
+    """Merge into `public_metadata` or `private_metadata`. Other keys stay; None removes a key."""
     return Question("PATCH", f"/users/{_segment(id)}/metadata", _object, body=metadata)
 
 
@@ -112,28 +112,28 @@ def merge_user_metadata(id: str, **metadata: Shape) -> Question[Shape]:
 def organizations(
     *, limit: int = MAX_PAGE, offset: int = 0, order_by: str = "+created_at", ids: Sequence[str] = (), user: str = ""
 ) -> Question[Page]:
-    """A page of organizations; of those that a person is a member of, if one is named."""
+    """Ask for a page of organizations: of all, or of those with a certain member."""
     query: Query = {"limit": limit, "offset": offset, "order_by": order_by, "organization_id": _exactly(ids)}
     return Question("GET", "/organizations", _page, {**query, "user_id": [user] if user else []})
 
 
 def organization(id: str) -> Question[Shape]:
-    """One organization, by its id or slug."""
+    """Ask for one organization, by its id or slug."""
     return Question("GET", f"/organizations/{_segment(id)}", _object)
 
 
 def create_organization(name: str, **said: Any) -> Question[Shape]:
-    """Make an organization, with `created_by`, `slug`, `public_metadata`, `private_metadata`, ..."""
+    """Create an organization, with `created_by`, `slug`, `public_metadata`, `private_metadata`, ..."""
     return Question("POST", "/organizations", _object, body={"name": name, **said})
 
 
 def merge_organization_metadata(id: str, **metadata: Shape) -> Question[Shape]:
-    """Merge into `public_metadata` or `private_metadata`. What is not named stays; None takes a key away."""
+    """Merge into `public_metadata` or `private_metadata`. Other keys stay; None removes a key."""
     return Question("PATCH", f"/organizations/{_segment(id)}/metadata", _object, body=metadata)
 
 
 def memberships(*, limit: int = MAX_PAGE, offset: int = 0, order_by: str = "+created_at") -> Question[Page]:
-    """A page of all memberships there are, of every organization."""
+    """Ask for a page of all memberships in all organizations."""
     query: Query = {"limit": limit, "offset": offset, "order_by": order_by}
     return Question("GET", "/organization_memberships", _page, query)
 
@@ -141,19 +141,19 @@ def memberships(*, limit: int = MAX_PAGE, offset: int = 0, order_by: str = "+cre
 def members(
     organization_id: str, *, users: Sequence[str] = (), limit: int = MAX_PAGE, offset: int = 0
 ) -> Question[Page]:
-    """A page of the memberships in an organization; of these people, if some are named."""
+    """Ask for a page of the memberships in an organization: of all, or of some users."""
     path = f"/organizations/{_segment(organization_id)}/memberships"
     return Question("GET", path, _page, {"user_id": _exactly(users), "limit": limit, "offset": offset})
 
 
 def merge_membership_metadata(organization_id: str, user_id: str, **metadata: Shape) -> Question[Shape]:
-    """Merge into the metadata of a membership. With nothing to merge, it tells whether there is one."""
+    """Merge into the metadata of a membership. Without metadata, this shows whether the membership exists."""
     path = f"/organizations/{_segment(organization_id)}/memberships/{_segment(user_id)}/metadata"
     return Question("PATCH", path, _object, body=metadata)
 
 
 def memberships_of(user_id: str, *, limit: int = MAX_PAGE, offset: int = 0) -> Question[Page]:
-    """A page of a person's memberships."""
+    """Ask for a page of a user's memberships."""
     path = f"/users/{_segment(user_id)}/organization_memberships"
     return Question("GET", path, _page, {"limit": limit, "offset": offset})
 
@@ -162,38 +162,38 @@ def memberships_of(user_id: str, *, limit: int = MAX_PAGE, offset: int = 0) -> Q
 
 
 def jwks() -> Question[Shape]:
-    """The signing keys of the instance that the secret key belongs to."""
+    """Ask for the signing keys of the instance that the secret key belongs to."""
     return Question("GET", "/jwks", _object, is_unchecked=True)
 
 
 def published_jwks(url: str) -> Question[Shape]:
-    """The signing keys that an instance publishes at an address of its own."""
+    """Ask for the signing keys that an instance publishes at its own address."""
     return Question("GET", "/jwks", _object, public_url=url, is_unchecked=True)
 
 
 def verify_api_key(secret: str) -> Question[Shape]:
-    """What an API key stands for."""
+    """Verify an API key, and ask for its subject and scopes."""
     return Question("POST", "/api_keys/verify", _object, body={"secret": secret})
 
 
 def verify_machine_token(token: str) -> Question[Shape]:
-    """What an opaque machine token stands for."""
+    """Verify an opaque machine token, and ask for its subject and scopes."""
     return Question("POST", "/m2m_tokens/verify", _object, body={"token": token})
 
 
 def verify_oauth_token(token: str) -> Question[Shape]:
-    """What an opaque OAuth access token stands for."""
+    """Verify an opaque OAuth access token, and ask for its subject and scopes."""
     return Question("POST", "/oauth_applications/access_tokens/verify", _object, body={"access_token": token})
 
 
 def _segment(id: str) -> str:
-    if not _ID.fullmatch(id):  # two dots, for one, would ask for something else
+    if not _ID.fullmatch(id):  # two dots, for example, would lead to another path
         raise ConfigurationError("an id of Clerk's has letters, digits, - and _")
     return id
 
 
 def _exactly(ids: Sequence[str]) -> list[str]:
-    """Ids as they are. To Clerk a minus in front means everything but this one, and a plus means the one behind it."""
+    """Escape ids. Clerk reads a leading minus as "all but this id", and a leading plus as "this id"."""
     return [f"+{id}" if id.startswith(("+", "-")) else id for id in ids]
 
 

@@ -1,8 +1,8 @@
-"""Clerk's full record of a user who is seen for the first time, for linkers that need it.
+"""Fetch Clerk's full record of a user at the user's first request, for linkers that need it.
 
-A token names a user, without address or external id. So the first request of a user waits for one question to Clerk:
-one at a time for each user, however many requests wait for it, and a bounded number of them at once. A request of a
-known user never waits.
+A token names a user, without address or external id. So the first request of a user waits for a question to Clerk. All
+requests of one user share one question, and the number of simultaneous questions is bounded. A request of a known user
+never waits.
 """
 
 import asyncio
@@ -31,10 +31,10 @@ logger: logging.Logger = logging.getLogger("clerkmap.first_sight")
 
 
 class FirstSights(SurvivesForks):
-    """Asks Clerk about users that are not known yet.
+    """Asks Clerk about users that the repository does not have yet.
 
     Args:
-        api: Clerk's API. An asynchronous one can only be used with `aget`.
+        api: Clerk's API. An async API works with `aget` only.
         instance: The instance of the users.
         clock: The time, in seconds since 1970.
         deadline: Seconds for which a request waits.
@@ -56,26 +56,30 @@ class FirstSights(SurvivesForks):
         self._clock = clock
         self._deadline = deadline
         self._lock = threading.Lock()
-        # By event loop as well, for an asynchronous API: each loop awaits its own.
+        # The event loop is part of the key, for an async API: each loop awaits its own tasks.
         self._flights: dict[tuple[asyncio.AbstractEventLoop | None, str], Flight[ClerkUser]] = {}
         self._tasks = set[asyncio.Task[None]]()  # a loop holds its tasks weakly
         self.survive_forks()
 
     def get(self, clerk_id: str) -> ClerkUser:
-        """Return Clerk's record of a user. Raises `ApiUnavailable` while Clerk is away, and `UserDeleted` if Clerk does
-        not know the id."""
+        """Return Clerk's record of a user.
+
+        Raises:
+            ApiUnavailable: Clerk does not answer.
+            UserDeleted: Clerk does not know the id.
+        """
         if self._is_async:
             raise ConfigurationError("the resolver's api is asynchronous: await aresolve(token)")
         flight = self._flight(clerk_id)
         return _result(flight, in_time=flight.join(self._deadline))
 
     async def aget(self, clerk_id: str) -> ClerkUser:
-        """Do the same without holding up the event loop."""
+        """Do the same without blocking the event loop."""
         flight = self._loop_flight(clerk_id) if self._is_async else self._flight(clerk_id)
         return _result(flight, in_time=await flight.ajoin(self._deadline))
 
     def _flight(self, clerk_id: str) -> Flight[ClerkUser]:
-        """The question about a user, which runs in a thread."""
+        """Return the question about a user, which runs in a thread."""
         with self._lock:
             flight = self._flights.get((None, clerk_id))
             if flight is not None:
@@ -86,7 +90,7 @@ class FirstSights(SurvivesForks):
         return flight
 
     def _loop_flight(self, clerk_id: str) -> Flight[ClerkUser]:
-        """The question about a user, which runs in a task of the event loop."""
+        """Return the question about a user, which runs in a task of the event loop."""
         loop = asyncio.get_running_loop()
         with self._lock:
             flight = self._flights.get((loop, clerk_id))
@@ -112,7 +116,7 @@ class FirstSights(SurvivesForks):
         try:
             row = cast("ClerkApi", self._api).ask(endpoints.user(clerk_id))
             said = self._read(clerk_id, row, asked_at)
-        except Exception as error:  # noqa: BLE001 - the waiting requests must hear of any error
+        except Exception as error:  # noqa: BLE001 - the waiting requests must get any error
             said = error
         self._land((None, clerk_id), flight, said)
 
@@ -151,7 +155,7 @@ class FirstSights(SurvivesForks):
         return record
 
     def after_fork_in_child(self) -> None:
-        """In a child process: the threads that were asking have stayed behind, and so may the holder of the lock."""
+        """Replace the lock and the running questions in a child process: their threads exist in the parent only."""
         self._lock = threading.Lock()
         self._flights, self._tasks = {}, set[asyncio.Task[None]]()
 

@@ -1,8 +1,9 @@
 """The check that a secret key belongs to its instance, made once before the key is first used.
 
-The signing keys that Clerk's API shows to the owner of a secret key must include a key that the instance's tokens are
-signed with. With the key of another instance, its API keys would be accepted here and its records stored as this
-instance's own. `ClerkApi` makes the check, so no feature can forget it.
+Clerk's API shows the signing keys of the instance that a secret key belongs to. One of them must be a signing key of
+the configured instance. With the secret key of another instance, clerkmap would accept that instance's API keys. It
+would also store that instance's records as records of this one. `ClerkApi` makes the check, so no feature can forget
+it.
 """
 
 import threading
@@ -20,7 +21,7 @@ from ..errors import ApiUnavailable, ClerkmapError, WrongInstance
 from . import endpoints
 from .endpoints import Question
 
-REFUSED_FOR = 60.0  # seconds for which a mismatch is remembered: just after a rotation, one side may be out of date
+REFUSED_FOR = 60.0  # seconds to remember a mismatch: just after a rotation, one side may be out of date
 
 Colour = Literal["sync", "async"]
 Asking = Generator[Any, Any, Any]
@@ -28,7 +29,7 @@ Asking = Generator[Any, Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Wait until another check has ended, or for some seconds. The answer is whether it has ended."""
+    """A wait until another check has ended, or for some seconds. The answer is whether the check has ended."""
 
     flight: Flight[None]
     seconds: float
@@ -37,19 +38,19 @@ class Waiting:
 class InstanceChecks(SurvivesForks):
     """Remembers which secret keys were checked, and lets simultaneous first uses share one check.
 
-    Only digests of keys are kept. A check that Clerk did not answer is not remembered.
+    Only digests of keys are kept. A check without an answer from Clerk is not remembered.
     """
 
     def __init__(self) -> None:
         self._passed = set[bytes]()
         self._refused: dict[bytes, float] = {}
         self._lock = threading.Lock()
-        # By colour as well: a thread that blocks its event loop must not wait for a task of that loop.
+        # The colour is part of the key: a thread that blocks its event loop must not wait for a task of that loop.
         self._flights: dict[tuple[Colour, bytes], Flight[None]] = {}
         self.survive_forks()
 
     def after_fork_in_child(self) -> None:
-        """In a child process: whatever was checking has stayed behind, and so may the holder of the lock."""
+        """Replace the lock and the running checks in a child process: their threads exist in the parent only."""
         self._lock = threading.Lock()
         self._flights = {}
 
@@ -62,7 +63,7 @@ class InstanceChecks(SurvivesForks):
         patience: float,
         clock: Callable[[], float],
     ) -> Asking:
-        """Return once the key has passed. Raise `WrongInstance`, or the `ApiError` for which it cannot be checked."""
+        """Return once the key has passed. Raise `WrongInstance`, or the `ApiError` that prevents the check."""
         ends = clock() + patience
         while name not in self._passed:
             if clock() < self._refused.get(name, float("-inf")):
@@ -96,7 +97,7 @@ class InstanceChecks(SurvivesForks):
         try:
             published = yield from _published(instance, ask)
             shown = import_jwks((yield from ask(endpoints.jwks())), instance.algorithms)
-            if not shown:  # which says nothing of any instance
+            if not shown:  # an empty answer is no evidence of a mismatch
                 raise ApiUnavailable("it shows no signing keys")
             if not published.shares_a_key(shown):
                 self._refused[name] = clock() + REFUSED_FOR
@@ -117,19 +118,19 @@ class InstanceChecks(SurvivesForks):
 
 
 def check_name(instance: Instance) -> bytes:
-    """The digest under which a check is remembered: of the API's address, the secret key and the instance's keys."""
+    """Return the digest of the API's address, the secret key and the instance's keys. It identifies a check."""
     told = "\n".join((instance.api_url, str(instance.secret_key), instance.issuer, str(instance.jwks_url)))
     keys = instance.local_keys.digest() if instance.local_keys is not None else b""
     return blake2b(told.encode(), key=keys).digest()
 
 
-_own = InstanceChecks()  # of all that ask over connections of their own
-_by_transport: dict[int, InstanceChecks] = {}  # by identity: a transport may have no hash, or equal another one
+_own = InstanceChecks()  # of all clients without a given transport
+_by_transport: dict[int, InstanceChecks] = {}  # by identity: a transport may be unhashable, or equal another transport
 _making = threading.Lock()
 
 
 def checks_of(transport: object | None) -> InstanceChecks:
-    """The memory of this process; a transport that was given has its own, since it may lead to another Clerk."""
+    """Return the checks of this process. A given transport has its own, since it may lead to another server."""
     if transport is None:
         return _own
     with _making:

@@ -1,4 +1,4 @@
-"""Remote keys: fetching an instance's JWKS for a `KeyRing`.
+"""Fetch an instance's JWKS for a `KeyRing`.
 
 A fetch runs in its own thread, one at a time per source. All callers wait for the same future: threads block on it, and
 tasks await it. So sync and async callers share one fetch, and no caller waits longer than the deadline. While the old

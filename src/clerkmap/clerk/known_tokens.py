@@ -1,8 +1,8 @@
-"""The opaque tokens that were good before this process began, by their digests alone.
+"""The digests of opaque tokens that were valid before this process began.
 
-They are asked about before any stranger's, so a restart under a flood of made-up keys keeps no good key out. The
-digests are kept in one checkpoint of the repository, which all processes share. They are keyed with the secret key: of
-use to no reader of the database.
+Questions about these tokens come before questions about unknown tokens. So after a restart, a flood of forged keys does
+not keep valid keys out. One checkpoint of the repository holds the digests, and all processes share it. The digests
+are keyed with the secret key, so they are useless to a reader of the database.
 """
 
 import logging
@@ -20,22 +20,22 @@ from ..core.records import key_of
 from ..errors import ClerkmapError
 
 KEPT = 3_000  # digests of 16 characters in one checkpoint of at most 64 KiB
-WRITE_EVERY = 10.0  # seconds between two exchanges where there is something new to write
-READ_EVERY = 60.0  # seconds between two exchanges otherwise: other processes learn of tokens, too
-ATTEMPTS = 3  # of one exchange: others may write at the same moment
+WRITE_EVERY = 10.0  # seconds between two exchanges if there is a change to write
+READ_EVERY = 60.0  # seconds between two exchanges otherwise: other processes add tokens, too
+ATTEMPTS = 3  # of one exchange: other processes may write at the same moment
 
 _DIGEST = re.compile(r"[0-9A-Za-z_-]{16}")
 
 logger: logging.Logger = logging.getLogger("clerkmap.opaque")
 
-Step = Callable[[Any], Any]  # handed the repository
+Step = Callable[[Any], Any]  # called with the repository
 
 
 class KnownTokens(SurvivesForks):
-    """Digests of tokens that were good, exchanged with a checkpoint now and then.
+    """Digests of tokens that were valid, synchronized with a checkpoint at intervals.
 
     Args:
-        instance: Whose tokens. Its secret key is the key of the digests.
+        instance: The instance of the tokens. Its secret key is the key of the digests.
         monotonic: The clock that measures when an exchange is due.
     """
 
@@ -44,17 +44,17 @@ class KnownTokens(SurvivesForks):
         self._checkpoint = f"opaque tokens {key_of(instance.name)}"
         self._monotonic = monotonic
         self._digests: dict[str, None] = {}  # the newest last
-        # A checkpoint, or a process that has not heard of it, may still hold a digest that was dropped here. The oldest
-        # are forgotten: at worst such a token is asked about once more, and dropped again.
+        # The checkpoint or another process may still hold a digest that was dropped here. The oldest of these digests
+        # are forgotten: at worst, Clerk is asked about such a token once more, and the token is dropped again.
         self._dropped: dict[str, None] = {}
-        self._news = self._told = self._telling = 0  # changes that were made, are in the checkpoint, are on their way
+        self._news = self._told = self._telling = 0  # numbers of changes: made, in the checkpoint, being written
         self._exchanged_at: float | None = None
         self._exchange: Flight[None] | None = None
         self._lock = threading.Lock()
         self.survive_forks()
 
     def after_fork_in_child(self) -> None:
-        """In a child process: an exchange of the parent's ends there."""
+        """Forget a running exchange in a child process: it ends in the parent."""
         self._lock = threading.Lock()
         self._exchange = None
 
@@ -68,7 +68,7 @@ class KnownTokens(SurvivesForks):
         return f"KnownTokens({len(self)})"
 
     def add(self, token: str) -> None:
-        """Remember a token that is good."""
+        """Remember a valid token."""
         digest = self._digest(token)
         with self._lock:
             self._news += digest not in self._digests
@@ -78,7 +78,7 @@ class KnownTokens(SurvivesForks):
             _shorten(self._digests)
 
     def drop(self, token: str) -> None:
-        """Forget a token that is good no more."""
+        """Forget a token that is not valid any more."""
         digest = self._digest(token)
         with self._lock:
             if digest in self._digests:
@@ -88,9 +88,9 @@ class KnownTokens(SurvivesForks):
                 _shorten(self._dropped)
 
     def due(self) -> tuple[Flight[None], bool] | None:
-        """Return the exchange to wait for, and whether it is the caller's to make; None where none is needed.
+        """Return the exchange to wait for, and whether the caller has to make it; None if no exchange is due.
 
-        Everything waits for the first exchange. The later ones are waited for by nothing but what makes them.
+        All callers wait for the first exchange. Only the caller that makes a later exchange waits for it.
         """
         now = self._monotonic()
         with self._lock:
@@ -104,12 +104,12 @@ class KnownTokens(SurvivesForks):
             return self._exchange, True
 
     def exchange(self) -> Generator[Step, Any, None]:
-        """Take in what the checkpoint holds, and write what is new."""
+        """Merge the digests of the checkpoint into this object, and write new digests to the checkpoint."""
         try:
             for _ in range(ATTEMPTS):
                 text: str | None = yield lambda repository: repository.checkpoint(self._checkpoint)
                 merged = self._merged(text)
-                # Inside a transaction of yours, the write would hold up other processes until you commit.
+                # Inside your transaction, the write would block other processes until your commit.
                 if merged is None or (yield lambda repository: repository.in_transaction()):
                     return
                 if (yield _swap(self._checkpoint, text, merged)):
@@ -123,7 +123,7 @@ class KnownTokens(SurvivesForks):
                 exchange.land(None)
 
     def _merged(self, text: str | None) -> str | None:
-        """Take in the digests of a checkpoint. Return the text it should have, or None if it has it."""
+        """Merge the digests of a checkpoint. Return its new text, or None if its text stays."""
         stored = _DIGEST.findall(text or "")[:KEPT]
         with self._lock:
             theirs = {digest: None for digest in stored if digest not in self._dropped}
@@ -146,7 +146,7 @@ def _shorten(digests: dict[str, None]) -> None:
 
 
 def failed(error: ClerkmapError) -> None:
-    """Tell that the repository did not take part in an exchange."""
+    """Log that the repository failed in an exchange."""
     logger.warning("the opaque tokens that were good before could not be looked up: %s", type(error).__name__)
 
 

@@ -1,12 +1,14 @@
-"""Asking Clerk what an opaque token stands for: the sockets, the threads and the memory around `core/opaque_tokens.py`.
+"""Verify opaque tokens with Clerk: the requests, threads and caches around `core/opaque_tokens.py`.
 
     Verifier(instance, accept=["session", "api_key"], opaque=OpaqueTokens(instance))
 
-A question runs in a thread of its own, one at a time for each token, and whoever needs its answer waits for the same
-future: threads block on it, tasks await it, and nobody waits longer than the deadline. What comes of it is remembered
-by the digest of the token, never by the token. Tokens that were good before are asked about first, also after a restart
-where there is a repository. Strangers can send as many tokens as they like: those that never were good have a small
-budget of their own, which their sources share, and a memory of their own.
+Each question runs in its own thread, one at a time for each token. All callers wait for the same future: threads block
+on it, tasks await it, and no caller waits longer than the deadline. The cache holds each result under the digest of the
+token, never under the token.
+
+Questions about tokens that were valid before come first; with a repository, also after a restart. An attacker can send
+any number of forged tokens. So tokens that never were valid have a small budget, which their sources share, and a
+separate cache.
 """
 
 import logging
@@ -43,9 +45,9 @@ from .known_tokens import KnownTokens, failed
 if TYPE_CHECKING:
     import httpx
 
-REFUSED_FOR = 10.0  # seconds for which a token that Clerk does not know is not asked about again
-AWAY_FOR = 1.0  # the same where Clerk has not told
-MOST_FLIGHTS = 32  # questions at once; half of them for tokens that never were good
+REFUSED_FOR = 10.0  # seconds to cache that Clerk does not know a token
+AWAY_FOR = 1.0  # seconds to cache that Clerk did not answer
+MOST_FLIGHTS = 32  # questions at once; at most half of them about tokens that never were valid
 
 logger: logging.Logger = logging.getLogger("clerkmap.opaque")
 
@@ -57,7 +59,7 @@ _QUESTIONS: Mapping[Prefix, Callable[[str], Question[Shape]]] = {
 
 
 class _Word(NamedTuple):
-    """What came of a question, and until when it is remembered."""
+    """The result of a question, and the time until which it is cached."""
 
     said: Vouched | ClerkmapError
     until: float
@@ -65,24 +67,24 @@ class _Word(NamedTuple):
     def tell(self) -> Vouched:
         if isinstance(self.said, Vouched):
             return self.said
-        raise copy(self.said)  # for each who asked one: a traceback belongs to one of them
+        raise copy(self.said)  # a copy for each caller: a traceback belongs to one caller
 
 
 class OpaqueTokens(SurvivesForks):
-    """What the opaque tokens of one instance stand for, as Clerk says.
+    """Verifies the opaque tokens of one instance with Clerk, and caches the results.
 
     Args:
-        instance: Whose. Its `secret_key` and `api_url` are used.
-        repository: Where digests of good tokens are kept, so that after a restart they are asked about before any
-            other. Without it, a new process takes all tokens for strangers' at first.
-        transport: An httpx transport to ask through, for a proxy or a test. It must not be carried across a fork.
-        keep_for: Seconds for which Clerk's word on a good token counts: until then, one that was revoked still passes.
-        keep: How many good tokens to remember, and how many bad ones.
-        budget: How often to ask, as of a `ClerkApi`.
-        strangers: How often to ask about tokens that never were good; by default half of what Clerk allows.
-        deadline: Seconds that anybody waits for Clerk.
+        instance: The instance. Its `secret_key` and `api_url` are used.
+        repository: The repository that keeps digests of valid tokens. After a restart, Clerk is asked about these
+            tokens first. Without it, a new process treats all tokens as unknown at first.
+        transport: An httpx transport for the requests, for a proxy or a test. It must not be carried across a fork.
+        keep_for: Seconds to cache a valid token. Until then, a revoked token still passes.
+        keep: The number of valid tokens to cache, and the number of invalid ones.
+        budget: The rate limit of all requests, as of a `ClerkApi`.
+        strangers: The rate limit for tokens that never were valid. By default half of the limit that Clerk allows.
+        deadline: Seconds that a caller waits for Clerk.
         clock: The time, in seconds since 1970.
-        monotonic: The clock that measures how long something is remembered.
+        monotonic: The clock that measures cache times.
     """
 
     def __init__(
@@ -123,20 +125,20 @@ class OpaqueTokens(SurvivesForks):
             self._async_repository = (
                 cast(AsyncRepository, repository) if self._repository is None else threaded(self._repository)
             )
-        self._good: Bounded[bytes, _Word] = Bounded(keep)  # also those whose word is over: they were good once
+        self._good: Bounded[bytes, _Word] = Bounded(keep)  # also expired entries: these tokens were valid once
         self._bad: Bounded[bytes, _Word] = Bounded(keep)
         self._lock = threading.Lock()
-        self._known_aloft = 0  # questions about tokens that were good
+        self._known_aloft = 0  # running questions about tokens that were valid before
         self._flights: dict[bytes, Flight[_Word]] = {}
         self.survive_forks()
 
     def peek(self, token: str) -> Vouched | None:
-        """What is remembered of a token; None where Clerk would have to be asked."""
+        """Return the cached result for a token, or None if it needs a question to Clerk."""
         word = self._remembered(_digest(token))
         return None if word is None else word.tell()
 
     def get(self, token: str) -> Vouched:
-        """What a token stands for. May ask Clerk."""
+        """Return the verified content of a token. This may ask Clerk."""
         if self._repository is not None and self._remembered(_digest(token)) is None:
             self._exchange(self._repository)
         found = self._remembered_or_asked(token)
@@ -147,7 +149,7 @@ class OpaqueTokens(SurvivesForks):
         return found.result().tell()
 
     async def aget(self, token: str) -> Vouched:
-        """The same without holding up the event loop."""
+        """Do the same without blocking the event loop."""
         if self._async_repository is not None and self._remembered(_digest(token)) is None:
             await self._aexchange(self._async_repository)
         found = self._remembered_or_asked(token)
@@ -158,7 +160,7 @@ class OpaqueTokens(SurvivesForks):
         return found.result().tell()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._api.close()
 
     def __enter__(self) -> Self:
@@ -168,7 +170,7 @@ class OpaqueTokens(SurvivesForks):
         self.close()
 
     def _exchange(self, repository: Repository) -> None:
-        """Learn which tokens were good before, and keep those that are now."""
+        """Load the digests of tokens that were valid before, and store the digests of tokens that are valid now."""
         due = self._known.due()
         if due is None:
             return
@@ -185,7 +187,7 @@ class OpaqueTokens(SurvivesForks):
             steps.close()
 
     async def _aexchange(self, repository: AsyncRepository) -> None:
-        """The same without holding up the event loop."""
+        """Do the same without blocking the event loop."""
         due = self._known.due()
         if due is None:
             return
@@ -216,7 +218,7 @@ class OpaqueTokens(SurvivesForks):
         word = self._remembered(digest)
         if word is not None:
             return word
-        with self._lock:  # somebody else's answer may just have come
+        with self._lock:  # another caller's answer may just have arrived
             return self._remembered(digest) or self._flights.get(digest) or self._take_off(token, digest)
 
     def _take_off(self, token: str, digest: bytes) -> Flight[_Word]:
@@ -232,7 +234,7 @@ class OpaqueTokens(SurvivesForks):
         return flight
 
     def _check_stranger(self, token: str) -> None:
-        """Raise if a token that never was good has to wait: for those that were, or for other sources."""
+        """Raise if a token that never was valid must wait: for tokens that were, or for other sources."""
         if self._known_aloft and not self._api.budget.is_half_full():
             raise ApiUnavailable("tokens that were good before are asked about first")
         if not self._shares.take(_source_of(token)):
@@ -246,18 +248,18 @@ class OpaqueTokens(SurvivesForks):
             said = self._ask(token)
         except TokenError as error:
             said = error
-        except Exception as error:  # noqa: BLE001 - whatever went wrong out there, the waiters must be told
+        except Exception as error:  # noqa: BLE001 - the waiting callers must get any error
             logger.warning("asking Clerk about an opaque token failed: %s", type(error).__name__)
             said = error if isinstance(error, ClerkmapError) else ApiUnavailable(type(error).__name__)
         with self._lock:
             self._land(token, digest, is_known, copy(said) if isinstance(said, ClerkmapError) else said)
 
     def _ask(self, token: str) -> Vouched:
-        """Clerk's word, or why there is none."""
+        """Return Clerk's answer about a token, or raise the reason why there is none."""
         prefix = prefix_of(token)
         if prefix is None:
             raise TokenUnknown
-        now = self._clock()  # of before: how long the word counts is not made longer by a slow answer
+        now = self._clock()  # before the request: a slow answer must not extend the cache time
         try:
             said = self._api.ask(_QUESTIONS[prefix](token))
         except ApiNotFound:
@@ -265,7 +267,7 @@ class OpaqueTokens(SurvivesForks):
         except ApiRefused as refused:
             if refused.status not in (400, 422):
                 raise
-            # The form of the question is ours and right, so it is the token's that is not.
+            # The form of the request is known to be right, so the form of the token is wrong.
             logger.warning("Clerk refuses the form of an opaque token: %s", refused)
             raise TokenUnknown("Clerk cannot read it") from None
         try:
@@ -280,7 +282,7 @@ class OpaqueTokens(SurvivesForks):
             self._known.add(token)
             word = _Word(said, now + self._keep_for)
             self._bad.pop(digest, None)
-            self._good.pop(digest, None)  # so that the oldest is the one that was asked about longest ago
+            self._good.pop(digest, None)  # so that the first entry is the one with the oldest answer
             self._good.keep(digest, word)
         else:
             is_bad = isinstance(said, TokenError)
@@ -295,7 +297,7 @@ class OpaqueTokens(SurvivesForks):
             flight.land(word)
 
     def after_fork_in_child(self) -> None:
-        """In a child process: the threads that were asking have stayed behind, and so may the holder of the lock."""
+        """Replace the lock and the running questions in a child process: their threads exist in the parent only."""
         self._lock = threading.Lock()
         self._flights = {}
         self._known_aloft = 0
@@ -305,8 +307,10 @@ class OpaqueTokens(SurvivesForks):
 
 
 def _source_of(token: str) -> str:
-    """Return what tells strangers apart: the address of the request, or the form of the token where none is known. All
-    addresses of an IPv6 network of one customer (/64) count as one."""
+    """Return the source of an unknown token: the address of the request, or the form of the token without an address.
+
+    All addresses of an IPv6 network of one customer (/64) count as one.
+    """
     address = request_source.get()
     if ":" in address:
         from ipaddress import IPv6Address

@@ -1,4 +1,4 @@
-"""What comes of a question that was sent: an answer, or none. Whatever the other end does, it is one of the two."""
+"""The outcome of a request: an answer, or no answer. Any behaviour of the server ends as one of the two."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import httpx
 
-MAX_BODY = 67_108_864  # of an answer: 500 people with all the metadata that Clerk allows
+MAX_BODY = 67_108_864  # bytes of an answer: 500 users with all the metadata that Clerk allows
 
 
 class Answer(NamedTuple):
-    """What came back."""
+    """A complete response."""
 
     status: int
     headers: Mapping[str, str]
@@ -21,14 +21,14 @@ class Answer(NamedTuple):
 
 
 class NoAnswer(NamedTuple):
-    """Nothing came back, or not all of it. `reached` is whether Clerk may have seen the question."""
+    """A missing or incomplete response. `reached` is whether the request may have reached Clerk."""
 
     reached: bool
     why: str
 
 
 class Body:
-    """The body of an answer, taken in until it is too much, or too long in coming."""
+    """The body of a response, read up to a maximum size and time."""
 
     def __init__(self, clock: Callable[[], float], longest: float) -> None:
         self._clock = clock
@@ -37,13 +37,13 @@ class Body:
         self._wrong = ""
 
     def accepts(self, response: "httpx.Response") -> bool:
-        """Whether it is packed as was asked for: packed twice, a little would become more than any memory holds."""
+        """Return whether the body has a requested encoding. Compressed twice, a small body could exhaust the memory."""
         if response.headers.get("content-encoding", "identity").lower() not in ("identity", "gzip"):
             self._wrong = "its answer is packed in a way that was not asked for"
         return not self._wrong
 
     def takes(self, chunk: bytes) -> bool:
-        """Take some of it in. Tells whether more is wanted."""
+        """Add a chunk, and return whether to read more."""
         self._taken += chunk
         if len(self._taken) > MAX_BODY:
             self._wrong = "its answer is too long"
@@ -52,14 +52,17 @@ class Body:
         return not self._wrong
 
     def answer(self, response: "httpx.Response") -> Answer | NoAnswer:
-        """All of it, or what was wrong."""
+        """Return the answer, or the error."""
         if self._wrong:
             return NoAnswer(True, self._wrong)
         return Answer(response.status_code, response.headers, bytes(self._taken))
 
 
 def failed(error: Exception) -> NoAnswer:
-    """Only what failed while connecting is sure not to have reached anybody. The text of an error may hold a URL."""
+    """Return the failure of a request. Only a failed connection surely did not reach Clerk.
+
+    The text of an error may hold a URL, so only its type is kept.
+    """
     import httpx
 
     reached = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))

@@ -1,10 +1,10 @@
-"""How a question is asked until it is answered: when to wait, when to ask again, and when to give up.
+"""Retries: when to wait, when to send a question again, and when to give up.
 
-Told as a generator, for synchronous and asynchronous code alike: it yields the seconds to wait, or the question to
-send, and is sent what came of it.
+This is a generator, so that sync and async code share it. It yields the seconds to wait, or the question to send, and
+receives the outcome.
 
-What makes something (POST) is sent again only where Clerk has said that it did nothing, or was never reached.
-Everything else is asked again until patience ends.
+A question that creates an object (POST) is sent again in two cases only: Clerk refused to process it, or the request
+never reached Clerk. Every other question is retried until patience ends.
 """
 
 import json
@@ -25,8 +25,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 LONGEST_RETRY_AFTER = 60.0
 MOST_CODES = 10
 
-# Errors are logged, and an answer may hold anything. A code is made of words, with digits at their ends at most, which
-# ids and keys of Clerk's are not; a trace has no underscore, which they have.
+# Errors are logged, and an answer may hold secrets or personal data. A code consists of words, with digits only at
+# their ends; Clerk's ids and keys do not match that. A trace id has no underscore; Clerk's ids and keys have one.
 _CODE = re.compile(r"(?!sk_)(?=.{1,64}$)[a-z]+[0-9]*(?:_[a-z]+[0-9]*)*", re.ASCII)
 _TRACE = re.compile(r"[0-9A-Za-z-]{1,64}", re.ASCII)
 
@@ -37,7 +37,7 @@ Step = float | Question[Any]
 def asking(
     question: Question[T], budget: Budget, patience: float, clock: Callable[[], float], chance: Callable[[], float]
 ) -> Generator[Step, Answer | NoAnswer | None, T]:
-    """Ask until there is an answer, or raise an `ApiRefused` or `ApiUnavailable`."""
+    """Retry until there is an answer, or raise an `ApiRefused` or `ApiUnavailable`."""
     ends = clock() + patience
     pause = FIRST_PAUSE
     failure: ApiRefused | ApiUnavailable = ApiUnavailable("too much is being asked of it")
@@ -53,7 +53,7 @@ def asking(
         if isinstance(answer, Answer) and 200 <= answer.status < 300:
             try:
                 return question.read(_parsed(answer))
-            except (ValueError, RecursionError):  # outside, so that the failure does not drag the answer along
+            except (ValueError, RecursionError):  # raised outside, so that the failure keeps no reference to the answer
                 pass
             again, failure = question.is_repeatable, ApiUnavailable("its answer cannot be read", status=answer.status)
         else:
@@ -71,7 +71,7 @@ def asking(
 
 
 def _judged(question: Question[Any], answer: Answer | NoAnswer) -> tuple[bool, ApiRefused | ApiUnavailable]:
-    """Whether to ask again, and what is wrong."""
+    """Return whether to retry, and the error."""
     if isinstance(answer, NoAnswer):
         return question.is_repeatable or not answer.reached, ApiUnavailable(answer.why)
     status = answer.status
@@ -80,7 +80,7 @@ def _judged(question: Question[Any], answer: Answer | NoAnswer) -> tuple[bool, A
         return True, ApiUnavailable("it has been asked too often", status=status, codes=codes, trace_id=trace)
     if status >= 500:
         return question.is_repeatable, ApiUnavailable(status=status, codes=codes, trace_id=trace)
-    # It never redirects, and each of its refusals has a code: whoever does otherwise is not Clerk.
+    # Clerk never redirects, and each of its refusals has a code. Any other server is not Clerk.
     if status < 400 or not codes:
         return False, ApiUnavailable("this is not Clerk's API", status=status, trace_id=trace)
     return False, _refusal(status, codes)(status=status, codes=codes, trace_id=trace)
@@ -89,14 +89,14 @@ def _judged(question: Question[Any], answer: Answer | NoAnswer) -> tuple[bool, A
 def _refusal(status: int, codes: tuple[str, ...]) -> type[ApiRefused]:
     if status == 401:
         return ApiKeyRefused
-    # Where a whole feature is off there is a 404, too. It must not read as if each thing had been deleted.
+    # A disabled feature gives a 404, too. It must not look as if every object were deleted.
     if status == 404 and any(code.endswith("not_found") for code in codes):
         return ApiNotFound
     return ApiRefused
 
 
 def _parsed(answer: Answer) -> Any:
-    """The JSON in an answer, or a ValueError or RecursionError."""
+    """Return the JSON of an answer, or raise a ValueError or RecursionError."""
     if answer.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise ValueError("it is no JSON")
     return json.loads(answer.body.decode(), parse_constant=_finite, parse_float=_finite)
@@ -110,7 +110,7 @@ def _finite(text: str) -> float:
 
 
 def _said(answer: Answer) -> tuple[tuple[str, ...], str]:
-    """Clerk's codes and its trace id, of an answer that may as well be a proxy's page."""
+    """Return Clerk's error codes and trace id. The answer may also be a proxy's page."""
     try:
         said = fields(_parsed(answer))
     except (ValueError, RecursionError):
@@ -125,7 +125,7 @@ def _fitting(pattern: re.Pattern[str], value: object) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds, or a date. No more than a minute of it is believed, and no less than nothing."""
+    """Return the seconds of a Retry-After header, which holds seconds or a date. The result is from 0 to 60."""
     told = headers.get("retry-after", "").strip()
     try:
         seconds = float(told)
