@@ -108,7 +108,7 @@ class Reconciler(SurvivesForks):
         return self._put(repository, self._read(headers, body))
 
     async def areceive(self, headers: Headers, body: bytes) -> Outcome:
-        """Do the same without holding up the event loop."""
+        """Do the same without blocking the event loop."""
         return await self._aput(self._read(headers, body))
 
     def apply(self, event: Event) -> list[Change]:
@@ -116,7 +116,7 @@ class Reconciler(SurvivesForks):
         return list(self._put(self._synchronous(), self._dated(event)).changes)
 
     async def aapply(self, event: Event) -> list[Change]:
-        """Do the same without holding up the event loop."""
+        """Do the same without blocking the event loop."""
         return list((await self._aput(self._dated(event))).changes)
 
     def counts(self) -> dict[str, Any]:

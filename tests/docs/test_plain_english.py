@@ -28,7 +28,6 @@ TEXTS = {
 # Texts that wait for a rewrite. Take a name out once its text is plain; add none.
 PENDING = {
     "docs",
-    "src/clerkmap/auth",
     "src/clerkmap/core",
     "src/clerkmap/repositories",
     "src/clerkmap/sync",

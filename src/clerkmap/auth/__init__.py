@@ -1,1 +1,1 @@
-"""From a token to a principal: verify it, find your user, remember both, and admit connections that outlive it."""
+"""Resolve a token to a principal: verify it, find your user, cache both, and admit connections that outlive it."""

@@ -1,7 +1,7 @@
-"""The resolver's two memories: tokens that have been verified, and the standing of the people behind them.
+"""The two caches of the resolver: verified tokens, and the standings of their users.
 
-Reading takes no lock: a reader finds an entry that is whole, or none. Both are bounded, and when one is full its oldest
-eighth makes room. A stranger cannot fill them, for nothing is kept of a token that proves nothing.
+A read takes no lock: it finds a complete entry, or none. Both caches are bounded: a full cache drops its oldest eighth.
+An attacker cannot fill them, because a token that is not verified is never cached.
 """
 
 import threading
@@ -15,11 +15,11 @@ from ..core.principal import Principal, Standing
 from ..core.records import key_of
 
 K = TypeVar("K")
-CallerIds = tuple[str, str | None, str | None]  # Clerk's ids: of a person, the organization they act in, the session
+CallerIds = tuple[str, str | None, str | None]  # Clerk's ids: of the user, the active organization, the session
 
 
 class Known:
-    """The standing of one caller, for as long as nothing was written about it: about any of the keys."""
+    """The standing of one caller, valid until there is a write to one of its keys."""
 
     __slots__ = ("at", "current", "epoch", "keys", "standing")
 
@@ -27,15 +27,15 @@ class Known:
         self.standing: Standing = standing
         self.keys: tuple[str, ...] = keys
         self.epoch: int = epoch
-        self.at: float = at  # when it was true
+        self.at: float = at  # the time at which it was true
         self.current: bool = True
 
 
 class Seen:
-    """A token that has been verified, under which keys, and until when that stays true.
+    """A verified token, with the generation of the keys and the time until which it stays valid.
 
-    `seat` is the principal it led to, with the standing that made it: one value, so that no reader finds the principal
-    of one standing beside another.
+    `seat` is the principal of the token, with its standing. They are one value, so that no reader pairs the principal
+    with another standing.
     """
 
     __slots__ = ("claims", "ends", "generation", "seat", "starts")
@@ -49,24 +49,24 @@ class Seen:
 
 
 class Standings(SurvivesForks):
-    """Standings by caller, and which of them a change of one person or organization touches.
+    """Standings by caller, with an index of the standings that depend on each user or organization.
 
-    `epoch` grows with each change. A standing that was read before a change of the same person or organization, and
-    would be kept after it, is not kept: it may show the state of before.
+    `epoch` grows with each change. A standing is not kept if its user or organization has changed since it was read:
+    it may show the state before the change.
 
     Args:
-        limit: How many standings to keep.
+        limit: The largest number of standings to keep.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._lock = threading.Lock()
         self._known: dict[CallerIds, Known] = {}
-        self._stale: dict[CallerIds, Known] = {}  # those that may be out of date
+        self._stale: dict[CallerIds, Known] = {}  # standings that may be out of date
         self._touched_by: dict[str, set[CallerIds]] = {}
-        self._changed: dict[str, int] = {}  # the epoch of each key's last change, for the keys that changed last
-        self._changed_before = 0  # the epoch up to which other keys may have changed
-        self._all_changed = 0  # the epoch at which anything may have changed
+        self._changed: dict[str, int] = {}  # the epoch of the last change of a key, for recently changed keys
+        self._changed_before = 0  # the epoch up to which all other keys may have changed
+        self._all_changed = 0  # the epoch at which any key may have changed
         self._vouched_at = float("-inf")
         self.epoch: int = 0
         self.get: Callable[[CallerIds], Known | None] = self._known.get
@@ -78,7 +78,7 @@ class Standings(SurvivesForks):
         self._stale.clear()
 
     def keep(self, caller: CallerIds, standing: Standing, epoch: int, at: float = float("-inf")) -> Known | None:
-        """Keep a standing that was read at this epoch and time. None if it may be out of date already."""
+        """Keep a standing that was read at this epoch and time. Return None if it may be out of date already."""
         keys = tuple(key_of(clerk_id) for clerk_id in caller if clerk_id is not None)
         with self._lock:
             if epoch < self._all_changed or not standing.settled or not self._is_unchanged(keys, epoch):
@@ -92,7 +92,7 @@ class Standings(SurvivesForks):
             return known
 
     def vouch(self, at: float) -> None:
-        """Note that what is kept was true at this time: all that was written before it has been heard of."""
+        """Note that all kept standings were true at this time: all earlier writes have been processed."""
         self._vouched_at = at
 
     def was_known(self, caller: CallerIds) -> bool:
@@ -100,8 +100,7 @@ class Standings(SurvivesForks):
         return caller in self._stale
 
     def stale(self, caller: CallerIds, since: float) -> Standing | None:
-        """Return a standing that may be out of date, if it was true at this time or later, and if no change of it has
-        been heard of."""
+        """Return a standing that may be out of date, if it was true at this time or later and no change is known."""
         with self._lock:
             known = self._known.get(caller)
             if known is not None:
@@ -112,7 +111,7 @@ class Standings(SurvivesForks):
             return known.standing
 
     def forget(self, keys: Collection[str] | None) -> None:
-        """Drop what a change of these persons and organizations touches; None for everything."""
+        """Drop the standings that depend on these keys of users and organizations. None drops all."""
         with self._lock:
             self.epoch += 1
             if keys is None:
@@ -145,7 +144,7 @@ class Standings(SurvivesForks):
         known = self._known.pop(caller, None)
         if known is None:
             return
-        known.current = False  # tokens point to it
+        known.current = False  # the seats of tokens point to it
         for key in known.keys:
             callers = self._touched_by[key]
             callers.discard(caller)
@@ -154,28 +153,28 @@ class Standings(SurvivesForks):
 
 
 def _make_room(kept: dict[K, Any], limit: int, drop: Callable[[K], object]) -> None:
-    """Drop the oldest eighth of what is kept, if it is full."""
+    """Drop the oldest eighth of a dictionary, if it is full."""
     if len(kept) >= limit:
         for oldest in list(islice(kept, limit // 8 + 1)):
             drop(oldest)
 
 
 class Heard(SurvivesForks):
-    """When something was last heard of whom. What a token says of somebody counts only if it is newer."""
+    """The times of the last changes of users and organizations. A token with your id counts only if it is newer."""
 
     def __init__(self, limit: int, clock: Callable[[], float]) -> None:
         self._limit = limit
         self._clock = clock
         self._lock = threading.Lock()
         self._each: dict[str, float] = {}
-        self._all = clock()  # what was before this process, it has not heard
+        self._all = clock()  # changes before the start of this process are not known
         self.survive_forks()
 
     def after_fork_in_child(self) -> None:
         self._lock = threading.Lock()
 
     def hear(self, keys: Collection[str] | None) -> None:
-        """Something was written about these persons and organizations; None for all."""
+        """Note a write to these keys of users and organizations. None means all of them."""
         with self._lock:
             if keys is None or len(self._each) + len(keys) > self._limit:
                 self._all = self._clock()
@@ -184,5 +183,5 @@ class Heard(SurvivesForks):
                 self._each |= dict.fromkeys(keys, self._clock())
 
     def last(self, key: str) -> float:
-        """When that was, in seconds since 1970."""
+        """Return the time of the last change of a key, in seconds since 1970."""
         return max(self._all, self._each.get(key, 0.0))

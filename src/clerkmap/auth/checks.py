@@ -1,6 +1,6 @@
-"""The table of every check that is made of a token: its name, the errors it raises, and what it compares, in words.
+"""The table of all checks of a token: name, errors, and a text with the compared values.
 
-It checks nothing itself. `core/verification.py` and `core/principal.py` do, in this order; a test compares them.
+The table runs no check. `core/verification.py` and `core/principal.py` do, in this order; a test compares them.
 """
 
 import json
@@ -54,7 +54,7 @@ MAX_SHOWN = 200  # characters of one value
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the checks look at: the demands, the time, and what the token says."""
+    """The input of the checks: the rules, the time, and the content of the token."""
 
     rules: TokenRules
     now: float
@@ -63,25 +63,25 @@ class Evidence:
 
     @property
     def instance(self) -> Instance:
-        """Whose tokens are accepted."""
+        """The instance of the accepted tokens."""
         return self.rules.instance
 
     def of_header(self, name: str) -> str:
-        """A parameter of the header, ready to be shown."""
+        """Return a parameter of the header as safe text."""
         return _shown(self.header, name)
 
     def of_payload(self, name: str) -> str:
-        """A claim, ready to be shown."""
+        """Return a claim as safe text."""
         return _shown(self.payload, name)
 
     @property
     def organization(self) -> str:
-        """The id of the organization that the token names, as either version writes it."""
+        """The id of the organization in the token, from a token of either version."""
         inner = fields(self.payload.get("o"))
         return _shown(inner, "id") if inner else self.of_payload("org_id")
 
     def time(self, name: str) -> str:
-        """A time in the payload, and how far it is from now. That it is one has been checked by then."""
+        """Return a time of the payload and its distance from now. An earlier check has made sure that it is a time."""
         if name not in self.payload:
             return "any time"
         at = int(self.payload[name])
@@ -92,7 +92,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Row:
-    """One check: what it is about, the errors that it raises, and how to tell what it compared."""
+    """One check: its subject, the errors that it raises, and a function that describes the compared values."""
 
     name: str
     about: str
@@ -218,11 +218,11 @@ CHECKS: tuple[Row, ...] = (
     ),
 )
 _ROWS = {row.name: row for row in CHECKS}
-# From the lifetime on, they are a resolver's.
+# From the lifetime on, the checks belong to the resolver.
 KEY, SIGNATURE, LIFETIME = ([row.name for row in CHECKS].index(name) for name in ("key", "signature", "lifetime"))
 
 
-# Those of an opaque token: Clerk's word stands in the place of the signature, and of the claims.
+# The checks of an opaque token. The answer from Clerk's API replaces the signature and the claims.
 OPAQUE_CHECKS: tuple[Row, ...] = (
     Row(
         "named kind",
@@ -249,7 +249,7 @@ WORD, OPAQUE_USER = ([row.name for row in OPAQUE_CHECKS].index(name) for name in
 
 
 def _shown(values: Mapping[str, Any], name: str) -> str:
-    """A value of a stranger's, so that nothing in it does anything to the terminal that shows it."""
+    """Return an untrusted value, escaped so that it cannot control a terminal."""
     return json.dumps(values[name])[:MAX_SHOWN] if name in values else "nothing"
 
 

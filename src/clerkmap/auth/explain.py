@@ -1,7 +1,7 @@
-"""Why a token is accepted or refused: every check that is made of it, in order, and what was compared in each.
+"""Explain why a token is accepted or refused: list all checks in order, with the compared values.
 
-For developers who hold a token and wonder. What is told of it here is told to nobody who merely sends it. Nothing is
-checked a second time: the verifier's own rules run once, and the class of the error says which check raised it.
+For developers with a token to debug. The sender of a token never sees these details. No check runs twice: the rules of
+the verifier run once, and the class of the error shows which check raised it.
 """
 
 from collections.abc import Generator
@@ -22,7 +22,7 @@ from .verifier import Verifier
 
 
 class Check(NamedTuple):
-    """One check: whether the token passed it, None where it was not reached; and what was compared."""
+    """One check, its result and the compared values. `passed` is None if the check was not reached."""
 
     name: str
     passed: bool | None
@@ -31,10 +31,10 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True)
 class Explanation:
-    """A token decoded as far as it can be, every check in its order, and what became of it.
+    """A token, decoded as far as possible, with all checks in order and the result.
 
-    Header and payload are what the token says, also where nothing of it is proven; of an opaque token, the payload is
-    what Clerk says. A verifier alone makes no principal.
+    Header and payload are the content of the token, and may be unproven. For an opaque token, the payload comes from
+    Clerk's API. With a verifier instead of a resolver, there is no principal.
     """
 
     header: dict[str, Any] | None = field(repr=False)
@@ -44,7 +44,7 @@ class Explanation:
     principal: Principal | None
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain JSON. Personal data is in it; the signature is not."""
+        """Return the explanation as plain JSON. It contains personal data, but not the signature."""
         error = self.error
         return {
             "header": self.header,
@@ -56,9 +56,9 @@ class Explanation:
 
 
 def explain(resolver: Resolver | Verifier, token: str) -> Explanation:
-    """Take a token through every check of a resolver, or of a verifier alone. A refusal is told, never raised.
+    """Run all checks of a resolver, or of a verifier, on a token. A refusal is returned as `error`, never raised.
 
-    As any request with that token would, a resolver makes the row of a person whom it sees for the first time.
+    If it is the first token of a user, a resolver creates the row of the user, as in a request.
     """
     run = _Run(resolver, token)
     try:
@@ -75,7 +75,7 @@ def explain(resolver: Resolver | Verifier, token: str) -> Explanation:
 
 
 async def aexplain(resolver: Resolver | Verifier, token: str) -> Explanation:
-    """The same without holding up the event loop."""
+    """Do the same as `explain` without blocking the event loop."""
     run = _Run(resolver, token)
     try:
         opaque = run.source()
@@ -91,7 +91,7 @@ async def aexplain(resolver: Resolver | Verifier, token: str) -> Explanation:
 
 
 class _Run:
-    """One token on its way through the checks. `reached` is the first of them that it may not have passed."""
+    """The state of the checks of one token. `reached` is the first check that the token may not have passed."""
 
     def __init__(self, resolver: Resolver | Verifier, token: str) -> None:
         self.verifier: Verifier = resolver if isinstance(resolver, Verifier) else resolver.verifier
@@ -106,19 +106,19 @@ class _Run:
         self._said: dict[str, Any] | None = None
 
     def source(self) -> OpaqueSource | None:
-        """Whom to ask about the token, if it is opaque."""
+        """Return the source for the token, or None for a JWT."""
         source = self.verifier.source_of(self._token)
         self.reached = 0 if source is None else WORD
         return source
 
     def check_vouched(self, vouched: Vouched) -> None:
-        """What is left to check of an opaque token when Clerk has said what it stands for."""
+        """Run the remaining checks of an opaque token, after Clerk's API has answered."""
         self._said, self.reached = vouched.payload, WORD + 1
         self.verifier.rules.check_vouched(vouched, self._now)
         self.reached = OPAQUE_USER
 
     def check(self) -> Generator[KeyWanted, VerifyingKey, None]:
-        """The verifier's own steps. That it asks for a key, and is given one, tells how far it has come."""
+        """Run the steps of the verifier. A request for a key, and the answer to it, show how far it has come."""
         steps = self.verifier.rules.check(self._token, self._now)
         wanted = next(steps)
         while self.reached < LIFETIME:
@@ -131,7 +131,7 @@ class _Run:
                 self.reached = LIFETIME
 
     def explanation(self) -> Explanation:
-        """What there is to tell now that it is over."""
+        """Return the explanation after all checks have run."""
         header, payload = _decoded(self._token) if self._said is None else (None, self._said)
         evidence = Evidence(self.verifier.rules, self._now, header or {}, payload or {})
         failed = len(self.rows) if self.error is None else self._failed(self.error)
@@ -142,13 +142,13 @@ class _Run:
         return Explanation(header, payload, tuple(checks), self.error, self.principal)
 
     def _failed(self, error: ClerkmapError) -> int:
-        """The check that raises such an error. Some are raised by two: by what the header says, and by the claims."""
+        """Return the index of the check that raised the error. Two checks, of header and claims, may share a class."""
         order = [*range(self.reached, len(self.rows)), *range(self.reached)]
         return next((place for place in order if type(error) in self.rows[place].raises), self.reached)
 
 
 def _decoded(token: object) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """What can be read of the header and the payload. A handshake's cookies are tokens themselves, and are left out."""
+    """Return the readable parts of the header and the payload. The cookies of a handshake are tokens: omit them."""
     if not isinstance(token, str) or len(token) > MAX_TOKEN or not token.isascii():
         return None, None
     header, payload = map(_decoded_part, (*token.encode().split(b".", 2), b"", b"")[:2])

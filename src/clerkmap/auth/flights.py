@@ -1,7 +1,7 @@
-"""How requests that memory cannot answer share a process: one look-up for each caller, and turns for all of them.
+"""Limit the work of requests that memory cannot answer: one look-up for each caller, and turns for all of them.
 
-A person's first page sends several requests in one moment. One of them asks the repository, and the others wait and
-read what it has put into memory. They are threads, or tasks of one event loop: a loop that is stopped holds up no
+The first page of a user sends several requests at once. One request asks the repository. The others wait, and read the
+result from memory. Threads wait for threads, and tasks for tasks of the same event loop: a stopped loop blocks no
 other.
 """
 
@@ -19,32 +19,34 @@ from ..errors import ApiUnavailable, CommitUnknown, RepositoryUnavailable, Unava
 
 T = TypeVar("T")
 E = TypeVar("E", threading.Event, asyncio.Event)
-# Whether this code runs inside a look-up, as a hook does, or a task that one has begun. It must not wait for a look-up,
-# which may be waiting for it.
+# Whether this code runs inside a look-up, as a hook does, or in a task that a look-up has started. Such code must not
+# wait for a look-up, which may be waiting for it.
 _is_inside: ContextVar[bool] = ContextVar("clerkmap_inside_look_up", default=False)
-_ROUNDS = 3  # after so many vain waits a request asks by itself: what is found is changed all the time, or not kept
+_ROUNDS = 3  # after so many failed waits, a request asks by itself: the record changes all the time, or is not kept
 
 
 class _Flight(Generic[E]):
-    """A look-up that is under way, and why it failed if others would fail as well."""
+    """A running look-up, and its error if the waiting callers would meet the same error."""
 
     def __init__(self, landed: E) -> None:
         self.landed: E = landed
         self.error: Unavailable | None = None
 
     def check(self) -> None:
-        """Raise an error that all who ask would meet: each raises one of its own, for it takes the traceback along."""
+        """Raise an error that concerns all callers. Each raises its own copy, because an error keeps its traceback."""
         if self.error is not None:
             raise copy(self.error) from self.error.__cause__
 
     def fail(self, error: Unavailable) -> None:
-        if not isinstance(error, CommitUnknown):  # which is about one write
+        if not isinstance(error, CommitUnknown):  # a lost commit concerns one write
             self.error = error
 
 
 class Flights(SurvivesForks):
-    """The look-ups that are under way. A look-up that is cancelled, or that fails for a reason of its own, is begun
-    anew by one of those who wait."""
+    """The running look-ups.
+
+    If a look-up is cancelled, or fails for a reason that concerns only itself, one of the waiting callers repeats it.
+    """
 
     def __init__(self) -> None:
         self._make_flights()
@@ -59,7 +61,7 @@ class Flights(SurvivesForks):
         self._make_flights()
 
     def join(self, key: Hashable, remembered: Callable[[], T | None], look_up: Callable[[], T]) -> T:
-        """Look up, or wait for a thread that looks up the same and return what is remembered then."""
+        """Run the look-up, or wait for a thread that runs it and return the remembered result."""
         if _is_inside.get():
             return look_up()
         for _ in range(_ROUNDS):
@@ -87,7 +89,7 @@ class Flights(SurvivesForks):
             mine.landed.set()
 
     async def ajoin(self, key: Hashable, remembered: Callable[[], T | None], look_up: Callable[[], Awaitable[T]]) -> T:
-        """The same for the tasks of the running loop."""
+        """Do the same as `join` for the tasks of the running event loop."""
         if _is_inside.get():
             return await look_up()
         place = asyncio.get_running_loop(), key
@@ -116,15 +118,17 @@ class Flights(SurvivesForks):
 
 
 class Turns:
-    """Lets so many tasks go on in each iteration of an event loop, first come, first served. To verify thousands of
-    tokens in one iteration would stop everything else for as long: other requests, and what listens for changes."""
+    """Lets a fixed number of tasks continue in each iteration of an event loop, first come, first served.
+
+    To verify thousands of tokens in one iteration would block the loop: other requests, and the listeners for changes.
+    """
 
     def __init__(self, number: int) -> None:
         self._number = number
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Iteration] = WeakKeyDictionary()
 
     async def take(self) -> None:
-        """Wait for a turn. As a rule there is one at once."""
+        """Wait for a turn. As a rule, one is free at once."""
         loop = asyncio.get_running_loop()
         iteration = self._loops.get(loop)
         if iteration is None:
@@ -134,7 +138,7 @@ class Turns:
 
 
 class _Iteration:
-    """The turns that are left in this iteration of an event loop, and the tasks that wait for the next ones."""
+    """The free turns in this iteration of an event loop, and the tasks that wait for the next iterations."""
 
     def __init__(self, number: int) -> None:
         self._number = self._left = number
@@ -156,7 +160,7 @@ class _Iteration:
         await turn
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The next iteration: it is counted for as long as turns are taken."""
+        """Start the next iteration. Iterations are counted only while turns are taken."""
         self._is_counting = self._left < self._number
         self._left = self._number
         while self._waiting and self._left > 0:

@@ -1,7 +1,7 @@
-"""For what outlives a request: a WebSocket, a stream, whose token lasts a minute.
+"""Leases for connections that outlive a request, such as WebSockets and streams. A token lasts only a minute.
 
-A lease is somebody's admission, for as long as their token and a little longer, unless it is renewed with a newer one.
-It ends at once when the person is locked out.
+A lease admits a principal for the lifetime of the token and a little longer. A newer token renews it. It ends at once
+when the user is locked out.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ GRACE = 60.0  # seconds after the token's end: front ends renew tokens shortly b
 
 
 class Lease:
-    """Somebody's admission.
+    """The admission of a principal for a long connection.
 
     Args:
-        resolver: Whom tokens lead to.
-        principal: Who was let in.
-        grace: How many seconds the lease goes on when its token has expired.
-        required: What let them in, and has to go on to hold.
+        resolver: The resolver for the principal and for newer tokens.
+        principal: The admitted principal.
+        grace: The seconds for which the lease continues after the token expires.
+        required: The requirement for the admission, which must stay met.
     """
 
     def __init__(
@@ -35,28 +35,33 @@ class Lease:
         self.resolver: Resolver = resolver
         self._clock: Callable[[], float] = resolver.verifier.clock
         self._grace = grace
-        # How lately factors were shown is asked at the beginning: later it would only be longer ago.
+        # The age of the factors is checked only at the start, because it grows during the lease.
         self._required = replace(required, reverified=None) if required is not None else None
         self._principal = principal
         self._connections: list[_Connection] = []
 
     @property
     def principal(self) -> Principal:
-        """Who was let in, as last heard. To be sure that they still are, `check`."""
+        """The admitted principal, as of the last check. Call `check` for the current state."""
         return self._principal
 
     @property
     def seconds_left(self) -> float:
-        """How long until it ends, if it is not renewed."""
+        """The seconds until the lease ends, if it is not renewed."""
         return self.ends_at - self._clock()
 
     @property
     def ends_at(self) -> float:
-        """The same as a moment, in seconds since 1970."""
+        """The time at which the lease ends, in seconds since 1970."""
         return self._principal.claims.expires_at + self._grace
 
     async def check(self) -> Principal:
-        """The principal as of now; `TokenExpired` or `LockedOut` if the lease is over. As a rule, memory can tell."""
+        """Return the current principal. As a rule, this is answered from memory.
+
+        Raises:
+            TokenExpired: The lease has expired.
+            LockedOut: The user is locked out.
+        """
         while True:
             asked = self._principal
             if self.seconds_left <= 0:
@@ -68,23 +73,23 @@ class Lease:
             except LockedOut:
                 if self._principal.claims is asked.claims:
                     raise
-                continue  # it was renewed meanwhile, perhaps with another organization
+                continue  # renewed meanwhile, perhaps with another organization
             if self._principal.claims is asked.claims:
                 if self._required is not None:
                     self._required.check(confirmed)
                 self._principal = confirmed
-                if self.seconds_left > 0:  # the repository may have taken its time
+                if self.seconds_left > 0:  # the repository may have been slow
                     return confirmed
 
     async def renew(self, token: str) -> Principal:
-        """Go on with a newer token of the same person. Another organization is fine: the principal says which."""
+        """Continue with a newer token of the same user. It may name another organization: see the principal."""
         principal = await self.resolver.aresolve(token)
         if _who(principal) != _who(self._principal):
             raise NotForUs("it is another person's")
         if self._required is not None:
             if self._required.needs_role(principal):
                 principal = await self.resolver.awith_role(principal)
-            self._required.check(principal)  # before it counts: what let them in must go on to hold
+            self._required.check(principal)  # before the renewal: the requirement must stay met
         if principal.claims.expires_at > self._principal.claims.expires_at:
             self._principal = principal
             for connection in self._connections:
@@ -93,10 +98,10 @@ class Lease:
 
     @asynccontextmanager
     async def watched(self, end: Callable[[ClerkmapError], Awaitable[None]]) -> AsyncGenerator[None, None]:
-        """Within the block, await `end` with the reason as soon as the lease is over, whatever else goes on meanwhile.
+        """Within the block, await `end` with the reason as soon as the lease is over, while other code runs.
 
-        Nothing is asked again and again for it: one watch serves all leases, and wakes those that a change concerns.
-        An outage of the repository ends no lease.
+        This does not poll for each lease: one watch serves all leases, and wakes those that depend on a change. An
+        outage of the repository ends no lease.
         """
         connection = _Connection(self, end)
         self._connections.append(connection)
@@ -110,7 +115,7 @@ class Lease:
 
 
 class _Connection:
-    """What a lease keeps open, as the watch sees it."""
+    """A connection of a lease, as the watch uses it."""
 
     def __init__(self, lease: Lease, end: Callable[[ClerkmapError], Awaitable[None]]) -> None:
         self._lease = lease
@@ -132,7 +137,7 @@ class _Connection:
             raise
         except ClerkmapError as error:
             if self._ending is None:
-                # Beside the watch: a client that is slow to hang up must not hold up the others.
+                # In a separate task: a client that closes slowly must not block the watch.
                 self._ending = asyncio.ensure_future(self._end(error))
 
     async def close(self) -> None:
@@ -142,13 +147,13 @@ class _Connection:
 
 
 def _who(principal: Principal) -> tuple[str, Id | None]:
-    """Whoever is calling, by your own id. Which organization a person acts in makes no difference."""
+    """Return the caller by your id. The active organization of a user makes no difference."""
     if principal.optional_user is not None:
         return "user", principal.optional_user.id
     return "organization", principal.organization.id if principal.organization is not None else None
 
 
 def check_grace(grace: object) -> None:
-    """Refuse what cannot be a number of seconds to go on for."""
+    """Refuse a grace that is not a valid number of seconds."""
     if not (isinstance(grace, (int, float)) and not isinstance(grace, bool) and 0 <= grace <= 86_400):
         raise ConfigurationError("grace must be from 0 to 86400 seconds")

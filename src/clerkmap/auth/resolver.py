@@ -1,10 +1,10 @@
-"""From a token to a principal: the caller, with your ids.
+"""Resolve a token to a principal: the caller, with your ids.
 
-The first token of a user makes your user, and the organization and membership that it names, in one transaction and
-without a call to Clerk. After that, a known token of a known user costs two look-ups in memory.
+The first token of a user creates your user, and the organization and membership in the token. This takes one
+transaction and no call to Clerk's API. After that, a known token of a known user costs two look-ups in memory.
 
 `resolve` asks the repository in the caller's thread. `aresolve` runs the same functions in a thread of the repository,
-or awaits an asynchronous one. `resolve_nowait` asks neither keys nor the repository.
+or awaits an async repository. `resolve_nowait` uses memory alone.
 """
 
 import time
@@ -41,19 +41,19 @@ from .watch import Watch
 if TYPE_CHECKING:
     from ..clerk.api import AsyncClerkApi, ClerkApi
 
-VERIFY_AGAIN_AFTER = 300  # seconds: a token that lives for a day must notice, too, that its key is gone
+VERIFY_AGAIN_AFTER = 300  # seconds: the removal of a key must also end tokens that live for a day
 
 DAY = 86_400  # seconds
 VERIFIED_AT_ONCE = 32  # tokens in one iteration of an event loop: a millisecond or two
 
-# Seconds after which a change has long been written back to Clerk, and the clocks do not differ by more.
+# Seconds after which a change is surely written back to Clerk. Longer than any difference between the clocks.
 SETTLED_AFTER = 120
 
-Who = Standing | Organization  # a user who is calling, or an organization that is calling itself
+Who = Standing | Organization  # the caller: a user, or an organization with its own API key
 
 
 class _Found(NamedTuple):
-    """A caller as memory or the repository knows them, and when they were read: the epoch and the time of before."""
+    """A caller from memory or the repository, with the epoch and the time from before the read."""
 
     who: Who | None
     known: Known | None = None
@@ -66,19 +66,18 @@ class Resolver:
 
     Args:
         instance: The instance of the tokens.
-        repository: The repository of your users. An asynchronous one can only be used with `aresolve`.
+        repository: The repository of your users. An async repository works only with `aresolve`.
         verifier: Your verifier; by default, one with the default policy.
-        trust_own_id: Take your id from the token, where the verifier reads one, without a look at the repository. Only
-            a token counts that is newer by two minutes than anything heard of the person, and that names no
-            organization. `user.role` is None then, and `role_is_known` is False: a requirement of a role asks the
-            repository, and so does `confirm`.
-        keep: How many tokens, and how many standings, to remember.
-        api: Clerk's API, where the repository's linker needs more than a token tells: asked once about each person whom
-            a token shows for the first time. While Clerk is away, such a first request is `ApiUnavailable`.
-        serve_stale: For how many seconds callers are still admitted while the repository is away, by the standing that
-            was last known to be true. A ban that another process has written in these seconds is not seen. 0: not at
-            all, and each request is `RepositoryUnavailable`.
-        monotonic: The clock that measures how fresh a remembered standing is.
+        trust_own_id: Take your id from the token, if the verifier reads one, without asking the repository. The token
+            must name no organization, and be two minutes newer than the last known change of the user. `user.role` is
+            then None, and `role_is_known` is False: a requirement of a role asks the repository, and so does `confirm`.
+        keep: The largest number of cached tokens, and of cached standings.
+        api: Clerk's API, for a linker that needs more than a token contains. It is asked once, at the first token of
+            each user. While Clerk's API is unavailable, such a first request raises `ApiUnavailable`.
+        serve_stale: The seconds for which callers are still admitted by their last known standing while the repository
+            is unavailable. A ban written by another process in these seconds is not seen. With 0, each such request
+            raises `RepositoryUnavailable`.
+        monotonic: The clock that measures the age of a cached standing.
     """
 
     def __init__(
@@ -109,7 +108,7 @@ class Resolver:
                 "the repository's linker needs more of a person than a token tells: give the resolver "
                 "api=ClerkApi(instance), or AsyncClerkApi in async code"
             )
-        # Asks Clerk about a user who is seen for the first time.
+        # Asks Clerk's API about a user at the first token.
         self._first_sights = (
             FirstSights(api, instance, self.verifier.clock) if api is not None and repository.needs_full_user else None
         )
@@ -132,13 +131,13 @@ class Resolver:
         if self._heard is not None:
             repository.listeners.watch(self._heard.hear)
         repository.listeners.watch(self._standings.forget)
-        # After that: a connection that is woken must not find in memory what has just been changed.
+        # After that: a woken connection must not find the old standing in memory.
         self.watch: Watch = Watch(repository.listeners, self.arefresh, self._seconds_fresh, self._clock)
 
     def for_resource(self, resource: str, *, allow_no_audience: bool = False) -> "Resolver":
-        """Return a resolver of the same users for tokens that were made for one resource: see `Verifier.for_resource`.
+        """Return a resolver of the same users for tokens of one resource: see `Verifier.for_resource`.
 
-        Both remember users together, and each remembers its own tokens.
+        The two resolvers share the cache of users. Each has its own cache of tokens.
         """
         bound = copy(self)
         bound.verifier = self.verifier.for_resource(resource, allow_no_audience=allow_no_audience)
@@ -146,10 +145,16 @@ class Resolver:
         return bound
 
     def resolve(self, token: str, *, within: CoreRepository | None = None) -> Principal:
-        """Return the caller. Raises `TokenError` for a bad token, and `LockedOut` for a user who may not come in.
+        """Return the principal of a token.
 
-        A user who is seen for the first time is written through `within`, if it is given: the same repository on your
-        connection, so that the write becomes a part of your transaction.
+        Args:
+            token: The token of the request.
+            within: Your repository, bound to your connection. A new user is written through it, as a part of your
+                transaction.
+
+        Raises:
+            TokenError: The token is refused.
+            LockedOut: The user is not admitted, for example because of a ban.
         """
         seen = self._remembered(token) or self._verify_nowait(token)
         if seen is None:
@@ -176,7 +181,7 @@ class Resolver:
             return admit(seen.claims, stale)
 
     async def aresolve(self, token: str, *, within: AsyncCoreRepository | None = None) -> Principal:
-        """Do the same without holding up the event loop, and without leaving it when memory has the answer."""
+        """Do the same without blocking the event loop, and without leaving it if memory has the answer."""
         seen = self._remembered(token)
         if seen is None:
             await self._turns.take()
@@ -191,7 +196,7 @@ class Resolver:
             within = threaded(cast(CoreRepository, within))
         if within is not None or seen.claims.kind == "organization_api_key":
             return await self._alook_up(seen, within)
-        known = seen  # which is not None from here on, in the functions below, too
+        known = seen  # for mypy: not None in the lambdas below
         try:
             return await self._flights.ajoin(
                 _caller(known.claims), lambda: self._recognise(known), lambda: self._alook_up(known)
@@ -203,34 +208,39 @@ class Resolver:
             return admit(known.claims, stale)
 
     def resolve_nowait(self, token: str) -> Principal | None:
-        """Do the same from memory alone. Return None when keys or the repository would have to be asked."""
+        """Do the same from memory alone. Return None if this would need keys or the repository."""
         seen = self._remembered(token) or self._verify_nowait(token)
         return None if seen is None else self._recognise(seen)
 
     def confirm(self, principal: Principal) -> Principal:
-        """Return the same caller as the repository knows them at this moment, past all that is remembered.
+        """Return the same caller from the current state of the repository, without any cache.
 
-        Whether their token has expired meanwhile is not asked. Raises `LockedOut` if they may not come in any more; and
-        `TokenExpired` 29 days after the token was made (a day after `max_token_lifetime`).
+        This does not check whether the token has expired meanwhile.
+
+        Raises:
+            LockedOut: The caller is not admitted any more.
+            TokenExpired: The token was made more than 29 days ago (a day more than `max_token_lifetime`).
         """
         if self._repository is None:
             raise ConfigurationError("the repository is asynchronous: await aconfirm(principal)")
         return _admit_anew(principal, self._find(self._repository, self._ours(principal)).who)
 
     async def aconfirm(self, principal: Principal) -> Principal:
-        """Do the same without holding up the event loop."""
+        """Do the same without blocking the event loop."""
         return _admit_anew(principal, (await self._afind(self._async_repository, self._ours(principal))).who)
 
     def confirm_nowait(self, principal: Principal) -> Principal | None:
-        """Do the same from memory alone. Return None when memory does not know the caller, or may be out of date."""
+        """Do the same from memory alone. Return None if the caller is not in memory, or memory may be out of date."""
         known = self._standings.get(_caller(self._ours(principal)))
         if known is None or self._monotonic() >= self._fresh_until:
             return None
         return _admit_anew(principal, known.standing)
 
     async def arecall(self, principal: Principal) -> Principal:
-        """Return the same caller as last heard of. Unlike `aconfirm` this asks the repository no more than a request
-        does: now and then whether memory is out of date, and otherwise only for callers that memory does not know."""
+        """Return the same caller from memory, or from the repository if the caller is not in memory.
+
+        Unlike `aconfirm`, this asks the repository no more than a request does: it polls for changes at intervals.
+        """
         claims = self._ours(principal)
         try:
             found = await self._alook(claims)
@@ -243,18 +253,18 @@ class Resolver:
         return _admit_anew(principal, found.who)
 
     async def arefresh(self) -> None:
-        """Ask the repository whether memory is out of date, unless that was done a moment ago."""
+        """Poll the repository for changes, unless the last poll is recent."""
         if self._seconds_fresh() <= 0:
             now = self._monotonic()
             await self._async_repository.poll()
             self._vouch(now)
 
     def keys_of(self, principal: Principal) -> tuple[str, ...]:
-        """Return the keys whose changes concern a caller: of the user, the organization and the session."""
+        """Return the keys that a caller depends on: of the user, the organization and the session."""
         return tuple(key_of(id) for id in _caller(self._ours(principal)) if id is not None)
 
     def with_role(self, principal: Principal) -> Principal:
-        """Return the same caller with the role that the repository knows. It is remembered, unlike with `confirm`."""
+        """Return the same caller with the role from the repository. Unlike `confirm`, this caches the standing."""
         if self._repository is None:
             raise ConfigurationError("the repository is asynchronous: await awith_role(principal)")
         claims = self._ours(principal)
@@ -263,27 +273,27 @@ class Resolver:
         return _admit_anew(principal, found.who)
 
     async def awith_role(self, principal: Principal) -> Principal:
-        """Do the same without holding up the event loop."""
+        """Do the same without blocking the event loop."""
         claims = self._ours(principal)
         found = await self._afind(self._async_repository, claims)
         self._keep(claims, found)
         return _admit_anew(principal, found.who)
 
     def _ours(self, principal: Principal) -> Claims:
-        """What a principal's token proved. One of another instance may have come a long way, and is not known here."""
+        """Return the claims of a principal. Refuse one of another instance, which this repository does not know."""
         claims = principal.claims
         if claims.instance != self.verifier.instance.name:
             raise IssuerRefused
-        # Two days after that, the end of a session may be forgotten. A lease may go on for one of them.
+        # The tombstone of a session is kept for two days more. A lease may continue for one of them.
         if claims.session_id is not None and claims.issued_at + self._max_lifetime + DAY < self._clock():
             raise TokenExpired("the end of its session may be forgotten by now")
         return claims
 
     def _remembered(self, token: str) -> Seen | None:
-        """What is known of a token that has been verified, if it would be verified again now."""
+        """Return a verified token from memory, if it is still valid."""
         try:
             seen = self._tokens.get(token)
-        except (TypeError, ValueError):  # what cannot be a key in a dictionary is no text
+        except (TypeError, ValueError):  # a value that cannot be a key of a dictionary is not a string
             raise TokenMalformed("a token must be a string") from None
         if seen is None or seen.generation != self._keys.generation:
             return None
@@ -295,10 +305,10 @@ class Resolver:
         return None if claims is None else self._see(token, claims, generation)
 
     def _see(self, token: str, claims: Claims, generation: int) -> Seen:
-        """Remember a verified token for as long as it stays verified.
+        """Cache a verified token for as long as it stays valid.
 
-        The generation is that of before: keys that changed meanwhile may have been the ones it was verified with. An
-        opaque token may be good for years. Only its source remembers it, by a digest.
+        The generation must be from before the verification, because the keys may have changed since then. An opaque
+        token may be valid for years. Only its source caches it, by a digest.
         """
         if claims.kind in MACHINES:
             raise MachineToken("a machine has no user; use the verifier alone")
@@ -327,10 +337,10 @@ class Resolver:
         return _seat(seen, known)
 
     def _look_up(self, repository: CoreRepository, seen: Seen, within: CoreRepository | None = None) -> Principal:
-        """Find the caller; if the token tells more than the repository knows, put that and look again.
+        """Find the caller. If the token has records that the repository lacks, put them and read again.
 
-        The first look is never within your transaction, which may see the past: a user who was deleted meanwhile must
-        not get in.
+        The first read is never within your transaction, which may see old data: a user that was deleted meanwhile must
+        not be admitted.
         """
         claims = seen.claims
         found = self._look(repository, claims)
@@ -343,7 +353,7 @@ class Resolver:
         return self._admit(seen, found)
 
     async def _alook_up(self, seen: Seen, within: AsyncCoreRepository | None = None) -> Principal:
-        """Do the same without holding up the event loop, which is left once for a synchronous repository."""
+        """Do the same without blocking the event loop. For a sync repository, the loop is left only once."""
         claims = seen.claims
         if self._repository is not None and within is None and self._first_sights is None:
             return self._admit(seen, await self._look_up_in_threads(self._repository, claims))
@@ -369,8 +379,8 @@ class Resolver:
         )
 
     def _look(self, repository: CoreRepository, claims: Claims) -> _Found:
-        """Take a caller out of memory that is not out of date, or else out of the repository."""
-        if claims.kind == "organization_api_key":  # of which nothing is remembered: programs can wait
+        """Return a caller from memory, if it is up to date, or else from the repository."""
+        if claims.kind == "organization_api_key":  # not cached: programs can wait
             return self._find(repository, claims)
         with served_first(only_if=self._standings.was_known(_caller(claims))):
             if self._seconds_fresh() <= 0:
@@ -381,7 +391,7 @@ class Resolver:
             return self._find(repository, claims) if known is None else _Found(known.standing, known)
 
     async def _alook(self, claims: Claims) -> _Found:
-        """Do the same: in a thread with a synchronous repository, whatever the number of questions."""
+        """Do the same. With a sync repository, one thread makes all the calls."""
         repository = self._repository
         if repository is not None:
             return await self._lent.reading(lambda: self._look(repository, claims))
@@ -395,7 +405,7 @@ class Resolver:
             return await self._afind(self._async_repository, claims)
 
     def _find(self, repository: CoreRepository, claims: Claims) -> _Found:
-        """Ask the repository for a caller."""
+        """Read a caller from the repository."""
         epoch, at = self._standings.epoch, self._monotonic()
         if claims.kind == "organization_api_key":
             row = repository.row("organization", claims.instance, key_of(claims.subject))
@@ -403,7 +413,7 @@ class Resolver:
         return _Found(repository.find(claims.instance, *_caller(claims)), None, epoch, at)
 
     async def _afind(self, repository: AsyncCoreRepository, claims: Claims) -> _Found:
-        """Do the same without holding up the event loop."""
+        """Do the same without blocking the event loop."""
         epoch, at = self._standings.epoch, self._monotonic()
         if claims.kind == "organization_api_key":
             row = await repository.row("organization", claims.instance, key_of(claims.subject))
@@ -411,7 +421,7 @@ class Resolver:
         return _Found(await repository.find(claims.instance, *_caller(claims)), None, epoch, at)
 
     def _admit(self, seen: Seen, found: _Found) -> Principal:
-        if found.who is None:  # the put was undone, by a rollback of your transaction
+        if found.who is None:  # your transaction was rolled back, and the put with it
             raise RepositoryUnavailable
         if isinstance(found.who, Organization):
             return admit_organization(seen.claims, found.who)
@@ -419,34 +429,34 @@ class Resolver:
         return admit(seen.claims, found.who) if known is None else _seat(seen, known)
 
     def _keep(self, claims: Claims, found: _Found) -> Known | None:
-        """Remember a standing that was found, in the place of what a token alone has told."""
+        """Cache a standing from the repository. It replaces one that was made from a token alone."""
         if found.known is not None or not isinstance(found.who, Standing):
             return found.known
         return self._standings.keep(_caller(claims), found.who, found.epoch, found.at)
 
     def _stale(self, claims: Claims) -> Standing | None:
-        """While the repository is away: the standing that was true a short time ago, if that is to be served."""
+        """Return a recent standing while the repository is unavailable, if `serve_stale` allows it."""
         if self._serve_stale <= 0:
             return None
         standing = self._standings.stale(_caller(claims), self._monotonic() - self._serve_stale)
         return None if standing is None or token_records(claims, standing) else standing
 
     def _seconds_fresh(self) -> float:
-        """The seconds for which memory may be believed without asking the repository for changes."""
+        """Return the seconds until the repository has to be polled for changes."""
         return self._fresh_until - self._monotonic()
 
     def _vouch(self, now: float) -> None:
-        """Take note that the repository was asked for changes at this time."""
+        """Note that the repository was polled for changes at this time."""
         self._fresh_until = now + (self._poll_every or 0)
         self._standings.vouch(now)
 
     def _known(self, claims: Claims) -> Known | None:
-        """Return a caller from memory, or from the token alone if that is to be trusted."""
+        """Return a caller from memory, or from the token alone if `trust_own_id` allows it."""
         caller = _caller(claims)
         known = self._standings.get(caller)
         if known is not None or self._heard is None or claims.own_id is None or claims.organization is not None:
             return known
-        epoch = self._standings.epoch  # first: a change that is heard from here on ends it
+        epoch = self._standings.epoch  # read first: any later change ends the standing
         issued_at = claims.issued_at * 1000
         record = ClerkUser.make(FROM_TOKEN, claims.instance, claims.subject, observed_at=issued_at)
         heard = max(self._heard.last(key_of(id)) for id in caller if id is not None)
@@ -457,7 +467,7 @@ class Resolver:
 
 
 def _seat(seen: Seen, known: Known) -> Principal:
-    """Admit a caller, and remember that beside the token."""
+    """Admit a caller, and cache the principal with the token."""
     principal = admit(seen.claims, known.standing)
     seen.seat = (known, principal)
     return principal
@@ -479,7 +489,7 @@ def _instead_of_token_record(told: list[AnyRecord], user: ClerkUser) -> list[Any
 
 
 def _admit_anew(principal: Principal, who: Who | None) -> Principal:
-    if who is None:  # no row is ever taken out of a repository, so it is another one, or it lost what it had
+    if who is None:  # a row is never removed, so this is another repository, or it lost data
         raise UserDeleted if principal.optional_user is not None else OrganizationDeleted
     if isinstance(who, Organization):
         return admit_organization(principal.claims, who)

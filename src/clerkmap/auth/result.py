@@ -1,7 +1,7 @@
-"""Who is calling, or why nobody is: what every adapter finds out about a request, and hands to the application.
+"""The result of authentication: a principal, or the refusal. Every adapter passes it to the application.
 
-Whether that is enough, the application decides: by asking for the principal, or by requiring something of it. Nothing
-here knows of HTTP.
+The application decides whether the result is enough: it asks for the principal, or checks a requirement. This module
+does not depend on HTTP.
 """
 
 import sys
@@ -20,7 +20,7 @@ SIGNED_IN = Requirement()
 
 
 class AuthResult:
-    """Who is calling, or why nobody is."""
+    """The principal of a request, or the reason why there is none."""
 
     __slots__ = ("_principal", "_resolver", "refusal")
 
@@ -31,7 +31,7 @@ class AuthResult:
 
     @property
     def principal(self) -> Principal:
-        """The principal. Where there is none, this raises why."""
+        """The principal. Raises the refusal if there is none."""
         if self._principal is None:
             assert self.refusal is not None
             raise self.refusal.with_traceback(None)
@@ -39,10 +39,10 @@ class AuthResult:
 
     @property
     def optional_principal(self) -> Principal | None:
-        """The principal, or None where the request carries no token. A token that is refused is refused here too, so
-        that no caller becomes anonymous by accident.
+        """The principal, or None if the request has no token. Raises the refusal of a bad token.
 
-        While an exception is being handled a refusal is None as well: an error page must not fail in its turn.
+        So no caller becomes anonymous by accident. While an exception is handled, this is None for a bad token too: an
+        error page must not raise a second error.
         """
         if self._principal is None and (isinstance(self.refusal, TokenMissing) or sys.exception() is not None):
             return None
@@ -50,25 +50,25 @@ class AuthResult:
 
     @property
     def principal_or_none(self) -> Principal | None:
-        """The principal, or None for whatever reason there is none. Never raises.
+        """The principal, or None for any reason. Never raises.
 
-        For layouts, logs and metrics. Decide what a caller may do by the other two.
+        For layouts, logs and metrics. For access control, use `principal` or `optional_principal`.
         """
         return self._principal
 
     def require(self, requirement: Requirement = SIGNED_IN) -> Principal:
-        """The principal, who has what is required. May ask the repository."""
+        """Return the principal if it meets the requirement. May ask the repository."""
         principal = self.principal
         if requirement.fresh_membership:
             principal = self._resolver.confirm(principal)
         elif requirement.user_role is not None:
             principal = self.with_role()
-        if requirement is not SIGNED_IN:  # which asks for nothing more
+        if requirement is not SIGNED_IN:  # the default requires only a principal
             requirement.check(principal)
         return principal
 
     async def arequire(self, requirement: Requirement = SIGNED_IN) -> Principal:
-        """The same without holding up the event loop."""
+        """Do the same as `require` without blocking the event loop."""
         principal = self.principal
         if requirement.fresh_membership:
             principal = await self._resolver.aconfirm(principal)
@@ -79,17 +79,17 @@ class AuthResult:
         return principal
 
     def with_role(self) -> Principal:
-        """Return the principal with its role, which the repository is asked for where the token did not tell it."""
+        """Return the principal with its role. Ask the repository if the token does not contain the role."""
         principal = self.principal
         return principal if principal.role_is_known else self._learned(self._resolver.with_role(principal))
 
     async def awith_role(self) -> Principal:
-        """The same without holding up the event loop."""
+        """Do the same as `with_role` without blocking the event loop."""
         principal = self.principal
         return principal if principal.role_is_known else self._learned(await self._resolver.awith_role(principal))
 
     def _learned(self, principal: Principal) -> Principal:
-        """Keep a principal whose role is known now, here and in the copy that `current_within` has made."""
+        """Keep a principal with a known role, here and in the copy that `current_within` made."""
         before, self._principal = self._principal, principal
         current = _current.get()
         if current is not None and current._principal is before:
@@ -97,11 +97,11 @@ class AuthResult:
         return principal
 
     def lease(self, *, grace: float = GRACE, required: Requirement | None = None) -> Lease:
-        """The principal's admission, for what goes on longer than their token."""
+        """Return a lease of the principal, for a connection that outlives the token."""
         return Lease(self._resolver, self.principal, grace=grace, required=required)
 
     def dismiss(self) -> None:
-        """From now on this is nobody."""
+        """Remove the principal: the result is then the same as without a token."""
         self._principal, self.refusal = None, TokenMissing()
 
     def __repr__(self) -> str:
@@ -112,8 +112,7 @@ _current: ContextVar[AuthResult | None] = ContextVar("clerkmap_caller", default=
 
 
 def current_principal() -> Principal:
-    """Who is calling, in the code that a request is being answered by, however deep. Where there is none, this raises
-    why."""
+    """Return the principal of the current request, at any depth of the call stack. Raise the refusal if none."""
     caller = _current.get()
     if caller is None:
         raise TokenMissing
@@ -121,22 +120,24 @@ def current_principal() -> Principal:
 
 
 def enter(caller: AuthResult | None) -> Token[AuthResult | None]:
-    """Make somebody the current caller, or nobody, for this thread or task and what it begins, until `leave`."""
+    """Set the current caller, or None, until `leave`: for this thread or task, and for the tasks that it starts."""
     return _current.set(caller)
 
 
 def leave(token: Token[AuthResult | None]) -> None:
-    """Whoever was the current caller before is that again."""
-    try:  # noqa: SIM105 - each request comes by here, several times
+    """Restore the previous caller."""
+    try:  # noqa: SIM105 - a hot path: each request runs this several times
         _current.reset(token)
     except ValueError:
-        pass  # a server that stops closed the request from outside its context, where nobody entered
+        pass  # a stopping server closed the request from another context, where no caller was set
 
 
 @contextmanager
 def current_within(caller: AuthResult) -> Generator[None]:
-    """Make somebody the current caller within a block, and nobody afterwards: neither in the task or thread itself nor
-    in any that it began. For where a server may begin the next request in the context of this one."""
+    """Set the current caller within a block, and clear it afterwards, also in the tasks and threads that it started.
+
+    For servers that may start the next request in the context of this one.
+    """
     lent = copy(caller)
     before = enter(lent)
     try:

@@ -1,13 +1,13 @@
-"""A principal under seal: text that only you can have written, for where it crosses a boundary that you do not trust.
+"""Seal a principal: sign it as text, so that it can cross a boundary that you do not trust.
 
     v1.1790003600.eyJ2ZXJzaW9uIjox….t0kZ6c…
-    │  │          │                 └ HMAC-SHA256 over the purpose and all that stands before it, to the letter
+    │  │          │                 └ HMAC-SHA256 over the purpose and all characters before it
     │  │          └ the principal as JSON, base64url
-    │  └ when it expires, in seconds since 1970
-    └ how it is written
+    │  └ expiry, in seconds since 1970
+    └ version of the format
 
-Sealed, not hidden: whoever has the text can read whom it is about. Every character counts, so one principal sealed once
-has one spelling.
+The text is signed, not encrypted: each holder of the text can read the principal. Every character is signed, so a
+sealed principal has exactly one spelling.
 """
 
 import hmac
@@ -26,7 +26,7 @@ MAX_EXPIRES_IN = 31_536_000  # seconds: a year
 MAX_SEALED = MAX_SIZE * 4 // 3 + 100
 
 _VERSION = "v1"
-_PURPOSE = b"clerkmap principal\0"  # a secret that is used elsewhere, too, makes no seals by accident
+_PURPOSE = b"clerkmap principal\0"  # a secret with a second use makes no seals by accident
 
 Secret = str | bytes
 
@@ -38,13 +38,13 @@ def seal(
     expires_in: float = 3600,
     clock: Callable[[], float] = time.time,
 ) -> str:
-    """The principal as a text that cannot be altered unnoticed.
+    """Return the principal as signed text. `unseal` detects every alteration.
 
     Args:
-        principal: Whom to send on their way.
-        secret: At least 32 random bytes that only you know. Of several, the first seals.
-        expires_in: After how many seconds the text is worth nothing.
-        clock: The time, in seconds since 1970.
+        principal: The principal to seal.
+        secret: At least 32 random bytes that only you know. The first of several secrets seals.
+        expires_in: The seconds until the text expires.
+        clock: Returns the time, in seconds since 1970.
     """
     if type(expires_in) not in (int, float) or not 0 < expires_in <= MAX_EXPIRES_IN:
         raise ConfigurationError(f"expires_in must be more than 0 and at most {MAX_EXPIRES_IN} seconds")
@@ -55,14 +55,19 @@ def seal(
 
 
 def unseal(text: str, secret: Secret | Sequence[Secret], *, clock: Callable[[], float] = time.time) -> Principal:
-    """The principal again: `SealBroken`, `SealExpired` or another `PrincipalRefused` if there is none to be had.
+    """Return the principal of a sealed text.
 
-    Whether they still may come in is not asked: `Resolver.confirm` does.
+    This does not check whether the caller is still admitted: `Resolver.confirm` does.
 
     Args:
-        text: What `seal` made.
-        secret: What it was sealed with; several while you change one for another.
-        clock: The time, in seconds since 1970.
+        text: The text that `seal` returned.
+        secret: The secret of the seal. Give several while you rotate the secret.
+        clock: Returns the time, in seconds since 1970.
+
+    Raises:
+        SealBroken: The signature is not valid for any secret.
+        SealExpired: The text has expired.
+        PrincipalRefused: The text holds no principal that this version can read.
     """
     keys = _keys(secret)
     if not isinstance(text, str) or len(text) > MAX_SEALED or not text.isascii():
@@ -70,7 +75,7 @@ def unseal(text: str, secret: Secret | Sequence[Secret], *, clock: Callable[[], 
     signed, _, mac = text.rpartition(".")
     if not any(hmac.compare_digest(_mac(key, signed), mac) for key in keys):
         raise SealBroken
-    # From here on it is what somebody with the secret wrote: us, or an older version of us.
+    # From here on the text is authentic: a holder of the secret wrote it, perhaps with an older version of clerkmap.
     version, _, rest = signed.partition(".")
     expires_at, _, body = rest.partition(".")
     if version != _VERSION:

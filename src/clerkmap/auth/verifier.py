@@ -1,4 +1,4 @@
-"""Token in, claims out: the rules of `core.verifier`, driven with keys from a key source, in three colours."""
+"""Verify a token and return its claims: sync, async or from memory, with keys from a key source."""
 
 import time
 from collections.abc import Callable, Collection
@@ -17,18 +17,18 @@ class Verifier:
     """Verifies the tokens of one instance.
 
     Args:
-        instance: Whose tokens.
-        keys: Where the signing keys come from; by default, from the instance's own settings.
-        accept: The kinds of token to let through: `session` alone, or those of `session`, `oauth`, `m2m`, `api_key`
-            and `organization_api_key` that you ask for. Of another OpenID provider: `oidc` alone, or also
-            `oidc_machine`, for tokens of clients that no user is behind.
-        opaque: Who can tell what an opaque token stands for: `OpaqueTokens(instance)`. Without it, a token is a JWT.
-        leeway: How many seconds the clocks may differ.
-        allow_pending: Let sessions through that have a task left to do.
-        allow_no_party: Let tokens through that name no party although parties are configured, as those of native
-            applications do.
-        own_id: In which claim your own id stands, if you have it written back to Clerk: `userId`, or `metadata.userId`.
-        clock: The time, in seconds since 1970.
+        instance: The instance of the tokens.
+        keys: The source of the signing keys; by default, the settings of the instance.
+        accept: The kinds of token to accept; by default, only `session`. Choose from `session`, `oauth`, `m2m`,
+            `api_key` and `organization_api_key`. For another OpenID provider: `oidc`, which is its default, and
+            `oidc_machine` for tokens of clients without a user.
+        opaque: The source that looks up opaque tokens: `OpaqueTokens(instance)`. Without it, every token is a JWT.
+        leeway: The largest difference between the two clocks, in seconds.
+        allow_pending: Accept sessions with a pending task.
+        allow_no_party: Accept tokens that name no party, as those of native applications, although parties are
+            configured.
+        own_id: The claim with your id, if you write it back to Clerk: `userId`, or `metadata.userId`.
+        clock: Returns the time, in seconds since 1970.
     """
 
     def __init__(
@@ -58,26 +58,31 @@ class Verifier:
             raise ConfigurationError("opaque is for another instance")
 
     def for_resource(self, resource: str, *, allow_no_audience: bool = False) -> "Verifier":
-        """Return a verifier of the same tokens that were made for one resource, such as an MCP server.
+        """Return a verifier with these rules for tokens of one resource, such as an MCP server.
 
         Args:
-            resource: The URL of the resource. It takes the place of the instance's `audience`: an access token must
-                name it, with or without a slash at the end or a query.
-            allow_no_audience: Let tokens of Clerk through that name no audience at all, as older grants do.
+            resource: The URL of the resource. It replaces the instance's `audience`: an access token must name it,
+                with or without a slash at the end or a query.
+            allow_no_audience: Accept Clerk tokens that name no audience, as older grants do.
         """
         bound = copy(self)
         bound.rules = self.rules.for_resource(resource, allow_no_audience=allow_no_audience)
         return bound
 
     def verify(self, token: str) -> Claims:
-        """The token's claims, or a `TokenError`. May fetch keys, or ask Clerk; `Unavailable` when it cannot."""
+        """Return the token's claims. May fetch keys, or ask Clerk's API.
+
+        Raises:
+            TokenError: The token is refused.
+            Unavailable: Keys or Clerk's API could not be reached.
+        """
         opaque = self.source_of(token)
         if opaque is not None:
             return self.rules.check_vouched(opaque.get(token), self.clock())
         return drive(self.rules.check(token, self.clock()), lambda wanted: self.keys.get(*wanted))
 
     def verify_nowait(self, token: str) -> Claims | None:
-        """The same from memory alone. None when only a fetch of keys can tell, or Clerk."""
+        """Do the same from memory alone. Return None when this would need a fetch of keys, or Clerk's API."""
         opaque = self.source_of(token)
         if opaque is not None:
             vouched = opaque.peek(token)
@@ -88,14 +93,14 @@ class Verifier:
             return None
 
     async def averify(self, token: str) -> Claims:
-        """The same without holding up the event loop."""
+        """Do the same without blocking the event loop."""
         opaque = self.source_of(token)
         if opaque is not None:
             return self.rules.check_vouched(await opaque.aget(token), self.clock())
         return await adrive(self.rules.check(token, self.clock()), lambda wanted: self.keys.aget(*wanted))
 
     def source_of(self, token: str) -> OpaqueSource | None:
-        """Whom to ask about a token, if it is opaque. A kind that is not accepted is refused before anybody is."""
+        """Return the source for a token, or None for a JWT. A kind that is not accepted is refused before a look-up."""
         if self.opaque is None:
             return None
         prefix = prefix_of(token)
@@ -112,13 +117,13 @@ class Verifier:
 
 
 class _NotAtHand(Exception):
-    """The key would have to be fetched."""
+    """The key is not in memory, and needs a fetch."""
 
 
 def _key_source(instance: Instance) -> KeySource:
-    """The source an instance's settings ask for. Keys that were given are never fetched."""
+    """Return the key source for the settings of an instance. Keys from the settings are never fetched."""
     if instance.local_keys is not None:
         return LocalKeys(instance.local_keys)
-    from ..clerk.jwks import RemoteKeys  # here, not above: who has the keys pays for no sockets and threads
+    from ..clerk.jwks import RemoteKeys  # imported here: with local keys, no sockets or threads are loaded
 
     return RemoteKeys(instance)

@@ -1,7 +1,7 @@
-"""One watch for everything that outlives a request: it is woken by the keys of a change, and by the clock.
+"""One watch for all connections that outlive a request. The keys of a change wake it, and so does the clock.
 
-Without it each WebSocket would have to look for itself again and again. Each event loop has one task, for as long as
-anything is watched there; a change costs work for the connections that it concerns, and for no other.
+Without the watch, each WebSocket would have to poll. Each event loop has one task, for as long as it has watched
+connections. A change costs work only for the connections that depend on it.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from ..hooks import Listeners
 
 logger: logging.Logger = logging.getLogger("clerkmap.adapters")
 
-LOOK_EVERY = 0.5  # seconds between two looks at the clock, and at a connection that could not be looked at
-AT_ONCE = 8  # looks at a repository that are under way: requests need it, too
+LOOK_EVERY = 0.5  # seconds between two looks at the clock, and between two tries of a failed check
+AT_ONCE = 8  # concurrent checks at the repository: requests need it, too
 
 
 class Watched(Protocol):
-    """A connection, as the watch sees it."""
+    """A connection, as the watch uses it."""
 
     @property
     def keys(self) -> Collection[str]:
@@ -34,22 +34,22 @@ class Watched(Protocol):
 
     @property
     def ends_at(self) -> float:
-        """When the clock ends it, in seconds since 1970."""
+        """The time at which it ends, in seconds since 1970."""
         ...
 
     async def look(self) -> None:
-        """Check whether it may stay. `Unavailable`, or any other error, means that this could not be found out."""
+        """Check whether it may stay, or end it. Any error, such as `Unavailable`, means that the check failed."""
         ...
 
 
 class Watch(SurvivesForks):
-    """Calls `look` on each connection: at first, when one of its keys changes, at its end, and again after a failure.
+    """Calls `look` on each connection: at first, when one of its keys changes, at its end, and after a failed check.
 
     Args:
         listeners: The listeners of the repository, which are called with the keys of each change.
-        refresh: Asks the repository for changes made elsewhere, unless that was done a moment ago.
-        seconds_fresh: The seconds until `refresh` has to ask again.
-        clock: Seconds since 1970.
+        refresh: Polls the repository for changes by other processes, unless the last poll is recent.
+        seconds_fresh: Returns the seconds until `refresh` has to poll again.
+        clock: Returns the time, in seconds since 1970.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Watch(SurvivesForks):
         self._on.clear()
 
     def add(self, watched: Watched) -> None:
-        """Begin to watch a connection of the running event loop."""
+        """Start to watch a connection of the running event loop."""
         loop = asyncio.get_running_loop()
         with self._lock:
             watch = self._on.get(loop)
@@ -81,13 +81,13 @@ class Watch(SurvivesForks):
         watch.add(watched)
 
     def moved(self, watched: Watched) -> None:
-        """Take note that its keys or its end have changed."""
+        """Update the keys and the end of a connection, which have changed."""
         watch = self._on.get(asyncio.get_running_loop())
         if watch is not None:
             watch.moved(watched)
 
     def remove(self, watched: Watched) -> None:
-        """Stop watching it."""
+        """Stop watching a connection."""
         loop = asyncio.get_running_loop()
         watch = self._on.get(loop)
         if watch is not None and watch.remove(watched):
@@ -95,7 +95,7 @@ class Watch(SurvivesForks):
                 self._on.pop(loop, None)
 
     def _hear(self, keys: Collection[str] | None) -> None:
-        """Wake the connections that a change concerns. Called in any thread."""
+        """Wake the connections that depend on these keys. Called in any thread."""
         if self._on:
             with self._lock:
                 for loop in [each for each in self._on if each.is_closed()]:
@@ -106,7 +106,7 @@ class Watch(SurvivesForks):
 
 
 class _LoopWatch:
-    """The watch of one event loop. Everything but `hear` is called in that loop."""
+    """The watch of one event loop. All methods except `hear` are called in that loop."""
 
     def __init__(
         self,
@@ -121,22 +121,22 @@ class _LoopWatch:
         self._clock = clock
         self._keys: dict[Watched, tuple[str, ...]] = {}
         self._by_key: dict[str, set[Watched]] = {}
-        self._ends: list[tuple[float, int, Watched]] = []  # a heap; what has been removed stays in it for a while
+        self._ends: list[tuple[float, int, Watched]] = []  # a heap; removed connections stay in it for a while
         self._numbers = count()
         self._lock = threading.Lock()
-        self._heard: set[str] | None = set()  # None for everything
+        self._heard: set[str] | None = set()  # None for all keys
         self._woken = asyncio.Event()
         self._to_look_at: dict[Watched, None] = {}
         self._failed: list[Watched] = []
         self._retry_at = 0.0
         self._lookers: set[asyncio.Task[None]] = set()
         self._refreshing: asyncio.Task[None] | None = None
-        # In an empty context: the caller of the first connection is not the caller of the others.
+        # In an empty context: the caller of the first connection must not become the caller of the others.
         self._task = loop.create_task(self._watch(), context=Context())
 
     def add(self, watched: Watched) -> None:
         self._enter(watched)
-        self._to_look_at[watched] = None  # what has changed since it was let in was not heard for it
+        self._to_look_at[watched] = None  # a change between its admission and this moment did not wake it
 
     def moved(self, watched: Watched) -> None:
         if watched in self._keys:
@@ -144,7 +144,7 @@ class _LoopWatch:
             self._enter(watched)
 
     def remove(self, watched: Watched) -> bool:
-        """Return whether it was the last one. The watch ends with it."""
+        """Stop watching a connection. If it was the last one, end the watch and return True."""
         if watched in self._keys:
             self._leave(watched)
         self._to_look_at.pop(watched, None)
@@ -163,7 +163,7 @@ class _LoopWatch:
             elif self._heard is not None:
                 self._heard.update(keys)
         if wakes:
-            with suppress(RuntimeError):  # the loop has just been closed
+            with suppress(RuntimeError):  # the loop was just closed
                 self._loop.call_soon_threadsafe(self._woken.set)
 
     def _enter(self, watched: Watched) -> None:
@@ -171,7 +171,7 @@ class _LoopWatch:
         for key in keys:
             self._by_key.setdefault(key, set()).add(watched)
         heappush(self._ends, (watched.ends_at, next(self._numbers), watched))
-        if len(self._ends) > 2 * len(self._keys) + 64:  # a lease may end years from now, and its connection today
+        if len(self._ends) > 2 * len(self._keys) + 64:  # a lease may end in years, and its connection today
             self._ends = [(each.ends_at, next(self._numbers), each) for each in self._keys]
             heapify(self._ends)
         self._woken.set()
@@ -187,13 +187,13 @@ class _LoopWatch:
         while True:
             try:
                 pause = self._go_round()
-            except Exception as error:  # noqa: BLE001 - a clock that fails once must not end the watch
+            except Exception as error:  # noqa: BLE001 - one failure of the clock must not end the watch
                 logger.error("the leases could not be watched: %s", type(error).__name__)
                 pause = LOOK_EVERY
             await self._pause(pause)
 
     def _go_round(self) -> float:
-        """Begin everything that is due, and return the seconds until there may be more."""
+        """Start all checks that are due, and return the seconds until the next ones may be due."""
         self._note_concerned()
         while len(self._lookers) < min(AT_ONCE, len(self._to_look_at)):
             task = self._loop.create_task(self._look())
@@ -201,7 +201,7 @@ class _LoopWatch:
             task.add_done_callback(self._lookers.discard)
         fresh = self._seconds_fresh()
         if fresh <= 0 and (self._refreshing is None or self._refreshing.done()):
-            # Beside this task: a repository that does not answer must not hold up the rest.
+            # In a separate task: a repository that does not answer must not block the checks.
             self._refreshing = self._loop.create_task(self._ask())
         next_end = max(0.0, self._ends[0][0] - self._clock()) if self._ends else LOOK_EVERY
         return min(LOOK_EVERY, fresh if fresh > 0 else LOOK_EVERY, next_end)
@@ -215,7 +215,7 @@ class _LoopWatch:
         self._woken.clear()
 
     def _note_concerned(self) -> None:
-        """Note the connections that have to be looked at now. The clock comes last: it may fail."""
+        """Collect the connections to check now. The clock comes last, because it may fail."""
         with self._lock:
             heard, self._heard = self._heard, set()
         concerned = [self._keys] if heard is None else [self._by_key.get(key, ()) for key in heard]
@@ -238,7 +238,7 @@ class _LoopWatch:
             del self._to_look_at[watched]
             try:
                 await watched.look()
-            except BaseException as error:  # whatever it was, the connection must be looked at again
+            except BaseException as error:  # after any error, the connection must be checked again
                 if not self._failed:
                     self._retry_at = self._loop.time() + LOOK_EVERY
                 self._failed.append(watched)
@@ -246,12 +246,12 @@ class _LoopWatch:
                     raise
                 if not isinstance(error, Unavailable):
                     logger.error("a lease could not be checked: %s", type(error).__name__)
-            if number % 64 == 0:  # memory answers without a pause, and there may be thousands
+            if number % 64 == 0:  # answers from memory never pause, and there may be thousands of connections
                 await asyncio.sleep(0)
 
     async def _ask(self) -> None:
         try:
             await self._refresh()
-        except Exception as error:  # noqa: BLE001 - it is asked again
+        except Exception as error:  # noqa: BLE001 - the watch polls again
             if not isinstance(error, Unavailable):
                 logger.error("a repository could not be asked for changes: %s", type(error).__name__)
