@@ -142,7 +142,7 @@ class DirectoryRepository(Protocol):
         ...
 
     def erase(self, id: Id) -> Erasure:
-        """Erase the personal data of your user, as if the account had been deleted at Clerk.
+        """Erase the personal data of your user for good, as if the account had been deleted at Clerk.
 
         The row, its id and the references to it stay. The result says whether a file may still hold the data.
         """
@@ -176,7 +176,7 @@ class DirectoryRepository(Protocol):
         ...
 
     def purge(self, before: int) -> int:
-        """Remove the tombstones of users and memberships that ended before a time, and return their number.
+        """Remove the tombstones of users deleted, and memberships ended, before a time. Return their number.
 
         The time must be at least 30 days ago. Your rows and all organizations stay.
         """

@@ -1,7 +1,7 @@
 """Hooks for forks: they replace objects that the parent and the child process must not share.
 
-A lock that another thread holds during the fork is held for ever in the child, because that thread does not exist
-there. SQLite keeps its file locks in the memory of the process: a copy would count on locks that it does not hold.
+A lock that another thread holds during the fork is never released in the child: that thread does not exist there.
+SQLite keeps its file locks in the memory of the process: a copy would count on locks that it does not hold.
 """
 
 import logging

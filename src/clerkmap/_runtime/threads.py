@@ -26,7 +26,7 @@ TOGETHER = 256  # calls in one transaction: bounds the time that the next calls 
 
 
 class Threads(Protocol):
-    """How async code calls a sync repository. A repository may bring its own as the attribute `threads`."""
+    """The way async code calls a sync repository. A repository may have its own as the attribute `threads`."""
 
     def read(self, function: Callable[..., T], /, *args: Any) -> Awaitable[T]:
         """Call a function that reads."""
@@ -299,7 +299,7 @@ class Lane(SurvivesForks):
 
 
 def _is_for_all(error: BaseException | None) -> bool:
-    """Whether a call that has not run yet would fail in the same way. A lost commit concerns only one write."""
+    """Return whether a waiting call would fail in the same way. A lost commit concerns only one write."""
     return isinstance(error, RepositoryUnavailable) and not isinstance(error, CommitUnknown)
 
 

@@ -96,11 +96,11 @@ class Standings(SurvivesForks):
         self._vouched_at = at
 
     def was_known(self, caller: CallerIds) -> bool:
-        """Whether a standing of this caller was kept until memory was dropped as a whole."""
+        """Return whether a standing of this caller was kept until the whole cache was dropped."""
         return caller in self._stale
 
     def stale(self, caller: CallerIds, since: float) -> Standing | None:
-        """Return a standing that may be out of date, if it was true at this time or later and no change is known."""
+        """Return a standing that may be out of date. It was true at this time or later, and no change is known."""
         with self._lock:
             known = self._known.get(caller)
             if known is not None:

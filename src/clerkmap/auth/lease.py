@@ -42,7 +42,7 @@ class Lease:
 
     @property
     def principal(self) -> Principal:
-        """The admitted principal, as of the last check. Call `check` for the current state."""
+        """The admitted principal, as of the last check or renewal. Call `check` for the current state."""
         return self._principal
 
     @property

@@ -112,7 +112,7 @@ _current: ContextVar[AuthResult | None] = ContextVar("clerkmap_caller", default=
 
 
 def current_principal() -> Principal:
-    """Return the principal of the current request, at any depth of the call stack. Raise the refusal if none."""
+    """Return the principal of the current request, at any call depth. Raise the refusal if there is none."""
     caller = _current.get()
     if caller is None:
         raise TokenMissing
