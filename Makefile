@@ -8,7 +8,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 TESTS ?= tests
 PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS)
 # The folders whose tests take every branch of the core.
-CORE := tests/core tests/attacks tests/auth tests/fake tests/webhooks tests/repositories
+CORE := tests/core tests/attacks tests/auth tests/fake tests/webhooks tests/repositories tests/sync
 
 .DEFAULT_GOAL := help
 .PHONY: help dev test test-all coverage lint docs bench mutants soak clean
