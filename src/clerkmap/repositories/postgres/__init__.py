@@ -1,4 +1,4 @@
-"""PostgreSQL, for which clerkmap[postgres] is to be installed: psycopg 3 and its pool."""
+"""PostgreSQL. Needs clerkmap[postgres]: psycopg 3 and its pool."""
 
 try:
     import psycopg as psycopg

@@ -1,4 +1,4 @@
-"""The same as `repository.py`, for async code."""
+"""Users, organizations and memberships in PostgreSQL, for async code. See `repository.py`."""
 
 import asyncio
 import copy
@@ -31,18 +31,17 @@ P = ParamSpec("P")
 
 
 class AsyncPostgresRepository(AsyncSqlRepository):
-    """Keeps everything in PostgreSQL, for async code.
+    """A repository in PostgreSQL, for async code.
 
         async with AsyncPostgresRepository.open("postgresql://...") as repository:
             ...
 
-    It connects, and makes the tables, when the block begins or else at its first use. So `open` can also stand beside
-    your app, outside of any event loop.
+    It connects, and makes the tables, when the block begins or else at its first use. So you can also call `open` next
+    to your app, outside any event loop.
 
     Args:
-        source: An `AsyncConnection` of yours, or an `AsyncConnectionPool`.
-        options: See `PostgresOptions` and `Options`. The transaction that hooks are called with is the
-            `psycopg.AsyncConnection`.
+        source: Your `AsyncConnection` or `AsyncConnectionPool`.
+        options: See `PostgresOptions` and `Options`. Hooks get the `psycopg.AsyncConnection` as their transaction.
     """
 
     poll_every: float | None = POLL_EVERY
@@ -64,10 +63,10 @@ class AsyncPostgresRepository(AsyncSqlRepository):
 
     @classmethod
     def open(cls, conninfo: str, *, pool_size: int = 10, **options: Unpack[PostgresOptions]) -> Self:
-        """Return a repository with a pool of its own. It connects when its `async with` block begins, or at first use.
+        """Return a repository with its own pool. It connects when its `async with` block begins, or at first use.
 
         Args:
-            conninfo: A URL, or another connection string of libpq's.
+            conninfo: A URL, or another connection string of libpq.
             pool_size: How many connections to have at most, besides the one that listens.
             options: See `PostgresOptions` and `Options`.
         """
@@ -79,7 +78,7 @@ class AsyncPostgresRepository(AsyncSqlRepository):
         return PostgresRepository.ddl(since=since, **options)
 
     def within(self, connection: AsyncConnection[Any]) -> Self:
-        """Return the same repository on a connection of yours, in whose transaction it takes part: you commit."""
+        """Return the same repository on your connection. Its writes join your transaction, and you commit."""
         part = copy.copy(self)
         part._source, part._is_part = AsyncSource(connection), True
         return part
@@ -97,12 +96,12 @@ class AsyncPostgresRepository(AsyncSqlRepository):
         listening = self._notifications
         if listening is None or not listening.are_heard():
             self.listeners.heard(None)
-        # Not in a transaction of yours, which would send it when it ends, if at all.
+        # Not in your transaction, which would send it only at its end, if at all.
         if listening is not None and self._is_settled() and (proof := listening.wanted()) is not None:
             with (
                 suppress(ClerkmapError),
                 served_first(),
-            ):  # without it nothing is remembered for long, which is right, too
+            ):  # without it the cache is cleared often, which is correct, too
                 await self._ask(lambda: self._setup.prove(proof))
                 listening.sent()
 
@@ -115,7 +114,7 @@ class AsyncPostgresRepository(AsyncSqlRepository):
         return self._source.is_settled() and self._setup.lending.connection() is None
 
     async def _prepare(self) -> None:
-        """Make the tables if need be, on the connection or pool that the repository was made with."""
+        """Make the tables if they are missing, on the connection or pool of the repository."""
         if not self._setup.prepared:
             async with self._preparing.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
                 if not self._setup.prepared and not await self._whole._ask(self._setup.is_ready):
@@ -137,7 +136,7 @@ class AsyncPostgresRepository(AsyncSqlRepository):
                 async with self._source.borrowed(again=attempts.have_failed) as connection:
                     attempts.connection = connection
                     return await _arun(self._source.cursor(connection), work())
-            except Exception as error:  # noqa: BLE001 - it comes out, unless there is to be another attempt
+            except Exception as error:  # noqa: BLE001 - it is raised, unless there is another attempt
                 pause = attempts.after(error)
             await asyncio.sleep(pause)
             attempts.begin()
@@ -161,15 +160,15 @@ class AsyncPostgresRepository(AsyncSqlRepository):
                     async with self._source.transaction(connection) as joins:
                         written, result = await self._work_in(connection, work())
                         attempts.is_committing = not joins
-            except Exception as error:  # noqa: BLE001 - it comes out, unless there is to be another attempt
+            except Exception as error:  # noqa: BLE001 - it is raised, unless there is another attempt
                 if attempts.is_unknown(error):
                     self.listeners.heard(None)
                 pause = attempts.after(error, repeatable=repeatable)
-            except BaseException:  # a cancellation, too, may come in the middle of the commit
+            except BaseException:  # a cancellation, too, may interrupt the commit
                 self.listeners.heard(None)
                 raise
             else:
-                # Whether a transaction of yours will be committed, nobody but you knows.
+                # Only the application knows whether its transaction will be committed.
                 await self.listeners.atell(written, committed=not joins)
                 return result
             await asyncio.sleep(pause)
@@ -196,6 +195,6 @@ async def _arun(cursor: AsyncCursor[TupleRow], work: Work[T]) -> T:
             return await cursor.fetchall() if cursor.rownumber is not None else []
         except REFUSALS as error:
             refused = refusal(error)
-        raise refused  # out here, where psycopg's error is not its context
+        raise refused  # outside the `except`, so that psycopg's error is not its context
 
     return await adrive(work, answer)

@@ -46,7 +46,7 @@ class Lending:
             yield
         finally:
             lent.connection = None  # also for a task that a hook has begun, and that goes on with a copy of all this
-            with suppress(ValueError):  # a generator may be ended in another context than it began in
+            with suppress(ValueError):  # a generator may end in another context than it began in
                 _lent.reset(before)
         if connection.info.transaction_status == TransactionStatus.INERROR:
             told = "one has caught an error of the database, which undoes it all: use a savepoint, or let it out"

@@ -1,9 +1,9 @@
-"""What other processes have written: `LISTEN`, on a connection and a thread of its own.
+"""Notice the writes of other processes: `LISTEN`, with its own connection and thread.
 
-Nothing that was said while nobody listened can be had afterwards, so whenever listening begins, everything that is
-remembered is forgotten. And silence proves nothing: a line that has been cut, a pooler that hands the session on, or
-another database sound the same. So it is believed only when it has heard a proof, which the repository has sent where
-it writes, and then only while the same session goes on answering.
+PostgreSQL does not keep notifications for a disconnected listener, so the cache is cleared whenever listening begins.
+And silence proves nothing: a cut connection, a pooler that hands the session on, and another database are all silent.
+So a listener is trusted only after it has received a proof, which the repository has sent on its own connection. It is
+trusted only while the same session continues to answer.
 """
 
 import logging
@@ -21,28 +21,28 @@ from ...hooks import Watcher
 from .pools import settings
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
-POLL_EVERY = 0.4  # seconds; with the next but one, less than the one within which a change is seen
+POLL_EVERY = 0.4  # seconds; with BELIEVED_FOR, less than the second within which a change is seen
 BEAT = 0.2  # seconds between two proofs that the connection lives
 BELIEVED_FOR = 0.5  # seconds since the last one
 DEAF_AFTER = 5  # seconds without the proof, after it was sent
-_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds before it connects again
-_TELL_AFTER = 5  # failures in a row, in a second and a half: a connection that is lost is back by then, as a rule
-_GATHERS = 0.05  # seconds: in a rush of changes, hearing of each one would cost more than the change
+_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds before it reconnects
+_TELL_AFTER = 5  # failures in a row, in a second and a half: a lost connection is usually back by then
+_GATHERS = 0.05  # seconds: in a rush of changes, one wake-up for each would cost more than the change
 _PROOF = "proof "  # keys have no spaces, so none begins like this
 
 Connect = Callable[[], Connection[Any]]
 
 
 class HeardNothing(Exception):
-    """What is sent where the repository writes does not come out where it listens: the two are not one database."""
+    """A notification from the repository's connection does not reach the listener: they use two databases."""
 
 
 class AnotherSession(Exception):
-    """A pooler has put another session in the place of the one that listens."""
+    """A pooler has replaced the session that listens."""
 
 
 class Notifications(SurvivesForks):
-    """Listens from the first time that it is asked whether it does."""
+    """A listener. It starts at the first call of `are_heard`."""
 
     def __init__(self, connect: Connect, channel: str, tell: Watcher) -> None:
         self._connect = connect
@@ -64,7 +64,7 @@ class Notifications(SurvivesForks):
         self._make_thread()
 
     def are_heard(self) -> bool:
-        """Whether all that was committed until a moment ago has been heard of."""
+        """Return whether every commit until a moment ago has been received."""
         if self._thread is None:
             with self._lock:
                 if self._thread is None and not self._closed.is_set():
@@ -73,8 +73,10 @@ class Notifications(SurvivesForks):
         return time.monotonic() - self._proven_at < BELIEVED_FOR
 
     def wanted(self) -> str | None:
-        """What is to be sent on the channel, from where the repository writes, before this is believed. None while
-        there is no need, or somebody else has just been asked for it."""
+        """Return the proof to send on the channel, from the repository's connection, before this listener is trusted.
+
+        None if no proof is needed, or another caller has just got it.
+        """
         with self._lock:
             now = time.monotonic()
             if self._wanted is None or (self._asked_at is not None and now - self._asked_at < POLL_EVERY):
@@ -83,7 +85,7 @@ class Notifications(SurvivesForks):
             return self._wanted
 
     def sent(self) -> None:
-        """It has been sent."""
+        """Note that the proof has been sent."""
         self._sent_at = self._sent_at or time.monotonic()
 
     def close(self) -> None:
@@ -100,7 +102,7 @@ class Notifications(SurvivesForks):
             try:
                 with self._connect() as connection:
                     self._listen_on(connection, closed)
-            except Exception as error:  # noqa: BLE001 - a watcher's, too: what it was told it may not have taken in
+            except Exception as error:  # noqa: BLE001 - a watcher's error, too: it may have missed a change
                 is_cut = not isinstance(error, (HeardNothing, AnotherSession))
                 if self._failures == (_TELL_AFTER if is_cut else 0):
                     told = "not listening for changes: %s; until it is, nothing is remembered for long"
@@ -134,7 +136,7 @@ class Notifications(SurvivesForks):
     def _hear(self, payload: str, answered_at: float) -> None:
         if not payload.startswith(_PROOF):
             self._tell(payload.split() or None)
-        elif payload == self._wanted:  # others are other processes'
+        elif payload == self._wanted:  # other proofs are for other processes
             self._wanted, self._proven_at = None, answered_at
             if self._failures > 0:
                 logger.info("listening for changes again")
@@ -142,11 +144,11 @@ class Notifications(SurvivesForks):
 
 
 def connects_to_listen(source: Any, listen: bool | str, timeout: float) -> Connect | None:
-    """What makes a connection to listen on: to where the others lead, or to where you say. None for no listening."""
+    """Return a function that connects to listen, by the same connection string or by yours. None for no listener."""
     if isinstance(listen, str):
         as_ours = settings(listen, timeout)
         return lambda: Connection.connect(listen, **as_ours)
-    if not listen or isinstance(source, (Connection, AsyncConnection)):  # which does not tell its password
+    if not listen or isinstance(source, (Connection, AsyncConnection)):  # it does not reveal its password
         return None
     conninfo: Any = source.conninfo
     kwargs: Any = source.kwargs

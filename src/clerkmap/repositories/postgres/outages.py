@@ -1,12 +1,11 @@
-"""Whether the server answers. One memory of an outage for all requests, so that each does not find out by itself.
+"""Track whether the server answers. All requests share the state, so that not each must detect an outage itself.
 
-A connection that cannot be made, while there is no other, begins an outage. So does silence: nothing has come back on
-any connection for `timeout` seconds, and a probe on a new one was not answered either. A long statement, a long hook
-or a lock is no outage, since the probe is answered meanwhile.
+A connection that cannot be made, while there is no other, begins an outage. So does silence: no connection has answered
+for `timeout` seconds, and neither has a probe on a new one. A long statement, a long hook or a lock is not an outage,
+since the probe is answered meanwhile.
 
-In the first `timeout` seconds of an outage requests wait, since most end sooner: a restart, a failover. After that
-each is refused at once. One thread probes, whatever the number of requests, and ends the outage when the server
-answers.
+In the first `timeout` seconds of an outage requests wait, since most outages end sooner: a restart, a failover. After
+that each request is refused at once. One thread probes for all requests, and ends the outage when the server answers.
 """
 
 import asyncio
@@ -27,7 +26,7 @@ from .connections import AnyConnection, start_thread
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 
-_random = random.Random()  # noqa: S311 - no secret; a thread that draws from the shared one disturbs the application's
+_random = random.Random()  # noqa: S311 - no secret; a thread that draws from the shared one disturbs the application
 _PROBE_EVERY = 0.5  # seconds, and less at random: the processes of a site do not all connect in one moment
 _PROBE_LIMIT = 2.0  # seconds after which a probe begins anew, since a lost packet may keep the first one waiting
 _SHORTEST_PROBE = 0.5  # seconds: a busy machine takes some time to connect
@@ -79,14 +78,14 @@ class Loan:
     def __init__(self) -> None:
         self.since: float = time.monotonic()
         self.connection: AnyConnection | None = None
-        self.line: socket.socket | None = None  # the same line to the server, which another thread may cut
+        self.line: socket.socket | None = None  # the connection's socket, which another thread may shut down
 
 
 class Health(SurvivesForks):
-    """What is known of the server.
+    """The known state of the server.
 
     Args:
-        conninfo: The connection string to probe with, or None to probe nothing: then there is no outage, ever.
+        conninfo: The connection string to probe with, or None: then there are no probes and no outages.
         kwargs: Arguments of a connection.
         timeout: Seconds of silence that make an outage, and seconds of an outage after which requests are refused.
     """
@@ -114,7 +113,7 @@ class Health(SurvivesForks):
 
     @property
     def is_away(self) -> bool:
-        """Whether there is an outage. Wait a little, then `check` and look again."""
+        """Return whether there is an outage. Wait a little, then call `check` and this again."""
         return self._since is not None
 
     def check(self) -> None:
@@ -148,10 +147,10 @@ class Health(SurvivesForks):
         return self._thread is not None and self._thread.is_alive()
 
     def connected(self, loan: Loan, connection: AnyConnection) -> None:
-        """Note which connection a request has got."""
+        """Note the connection that a request has got."""
         loan.connection = connection
         if self._conninfo is not None:
-            with suppress(OSError, Error):  # no file is left, or the connection is closed: nothing to cut, then
+            with suppress(OSError, Error):  # no file descriptor is left, or it is closed: nothing to cut
                 loan.line = self._line(connection)
 
     def _line(self, connection: AnyConnection) -> socket.socket:
@@ -168,9 +167,7 @@ class Health(SurvivesForks):
         if loan.connection is None or loan.connection.closed:
             return False
         self._answered_at = time.monotonic()
-        if (
-            self._since is not None
-        ):  # of several that tried to connect, one was let in: there may be no room for a probe
+        if self._since is not None:  # of several attempts to connect, one succeeded: there may be no room for a probe
             self._end()
         return True
 
@@ -183,7 +180,7 @@ class Health(SurvivesForks):
         self._closed.set()
 
     def look(self) -> None:
-        """Probe where it is time for it. This is called by the thread alone."""
+        """Probe when it is time. Only the thread calls this."""
         now = time.monotonic()
         if self._since is not None:
             if self._probe(_PROBE_LIMIT):
@@ -207,9 +204,9 @@ class Health(SurvivesForks):
             # In psycopg's sync code a limit has whole seconds, and two at least.
             with closing(asyncio.SelectorEventLoop()) as loop:
                 loop.run_until_complete(asyncio.wait_for(self._ask(), limit))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the server does not serve
+        except Exception as error:  # noqa: BLE001 - after any error, the server does not serve
             self._error = error
-            if self._since is not None or cause_of(error) != _TOO_MANY:  # which is an answer
+            if self._since is not None or cause_of(error) != _TOO_MANY:  # "too many connections" is an answer
                 return False
         self._answered_at = time.monotonic()
         return True
@@ -217,7 +214,7 @@ class Health(SurvivesForks):
     async def _ask(self) -> None:
         connection = await AsyncConnection.connect(self._conninfo or "", **self._kwargs)
         try:
-            await connection.execute("SELECT 1")  # a pooler lets everybody connect
+            await connection.execute("SELECT 1")  # a pooler accepts every connection
         finally:
             connection.pgconn.finish()
 
@@ -234,7 +231,7 @@ class Health(SurvivesForks):
         logger.info("PostgreSQL is back")
 
     def _cut(self) -> None:
-        """End all that waits for an answer: it would wait for as long as the server is silent."""
+        """End every wait for an answer: it would last for as long as the server is silent."""
         with self._lock:
             for loan in self._lent:
                 if loan.line is not None:
@@ -250,7 +247,7 @@ def _watch(health: "ref[Health]", closed: threading.Event, tick: float) -> None:
             return
         try:
             watched.look()
-        except Exception as error:  # noqa: BLE001 - nobody else would end an outage
+        except Exception as error:  # noqa: BLE001 - no other thread would end an outage
             if type(error) is not told:
                 told = type(error)
                 logger.warning("the watch over PostgreSQL has failed, and goes on: %s", told.__name__)
@@ -258,7 +255,7 @@ def _watch(health: "ref[Health]", closed: threading.Event, tick: float) -> None:
 
 
 def probing(conninfo: Any, kwargs: Any) -> tuple[str | None, dict[str, Any]]:
-    """Return what to probe a pool's server with. A pool that asks for its connection string is not probed."""
+    """Return the arguments of a probe for a pool. A pool with a function for its connection string is not."""
     if callable(conninfo) or callable(kwargs):
         return None, {}
     python_only = ("row_factory", "cursor_factory", "context", "autocommit", "prepare_threshold")

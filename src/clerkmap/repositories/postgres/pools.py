@@ -1,8 +1,8 @@
-"""The pools that `open` opens, in the two colours. A pool keeps connections and makes new ones; how many requests may
-have one at once, and how long the others wait, is decided by the line in front of it.
+"""The pools that `open` opens, sync and async. A pool keeps connections and makes new ones.
 
-psycopg's own pools are not used here: one that has failed to connect tries again after ever longer pauses, and logs
-each attempt.
+The line in front of it decides how many requests may have a connection at once, and how long the others wait.
+psycopg's own pools are not used here: after a failure to connect, they retry after ever longer pauses, and log each
+attempt.
 """
 
 import asyncio
@@ -26,25 +26,25 @@ from ...errors import ConfigurationError
 from ..arguments import checked_timeout
 from .connections import AnyConnection, start_thread
 
-# What a pool of the repository's own sets for each connection, in one round trip. A pooler between shows another number
-# than that of the session. There the session is shared with other programs, so nothing is set for it.
+# The repository's own pool sets these for each connection, in one round trip. Behind a pooler, the backend's
+# number differs from the connection's. There other programs share the session, so nothing is set for it.
 _CONFIGURE = """
 SELECT pg_backend_pid() <> %(pid)s,
        CASE pg_backend_pid() WHEN %(pid)s THEN set_config('lock_timeout', %(time)s, false) END,
        CASE pg_backend_pid() WHEN %(pid)s THEN set_config('default_transaction_isolation', 'read committed', false) END
 """
 _CONFIGURE_TRANSACTION: LiteralString = "SELECT set_config('lock_timeout', %s, true)"
-_CHECK_EVERY = 0.05  # seconds between two looks at whether it is worth while to go on connecting
-_UNCHECKED = 0.05  # seconds for which a connection may be idle and be used without a look at it
+_CHECK_EVERY = 0.05  # seconds between two checks whether to go on connecting
+_UNCHECKED = 0.05  # seconds for which an idle connection is used without a check
 _LIFETIME = 3600.0  # seconds after which a connection is replaced: servers behind one name may change
-_MOST_IDLE = 600.0  # seconds after which one that is not needed is closed
-_inherited: list[object] = []  # the parent's connections: to close one here would end the parent's session
+_MOST_IDLE = 600.0  # seconds after which an idle connection is closed
+_inherited: list[object] = []  # the parent's connections: closing one here would end the parent's session
 
-Check = Callable[[], None]  # raises where it is not worth while to go on
+Check = Callable[[], None]  # raises to stop the attempt
 
 
 class _Kept:
-    """An idle connection, and since when it is."""
+    """An idle connection, and since when it is idle."""
 
     __slots__ = ("connection", "since")
 
@@ -54,7 +54,7 @@ class _Kept:
 
 
 class _Connections:
-    """The connections of one pool: those that are idle, the last used one on the right, and the time when each ends."""
+    """The connections of one pool: the idle ones, the last used one on the right, and the time when each ends."""
 
     def __init__(self) -> None:
         self.ends: dict[AnyConnection, float] = {}
@@ -94,21 +94,21 @@ class _Connections:
         connection.pgconn.finish()
 
     def close(self) -> None:
-        """Close what is idle. What is in use is closed when it is given back."""
+        """Close the idle connections. The others are closed when they are given back."""
         self.is_closed = True
         with suppress(IndexError):
             while True:
                 self.drop(self.idle.pop().connection)
 
     def finish(self) -> None:
-        """Close what is in use, too."""
+        """Close the connections that are in use, too."""
         self.close()
         for connection in list(self.ends):
             self.drop(connection)
 
 
 def _is_stale(connection: AnyConnection) -> bool:
-    """Whether the server has sent something that was not asked for: as a rule, that the connection is at its end."""
+    """Return whether the server has sent an unsolicited message: usually, that it ends the connection."""
     if connection.closed:
         return True
     number = connection.pgconn.socket
@@ -120,7 +120,7 @@ def _is_stale(connection: AnyConnection) -> bool:
 
 
 class OpenedPool(SurvivesForks):
-    """A pool that `open` has opened. After a fork, the child has one of its own."""
+    """A pool that `open` has opened. After a fork, the child has its own pool."""
 
     def __init__(self, conninfo: str, size: int, timeout: float) -> None:
         self.conninfo = conninfo
@@ -141,21 +141,21 @@ class OpenedPool(SurvivesForks):
 
     @property
     def for_each_transaction(self) -> tuple[LiteralString, tuple[str]] | None:
-        """A statement that each transaction begins with, and its values."""
+        """Return the statement that begins each transaction, and its values."""
         return (_CONFIGURE_TRANSACTION, (self._milliseconds,)) if self._connections.is_pooled else None
 
     @property
     def number(self) -> int:
-        """How many connections there are."""
+        """Return the number of connections."""
         return len(self._connections.ends)
 
     def take(self, check: Check) -> Connection[Any]:
-        """Return a connection: one that is idle, or a new one."""
+        """Return an idle connection, or a new one."""
         idle: Any = self._connections.take()
         return self._connect(check) if idle is None else idle
 
     def _connect(self, check: Check) -> Connection[Any]:
-        """In a thread of its own, since nothing can end the attempt before its time is over."""
+        """Connect in a separate thread, since nothing can end the attempt before its timeout."""
         attempt = _Attempt()
         work = partial(_connect, self.conninfo, self.kwargs, self._milliseconds, attempt, self._connections)
         start_thread(threading.Thread(target=work, name="clerkmap-connect", daemon=True))
@@ -194,7 +194,7 @@ class _Attempt:
         self._is_abandoned = False
 
     def end(self, outcome: Connection[Any] | Exception, connections: _Connections) -> None:
-        """Tell the outcome. If nobody waits for it any more, the connection is kept for others."""
+        """Set the outcome. If the request no longer waits, the connection is kept for others."""
         with self._lock:
             self._outcome = outcome
             is_abandoned = self._is_abandoned
@@ -234,7 +234,7 @@ def _connect(
 
 
 class AsyncOpenedPool(SurvivesForks):
-    """The same for one event loop; another loop has connections of its own."""
+    """A pool that `open` has opened, for async code. Each event loop has its own connections."""
 
     def __init__(self, conninfo: str, size: int, timeout: float) -> None:
         self.conninfo = conninfo
@@ -254,16 +254,16 @@ class AsyncOpenedPool(SurvivesForks):
 
     @property
     def for_each_transaction(self) -> tuple[LiteralString, tuple[str]] | None:
-        """A statement that each transaction begins with, and its values."""
+        """Return the statement that begins each transaction, and its values."""
         return (_CONFIGURE_TRANSACTION, (self._milliseconds,)) if self._get().is_pooled else None
 
     @property
     def number(self) -> int:
-        """How many connections this event loop has."""
+        """Return the number of connections of this event loop."""
         return len(self._get().ends)
 
     async def take(self, check: Check) -> AsyncConnection[Any]:
-        """Return a connection: one that is idle, or a new one."""
+        """Return an idle connection, or a new one."""
         mine = self._get()
         idle: Any = mine.take()
         return await self._connect(mine, check) if idle is None else idle
@@ -310,7 +310,7 @@ class AsyncOpenedPool(SurvivesForks):
         if mine is None:
             mine = self._loops[loop] = _LoopsConnections()
             guard = mine.guard = loop.create_task(_guard(mine, self._loops))
-            when_forgotten = finalize(self, _end, loop, guard)  # and it keeps the task, which the loop does not
+            when_forgotten = finalize(self, _end, loop, guard)  # it also keeps the task alive, which the loop does not
             when_forgotten.atexit = False
             guard.add_done_callback(lambda _: when_forgotten.detach())
         return mine
@@ -325,7 +325,7 @@ class AsyncOpenedPool(SurvivesForks):
 
 
 class _LoopsConnections(_Connections):
-    """The connections of an event loop, and what tells its guard that they have been closed."""
+    """The connections of an event loop, and the signal to its guard that they have been closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -333,7 +333,7 @@ class _LoopsConnections(_Connections):
         self.guard: asyncio.Task[None] | None = None
 
     def keep(self, attempt: asyncio.Task[AsyncConnection[Any]]) -> None:
-        """Keep a new connection that was waited for in vain."""
+        """Keep a new connection after its request has stopped waiting."""
         if not attempt.cancelled() and attempt.exception() is None:
             self.give(attempt.result())
 
@@ -341,8 +341,8 @@ class _LoopsConnections(_Connections):
 async def _guard(
     mine: _LoopsConnections, loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopsConnections]
 ) -> None:
-    """Close connections that nobody has closed: when their loop ends, which cancels what is left, or when their pool is
-    forgotten."""
+    """Close connections that were left open: when their loop ends, which cancels the remaining tasks, or when their
+    pool is garbage-collected."""
     try:
         await mine.closed.wait()
     except asyncio.CancelledError:
@@ -369,7 +369,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def settings(conninfo: str, timeout: float) -> dict[str, Any]:
-    """What a connection is opened with: in any case, or where the connection string does not say it."""
+    """Return the arguments of a connection: those always set, and those that the connection string does not set."""
     said = _parsed(conninfo)
     bounds = {
         "connect_timeout": max(2, round(timeout)),
@@ -384,7 +384,7 @@ def settings(conninfo: str, timeout: float) -> dict[str, Any]:
 
 def _parsed(conninfo: str) -> dict[str, Any]:
     if isinstance(conninfo, str):
-        with suppress(Error, ValueError):  # whose text may be the password
+        with suppress(Error, ValueError):  # its text may be the password
             return dict(conninfo_to_dict(conninfo))
     raise ConfigurationError("a connection string cannot be read: it is postgresql://... or name=value ...")
 

@@ -1,7 +1,7 @@
 """Users, organizations and memberships in PostgreSQL: for any number of processes on any number of machines.
 
-Each `put` is one transaction with one conditional upsert a record. What other processes have written is heard of by
-`NOTIFY`, in the moment of their commit. `async_repository.py` says the same for async code.
+Each `put` is one transaction with one conditional upsert per record. `NOTIFY` announces the writes of other processes
+at their commit. `async_repository.py` does the same for async code.
 """
 
 import copy
@@ -32,15 +32,14 @@ P = ParamSpec("P")
 
 
 class PostgresRepository(SqlRepository):
-    """Keeps everything in PostgreSQL.
+    """A repository in PostgreSQL.
 
-    `PostgresRepository.open("postgresql://...")` has a pool of its own. `PostgresRepository(pool)` uses yours, and
+    `PostgresRepository.open("postgresql://...")` has its own pool. `PostgresRepository(pool)` uses yours, and
     `PostgresRepository(connection)` takes part in your transaction: you commit.
 
     Args:
-        source: A connection of yours, or a pool.
-        options: See `PostgresOptions` and `Options`. The transaction that hooks are called with is the
-            `psycopg.Connection`.
+        source: Your connection, or your pool.
+        options: See `PostgresOptions` and `Options`. Hooks get the `psycopg.Connection` as their transaction.
     """
 
     poll_every: float | None = POLL_EVERY
@@ -60,10 +59,10 @@ class PostgresRepository(SqlRepository):
 
     @classmethod
     def open(cls, conninfo: str, *, pool_size: int = 10, **options: Unpack[PostgresOptions]) -> Self:
-        """Connect to a server, making the tables if need be. The options of the class are taken here too.
+        """Connect to a server, and make the tables if they are missing. It takes the options of the class, too.
 
         Args:
-            conninfo: A URL, or whatever else libpq takes.
+            conninfo: A URL, or another connection string of libpq.
             pool_size: How many connections to have at most, besides the one that listens.
             options: See `PostgresOptions` and `Options`.
         """
@@ -76,11 +75,11 @@ class PostgresRepository(SqlRepository):
 
     @staticmethod
     def ddl(*, since: int = 0, **options: Unpack[PostgresOptions]) -> str:
-        """What `open` does to tables that are at a schema version, 0 for none: a script to be run by other means."""
+        """Return the script that upgrades tables from a schema version, 0 for none, to run it by other means."""
         return Setup(speaks_async=False, **options).ddl(since)
 
     def within(self, connection: Connection[Any]) -> Self:
-        """The same repository on a connection of yours, in whose transaction it takes part: you commit."""
+        """Return the same repository on your connection. Its writes join your transaction, and you commit."""
         part = copy.copy(self)
         part._source, part._is_part = Source(connection), True
         return part
@@ -90,12 +89,12 @@ class PostgresRepository(SqlRepository):
         listening = self._notifications
         if listening is None or not listening.are_heard():
             self.listeners.heard(None)
-        # Not in a transaction of yours, which would send it when it ends, if at all.
+        # Not in your transaction, which would send it only at its end, if at all.
         if listening is not None and self._is_settled() and (proof := listening.wanted()) is not None:
             with (
                 suppress(ClerkmapError),
                 served_first(),
-            ):  # without it nothing is remembered for long, which is right, too
+            ):  # without it the cache is cleared often, which is correct, too
                 self._read(self._setup.prove, proof)
                 listening.sent()
 
@@ -117,7 +116,7 @@ class PostgresRepository(SqlRepository):
                 with self._source.borrowed(again=attempts.have_failed) as connection:
                     attempts.connection = connection
                     return _run(self._source.cursor(connection), work(*args, **kwargs))
-            except Exception as error:  # noqa: BLE001 - it comes out, unless there is to be another attempt
+            except Exception as error:  # noqa: BLE001 - it is raised, unless there is another attempt
                 pause = attempts.after(error)
             time.sleep(pause)
             attempts.begin()
@@ -139,15 +138,15 @@ class PostgresRepository(SqlRepository):
                     with self._source.transaction(connection) as joins:
                         written, result = self._work_in(connection, work())
                         attempts.is_committing = not joins
-            except Exception as error:  # noqa: BLE001 - it comes out, unless there is to be another attempt
+            except Exception as error:  # noqa: BLE001 - it is raised, unless there is another attempt
                 if attempts.is_unknown(error):
                     self.listeners.heard(None)
                 pause = attempts.after(error, repeatable=repeatable)
-            except BaseException:  # it may have come in the middle of the commit
+            except BaseException:  # it may have interrupted the commit
                 self.listeners.heard(None)
                 raise
             else:
-                # Whether a transaction of yours will be committed, nobody but you knows.
+                # Only the application knows whether its transaction will be committed.
                 self.listeners.tell(written, committed=not joins)
                 return result
             time.sleep(pause)
@@ -174,6 +173,6 @@ def _run(cursor: Cursor[TupleRow], work: Work[T]) -> T:
             return cursor.fetchall() if cursor.rownumber is not None else []
         except REFUSALS as error:
             refused = refusal(error)
-        raise refused  # out here, where psycopg's error is not its context
+        raise refused  # outside the `except`, so that psycopg's error is not its context
 
     return drive(work, answer)

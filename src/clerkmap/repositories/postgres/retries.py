@@ -1,4 +1,4 @@
-"""Whether something is worth another try, and when: what PostgreSQL has refused or lost is judged here."""
+"""Decide whether and when to retry an operation that PostgreSQL has refused or lost."""
 
 import psycopg
 from psycopg import errors
@@ -9,13 +9,13 @@ from ..sql.errors import FIRST_PAUSE, GAVE_WAY, Backoff, without_text
 from .connections import AnyConnection
 
 _MISPLACED = (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName, errors.ReservedName)
-# What a row of ours met with: a constraint or a trigger of yours, or a value that the database does not take.
+# Refusals of a clerkmap row: by your constraint or trigger, or because the database does not accept a value.
 REFUSALS = (psycopg.IntegrityError, psycopg.DataError, errors.RaiseException, UnicodeError)
 _NO_CONNECTION = "your pool had no connection to give in time; the log psycopg.pool says why"
 
 
 class Attempts:
-    """The attempts at one operation, until a time has passed. There is one alone where `again` is false."""
+    """The attempts at one operation, until a time has passed. If `again` is false, there is only one."""
 
     def __init__(self, seconds: float, *, again: bool) -> None:
         self._backoff = Backoff(seconds)
@@ -23,20 +23,20 @@ class Attempts:
         self.begin()
 
     def begin(self) -> None:
-        """The next one. Who makes it tells here how far it has come."""
+        """Begin the next attempt and return it. The caller records its progress there."""
         self.connection: AnyConnection | None = None
         self.is_committing = False
 
     @property
     def have_failed(self) -> bool:
-        """Whether there has been one before."""
+        """Return whether an earlier attempt has failed."""
         return self._backoff.has_begun
 
     def is_unknown(self, error: Exception) -> bool:
-        """Whether the transaction may have been committed, because the answer to its commit was lost.
+        """Return whether the transaction may have been committed, because the answer to its commit was lost.
 
-        The server could be asked later (`txid_status`), but a restart after a crash may give the same number to
-        another transaction, so its answer proves nothing.
+        A later query (`txid_status`) proves nothing: after a crash the server may give the same number to another
+        transaction.
         """
         return self.is_committing and (self._is_lost or is_no_answer(error))
 
@@ -45,20 +45,20 @@ class Attempts:
         return self.connection is not None and self.connection.closed
 
     def after(self, error: Exception, *, repeatable: bool = True) -> float:
-        """How many seconds to wait before the next attempt. If there is to be none, this raises what is to be told."""
+        """Return how many seconds to wait before the next attempt. Raise the error if there is no further attempt."""
         if self.is_unknown(error) and not (repeatable and self._again):
             raise CommitUnknown from without_text(error)
         gave_way = _gave_way(error)
         self._backoff.begin()
         if not self._again or not (gave_way or self._is_lost) or self._backoff.is_over:
             _raise(error)
-        if not gave_way:  # after a restart all that a pool has are lost, and the next one is tried at once
+        if not gave_way:  # after a restart the pool's connections are all lost: try the next one at once
             return FIRST_PAUSE
         return self._backoff.pause()
 
 
 def refusal(error: Exception) -> ConfigurationError:
-    """The same without psycopg's text, which shows the row. To be raised where there is nothing that it came from."""
+    """Return the error without psycopg's text, which shows the row. Raise it outside `except`, so without a context."""
     state = error.sqlstate if isinstance(error, psycopg.Error) else None
     constraint = error.diag.constraint_name if isinstance(error, psycopg.Error) else None
     told = f"the database refuses a row or a value: {type(error).__name__}"
@@ -66,13 +66,13 @@ def refusal(error: Exception) -> ConfigurationError:
 
 
 def _gave_way(error: Exception) -> bool:
-    """Whether it, or what a hook did in it, met another transaction and was undone."""
+    """Return whether the transaction, or a hook in it, met another transaction and was rolled back."""
     cause = error.__cause__ if isinstance(error, HookFailed) else error
     return isinstance(cause, psycopg.Error) and cause.sqlstate in GAVE_WAY
 
 
 def _raise(error: Exception) -> None:
-    """As an error of ours, if it is the database's."""
+    """Raise a database error as one of clerkmap's errors."""
     if isinstance(error, psycopg.Error):
         raise _translated(error) from without_text(error)
     raise error
@@ -104,12 +104,12 @@ def _translated(error: psycopg.Error) -> ClerkmapError:
 
 
 def is_no_answer(error: BaseException | None) -> bool:
-    """Whether the database has not said what became of a statement: the connection, the server or a pooler ended."""
+    """Return whether the outcome of a statement is unknown: the connection, the server or a pooler ended."""
     code = error.sqlstate if isinstance(error, psycopg.OperationalError) else "other"
     return code is None or code.startswith(("08", "57P0")) or code == "40003"  # statement_completion_unknown
 
 
 def is_fault(error: BaseException) -> bool:
-    """Whether the database is at fault. A wrong use of it is not: trying again would not help."""
+    """Return whether the database is at fault. A wrong use of it is not such a fault: a retry would not help."""
     wrong_use = (psycopg.ProgrammingError, psycopg.IntegrityError, psycopg.DataError, psycopg.NotSupportedError)
     return isinstance(error, psycopg.Error) and not isinstance(error, wrong_use)

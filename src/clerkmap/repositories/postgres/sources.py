@@ -1,7 +1,7 @@
-"""What a repository works with: a connection of yours, or one of a pool. In the two colours, which say the same.
+"""The source of a repository's connections: your connection, or a pool. Sync and async versions do the same.
 
-A pool's connection is the repository's own while it has it, so each write is a transaction of its own. A connection of
-yours is shared: what is written on it becomes a part of your transaction, if you are in one or out of autocommit mode.
+A pool's connection belongs to the repository while it is borrowed, so each write is its own transaction. Your
+connection is shared: a write becomes part of your transaction, if one is open or autocommit is off.
 """
 
 import asyncio
@@ -31,13 +31,13 @@ logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 
 _NOT_GIVEN = "a connection could not be given back: %s"
 _LOOK_EVERY = 0.02  # seconds, in an outage
-# After these a connection is of no more use: what it has prepared does not fit a table that has been altered, or it
-# leads to a server that has become a standby.
+# After these errors a connection is useless: its prepared statements do not fit an altered table, or its server has
+# become a standby.
 REPLACED = (FeatureNotSupported, ReadOnlySqlTransaction)
 
 
 class Source:
-    """What a repository does its work with."""
+    """Lend the connections that a repository works on."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Source:
         self._source = source
         self._closed = False
         self._timeout = timeout
-        self._lock = threading.RLock()  # what one thread does with a connection, another must not get into
+        self._lock = threading.RLock()  # two threads must not interleave their work on a connection
         self._cursor = Cursor(source, row_factory=tuple_row) if isinstance(source, Connection) else None
         self.is_yours: bool = self._cursor is not None
         if not isinstance(source, Connection):
@@ -62,11 +62,11 @@ class Source:
             raise RepositoryUnavailable("it is closed")
 
     def is_settled(self) -> bool:
-        """Whether what is read now is committed."""
+        """Return whether a state that is read now is committed."""
         return not isinstance(self._source, Connection) or is_alone(self._source)
 
     def cursor(self, connection: Connection[Any]) -> Cursor[TupleRow]:
-        """A cursor whose rows are tuples. A connection of yours may make rows in its own way."""
+        """Return a cursor with tuples as rows. Your connection may have another row factory."""
         check_in_turn(connection)
         if self._cursor is not None and connection is self._source:
             return self._cursor
@@ -74,7 +74,7 @@ class Source:
 
     @contextmanager
     def borrowed(self, *, again: bool = False) -> Generator[Connection[Any], None, None]:
-        """A connection, for which this waits in line. Who has had one before, and lost it, is next."""
+        """Wait in line and lend a connection. A request that has lost its connection comes next."""
         self.check_open()
         if isinstance(self._source, Connection):
             with self._lock:
@@ -104,14 +104,14 @@ class Source:
                 try:
                     if connection is not None:
                         self._give(self._source, connection)
-                except Exception as error:  # noqa: BLE001 - the outcome of the work must not be lost
+                except Exception as error:  # noqa: BLE001 - the result of the work must not be lost
                     logger.warning(_NOT_GIVEN, type(error).__name__)
                 finally:
                     self._line.leave(moved=moved)
             again = True
 
     def _take(self, pool: ConnectionPool[Any] | OpenedPool) -> Connection[Any] | None:
-        """A connection. None where the server takes no more of them: one that is in use will come back."""
+        """Return a connection, or None if the server accepts no more: one that is in use will come back."""
         ends = time.monotonic() + self._timeout
         while True:
             while self._health.is_away:
@@ -131,7 +131,7 @@ class Source:
                     self._line.narrow(pool.number)
                     return None
                 self._health.cannot_connect(error)
-                if time.monotonic() > ends:  # the server has come back and gone again, time after time
+                if time.monotonic() > ends:  # the server has come back and gone again, repeatedly
                     raise
 
     def _give(self, pool: ConnectionPool[Any] | OpenedPool, connection: Connection[Any]) -> None:
@@ -139,10 +139,10 @@ class Source:
 
     @contextmanager
     def transaction(self, connection: Connection[Any]) -> Generator[bool, None, None]:
-        """A transaction, or a savepoint in yours. Whether it is yours is what it gives."""
+        """Open a transaction, or a savepoint in yours. Yield whether the transaction is yours."""
         joins = self.is_yours and not is_alone(connection)
         if joins:
-            connection.execute("SELECT 1")  # begins yours, so that what follows does not begin one of its own
+            connection.execute("SELECT 1")  # begins your transaction, so that the savepoint below begins none
         is_done = False
         try:
             with connection.transaction():
@@ -150,7 +150,7 @@ class Source:
                     connection.execute(*first)
                 yield joins
                 is_done = True
-        except REFUSALS as error:  # of what is deferred until the commit
+        except REFUSALS as error:  # from constraints that are deferred until the commit
             if not is_done:
                 raise
             refused = refusal(error)
@@ -167,7 +167,7 @@ class Source:
 
 
 class AsyncSource:
-    """The same for drivers that speak async."""
+    """Lend the connections that an async repository works on."""
 
     def __init__(
         self,
@@ -193,11 +193,11 @@ class AsyncSource:
             raise RepositoryUnavailable("it is closed")
 
     def is_settled(self) -> bool:
-        """Whether what is read now is committed."""
+        """Return whether a state that is read now is committed."""
         return not isinstance(self._source, AsyncConnection) or is_alone(self._source)
 
     def cursor(self, connection: AsyncConnection[Any]) -> AsyncCursor[TupleRow]:
-        """A cursor whose rows are tuples. A connection of yours may make rows in its own way."""
+        """Return a cursor with tuples as rows. Your connection may have another row factory."""
         check_in_turn(connection)
         if self._cursor is not None and connection is self._source:
             return self._cursor
@@ -205,7 +205,7 @@ class AsyncSource:
 
     @asynccontextmanager
     async def borrowed(self, *, again: bool = False) -> AsyncGenerator[AsyncConnection[Any], None]:
-        """A connection, for which this waits in line. Who has had one before, and lost it, is next."""
+        """Wait in line and lend a connection. A request that has lost its connection comes next."""
         self.check_open()
         if isinstance(self._source, AsyncConnection):
             async with self._lock:
@@ -235,7 +235,7 @@ class AsyncSource:
                 try:
                     if connection is not None:
                         await self._give(self._source, connection)
-                except Exception as error:  # noqa: BLE001 - the outcome of the work must not be lost
+                except Exception as error:  # noqa: BLE001 - the result of the work must not be lost
                     logger.warning(_NOT_GIVEN, type(error).__name__)
                 finally:
                     line.leave(moved=moved)
@@ -251,7 +251,7 @@ class AsyncSource:
     async def _take(
         self, pool: AsyncConnectionPool[Any] | AsyncOpenedPool, line: AsyncLine
     ) -> AsyncConnection[Any] | None:
-        """A connection. None where the server takes no more of them: one that is in use will come back."""
+        """Return a connection, or None if the server accepts no more: one that is in use will come back."""
         ends = time.monotonic() + self._timeout
         while True:
             while self._health.is_away:
@@ -271,7 +271,7 @@ class AsyncSource:
                     line.narrow(pool.number)
                     return None
                 self._health.cannot_connect(error)
-                if time.monotonic() > ends:  # the server has come back and gone again, time after time
+                if time.monotonic() > ends:  # the server has come back and gone again, repeatedly
                     raise
 
     async def _give(self, pool: AsyncConnectionPool[Any] | AsyncOpenedPool, connection: AsyncConnection[Any]) -> None:
@@ -282,10 +282,10 @@ class AsyncSource:
 
     @asynccontextmanager
     async def transaction(self, connection: AsyncConnection[Any]) -> AsyncGenerator[bool, None]:
-        """A transaction, or a savepoint in yours. Whether it is yours is what it gives."""
+        """Open a transaction, or a savepoint in yours. Yield whether the transaction is yours."""
         joins = self.is_yours and not is_alone(connection)
         if joins:
-            await connection.execute("SELECT 1")  # begins yours, so that what follows does not begin one of its own
+            await connection.execute("SELECT 1")  # begins your transaction, so that the savepoint below begins none
         is_done = False
         try:
             async with connection.transaction():
@@ -296,7 +296,7 @@ class AsyncSource:
                     await connection.execute(*first)
                 yield joins
                 is_done = True
-        except REFUSALS as error:  # of what is deferred until the commit
+        except REFUSALS as error:  # from constraints that are deferred until the commit
             if not is_done:
                 raise
             refused = refusal(error)
