@@ -1,4 +1,4 @@
-"""What the SQL repositories share: the tables, the statements, and the work on them, whatever the database.
+"""The shared parts of the SQL repositories: the tables, the statements, and the work on them, for every database.
 
-`repository.py` combines the parts. Each part is a class that is given the other parts it uses.
+`repository.py` combines the parts. Each part is a class, and gets the other parts that it uses.
 """

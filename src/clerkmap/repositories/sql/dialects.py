@@ -1,6 +1,6 @@
-"""Where the databases differ in what they are told: types, how a row is locked, how an id is made.
+"""The differences between the SQL dialects: types, row locks, new ids.
 
-Everything else that is said to them is one text for all, in `schema.py` and `statements.py`.
+All other SQL is the same for every database, in `schema.py` and `statements.py`.
 """
 
 import re
@@ -13,7 +13,7 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """How the tables are called: a prefix, and the schema that they are in, if it is said."""
+    """The names of the tables: a prefix, and their schema, if one is given."""
 
     prefix: str
     schema: str | None = None
@@ -24,31 +24,31 @@ class Names:
                 raise ConfigurationError(f"{what} must be lower-case letters, digits and underscores, at most 40")
 
     def table(self, name: str) -> str:
-        """A table, or whatever else lives in a schema."""
+        """Return the name of a table, or of another object in the schema."""
         return self.prefix + name if self.schema is None else f"{self.schema}.{self.prefix}{name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What one database calls things."""
+    """The SQL of one database."""
 
     integer: str
     boolean: str
     key: str  # text that is compared byte by byte
-    generated: str  # how a column that follows from others is kept
-    table: str  # what follows a table's columns
-    small_table: str  # the same, where rows are small and always found by their primary key
-    value: str  # where a statement has a value
-    folded: str  # text with the capital letters of ASCII made small
-    among: str  # how a column is one of the texts in a JSON array
+    generated: str  # how a column that is computed from others is stored
+    table: str  # the options after a table's columns
+    small_table: str  # the same, for small rows that are always found by their primary key
+    value: str  # the placeholder of a value
+    folded: str  # text with ASCII capitals in lower case
+    among: str  # whether a column is one of the texts in a JSON array
     pairs: str  # the rows of two texts in a JSON array of pairs
-    origin: str  # a text that only one table has: of all databases, this one's
-    notifies: bool = False  # whether the database itself tells other processes what was changed
-    locked: str = ""  # how the rows of a SELECT are kept from other writers, where these do not wait in line anyway
-    lock: str | None = None  # the same for several things at once, whether or not they have rows
-    next_id: str = ""  # how a number is made for a table's next row, where the database does not count by itself
-    rows: str = ""  # how one JSON text becomes rows, where that is faster than a statement for each row
-    skip_ids: str = ""  # how those numbers go on after the greatest there is
+    origin: str  # a text that identifies this database's table among all databases
+    notifies: bool = False  # whether the database itself notifies other processes of changes
+    locked: str = ""  # how a SELECT locks its rows, if writers do not wait in line anyway
+    lock: str | None = None  # the same for several keys at once, whether or not they have rows
+    next_id: str = ""  # the number of a table's next row, if the database does not count by itself
+    rows: str = ""  # how one JSON text becomes rows, if that is faster than a statement for each row
+    skip_ids: str = ""  # how those numbers continue after the greatest one
 
 
 SQLITE = Dialect(
@@ -64,7 +64,7 @@ SQLITE = Dialect(
     pairs="SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",
     origin="SELECT nullif(file, '') || ' {}' FROM pragma_database_list WHERE name = 'main'",
 )
-# FOR NO KEY UPDATE, since your rows that point to a user's must not wait for it.
+# FOR NO KEY UPDATE, since your rows that reference a user's must not wait for it.
 POSTGRES = Dialect(
     notifies=True,
     integer="bigint",

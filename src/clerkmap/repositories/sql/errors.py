@@ -1,4 +1,4 @@
-"""Errors of a database: which are worth another try, and how they become causes of clerkmap's errors.
+"""Errors of a database: which of them to retry, and how they become causes of clerkmap's errors.
 
 A cause keeps the class and the code of the database's error. It loses the text, which may show a row: a trigger of the
 application can raise any code with any text, so no class of errors is without values.
@@ -11,7 +11,7 @@ from typing import TypeVar
 E = TypeVar("E", bound=BaseException)
 
 _CODES = ("sqlstate", "sqlite_errorname", "sqlite_errorcode")
-# PostgreSQL has kept nothing of such a transaction: it met another one, and the other was let through.
+# PostgreSQL has rolled such a transaction back in favour of another one.
 GAVE_WAY = ("40001", "40P01")  # serialization_failure, deadlock_detected
 FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  # seconds
 
@@ -34,7 +34,7 @@ class Backoff:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._ends: float | None = None  # counted from the first failure: waiting in line is none
+        self._ends: float | None = None  # counted from the first failure: waiting in line is not one
         self._pause = FIRST_PAUSE
 
     @property
@@ -53,7 +53,7 @@ class Backoff:
         return self._ends is not None and time.monotonic() + self._pause > self._ends
 
     def pause(self) -> float:
-        """Return the next pause, in seconds. It is random, so that two transactions that met do not meet again."""
+        """Return the next pause, in seconds. It is random, so that two transactions do not conflict again."""
         pause = self._pause * random.uniform(0.5, 1)  # noqa: S311 - no secret
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
         return pause

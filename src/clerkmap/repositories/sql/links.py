@@ -15,7 +15,7 @@ from .users import TRIES, Users
 
 
 class Links:
-    """What your application says about its users. Each method is the work of one transaction."""
+    """Your application's facts about its users. Each method is the work of one transaction."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Links:
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> Work[Written[User]]:
         before = yield from self._linked(instance, clerk_id, id)
-        # An empty rank: the role is yours to set.
+        # An empty rank: your application sets the role.
         to = yield from self._users.insert(before.clerk, None, "", self._configuration.now(), None)
         if to is None:
             raise no_other_id()
@@ -70,7 +70,7 @@ class Links:
 
     def relink(self, instance: str, clerk_id: str, id: Id, to: Id) -> Work[Written[User]]:
         self._configuration.check_id(to)
-        for each in sorted([id, to], key=repr):  # in one order, so that two do not wait for each other
+        for each in sorted([id, to], key=repr):  # in one order, so that two transactions do not deadlock
             if self._configuration.is_id(each):
                 yield self._sql.select_id_to_write, (each,)
         before = yield from self._linked(instance, clerk_id, id)
@@ -85,7 +85,7 @@ class Links:
             yield self._sql.select_id_to_write, (id,)
             known, said = said, (yield from self._records_of(id))
             if {(each.instance, each.key) for each in said} == {(each.instance, each.key) for each in known}:
-                break  # if not, another writer was faster, and its records may not be locked
+                break  # otherwise another writer was faster, and its records may not be locked
         now = self._configuration.now()
         written, _ = yield from self._put(record.tombstone(now) for record in said)
         yield self._sql.set_role, (None, id)

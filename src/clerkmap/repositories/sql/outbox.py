@@ -1,4 +1,4 @@
-"""What jobs keep in the tables: the outbox, with the rows whose Clerk metadata may be stale, and checkpoints."""
+"""The tables of jobs: the outbox, which lists rows with possibly stale Clerk metadata, and checkpoints."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from .statements import Rows, Statements, Work, Written
 
 
 class Outbox:
-    """The outbox entries. They are noted in the transaction that made the change, and removed when they are sent."""
+    """The outbox entries. The transaction of a change adds them, and they are removed when they are sent."""
 
     def __init__(self, sql: Statements, configuration: Configuration, reading: Reading) -> None:
         self._sql = sql
@@ -19,7 +19,7 @@ class Outbox:
         self._reading = reading
 
     def note(self, written: Iterable[Change]) -> Work[None]:
-        """Add an entry for each row whose Clerk metadata these changes may have made stale."""
+        """Add an entry for each row, if these changes may have made its Clerk metadata stale."""
         for change in written if self._configuration.write_back is not None else ():
             for row in (yield from self._stale_rows(change)):
                 yield self._sql.upsert_outbox_entry, _row(outbox_entry_of(row, self._configuration.now()))

@@ -1,7 +1,7 @@
-"""How Clerk's records get into the tables: one by one, and many at once.
+"""Put Clerk's records into the tables: one by one, and many at once.
 
-Where writers do not wait in line for the whole database, each locks what it is about to write. A row that it found
-missing may be there by the time it inserts it: then it begins anew with that record.
+If writers do not wait in line for the whole database, each locks the rows that it is about to write. Another writer may
+insert a missing row first: then the work on that record is retried.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -32,14 +32,14 @@ _Done = dict[Place, Change | None]  # the outcome for each record
 
 
 class Locks:
-    """Locks of keys. A transaction that writes about several things takes them all beforehand, in one order, so that no
-    two transactions wait for each other."""
+    """Locks of keys. A transaction that writes several records takes all locks beforehand, in one order, so that two
+    transactions do not deadlock."""
 
     def __init__(self, sql: Statements) -> None:
         self._sql = sql
 
     def of_records(self, folded: Sequence[AnyRecord]) -> Work[None]:
-        """Lock what these records are about. A single record needs no lock but that of its row, unless it is a
+        """Lock the keys of these records. A single record needs no lock but that of its row, unless it is a
         membership: another membership with the same ends may be another row."""
         is_one_row = len(folded) == 1 and not isinstance(folded[0], ClerkMembership)
         if not is_one_row:
@@ -65,7 +65,7 @@ class Put:
         self._many = _PutMany(sql, configuration, reading, users)
 
     def is_repeatable(self, records: Iterable[AnyRecord]) -> bool:
-        """Return whether a second put of these records changes nothing, whatever was written since the first.
+        """Return whether a second put of these records changes nothing, even after other writes.
 
         Only a purge forgets a record. A tombstone that a purge may have taken must not come back.
         """
@@ -175,7 +175,7 @@ class Put:
         if record.rank < forgotten:
             return None
         is_new = yield self._sql.insert_session, session_row(record)
-        if not is_new:  # it was over before
+        if not is_new:  # it had ended before
             yield self._sql.upsert_session, session_row(record)
         yield self._sql.forget_sessions, (forgotten,)
         return Change(None, Session(record)) if is_new else None
@@ -199,10 +199,10 @@ class Put:
 
 
 class _PutMany:
-    """Many records in a handful of statements, such as a page of a backfill.
+    """Put many records in a few statements, such as a page of a backfill.
 
-    The rule is the same as one by one: a record is written if it outranks the record that is there. Records out of the
-    ordinary, and records that another writer has just written, are left to be put one by one.
+    The rule is the same as one by one: a record is written if it outranks the stored record. Unusual records, and
+    records that another writer has just written, are left to be put one by one.
     """
 
     def __init__(self, sql: Statements, configuration: Configuration, reading: Reading, users: Users) -> None:
@@ -212,7 +212,7 @@ class _PutMany:
         self._users = users
 
     def __call__(self, folded: Sequence[AnyRecord], roles: FirstRoles) -> Work[dict[Kind, _Done]]:
-        """Put the kinds of which there are many. A record that is missing in the result is to be put alone."""
+        """Put the kinds with many records. The caller must put a record alone if the result lacks it."""
         done: dict[Kind, _Done] = {}
         if len(folded) < MANY:
             return done
@@ -237,7 +237,7 @@ class _PutMany:
             user = known.get(place)
             if user is None:
                 new.append(record)
-            elif record.is_deleted or place in roles:  # more follows from it than one row
+            elif record.is_deleted or place in roles:  # it changes more than one row
                 continue
             elif newer(record, user.clerk):
                 better[place] = user, record
@@ -302,7 +302,7 @@ class _PutMany:
                 done[place_of(record)] = None
                 continue
             before = last_word(of_both.values())
-            of_both[record.key] = record  # each membership with the same ends follows upon the one before it
+            of_both[record.key] = record  # the previous state of the next membership with the same ends
             after = last_word(of_both.values())
             assert after is not None
             better[place_of(record)] = Change(None if before is None else Membership(before), Membership(after))

@@ -39,7 +39,7 @@ Place = tuple[str, str]  # an instance and a key
 Ends = tuple[str, str, str]  # an instance, and the keys of a user and an organization
 
 _EMAIL_VERIFIED, _BANNED = USER_COLUMNS.index("email_verified"), USER_COLUMNS.index("banned")
-# The columns of the statement that finds a standing in an organization: the user's, whether the session is over, ...
+# The columns of the statement that finds a standing in an organization: the user's, whether the session has ended, ...
 _OVER = len(USER_COLUMNS) + 4
 _MEMBERSHIP = _OVER + 1 + len(ORGANIZATION_COLUMNS) + 1
 
@@ -171,7 +171,7 @@ class Reading:
         return {place_of(organization.clerk): organization for organization in map(organization_of, rows)}
 
     def memberships_between(self, records: Iterable[ClerkMembership]) -> Work[dict[Ends, dict[str, ClerkMembership]]]:
-        """Return all memberships that have the same ends as one of these, by their ends and keys."""
+        """Return all memberships with the same ends as one of these, by their ends and keys."""
         found: dict[Ends, dict[str, ClerkMembership]] = {}
         for instance, group in groupby(records, key=lambda record: record.instance):
             pairs = json.dumps([(record.user_key, record.organization_key) for record in group])

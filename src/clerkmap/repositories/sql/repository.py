@@ -1,4 +1,4 @@
-"""What all SQL repositories have in common: each method is some work on the tables.
+"""The base classes of all SQL repositories: each method is some work on the tables.
 
 `SqlRepository` and `AsyncSqlRepository` do the same, one of them in async code. A database supplies `_read` and
 `_write`.
@@ -42,7 +42,7 @@ class Tables:
         self.checkpoints: Checkpoints = Checkpoints(sql)
 
     def write(self, work: Work[Written[T]]) -> Work[Written[T]]:
-        """Do work that writes, and note in the outbox what it has made stale at Clerk."""
+        """Do work that writes, and add outbox entries for the data that it has made stale at Clerk."""
         written, result = yield from work
         yield from self.outbox.note(written)
         return written, result
@@ -72,11 +72,11 @@ class SqlRepository(ABC):
 
     @abstractmethod
     def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run the work in one transaction. Never repeat it after a commit of unknown outcome: another writer may have
-        acted on it, and its second run would undo that."""
+        """Run the work in one transaction. Never retry it after a commit of unknown outcome: another writer may have
+        acted on it, and a second run would undo that."""
 
     def _merge(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run work that may be repeated even then: where it has been committed, its second run changes nothing."""
+        """Run work that may be retried even then: if it has been committed, a second run changes nothing."""
         return self._write(work, *args, **kwargs)
 
     @abstractmethod
@@ -90,12 +90,12 @@ class SqlRepository(ABC):
 
     @property
     def max_token_lifetime(self) -> float:
-        """How many seconds a token may live."""
+        """The number of seconds that a token may live."""
         return self._tables.configuration.max_token_lifetime
 
     @property
     def write_back(self) -> WriteBack | None:
-        """Which of your facts Clerk is to hold."""
+        """Your facts that are copied to Clerk."""
         return self._tables.configuration.write_back
 
     @property
@@ -149,7 +149,7 @@ class SqlRepository(ABC):
         return Erasure(user, self._is_erasing())
 
     def _is_erasing(self) -> bool:
-        """Whether a file may still hold what was erased."""
+        """Return whether a file may still hold erased data."""
         return not self._is_settled()
 
     def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
@@ -193,7 +193,7 @@ class SqlRepository(ABC):
 
 
 class AsyncSqlRepository(ABC):
-    """The same for drivers that speak async."""
+    """The methods of `AsyncRepository`, for async drivers."""
 
     listeners: Listeners
     _tables: Tables
@@ -226,12 +226,12 @@ class AsyncSqlRepository(ABC):
 
     @property
     def max_token_lifetime(self) -> float:
-        """How many seconds a token may live."""
+        """The number of seconds that a token may live."""
         return self._tables.configuration.max_token_lifetime
 
     @property
     def write_back(self) -> WriteBack | None:
-        """Which of your facts Clerk is to hold."""
+        """Your facts that are copied to Clerk."""
         return self._tables.configuration.write_back
 
     async def put(self, records: Iterable[AnyRecord]) -> list[Change]:

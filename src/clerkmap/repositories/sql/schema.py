@@ -1,7 +1,7 @@
-"""The tables, and how they come to be: one text for every database.
+"""The tables and their migrations: one text for every database.
 
-People read these tables and point foreign keys at them, so each column has its own type and an honest name. A record's
-columns are its fields, in their order; that is what lets a row become a record and back without a mapping between.
+Users of clerkmap read these tables and reference them with foreign keys, so each column has its own type and a clear
+name. A record's columns are its fields, in their order, so that a row becomes a record and back without a mapping.
 """
 
 import logging
@@ -14,15 +14,15 @@ logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 SCHEMA_VERSION = 1
 
 TABLES = ("users", "identities", "organizations", "memberships", "sessions", "checkpoints", "outbox", "changes")
-# Rows that mean something only in the database that wrote them: a copy of the tables leaves them behind.
+# These rows make sense only in the database that wrote them: a copy of the tables omits them.
 NOT_COPIED = frozenset({"changes"})
 
-CHANGES_KEPT = 8192  # a process that has missed more of them forgets everything that it remembers
+CHANGES_KEPT = 8192  # a process that has missed more of them clears its cache
 _TRIM_EVERY = 1024
 
 
 class Schema:
-    """The tables of one repository. `id_type` is the column type of your ids, `new_id` what makes one by itself."""
+    """The tables of one repository. `id_type` is the column type of your ids, `new_id` the SQL that makes one."""
 
     def __init__(self, dialect: Dialect, names: Names, id_type: str, new_id: str = "") -> None:
         self._id_type = id_type
@@ -33,17 +33,17 @@ class Schema:
         self._create = f"CREATE TABLE IF NOT EXISTS {table} ({_SCHEMA.format(d=dialect)}){dialect.table}"
         self._insert = f"INSERT INTO {table} (version, id_type) VALUES ({dialect.value}, {dialect.value})"
         self._move = f"UPDATE {table} SET version = {dialect.value}"
-        # What makes each version out of the one before it. A version that has been released is never touched again.
+        # The migration to each version from the one before it. A released version is never changed.
         self._steps: tuple[tuple[str, ...], ...] = (_first_version(dialect, names, id_type, new_id),)
 
     def is_ready(self, find_table: str) -> Work[bool]:
-        """Whether SQLite's tables are at this version's state. `find_table` asks for a table by its name."""
+        """Return whether SQLite's tables are at this version. `find_table` selects a table by its name."""
         found = yield find_table, (self.table,)
         rows = (yield self.select_version, ()) if found else []
         return self.check(rows) == SCHEMA_VERSION
 
     def migrate(self) -> Work[None]:
-        """Bring the tables to this version's state. To be run in a transaction, by one process at a time."""
+        """Upgrade the tables to this version. Run it in a transaction, in one process at a time."""
         yield self._create, ()
         rows = yield self.select_version, ()
         version = self.check(rows)
@@ -57,7 +57,7 @@ class Schema:
             yield self._move, (SCHEMA_VERSION,)
 
     def check(self, rows: list[tuple[object, ...]]) -> int:
-        """Which version the tables are at, or `ConfigurationError` if this version cannot work with them."""
+        """Return the version of the tables. Raise `ConfigurationError` if this version cannot work with them."""
         if not rows:
             return 0
         ((version, id_type),) = rows
@@ -69,7 +69,7 @@ class Schema:
         return version
 
     def ddl(self, since: int) -> str:
-        """What `migrate` does to tables that are at a version, 0 for none, as a script to be run by other means."""
+        """Return the script that `migrate` runs on tables at a version, 0 for none, to run it by other means."""
         if type(since) is not int or not 0 <= since <= SCHEMA_VERSION:
             raise ConfigurationError(f"since is a schema version from 0 to {SCHEMA_VERSION}")
         statements = [statement for step in self._steps[since:] for statement in step]
@@ -86,7 +86,7 @@ _SCHEMA = "version {d.integer} NOT NULL, id_type {d.key} NOT NULL"
 
 def _first_version(dialect: Dialect, names: Names, id_type: str, new_id: str) -> tuple[str, ...]:
     d, table, index = dialect, names.table, names.prefix
-    # Part of the rank already; as a column of its own, for people who read the table.
+    # Part of the rank already; a separate column makes the table readable.
     updated_at = (
         f"updated_at {d.integer} GENERATED ALWAYS AS "
         f"(nullif(CAST(substr(rank, 3, 15) AS {d.integer}), 0)) {d.generated}"
@@ -151,7 +151,7 @@ CREATE TABLE {table("memberships")} (
     {updated_at},
     PRIMARY KEY (instance, key)
 ){d.table}""",
-        # And that table has row ids: without them SQLite would rather read a whole instance by its primary key.
+        # And that table has row ids: without them SQLite would read a whole instance by its primary key instead.
         f"CREATE INDEX {index}memberships_ends ON {table('memberships')} (instance, user_key, organization_key)",
         f"""
 CREATE TABLE {table("sessions")} (
@@ -184,10 +184,10 @@ CREATE TABLE {table("outbox")} (
 
 
 def _change_log(names: Names, dialect: Dialect) -> tuple[str, ...]:
-    """Return the table of changed keys, and the triggers that fill it, where the database does not notify by itself.
+    """Return the table of changed keys and the triggers that fill it, for a database that does not notify by itself.
 
     Triggers rather than statements of `put`: they also see direct changes by SQL. The ids have no gaps, so a reader
-    that finds the last row it has read knows that it has missed none.
+    that finds the last row it has read has missed none.
     """
     log, identities = names.table("changes"), names.table("identities")
 

@@ -1,10 +1,9 @@
-"""The statements that the SQL repositories share, whatever the database, and how work asks for them.
+"""The statements that the SQL repositories share, for every database, and the form of work that uses them.
 
-Work is a generator: it yields a statement with its values and is sent the rows. The code that runs it chooses the
-driver, sync or async, and holds the transaction around it.
+Work is a generator: it yields a statement with its values and receives the rows. Its caller chooses the driver, sync or
+async, and holds the transaction around it.
 
-The whole merge is the `WHERE` at the end of each upsert. There is no other place where one record is held against
-another.
+The whole merge is the `WHERE` at the end of each upsert. No other code compares two records.
 """
 
 import json
@@ -23,8 +22,8 @@ from ..row_numbers import GREATEST, Numbers
 from .dialects import Dialect, Names
 
 T = TypeVar("T")
-# A statement and its values; or many rows of values, for each of which the statement is to be run. The second form is
-# for SQLite, where it is many times as fast; it returns one row with the number of rows that were written.
+# A statement and its values; or many rows of values, to run the statement for each. The second form is for SQLite,
+# where it is many times as fast; it returns one row with the number of rows that were written.
 Ask = tuple[str, tuple[Any, ...] | list[tuple[Any, ...]]]
 Rows = list[tuple[Any, ...]]
 Work = Generator[Ask, Rows, T]
@@ -53,7 +52,7 @@ _TYPES = {
 class Statements:
     """Every statement, with the names of the tables filled in.
 
-    Those that read in order to write keep other writers from the rows, where these do not wait in line anyway.
+    A statement that reads in order to write locks the rows, if writers do not wait in line anyway.
     """
 
     def __init__(self, dialect: Dialect, names: Names, numbers: Numbers | None, *, id_type: str = "") -> None:
@@ -64,7 +63,7 @@ class Statements:
         self.origin: str = dialect.origin.format(users)
         organizations, memberships = names.table("organizations"), names.table("memberships")
         sessions, locked = names.table("sessions"), dialect.locked
-        # Ids are text or numbers to us, also where the database has a better type for them.
+        # Ids are text or numbers in Python, even if the database has a better type for them.
         id, new_user, new_organization = ("id::text" if id_type == "uuid" else "id"), "?", "?"
         self.skip_user_ids: str = ""
         self.skip_organization_ids: str = ""
@@ -75,7 +74,7 @@ class Statements:
             of_users = NumberStatements(dialect, users, numbers)
             of_organizations = NumberStatements(dialect, organizations, Numbers(numbers.first, None))
             new_user, new_organization = f"coalesce(?, {of_users.next})", f"coalesce(?, {of_organizations.next})"
-            # Numbers that you have linked people to, or brought along, are used up without the database having counted.
+            # Linked or copied numbers are used up, although the database has not counted them.
             self.skip_user_ids, self.skip_organization_ids = of_users.skip, of_organizations.skip
             self.next_user_ids, self.next_organization_ids = of_users.many, of_organizations.many
         self.insert_user: str = (
@@ -83,7 +82,7 @@ class Statements:
             f"ON CONFLICT (id) DO NOTHING RETURNING {id}"
         )
         theirs = None if numbers is None else numbers.table
-        # The same where SQLite counts the numbers of a table of yours. It may begin to while we run.
+        # The same if SQLite counts the numbers of your table. It may begin to while the process runs.
         self.find_counters: str = ""
         self.insert_user_counted: str = ""
         self.next_user_ids_counted: str = ""
@@ -112,9 +111,9 @@ class Statements:
         )
         self.delete_user: str = f"DELETE FROM {users} WHERE id = ?"
         self.set_deleted_at: str = f"UPDATE {users} SET deleted_at = ? WHERE id = ?"
-        # An empty rank is lower than any: a role that you have set.
+        # An empty rank is the lowest: it marks a role that your application has set.
         self.set_role: str = f"UPDATE {users} SET role = ?, role_rank = '' WHERE id = ?"
-        # The first role that Clerk named, whichever comes first. Where it named none, one that you wrote in SQL stays.
+        # The first role that Clerk named, in any order of arrival. If Clerk named none, a role from your SQL stays.
         self.give_role: str = (
             f"UPDATE {users} SET role = ?, role_rank = ? "
             "WHERE id = ? AND (role_rank > ? OR role_rank IS NULL AND role IS NULL) RETURNING id"
@@ -130,7 +129,7 @@ class Statements:
         self.forget_sessions: str = f"DELETE FROM {sessions} WHERE rank < ?"
 
         user = f"{_listed('i', USER_COLUMNS)}, u.{id}, u.role, u.created_at, u.deleted_at"
-        # Locked in this order, by everybody: first the user, then the identity.
+        # Every transaction locks in this order: first the user, then the identity.
         tied = f"FROM {users} u JOIN {identities} i ON u.id = i.user_id"
         organization = f"{_listed('o', ORGANIZATION_COLUMNS)}, o.{id}"
         membership = _listed("m", MEMBERSHIP_COLUMNS)
@@ -156,7 +155,7 @@ class Statements:
         )
         self.select_memberships: str = f"{self.select_all_memberships} AND m.organization_key = ?"
         self._list(dialect, names, "user_id::text" if id_type == "uuid" else "user_id")
-        # Of the prefix alone: a schema may be said by one process, and be in the `search_path` of another.
+        # From the prefix alone: one process may name the schema, and another may find it by its `search_path`.
         space = int(key_of(names.prefix)[:7], 16)
         self.lock_slots: str | None = None if dialect.lock is None else dialect.lock.format(space)
         self._many(dialect, names, id_type, id)
@@ -174,7 +173,7 @@ class Statements:
                 setattr(self, name, statement.replace("?", dialect.value))
 
     def _many(self, dialect: Dialect, names: Names, id_type: str, id: str) -> None:
-        """The same for many at once: what finds one by its instance and key is made into what finds several."""
+        """Add statements for many rows at once, made of those that find one row by its instance and key."""
         self.select_users: str = self.select_user.removesuffix("= ?") + dialect.among
         self.select_users_to_write: str = f"{self.select_users} ORDER BY i.instance, i.key{dialect.locked}"
         self.select_organizations: str = self.select_organization.removesuffix("= ?") + dialect.among
@@ -203,7 +202,7 @@ class Statements:
         self.upsert_memberships: ManyRows = upsert("memberships", MEMBERSHIP_COLUMNS)
 
     def _list(self, dialect: Dialect, names: Names, user_id: str) -> None:
-        """What is asked about all that is there: a page in the order of the primary key, or a look at everything."""
+        """Add statements about all rows: a page in the order of the primary key, or a scan."""
         tables: dict[Kind, str] = {
             "user": names.table("identities"),
             "organization": names.table("organizations"),
@@ -217,14 +216,14 @@ class Statements:
             said = f"SELECT {', '.join(COLUMNS[kind])} FROM {table} WHERE (instance, key)"
             parts_of_rank = "substr(rank, 1, 1), count(*), max(substr(rank, 3, 15)), max(substr(rank, 19, 15))"
             counted = f"SELECT {parts_of_rank} FROM {table} WHERE instance = ? GROUP BY substr(rank, 1, 1)"
-            # What comes after the instance's own is left out by whoever asks. With `instance = ?`, PostgreSQL without
-            # statistics would take the rest of the instance for a few rows, and sort it for each page.
+            # The caller drops rows of later instances. With `instance = ?`, PostgreSQL without statistics would expect
+            # few rows in the rest of the instance, and sort it for each page.
             self.select_page[kind] = f"{said} > (?, ?) ORDER BY instance, key LIMIT ?".replace("?", dialect.value)
             self.select_record[kind] = f"{said} = (?, ?)".replace("?", dialect.value)
             ranks = f"SELECT key, rank FROM {table} WHERE instance = ? AND key {dialect.among}"
             self.select_ranks[kind] = ranks.replace("?", dialect.value)
             self.count_records[kind] = counted.replace("?", dialect.value)
-        # The key is a digest of the Clerk id, and is there when the id itself has been forgotten.
+        # The key is a digest of the Clerk id, and stays when the id itself has been forgotten.
         self.search: str = (
             f"SELECT {user_id} FROM {tables['user']} "
             f"WHERE key = ? OR username = ? OR external_id = ? OR {dialect.folded.format('email')} = ? "
@@ -244,7 +243,7 @@ class Statements:
         )
 
     def _write_back(self, names: Names) -> None:
-        """What is to go back to Clerk: noted, looked at, and moved on, if it still is as it was looked at."""
+        """Add statements about the outbox: insert an entry, read it, and update it if it is unchanged since."""
         outbox, columns = names.table("outbox"), ", ".join(OUTBOX_COLUMNS)
         this = "instance = ? AND kind = ? AND key = ?"
         as_it_was = f"{this} AND due_at = ? AND changes = ? AND tries = ? RETURNING key"
@@ -262,9 +261,9 @@ class Statements:
 class ManyRows:
     """A statement that writes many rows at once. A row has its values in the order of the columns.
 
-    To a server each statement is a round trip: there the rows travel as one JSON text, which needs no temporary table,
-    as `COPY` would, and the rows that were written come back. To a file there is no round trip: SQLite is given the
-    statement once for each row, in a third of the time, and returns how many rows were written.
+    On a server each statement is a round trip. There the rows travel as one JSON text, and the written rows come back.
+    `COPY` would need a temporary table. On a file there is no round trip: SQLite runs the statement once for each row,
+    in a third of the time, and returns the number of written rows.
     """
 
     def __init__(
@@ -297,14 +296,14 @@ class ManyRows:
             named = [dict(zip(self._columns, row, strict=True)) for row in rows]
             return (yield self._statement, (json.dumps(named, ensure_ascii=False),))
         ((written,),) = yield self._statement, rows
-        if written != len(rows):  # nobody else writes to the file meanwhile
+        if written != len(rows):  # no other writer is active meanwhile
             raise self._failed()
         return rows
 
 
 class NumberStatements:
-    """The statements about the numbers of one table of ours. `counted` are those for a database of SQLite's that has
-    counters, which a statement cannot name where there are none."""
+    """The statements about the numbers of one clerkmap table. `counted` are those for an SQLite database with counters,
+    which a statement cannot name if there are none."""
 
     def __init__(self, dialect: Dialect, ours: str, numbers: Numbers, *, counted: bool = False) -> None:
         theirs, first = numbers.table, numbers.first
@@ -314,7 +313,7 @@ class NumberStatements:
         if dialect.next_id and theirs is not None and numbers.needs_rows:
             self.next: str = f"nextval(pg_get_serial_sequence('{theirs.quoted}', '{theirs.id}'))"
             free = f"NOT EXISTS ({rows} = made.n)"
-            self.skip: str = ""  # each try takes the next one
+            self.skip: str = ""  # each attempt takes the next one
             many = f"SELECT {self.next} AS n FROM generate_series(1, ?)"
         elif dialect.next_id:
             own = dialect.next_id.format(ours)
@@ -327,7 +326,7 @@ class NumberStatements:
             if theirs is not None and numbers.needs_rows:
                 last = f"(SELECT max({column}) FROM {theirs.quoted})"
                 known.append(f"coalesce({last}, 0)")
-                free = f"NOT EXISTS ({rows} = made.n) AND typeof({last}) IN ('integer', 'null')"  # a text sorts last
+                free = f"NOT EXISTS ({rows} = made.n) AND typeof({last}) IN ('integer', 'null')"  # text sorts last
                 if counted:
                     known.append(f"coalesce(({theirs.select_counter}), 0)")
             greatest = f"max({', '.join(known)})"
@@ -361,8 +360,8 @@ def _listed(alias: str, columns: Sequence[str]) -> str:
 def _insert(
     table: str, columns: Sequence[str], last: str = "?", returned: str = "key", there: str = " (instance, key)"
 ) -> str:
-    """Insert what is not there yet. A row comes back if, and only if, it was. Of other unique indexes, which may be
-    yours, none keeps it silently from being inserted; an organization has two of ours, and names none."""
+    """Insert a missing row. It returns the row if, and only if, it was inserted. A conflict with another unique index,
+    such as one of your indexes, is an error. The organizations table has two, so its statement names none."""
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({'?, ' * (len(columns) - 1)}{last}) "
         f"ON CONFLICT{there} DO NOTHING RETURNING {returned}"
@@ -370,7 +369,7 @@ def _insert(
 
 
 def _upsert(table: str, columns: Sequence[str]) -> str:
-    """Insert, or replace what Clerk said before. A row comes back if, and only if, it was written."""
+    """Upsert Clerk's data. It returns the row if, and only if, the row was written."""
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
         f"{_replace(table, columns)} RETURNING key"
@@ -378,7 +377,7 @@ def _upsert(table: str, columns: Sequence[str]) -> str:
 
 
 def _replace(table: str, columns: Sequence[str]) -> str:
-    """Instead of inserting: replace what Clerk said before, if this outranks it. What is yours stays."""
+    """Replace Clerk's stored data instead of inserting, if the new data outranks it. Your columns stay."""
     kept = ("instance", "key", "id", "user_id")
     replaced = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in kept)
     return f"ON CONFLICT (instance, key) DO UPDATE SET {replaced} WHERE excluded.rank > {table}.rank"

@@ -31,8 +31,8 @@ from .statements import (
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
-PAGE = 500  # rows that are read or written at once
-MARKER = "clerkmap move"  # the name of the note that a target holds while rows are moved into it
+PAGE = 500  # rows per read or write
+MARKER = "clerkmap move"  # the name of the marker in a target while rows are moved into it
 _FLAGS = ("email_verified", "banned")  # SQLite stores numbers
 _IDS = ("id", "user_id")
 _MODULUS = 1 << 256
@@ -61,13 +61,13 @@ MOVED: tuple[Table, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """How many rows there are, and a digest of them. It does not depend on their order, and pages can be added up."""
+    """The number of rows, and a digest of them. It does not depend on their order, and pages can be added up."""
 
     rows: int = 0
     total: int = 0
 
     def plus(self, rows: Rows) -> "Digest":
-        """The digest with more rows."""
+        """Return the digest with more rows."""
         total = self.total
         for row in rows:
             total += int.from_bytes(sha256(json.dumps(row).encode()).digest())
@@ -81,13 +81,13 @@ class Reads(Protocol):
 
 
 class Writes(Protocol):
-    """How a repository writes: in one transaction, which may be repeated after a commit of unknown outcome."""
+    """How a repository writes: in one transaction, which may be retried after a commit of unknown outcome."""
 
     def __call__(self, work: Callable[..., Work[Written[T]]], /, *args: Any) -> T: ...
 
 
 class Contents:
-    """The rows of one repository. Rows of any two repositories compare equal if they say the same."""
+    """The rows of one repository. Rows of any two repositories compare equal if their data is equal."""
 
     def __init__(self, sql: Statements, configuration: Configuration, read: Reads, write: Writes) -> None:
         self._sql = sql
@@ -98,11 +98,11 @@ class Contents:
 
     @property
     def id_type(self) -> IdType | None:
-        """The type of the ids; None for text and numbers side by side."""
+        """The type of the ids. None if text and numbers are mixed."""
         return self._configuration.id_type
 
     def check_ids(self, id_type: IdType | None) -> None:
-        """Raise `ConfigurationError` if tables with ids of another type cannot hold the ids that are here."""
+        """Raise `ConfigurationError` if tables with ids of another type cannot hold these ids."""
         if id_type in (self.id_type, None) or (self.id_type, id_type) == ("uuid", "text"):
             return
         if self.id_type is not None and "bigint" in (self.id_type, id_type):
@@ -119,45 +119,45 @@ class Contents:
                 )
 
     def origin(self) -> str:
-        """A text that only these tables have, or an empty one for an SQLite database in memory."""
+        """Return a text that identifies these tables. It is empty for an SQLite database in memory."""
         ((where,),) = self._read(partial(_ask, self._sql.origin))
         return str(where or "")
 
     def count(self, table: Table) -> int:
-        """The number of rows in a table, the marker not counted."""
+        """Return the number of rows in a table, without the marker."""
         ((number,),) = self._read(partial(_ask, self._tables[table.name].count))
         return int(number)
 
     def is_empty(self) -> bool:
-        """Whether no table has a row, the marker not counted."""
+        """Return whether no table has a row, apart from the marker."""
         return not any(self._read(partial(_ask, self._tables[table.name].first)) for table in MOVED)
 
     def pages(self, table: Table, after: Row = ()) -> Iterator[Rows]:
-        """The rows of a table in the order of its primary key, those after a key."""
+        """Yield the rows of a table after a key, in the order of its primary key."""
         key = [table.columns.index(column) for column in table.key]
         while rows := self._read(self._tables[table.name].page, after):
             yield rows
             after = tuple(rows[-1][place] for place in key)
 
     def marker(self) -> str | None:
-        """The progress of the move into these tables; None where there is none."""
+        """Return the progress of the move into these tables, or None."""
         rows = self._read(partial(_ask, self._sql.select_checkpoint, MARKER))
         return str(rows[0][0]) if rows else None
 
     def begin(self, marker: str) -> bool:
-        """Set the marker. False if another move has set one."""
+        """Set the marker. Return False if another move has set one."""
         return self._write(partial(self._begun, marker))
 
     def add(self, table: Table, rows: Rows, before: str, after: str) -> bool:
-        """Write rows and move the marker on, in one transaction. False if the marker is not `before`."""
+        """Write rows and advance the marker, in one transaction. Return False if the marker is not `before`."""
         return self._write(partial(self._moved_on, before, after, partial(self._tables[table.name].insert.of, rows)))
 
     def clear(self, before: str, after: str) -> bool:
-        """Delete all rows but the marker, which is moved on."""
+        """Delete all rows but the marker, and advance the marker."""
         return self._write(partial(self._moved_on, before, after, self._cleared))
 
     def finish(self, before: str) -> bool:
-        """Remove the marker, and let new integer ids begin after the greatest one."""
+        """Remove the marker, and make new integer ids begin after the greatest one."""
         return self._write(partial(self._finished, before))
 
     def _begun(self, marker: str) -> Work[Written[bool]]:
@@ -166,7 +166,7 @@ class Contents:
 
     def _moved_on(self, before: str, after: str, then: Callable[[], Work[object]]) -> Work[Written[bool]]:
         if not (yield self._sql.update_checkpoint, (after, MARKER, before)):
-            return [], (yield from self._is(after))  # an attempt before this one was committed
+            return [], (yield from self._is(after))  # an earlier attempt was committed
         yield from then()
         return [], True
 
@@ -216,7 +216,7 @@ class _Rows:
         return [self._said(row) for row in rows if not (self._is_checkpoints and row[0] == MARKER)]
 
     def _said(self, row: Row) -> Row:
-        """The same row, whatever the database."""
+        """Return the row in the same form for every database."""
         if not self._flags:
             return tuple(row)
         return tuple(bool(value) if place in self._flags else value for place, value in enumerate(row))

@@ -1,8 +1,8 @@
-"""New users and their identities in the SQL repositories: which id a new user gets, and what follows from another set
-of identities.
+"""New users and their identities in the SQL repositories: the id of a new user, and the effects of a changed set of
+identities.
 
-Where writers do not wait in line for the whole database, another writer may insert the same thing first. Then the
-functions here return None, and the caller begins anew.
+If writers do not wait in line for the whole database, another writer may insert the same row first. Then the functions
+here return None, and the caller retries.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from ..options import Configuration, id_taken, not_inserted
 from .reading import Reading
 from .statements import Statements, Work, Written, user_row
 
-TRIES = 10  # more often than another writer can be faster
+TRIES = 10  # more than other writers can win in a row
 E = TypeVar("E", ClerkUser, ClerkOrganization)
 
 
@@ -58,7 +58,7 @@ class Users:
 
     def numbering(self) -> Work[tuple[str, str]]:
         """Return the statement that inserts a new user and the one that makes many numbers. Your users table in SQLite
-        is looked at each time, since it may have been made or altered meanwhile."""
+        is inspected each time, since it may have been made or altered meanwhile."""
         sql, numbers = self._sql, self._configuration.numbers
         if numbers is not None and numbers.table is not None and not sql.dialect.next_id:
             numbers.check_column((yield sql.find_your_table, ()))
@@ -116,14 +116,14 @@ class Users:
         """Tie a new identity to your user with this id. None if another writer has just inserted the identity.
 
         Raises:
-            UserTaken: The user has other identities, and is not to be shared.
+            UserTaken: The user has other identities, and must not be shared.
         """
         is_new = yield self._sql.insert_user_if_new, (id, self._configuration.now())
         rows = yield self._sql.select_id_to_write, (id,)
         others = yield from self._reading.identities_of(id)
         if any(each.clerk.key == record.key and each.clerk.instance == record.instance for each in others):
             return None
-        if not shared:  # the row is locked: of several writers that come at once, one finds it free
+        if not shared:  # the row is locked: of several concurrent writers, one finds it free
             try:
                 self._configuration.check_free(record, others, rows[0][1] if rows else None)
             except UserTaken:
@@ -141,7 +141,7 @@ class Users:
         return [replace(change, linked=True)], after
 
     def tied_anew(self, before: User | None, record: ClerkUser, id: Id) -> Work[Written[User]]:
-        """Write what follows for a user from a new set of identities, one of which is this record's. The caller holds
+        """Update a user's row after a change of its identities, one of which is this record's. The caller holds
         the lock of the user's row."""
         users = yield from self._reading.identities_of(id)
         gone = deleted_at(user.clerk for user in users)
