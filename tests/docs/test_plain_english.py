@@ -28,7 +28,6 @@ TEXTS = {
 # Texts that wait for a rewrite. Take a name out once its text is plain; add none.
 PENDING = {
     "src/clerkmap/repositories",
-    "src/clerkmap/sync",
 }
 
 

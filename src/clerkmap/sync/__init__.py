@@ -1,11 +1,11 @@
-"""Long jobs: copy, compare, repair and import what Clerk has, write back, relink users, move a database.
+"""Long jobs: copy, compare, repair and import Clerk's records, write back, relink users, move a database.
 
 from clerkmap.sync import backfill
 
 backfill(api, repository)  # users, organizations and memberships, from Clerk into the repository
 """
 
-# All of them at once: a module that is first imported later would take the place of the function of its name.
+# All modules are imported at once: a later first import of a module would replace the function of the same name.
 from .backfill import abackfill, backfill
 from .create_organization import acreate_organization, create_organization
 from .drift import Difference, Drift, adiff, diff

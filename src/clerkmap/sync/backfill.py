@@ -1,12 +1,12 @@
-"""Backfill: copies Clerk's users, organizations and memberships, page by page, in constant memory, beside webhooks.
+"""Backfill: copy Clerk's users, organizations and memberships, page by page, in constant memory, beside webhooks.
 
     report = backfill(ClerkApi(instance), repository)
 
-Each page is put like a webhook, so newer records win. A checkpoint in the repository holds the place that a run has
-come to: the next run goes on from there if this one is killed.
+Each page is stored like a webhook delivery, so newer records win. A checkpoint in the repository holds the position of
+a run. If a run is killed, the next run resumes there.
 
-A stored object that Clerk no longer lists is asked for by its id, and deleted only if Clerk does not know the id. So a
-page that was cut short, an empty answer, or the key of another instance deletes nothing.
+If Clerk no longer lists a stored object, the backfill asks for it by its id. It deletes the object only if Clerk does
+not know the id. So a truncated page, an empty answer, or the key of another instance deletes nothing.
 """
 
 import json
@@ -26,16 +26,16 @@ from .job import KINDS, Job, OnProgress, Report, Stage, lent, lent_api, run
 from .listing import Place, Reader, reader, reader_back
 from .recheck import Departures, Said, overtake
 
-CHECKPOINT_EVERY = 2_000  # milliseconds between two notes of where a run has come to
-NOTE_LASTS = 86_400_000  # what was read longer ago is read again
-OVERLAP = 600_000  # by how much this machine's clock and Clerk's may differ
+CHECKPOINT_EVERY = 2_000  # milliseconds between two checkpoints
+NOTE_LASTS = 86_400_000  # milliseconds: an older checkpoint is ignored
+OVERLAP = 600_000  # milliseconds by which this machine's clock and Clerk's may differ
 
 _STAGES: tuple[Stage, ...] = (*KINDS, "departures")
 _ID = re.compile(r"[0-9A-Za-z_-]{0,255}")
 
 
 class _Backfill:
-    """One run."""
+    """One run of a backfill."""
 
     def __init__(self, job: Job, most_departures: float) -> None:
         self._job = job
@@ -45,7 +45,7 @@ class _Backfill:
         self.report: Report = Report()
 
     async def run(self, *, newest_only: bool, anew: bool) -> Report:
-        """Read, put, and return the report."""
+        """Read and store the lists, and return the report."""
         done = await self._job.repository.checkpoint(self._done) if newest_only else None
         if done is not None and re.fullmatch(r"[0-9]{1,15}", done):
             await self._newest(int(done))
@@ -54,7 +54,7 @@ class _Backfill:
         return self.report
 
     async def _everything(self, *, anew: bool) -> None:
-        """Read all lists from their beginnings, or from where an earlier run has come to; then look for departures."""
+        """Read all lists from the start, or from the position of an earlier run; then look for departures."""
         noted = None if anew else await self._job.repository.checkpoint(self._under_way)
         place = _place_in(noted, self._job.now())
         self.report.resumed = place is not None
@@ -70,15 +70,15 @@ class _Backfill:
         await self._job.repository.set_checkpoint(self._under_way, None)
 
     async def _read(self, listed: Reader) -> bool:
-        """Put a list page by page. Return False if Clerk says that there is more than it shows."""
+        """Store a list page by page. Return False if Clerk counts more rows than it shows."""
         while (rows := await listed.next_page(self._job)) is not None:
             await self._put(rows, listed.place, listed.total)
-            if self.report.complete:  # a place behind a list that is incomplete would say too much
+            if self.report.complete:  # a position behind an incomplete list would claim too much
                 await self._note(listed.place)
         return listed.is_complete
 
     async def _newest(self, done: int) -> None:
-        """Read what is newer than the last run that came to its end."""
+        """Read the rows that are newer than the last completed run."""
         started = self._job.now()
         for stage in KINDS:
             listed = reader_back(Place(started, stage), done - OVERLAP)
@@ -87,7 +87,7 @@ class _Backfill:
         await self._job.repository.set_checkpoint(self._done, str(started))
 
     async def _put(self, rows: list[Shape], place: Place, total: int | None) -> None:
-        """Put the rows of a page."""
+        """Store the rows of a page."""
         stage, records, said, unreadable = place.stage, list[AnyRecord](), list[Said](), 0
         kind = KINDS[stage]
         for row in rows:
@@ -98,7 +98,7 @@ class _Backfill:
             else:
                 said.append((row, records[-1]))
         changes = await self._job.put(records)
-        if len(changes) < len(records):  # what has changed was not outranked
+        if len(changes) < len(records):  # a changed row was not outranked
             changes += await overtake(self._job, kind, said)
         report = self.report
         report.unreadable += unreadable
@@ -107,14 +107,14 @@ class _Backfill:
         self._job.tell(stage, place.seen, total)
 
     async def _note(self, place: Place, *, now: bool = False) -> None:
-        """Write the checkpoint, now and then. Pages behind the last checkpoint are read again, which does no harm."""
+        """Write the checkpoint at intervals. A resumed run reads later pages again, which is idempotent."""
         if now or self._job.now() - self._noted_at >= CHECKPOINT_EVERY:
             self._noted_at = self._job.now()
             await self._job.repository.set_checkpoint(self._under_way, json.dumps(asdict(place)))
 
 
 def _place_in(noted: str | None, now: int) -> Place | None:
-    """A place that was noted not long ago: by this version, or by another that may have meant something else by it."""
+    """Return the place in a recent checkpoint, or None. Another version may have written it in another format."""
     try:
         place = Place(**fields(json.loads(noted or "null")))
     except (ValueError, TypeError, RecursionError):
@@ -139,13 +139,13 @@ def backfill(
     """Copy users, organizations and memberships from Clerk into the repository.
 
     Args:
-        api: Clerk's API, of the instance to be copied.
-        repository: Where to.
-        newest_only: Read from the newest changes back to where the last run began that came to its end. Without one,
-            everything is read. It finds no deletions, and of organizations and memberships only new ones.
-        anew: Begin at the beginning, also where a run of the last day did not come to its end.
-        most_departures: The part of the stored objects of a kind that may be gone at Clerk, from 0 to 1. If it looks
-            like more, Clerk is not asked about them, and the report has their number as `held_back`.
+        api: Clerk's API, of the instance to copy.
+        repository: The repository to write to.
+        newest_only: Read from the newest change back to the start of the last completed run. Without such a run, read
+            everything. This finds no deletions. Of organizations and memberships, it finds only new ones.
+        anew: Start over, even if a run of the last day is unfinished.
+        most_departures: The part of the stored objects of a kind that may be gone at Clerk, from 0 to 1. If more seem
+            to be gone, Clerk is not asked about them, and the report has their number as `held_back`.
         progress: Called with the progress.
         clock: The time, in seconds since 1970.
     """
@@ -171,6 +171,6 @@ async def abackfill(
 
 
 def checked_part(most_departures: float) -> None:
-    """Raise `ConfigurationError` for a number that is no part."""
+    """Raise `ConfigurationError` unless the number is from 0 to 1."""
     if type(most_departures) not in (int, float) or not 0 <= most_departures <= 1:
         raise ConfigurationError("most_departures is a part of what is stored, from 0 to 1")

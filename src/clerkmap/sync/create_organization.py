@@ -1,10 +1,11 @@
-"""Makes an organization at Clerk and your row of it, as one idempotent operation.
+"""Create an organization at Clerk and your row of it, as one idempotent operation.
 
     create_organization(api, repository, idempotency_key="sign-up 42", name="Grand Hotel", created_by="user_2abc")
 
-The idempotency key names the operation: each call with the same key returns the same organization, in any process and
-after any crash. Clerk keeps a digest of the key in the organization's private metadata, and is asked for it if the
-outcome of an attempt is unknown. A checkpoint in the repository lets one process at a time try.
+The idempotency key names the operation. Each call with the same key returns the same organization, in any process and
+after any crash. The organization's private metadata at Clerk hold a digest of the key. If the outcome of an attempt is
+unknown, the next attempt looks for that digest at Clerk. A checkpoint in the repository lets one process at a time
+try.
 """
 
 import json
@@ -25,10 +26,10 @@ from ..ports import AsyncRepository, Repository
 from .job import Job, lent, lent_api, run
 
 MARK = "clerkmap_operation"  # the name of the digest in the private metadata
-HELD = 240_000  # milliseconds for which nobody else tries: longer than an attempt takes, unless yours are longer
-SETTLES = 10_000  # milliseconds after which a request that got no answer has been done, or never will be
+HELD = 240_000  # milliseconds that an attempt excludes others: longer than it takes with default timeouts
+SETTLES = 10_000  # milliseconds after which an unanswered request has been processed, or never will be
 CLOCKS = 600_000  # milliseconds by which this machine's clock and Clerk's may differ
-OVERLAP = 50  # rows that are read again on the next page, since others may go meanwhile
+OVERLAP = 50  # rows that the next page repeats, since rows may be deleted meanwhile
 
 
 def create_organization(
@@ -42,21 +43,23 @@ def create_organization(
     monotonic: Callable[[], float] = time.monotonic,
     **said: Any,
 ) -> Organization:
-    """Return your organization, which this operation makes at Clerk, now or before.
+    """Return the organization of this operation, and create it at Clerk if no earlier call has.
 
     Args:
         api: Clerk's API.
-        repository: The repository of your row; its hooks run in that transaction.
-        idempotency_key: A name for the operation that must happen once, such as the id of a form that was sent.
+        repository: The repository of your row. Its hooks run in the transaction of the row.
+        idempotency_key: A name for the operation that must happen once, such as the id of a submitted form.
         name: The name of the organization.
-        created_by: The Clerk id of the user who becomes its first member and admin.
+        created_by: The Clerk id of its first member and admin.
         clock: The time, in seconds since 1970.
-        monotonic: A clock that never goes back.
+        monotonic: A monotonic clock.
         said: More fields at Clerk: `slug`, `public_metadata`, `private_metadata`, `max_allowed_memberships`.
 
-    Raises `OperationUnderWay` while another attempt runs, and `ApiUnavailable` if the outcome is unknown: call it again
-    later, with the same key. `ApiRefused` is Clerk's refusal, and nothing was made. Inside your transaction it raises
-    `ConfigurationError`: a rollback would forget an organization that Clerk keeps.
+    Raises:
+        OperationUnderWay: Another attempt is running. Call it again later, with the same key.
+        ApiUnavailable: The outcome is unknown. Call it again later, with the same key.
+        ApiRefused: Clerk refuses the request, and nothing was created.
+        ConfigurationError: The call is inside your transaction: a rollback would lose an organization that Clerk keeps.
     """
     job = Job(api.instance.name, lent_api(api), lent(repository), clock=clock)
     return run(_Attempt(job, idempotency_key, {"name": name, "created_by": created_by, **said}, monotonic).run())
@@ -79,24 +82,24 @@ async def acreate_organization(
 
 
 class _Attempt:
-    """One attempt."""
+    """One attempt of the operation."""
 
     def __init__(self, job: Job, idempotency_key: str, said: Shape, monotonic: Callable[[], float]) -> None:
         if not (isinstance(idempotency_key, str) and 0 < len(idempotency_key) <= 255 and idempotency_key.isprintable()):
             raise ConfigurationError("idempotency_key must be printable text of at most 255 characters")
         self._job = job
         self._held = max(HELD, SETTLES + int(job.api.longest * 1000))
-        self._mark = key_of(idempotency_key)  # a name of yours may be personal
+        self._mark = key_of(idempotency_key)  # your key may hold personal data
         self._checkpoint = f"operation {key_of(self._job.instance)} {self._mark}"
         self._said = said
         self._monotonic = monotonic
-        # Milliseconds after which nothing is sent any more. Until the hold ends, what was sent has reached Clerk.
+        # Milliseconds after which this attempt sends no request. So every request reaches Clerk before the hold ends.
         self._sends_for = self._held - SETTLES - int(job.api.attempt * 1000)
         self._held_since = (0, 0.0)
         self._made: str | None = None
 
     async def run(self) -> Organization:
-        """Begin, or go on where an attempt before this has ended. An error names an organization that was made."""
+        """Start, or resume an earlier attempt. An error after the creation has a note with the organization's id."""
         try:
             return await self._run()
         except Exception as error:
@@ -118,8 +121,8 @@ class _Attempt:
         return await self._mapped(clerk_id)
 
     async def _founded(self, text: str | None, noted: dict[str, Any]) -> str:
-        """The Clerk id of the organization, which is made at Clerk unless an attempt before this has made it."""
-        await self._job.api.check()  # first: where it fails, nothing is held
+        """Return the Clerk id of the organization. Create it at Clerk, unless an earlier attempt has created it."""
+        await self._job.api.check()  # first: if it fails, this attempt holds nothing
         now = self._job.now()
         if noted and noted["until"] > now:
             raise OperationUnderWay
@@ -132,10 +135,10 @@ class _Attempt:
             row = None
             if noted:
                 row = await self._made_before(since)
-            else:  # an attempt whose note was rolled back, or lost in a move
+            else:  # an earlier checkpoint may be rolled back, or lost in a move
                 row = await self._made_by_creator()
             held, looked = self._hold(since), held
-            if not await self._swap(looked, held):  # to look may take long
+            if not await self._swap(looked, held):  # the search may take long
                 raise OperationUnderWay
             if row is None:
                 question = replace(endpoints.create_organization(**self._marked()), before_sending=self._check_time)
@@ -144,38 +147,40 @@ class _Attempt:
         except ApiUnavailable:
             await self._swap(held, _written(since=since, until=self._job.now() + SETTLES))
             raise
-        except ApiRefused:  # nothing was made
+        except ApiRefused:  # nothing was created
             await self._swap(held, text)
             raise
         if not await self._swap(held, _written(id=clerk_id)):
             now_noted = _read(await self._job.repository.checkpoint(self._checkpoint))
-            if now_noted.get("id") != clerk_id:  # this process was paused, and another one has taken over
+            if now_noted.get("id") != clerk_id:  # this process was paused, and another process has taken over
                 raise OperationUnderWay(
                     f"this attempt made {clerk_id}, and another one has taken over", organization_id=clerk_id
                 )
         return clerk_id
 
     def _hold(self, since: int) -> str:
-        """Return the note that keeps others away from now on."""
+        """Return the checkpoint that excludes other attempts from now on."""
         now = self._job.now()
         self._held_since = now, self._monotonic()
         return _written(since=since, until=now + self._held)
 
     def _check_time(self) -> None:
-        """Raise if this process was paused for so long that the hold may end before Clerk has what is sent now. A
-        machine that sleeps may stop one of the clocks."""
+        """Raise after a long pause of this process: the hold might end before this request reaches Clerk.
+
+        Both clocks are compared, because one of them may stop while the machine sleeps.
+        """
         began, began_monotonic = self._held_since
         paused = max(self._job.now() - began, (self._monotonic() - began_monotonic) * 1000)
         if paused > self._sends_for:
             raise OperationUnderWay("this attempt was paused for too long, and has made nothing")
 
     async def _made_by_creator(self) -> Shape | None:
-        """The organization that bears this operation's mark, among those of its first member."""
+        """Return the organization with this operation's mark, among the organizations of its first member."""
         offset = 0
         while True:
             try:
                 page = await self._job.ask(self._of_creator(offset))
-            except ApiRefused:  # as it would refuse to make one for them, and say why
+            except ApiRefused:  # Clerk will refuse the creation for this user as well, with a reason
                 return None
             row = self._marked_in(page)
             offset += len(page.rows) - OVERLAP
@@ -183,7 +188,7 @@ class _Attempt:
                 return row
 
     async def _made_before(self, since: int) -> Shape | None:
-        """The organization that bears this operation's mark, among all that were made since it began."""
+        """Return the organization with this operation's mark, among all that were created since it began."""
         offset = 0
         while True:
             page = await self._job.ask(endpoints.organizations(offset=offset, order_by="-created_at"))
@@ -203,7 +208,7 @@ class _Attempt:
         return endpoints.organizations(offset=offset, order_by="-created_at", user=self._said["created_by"])
 
     async def _mapped(self, clerk_id: str) -> Organization:
-        """Your row, which is made unless a webhook was faster."""
+        """Return your row. Create it, unless a webhook was faster."""
         row = await self._row(clerk_id)
         if row is None:
             asked_at = self._job.now()
@@ -247,7 +252,7 @@ def _written(**noted: Any) -> str:
 
 
 def _read(text: str | None) -> dict[str, Any]:
-    """Return the content of a checkpoint: an id; or the beginning and end of an attempt's hold; or nothing."""
+    """Return the content of a checkpoint: an id, or the start and end of an attempt's hold, or nothing."""
     if text is None:
         return {}
     try:

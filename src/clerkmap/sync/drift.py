@@ -1,15 +1,15 @@
-"""Drift: the differences between Clerk and the repository. Neither is changed.
+"""Drift: find the differences between Clerk and the repository. This changes neither of them.
 
     drift = diff(ClerkApi(instance), repository)
-    drift = diff(ClerkApi(instance), repository, cheap=True)  # five questions, whatever the number of users
+    drift = diff(ClerkApi(instance), repository, cheap=True)  # five questions for any number of users
 
-Each of Clerk's lists is read, and each row is compared with the stored record. A row that is older than the stored
-record is no drift: a webhook was faster than the list. A user that you erased is no drift either, though Clerk still
-has it.
+A comparison reads each of Clerk's lists, and compares each row with the stored record. A row that is older than the
+stored record is no drift: a webhook was faster than the list. A user that you erased is no drift either, though Clerk
+still has it.
 
-A cheap comparison reads the counts and the newest hundred rows of each list. Its findings are correct, but it misses an
-old row that has changed, and an arrival that balances a departure. Counts also cannot tell users that you have erased
-from users that are missing.
+A cheap comparison reads the counts and the newest hundred rows of each list. Its findings are correct, but incomplete.
+It misses an old row that has changed, and an arrival that balances a departure. Counts also cannot separate users that
+you have erased from missing users.
 """
 
 import time
@@ -31,20 +31,20 @@ from .recheck import asked_again, outranks, same_content
 
 NEWEST = 100  # rows of each list that a cheap comparison reads
 How = Literal["missing", "extra", "stale", "behind", "role", "link"]
-Stored = dict[str, tuple[str | None, str]]  # the Clerk id and the rank of what is stored, by its key
-# Your id that Clerk's record of a user names, if it names one.
+Stored = dict[str, tuple[str | None, str]]  # the Clerk id and the rank of each stored record, by its key
+# Returns your id from Clerk's record of a user, or None.
 OwnId = Callable[[ClerkUser], str | None]
-MOST_TOLD = 10_000  # differences that are told one by one; all are counted
+MOST_TOLD = 10_000  # differences that are listed; all are counted
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that differs.
+    """One user, organization or membership that differs.
 
-    `missing`: Clerk has it and it is not stored, or only sighted. `extra`: it is stored, and Clerk does not list it.
-    `stale`: Clerk says something newer in `fields`. `role`: likewise, of a role. `behind`: Clerk says something else in
-    `fields`, with a date before that of the stored record; the stored record was read first, so Clerk's date is wrong.
-    `link`: the identity is linked to another one of your users than Clerk's record names.
+    `missing`: Clerk has it, and the repository has no full record of it. `extra`: it is stored, and Clerk does not list
+    it. `stale`: Clerk has newer values in `fields`. `role`: Clerk has a newer role. `behind`: Clerk has other values in
+    `fields`, with a date before that of the stored record. The stored record was read first, so Clerk's date is wrong.
+    `link`: the identity is linked to a user of your application, and Clerk's record names another one.
     """
 
     how: How
@@ -55,11 +55,11 @@ class Difference:
 
 @dataclass(slots=True)
 class Drift:
-    """All differences. False if there are none.
+    """All differences. A drift without differences is false.
 
-    `counts` says how many of each sort, `differences` the first ten thousand of them. `compared` is how many rows were
-    read. `complete` is whether each list was read to the end that Clerk says it has. `cheap` is whether only the counts
-    and the newest rows were compared: then `counts` says how many there are at least, and not all of them are told.
+    `counts` is the number of each sort, and `differences` has the first ten thousand. `compared` is the number of rows
+    that were read. `complete` is whether each list was read up to Clerk's count of its rows. `cheap` is whether only
+    the counts and the newest rows were compared. Then `counts` has minimum numbers, and `differences` is not complete.
     """
 
     differences: list[Difference] = field(default_factory=list[Difference])
@@ -79,27 +79,27 @@ class Drift:
 
 
 class _Shown(NamedTuple):
-    """The newest rows of one of Clerk's lists, and the number of all."""
+    """The newest rows of a list at Clerk, and the number of all its rows."""
 
     rows: list[Shape]
     total: int
 
 
 class Mender(Protocol):
-    """Is told of each difference while it is found, and may mend it."""
+    """Receives each difference during the comparison, and may repair it."""
 
     def count(self, kind: Kind, alive: int) -> None:
-        """Take the number of things of a kind that are stored and alive."""
+        """Take the number of stored records of a kind that are not deleted."""
 
     async def put(self, stage: Stage, records: list[AnyRecord], unreadable: int) -> None:
-        """Take the records of a page that differ."""
+        """Take the differing records of a page."""
 
     def miss(self, kind: Kind, key: str) -> None:
-        """Take a thing that is stored, and that Clerk does not list."""
+        """Take a stored record that Clerk does not list."""
 
 
 class Comparison:
-    """One comparison. It remembers the rank of everything that is stored of one kind: some 250 bytes each."""
+    """One comparison. It keeps the ranks of all stored records of one kind in memory: some 250 bytes each."""
 
     def __init__(self, job: Job, own_id: OwnId | None = None, mender: Mender | None = None) -> None:
         self._job = job
@@ -107,11 +107,11 @@ class Comparison:
         self._mender = mender
         self._gone = set[str]()
         self._stored: Stored = {}
-        self._doubtful: dict[str, tuple[Shape, AnyRecord]] = {}  # rows, and the stored record instead, by key
+        self._doubtful: dict[str, tuple[Shape, AnyRecord]] = {}  # the row and the stored record, by key
         self.drift: Drift = Drift()
 
     async def run(self) -> Drift:
-        """Compare kind by kind: read the stored records, then Clerk's list, and tell what is left over."""
+        """Compare each kind: read the stored records, then Clerk's list, then report the records without a row."""
         for stage, kind in KINDS.items():
             listed = reader(Place(self._job.now(), stage))
             self.drift.compared[stage] = 0
@@ -127,7 +127,7 @@ class Comparison:
         return self.drift
 
     async def run_cheaply(self) -> Drift:
-        """Compare the newest rows of each list; then the counts."""
+        """Compare the newest rows of each list, then the counts."""
         self.drift.cheap = True
         shown = dict[Stage, _Shown]()
         for stage in KINDS:
@@ -147,7 +147,7 @@ class Comparison:
         return self.drift
 
     async def read_stored(self, kind: Kind) -> None:
-        """Read the stored records of a kind. Of deleted ones, and of memberships in them, only the key is kept."""
+        """Read the stored records of a kind. Keep only the key of deleted records, and of their memberships."""
         self._stored = {}
         after = ""
         while page := (await self._job.stored_page(kind, after)):
@@ -174,7 +174,7 @@ class Comparison:
                 continue
             record = records[-1]
             if record.kind != kind:
-                continue  # of a membership without its user, only the organization can be read
+                continue  # a membership without its user gives only a record of the organization
             if await self._is_news(row, record):
                 said += records
         said += await self._behind(kind)
@@ -184,10 +184,10 @@ class Comparison:
         self._job.tell(stage, self.drift.compared[stage], total)
 
     async def _is_news(self, row: Shape, record: AnyRecord) -> bool:
-        """Whether Clerk's row differs from the stored record. If their dates contradict that, it is doubtful."""
+        """Return whether Clerk's row is newer than the stored record. A change with an older date is doubtful."""
         _, rank = self._stored.pop(record.key, (None, ""))
         if record.key in self._gone or self._has_lost_an_end(record):
-            return False  # erased here, or deleted there just now
+            return False  # erased in the repository, or deleted at Clerk just now
         if isinstance(record, ClerkUser):
             await self._compare_link(record, rank)
         if same_content(rank, record):
@@ -210,7 +210,7 @@ class Comparison:
         return True
 
     async def _behind(self, kind: Kind) -> list[AnyRecord]:
-        """The doubtful rows of a page that Clerk confirms, with a rank above that of the stored record."""
+        """Return the doubtful rows of a page that Clerk confirms, with a rank above that of the stored record."""
         doubtful, self._doubtful = self._doubtful, {}
         rows = [row for row, _ in doubtful.values()]
         again = await asked_again(self._job, kind, rows)
@@ -223,7 +223,7 @@ class Comparison:
         return behind
 
     async def _compare_link(self, record: ClerkUser, rank: str) -> None:
-        """Compare the linked user with the one that Clerk names, if Clerk's record is the newest."""
+        """Compare the linked user with the user that Clerk names, if Clerk's record is the newest."""
         own_id = self._own_id(record) if self._own_id is not None else None
         if own_id is None or (rank[:1] == "2" and rank[:17] > record.rank[:17]):
             return
@@ -232,7 +232,7 @@ class Comparison:
             self._differs("link", "user", str(record.clerk_id))
 
     async def _leave_over(self, kind: Kind, key: str, clerk_id: str) -> None:
-        """Tell of a stored record that Clerk does not list, unless its deletion has arrived meanwhile."""
+        """Report a stored record that Clerk does not list, unless its deletion has arrived meanwhile."""
         record = await self._job.stored(kind, key)
         if record is not None and not record.is_deleted and not await is_over(self._job, record):
             self._differs("extra", kind, clerk_id)
@@ -265,7 +265,7 @@ class Comparison:
 
 
 async def is_over(job: Job, record: AnyRecord) -> bool:
-    """Whether it is a membership one of whose ends is deleted: its own end needs no telling."""
+    """Return whether this is a membership of a deleted user or organization. Its end needs no report."""
     if not isinstance(record, ClerkMembership):
         return False
     ends = await job.stored("user", record.user_key), await job.stored("organization", record.organization_key)
@@ -273,7 +273,7 @@ async def is_over(job: Job, record: AnyRecord) -> bool:
 
 
 def _changed(before: AnyRecord, after: AnyRecord) -> tuple[str, ...]:
-    """The fields in which the two records differ."""
+    """Return the fields in which the two records differ."""
     names = (name for name in COLUMNS[after.kind] if name != "rank")
     return tuple(name for name in names if getattr(before, name) != getattr(after, name))
 
@@ -282,7 +282,7 @@ _LISTS = {"organizations": endpoints.organizations, "memberships": endpoints.mem
 
 
 def _agree(kind: Kind, count: Count, total: int) -> bool:
-    """Whether the two counts agree. A membership from a token is a record of its own, beside the full one."""
+    """Return whether the counts agree. A membership from a token is a separate record, beside the full record."""
     return count.told == total and (kind == "membership" or not count.from_token)
 
 
@@ -302,7 +302,7 @@ def diff(
         repository: The repository.
         cheap: Compare only the counts and the newest rows.
         own_id: A function that returns your id from Clerk's record of a user, such as `lambda user: user.external_id`,
-            or None. An identity that is linked to another one of your users is a wrong link.
+            or None. An identity that is linked to another user is a wrong link.
         progress: Called with the progress.
         clock: The time, in seconds since 1970.
     """

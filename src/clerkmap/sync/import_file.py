@@ -1,16 +1,16 @@
-"""What a file says, into the repository: an export of Clerk's, objects of its API, or events that were written down.
+"""Import a file into the repository: an export from Clerk, objects of its API, or recorded events.
 
     report = backfill_file("users.csv", repository, instance=instance)
 
-Read row by row, in constant memory. What a file says is put like a webhook, as of the moment of the file: what is
-newer stays. Nothing is deleted because it is not in a file; only an event says that something is gone.
+The file is read row by row, in constant memory. Each row is stored like a webhook delivery, with the date of the file:
+newer records stay. A record that is absent from the file is not deleted; only an event can delete a record.
 
     CSV               the dashboard's export of users
     a list in JSON    users, organizations and memberships, as the API shows them, or an export of users
-    JSON lines        the same, or events, as they are or as `clerk webhooks listen --json` writes them
+    JSON lines        the same objects, or events, in Clerk's format or that of `clerk webhooks listen --json`
 
-An export says less than Clerk's API: of nobody whether they are banned. So it makes rows for those who have none, and
-never counts against anything that Clerk has told in another way. Passwords are not looked at.
+An export has less data than Clerk's API; for example, no bans. So it creates missing rows, and never replaces other
+data from Clerk. Passwords are ignored.
 """
 
 import asyncio
@@ -37,9 +37,9 @@ from ..errors import ConfigurationError, WebhookMalformed
 from ..ports import AsyncRepository, Repository
 from .job import OnProgress, Progress, Report
 
-PIECE = 65_536  # bytes that are read at once, or fewer to the end of a line
-MAX_ROW = 2_097_152  # bytes; a webhook of the greatest length, in base64, with its headers
-MAX_CELLS = 65_536  # bytes of a row of CSV, which may go over several lines
+PIECE = 65_536  # bytes to read at once, at most to the end of a line
+MAX_ROW = 2_097_152  # bytes: a webhook of maximum size, in base64, with its headers
+MAX_CELLS = 65_536  # bytes of a CSV row, which may span several lines
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MARK = re.compile(rb'[\\"{}\[\]\n]')
@@ -47,13 +47,13 @@ _BETWEEN = b" \t\r\n,"
 
 File = str | os.PathLike[str] | Iterable[bytes]
 
-BATCH = 500  # records that are put at once
-MOST_LINES = 1_000  # unreadable lines that are told one by one; all are counted
+BATCH = 500  # records that are stored at once
+MOST_LINES = 1_000  # unreadable lines that are listed; all are counted
 
 _KIND_OF: dict[object, Kind] = {"user": "user", "organization": "organization", "organization_membership": "membership"}
 _STAGE_OF: dict[Kind, str] = {kind: f"{kind}s" for kind in COLUMNS}
-_CONTENT = COLUMNS["user"][4:]  # all but the place in the order
-# What Clerk always says of each. Where one of them is missing, the rest is not all there is to say either.
+_CONTENT = COLUMNS["user"][4:]  # all columns but those of the rank
+# The fields that Clerk always sends. An object without one of them is incomplete in other fields, too.
 _ALWAYS: dict[Kind, tuple[str, ...]] = {
     "user": (
         *("first_name", "last_name", "username", "external_id", "primary_email_address_id", "email_addresses"),
@@ -66,7 +66,7 @@ _SEPARATORS = re.compile(r"[|,;\s]+")
 
 
 class Row(NamedTuple):
-    """A row: the line it begins in, what it says, and its text, where that is JSON. What cannot be read says None."""
+    """A row: its first line, its content, and its text if that is JSON. The content of an unreadable row is None."""
 
     line: int
     said: dict[str, Any] | None
@@ -78,11 +78,11 @@ class Row(NamedTuple):
 
 @dataclass(slots=True)
 class FileReport(Report):
-    """What has come of a file.
+    """The result of a file import.
 
-    `partial` is how many rows say less of a person than Clerk's API does, `ignored` how many events are about nothing
-    that is kept here, `elsewhere` how many are another instance's. `unreadable_lines` are the lines that the first
-    thousand unreadable rows begin in.
+    `partial` is the number of rows with less data about a user than Clerk's API has. `ignored` is the number of events
+    about objects that clerkmap does not store. `elsewhere` is the number of events of another instance.
+    `unreadable_lines` has the first line of each of the first thousand unreadable rows.
     """
 
     partial: int = 0
@@ -100,16 +100,16 @@ def backfill_file(
     progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> FileReport:
-    """Put what a file says. Whoever can write the file can be anybody: use one that comes from Clerk.
+    """Store the records of a file. A forged file can impersonate any user: use a file that comes from Clerk.
 
     Args:
-        file: Its path; or the file itself, open for bytes; or its lines, each as bytes with its end.
-        repository: Where to.
-        instance: Whose file it is.
-        observed_at: When the file was written, in seconds since 1970. By default, when it was last changed; of what is
-            no file on a disk, nobody knows, and what is known stays wherever the two are equally new. Events have a
-            moment of their own.
-        progress: Called with how far it is.
+        file: The path; or a file object, open for bytes; or the lines, each as bytes with its line end.
+        repository: The repository to write to.
+        instance: The instance of the file.
+        observed_at: The time when the file was written, in seconds since 1970. The default is the time of its last
+            change. A file that is not on a disk has no such time: there, the stored record wins if both are equally
+            new. Events have their own time.
+        progress: Called with the progress.
         clock: The time, in seconds since 1970.
     """
     now = clock()
@@ -129,7 +129,7 @@ async def abackfill_file(
     progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> FileReport:
-    """The same for async code. The file is read in a thread."""
+    """Do the same in async code. The file is read in a thread."""
     now = clock()
     with opened(file, observed_at, now) as (pieces, moment):
         taking = _Taking(instance, moment, now, progress)
@@ -140,9 +140,11 @@ async def abackfill_file(
 
 
 def event_of(row: Row) -> Event | None:
-    """The event in a row, as it is or as `clerk webhooks listen --json` writes it; None where there is something else.
+    """Return the event in a row, in Clerk's format or that of `clerk webhooks listen --json`; None for other rows.
 
-    Raises `WebhookMalformed` or `Unreadable`.
+    Raises:
+        WebhookMalformed: The event is malformed.
+        Unreadable: The base64 of the event is malformed.
     """
     said = row.said or {}
     if "body_b64" in said:
@@ -151,12 +153,12 @@ def event_of(row: Row) -> Event | None:
 
 
 def is_talk(said: Shape) -> bool:
-    """Whether it is what `clerk webhooks listen --json` says of itself, between the events."""
+    """Return whether this is a status line of `clerk webhooks listen --json`, between the events."""
     return said.get("type") in ("ready", "reconnecting") and "data" not in said
 
 
 class _Taking:
-    """What is made of one file."""
+    """One import of a file."""
 
     def __init__(self, instance: Instance, observed_at: int, now: float, progress: OnProgress | None) -> None:
         self._instance = instance
@@ -168,7 +170,7 @@ class _Taking:
         self.report: FileReport = FileReport()
 
     def batches(self, pieces: Iterator[bytes]) -> Iterator[list[AnyRecord]]:
-        """The records of so many rows as are put at once."""
+        """Yield the records in batches that are stored at once."""
         batch, number = list[AnyRecord](), 0
         for number, row in enumerate(rows_of(pieces), 1):
             try:
@@ -187,7 +189,7 @@ class _Taking:
         self._told(number)
 
     def count(self, changes: list[Change]) -> None:
-        """Take down what a batch has changed."""
+        """Count the changes of a batch."""
         self._changed.update(_STAGE_OF[change.after.clerk.kind] for change in changes)
         self.report.listed, self.report.changed = dict(self._listed), dict(self._changed)
 
@@ -202,7 +204,7 @@ class _Taking:
             return self._event(event)
         what = said.get("object", "user")
         kind = _KIND_OF.get(what) if isinstance(what, str) else None
-        if kind is None or said.get("deleted"):  # of when that was it says nothing
+        if kind is None or said.get("deleted"):  # a deletion here has no date
             raise Unreadable("it is no user, organization or membership")
         if "object" in said and _is_whole(kind, said):
             return records_of(kind, self._instance.name, said, self._observed_at, latest=self._latest)
@@ -221,7 +223,7 @@ class _Taking:
         return records
 
     def _token_record(self, said: Shape) -> ClerkUser:
-        """Somebody of whom less is known than Clerk knows: below everything that Clerk has told in another way."""
+        """Return a partial record of a user. It ranks below all other data from Clerk."""
         said = {name: value if value != "" else None for name, value in said.items()}
         if "email_addresses" not in said:
             said = {**said, "primary_email_address_id": "primary", "email_addresses": [_primary_address(said)]}
@@ -240,7 +242,7 @@ class _Taking:
 
 
 def _is_whole(kind: Kind, said: Shape) -> bool:
-    """Whether it is all that Clerk says of such a thing, and not a part of it in another form."""
+    """Return whether this is a complete object in the API's format."""
     if not all(name in said for name in _ALWAYS[kind]):
         return False
     if type(said["updated_at"]) is not int or not isinstance(said.get("email_addresses", []), list):
@@ -249,7 +251,7 @@ def _is_whole(kind: Kind, said: Shape) -> bool:
 
 
 def _primary_address(said: Shape) -> Shape:
-    """The address of an export, as Clerk's API would show it. Verified is what is listed as that and nothing else."""
+    """Return the address of an export in the API's format. An address is verified if only the verified list has it."""
     address = said.get("primary_email_address")
     verified, unverified = (_addresses(said.get(f"{name}_email_addresses")) for name in ("verified", "unverified"))
     is_verified = address in verified and address not in unverified
@@ -267,13 +269,13 @@ def _decoded(text: object) -> bytes:
         raise Unreadable("body_b64 is no base64") from None
 
 
-# Below: how the rows of a file are found. A row that is too long, or cannot be read, is told by its line, and reading
-# goes on behind it.
+# The functions below find the rows of a file. A row that is too long or unreadable is reported by its line, and reading
+# continues after it.
 
 
 @contextmanager
 def opened(file: File, observed_at: float | None, now: float) -> Generator[tuple[Iterator[bytes], int]]:
-    """The pieces of a file, and the moment that it speaks of, in milliseconds."""
+    """Yield the pieces of a file, and the date of its data in milliseconds."""
     if observed_at is not None and (type(observed_at) not in (int, float) or not 0 <= observed_at <= now):
         raise ConfigurationError("observed_at is when the file was written: seconds since 1970, and not in the future")
     if not isinstance(file, (str, os.PathLike)):
@@ -281,7 +283,7 @@ def opened(file: File, observed_at: float | None, now: float) -> Generator[tuple
         yield pieces_of(file), int(moment * 1000)
         return
     try:
-        found = open(file, "rb")  # noqa: SIM115 - it is closed below; what is raised inside is not ours to explain
+        found = open(file, "rb")  # noqa: SIM115 - closed below; errors of the caller's block must pass unchanged
     except (OSError, ValueError) as error:
         raise _not_read(error) from None
     with found:
@@ -290,7 +292,7 @@ def opened(file: File, observed_at: float | None, now: float) -> Generator[tuple
 
 
 def _changed_at(file: Any, now: float) -> float:
-    """When a file was last changed; 0 for what is no file on a disk."""
+    """Return the time of a file's last change, or 0 if it is not on a disk."""
     try:
         status = os.fstat(file.fileno())
     except (AttributeError, OSError, ValueError):
@@ -299,7 +301,7 @@ def _changed_at(file: Any, now: float) -> float:
 
 
 def pieces_of(file: Iterable[bytes]) -> Iterator[bytes]:
-    """A file in pieces, none of them beyond the end of a line."""
+    """Yield a file in pieces. No piece goes beyond the end of a line."""
     read: Callable[[int], bytes] | None = getattr(file, "readline", None)
     pieces = iter(file) if read is None else iter(lambda: read(PIECE), b"")
     try:
@@ -316,9 +318,10 @@ def _not_read(error: Exception) -> ConfigurationError:
 
 
 def rows_of(pieces: Iterator[bytes]) -> Iterator[Row]:
-    """The rows of a file that comes in pieces, each a line or a part of one.
+    """Yield the rows of a file from its pieces. Each piece is a line or a part of a line.
 
-    Raises `ConfigurationError` for what is neither JSON nor a table with ids.
+    Raises:
+        ConfigurationError: The file is neither JSON nor a table with ids.
     """
     line, first = 1, b""
     for first in pieces:
@@ -328,7 +331,7 @@ def rows_of(pieces: Iterator[bytes]) -> Iterator[Row]:
         line += first.endswith(b"\n")
     pieces = chain([first], pieces)
     sign = first.lstrip()[:1]
-    if sign == first.rstrip() == b"{" and first.endswith(b"\n"):  # objects that go over several lines each
+    if sign == first.rstrip() == b"{" and first.endswith(b"\n"):  # each object spans several lines
         yield from _elements(chain([b"["], pieces, [b"]"]), line)
     elif sign == b"[":
         yield from _elements(pieces, line)
@@ -339,7 +342,7 @@ def rows_of(pieces: Iterator[bytes]) -> Iterator[Row]:
 
 
 def _lines(pieces: Iterator[bytes], line: int) -> Iterator[tuple[int, bytes | None]]:
-    """Whole lines with their numbers; None for one that is too long."""
+    """Yield complete lines with their numbers. A line that is too long is None."""
     held = bytearray()
     for piece in pieces:
         _hold(held, piece)
@@ -352,16 +355,16 @@ def _lines(pieces: Iterator[bytes], line: int) -> Iterator[tuple[int, bytes | No
 
 
 def _objects(pieces: Iterator[bytes], line: int) -> Iterator[Row]:
-    """A JSON object in each line."""
+    """Yield the JSON object of each line."""
     for number, text in _lines(pieces, line):
         if text is None or text.strip():
             yield _row(number, text)
 
 
 def _elements(pieces: Iterator[bytes], line: int) -> Iterator[Row]:
-    """The elements of a list in JSON, or of several lists one behind the other."""
+    """Yield the elements of a JSON list, or of several lists in sequence."""
     depth, quoted, escaped = 0, False, -1
-    held, first, stray = bytearray(), line, 0  # the line of what is no element, if there is any
+    held, first, stray = bytearray(), line, 0  # the line of text outside elements, or 0
     for piece in pieces:
         begin = 0
         for mark in _MARK.finditer(piece):
@@ -400,18 +403,18 @@ def _elements(pieces: Iterator[bytes], line: int) -> Iterator[Row]:
             stray = stray or line * _is_there(piece[begin:])
         escaped -= len(piece)
     if stray or depth:
-        yield Row(stray or first, None)  # it is torn off
+        yield Row(stray or first, None)  # the file is truncated
 
 
 def _table(pieces: Iterator[bytes], line: int) -> Iterator[Row]:
-    """CSV, whose first row names the columns. The cells of each row, by the names of their columns."""
+    """Yield each row of a CSV file as a dictionary. The first row has the names of the columns."""
     names: list[str] | None = None
     held, first, last = b"", line, line
-    for number, text in chain(_lines(pieces, line), [(0, b"")]):  # one more, behind the last
+    for number, text in chain(_lines(pieces, line), [(0, b"")]):  # a last empty line ends the last row
         first, last = first if held else number, number or last
         held += text or b""
         if number and text is not None and held.count(b'"') % 2 and len(held) <= MAX_CELLS:
-            continue  # what stands in quotes may go over several lines
+            continue  # a quoted cell may span several lines
         if text is None or held.strip():
             cells = _cells(held) if text is not None else None
             if names is None:
@@ -450,7 +453,7 @@ def _row(line: int, text: bytes | None) -> Row:
 
 
 def _hold(held: bytearray, piece: bytes) -> None:
-    """Keep a piece of a row, unless the row is too long already."""
+    """Add a piece to a row, unless the row is too long already."""
     if len(held) <= MAX_ROW:
         held += piece
 
@@ -460,5 +463,5 @@ def _whole(held: bytearray) -> bytes | None:
 
 
 def _is_there(text: bytes) -> bool:
-    """Whether there is anything but what may stand between two elements."""
+    """Return whether the text has more than separators."""
     return bool(text.strip(_BETWEEN))

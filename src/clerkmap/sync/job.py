@@ -1,7 +1,7 @@
-"""The parts that all jobs share: one rule for sync and async code, progress, and the report.
+"""The parts that all jobs share: one implementation for sync and async code, progress, and the report.
 
-A job is a coroutine over an asynchronous API and repository. In synchronous code, `run` lends it the synchronous ones
-as if each call could be awaited, so the coroutine never waits and ends in one step.
+A job is a coroutine that uses an async API and repository. In sync code, `lent` wraps the sync objects so that each
+call can be awaited. So the coroutine never waits, and `run` completes it in one step.
 """
 
 import time
@@ -23,9 +23,9 @@ KINDS: dict[Stage, Kind] = {"users": "user", "organizations": "organization", "m
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is. `total` is the number that Clerk gave last; the end may be elsewhere.
+    """The progress of a job. `total` is Clerk's latest count; the job may end at another number.
 
-    `stage` is one of `Stage`; of a move, the name of a table, or `comparison`; of a relink, `plan` or `relink`.
+    `stage` is one of `Stage`. For a move it is the name of a table, or `comparison`; for a relink, `plan` or `relink`.
     """
 
     stage: str
@@ -40,9 +40,10 @@ OnProgress = Callable[[Progress], None]
 class Report:
     """The result of a backfill.
 
-    `listed` is how many rows were read, `changed` how many of your rows they changed, `departed` how many were found to
-    be gone. `held_back` is how many were not asked about, because they were too many to be likely. `unreadable` is how
-    many rows lacked a necessary field. `complete` is whether each list was read to the end that Clerk gives it.
+    `listed` is the number of rows that were read, and `changed` the number of your rows that they changed. `departed`
+    is the number of stored objects that are gone at Clerk. `held_back` is the number of unlisted objects about which
+    Clerk was not asked, because so many departures are unlikely. `unreadable` is the number of rows without a necessary
+    field. `complete` is whether each list was read up to Clerk's count of its rows.
     """
 
     listed: dict[str, int] = field(default_factory=dict[str, int])
@@ -63,9 +64,9 @@ class Job:
 
     Args:
         instance: The name of the instance.
-        api: Clerk's API; None for a job that asks nothing of it.
+        api: Clerk's API; None for a job that sends no requests.
         repository: The repository.
-        progress: Called with how far the job is.
+        progress: Called with the progress.
         clock: The time, in seconds since 1970.
     """
 
@@ -86,7 +87,7 @@ class Job:
 
     @property
     def api(self) -> AsyncClerkApi:
-        """Clerk's API, of a job that was given one."""
+        """Return Clerk's API. The job must have one."""
         assert self._api is not None
         return self._api
 
@@ -96,19 +97,19 @@ class Job:
         return await self.api.ask(question)
 
     async def put(self, records: list[AnyRecord]) -> list[Change]:
-        """Put records, if there are any, and return the changes."""
+        """Store the records, if there are any, and return the changes."""
         return await self.repository.put(records) if records else []
 
     async def stored(self, kind: Kind, key: str) -> AnyRecord | None:
-        """Return the stored record of one thing."""
+        """Return the stored record with this key."""
         return await self.repository.record(kind, self.instance, key)
 
     async def stored_page(self, kind: Kind, after: str) -> list[AnyRecord]:
-        """Return the page of stored records of a kind behind a key."""
+        """Return the page of stored records of a kind after a key."""
         return await self.repository.records(kind, self.instance, after=after)
 
     def tell(self, stage: Stage, done: int, total: int | None = None) -> None:
-        """Tell how far the job is."""
+        """Report the progress of the job."""
         if self._progress is not None:
             self._progress(Progress(stage, done, total))
 
@@ -118,7 +119,7 @@ class Job:
 
 
 class _Direct:
-    """A synchronous object whose methods can be awaited. They run at once, in the caller's thread."""
+    """A sync object with methods that can be awaited. They run at once, in the caller's thread."""
 
     def __init__(self, target: object) -> None:
         self._target = target
@@ -135,17 +136,17 @@ class _Direct:
 
 
 def lent_api(api: ClerkApi) -> AsyncClerkApi:
-    """Lend a synchronous API to a job that `run` runs."""
+    """Wrap a sync API for a job that `run` runs."""
     return cast(AsyncClerkApi, _Direct(api))
 
 
 def lent(repository: Repository) -> AsyncRepository:
-    """Lend a synchronous repository to a job that `run` runs."""
+    """Wrap a sync repository for a job that `run` runs."""
     return cast(AsyncRepository, _Direct(repository))
 
 
 def run(job: Coroutine[Any, Any, T]) -> T:
-    """Run a job over an API and a repository that are lent, in this thread."""
+    """Run a job with a wrapped sync API and repository, in this thread."""
     try:
         job.send(None)
     except StopIteration as done:

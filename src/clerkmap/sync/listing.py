@@ -1,15 +1,16 @@
-"""Reads a list of Clerk's to its end while rows come, change and go, and while pages are cut short.
+"""Read a whole list from Clerk, while rows are added, changed and deleted, and while pages are truncated.
 
 A reader has two verbs: `question` gives the next question, and `feed` takes its answer and returns the new rows.
 
-Users are read by a cursor, oldest first: a new user comes at the end, and one who goes leaves no gap. If the user on
-whom the cursor stands is gone, reading goes on from a moment before.
+Users are read by a cursor, oldest first. A new user comes at the end, and a deleted user leaves no gap. If the user
+under the cursor is deleted, reading resumes from the moment before that user's creation.
 
-Everything else can only be read by offset. There each page begins with the last row of the page before. If it begins
-farther on, rows before it have gone: it is asked for from farther back, so that none is passed over. If it begins
-before, a row with an old date has come in, and the list is read once more.
+Other lists can only be read by offset. Each page begins with the last row of the page before. A page that begins with a
+later row shows that earlier rows were deleted. Then the page is read again from a smaller offset, so that no row is
+skipped. A page that begins with an earlier row shows that a row with an old date was added. Then the list is read
+again.
 
-A list ends where Clerk says so. A page that is shorter than it should be is not yet the end.
+A list ends at Clerk's count of its rows. A short page is not the end.
 """
 
 from abc import ABC, abstractmethod
@@ -22,26 +23,26 @@ from ..clerk.endpoints import MAX_PAGE, Page, Question, Shape
 from ..errors import ApiRefused
 from .job import Job, Stage
 
-MOST_DOUBTS = 5  # how often a list is begun again, or its cursor set back, before reading is given up
+MOST_DOUBTS = 5  # times that a list is started over, or its cursor set back, before the reader gives up
 FARTHER = 25
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The place that a run has come to: since when it runs, in which list it is, and behind which row of it."""
+    """The position of a run: its start time, its list, and the last row that it has read."""
 
     started: int
     stage: Stage = "users"
     last: str = ""  # the id of that row
     moment: int = 0  # its date
-    seen: int = 0  # how many rows there were up to it
+    seen: int = 0  # the number of rows up to that row
 
 
 class Reader(ABC):
-    """Reads one list on from a place.
+    """Reads one list from a place on.
 
-    `place` is behind the rows that were read. `total` is the number of rows, where Clerk gives it. At the end,
-    `is_complete` is False if Clerk says that there is more than it shows.
+    `place` is behind the rows that were read. `total` is the number of rows, if Clerk gives it. At the end,
+    `is_complete` is False if Clerk counts more rows than it shows.
     """
 
     def __init__(self, place: Place) -> None:
@@ -53,18 +54,18 @@ class Reader(ABC):
 
     @abstractmethod
     def question(self) -> Question[Any] | None:
-        """Return the next question; None at the end."""
+        """Return the next question, or None at the end."""
 
     @abstractmethod
     def feed(self, answer: Any) -> list[Shape] | None:
-        """Take the answer, and return the rows that it adds; None if it is no page that does."""
+        """Take the answer, and return its new rows, or None if it is no such page."""
 
     def refuse(self, error: ApiRefused) -> None:
-        """Take a refusal of the question, or raise it."""
+        """Handle a refusal of the question, or raise it."""
         raise error
 
     async def next_page(self, job: Job) -> list[Shape] | None:
-        """Ask up to the next rows, and return them; None at the end."""
+        """Ask until there are new rows, and return them, or None at the end."""
         while (question := self.question()) is not None:
             try:
                 answer = await job.ask(question)
@@ -87,12 +88,12 @@ def reader(place: Place) -> Reader:
 
 
 def reader_back(place: Place, until: int) -> Reader:
-    """Return a reader from the newest row back to a moment: of users by their last change, else by their making."""
+    """Return a reader from the newest row back to a time: for users the last change, else the creation."""
     return _ByOffset(place, _NEWEST[place.stage], until)
 
 
 class _ByCursor(Reader):
-    """Users, oldest first. How many there are is asked first, and again behind the last page."""
+    """Reads users, oldest first. It asks for their number first, and again after the last page."""
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -116,17 +117,17 @@ class _ByCursor(Reader):
         if not rows or _id(rows[-1]) == place.last:
             self._is_counting = True
             return None
-        # A cursor that was set back meets some of them for the second time.
+        # After the cursor was set back, some rows come for the second time.
         new = [row for row in rows if place.last or _date(row) > place.moment]
         place = self.place = Place(place.started, place.stage, _id(rows[-1]), _date(rows[-1]), place.seen + len(new))
         if len(rows) < MAX_PAGE and self.total is not None and place.seen >= self.total:
-            self._end(complete=True)  # the last page; a webhook tells of users who have come since then
+            self._end(complete=True)  # the last page; webhooks bring the users that were added since then
         return rows
 
     def refuse(self, error: ApiRefused) -> None:
         if self._is_counting or not self.place.last:
             raise error
-        self.place = replace(self.place, last="")  # the user who stood there is gone
+        self.place = replace(self.place, last="")  # the user under the cursor is gone
 
     def _feed_count(self, total: int) -> None:
         is_first, self.total = self.total is None, total
@@ -142,13 +143,13 @@ class _ByCursor(Reader):
 
 
 class _ByOffset(Reader):
-    """A list that is read by offset, once more where it has shifted; or from its newest row back to a moment."""
+    """Reads a list by offset, and again if it has shifted; or from its newest row back to a time."""
 
     def __init__(self, place: Place, listed: "_List", until: int | None = None) -> None:
         super().__init__(place)
         self._listed = listed
         self._until = until
-        self._back = min(1, place.seen)  # by how many rows the next page begins before the place
+        self._back = min(1, place.seen)  # the number of rows by which the next page begins before the place
         self._is_whole = True
         self._begins_anew = False
 
@@ -177,15 +178,15 @@ class _ByOffset(Reader):
     def _judge(self, page: Page, before: Place, *, is_near: bool) -> None:
         """Decide whether this was the last page, and whether the list has shifted."""
         if is_near and not (page.rows and _id(page.rows[0]) == before.last):
-            self._is_whole = False  # a row has come in before it
+            self._is_whole = False  # a row was added before it
         if self.place.seen >= page.total:
             self._begins_anew = True
         elif self.place.seen <= before.seen and (is_near or not before.seen):
-            self._is_whole = False  # there is more, and it is not shown
+            self._is_whole = False  # Clerk counts more rows than it shows
             self._begins_anew = True
 
     def _begin_anew(self) -> None:
-        """Begin the list again, unless it was read as a whole, or too often."""
+        """Start the list over, unless it was read completely, or too often."""
         self._begins_anew = False
         self._doubts += 1
         if self._is_whole or self._doubts == MOST_DOUBTS:
@@ -197,7 +198,7 @@ class _ByOffset(Reader):
 
 @dataclass(frozen=True, slots=True)
 class _List:
-    """A list that is read by offset: how it is asked for, and the date in whose order it comes."""
+    """A list that is read by offset: its question, and the date that sorts it."""
 
     page: Callable[[int], Question[Page]]
     date: str = "created_at"
@@ -208,14 +209,14 @@ class _List:
         return moment > place.moment if self.backwards else moment < place.moment
 
     def behind(self, place: Place, rows: list[Shape], offset: int) -> Place:
-        """The place behind the rows that begin at an offset."""
+        """Return the place behind the rows that begin at an offset."""
         if not rows:
             return replace(place, seen=offset)
         return Place(place.started, place.stage, _id(rows[-1]), _date(rows[-1], self.date), offset + len(rows))
 
 
 def _changed_users(offset: int) -> Question[Page]:
-    """Users come without a total: behind a full page there may be more."""
+    """Ask for the changed users. Clerk gives no total for them: after a full page there may be more."""
     asked = endpoints.users(order_by="-updated_at", offset=offset)
 
     def read(said: Any) -> Page:

@@ -1,9 +1,9 @@
 """Move all rows from one database to another: from SQLite to PostgreSQL, or between any two repositories in SQL.
 
-Rows are read and written in pages. Each page is one transaction of the target, which also moves a marker on: a note
-with the last key, and the number and digest of the rows that were written. A move that was killed goes on from there.
-At the end both databases are read again, and their numbers and digests are compared with those of the marker. The
-marker then goes, so a target with a marker is never complete.
+Rows are read and written in pages. Each page is one transaction of the target, which also updates a marker. The marker
+holds the last key, and the number and digest of the written rows. A killed move resumes from the marker. At the end,
+the move reads both databases again, and compares their numbers and digests with those of the marker. Then it deletes
+the marker, so a target with a marker is never complete.
 """
 
 import json
@@ -23,8 +23,8 @@ class Moved:
     """The result of a move.
 
     `rows` is the number of rows that each table of the source has, and `digests` has their digests. `changed` names the
-    tables of the source whose rows changed during the move: while it is not empty, the target is incomplete, and the
-    same move, run again, starts over. `resumed` is whether an earlier run had moved a part.
+    tables of the source with rows that changed during the move. While it is not empty, the target is incomplete: the
+    next run of the same move starts over. `resumed` is whether an earlier run had moved a part.
     """
 
     rows: dict[str, int]
@@ -35,11 +35,11 @@ class Moved:
 
     @property
     def complete(self) -> bool:
-        """Whether the target holds all that the source holds."""
+        """Return whether the target holds all rows of the source."""
         return not self.changed and not self.dry_run
 
     def to_dict(self) -> dict[str, Any]:
-        """The result, ready for JSON."""
+        """Return the result, ready for JSON."""
         return {**asdict(self), "complete": self.complete}
 
 
@@ -51,11 +51,10 @@ def move(
     anew: bool = False,
     progress: OnProgress | None = None,
 ) -> Moved:
-    """Copy all rows of a repository into another one, which is empty: ids, roles, tombstones, notes and the outbox.
+    """Copy all rows of a repository into an empty one: ids, roles, tombstones, notes and the outbox.
 
-    Stop every process that writes to the source before. Hooks are not called. Rows in your own tables are not moved,
-    also not those of a `users_table`.
-    A move that was ended goes on where it was.
+    First stop every process that writes to the source. Hooks are not called. Rows in your own tables are not moved, nor
+    are the rows of a `users_table`. An interrupted move resumes.
 
     Args:
         source: The repository to read from. It is not changed.
@@ -88,7 +87,7 @@ def _contents(repository: object, which: str) -> Contents:
 
 @dataclass(frozen=True, slots=True)
 class _Marker:
-    """The progress of a move. `is_stale` is set if the source changed: what was written has to be deleted."""
+    """The progress of a move. `is_stale` is set if the source changed: the written rows must be deleted."""
 
     source: str
     table: str
@@ -147,7 +146,7 @@ class _Move:
         return Moved({table.name: marker.of(table).rows for table in MOVED}, digests, changed, resumed)
 
     def _identity(self) -> str:
-        """A digest of the place of the source, after a look that the target is another place."""
+        """Check that the source and the target are different places. Return a digest of the source's place."""
         origin, other = self._source.origin(), self._target.origin()
         if origin and origin == other:
             raise ConfigurationError("the source and the target of the move are the same tables; name two databases")
@@ -156,7 +155,7 @@ class _Move:
         return key_of(origin or f"memory {id(self._source)}")
 
     def _noted(self, start: _Marker, *, anew: bool) -> _Marker | None:
-        """The progress of an earlier run; None where the target is empty."""
+        """Return the progress of an earlier run, or None if the target is empty."""
         text = self._target.marker()
         if text is None:
             if not self._target.is_empty():
@@ -171,7 +170,7 @@ class _Move:
         return noted
 
     def _copied(self, marker: _Marker, rows: dict[str, int]) -> _Marker:
-        """Write what is left to be written, from the marker on."""
+        """Write the remaining rows, from the marker on."""
         names = [table.name for table in MOVED]
         for table in MOVED[names.index(marker.table) :]:
             after = marker.after if table.name == marker.table else ()
@@ -186,7 +185,7 @@ class _Move:
         return marker
 
     def _compared(self, marker: _Marker, total: int) -> tuple[str, ...]:
-        """Read both databases again. The tables of the source that have changed since they were copied."""
+        """Read both databases again. Return the tables of the source that have changed since their copy."""
         self._check_target(marker, 2 * total)
         changed: list[str] = []
         done = total
@@ -197,7 +196,7 @@ class _Move:
         return tuple(changed)
 
     def _check_target(self, marker: _Marker, total: int | None = None) -> None:
-        """The target must hold the rows that the move wrote, and no other rows."""
+        """Check that the target holds the rows that the move wrote, and no other rows."""
         done = 0
         for table in MOVED:
             if self._digest(self._target, table, done, total) != marker.of(table):

@@ -1,13 +1,13 @@
-"""The outbox: sends what Clerk lacks, once for each thing, however many processes send and however a try ends.
+"""The outbox: send missing data to Clerk, once for each row, with any number of senders and after any failure.
 
 drain(ClerkApi(instance), repository)
 
-with OutboxWorker(ClerkApi(instance), repository):  # a thread of its own, for as long as the application runs
+with OutboxWorker(ClerkApi(instance), repository):  # a background thread, while the application runs
     ...
 
-A sender puts an entry off first, so that no other one sends it meanwhile. The question follows from the rows that are
-stored at that moment, and Clerk's answer is stored like anything else it says: after it, nothing is missing. Where the
-outcome of a try is unknown, Clerk is asked first for the data that it holds.
+A sender first postpones the entry, so that no other sender takes it meanwhile. It makes the request from the rows that
+are stored at that moment, and stores Clerk's answer like any other record. Then no data is missing. If the outcome of a
+try is unknown, the next try first asks Clerk for its current data.
 """
 
 import logging
@@ -40,9 +40,9 @@ from ..ports import AsyncRepository, Repository, is_async
 from .job import Job, OnProgress, lent, lent_api, run
 
 logger: logging.Logger = logging.getLogger("clerkmap.outbox")
-EVERY = 5.0  # seconds between two looks
-TAKEN = 300_000  # milliseconds for which nobody else sends it: longer than any attempt takes
-FIRST_PAUSE, LONGEST_PAUSE = 5_000, 3_600_000  # milliseconds until what has failed is tried again
+EVERY = 5.0  # seconds between two runs
+TAKEN = 300_000  # milliseconds for which no other sender takes the entry: longer than any attempt
+FIRST_PAUSE, LONGEST_PAUSE = 5_000, 3_600_000  # milliseconds until a failed entry is retried
 AT_ONCE = 100
 
 
@@ -50,8 +50,8 @@ AT_ONCE = 100
 class Sent:
     """The result of sending the outbox.
 
-    `written` is how many people and organizations Clerk was told something of, `known` how many it held already,
-    `gone` how many it does not know any more, and `failed` how many are to be tried again.
+    These are numbers of users and organizations. `written`: their data was sent to Clerk. `known`: Clerk had the data
+    already. `gone`: Clerk does not know them any more. `failed`: they will be retried.
     """
 
     written: int = 0
@@ -71,9 +71,9 @@ class Sent:
 def drain(
     api: ClerkApi, repository: Repository, *, progress: OnProgress | None = None, clock: Callable[[], float] = time.time
 ) -> Sent:
-    """Send the outbox entries that are due. An entry that Clerk refuses is put off, with Clerk's code.
+    """Send the outbox entries that are due. An entry that Clerk refuses is postponed, with Clerk's error code.
 
-    Raises `ApiUnavailable`, `ApiKeyRefused` or `WrongInstance` if nothing can be sent now: the entries stay.
+    Raise `ApiUnavailable`, `ApiKeyRefused` or `WrongInstance` if no entry can be sent now: the entries stay.
     """
     return run(_Sending(Job(api.instance.name, lent_api(api), lent(repository), progress, clock)).run())
 
@@ -96,9 +96,9 @@ def fill_outbox(
     progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> None:
-    """Add an outbox entry for each row whose metadata at Clerk is stale.
+    """Add an outbox entry for each row with stale metadata at Clerk.
 
-    It is for rows that are older than your `write_back` setting. To do it again does no harm.
+    It is for rows that are older than your `write_back` setting. It is idempotent.
     """
     run(_fill(Job(instance.name, None, lent(repository), progress, clock)))
 
@@ -115,12 +115,12 @@ async def afill_outbox(
 
 
 class OutboxWorker(SurvivesForks):
-    """Empties the outbox in a thread of its own. Any number of workers may do so, in any number of processes.
+    """Empties the outbox in a background thread. Any number of workers can run, in any number of processes.
 
     Args:
         api: Clerk's API.
         repository: The repository. In async code, have a task await `adrain` now and then instead.
-        every: The seconds between two looks. Writes of this process are seen sooner.
+        every: The seconds between two runs. A write of this process starts a run sooner.
     """
 
     def __init__(self, api: ClerkApi, repository: Repository, *, every: float = EVERY) -> None:
@@ -145,14 +145,14 @@ class OutboxWorker(SurvivesForks):
         self._make_thread()
 
     def start(self) -> None:
-        """Begin. A fork does not copy threads: each process has to begin for itself."""
+        """Start the thread. A fork does not copy threads: each process has to start its own."""
         if self._thread is None or not self._thread.is_alive():
             self._ends.clear()
             self._thread = threading.Thread(target=self._run, name="clerkmap-outbox", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """End after the entry that is being sent. The rest stays in the outbox."""
+        """Stop after the current entry. The other entries stay in the outbox."""
         self._ends.set()
         self._woken.set()
         if self._thread is not None:
@@ -176,7 +176,7 @@ class OutboxWorker(SurvivesForks):
                 run(_Sending(job, self._ends.is_set).run())
             except ClerkmapError as error:
                 logger.warning("the outbox cannot be emptied now: %s", error)
-            except Exception as error:  # noqa: BLE001 - a thread that has ended would be missed by nobody
+            except Exception as error:  # noqa: BLE001 - the end of the thread would go unnoticed
                 logger.error("the outbox cannot be emptied: %s", type(error).__name__)
             if self._woken.wait(self._every):
                 self._woken.clear()
@@ -184,7 +184,7 @@ class OutboxWorker(SurvivesForks):
 
 
 class _Sending:
-    """One look at the entries that are due."""
+    """One run over the entries that are due."""
 
     def __init__(self, job: Job, ends: Callable[[], bool] = lambda: False) -> None:
         self._job = job
@@ -193,14 +193,16 @@ class _Sending:
         self.sent: Sent = Sent()
 
     async def run(self) -> Sent:
-        """Send all that is due, unless it ends before. What Clerk refuses is put off; if it cannot be reached, the rest
-        has to wait."""
+        """Send all entries that are due, unless the worker stops before.
+
+        An entry that Clerk refuses is postponed. If Clerk is unreachable, the other entries wait.
+        """
         is_checked = False
         while True:
             due = await self._job.repository.outbox(self._job.instance, due=self._job.now(), limit=AT_ONCE)
             if not due:
                 return self.sent
-            if not is_checked:  # before anything is taken, so that it stays as it is where Clerk is away
+            if not is_checked:  # before an entry is taken: without Clerk, no entry changes
                 await self._job.api.check()
                 is_checked = True
             for outbox_entry in due:
@@ -216,17 +218,17 @@ class _Sending:
         try:
             sent = await self._sent(taken, is_uncertain=outbox_entry.tries > 0)
         except ApiNotFound:
-            sent = Sent(gone=1)  # a webhook will tell of it, and a backfill finds it
+            sent = Sent(gone=1)  # a webhook brings the deletion, and a backfill finds it
         except (ApiError, HookFailed) as error:
             await self._put_off(taken, error)
             if isinstance(error, (ApiKeyRefused, ApiUnavailable)):
-                raise  # as it would be with all the others
+                raise  # all other entries would fail as well
             return
         self.sent += sent
         await self._finish(taken, is_gone=sent.gone > 0)
 
     async def _sent(self, outbox_entry: OutboxEntry, *, is_uncertain: bool) -> Sent:
-        """Send the data that Clerk lacks, and store its answer."""
+        """Send the data that Clerk lacks, and store Clerk's answer."""
         if is_uncertain:
             await self._ask_again(outbox_entry)
         row = await self._row(outbox_entry)
@@ -238,7 +240,7 @@ class _Sending:
         if not missing:
             return Sent(known=1)
         row = await self._row(outbox_entry)
-        if row is not None and self._back.missing(row) == missing:  # sent again at once, it would be so for ever
+        if row is not None and self._back.missing(row) == missing:  # an immediate retry would loop forever
             raise ApiRefused("it has taken what was written, and does not show it", codes=("not_kept",))
         return Sent(written=1)
 
@@ -258,12 +260,12 @@ class _Sending:
             raise ApiUnavailable("its answer does not say what it must") from None
         if records[-1].key != outbox_entry.key:
             raise ApiUnavailable("its answer is about something else")
-        # The stored record was read first, so the answer is later, whatever its date.
+        # The stored record was read first, so the answer is later, regardless of its date.
         told = records[-1] if before is None else records[-1].above(before.rank)
         await self._job.repository.put([*records[:-1], told])
 
     async def _finish(self, taken: OutboxEntry, *, is_gone: bool) -> None:
-        """Remove the entry, unless the row has changed meanwhile and has to be looked at again."""
+        """Delete the entry, unless the row has changed meanwhile and must be checked again."""
         while (now := await self._current(taken)) is not None and now.due_at == taken.due_at:
             row = await self._row(taken)
             is_more = not is_gone and row is not None and bool(self._back.missing(row))
@@ -290,7 +292,7 @@ class _Sending:
 
 
 async def _fill(job: Job) -> None:
-    """Add an entry for each row whose metadata at Clerk is stale."""
+    """Add an entry for each row with stale metadata at Clerk."""
     back = checked(job.repository.write_back)
     done = 0
     kinds: tuple[OutboxKind, ...] = ("user", "organization")
@@ -314,11 +316,11 @@ def checked(back: WriteBack | None) -> WriteBack:
 
 
 def _questions(clerk_id: str, is_user: bool, missing: dict[str, Any]) -> list[Question[Shape]]:
-    """The questions that write the missing data. None is repeated before its outcome has been looked at."""
+    """Return the questions that write the missing data. No question is retried before its outcome is known."""
     metadata = missing.get("public_metadata")
     others = {name: value for name, value in missing.items() if name != "public_metadata"}
     merge = endpoints.merge_user_metadata if is_user else endpoints.merge_organization_metadata
     questions = [merge(clerk_id, public_metadata=metadata)] if metadata else []
-    if others:  # last, for an external id may be another's
+    if others:  # last, because the external id may belong to another user
         questions.append(endpoints.update_user(clerk_id, **others))
     return [replace(question, once=True) for question in questions]

@@ -1,13 +1,14 @@
-"""Asks Clerk again about single things, by their ids.
+"""Ask Clerk again about single users, organizations and memberships, by their ids.
 
 Doubtful rows differ from the stored record, and have an older date. Either a webhook was faster than the list, or
-Clerk's dates cannot be trusted. Clocks cannot tell the two apart, but the order of events can: each such row is asked
-for again, after the stored record has been read. That answer is later than the stored record, so it is put with a rank
-above it. In ordinary times there are hardly any such rows.
+Clerk's dates are wrong. Clocks cannot separate these cases, but the order of events can. After the stored record has
+been read, Clerk is asked for the row again. That answer is later than the stored record, so it gets a rank above it.
+Normally there are hardly any such rows.
 
-Departures are stored, and were not listed by a run. Only Clerk's own answer ends anything: that it does not know the
-id. A membership cannot be asked for by its id, but it can be changed: it is asked to change nothing, and Clerk says
-whether there is one. With its user or its organization a membership has ended without being asked about.
+Departures are stored records that a run did not list. A record is deleted only if Clerk answers that it does not know
+the id. Clerk has no request for a membership by its id, but a membership can be changed. So Clerk gets an empty change,
+and its answer shows whether the membership exists. A membership of a deleted user or organization ends without a
+question.
 """
 
 from collections.abc import Iterator
@@ -22,32 +23,32 @@ from ..core.strict_json import fields
 from ..errors import ApiNotFound, ApiRefused
 from .job import Job, Report
 
-BATCH = 100  # ids that Clerk takes in one question
-ALWAYS_LIKELY = 10  # departures that are asked about however few there are stored
+BATCH = 100  # ids that Clerk accepts in one question
+ALWAYS_LIKELY = 10  # departures that are always checked, for any number of stored records
 ENDS_KEPT = 10_000
-NO_ANSWER = (400, 403, 422)  # Clerk would not change nothing, or has organizations turned off
+NO_ANSWER = (400, 403, 422)  # Clerk refuses an empty change, or organizations are disabled
 
-Said = tuple[Shape, AnyRecord]  # a row of Clerk's, and the record of it
+Said = tuple[Shape, AnyRecord]  # Clerk's row and its record
 
 
 def outranks(rank: str, record: AnyRecord) -> bool:
-    """Whether this rank of a stored record keeps Clerk's answer out, although nothing was deleted."""
+    """Return whether a stored record of this rank, which is not deleted, outranks Clerk's answer."""
     return rank[:1] == FULL and rank > record.rank
 
 
 def same_content(rank: str, record: AnyRecord) -> bool:
-    """Whether a full record of this rank has the same content as this one."""
+    """Return whether a full record of this rank has the same content as this record."""
     return rank[:1] == record.rank[:1] and rank[34:] == record.rank[34:]
 
 
 async def asked_again(job: Job, kind: Kind, rows: list[Shape]) -> dict[str, AnyRecord]:
-    """Ask Clerk for these rows again. Return the records of its answer, by key; without those that are gone."""
+    """Ask Clerk for these rows again. Return the records of its answer by key, without deleted ones."""
     found: dict[str, AnyRecord] = {}
     for question in _questions(kind, rows):
         asked_at = job.now()
         try:
             answer: list[Shape] | Page = await job.ask(question)
-        except ApiNotFound:  # the organization is gone, and its members with it
+        except ApiNotFound:  # the organization is deleted, with all its memberships
             continue
         for row in answer.rows if isinstance(answer, Page) else answer:
             try:
@@ -60,12 +61,12 @@ async def asked_again(job: Job, kind: Kind, rows: list[Shape]) -> dict[str, AnyR
 
 
 async def overtake(job: Job, kind: Kind, said: list[Said]) -> list[Change]:
-    """Make sure that the rows of a page, which was put, are stored as Clerk has them. Return the changes."""
-    said = [each for each in said if each[1].kind == kind]  # of a membership without its user, it is another
+    """Make sure that the rows of a stored page have the same content as at Clerk. Return the changes."""
+    said = [each for each in said if each[1].kind == kind]  # a membership without its user gives another kind
     keys = [record.key for _, record in said]
     ranks = await job.repository.ranks(kind, job.instance, keys) if keys else {}
     outranked = [each for each in said if outranks(ranks.get(each[1].key, ""), each[1])]
-    # With the same content, only the moment of its observation is news: it was listed now.
+    # With the same content, only the time of the observation is new: Clerk listed the row now.
     records = [record.above(ranks[record.key]) for _, record in outranked if same_content(ranks[record.key], record)]
     doubtful = [row for row, record in outranked if not same_content(ranks[record.key], record)]
     again = await asked_again(job, kind, doubtful)
@@ -93,12 +94,12 @@ def _questions_of_members(rows: list[Shape]) -> Iterator[Question[Any]]:
 
 
 class Departures:
-    """Finds out what Clerk no longer has.
+    """Finds the stored objects that Clerk no longer has.
 
     Args:
-        job: The job that looks.
-        started: When the run began that has listed everything, in milliseconds.
-        report: Where the departures are counted.
+        job: The job that looks for departures.
+        started: The start of the run that has listed everything, in milliseconds.
+        report: The report that counts the departures.
     """
 
     def __init__(self, job: Job, started: int, report: Report) -> None:
@@ -109,9 +110,9 @@ class Departures:
         self._ends: dict[str, str | None] = {}
 
     async def find(self, most: float) -> None:
-        """Ask about everything that was not listed, unless that is more than is likely of any kind.
+        """Ask about all objects that were not listed, unless their number is unlikely for a kind.
 
-        Users and organizations first: with them go their memberships, about which no question is needed.
+        Users and organizations come first: their memberships end with them, without a question.
         """
         rounds: tuple[tuple[Kind, ...], ...] = (("user", "organization"), ("membership",))
         for kinds in rounds:
@@ -126,7 +127,7 @@ class Departures:
                 await self._ask_about_all(kind, self._asked + missed)
 
     async def _counted(self, kind: Kind) -> tuple[int, int]:
-        """How many of a kind are stored, and how many of them were not listed."""
+        """Return the number of stored records of a kind, and the number that was not listed."""
         stored, missed, after = 0, 0, ""
         while page := (await self._job.stored_page(kind, after)):
             after = page[-1].key
@@ -141,7 +142,7 @@ class Departures:
         return not record.is_deleted and record.clerk_id is not None and record.observed_at < self._started
 
     async def _without_dead(self, memberships: list[Any]) -> list[AnyRecord]:
-        """Those whose ends are both there. The others have ended with one of their ends."""
+        """Return the memberships with both ends. Delete the others, because their user or organization is deleted."""
         alive, dead = list[AnyRecord](), list[AnyRecord]()
         for membership in memberships:
             ends = await self._ends_of(membership)
@@ -154,7 +155,7 @@ class Departures:
         return alive
 
     async def _ends_of(self, membership: ClerkMembership) -> tuple[str | None, ...]:
-        """The ids of a membership's user and organization. An id is empty if that one is deleted, None if unknown."""
+        """Return the ids of a membership's user and organization: empty if it is deleted, None if it is unknown."""
         ends: list[tuple[Kind, str]] = [("user", membership.user_key), ("organization", membership.organization_key)]
         ids = list[str | None]()
         for kind, key in ends:
@@ -176,7 +177,7 @@ class Departures:
                 self._job.tell("departures", self._asked, total)
 
     async def ask_about(self, record: AnyRecord) -> None:
-        """Put Clerk's answer about a stored record; or a tombstone, if Clerk does not know it."""
+        """Store Clerk's answer about a stored record, or a tombstone if Clerk does not know it."""
         asked_at = self._job.now()
         row, is_gone = await self._found(record)
         if row is not None:
@@ -192,7 +193,7 @@ class Departures:
             self._report.departed += 1
 
     async def _found(self, record: AnyRecord) -> tuple[Shape | None, bool]:
-        """Clerk's row of it, or of the membership that has replaced it; and whether it is gone."""
+        """Return Clerk's row of the record, or of the membership that replaces it; and whether the record is gone."""
         if isinstance(record, ClerkMembership):
             return await self._found_membership(record)
         one = endpoints.user if isinstance(record, ClerkUser) else endpoints.organization
@@ -218,10 +219,10 @@ class Departures:
             if error.status not in NO_ANSWER:
                 raise
             return None, False
-        # Another one: they have left, and come back.
+        # Another id: the user has left, and has joined again.
         return row, row.get("id") != record.clerk_id
 
 
 def _is_of_the_id(error: ApiNotFound) -> bool:
-    """Whether the thing itself was not found, and not something else about the question."""
+    """Return whether Clerk did not find the object itself, and not another part of the request."""
     return any(code.endswith("not_found") for code in error.codes)

@@ -1,11 +1,11 @@
-"""Moving people from one instance to another: from development to production, or from another provider.
+"""Relink: move users from one instance to another, from development to production or from another provider.
 
     plan = plan_relink(repository, from_="dev.example.com", to="example.com", by="external_id")
     done = apply_relink(repository, plan)
 
-A move ties a person's identity in the new instance to the user of yours that the old one leads to. The old identity
-stays, and so does the row of the user that the new one led to until then. All of it goes by what is stored of both
-instances; Clerk is not asked. Whoever could be two people is moved to neither.
+A move links an identity in the new instance to your user that the old identity is linked to. The old identity stays.
+The row of the user that the new identity was linked to before stays, too. A relink uses only the stored records of both
+instances, and sends no requests to Clerk. An ambiguous identity is not moved.
 """
 
 from collections import Counter
@@ -47,8 +47,10 @@ REASONS: dict[Reason, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One person. The identity in the new instance leads to your user `before` now, None if it was never seen, and to
-    `after` once it is moved."""
+    """The move of one identity, from your user `before` to your user `after`.
+
+    `before` is None if the identity in the new instance was never seen.
+    """
 
     from_clerk_id: str = field(repr=False)
     to_clerk_id: str = field(repr=False)
@@ -58,7 +60,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Somebody who is not moved. `REASONS` says each reason in words."""
+    """An identity that is not moved. `REASONS` has a text for each reason."""
 
     from_clerk_id: str = field(repr=False)
     to_clerk_id: str | None = field(repr=False)
@@ -67,7 +69,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Relink:
-    """Who is moved, how many are there already, and who is refused: as planned, or as done."""
+    """A relink, planned or done: the moves, the number of identities that are moved already, and the refusals."""
 
     from_: str
     to: str
@@ -77,12 +79,12 @@ class Relink:
     refusals: tuple[Refusal, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same, ready for JSON."""
+        """Return the relink, ready for JSON."""
         told = asdict(self)
         return {"from": told.pop("from_"), **told}
 
 
-# What a person of the old instance is looked for by. One of the new has it as the external id, or as the address.
+# The value that matches a user of the old instance to the external id, or the address, of a user of the new one.
 WORDS: dict[By, Callable[[User], str | None]] = {
     "external_id": lambda user: user.clerk.external_id,
     "clerk_id": lambda user: user.clerk_id,
@@ -92,7 +94,7 @@ WORDS: dict[By, Callable[[User], str | None]] = {
 
 
 class Judging:
-    """Whether somebody is moved, by what is stored at this moment."""
+    """Decides about each move, from the records that are stored at that moment."""
 
     def __init__(self, repository: Repository, from_: str, to: str, by: Way) -> None:
         self._repository = repository
@@ -101,8 +103,8 @@ class Judging:
         self._by: Way = by
 
     def matches(self) -> Iterator[tuple[str, str] | Refusal]:
-        """Everybody in the old instance, with the one in the new who is looked for. The new one is kept in memory."""
-        index: dict[str, str | None] = {}  # None where there are several
+        """Yield each user of the old instance with its match in the new one. The new instance is kept in memory."""
+        index: dict[str, str | None] = {}  # None if there are several
         for clerk_id, record in self._everybody(self._to):
             if word := self._new_word(record):
                 index[word] = None if word in index else clerk_id
@@ -119,7 +121,7 @@ class Judging:
                 yield clerk_id, other
 
     def judge(self, one: str, other: str) -> Move | Refusal | None:
-        """The move of these two, or why there is none; None where they are one already."""
+        """Return the move for these two identities, or its refusal; None if they share a user already."""
         old, new = self._user(self._from, one), self._user(self._to, other)
         if old is None:
             return Refusal(one, other, "not_found")
@@ -130,7 +132,7 @@ class Judging:
         reason = self._mismatch(old, new)
         if reason is not None:
             return Refusal(one, other, reason)
-        # A second identity in the new instance would let somebody else in, also where the first was deleted.
+        # A second identity in the new instance would give another person access, even after the first is deleted.
         if any(each["instance"] == self._to for each in self._identities(old.id)):
             return Refusal(one, other, "user_taken")
         if new is not None and len(self._identities(new.id)) > 1:
@@ -138,7 +140,7 @@ class Judging:
         return Move(one, other, None if new is None else new.id, old.id)
 
     def make(self, move: Move) -> bool:
-        """Make a move, unless the identity leads elsewhere than the plan says."""
+        """Make a move, unless the identity is linked to another user than in the plan. Return whether it was made."""
         try:
             if move.before is None:
                 self._repository.link(self._to, move.to_clerk_id, move.after, shared=True)
@@ -149,7 +151,7 @@ class Judging:
         return True
 
     def _mismatch(self, old: User, new: User | None) -> Reason | None:
-        """Why these two are not one person, by what they are compared by."""
+        """Return the reason why these two do not match, or None."""
         if self._by == "mapping":
             return None
         word = self._old_word(old)
@@ -172,7 +174,7 @@ class Judging:
     def _identities(self, id: Id) -> list[dict[str, Any]]:
         try:
             identities: list[dict[str, Any]] = self._repository.export(id)["identities"]
-        except UserUnknown:  # the last has just been taken away
+        except UserUnknown:  # the last identity has just been removed
             return []
         return identities
 
@@ -181,12 +183,12 @@ class Judging:
         while page := self._repository.records("user", instance, after=after):
             after = page[-1].key
             for record in page:
-                if isinstance(record, ClerkUser) and record.clerk_id is not None:  # None where it was deleted
+                if isinstance(record, ClerkUser) and record.clerk_id is not None:  # None if the user is deleted
                     yield record.clerk_id, record
 
 
 def _address(record: ClerkUser) -> str | None:
-    """As every database compares it: the capital letters of ASCII do not count."""
+    """Return the address as every database compares it: without regard to the case of ASCII letters."""
     return record.email and record.email.encode().lower().decode()
 
 
@@ -200,16 +202,17 @@ MAX_ID = 255  # characters
 def plan_relink(
     repository: Repository, *, from_: str, to: str, by: By | Mapping[str, str], progress: OnProgress | None = None
 ) -> Relink:
-    """Look who is who, and change nothing.
+    """Match the users of two instances, and change nothing.
 
     Args:
-        repository: Where both instances are stored, each after a backfill.
+        repository: The repository that stores both instances, each after a backfill.
         from_: The name of the old instance.
-        to: The name of the new one.
-        by: What shows that two are one person. In the new instance, `external_id` is the old one's `external_id`,
-            `clerk_id` its Clerk id, or `own_id` the id of your user. `verified_email` is the primary address, verified
-            in both. Or a mapping, from Clerk ids of the old instance to those of the new.
-        progress: Called with the number of users that were looked at, and of all.
+        to: The name of the new instance.
+        by: The value that matches two users. It is compared with the external id in the new instance: `external_id` is
+            the external id in the old one, `clerk_id` the Clerk id there, and `own_id` the id of your user.
+            `verified_email` compares the primary addresses, which must be verified in both. Or pass a mapping, from
+            Clerk ids of the old instance to Clerk ids of the new one.
+        progress: Called with the number of checked users, and the number of all.
     """
     if from_ == to:
         raise ConfigurationError("the two instances are one")
@@ -244,16 +247,16 @@ def plan_relink(
 
 
 def apply_relink(repository: Repository, plan: Relink, *, progress: OnProgress | None = None) -> Relink:
-    """Make the moves of a plan, each in one transaction, and tell which were made.
+    """Make the moves of a plan, each in one transaction, and return the moves that were made.
 
-    Each person is judged anew just before, and is refused where anything is not as the plan says; the write itself
-    refuses an identity that leads elsewhere by then. So it can be ended at any moment and done again, and a second time
-    changes nothing.
+    Just before each move, its identity is checked again, and refused if it differs from the plan. The write itself
+    refuses an identity that is linked to another user by then. So you can interrupt it at any moment and run it again.
+    It is idempotent.
 
     Args:
-        repository: What the plan was made of.
-        plan: Of `plan_relink`.
-        progress: Called with the number of users that were looked at, and of all.
+        repository: The repository of the plan.
+        plan: The result of `plan_relink`.
+        progress: Called with the number of checked users, and the number of all.
     """
     judging = Judging(repository, plan.from_, plan.to, plan.by)
     moves, refusals, already = list[Move](), list(plan.refusals), plan.already
