@@ -1,6 +1,6 @@
-"""Repositories, each in a module of its own, and the rules that a backend of your own is made of.
+"""Repositories, each in its own module, and the functions for your own backend.
 
-Nothing is imported before it is asked for.
+A module is imported at its first use.
 """
 
 from importlib import import_module

@@ -23,13 +23,14 @@ _WIDEN_AFTER = 1.0  # seconds after which a line that was narrowed lets more req
 
 
 class _Line:
-    """How many requests may have a turn, and how many have one.
+    """The number of requests that may have a turn, and of those that have one.
 
     Args:
         size: How many may have a turn at once.
         timeout: Seconds without a turn that ended well, after which a request is refused.
         max_waiting: How many requests may wait.
-        wanted: What they wait for, and `stuck`: why they are refused. Both are parts of the error's text.
+        wanted: The object that they wait for, as part of the error's text.
+        stuck: The cause of a refusal, as part of the error's text.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class _Line:
         self._moves = 0  # how many turns have ended well
 
     def narrow(self, size: int) -> None:
-        """Let no more requests through than this for a while: the server takes no more connections."""
+        """Let no more requests through than this for a while: the server accepts no more connections."""
         self._narrow = max(1, size)
         self._narrow_until = time.monotonic() + _WIDEN_AFTER
 
@@ -71,7 +72,7 @@ class _Line:
             raise RepositoryUnavailable(f"{waiting} requests are waiting for {self._wanted} already, see max_waiting")
 
     def _has_left(self, *, moved: bool) -> None:
-        self._served = max(0, self._served - 1)  # in a forked child, requests of the parent's are not counted
+        self._served = max(0, self._served - 1)  # in a forked child, the parent's requests are not counted
         self._moves += moved
 
     def _in_vain(self) -> RepositoryUnavailable:

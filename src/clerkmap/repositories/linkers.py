@@ -1,4 +1,4 @@
-"""Linkers: which of your users a person is, decided at first sight.
+"""Linkers: decide at first sight which of your users a Clerk user is.
 
 A linker is a function of Clerk's record, or an object that is called like one, see `clerkmap.ports.Linker`.
 """
@@ -19,13 +19,13 @@ Rows = Iterable[tuple[Id, str | None]]
 
 @dataclass(frozen=True, slots=True)
 class FirstUserTakes:
-    """Hand the rows of one user to the first person who signs in: exactly once, for good.
+    """Link the first Clerk user that signs in to one of your users: exactly once, for good.
 
-    The claim is a checkpoint that is written in the transaction of the first sign-in, so that one of several first
-    sign-ins wins it, and nobody wins it again: not when that person is unlinked, deleted or erased. Every other person
-    is a new user.
+    The claim is a checkpoint that is written in the transaction of the first sign-in. So exactly one of several first
+    sign-ins wins it. The claim stays, even if that user is unlinked, deleted or erased. Every other Clerk user is a
+    new user.
 
-    The first person to sign in may be a stranger. Close sign-up at Clerk until the claim is made, or use
+    The first user to sign in may be a stranger. Close sign-up at Clerk until the claim is made, or use
     `ByVerifiedEmail` with the one address that may have the rows.
 
     Args:
@@ -36,24 +36,24 @@ class FirstUserTakes:
 
     @property
     def checkpoint(self) -> str:
-        """The name under which a repository keeps who has made the claim."""
+        """The name of the checkpoint with the claim."""
         return f"clerkmap first user {key_of(repr(self.id))}"
 
 
 class ByVerifiedEmail:
-    """Link a new person to the one user of yours who has the address that the person has verified at Clerk.
+    """Link a new Clerk user to your one user with the same address, verified at Clerk.
 
     The address must be the primary one and verified, and exactly one row may have it. Capital letters of ASCII do not
-    count; every other character must be the same. A person without such a row is a new user, and stays one: an
+    count; every other character must be the same. A Clerk user without such a row is a new user, and stays one: an
     address that is verified or changed later links no user.
 
-    A token does not tell an address. So a resolver asks Clerk once when it sees a person for the first time, and needs
-    `api=`. No user is made from a record that tells less.
+    A token has no address. So a resolver asks Clerk once when it sees a Clerk user for the first time, and needs
+    `api=`. No user is made from a record without an address.
 
     Args:
-        find: A function that returns the rows which may have an address, each as an id and the address in the row. It
-            is handed the address with small ASCII letters, inside the transaction. It may return more than match, for
-            the addresses are compared here.
+        find: A function that returns the rows that may have an address, each as an id and the address in the row. It
+            gets the address with ASCII letters in lower case, inside the transaction. It may return too many rows,
+            because the addresses are compared here.
     """
 
     def __init__(self, find: Callable[[str], Rows]) -> None:
@@ -62,7 +62,7 @@ class ByVerifiedEmail:
         self._find = find
 
     def __call__(self, record: ClerkUser) -> Id | None:
-        """Return the id of the one user who has this address, or None."""
+        """Return the id of the one user with this address, or None."""
         wanted = verified_address(record)
         if wanted is None:
             return None
@@ -70,7 +70,7 @@ class ByVerifiedEmail:
         return ids.pop() if len(ids) == 1 else None
 
     def _rows(self, address: str) -> Iterator[tuple[Id, str]]:
-        """The rows with an address of which `find` says that they may match, or `ConfigurationError`."""
+        """Return the rows from `find` that have an address, or raise `ConfigurationError`."""
         rows = _each(self._find(address))
         if rows is None:
             raise _wrong_rows()
@@ -85,16 +85,16 @@ class ByVerifiedEmail:
                     raise _wrong_rows()
 
     def is_enough(self, record: ClerkUser) -> bool:
-        """Whether a record tells enough to decide by."""
+        """Return whether a record has enough data to decide."""
         return record.grade == FULL or verified_address(record) is not None
 
 
 class ByExternalId:
-    """Link a new person to the user of yours whose id your application has set as the external id at Clerk.
+    """Link a new Clerk user to your user by the external id that your application has set at Clerk.
 
-    Only your application can set an external id, so it proves more than an address. A token does not tell it: a
-    resolver asks Clerk once when it sees a person for the first time, and needs `api=`. No user is made from a record
-    that tells less.
+    Only your application can set an external id, so it proves more than an address. A token does not contain it: a
+    resolver asks Clerk once when it sees a Clerk user for the first time, and needs `api=`. No user is made from a
+    record without this data.
 
     Args:
         find: A function of an external id that returns the id of your user, or None.
@@ -110,7 +110,7 @@ class ByExternalId:
         return None if record.external_id is None else self._find(record.external_id)
 
     def is_enough(self, record: ClerkUser) -> bool:
-        """Whether a record tells enough to decide by."""
+        """Return whether a record has enough data to decide."""
         return record.grade == FULL
 
 
@@ -121,7 +121,7 @@ def _wrong_rows() -> ConfigurationError:
 
 
 def _each(several: object) -> Iterator[Any] | None:
-    """The values in a list or a row, of whatever type a driver makes them. None where it is neither."""
+    """Return the values in a list or a row of any driver's type. None if it is neither."""
     if isinstance(several, str | bytes | Mapping):
         return None
     try:

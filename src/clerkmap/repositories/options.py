@@ -1,6 +1,6 @@
-"""What is yours to choose about your side of things: how ids are made, who is linked to whom, where roles come from.
+"""The options of every repository: how ids are made, how users are linked, where roles come from.
 
-Every repository takes these options, and asks here.
+Every repository uses this module to apply them.
 """
 
 import logging
@@ -26,7 +26,7 @@ logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 # By instance and key: a role, and the rank of the record that named it.
 FirstRoles = dict[tuple[str, str], tuple[str, str]]
 
-# What an id of yours is in the database, and what it is in Python.
+# The type of your ids in the database, and in Python.
 IdType = Literal["text", "bigint", "uuid"]
 _STRATEGIES: dict[str, IdType] = {"uuid7": "text", "clerk": "text", "integer": "bigint"}
 _WANTED: dict[IdType | None, str] = {
@@ -44,20 +44,20 @@ class Options(TypedDict, total=False):
     """The options that every repository takes.
 
     ids: How your ids are made: `uuid7`, `integer`, `clerk` (Clerk's own), or a function of Clerk's record.
-    users_table: With `ids="integer"`, the table whose rows are your users: its name, or a `UsersTable`. Each new user
-        must have a row there when the transaction ends, which a hook inserts; a link names a row that is there.
-    first_id: With `ids="integer"`, the number from which on all numbers are clerkmap's: 1 where you have no rows yet.
-        Of users and of organizations. Beside a `users_table`, new users need no row, and all rows have smaller numbers.
-    linker: Asked, at the first sight of a person, for the id of a user you already have: a function of Clerk's record,
-        `ByVerifiedEmail(find)`, `ByExternalId(find)` or `FirstUserTakes(id)`. A user who has an identity already, or
-        was deleted, is never given to another person: that person is a new user. A linker with a method
-        `is_enough(record)` is asked only about records for which that returns True.
-    across_instances: Whether a linker may name a user who has an identity in another instance.
-    first_role: Where a user's role comes from until you set it; `public_metadata.role`, unless you say otherwise.
+    users_table: With `ids="integer"`, the table of your users: its name, or a `UsersTable`. Each new user
+        must have a row there when the transaction ends, which a hook inserts; a link names an existing row.
+    first_id: With `ids="integer"`, the number from which on all numbers are clerkmap's: 1 if you have no rows yet. For
+        users and for organizations. Beside a `users_table`, new users need no row, and all rows have smaller numbers.
+    linker: Returns, at the first sight of a Clerk user, the id of your existing user: a function of Clerk's record,
+        `ByVerifiedEmail(find)`, `ByExternalId(find)` or `FirstUserTakes(id)`. Your user with an identity, or a deleted
+        one, is never linked to another Clerk user: that one becomes a new user. A linker with a method
+        `is_enough(record)` is called only for records for which that returns True.
+    across_instances: Whether a linker may name a user with an identity in another instance.
+    first_role: The source of a user's role until you set it; `public_metadata.role` by default.
     hooks: Called inside each transaction, with each change.
     after_commit: Called after each commit, with each change.
     clock: The time, in seconds since 1970.
-    write_back: Which of your facts Clerk is to hold: what changes of them is noted in the outbox.
+    write_back: Your facts that are copied to Clerk. Their changes are added to the outbox.
     max_token_lifetime: How many seconds a token may live; 28 days by default. A resolver refuses tokens that live
         longer. The ends of sessions are remembered, and tombstones kept, for two days more than that.
     """
@@ -76,7 +76,7 @@ class Options(TypedDict, total=False):
 
 
 class Configuration:
-    """The options, checked, and what follows from them."""
+    """The checked options, and the settings derived from them."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Configuration:
         self.max_token_lifetime: float = max_token_lifetime
         self.tombstones_kept: int = tombstones_kept(max_token_lifetime)  # milliseconds
         self.ids: Ids = ids
-        # None where a function makes ids of either type.
+        # None if a function makes ids of both types.
         self.id_type: IdType | None = id_type or (None if callable(ids) else _STRATEGIES[ids])
         self.listeners: Listeners = Listeners(hooks, after_commit, speaks_async=speaks_async)
         if self.first_user is not None:
@@ -134,54 +134,54 @@ class Configuration:
         self._clock = clock
 
     def now(self) -> int:
-        """The time, in milliseconds."""
+        """Return the time, in milliseconds."""
         return int(self._clock() * 1000)
 
     def forgotten_below(self) -> str:
-        """The rank under which the end of a session need not be remembered."""
+        """Return the rank under which the end of a session need not be stored."""
         return forgotten_below(self.now(), self.tombstones_kept)
 
     def check_id(self, id: Id) -> Id:
-        """An id that came from your side, or `ConfigurationError`: a database would store "7" for 7, or refuse."""
+        """Return your id, or raise `ConfigurationError`: a database would store "7" for 7, or refuse it."""
         if not self.is_id(id):
             raise ConfigurationError(f"an id of yours must be {_WANTED[self.id_type]}, and storable")
         return id
 
     def is_id(self, id: object) -> bool:
-        """Whether it can be an id here."""
+        """Return whether a value can be an id here."""
         return fits(id, self.id_type)
 
     def ids_spelled(self, text: str) -> list[Id]:
-        """The ids that a text can be: itself, and the number that it spells."""
+        """Return the ids that a text can mean: itself, and the number that it spells."""
         spelled: list[Id] = [text, int(text)] if _NUMBER.fullmatch(text) else [text]
         return [id for id in spelled if self.is_id(id)]
 
     def make_id(self, record: ClerkUser | ClerkOrganization) -> Id | None:
-        """An id for a thing seen for the first time. None where the database is to make it."""
+        """Return an id for a new row. None if the database makes it."""
         if callable(self.ids):
             return self.check_id(self.ids(record))
         if self.ids == "integer":
             return None
-        # A tombstone does not tell the Clerk id, and its row still needs an id.
+        # A tombstone has no Clerk id, and its row still needs an id.
         return record.clerk_id or record.key if self.ids == "clerk" else uuid7()
 
     @property
     def has_linker(self) -> bool:
-        """Whether somebody is to be asked about each new person."""
+        """Whether a linker decides about each new Clerk user."""
         return self._linker is not None or self.first_user is not None
 
     @property
     def needs_full_user(self) -> bool:
-        """Whether more than an id must be known of a person before a user is made."""
+        """Whether a new user needs a full record, and not an id alone."""
         return self._is_enough is not None
 
     def is_enough(self, record: ClerkUser) -> bool:
-        """Whether a record tells enough to make a user of a person seen for the first time."""
+        """Return whether a record has enough data to make a new user."""
         return self._is_enough is None or record.is_deleted or self._is_enough(record)
 
     def linked_id(self, record: ClerkUser) -> Id | None:
-        """The id of a user you already have, if your linker says that this person is one."""
-        # A tombstone names no person, and must not use up a claim.
+        """Return the id of your existing user that your linker names for this record, or None."""
+        # A tombstone names no Clerk user, and must not use up a claim.
         if self._linker is None or record.is_deleted:
             return None
         id = self._linker(record)
@@ -192,7 +192,7 @@ class Configuration:
         return id
 
     def check_free(self, record: ClerkUser, others: Collection[User], deleted_at: int | None) -> None:
-        """Raise `UserTaken` where a person must not join those who lead to a user, or a user who was deleted."""
+        """Raise `UserTaken` if a new identity must not join this user's identities, or if the user was deleted."""
         if self.across_instances and deleted_at is None:
             others = [user for user in others if user.clerk.instance == record.instance]
         if others or deleted_at is not None:
@@ -217,16 +217,16 @@ class Configuration:
         return self.numbers.row_missing()
 
     def first_roles(self, records: Iterable[AnyRecord]) -> FirstRoles:
-        """Of each person, the first role that these records name, whether or not the record that names it will stay.
+        """Return the first role that these records name for each user, even if the record is replaced later.
 
-        Only a full statement can name one.
+        Only a full record can name one.
         """
         first: FirstRoles = {}
         for record in records:
             if self._first_role is not None and isinstance(record, ClerkUser) and record.grade == FULL:
                 role = self._first_role(record)
                 if role is not None and not is_role(role):
-                    # Not an error, for with the record a ban would be lost.
+                    # Not an error: the record may carry a ban, which would be lost with it.
                     logger.error("first_role gave what is no role: printable text of at most %d characters", MAX_ROLE)
                     role = None
                 known = first.get((record.instance, record.key))
@@ -236,7 +236,7 @@ class Configuration:
 
 
 def fits(id: object, id_type: IdType | None) -> bool:
-    """Whether a column of this type can hold an id, and find it again as the same value. None is a column of any type.
+    """Return whether a column of this type can hold an id, and find it again as the same value. None: of any type.
 
     SQLite would store "7" for 7.
     """
@@ -246,7 +246,7 @@ def fits(id: object, id_type: IdType | None) -> bool:
 
 
 def check_role(role: str | None) -> str | None:
-    """A role that any database stores, or `ConfigurationError`."""
+    """Return a role that every database stores, or raise `ConfigurationError`."""
     if role is not None and not is_role(role):
         raise ConfigurationError(f"a role must be printable text of at most {MAX_ROLE} characters, or None")
     return role
@@ -257,7 +257,7 @@ def _is_text(id: str) -> bool:
 
 
 def log_taken() -> None:
-    """A linker cannot be asked to decide anew, and a person must not stop a delivery or a page of others."""
+    """Log that a linker chose a taken user. It cannot decide again, and one user must not stop a delivery or page."""
     logger.warning(
         "the linker named a user who has another identity, was deleted, or is no row of users_table: the person is a "
         "new user; relink if both are one person"
@@ -265,12 +265,12 @@ def log_taken() -> None:
 
 
 def id_taken() -> ConfigurationError:
-    """Two things may not share an id, least of all two people."""
+    """Return the error for an id that exists already. Two rows, above all two users, must not share one."""
     return ConfigurationError("the strategy given as ids made an id that something else has already")
 
 
 def not_inserted(table: str) -> ConfigurationError:
-    """What is not there cannot be inserted, and no error says why."""
+    """Return the error for a row that is missing and was not inserted, without an error from the database."""
     return ConfigurationError(
         f"something of yours keeps rows from being inserted into the table of {table}, or from being read there: "
         "look at its unique indexes, triggers, rules and policies"
@@ -278,12 +278,12 @@ def not_inserted(table: str) -> ConfigurationError:
 
 
 def no_other_id() -> ConfigurationError:
-    """Where the id follows from the person, the same person cannot be two users."""
+    """Return the error for a second user of one Clerk user. An id derived from the Clerk user allows only one."""
     return ConfigurationError("the strategy given as ids gives this person the same id again; relink them instead")
 
 
 def uuid7() -> str:
-    """A UUID of version 7: sorts by the time it was made, so that an index grows at its end."""
+    """Return a UUID of version 7. It sorts by the time it was made, so that an index grows at its end."""
     milliseconds = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10), "big")
     value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | (random >> 62 & 0xFFF) << 64 | 0b10 << 62

@@ -1,9 +1,8 @@
 """Numbers for new rows that are not the numbers of rows you have.
 
-With `ids="integer"` a repository makes numbers beside tables that it does not know. Two answers keep a new person from
-the data of an existing user: `first_id`, from which on all numbers belong to the repository; or `users_table`, each row
-of which is a user, so that a number is taken where that table has no row, and the row is there when the transaction
-ends.
+With `ids="integer"` a repository makes numbers beside tables that it does not know. Two options keep a new user from
+the data of an existing one. From `first_id` on, all numbers belong to the repository. In `users_table`, each row is a
+user: a new number has no row in that table yet, and the row exists when the transaction ends.
 """
 
 import re
@@ -24,7 +23,7 @@ WANTED = (
 
 @dataclass(frozen=True, slots=True)
 class UsersTable:
-    """The table whose rows are your users.
+    """The table of your users.
 
     Args:
         name: Its name, as the database spells it.
@@ -46,37 +45,41 @@ class UsersTable:
 
     @property
     def quoted(self) -> str:
-        """The name as it stands in a statement."""
+        """The name, quoted for a statement."""
         return f'"{self.name}"' if self.schema is None else f'"{self.schema}"."{self.name}"'
 
     @property
     def select_columns(self) -> str:
-        """How SQLite tells the columns and their types. There are none where there is no table."""
+        """The SQLite query for the columns and their types. It returns no row if there is no table."""
         of_schema = f", '{self.schema}'" if self.schema is not None else ""
         return f"SELECT name, type FROM pragma_table_info('{self.name}'{of_schema})"
 
     @property
     def find_counters(self) -> str:
-        """How SQLite tells whether AUTOINCREMENT has been used in this database."""
+        """The SQLite query whether AUTOINCREMENT has been used in this database."""
         return f"""SELECT 1 FROM "{self.schema or "main"}".sqlite_master WHERE name = 'sqlite_sequence'"""
 
     @property
     def select_counter(self) -> str:
-        """The greatest number that AUTOINCREMENT has made or seen: also of rows that are no more."""
+        """The query for the greatest number that AUTOINCREMENT has made or seen, including those of deleted rows."""
         counters = f'"{self.schema or "main"}".sqlite_sequence'
         return f"SELECT max(seq) FROM {counters} WHERE lower(name) = '{self.name.lower()}'"
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """How numbers are made. Where there is a table and no `first_id`, each user must be a row of the table."""
+    """How numbers are made. With a table and no `first_id`, each user must be a row of the table."""
 
     first_id: int | None
     table: UsersTable | None
 
     @classmethod
     def of(cls, ids: object, first_id: int | None, users_table: str | UsersTable | None) -> "Numbers | None":
-        """What the options say; None where no numbers are made. `ConfigurationError` if they leave it open."""
+        """Return the numbers that the options describe; None if no numbers are made.
+
+        Raises:
+            ConfigurationError: The options do not say how.
+        """
         if ids != "integer":
             if first_id is not None or users_table is not None:
                 raise ConfigurationError('first_id and users_table belong to ids="integer"')
@@ -90,29 +93,29 @@ class Numbers:
 
     @property
     def first(self) -> int:
-        """The smallest number that may be made."""
+        """Return the smallest number that may be made."""
         return self.first_id or 1
 
     @property
     def needs_rows(self) -> bool:
-        """Whether each user is a row of the table."""
+        """Return whether each user must be a row of the table."""
         return self.first_id is None
 
     def check_column(self, columns: Iterable[Sequence[object]]) -> None:
-        """Refuse a table of SQLite's, each column with its declared type, whose ids do not sort as whole numbers."""
+        """Refuse an SQLite table if its id column, by its declared type, does not sort as whole numbers."""
         assert self.table is not None
         declared = {str(name).lower(): str(kind or "").upper() for name, kind in columns}
         if not declared:
             raise self.table_missing()
-        if "INT" not in declared.get(self.table.id.lower(), ""):  # so SQLite itself tells whole numbers
+        if "INT" not in declared.get(self.table.id.lower(), ""):  # SQLite's own rule for whole numbers
             raise ConfigurationError(
                 f"users_table: {self.table.name} needs a column {self.table.id} that is declared as INTEGER, or new "
                 "users would get the numbers of rows there; UsersTable(name, id=column) names another column"
             )
 
     def check_greatest(self, greatest: object) -> None:
-        """Refuse a table whose numbers have reached those of the repository."""
-        if self.table is not None and isinstance(greatest, str | bytes | float):  # SQLite keeps them beside numbers
+        """Refuse a table if its numbers have reached those of the repository."""
+        if self.table is not None and isinstance(greatest, str | bytes | float):  # SQLite stores them beside numbers
             raise ConfigurationError(
                 f"users_table: {self.table.name} has a row whose {self.table.id} is no whole number, so no number can "
                 "be made that comes after it"
@@ -125,7 +128,7 @@ class Numbers:
             )
 
     def check_sequence(self, sequence: str | None, last: int | None, greatest: int | None) -> None:
-        """Refuse a table that makes no numbers, or would make some that it has."""
+        """Refuse a table that makes no numbers, or would make existing ones."""
         assert self.table is not None
         if sequence is None:
             raise ConfigurationError(
@@ -146,7 +149,7 @@ class Numbers:
         )
 
     def row_missing(self) -> ConfigurationError:
-        """A user was made, and the table has no row for it."""
+        """Return the error for a new user without a row in the table."""
         name = "" if self.table is None else self.table.name
         return ConfigurationError(
             f"a new user has no row in {name}: insert one with the id of change.user in a hook, or say first_id= too "
@@ -154,7 +157,7 @@ class Numbers:
         )
 
     def used_up(self) -> ConfigurationError:
-        """No number could be made."""
+        """Return the error for numbers that have run out."""
         name = "" if self.table is None else self.table.name
         return ConfigurationError(
             f"no number could be made for a new user: the sequence of {name} is behind its rows, or {name} has rows "

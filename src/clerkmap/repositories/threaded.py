@@ -1,4 +1,4 @@
-"""A synchronous repository, lent to async code: each call runs in a thread."""
+"""A sync repository for async code: each call runs in a thread."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self, TypeVar, overload
@@ -19,8 +19,7 @@ def threaded(repository: Repository) -> "Threaded": ...
 @overload
 def threaded(repository: CoreRepository) -> "ThreadedCore": ...
 def threaded(repository: Any) -> Any:
-    """Lend a synchronous repository to async code: each call runs in a thread. Calls that write do not hold up calls
-    that read.
+    """Return a sync repository for async code: each call runs in a thread. Writes do not delay reads.
 
     The threads are those of the repository, if it has an attribute `threads` (see `Threads`). Other repositories share
     a few in each process.
@@ -79,7 +78,7 @@ class ThreadedCore:
         await self._threads.read(self._repository.poll)
 
     async def close(self) -> None:
-        await _shared.read(self._repository.close)  # not in threads that it closes
+        await _shared.read(self._repository.close)  # not in the threads that it closes
 
 
 class Threaded(ThreadedCore):

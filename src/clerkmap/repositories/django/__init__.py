@@ -1,4 +1,4 @@
-"""Django's own connection, for which clerkmap[django] is to be installed."""
+"""Django's own connection. Needs clerkmap[django]."""
 
 try:
     import django as django

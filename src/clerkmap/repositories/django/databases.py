@@ -1,4 +1,4 @@
-"""What SQLite and PostgreSQL need to have done differently on a connection of Django's."""
+"""The differences between SQLite and PostgreSQL on Django's connection."""
 
 import sqlite3
 from collections.abc import Collection
@@ -24,50 +24,50 @@ ID_TYPES: dict[str, dict[IdType, str]] = {
 
 
 class Database(Protocol):
-    """One of the databases. Where it does something there, it is as work on a cursor of Django's."""
+    """One of the databases. Its work runs on Django's cursor."""
 
     tables: Tables
     listeners: Listeners
-    changes: ChangeLog | None  # None where other processes are not heard of
+    changes: ChangeLog | None  # None if changes by other processes are not noticed
 
     def is_ready(self) -> Work[bool]:
-        """Whether the tables are at this version's state."""
+        """Return whether the tables are at this version."""
         ...
 
     def begin(self) -> Work[None]:
-        """What comes first in a transaction of our own."""
+        """Return the work that comes first in clerkmap's own transaction."""
         ...
 
     def notify(self, written: Collection[Change]) -> Work[None]:
-        """What is told to other processes when the transaction is committed."""
+        """Return the work that notifies other processes at the commit."""
         ...
 
     def protect(self) -> Work[None]:
-        """Before a write: have the database overwrite what is deleted, where it can."""
+        """Make the database overwrite deleted data, if it can. Call this before a write."""
         ...
 
     def truncate_log(self, connection: Any) -> bool:
-        """Remove erased data from the log. Return whether that is done, or not needed."""
+        """Remove erased data from the log. Return whether that is done or not needed."""
         ...
 
     def is_open(self, connection: Any) -> bool:
-        """Whether a transaction is open on the driver's connection, be it to be undone."""
+        """Return whether a transaction is open on the driver's connection, even one that must be rolled back."""
         ...
 
     def is_failed(self, connection: Any) -> bool:
-        """Whether all it can still do is to be undone."""
+        """Return whether the transaction can only be rolled back."""
         ...
 
     def is_lost(self, error: RepositoryUnavailable) -> bool:
-        """Whether this is no answer of the database: it may have done what it was asked to."""
+        """Return whether the database did not answer: it may have run the statement."""
         ...
 
 
 class Sqlite:
-    """Statements with Django's placeholders, and the write lock before the first look."""
+    """SQLite: statements with Django's placeholders, and the write lock before the first read."""
 
     def __init__(self, *, id_type: IdType | None, **options: Unpack[Options]) -> None:
-        names, dialect = Names(PREFIX), replace(SQLITE, value="%s")  # Django makes question marks of them
+        names, dialect = Names(PREFIX), replace(SQLITE, value="%s")  # Django turns them into question marks
         configuration = Configuration(id_type=id_type or ("text" if callable(options.get("ids")) else None), **options)
         assert configuration.id_type is not None
         if configuration.id_type not in ID_TYPES["sqlite"]:
@@ -76,7 +76,7 @@ class Sqlite:
         self.listeners: Listeners = configuration.listeners
         self.tables: Tables = Tables(Statements(dialect, names, configuration.numbers), configuration)
         self.changes: ChangeLog | None = ChangeLog(dialect, names, self.listeners)
-        # Changes nothing, and waits for whoever is writing: later the wait would be a failure.
+        # Changes nothing, and waits for the current writer: a later wait would be an error.
         self._lock = f"UPDATE {self._schema.table} SET version = version WHERE 0"
 
     def is_ready(self) -> Work[bool]:
@@ -100,7 +100,7 @@ class Sqlite:
     def is_open(self, connection: Any) -> bool:
         return is_open(cast(sqlite3.Connection, connection))
 
-    def is_failed(self, connection: Any) -> bool:  # a statement that fails undoes itself alone
+    def is_failed(self, connection: Any) -> bool:  # a failed statement undoes only itself
         return False
 
     def is_lost(self, error: RepositoryUnavailable) -> bool:  # SQLite works in this process
@@ -108,10 +108,10 @@ class Sqlite:
 
 
 class Postgres:
-    """As every repository on PostgreSQL, which others may be listening to."""
+    """PostgreSQL: notifications as in every repository, since other processes may listen."""
 
     def __init__(self, *, id_type: IdType | None, **options: Unpack[Options]) -> None:
-        from ..postgres.setup import Setup  # who uses SQLite may not have psycopg
+        from ..postgres.setup import Setup  # psycopg may be missing beside SQLite
 
         self._setup = Setup(speaks_async=False, prefix=PREFIX, id_type=id_type, **options)
         self.listeners: Listeners = self._setup.listeners
@@ -150,7 +150,7 @@ class Postgres:
 
 
 def database(vendor: str, *, id_type: IdType | None, **options: Unpack[Options]) -> Database:
-    """The one that Django calls this."""
+    """Return the database for Django's name of it."""
     if vendor == "sqlite":
         return Sqlite(id_type=id_type, **options)
     if vendor == "postgresql":

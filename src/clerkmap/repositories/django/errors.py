@@ -1,4 +1,4 @@
-"""Django's database errors as errors of clerkmap, and which of them are worth another try."""
+"""Django's database errors as clerkmap's errors, and which of them to retry."""
 
 import sqlite3
 from collections.abc import Generator
@@ -26,9 +26,9 @@ _WRONG_USE = (ProgrammingError, IntegrityError, DataError, NotSupportedError)
 
 @contextmanager
 def told(alias: str) -> Generator[None, None, None]:
-    """`RepositoryUnavailable` where trying again may help, `ConfigurationError` where you have to do something.
+    """Return `RepositoryUnavailable` if a retry may help, or `ConfigurationError` if you must act.
 
-    Neither shows the driver's text, in which a row may be."""
+    Neither shows the driver's text, which may contain a row."""
     try:
         yield
     except TransactionManagementError as error:
@@ -43,7 +43,7 @@ def told(alias: str) -> Generator[None, None, None]:
 
 
 def _fault(error: Error, alias: str) -> ClerkmapError:
-    """The driver says more than Django's name for it."""
+    """Return the driver's error, which has more detail than Django's."""
     cause = error.__cause__
     if isinstance(cause, sqlite3.Error):
         return fault(cause, _place(alias))
@@ -62,7 +62,7 @@ def _refused(error: Error, alias: str) -> ConfigurationError:
 
 
 def unstorable(error: Exception) -> ConfigurationError:
-    """A value that no driver takes, such as half a character."""
+    """Return the error for a value that no driver accepts, such as half a character."""
     return ConfigurationError(f"the database refuses a row or a value: {type(error).__name__}")
 
 
@@ -71,7 +71,7 @@ def _place(alias: str) -> str:
 
 
 def gave_way(error: BaseException | None) -> bool:
-    """Whether the transaction met another one and was undone, be it in a hook."""
+    """Return whether the transaction met another one and was rolled back, even inside a hook."""
     while error is not None:
         if isinstance(error, Error):
             return _sqlstate(error) in GAVE_WAY
@@ -80,7 +80,7 @@ def gave_way(error: BaseException | None) -> bool:
 
 
 def tables_missing() -> ConfigurationError:
-    """The tables come with Django's migrations."""
+    """Return the error for missing tables, which Django's migrations make."""
     return ConfigurationError("clerkmap's tables are missing, old or not to be written: run manage.py migrate")
 
 

@@ -1,9 +1,9 @@
 """Users, organizations and memberships on Django's own connection, SQLite or PostgreSQL.
 
-What is written in a transaction of Django's is a part of it: the order and the user are committed together, or neither.
-The tables are made by the migrations of the app `clerkmap.adapters.django`.
+A write in Django's transaction is part of it: the order and the user are committed together, or neither. The migrations
+of the app `clerkmap.adapters.django` make the tables.
 
-Django has a connection for each thread, and replaces it when it likes: so it is asked for at each use, and never kept.
+Django has a connection for each thread, and may replace it at any time. So the repository gets it at each use.
 """
 
 import threading
@@ -29,14 +29,14 @@ from .errors import gave_way, tables_missing, told, unstorable
 T = TypeVar("T")
 P = ParamSpec("P")
 
-POLL_EVERY = 0.4  # seconds: another process is to see a change within one
+POLL_EVERY = 0.4  # seconds: another process must see a change within one second
 
 
 class _DjangosThread:
-    """How async code calls a repository on Django's connection.
+    """Call a repository on Django's connection from async code.
 
-    In the thread in which Django, for this request, has its connection and its transactions, and after it closes what
-    is to be closed.
+    The calls run in the thread in which Django has the connection and the transactions of this request. Afterwards,
+    connections that are due are closed there.
     """
 
     async def read(self, function: Callable[..., T], /, *args: Any) -> T:
@@ -60,15 +60,15 @@ class _DjangosThread:
 
 
 class DjangoRepository(SqlRepository):
-    """Keeps everything where Django does.
+    """A repository in Django's database.
 
     Args:
-        alias: Which of `DATABASES`.
-        id_type: The column type of your ids: `text`, `bigint` or `uuid`. The same as the setting `ID_TYPE`, by which
-            the migration makes the tables.
-        timeout: Seconds for which a transaction that had to give way is begun anew.
-        options: See `Options`. The transaction that hooks are called with is Django's connection; in them, models of
-            that database can be used as ever.
+        alias: The name in `DATABASES`.
+        id_type: The column type of your ids: `text`, `bigint` or `uuid`. It must equal the setting `ID_TYPE`, which the
+            migration uses for the tables.
+        timeout: Seconds for which a transaction that met another one is retried.
+        options: See `Options`. Hooks get Django's connection as their transaction, and may use the models of that
+            database.
     """
 
     poll_every: float | None = POLL_EVERY
@@ -87,7 +87,7 @@ class DjangoRepository(SqlRepository):
         self.threads: Threads = _DjangosThread()
 
     def poll(self) -> None:
-        """Forget what other processes have changed. PostgreSQL is not listened to, so there everything is forgotten."""
+        """Drop cached data that other processes have changed. On PostgreSQL, without `LISTEN`, drop everything."""
         self._check_open()
         if self._database.changes is None:
             self.listeners.heard(None)
@@ -96,7 +96,7 @@ class DjangoRepository(SqlRepository):
         self._truncate_log()
 
     def close(self) -> None:
-        """The connections are Django's to close."""
+        """Refuse further calls. Django closes the connections."""
         self._closed = True
 
     def _check_open(self) -> None:
@@ -108,14 +108,14 @@ class DjangoRepository(SqlRepository):
             return not self._joins()
 
     def in_transaction(self) -> bool:
-        """Return whether a transaction of yours is open, as `atomic(durable=True)` sees it: that of a `TestCase` does
-        not count."""
+        """Return whether your transaction is open, as `atomic(durable=True)` sees it: that of a `TestCase` does not
+        count."""
         self._check_open()
         blocks = connections[self._alias].atomic_blocks
         return not getattr(blocks[-1], "_from_testcase", False) if blocks else self._joins()
 
     def _joins(self) -> bool:
-        """Whether what is done now is a part of a transaction of yours."""
+        """Return whether work now is part of your transaction."""
         connection = connections[self._alias]
         return bool(connection.in_atomic_block or not connection.get_autocommit())
 
@@ -142,7 +142,7 @@ class DjangoRepository(SqlRepository):
                     joins = self._joins()
                     written, result = self._transact(work(*args, **kwargs), joins=joins)
             except (RepositoryUnavailable, HookFailed) as error:
-                if isinstance(error, RepositoryUnavailable):  # it may have come in the middle of the commit
+                if isinstance(error, RepositoryUnavailable):  # it may have interrupted the commit
                     self.listeners.heard(None)
                     if self._here.is_committing and self._database.is_lost(error):
                         raise CommitUnknown from error.__cause__
@@ -163,7 +163,7 @@ class DjangoRepository(SqlRepository):
         self._here.is_writing = True
         try:
             self._make_ready()
-            if joins and not self._is_in_one():  # out of autocommit mode, yours begins here: a savepoint would not
+            if joins and not self._is_in_one():  # begin your transaction: without autocommit, a savepoint does not
                 self._run(self._database.begin())
             self._run(self._database.protect())
             with transaction.atomic(using=self._alias):
@@ -187,8 +187,10 @@ class DjangoRepository(SqlRepository):
                 raise HookFailed(told)
 
     def _tell(self, written: list[Any], *, joins: bool) -> None:
-        """In a transaction of yours, what is remembered is dropped at once, so that you see what you have written, and
-        again when you commit: until then others have seen the past."""
+        """Notify the watchers. In your transaction, the cache drops the entries at once, so that you see your writes.
+
+        It drops them again when you commit: until then other callers have read the old state.
+        """
         self.listeners.tell(written, committed=not joins)
         if joins and self._is_in_one():
             transaction.on_commit(partial(self.listeners.tell, written), using=self._alias)
@@ -207,7 +209,7 @@ class DjangoRepository(SqlRepository):
         return bool(connections[self._alias].in_atomic_block)
 
     def _make_ready(self) -> None:
-        """The first to come looks whether the tables are there."""
+        """Check at the first use that the tables exist."""
         if not self._is_ready:
             if not self._run(self._database.is_ready()):
                 raise tables_missing()
@@ -224,7 +226,7 @@ class DjangoRepository(SqlRepository):
                         return [(cursor.rowcount,)]
                     cursor.execute(statement, values)
                     return cursor.fetchall() if cursor.description is not None else []
-                except (UnicodeError, OverflowError) as error:  # of a value, which no driver takes
+                except (UnicodeError, OverflowError) as error:  # for a value that no driver accepts
                     raise unstorable(error) from None
 
             return drive(work, answer)

@@ -15,7 +15,7 @@ from .users import Users
 
 
 class Links:
-    """What your application says about its users."""
+    """Your application's facts about its users."""
 
     def __init__(self, tables: Tables, configuration: Configuration, reading: Reading, users: Users, put: Put) -> None:
         self._tables = tables
@@ -57,7 +57,7 @@ class Links:
         if self._configuration.make_id(before.clerk) in self._tables.users:
             raise no_other_id()
         to = self._users.new_id("user", before.clerk, self._tables.users)
-        self._users.make_row(to, role_rank="")  # the role is yours to set
+        self._users.make_row(to, role_rank="")  # your application sets the role
         return self._move(before, to)
 
     def relink(self, instance: str, clerk_id: str, id: Id, to: Id) -> Written[User]:

@@ -1,4 +1,4 @@
-"""What jobs keep in the memory repository: the outbox and checkpoints. `sql/outbox.py` does the same in SQL."""
+"""The data of jobs in the memory repository: the outbox and checkpoints. `sql/outbox.py` does the same in SQL."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from .tables import EntryPlace, Tables, Written
 
 
 class Outbox:
-    """The outbox entries. They are noted in the transaction that made the change, and removed when they are sent."""
+    """The outbox entries. The transaction of a change adds them, and they are removed when they are sent."""
 
     def __init__(self, tables: Tables, configuration: Configuration, reading: Reading) -> None:
         self._tables = tables
@@ -20,7 +20,7 @@ class Outbox:
         self._reading = reading
 
     def note(self, written: Iterable[Change]) -> None:
-        """Add an entry for each row whose Clerk metadata these changes may have made stale."""
+        """Add an entry for each row, if these changes may have made its Clerk metadata stale."""
         for change in written:
             for row in self._stale_rows(change):
                 place: EntryPlace = (row.clerk.instance, row.clerk.kind, row.clerk.key)

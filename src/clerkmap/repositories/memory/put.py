@@ -1,4 +1,4 @@
-"""How Clerk's records get into the memory repository. `sql/put.py` does the same in SQL."""
+"""Put Clerk's records into the memory repository. `sql/put.py` does the same in SQL."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -130,7 +130,7 @@ class Put:
         self._tables.set(sessions, place, record)
         while (oldest := next(iter(sessions.items())))[1].rank < forgotten:
             self._tables.set(sessions, oldest[0], None)
-        return Change(None, Session(record)) if before is None else None  # it was over before
+        return Change(None, Session(record)) if before is None else None  # it had ended before
 
     def _with_ends(self, change: Change) -> Change:
         """Return the same change, that of a membership with its user and its organization."""

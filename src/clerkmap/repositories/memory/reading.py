@@ -102,7 +102,7 @@ class Reading:
         return self.tied_at(place) if place in self._tables.identities else None
 
     def tied_at(self, place: Place) -> User:
-        """Return your user by an identity that is there."""
+        """Return your user by an existing identity."""
         id, record = self._tables.identities[place]
         row = self._tables.users[id]
         return User(id, row.role, row.created_at, row.deleted_at, record)
@@ -140,7 +140,7 @@ class Reading:
 
 
 def _is_named(record: ClerkUser, text: str) -> bool:
-    """Whether a text is a name of this user. The key is there when the Clerk id itself has been forgotten."""
+    """Return whether a text is a name of this user. The key stays when the Clerk id itself has been forgotten."""
     if record.key == key_of(text) or text in (record.username, record.external_id):
         return True
     return record.email is not None and folded(record.email) == folded(text)

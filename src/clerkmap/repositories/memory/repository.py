@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class MemoryRepository:
-    """Keeps everything in dictionaries, under one lock.
+    """A repository in dictionaries, under one lock.
 
     Args:
         options: See `Options`. Hooks are called with `database` as the transaction.
@@ -168,7 +168,7 @@ class MemoryRepository:
             self.listeners.tell(written)
         except Exception:
             raise
-        except BaseException:  # it may have come between the two
+        except BaseException:  # it may have been raised between the two
             self.listeners.heard(None)
             raise
         return result

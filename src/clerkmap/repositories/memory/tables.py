@@ -58,7 +58,7 @@ class Tables(SurvivesForks):
 
     def after_fork_in_child(self) -> None:
         self.lock = threading.RLock()
-        self._undo_all()  # of a thread that is not in the child
+        self._undo_all()  # the transaction of a thread that the child does not have
         self._writing = False
 
     @property
@@ -76,7 +76,7 @@ class Tables(SurvivesForks):
 
     @contextmanager
     def transaction(self) -> Generator[None, None, None]:
-        """Run the block in a transaction: if it raises, everything that was set is set back."""
+        """Run the block in a transaction: if it raises, every entry gets its old value back."""
         with self.lock:
             if self._writing:
                 raise written_from_within()
@@ -102,7 +102,7 @@ class Tables(SurvivesForks):
 
     @property
     def is_settled(self) -> bool:
-        """Whether no transaction is open, so that a state that is read now will stay."""
+        """Return whether no transaction is open, so that a state that is read now will stay."""
         return not self._writing
 
     def replace_user(self, id: Id, **columns: Any) -> None:
@@ -117,7 +117,7 @@ class Tables(SurvivesForks):
     def _undo_all(self) -> None:
         while self._undo:
             _put(*self._undo[-1])
-            self._undo.pop()  # only now: a signal may come in between
+            self._undo.pop()  # only now: a signal may arrive in between
         if self._database is not None and self._database.in_transaction:
             self._database.execute("ROLLBACK")
 

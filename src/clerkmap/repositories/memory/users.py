@@ -38,7 +38,7 @@ class Users:
         self._tables.replace_user(id, places=places, deleted_at=gone)
 
     def give_role(self, id: Id, role: str, rank: str) -> bool:
-        """Give a user the first role that Clerk named, unless the user has one from you, whose empty rank is lower, or
+        """Give a user the first role that Clerk named, unless the user has one from you, with a lower, empty rank, or
         from an older record."""
         row = self._tables.users[id]
         if row.role_rank is not None and row.role_rank <= rank:

@@ -11,7 +11,7 @@ from ...hooks import Listeners
 from ..sql.dialects import Dialect, Names
 from ..sql.statements import Rows, Work
 
-# Runs some work on the database. None inside a transaction, which may show the past, or rows that are undone later.
+# Runs work on the database. None in a transaction, which may show old rows, or rows that are rolled back later.
 Run = Callable[[Work[Rows]], Rows | None]
 
 
@@ -49,7 +49,7 @@ class ChangeLog(SurvivesForks):
         return (yield (self._select_last, ()) if self._last is None else (self._select, (self._last,)))
 
     def _follows(self, rows: Rows) -> bool:
-        """Return whether the rows begin with the last one read and none is missing: not trimmed, not another database.
+        """Return whether the rows begin with the last one read, and none is missing: not trimmed, not another database.
 
         Before the first look nothing is known, so everything may have changed.
         """

@@ -1,8 +1,8 @@
-"""SQLite connections: a pool of them on a file, or one that is shared.
+"""SQLite connections: a pool on a file, or one shared connection.
 
 Both have the same two methods. `reading()` lends a connection. `writing()` lends one inside a transaction that holds
-the write lock from its first moment: a transaction that reads before it writes would fail under load instead of
-waiting. SQLite's errors are raised as those of clerkmap, see `errors.py`.
+the write lock from its beginning: a transaction that reads before it writes would fail under load instead of waiting.
+SQLite's errors are raised as clerkmap's errors, see `errors.py`.
 """
 
 import logging
@@ -24,14 +24,14 @@ from ..sql.errors import without_text
 from .errors import MEMORY, fault, faults_translated, is_fault, translated, will_stay
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
-OLDEST = (3, 37, 0)  # the first with STRICT tables
-SOUND = (3, 51, 3)  # before it, two connections that write and checkpoint at the wrong moment could damage a file
-LOG_PATIENCE = 100  # milliseconds that a write waits for readers of the past after an erasure
-MAX_IDLE = 8  # connections to a file that are kept
-POLL_EVERY = 0.5  # seconds: another process is to see a change within one
+OLDEST = (3, 37, 0)  # the first version with STRICT tables
+SOUND = (3, 51, 3)  # before it, concurrent writes and checkpoints of two connections could damage a file
+LOG_PATIENCE = 100  # milliseconds that a write waits for readers of old snapshots after an erasure
+MAX_IDLE = 8  # the most idle connections to a file
+POLL_EVERY = 0.5  # seconds: another process must see a change within one second
 
-# How a transaction begins, is kept and is undone: one of its own, the first part of the caller's, or a later part of
-# it. A first part is kept by leaving it open, for the caller to commit.
+# How to begin, keep and roll back: the repository's own transaction, the first part of the caller's, or a later part.
+# A first part is kept by leaving it open, so that the caller commits it.
 ALONE = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
 FIRST = ("BEGIN IMMEDIATE", None, ("ROLLBACK",))
 JOINED = ("SAVEPOINT clerkmap", "RELEASE clerkmap", ("ROLLBACK TO clerkmap", "RELEASE clerkmap"))
@@ -39,7 +39,7 @@ _EACH = "clerkmap_each"  # the savepoint of one write among several in a transac
 
 
 class Connections(Protocol):
-    """Where the repository gets its connections."""
+    """The source of the repository's connections."""
 
     poll_every: float | None
     place: str  # the file, for errors
@@ -53,7 +53,7 @@ class Connections(Protocol):
 
 
 class SharedConnection:
-    """One connection: your own, or one to a database in memory. It joins a transaction of yours, and never ends it."""
+    """One connection: yours, or one to a database in memory. It joins your transaction, and never ends it."""
 
     def __init__(self, connection: sqlite3.Connection, *, owned: bool) -> None:
         self.poll_every: float | None = None if owned else POLL_EVERY
@@ -63,7 +63,7 @@ class SharedConnection:
         self._lock = threading.RLock()
         with translated(MEMORY):
             self.place: str = main_file(connection) or MEMORY
-            connection.execute("PRAGMA secure_delete = ON")  # not every build overwrites what is deleted
+            connection.execute("PRAGMA secure_delete = ON")  # not every build overwrites deleted data
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
@@ -76,7 +76,7 @@ class SharedConnection:
     @contextmanager
     def writing(self, *, alone: bool = False) -> Generator[sqlite3.Connection, None, None]:
         """Lend the connection inside a transaction: the caller's, if one is open or Python would begin one by itself.
-        `alone` keeps out of the latter."""
+        With `alone`, do not join one that Python begins."""
         with self.reading() as connection:
             if self._writing:
                 raise written_from_within()
@@ -93,10 +93,10 @@ class SharedConnection:
                     with translated(self.place):
                         connection.execute(commit)
             except BaseException:
-                # SQLite may have undone it all by itself, when the disk is full; and a signal may come during BEGIN.
+                # SQLite may have rolled back by itself, on a full disk; and a signal may arrive during BEGIN.
                 if connection.in_transaction and (begun or not joined):
                     self._left_open = not joined
-                    with suppress(sqlite3.Error):  # what went wrong first is to be told
+                    with suppress(sqlite3.Error):  # the first error is the one to raise
                         for statement in rollback:
                             connection.execute(statement)
                         self._left_open = False
@@ -105,7 +105,7 @@ class SharedConnection:
                 self._writing = False
 
     def _check_left_open(self) -> None:
-        """A transaction of ours that could not be undone must not be taken for one of yours: nobody would commit it."""
+        """Roll back clerkmap's transaction after a failed rollback, or raise. As yours it would stay uncommitted."""
         if self._left_open and self._connection.in_transaction:
             if not self._owned:
                 raise RepositoryUnavailable("a transaction could not be undone; roll your connection back")
@@ -123,7 +123,7 @@ class SharedConnection:
             return not self._connection.in_transaction and truncate_log(self._connection)
 
     def lend(self, connection: sqlite3.Connection) -> AbstractContextManager[None]:
-        """For hooks. What your connection authorizes is yours to say."""
+        """Lend the connection to hooks. The application controls the authorizer of its connection."""
         return no_other_transactions(connection) if self._owned else nullcontext()
 
     def close(self) -> None:
@@ -136,7 +136,7 @@ class SharedConnection:
 class FileConnections(SurvivesForks):
     """Connections to one file, opened as needed, kept for the next caller. For any number of threads and processes.
 
-    While the process is forked, no connection is open: a fork waits for those that are in use.
+    No connection is open during a fork: a fork waits for those that are in use.
     """
 
     poll_every: float | None = POLL_EVERY
@@ -148,7 +148,7 @@ class FileConnections(SurvivesForks):
         self.timeout: float = checked_timeout(timeout)
         self.max_waiting: int = max_waiting
         self._idle: list[sqlite3.Connection] = []
-        # Writers of one process wait here: SQLite's own waiting is a poll with growing pauses, and starves some.
+        # Writers of one process wait here: SQLite itself polls with growing pauses, and starves some writers.
         self._line = Line(
             lambda: 1,
             self.timeout,
@@ -158,20 +158,20 @@ class FileConnections(SurvivesForks):
         )
         self._stranded = self._closed = False
         self._make_locks()
-        with self.reading():  # a file that cannot be opened is refused now
+        with self.reading():  # refuse a file that cannot be opened now
             pass
         self.survive_forks()
 
     def _make_locks(self) -> None:
-        self._writer: int | None = None  # the thread that has its turn
-        self._lent: sqlite3.Connection | None = None  # and what it writes with
+        self._writer: int | None = None  # the thread that writes
+        self._lent: sqlite3.Connection | None = None  # and its connection
         self._used_up: sqlite3.Connection | None = None
         self._gate = Gate()
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
         if self._writer == threading.get_ident() and self._lent is not None:
-            yield self._lent  # a hook that reads sees what its transaction has written
+            yield self._lent  # a hook reads the writes of its own transaction
             return
         with self._gate:
             self._check_open()
@@ -209,7 +209,7 @@ class FileConnections(SurvivesForks):
                         connection.execute("COMMIT")
                     self._line.moved()
                 except BaseException:
-                    # Closing undoes it too, but only once no cursor is left, and the traceback may hold one.
+                    # Closing rolls back too, but only without open cursors, and the traceback may hold one.
                     with suppress(sqlite3.Error):
                         if connection.in_transaction:
                             connection.execute("ROLLBACK")
@@ -229,7 +229,7 @@ class FileConnections(SurvivesForks):
             return False
 
     def lend(self, connection: sqlite3.Connection) -> AbstractContextManager[None]:
-        """For hooks. Nobody else gets it afterwards: a cursor that one keeps would hold it in the past."""
+        """Lend the connection to hooks. It is not reused afterwards: a kept cursor would hold it in an old snapshot."""
         self._used_up = connection
         return no_other_transactions(connection)
 
@@ -247,7 +247,7 @@ class FileConnections(SurvivesForks):
         self._gate.open()
 
     def after_fork_in_child(self) -> None:
-        # A connection that is still open is open in both now. To use the file here could damage it.
+        # A connection that is still open is open in both processes now. Using the file here could damage it.
         self._stranded = self._stranded or bool(self._idle) or self._gate.is_occupied
         self._make_locks()
 
@@ -269,7 +269,7 @@ class FileConnections(SurvivesForks):
             mode = _write_ahead(connection, self.timeout)
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA secure_delete = ON")  # not every build overwrites what is deleted
+            connection.execute("PRAGMA secure_delete = ON")  # not every build overwrites deleted data
             (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
             if mode != "wal" or synchronous != (2 if self._durable else 1):
                 raise ConfigurationError(
@@ -282,7 +282,7 @@ class FileConnections(SurvivesForks):
 
 
 def _write_ahead(connection: sqlite3.Connection, timeout: float) -> str:
-    # SQLite does not wait for other processes that are switching the same new file over, so this does.
+    # SQLite does not wait while other processes switch the same new file to its log, so this does.
     ends = time.monotonic() + timeout
     while True:
         try:
@@ -299,9 +299,9 @@ class _Depth(threading.local):
 
 
 class Gate:
-    """Use it as a context manager to be inside. While it is shut, nobody gets in but who is inside already.
+    """A gate around calls, used as a context manager. While it is shut, only threads that are inside may enter again.
 
-    It stands on the way of every look-up, so it does no more than it must.
+    Every look-up passes it, so it does as little as possible.
     """
 
     def __init__(self) -> None:
@@ -325,7 +325,7 @@ class Gate:
                 self._changed.notify_all()
 
     def shut(self, timeout: float) -> bool:
-        """Let nobody in, and wait for those inside. Whether they have all left in time."""
+        """Shut the gate and wait for the threads inside. Return whether all have left in time."""
         with self._changed:
             self._changed.wait_for(lambda: not self._shut)
             self._shut = True
@@ -333,33 +333,33 @@ class Gate:
 
     @property
     def is_occupied(self) -> bool:
-        """Whether anybody is inside."""
+        """Return whether a thread is inside."""
         return self._inside > 0
 
     def open(self) -> None:
-        """Let everybody in again."""
+        """Open the gate again."""
         with self._changed:
             self._shut = False
             self._changed.notify_all()
 
 
 class Erasures:
-    """The erasures that the write-ahead log may still hold. A repository and its parts in transactions share one."""
+    """The erasures that the write-ahead log may still hold. A repository and those made by `within` share one."""
 
     def __init__(self) -> None:
         self._pending: list[Callable[[], bool]] = []
 
     @property
     def are_pending(self) -> bool:
-        """Whether the log may hold erased data."""
+        """Return whether the log may hold erased data."""
         return bool(self._pending)
 
     def add(self, is_open: Callable[[], bool]) -> None:
-        """Note an erasure, and how to find out whether its transaction is still open."""
+        """Note an erasure, with a function that returns whether its transaction is still open."""
         self._pending.append(is_open)
 
     def finish(self, truncate_log: Callable[[], bool]) -> None:
-        """Empty the log. That covers the erasures which were committed before it began, and no later one."""
+        """Empty the log. This covers only the erasures that were committed before it began."""
         committed = [each for each in self._pending if not _is_true(each)]
         if committed and truncate_log():
             for each in committed:
@@ -375,7 +375,7 @@ def _is_true(is_open: Callable[[], bool]) -> bool:
 
 
 def truncate_log(connection: sqlite3.Connection) -> bool:
-    """Empty the write-ahead log, where there is one. Return whether no reader, writer or fault held that off."""
+    """Empty the write-ahead log, if there is one. Return False if a reader, a writer or a fault prevented that."""
     cursor = plain_cursor(connection)
     try:
         (patience,) = cursor.execute("PRAGMA busy_timeout").fetchone()
@@ -396,25 +396,25 @@ def begins_by_itself(connection: sqlite3.Connection) -> bool:
 
 
 def main_file(connection: sqlite3.Connection) -> str:
-    """Return the path of the file that a connection is to. It is empty for a database in memory."""
+    """Return the path of a connection's file. It is empty for a database in memory."""
     rows = plain_cursor(connection).execute("PRAGMA database_list").fetchall()
     return next(str(file or "") for _, name, file in rows if name == "main")
 
 
 @contextmanager
 def no_other_transactions(connection: sqlite3.Connection) -> Generator[None, None, None]:
-    """While hooks have a connection, they can neither end its transaction nor begin another."""
+    """Prevent hooks from ending the connection's transaction, and from beginning another."""
     connection.set_authorizer(_deny_transactions)
     try:
         yield
     finally:
-        with suppress(sqlite3.ProgrammingError):  # one has closed it
+        with suppress(sqlite3.ProgrammingError):  # a hook has closed it
             connection.set_authorizer(None)
 
 
 @contextmanager
 def one_of_several(connection: sqlite3.Connection, place: str) -> Generator[None, None, None]:
-    """Undo what the block has written if it raises, and nothing else of the transaction that is open."""
+    """Roll back the writes of the block if it raises, and no other part of the open transaction."""
     with translated(place):
         connection.execute(f"SAVEPOINT {_EACH}")
     try:
@@ -422,7 +422,7 @@ def one_of_several(connection: sqlite3.Connection, place: str) -> Generator[None
         with translated(place):
             connection.execute(f"RELEASE {_EACH}")
     except BaseException:
-        if is_open(connection):  # SQLite may have undone it all by itself
+        if is_open(connection):  # SQLite may have rolled back the whole transaction by itself
             connection.execute(f"ROLLBACK TO {_EACH}")
             connection.execute(f"RELEASE {_EACH}")
         raise
@@ -434,7 +434,7 @@ def _deny_transactions(action: int, _: object, name: object, *__: object) -> int
 
 
 def is_open(connection: sqlite3.Connection) -> bool:
-    """Whether a transaction is open on it. None is on a connection that has been closed."""
+    """Return whether a transaction is open. A closed connection has none."""
     try:
         connection.execute("SELECT 1").close()
         return connection.in_transaction
@@ -443,7 +443,7 @@ def is_open(connection: sqlite3.Connection) -> bool:
 
 
 def check_version() -> None:
-    """This Python's SQLite, or `ConfigurationError`."""
+    """Raise `ConfigurationError` if Python's SQLite is too old."""
     if sqlite3.sqlite_version_info < OLDEST:
         wanted = ".".join(map(str, OLDEST))
         raise ConfigurationError(f"SQLite {wanted} or newer is needed; this Python has {sqlite3.sqlite_version}")
@@ -459,7 +459,7 @@ def data_version(connection: sqlite3.Connection) -> int:
 
 
 def plain_cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:
-    """A cursor whose rows are tuples. A connection of yours may make rows in its own way."""
+    """Return a cursor with tuples as rows. Your connection may have another row factory."""
     cursor = connection.cursor()
     cursor.row_factory = None
     return cursor

@@ -1,6 +1,6 @@
-"""SQLite's errors as errors of clerkmap: each says what is wrong, where, and what to do next.
+"""SQLite's errors as clerkmap's errors: each names the problem, the place, and the next step.
 
-A wrong setup is a `ConfigurationError`. Trouble that passes is a `RepositoryUnavailable`, and may be tried again.
+A wrong setup is a `ConfigurationError`. A temporary fault is a `RepositoryUnavailable`, and may be retried.
 """
 
 import os
@@ -13,7 +13,7 @@ from ...errors import ClerkmapError, ConfigurationError, RepositoryUnavailable
 from ..sql.errors import without_text
 
 MEMORY = "a database in memory"
-# Raised where a row or a value is refused: by a constraint or a trigger of the application's, or by the column's type.
+# SQLite raises these for a refused row or value: by the application's constraint or trigger, or by the column's type.
 REFUSALS = (sqlite3.IntegrityError, sqlite3.DataError, UnicodeError, OverflowError)
 # The names in an error of SQL are those of tables and columns. The rest of such a text may quote a value.
 _NAMES = re.compile(r"no such \w+: [\w.]+|\w+ \w+ already exists|table \w+ has no column named \w+")
@@ -23,18 +23,18 @@ _UNOPENED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PE
 
 @contextmanager
 def translated(place: str) -> Generator[None, None, None]:
-    """Raise what SQLite raises as an error of clerkmap. `place` is the file."""
+    """Raise SQLite's errors as clerkmap's errors. `place` is the file."""
     try:
         yield
     except REFUSALS as error:
-        raise refusal(error, place) from None  # the text of a trigger may show the row
+        raise refusal(error, place) from None  # a trigger's text may show the row
     except sqlite3.Error as error:
         raise fault(error, place) from without_text(error)
 
 
 @contextmanager
 def faults_translated(place: str) -> Generator[None, None, None]:
-    """Do so with what is no refusal. Around functions of the application, whose own refusals are theirs."""
+    """Do so, except for refusals. For the application's functions: they may handle their own refusals."""
     try:
         yield
     except sqlite3.Error as error:
@@ -50,7 +50,7 @@ def is_fault(error: BaseException) -> bool:
 
 
 def will_stay(error: sqlite3.Error) -> bool:
-    """Return whether waiting is of no use: the file cannot be opened or written."""
+    """Return whether a retry is useless: the file cannot be opened or written."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNOPENED
 
 
@@ -63,7 +63,7 @@ def refusal(error: Exception, place: str) -> ConfigurationError:
 
 
 def fault(error: sqlite3.Error, place: str) -> ClerkmapError:
-    """Return the error for anything else that SQLite raises."""
+    """Return the error for every other SQLite error."""
     full_code: int = getattr(error, "sqlite_errorcode", 0)
     code = full_code & 0xFF
     if isinstance(error, sqlite3.ProgrammingError):

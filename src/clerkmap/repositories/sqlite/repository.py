@@ -1,6 +1,6 @@
 """Users, organizations and memberships in an SQLite file: for one machine, any number of threads and processes.
 
-Each `put` is one transaction with one conditional upsert a record. What is committed is on the disk when `put` returns.
+Each `put` is one transaction with one conditional upsert per record. Its commit is on the disk when `put` returns.
 """
 
 import copy
@@ -45,7 +45,7 @@ READERS = 4  # threads of async code: they share the interpreter, and SQLite sel
 
 
 class _Several(threading.local):
-    """What a thread is at that writes for several callers in one transaction."""
+    """The state of a thread that writes for several callers in one transaction."""
 
     connection: sqlite3.Connection | None = None
     is_busy = False
@@ -53,15 +53,15 @@ class _Several(threading.local):
 
 
 class SqliteRepository(SqlRepository):
-    """Keeps everything in SQLite.
+    """A repository in SQLite.
 
-    `SqliteRepository.open("app.db")` handles its own connections. `repository.within(connection)` takes part in the
-    transaction of a connection of yours. `SqliteRepository(connection)` does so without another connection.
+    `SqliteRepository.open("app.db")` handles its own connections. `repository.within(connection)` joins the
+    transaction of your connection. `SqliteRepository(connection)` does so without another connection.
 
     Args:
-        connection: A connection of yours.
-        prefix: What the tables' names begin with.
-        options: See `Options`. The transaction that hooks are called with is the `sqlite3.Connection`.
+        connection: Your connection.
+        prefix: The beginning of the tables' names.
+        options: See `Options`. Hooks get the `sqlite3.Connection` as their transaction.
     """
 
     def __init__(
@@ -81,13 +81,13 @@ class SqliteRepository(SqlRepository):
         self.poll_every: float | None = connection.poll_every
         schema = Schema(SQLITE, names, _ID_TYPES[configuration.id_type])
         is_ready = self._read(schema.is_ready, "SELECT 1 FROM sqlite_master WHERE name = ?")
-        # Before the tables are made: with a missing users table, none are left behind.
+        # Before the tables are made: if the users table is missing, no tables are left behind.
         self._read(self._tables.users.check_numbers)
         if not is_ready:
-            with self._connections.writing(alone=True) as to_write:  # however many start at once, one migrates
+            with self._connections.writing(alone=True) as to_write:  # if many start at once, one migrates
                 self._run(to_write, schema.migrate())
         self._several = _Several()
-        # On a connection of yours there is none: one that is made for each request must not bring threads along.
+        # On your connection there are none: a repository for each request must not start threads.
         self.threads: RepositoryThreads | None = None
         if isinstance(connection, FileConnections):
             self.threads = RepositoryThreads(
@@ -112,14 +112,14 @@ class SqliteRepository(SqlRepository):
         prefix: str = "clerkmap_",
         **options: Unpack[Options],
     ) -> Self:
-        """Open a file, making it if need be, or `:memory:`. The options of the class are taken here too.
+        """Open a file, made if it does not exist, or `:memory:`. It takes the options of the class, too.
 
         Args:
             path: The file.
-            durable: Whether a commit must have reached the disk. If not, a power cut may take the last ones back.
+            durable: Whether a commit must have reached the disk. If not, a power cut may lose the last commits.
             timeout: Seconds after which writers that wait are refused, if nothing was written meanwhile.
             max_waiting: How many writers may wait. The others are refused at once: answer 503.
-            prefix: What the tables' names begin with.
+            prefix: The beginning of the tables' names.
             options: See `Options`.
         """
         connections: Connections
@@ -137,9 +137,9 @@ class SqliteRepository(SqlRepository):
             raise
 
     def within(self, connection: sqlite3.Connection) -> Self:
-        """Return the same repository on a connection of the application, in whose transaction it takes part.
+        """Return the same repository on the application's connection. Its writes join the application's transaction.
 
-        What it writes is committed or undone with that transaction. The tables must be there.
+        They are committed or rolled back with that transaction. The tables must exist.
 
         Raises:
             ConfigurationError: The connection is to another file.
@@ -196,12 +196,12 @@ class SqliteRepository(SqlRepository):
         try:
             with self._connections.writing() as connection:
                 written, result = self._work_in(connection, work(*args, **kwargs))
-            # Whether a transaction of yours will be committed, nobody but you knows.
+            # Only the application knows whether its transaction will be committed.
             self.listeners.tell(written, committed=self._connections.is_settled())
             self._empty_log_after(written)
         except Exception:
             raise
-        except BaseException:  # it may have come between the two
+        except BaseException:  # it may have been raised between the two
             self.listeners.heard(None)
             raise
         return result
@@ -221,7 +221,7 @@ class SqliteRepository(SqlRepository):
         self._erasures.finish(self._connections.truncate_log)
 
     def _write_together(self, calls: Sequence[Call]) -> None:
-        """Run calls that write in one transaction, each behind a savepoint: one that fails, fails alone."""
+        """Run calls that write in one transaction. Each has a savepoint: a failed call does not affect the others."""
         if len(calls) == 1:
             calls[0].run()
             return
@@ -238,7 +238,7 @@ class SqliteRepository(SqlRepository):
                             raise RepositoryUnavailable("another write in the same transaction has undone it")
                 finally:
                     self._several.connection = None
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
             self.listeners.heard(None)
             for call in calls:
                 if call.error is None:
