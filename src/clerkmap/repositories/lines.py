@@ -2,8 +2,8 @@
 come, first served. Requests that have waited before, and requests of known callers, come before the others.
 
 A full pool is no outage. A request is refused only when no turn has ended well for `timeout` seconds, or when
-`max_waiting` others are waiting already. psycopg's own pools end each request's wait after a fixed time, so that a
-rush of thousands is refused while the server works at full speed.
+`max_waiting` others are waiting already. psycopg's own pools end each request's wait after a fixed time. So they refuse
+a rush of thousands while the server works at full speed.
 
 The seconds are counted in ticks of the requests that wait. An event loop or a process that stands still has no ticks,
 and proves nothing about the server.

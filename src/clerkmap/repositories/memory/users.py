@@ -38,8 +38,8 @@ class Users:
         self._tables.replace_user(id, places=places, deleted_at=gone)
 
     def give_role(self, id: Id, role: str, rank: str) -> bool:
-        """Give a user the first role that Clerk named, unless the user has one from you, with a lower, empty rank, or
-        from an older record."""
+        """Give a user the first role that Clerk named, unless the user has a role from an older record or from you. The
+        empty rank of yours is lower than any."""
         row = self._tables.users[id]
         if row.role_rank is not None and row.role_rank <= rank:
             return False

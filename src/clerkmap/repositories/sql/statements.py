@@ -82,7 +82,7 @@ class Statements:
             f"ON CONFLICT (id) DO NOTHING RETURNING {id}"
         )
         theirs = None if numbers is None else numbers.table
-        # The statements for an SQLite table of yours that counts its numbers. It may begin to while the process runs.
+        # The statements if SQLite counts the numbers of your table. It may begin to while the process runs.
         self.find_counters: str = ""
         self.insert_user_counted: str = ""
         self.next_user_ids_counted: str = ""
