@@ -21,6 +21,10 @@ def test_a_token_must_name_the_resource() -> None:
     assert lenient.verify(token).subject == ann.id
     with pytest.raises(AudienceRefused):
         strict.verify(token)
+    for each in (strict, lenient):
+        assert each.verify(clerk.oauth_token(ann, claims={"aud": API})).subject == ann.id
+        with pytest.raises(AudienceRefused):
+            each.verify(clerk.oauth_token(ann, claims={"aud": "https://other.example.com"}))
     with pytest.raises(ConfigurationError):
         verifier.for_resource(API, allow_no_audience="yes")  # type: ignore[arg-type]
     other = Instance.oidc(issuer="https://login.example.com", audience="api", jwks=clerk.jwks())

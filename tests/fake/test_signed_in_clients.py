@@ -221,5 +221,5 @@ def test_a_signed_in_client_has_the_role_of_the_moment(world: World) -> None:
 
 def test_what_is_no_client_is_said_to_be_none() -> None:
     """The error says what to do instead."""
-    with pytest.raises(TypeError, match=r"object is no test client that is known here: give headers=clerk.auth\(\)"):
+    with pytest.raises(TypeError, match=r"object is not a known test client: pass headers=clerk.auth\(\)"):
         renewing(object(), str)

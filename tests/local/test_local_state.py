@@ -121,7 +121,7 @@ def test_rows_of_a_clerk_that_is_gone_are_nobody_elses(tmp_path: Path) -> None:
         local.do("reset")
         assert [each["clerk_id"] for each in rows(local.state(), "identities")] == [first]
     done = run(tmp_path, "--seed", "7")
-    assert "it is that of a Clerk with seed 2, and --seed asks for 7" in done.stderr
+    assert "its seed is 2, and --seed is 7" in done.stderr
 
 
 def kept(folder: Path) -> Json:
@@ -192,7 +192,7 @@ def test_a_damaged_state_is_refused_and_left_alone(tmp_path: Path, damage: Any) 
     assert damaged != text
     path = tmp_path / "state.json"
     path.write_bytes(damaged.encode("utf-8", "surrogateescape"))
-    with pytest.raises(StateDamaged, match=r"state\.json cannot be used: .* move it away to begin anew"):
+    with pytest.raises(StateDamaged, match=r"state\.json cannot be used: .* move it away to start over"):
         Box(tmp_path / "app.db", state=StateFile(path))
     assert path.read_bytes() == damaged.encode("utf-8", "surrogateescape")
 

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from django.db import connections
@@ -109,9 +109,9 @@ class _ClosesItsPool(AsyncPostgresRepository):
         super().__init__(pool, **options)
         self._pool = pool
 
-    async def poll(self) -> None:
+    async def __aenter__(self) -> Self:
         await self._pool.open()
-        await super().poll()
+        return await super().__aenter__()
 
     async def close(self) -> None:
         await super().close()
