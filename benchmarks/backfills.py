@@ -45,6 +45,8 @@ class Pages(httpx.BaseTransport):
         return f"[{','.join(rows)}]".encode()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if "jwks" in request.url.path:  # the secret key is checked against the instance before its first use
+            return httpx.Response(200, json=self.clerk.jwks())
         return httpx.Response(200, content=self.body, headers={"content-type": "application/json"})
 
 
