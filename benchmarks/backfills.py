@@ -31,7 +31,7 @@ _numbers = count()
 
 
 class Pages(httpx.BaseTransport):
-    """Pages of people whom nobody knows yet, as Clerk writes them: some 1,300 bytes each, and more with metadata."""
+    """Pages of new users in Clerk's format: some 1,300 bytes each, and more with metadata."""
 
     def __init__(self) -> None:
         self.clerk = FakeClerk(9)

@@ -66,7 +66,7 @@ def sqlite(short: bool) -> Iterator[Row]:
 
 
 def first(short: bool) -> Iterator[Row]:
-    """A user whom nobody knows yet, in async code: verified, looked up, written, committed, and looked up again.
+    """A new user, in async code: verified, looked up, written, committed, and looked up again.
 
     The other side verifies, inserts the user and the identity in one commit, and selects the identity, on one
     connection that stays open. It has no threads, no records, no listeners and no event loop.

@@ -114,7 +114,7 @@ def _renamed(records: list[ClerkUser], ticks: "count[int]") -> list[ClerkUser]:
 
 
 def _pages(connection: Connection, repository: PostgresRepository, short: bool) -> Iterator[Row]:
-    """Pages of users whom nobody knows yet. The figures are of one user."""
+    """Pages of new users. The figures are of one user."""
     rounds, pages = (3, 1) if short else (21, 4)
     numbers = count(10_000_000)
     columns = ", ".join(IDENTITY_COLUMNS)

@@ -1,4 +1,4 @@
-"""What can only be seen in a process of its own: what an import costs, and what a million users weigh.
+"""Measures that need a separate process: the cost of an import, and the memory of a million users.
 
 A second import in one process costs nothing, and memory that was freed is rarely given back, so each figure comes from
 fresh interpreters.

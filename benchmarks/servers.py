@@ -1,4 +1,4 @@
-"""What the ASGI middleware costs under a real server, seen by a client in a process of its own."""
+"""The cost of the ASGI middleware under a real server, measured by a client in a separate process."""
 
 import asyncio
 import multiprocessing

@@ -46,7 +46,7 @@ def serve(listening: socket.socket, path: str) -> None:
 
 
 def sockets(short: bool) -> Iterator[Row]:
-    """What a ban made in another process takes to close the right socket, and what the idle ones cost meanwhile."""
+    """The time until a ban in another process closes its socket, and the cost of the idle sockets meanwhile."""
     size, seconds, bans = (200, 2, 2) if short else (10_000, 20, 10)
     _allow_files()
     clerk = FakeClerk(1)

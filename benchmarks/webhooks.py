@@ -84,7 +84,7 @@ class Deliveries:
 
 
 def webhook(short: bool) -> Iterator[Row]:
-    """A delivery about somebody who is known: headers, signature, body, and its transaction, on the disk.
+    """A delivery about a known user: headers, signature, body, and its transaction, on the disk.
 
     The other side does the least that would do for the database alone: one conditional upsert of the same row, handed
     over ready-made, on one connection that stays open, with the same durability. It reads no header, checks no

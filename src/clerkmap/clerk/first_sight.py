@@ -126,7 +126,7 @@ class FirstSights(SurvivesForks):
         try:
             row = await cast("AsyncClerkApi", self._api).ask(endpoints.user(clerk_id))
             said = self._read(clerk_id, row, asked_at)
-        except Exception as error:  # noqa: BLE001 - see above
+        except Exception as error:  # noqa: BLE001 - the waiting requests must get any error
             said = error
         finally:  # also when the task is cancelled
             self._land((loop, clerk_id), flight, said)
