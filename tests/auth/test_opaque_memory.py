@@ -188,7 +188,7 @@ def test_no_token_is_kept_told_or_logged(listener: Listener) -> None:
     world.resolver.resolve(key.secret)
     scope = {"type": "http", "method": "GET", "headers": [(b"authorization", b"Bearer " + secret)]}
     authenticator = Authenticator(world.resolver)
-    assert asyncio.run(authenticator.aidentify_scope(scope)).refusal is None
+    assert asyncio.run(authenticator.aidentify_scope(scope)).error is None
     assert authenticator.identify_cached(scope["headers"]) is None  # type: ignore[arg-type]
     world.api.trouble = lambda request: (_ for _ in ()).throw(httpx.ReadError(request.content.decode()))
     world.advance(60)

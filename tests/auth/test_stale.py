@@ -180,6 +180,6 @@ def test_an_outage_is_logged_with_its_cause(caplog: pytest.LogCaptureFixture) ->
     authenticator = Authenticator(world.resolver)
     request = make_wsgi_request({"REQUEST_METHOD": "GET", "HTTP_AUTHORIZATION": f"Bearer {world.token}"})
     for _ in range(100):
-        assert isinstance(authenticator.identify(request).refusal, RepositoryUnavailable)
+        assert isinstance(authenticator.identify(request).error, RepositoryUnavailable)
     expected = "responded with 503, 1 times since the last line: the repository is not available: it is away"
     assert [record.getMessage() for record in caplog.records] == [expected]

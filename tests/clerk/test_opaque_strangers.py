@@ -94,8 +94,8 @@ class World:
     def ask(self, token: str, source: str = "") -> str:
         """What a request with the token is answered with: `in`, or the code of the error."""
         environ = {"REQUEST_METHOD": "GET", "HTTP_AUTHORIZATION": f"Bearer {token}", "REMOTE_ADDR": source}
-        refusal = self.authenticator.identify(make_wsgi_request(environ)).refusal
-        return "in" if refusal is None else refusal.code
+        error = self.authenticator.identify(make_wsgi_request(environ)).error
+        return "in" if error is None else error.code
 
     def flood(self, seconds: int, source: str = STRANGER) -> None:
         """A hundred made-up keys a second."""

@@ -75,7 +75,7 @@ def told(request: Any) -> dict[str, Any]:
     """What a view that was reached answers."""
     caller = getattr(request, "_request", request).clerk
     reached.append(request.path)
-    return {"user": None if caller.refusal is not None else caller.principal.user.id}
+    return {"user": None if caller.error is not None else caller.principal.user.id}
 
 
 def hand(request: Any) -> Any:

@@ -154,7 +154,7 @@ class AuthMiddleware:
         lease = scope.get(_LEASE)
         result = await _authenticate(self._authenticator, scope)
         app = self.app
-        if kind == "websocket" and result.refusal is None:
+        if kind == "websocket" and result.error is None:
             if isinstance(lease, Lease) and lease.resolver is self._authenticator.resolver:
                 scope[_LEASE] = lease  # an outer middleware watches this WebSocket, so its lease must be renewed
             else:

@@ -88,7 +88,7 @@ class AuthMiddleware:
         require: True to require a signed-in caller, or a `Requirement`.
         preflight: The treatment of CORS preflights if something is required. "pass" lets a preflight reach the
             application, and reduces the response to its status, `Access-Control-*`, `Vary` and `Allow`, without a body.
-            "refuse" treats it like any request, for an application with an outer CORS middleware.
+            "respond_to_error" treats it like any request, for an application with an outer CORS middleware.
         cookies: Whether to read Clerk's session cookie.
         origins: The origins that may send unsafe requests with a cookie, see `TokenFinder`.
     """
@@ -203,7 +203,7 @@ def _call(
         has_begun = True
         return start_response(status, headers, *error)
 
-    def refuse(error: Refused | Unavailable) -> Iterable[bytes]:
+    def respond_to_error(error: Refused | Unavailable) -> Iterable[bytes]:
         page = required.organization_page if required is not None and make_wsgi_request(environ).is_for_a_page else None
         # With exc_info the server replaces a response that has begun, or raises the error if headers have been sent.
         exc_info = sys.exc_info() if has_begun else None
@@ -216,26 +216,26 @@ def _call(
             if may_pass and make_wsgi_request(environ).is_preflight:
                 return _preflight(app, environ, start_response, context)
             auth_result_of(environ).require(required)
-        return _Body(context.run(app, environ, begin), context, refuse)
+        return _Body(context.run(app, environ, begin), context, respond_to_error)
     except (Refused, Unavailable) as error:
-        return refuse(error)
+        return respond_to_error(error)
 
 
 class _Body:
     """An application's response body. Each piece is produced in the context of the request.
 
-    An application that is a generator starts with the first piece, so it may refuse the request there.
+    An application that is a generator starts with the first piece, so it may respond_to_error the request there.
     """
 
     def __init__(
         self,
         body: Iterable[bytes],
         context: contextvars.Context,
-        refuse: Callable[[Refused | Unavailable], Iterable[bytes]],
+        respond_to_error: Callable[[Refused | Unavailable], Iterable[bytes]],
     ) -> None:
         self._body = body
         self._context = context
-        self._refuse = refuse
+        self._respond_to_error = respond_to_error
         self._pieces: Iterator[bytes] = context.run(iter, body)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -245,7 +245,7 @@ class _Body:
         try:
             return self._context.run(next, self._pieces)
         except (Refused, Unavailable) as error:
-            self._pieces = iter(self._refuse(error))
+            self._pieces = iter(self._respond_to_error(error))
             return next(self._pieces)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""The result of authentication: a principal, or the refusal. Every adapter passes it to the application.
+"""The result of authentication: a principal, or the error why there is none.
 
-The application decides whether the result is enough: it asks for the principal, or checks a requirement. This module
-does not depend on HTTP.
+Every adapter passes it to the application. The application decides whether the result is enough: it asks for the
+principal, or checks a requirement. This module does not depend on HTTP.
 """
 
 import sys
@@ -20,31 +20,31 @@ SIGNED_IN = Requirement()
 
 
 class AuthResult:
-    """The principal of a request, or the reason why there is none."""
+    """The principal of a request, or the error why there is none."""
 
-    __slots__ = ("_principal", "_resolver", "refusal")
+    __slots__ = ("_principal", "_resolver", "error")
 
     def __init__(self, resolver: Resolver, found: Principal | ClerkmapError) -> None:
         self._resolver = resolver
         self._principal = found if isinstance(found, Principal) else None
-        self.refusal: ClerkmapError | None = found if isinstance(found, ClerkmapError) else None
+        self.error: ClerkmapError | None = found if isinstance(found, ClerkmapError) else None
 
     @property
     def principal(self) -> Principal:
-        """The principal. Raises the refusal if there is none."""
+        """The principal. Raises `error` if there is none."""
         if self._principal is None:
-            assert self.refusal is not None
-            raise self.refusal.with_traceback(None)
+            assert self.error is not None
+            raise self.error.with_traceback(None)
         return self._principal
 
     @property
     def optional_principal(self) -> Principal | None:
-        """The principal, or None if the request has no token. Raises the refusal of a bad token.
+        """The principal, or None if the request has no token. Raises the error of a bad token.
 
         So no caller becomes anonymous by accident. While an exception is handled, this is None for a bad token too: an
         error page must not raise a second error.
         """
-        if self._principal is None and (isinstance(self.refusal, TokenMissing) or sys.exception() is not None):
+        if self._principal is None and (isinstance(self.error, TokenMissing) or sys.exception() is not None):
             return None
         return self.principal
 
@@ -102,43 +102,43 @@ class AuthResult:
 
     def dismiss(self) -> None:
         """Remove the principal: the result is then the same as without a token."""
-        self._principal, self.refusal = None, TokenMissing()
+        self._principal, self.error = None, TokenMissing()
 
     def __repr__(self) -> str:
-        return f"Caller({self._principal or self.refusal!r})"
+        return f"AuthResult({self._principal or self.error!r})"
 
 
-_current: ContextVar[AuthResult | None] = ContextVar("clerkmap_caller", default=None)
+_current: ContextVar[AuthResult | None] = ContextVar("clerkmap_auth_result", default=None)
 
 
 def current_principal() -> Principal:
-    """Return the principal of the current request, at any call depth. Raise the refusal if there is none."""
-    caller = _current.get()
-    if caller is None:
+    """Return the principal of the current request, at any call depth. Raise the error if there is none."""
+    result = _current.get()
+    if result is None:
         raise TokenMissing
-    return caller.principal
+    return result.principal
 
 
-def enter(caller: AuthResult | None) -> Token[AuthResult | None]:
-    """Set the current caller, or None, until `leave`: for this thread or task, and for the tasks that it starts."""
-    return _current.set(caller)
+def enter(result: AuthResult | None) -> Token[AuthResult | None]:
+    """Set the current auth result, or None, until `leave`: for this thread or task, and the tasks that it starts."""
+    return _current.set(result)
 
 
 def leave(token: Token[AuthResult | None]) -> None:
-    """Restore the previous caller."""
+    """Restore the previous auth result."""
     try:  # noqa: SIM105 - a hot path: each request runs this several times
         _current.reset(token)
     except ValueError:
-        pass  # a stopping server closed the request from another context, where no caller was set
+        pass  # a stopping server closed the request from another context, where none was set
 
 
 @contextmanager
-def current_within(caller: AuthResult) -> Generator[None]:
-    """Set the current caller within a block, and clear it afterwards, also in the tasks and threads that it started.
+def current_within(result: AuthResult) -> Generator[None]:
+    """Set the current auth result within a block. Clear it afterwards, also in the tasks and threads that it started.
 
     For servers that may start the next request in the context of this one.
     """
-    lent = copy(caller)
+    lent = copy(result)
     before = enter(lent)
     try:
         yield

@@ -90,7 +90,7 @@ def token_records(claims: Claims, standing: Standing | None) -> list[AnyRecord]:
     found: list[AnyRecord] = []
     if standing is None:
         found.append(ClerkUser.make(FROM_TOKEN, instance, claims.subject, observed_at=observed_at))
-    if active is None or (standing is not None and _refusal(standing) is not None):
+    if active is None or (standing is not None and _error(standing) is not None):
         return found
     organization = standing.organization if standing is not None else None
     if organization is None or _is_news(active.slug, organization.slug, organization.clerk, observed_at):
@@ -118,9 +118,9 @@ def _is_news(told: str | None, known: str | None, record: AnyRecord, observed_at
 def admit(claims: Claims, standing: Standing) -> Principal:
     """Return the principal, or raise the reason why this user or organization has no access any more."""
     user = standing.user
-    refusal = _refusal(standing)
-    if refusal is not None:
-        raise refusal
+    error = _error(standing)
+    if error is not None:
+        raise error
     if claims.organization is None:
         return Principal(user, None, None, claims, standing.role_is_known)
     organization = standing.organization
@@ -132,7 +132,7 @@ def admit(claims: Claims, standing: Standing) -> Principal:
     return Principal(user, organization, Membership(current), claims, standing.role_is_known)
 
 
-def _refusal(standing: Standing) -> LockedOut | None:
+def _error(standing: Standing) -> LockedOut | None:
     user = standing.user
     if user.clerk.is_deleted or user.deleted_at is not None:
         return UserDeleted()

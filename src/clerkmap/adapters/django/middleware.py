@@ -48,7 +48,7 @@ def respond(raw: RawResponse) -> Any:
     return response
 
 
-def refuse(request: Any, error: Refused | Unavailable) -> Any:
+def response_to(request: Any, error: Refused | Unavailable) -> Any:
     """Return the response to an error."""
     page = getattr(request, _PAGE, None) if request_of(request).is_for_a_page else None
     response = respond(error_response(error, organization_page=page, mounted_at=request.META.get("SCRIPT_NAME", "")))
@@ -99,21 +99,21 @@ class AuthMiddleware:
         """Respond to errors before Django's LoginRequiredMiddleware, which reads `request.user` and would turn an error
         into a 500."""
         result: AuthResult = request.clerk
-        error = result.refusal
+        error = result.error
         if error is None and result.principal.optional_user is None:
             error = UserMissing()
         reads_user = users.are_configured() and _LOGIN in settings.MIDDLEWARE and getattr(view, "login_required", True)
         if not reads_user or not isinstance(error, (Refused, Unavailable)) or isinstance(error, TokenMissing):
             return None
-        return refuse(request, error)
+        return response_to(request, error)
 
     def process_exception(self, request: Any, exception: Exception) -> Any:
         """Return the response to clerkmap's errors, and leave other exceptions to Django."""
-        return refuse(request, exception) if isinstance(exception, (Refused, Unavailable)) else None
+        return response_to(request, exception) if isinstance(exception, (Refused, Unavailable)) else None
 
     def _set_attributes(self, request: Any, described: Request, result: AuthResult) -> None:
         request.clerk = result
-        if result.refusal is None and "authorization" in described.headers:
+        if result.error is None and "authorization" in described.headers:
             # Browsers do not send this header by themselves. Django's test client sets the same attribute.
             request._dont_enforce_csrf_checks = True
         if users.are_configured():
@@ -123,9 +123,9 @@ class AuthMiddleware:
 def _finish(result: AuthResult, response: Any) -> Any:
     """Set `Vary`, so that caches do not give one caller's response to another, and keep the principal while the
     response is streamed."""
-    if not isinstance(result.refusal, TokenMissing):
+    if not isinstance(result.error, TokenMissing):
         patch_vary_headers(response, ("Authorization", "Cookie"))
-    if isinstance(result.refusal, Unavailable) and response.status_code == 503:
+    if isinstance(result.error, Unavailable) and response.status_code == 503:
         response._has_been_logged = True  # Django would log each 503 as an error; the authenticator logs the cause
     if getattr(response, "streaming", False) and getattr(response, "file_to_stream", None) is None:
         stream = response.streaming_content

@@ -26,7 +26,7 @@ from ...core.responses import RETRY_AFTER, error_response
 from ...errors import NotAllowed, Refused, TokenMissing, Unavailable
 from ..authenticator import requirement_of
 from . import users
-from .middleware import auth_result_of, refuse, remember_page
+from .middleware import auth_result_of, remember_page, response_to
 
 
 class ClerkAPIException(APIException):
@@ -108,4 +108,4 @@ def exception_handler(error: Exception, context: Any) -> Any:
     if not isinstance(cause, (Refused, Unavailable)):
         return views.exception_handler(error, context)
     views.set_rollback()
-    return refuse(context["request"]._request, cause)
+    return response_to(context["request"]._request, cause)

@@ -27,7 +27,7 @@ def are_configured() -> bool:
 def set_user(request: Any, result: AuthResult) -> None:
     """Set `request.user`, lazily, and `request.auser` for async code. Without a token, keep the user of Django's
     session, or set an anonymous user."""
-    if isinstance(result.refusal, TokenMissing):
+    if isinstance(result.error, TokenMissing):
         if not hasattr(request, "user"):
             request.user, request.auser = _anonymous(), _aanonymous
         return
