@@ -7,8 +7,10 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 TESTS ?= tests
 PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS)
-# The folders whose tests take every branch of the core.
-CORE := tests/core tests/attacks tests/auth tests/fake tests/webhooks tests/repositories tests/sync
+# The tests that together take every branch of the core.
+CORE := tests/core tests/attacks $(wildcard tests/auth/test_opaque*.py) tests/sync/test_relink.py \
+	$(addprefix tests/auth/test_,own_id.py oidc_machines.py resolver.py sessions.py) \
+	$(addprefix tests/sync/test_,writeback.py backfill.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help dev test test-all coverage lint docs bench mutants soak clean

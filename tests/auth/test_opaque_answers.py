@@ -166,7 +166,7 @@ def test_lost_connections_and_429() -> None:
         raise httpx.ReadError(f"{request.content!r}")
 
     for trouble in (lost, lambda _: httpx.Response(429, headers={"retry-after": "60"}, json={"errors": []})):
-        world = World()
+        world = World(deadline=0.2)
         world.api.trouble = trouble
         with pytest.raises(Unavailable):
             world.resolver.resolve(world.clerk.create_api_key(world.ann).secret)

@@ -86,7 +86,7 @@ def test_a_trigger_of_yours_that_raises_any_code(postgres_schema: str, code: str
         assert code in shown
         assert "secret" not in shown
 
-    with opened(postgres_schema) as repository, connected() as connection:
+    with opened(postgres_schema, timeout=1) as repository, connected() as connection:
         run(raises.format(s=postgres_schema))
         with pytest.raises(ClerkmapError) as raised:
             repository.put([ann])
@@ -96,7 +96,7 @@ def test_a_trigger_of_yours_that_raises_any_code(postgres_schema: str, code: str
         check(raised)
 
         async def use() -> None:
-            there = AsyncPostgresRepository.open(postgres(), schema=postgres_schema)
+            there = AsyncPostgresRepository.open(postgres(), schema=postgres_schema, timeout=1)
             with pytest.raises(ClerkmapError) as raised:
                 await there.put([ann])
             check(raised)

