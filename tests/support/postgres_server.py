@@ -28,7 +28,10 @@ def _started() -> Any:
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     server = get_server(Path(tempfile.gettempdir()) / f"clerkmap-postgres-{run}", cleanup_mode="delete")
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        for setting in ("fsync", "full_page_writes"):  # no test cuts the power, and a slow disk would slow down them all
+        for setting in (
+            "fsync",
+            "full_page_writes",
+        ):  # no test cuts the power, and disks may be slow
             connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
         connection.execute("SELECT pg_reload_conf()")
     return server
