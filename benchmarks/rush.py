@@ -18,8 +18,8 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool
 
 from clerkmap import ClerkUser, Resolver
-from clerkmap.core.merging import forgotten_below
 from clerkmap.core.records import FROM_TOKEN, key_of
+from clerkmap.core.tombstones import oldest_session_rank
 from clerkmap.errors import Unavailable
 from clerkmap.repositories import AsyncPostgresRepository
 from clerkmap.repositories.options import uuid7
@@ -123,7 +123,7 @@ class Plain:
 
     async def first_request(self, number: int) -> None:
         record = ClerkUser.make(FROM_TOKEN, INSTANCE, clerk_id(number), observed_at=OBSERVED_AT)
-        session = key_of(f"sess_{number}"), forgotten_below(OBSERVED_AT, DAY * 30_000), INSTANCE, record.key
+        session = key_of(f"sess_{number}"), oldest_session_rank(OBSERVED_AT, DAY * 30_000), INSTANCE, record.key
         if await self._find(session) is None:
             await self._write(record)
             assert await self._find(session) is not None

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from .core.claims import ActiveOrganization, Actor, Claims
     from .core.events import Event, parse_event
     from .core.instance import Instance
-    from .core.merging import role_in_metadata
     from .core.model import Change, Erasure, Id, Membership, Organization, Session, User
     from .core.principal import Principal, Standing
     from .core.records import (
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
         ClerkUser,
     )
     from .core.requirements import Requirement
+    from .core.roles import role_in_metadata
     from .core.writeback import OutboxEntry, WriteBack
     from .errors import (
         ApiError,
@@ -70,7 +70,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "auth.result": ("current_principal",),
     "core.claims": ("ActiveOrganization", "Actor", "Claims"),
-    "core.merging": ("role_in_metadata",),
+    "core.roles": ("role_in_metadata",),
     "core.events": ("Event", "parse_event"),
     "core.instance": ("Instance",),
     "core.model": ("Change", "Erasure", "Id", "Membership", "Organization", "Session", "User"),

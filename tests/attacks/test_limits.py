@@ -83,7 +83,7 @@ CONSTANTS = [
     "core.keys.MAX_KEYS",
     "core.opaque_tokens.MAX_WORD",
     "core.strict_json.MAX_DEPTH",
-    "core.verification.MAX_HEADERS",
+    "core.token_rules.MAX_HEADERS",
 ]
 
 

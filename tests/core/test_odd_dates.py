@@ -15,8 +15,8 @@ from backfill_world import everything_said, everything_stored, plenty
 from clerkmap import Reconciler, Repository, Resolver, threaded
 from clerkmap.clerk import AsyncClerkApi, ClerkApi
 from clerkmap.core.events import parse_event
-from clerkmap.core.merging import current_membership
-from clerkmap.core.records import ClerkMembership, ClerkUser, fold, key_of
+from clerkmap.core.merging import current_membership, winning_records
+from clerkmap.core.records import ClerkMembership, ClerkUser, key_of
 from clerkmap.core.writeback import WriteBack
 from clerkmap.errors import MembershipDeleted, UserBanned
 from clerkmap.repositories import MemoryRepository, SqliteRepository
@@ -405,11 +405,11 @@ def test_a_record_above_another_is_one_of_the_order() -> None:
     gone = ClerkUser.deleted("i", "user_1", observed_at=1)
     assert answer.above(gone.rank) is answer
     for order in permutations([before, answer, above, above]):
-        assert fold(order) == [above]
+        assert winning_records(order) == [above]
     for order in permutations([before, above, after, above]):
-        assert fold(order) == [after]
+        assert winning_records(order) == [after]
     for order in permutations([before, above, gone]):
-        assert fold(order) == [gone]
+        assert winning_records(order) == [gone]
 
 
 def test_a_membership_counts_that_was_seen_after_a_removal() -> None:

@@ -1,4 +1,4 @@
-"""The fold is a maximum in a total order, so it obeys the laws of one; and the rank's spelling is fixed for ever."""
+"""The record that wins is a maximum in a total order, and obeys the laws of one. The spelling of the rank is fixed."""
 
 from itertools import permutations
 
@@ -6,18 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clerkmap.core.merging import current_membership, deleted_at
-from clerkmap.core.records import (
-    FROM_TOKEN,
-    FULL,
-    MAX_TIME,
-    AnyRecord,
-    ClerkMembership,
-    ClerkUser,
-    fold,
-    key_of,
-    newer,
-)
+from clerkmap.core.merging import current_membership, deletion_time, outranks, winning_records
+from clerkmap.core.records import FROM_TOKEN, FULL, MAX_TIME, AnyRecord, ClerkMembership, ClerkUser, key_of
 from clerkmap.testing.machine import records
 from clerkmap.testing.samples import left, member, person
 
@@ -35,40 +25,43 @@ def test_the_rank_on_the_wire() -> None:
 
 
 @given(histories)
-def test_folding_again_changes_nothing(history: list[AnyRecord]) -> None:
-    """Idempotent: what was folded folds to itself, alone and repeated."""
-    once = fold(history)
+def test_winning_again_changes_nothing(history: list[AnyRecord]) -> None:
+    """Idempotent: the records that won win again, alone and repeated."""
+    once = winning_records(history)
 
-    assert fold(once) == once
-    assert fold([*history, *history]) == once
+    assert winning_records(once) == once
+    assert winning_records([*history, *history]) == once
 
 
 @given(st.permutations(range(8)), histories)
 def test_order_changes_nothing(order: list[int], history: list[AnyRecord]) -> None:
-    """Commutative: any order folds to the same."""
+    """Commutative: in any order, the same records win."""
     shuffled = [history[position] for position in order if position < len(history)]
 
-    assert fold(shuffled) == fold(history)
+    assert winning_records(shuffled) == winning_records(history)
 
 
 @given(histories, histories, histories)
 def test_grouping_changes_nothing(a: list[AnyRecord], b: list[AnyRecord], c: list[AnyRecord]) -> None:
-    """Associative: folding folded parts is folding all."""
-    assert fold([*fold([*a, *b]), *c]) == fold([*a, *fold([*b, *c])]) == fold([*a, *b, *c])
+    """Associative: the winners of parts have the winners of all among them."""
+    whole = winning_records([*a, *b, *c])
+
+    assert winning_records([*winning_records([*a, *b]), *c]) == whole
+    assert winning_records([*a, *winning_records([*b, *c])]) == whole
 
 
 @given(records(), records())
 def test_the_order_is_total(one: AnyRecord, other: AnyRecord) -> None:
     """Of two records of one thing exactly one is newer, unless they say the same at the same time."""
     if (one.kind, one.instance, one.key) == (other.kind, other.instance, other.key):
-        assert newer(one, other) + newer(other, one) == (one != other)
+        assert outranks(one, other) + outranks(other, one) == (one != other)
 
 
 @settings(max_examples=30)
 @given(st.lists(records(), min_size=5, max_size=5))
 def test_every_order_of_a_small_history(history: list[AnyRecord]) -> None:
     """All 120 orders of five records, one after the other, end alike."""
-    assert {tuple(fold(order)) for order in permutations(history)} == {tuple(fold(history))}
+    assert {tuple(winning_records(order)) for order in permutations(history)} == {tuple(winning_records(history))}
 
 
 def test_ranks_sort_as_text() -> None:
@@ -138,9 +131,9 @@ def test_a_user_goes_with_the_last_identity() -> None:
     """Deleted when all are, at the time of the last."""
     first, second = (ClerkUser.deleted("here", "user_a", observed_at=at) for at in (3, 7))
 
-    assert deleted_at([first, second]) == 7
-    assert deleted_at([first, person()]) is None
-    assert deleted_at([]) is None
+    assert deletion_time([first, second]) == 7
+    assert deletion_time([first, person()]) is None
+    assert deletion_time([]) is None
 
 
 def test_a_repr_says_nothing_personal() -> None:

@@ -14,7 +14,7 @@ from random import Random
 import psycopg
 import pytest
 
-from clerkmap.core.records import fold
+from clerkmap.core.merging import winning_records
 from clerkmap.repositories import PostgresRepository
 from failover_writers import Writer, writing
 from postgres_cluster import Cluster, clusters
@@ -82,7 +82,7 @@ def test_nothing_acknowledged_is_lost_with_the_primary(number: int) -> None:
         with psycopg.connect(standby.uri) as connection:
             assert connection.execute("SHOW synchronous_standby_names").fetchall() == [("",)]
         repository = PostgresRepository.open(standby.uri)
-        assert repository.put(fold(acknowledged)) == [], "something acknowledged is lost"
+        assert repository.put(winning_records(acknowledged)) == [], "something acknowledged is lost"
         repository.close()
     waited = max(writer.since(promoted_at)[0] for writer in writers) - promoted_at
     before = sum(1 for writer in writers for at, _ in writer.acknowledged if at <= promoted_at)

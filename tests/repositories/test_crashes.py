@@ -23,7 +23,8 @@ from random import Random
 import pytest
 
 from clerkmap import Repository, Standing
-from clerkmap.core.records import AnyRecord, fold
+from clerkmap.core.merging import winning_records
+from clerkmap.core.records import AnyRecord
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.testing.samples import by_key
 from crash_writers import Orders, Told, deliveries, organizations, users, work
@@ -98,7 +99,7 @@ class Ledger:
 
 
 def _with(records: Iterable[AnyRecord], told: Iterable[Told]) -> list[AnyRecord]:
-    return fold([*records, *(record for each in told for record in each.records())])
+    return winning_records([*records, *(record for each in told for record in each.records())])
 
 
 def _configuration(unsure: Sequence[Told]) -> Iterator[Sequence[Told]]:

@@ -62,18 +62,20 @@ REPOSITORIES = (
 )
 
 MUTANTS = (
-    Mutant("newer: >=", "a duplicate would be a change", RULE, (Edit(RECORDS, "newer", "> old.rank", ">= old.rank"),)),
-    Mutant("newer: always", "whatever comes last would stay", RULE, (
-        Edit(RECORDS, "newer", "old is None or new.rank > old.rank", "True"),
+    Mutant("outranks: >=", "a duplicate would be a change", RULE, (
+        Edit(MERGING, "outranks", "> old.rank", ">= old.rank"),
     )),
-    Mutant("newer: never", "the first word would stay", RULE, (
-        Edit(RECORDS, "newer", "old is None or new.rank > old.rank", "old is None"),
+    Mutant("outranks: always", "whatever comes last would stay", RULE, (
+        Edit(MERGING, "outranks", "old is None or new.rank > old.rank", "True"),
     )),
-    Mutant("newer: updated_at only", "ties, glimpses and deletions would go by arrival", RULE, (
-        Edit(RECORDS, "newer", "new.rank > old.rank", "(new.updated_at or 0) > (old.updated_at or 0)"),
+    Mutant("outranks: never", "the first word would stay", RULE, (
+        Edit(MERGING, "outranks", "old is None or new.rank > old.rank", "old is None"),
     )),
-    Mutant("newer: without the digest", "of two words of one millisecond the first would stay", RULE, (
-        Edit(RECORDS, "newer", "new.rank > old.rank", "new.rank[:33] > old.rank[:33]"),
+    Mutant("outranks: updated_at only", "ties, glimpses and deletions would go by arrival", RULE, (
+        Edit(MERGING, "outranks", "new.rank > old.rank", "(new.updated_at or 0) > (old.updated_at or 0)"),
+    )),
+    Mutant("outranks: without the digest", "of two words of one millisecond the first would stay", RULE, (
+        Edit(MERGING, "outranks", "new.rank > old.rank", "new.rank[:33] > old.rank[:33]"),
     )),
     Mutant("rank: without the digest", "ties would have no order", RULE, (
         Edit(RECORDS, "Record.ranked", ".{digest}", ".{0:032}"),
@@ -97,20 +99,20 @@ MUTANTS = (
     Mutant("tombstone: keeps the Clerk id", "what is deleted would still be personal", RULE, (
         Edit(RECORDS, "ClerkUser.deleted", "None).ranked", "clerk_id).ranked"),
     )),
-    Mutant("fold: keeps the first", "a batch would go by arrival", RULE, (
-        Edit(RECORDS, "fold", "newer(record, greatest.get(place))", "place not in greatest"),
+    Mutant("winning_records: keeps the first", "a batch would go by arrival", RULE, (
+        Edit(MERGING, "winning_records", "outranks(record, winners.get(place))", "place not in winners"),
     )),
-    Mutant("fold: keeps the last", "the same", RULE, (
-        Edit(RECORDS, "fold", "newer(record, greatest.get(place))", "True"),
+    Mutant("winning_records: keeps the last", "the same", RULE, (
+        Edit(MERGING, "winning_records", "outranks(record, winners.get(place))", "True"),
     )),
-    Mutant("fold: without the instance", "two worlds would be one", ORDERS, (
-        Edit(RECORDS, "fold", "record.instance", '""'),
+    Mutant("winning_records: without the instance", "two worlds would be one", ORDERS, (
+        Edit(MERGING, "winning_records", "record.instance", '""'),
     )),
-    Mutant("deleted_at: with the first identity", "a user with an identity left would be gone", RULE, (
-        Edit(MERGING, "deleted_at", "and len(gone) == len(times) else", "else"),
+    Mutant("deletion_time: with the first identity", "a user with an identity left would be gone", RULE, (
+        Edit(MERGING, "deletion_time", "and len(gone) == len(times) else", "else"),
     )),
-    Mutant("deleted_at: the earliest", "the time would be that of the first", RULE, (
-        Edit(MERGING, "deleted_at", "return max(gone", "return min(gone"),
+    Mutant("deletion_time: the earliest", "the time would be that of the first", RULE, (
+        Edit(MERGING, "deletion_time", "return max(gone", "return min(gone"),
     )),
     Mutant("current_membership: whatever was removed when", "a removal would count for ever, or never", RULE, (
         Edit(MERGING, "current_membership",
@@ -123,24 +125,24 @@ MUTANTS = (
         Edit(MERGING, "current_membership", "max(full, key=lambda record: record.rank)", "full[0]"),
     )),
     Mutant("SQL: >=", "a duplicate would be a change", ON_SQLITE, (
-        Edit(STATEMENTS, "_replace", "excluded.rank > {table", "excluded.rank >= {table"),
+        Edit(STATEMENTS, "_replace_if_outranked", "excluded.rank > {table", "excluded.rank >= {table"),
     )),
     Mutant("SQL: <", "the oldest word would stay", SQLITE_ORDERS, (
-        Edit(STATEMENTS, "_replace", "excluded.rank >", "excluded.rank <"),
+        Edit(STATEMENTS, "_replace_if_outranked", "excluded.rank >", "excluded.rank <"),
     )),
     Mutant("SQL: no WHERE", "whatever comes last would stay", SQLITE_ORDERS, (
-        Edit(STATEMENTS, "_replace", " WHERE excluded.rank > {table}.rank", ""),
+        Edit(STATEMENTS, "_replace_if_outranked", " WHERE excluded.rank > {table}.rank", ""),
     )),
     Mutant("SQL: rank without the digest", "ties would go by arrival", SQLITE_ORDERS, (
-        Edit(STATEMENTS, "_replace",
+        Edit(STATEMENTS, "_replace_if_outranked",
              "excluded.rank > {table}.rank", "substr(excluded.rank, 1, 33) > substr({table}.rank, 1, 33)"),
     )),
     Mutant("SQL: a user gets a new id", "an id, once given, stays", SQLITE_TESTS, (
-        Edit(STATEMENTS, "_replace", '"key", "id", "user_id"', '"key"'),
+        Edit(STATEMENTS, "_replace_if_outranked", '"key", "id", "user_id"', '"key"'),
         Edit(PUT, "Put._put_user", "record), known.id)", "record), self._configuration.make_id(record))"),
     )),
     Mutant("SQL: an organization gets a new id", "the same", IDS, (
-        Edit(STATEMENTS, "_replace", '"key", "id", "user_id"', '"key"'),
+        Edit(STATEMENTS, "_replace_if_outranked", '"key", "id", "user_id"', '"key"'),
         Edit(PUT, "Put._put_organization", "before.id)", "self._configuration.make_id(record))"),
     )),
     Mutant("memory: a user gets a new id", "the same", ORDERS, (
@@ -157,7 +159,7 @@ MUTANTS = (
              "NULL, PRIMARY KEY (instance, key) ){d.small_table}", "NULL, PRIMARY KEY (key) ){d.small_table}"),
         Edit(SCHEMA, "_first_version", "PRIMARY KEY (instance, key) ){d.table", "PRIMARY KEY (key) ){d.table"),
         Edit(SCHEMA, "_first_version", "UNIQUE (instance, key)", "UNIQUE (key)"),
-        Edit(STATEMENTS, "_replace", "instance, key", "key"),
+        Edit(STATEMENTS, "_replace_if_outranked", "instance, key", "key"),
         Edit(STATEMENTS, "Statements._many", "(instance, key)", "(key)"),
         Edit(STATEMENTS, "_insert", "instance, key", "key"),
     )),
@@ -183,7 +185,7 @@ MUTANTS = (
         Edit(PUT, "Put._put_user", "record.is_deleted or is_given", "is_given"),
     )),
     Mutant("bulk: what is no better", "a page that comes again would be a change", BULK, (
-        Edit(PUT, "_PutMany._put_users", "newer(record, user.clerk)", "True"),
+        Edit(PUT, "_PutMany._put_users", "outranks(record, user.clerk)", "True"),
     )),
     Mutant("bulk: without roles", "a person in a page would get no role", BULK, (
         Edit(PUT, "_PutMany._put_users", "place in roles", "False"),
@@ -195,10 +197,10 @@ MUTANTS = (
         Edit(PUT, "_PutMany._put_users", "elif record.is_deleted or", "elif"),
     )),
     Mutant("bulk: an older organization", "what Clerk said before would come back", BULK, (
-        Edit(PUT, "_PutMany._put_organizations", "None and newer(record, before.clerk)", "None"),
+        Edit(PUT, "_PutMany._put_organizations", "None and outranks(record, before.clerk)", "None"),
     )),
     Mutant("bulk: an older membership", "a change would be told that is none", BULK, (
-        Edit(PUT, "_PutMany._put_memberships", "not newer(record, of_both.get(record.key))", "False"),
+        Edit(PUT, "_PutMany._put_memberships", "not outranks(record, of_both.get(record.key))", "False"),
     )),
     Mutant("bulk: each membership by itself", "of two in a page, the second would not follow the first", BULK, (
         Edit(PUT, "_PutMany._put_memberships",
@@ -264,7 +266,7 @@ MUTANTS = (
              "self.listeners.call(written, connection, lambda: is_open(connection))", "pass"),
     )),
     Mutant("changes: a rejoining is a joining", "a hook would make the same row again", ORDERS, (
-        Edit(MERGING, "last_word", "records) or over", "records)"),
+        Edit(MERGING, "latest_membership", "records) or over", "records)"),
     )),
     Mutant("listing: from the last key on", "a thing would be read twice", ON_SQLITE, (
         Edit(STATEMENTS, "Statements._list", "said} > (?", "said} >= (?"),
@@ -281,7 +283,7 @@ MUTANTS = (
              "_, (_, _, observed) in grades.items()"),
     )),
     Mutant("listing: an address as it is spelled", "an operator would not find somebody", ON_SQLITE, (
-        Edit(STATEMENTS, "Statements._list", "{dialect.folded.format('email')}", "email"),
+        Edit(STATEMENTS, "Statements._list", "{dialect.lower_ascii.format('email')}", "email"),
     )),
     Mutant("listing: a note is kept", "a work would begin anew for ever", ON_SQLITE, (
         Edit(STATEMENTS, "Statements._list", "UPDATE SET text = excluded.text", "NOTHING"),

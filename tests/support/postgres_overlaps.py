@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import psycopg
 
 from clerkmap import Repository
-from clerkmap.core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, fold, key_of
+from clerkmap.core.merging import winning_records
+from clerkmap.core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, key_of
 from clerkmap.repositories import PostgresRepository
 from histories import METADATA, OPTIONS, ROLES, Row, id_at, shown
 from postgres_racers import together
@@ -94,7 +95,7 @@ def everything(repository: Repository, instances: Iterable[str]) -> list[Row]:
 
 def greatest(records: Iterable[AnyRecord]) -> set[Row]:
     """What the tables must hold: the greatest record of each thing."""
-    return {(each.kind, each.instance, each.key, each.rank) for each in fold(records)}
+    return {(each.kind, each.instance, each.key, each.rank) for each in winning_records(records)}
 
 
 def held(uri: str) -> set[Row]:

@@ -1,6 +1,6 @@
 """The table of all checks of a token: name, errors, and a text with the compared values.
 
-The table runs no check. `core/verification.py` and `core/principal.py` do, in this order; a test compares them.
+The table runs no check. `core/token_rules.py` and `core/principal.py` do, in this order; a test compares them.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 from ..core.instance import Instance
 from ..core.jose import MAX_TOKEN
 from ..core.strict_json import fields
-from ..core.verification import TokenRules
+from ..core.token_rules import TokenRules
 from ..errors import (
     AlgorithmRefused,
     ApiKeyToken,

@@ -14,7 +14,7 @@ from ..core.keys import VerifyingKey
 from ..core.opaque_tokens import OpaqueSource, Vouched, prefix_of
 from ..core.principal import Principal
 from ..core.strict_json import read_object
-from ..core.verification import KeyWanted
+from ..core.token_rules import KeyWanted
 from ..errors import ClerkmapError, TokenMalformed
 from .checks import CHECKS, KEY, LIFETIME, OPAQUE_CHECKS, OPAQUE_USER, SIGNATURE, WORD, Evidence, Row
 from .resolver import Resolver

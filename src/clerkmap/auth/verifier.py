@@ -9,7 +9,7 @@ from ..core.claims import Claims, TokenKind
 from ..core.instance import Instance
 from ..core.keys import KeySource, LocalKeys, VerifyingKey
 from ..core.opaque_tokens import KINDS, OpaqueSource, prefix_of
-from ..core.verification import KeyWanted, TokenRules
+from ..core.token_rules import KeyWanted, TokenRules
 from ..errors import ConfigurationError
 
 

@@ -77,7 +77,7 @@ def _explained(clerk: "Instance", token: str, url: str | None) -> "tuple[Explana
 def _verifier_of_opaque_tokens(clerk: "Instance") -> "Verifier":
     from ..auth.verifier import Verifier
     from ..clerk import OpaqueTokens
-    from ..core.verification import CLERK_KINDS
+    from ..core.token_rules import CLERK_KINDS
 
     return Verifier(clerk, accept=CLERK_KINDS, opaque=OpaqueTokens(clerk))
 

@@ -1,15 +1,32 @@
-"""Merging: the state that several records of one membership, or of one user's identities, add up to."""
+"""Merging: which record wins, and which state several records add up to.
 
-import json
+Of two records of one thing, the one with the greater rank wins: see `outranks`. In SQL, the same rule is the `WHERE` at
+the end of each upsert, see `repositories/sql/statements.py`. A user in one organization may have several records of
+memberships, and a user several identities: the other functions choose among those.
+"""
+
 from collections.abc import Collection, Iterable
+from typing import TypeVar
 
-from .records import DELETED, EMBEDDED, FROM_TOKEN, FULL, ClerkMembership, ClerkUser, Record
+from .records import COLUMNS, EMBEDDED, FROM_TOKEN, FULL, AnyRecord, ClerkMembership, Record
 
-TEST_ADDRESS = "+clerk_test"  # Clerk verifies such an address with a public code
-MAX_ROLE = 255  # characters
-# Clerk's session tokens live for a minute. Some applications have Clerk make tokens that live longer.
-MAX_TOKEN_LIFETIME = 28 * 86_400  # seconds, by default
-DAY = 86_400_000  # milliseconds
+R = TypeVar("R", bound=Record)
+_ORDER = {kind: number for number, kind in enumerate(COLUMNS)}
+
+
+def outranks(new: R, old: R | None) -> bool:
+    """Return whether a record replaces another: the greater rank wins."""
+    return old is None or new.rank > old.rank
+
+
+def winning_records(records: Iterable[AnyRecord]) -> list[AnyRecord]:
+    """Return the record that wins for each thing, in the order in which all writers take their locks."""
+    winners: dict[tuple[int, str, str], AnyRecord] = {}
+    for record in records:
+        place = (_ORDER[record.kind], record.instance, record.key)
+        if outranks(record, winners.get(place)):
+            winners[place] = record
+    return [winners[place] for place in sorted(winners)]
 
 
 def current_membership(records: Collection[ClerkMembership]) -> ClerkMembership | None:
@@ -36,64 +53,19 @@ def current_membership(records: Collection[ClerkMembership]) -> ClerkMembership 
     return max(from_token, key=lambda record: record.rank, default=None)
 
 
-def last_word(records: Collection[ClerkMembership]) -> ClerkMembership | None:
+def latest_membership(records: Collection[ClerkMembership]) -> ClerkMembership | None:
     """Return the current membership of one user in one organization, or else the latest tombstone, or None."""
     over = max((record for record in records if record.is_deleted), key=lambda record: record.rank, default=None)
     return current_membership(records) or over
 
 
-def verified_address(record: ClerkUser) -> str | None:
-    """Return the primary address in lower-case ASCII letters if it is verified, or None."""
-    if not record.email_verified or not record.email:
-        return None
-    address = record.email.encode().lower().decode()
-    return None if TEST_ADDRESS in address else address
-
-
-def is_role(role: object) -> bool:
-    """Return whether a value is a role that every database can store."""
-    return isinstance(role, str) and 0 < len(role) <= MAX_ROLE and role.isprintable()
-
-
-def role_in_metadata(record: ClerkUser) -> str | None:
-    """Return the role in `public_metadata.role`, or None."""
-    if '"role"' not in record.public_metadata:
-        return None
-    role: str | None = json.loads(record.public_metadata).get("role")
-    return role if is_role(role) else None
-
-
-def speaks_first(record: Record) -> tuple[bool, str]:
+def representative_order(record: Record) -> tuple[bool, str]:
     """Return the sort key of a user's identities. The greatest represents the user; deleted identities come last."""
     return not record.is_deleted, record.rank
 
 
-def deleted_at(identities: Iterable[Record]) -> int | None:
+def deletion_time(identities: Iterable[Record]) -> int | None:
     """Return when the last identity of a user was deleted, or None if an identity is left."""
     times = [record.observed_at if record.is_deleted else None for record in identities]
     gone = [time for time in times if time is not None]
     return max(gone) if gone and len(gone) == len(times) else None
-
-
-def tombstones_kept(max_token_lifetime: float) -> int:
-    """Return the milliseconds for which a tombstone is needed: until the last token that it refuses has expired.
-
-    A lease may outlive its token by a day, and clocks differ, so two days are added.
-    """
-    return int(max_token_lifetime * 1000) + 2 * DAY
-
-
-def forgotten_below(now: int, kept: int) -> str:
-    """Return the rank below which the end of a session can be forgotten: its tokens have expired."""
-    return deleted_before(max(0, now - kept))
-
-
-def deleted_before(moment: int) -> str:
-    """Return the rank above which every record is a tombstone of a deletion at this moment or later."""
-    return f"{DELETED}.{0:015d}.{moment:015d}"
-
-
-def is_over(records: Collection[ClerkMembership], moment: int) -> bool:
-    """Return whether a membership ended before a moment and no later one exists."""
-    ends = [record.rank for record in records if record.is_deleted]
-    return bool(ends) and max(ends) < deleted_before(moment) and current_membership(records) is None

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .merging import speaks_first
+from .merging import representative_order
 from .records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
 
 
@@ -233,7 +233,7 @@ class Change:
 
 def spokesman(identities: Iterable[User]) -> User | None:
     """Return the one of several identities that represents their user, or None."""
-    return max(identities, key=lambda user: speaks_first(user.clerk), default=None)
+    return max(identities, key=lambda user: representative_order(user.clerk), default=None)
 
 
 def without_role(change: Change) -> Change:

@@ -1,7 +1,7 @@
 """A record is Clerk's latest statement about one thing, and it has a rank.
 
-Of two records of one thing, the one with the greater rank stays. That is the whole synchronization: arrival order,
-duplicates and losses do not matter.
+Of two records of one thing, the one with the greater rank wins (`merging.py`). That is the whole synchronization:
+arrival order, duplicates and losses do not matter.
 
 A rank is one line of ASCII of a fixed width, so that "greater" means the same in Python, SQLite and PostgreSQL:
 
@@ -22,11 +22,11 @@ All times are milliseconds since 1970. A record has only Clerk's data: no counte
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any, ClassVar, Literal, Self, TypeVar, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 Grade = Literal["0", "1", "2", "3"]
 Kind = Literal["organization", "user", "membership", "session"]
@@ -284,7 +284,6 @@ class ClerkSession(Record):
 
 
 AnyRecord = ClerkUser | ClerkOrganization | ClerkMembership | ClerkSession
-R = TypeVar("R", bound=Record)
 
 # The field names of each kind, in the order of the constructor's arguments. The kinds are in the order in which `put`
 # writes them: a membership comes after its ends.
@@ -292,20 +291,4 @@ COLUMNS: dict[Kind, tuple[str, ...]] = {
     kind.kind: tuple(field.name for field in fields(kind))
     for kind in (ClerkOrganization, ClerkUser, ClerkMembership, ClerkSession)
 }
-_ORDER = {kind: number for number, kind in enumerate(COLUMNS)}
 _SAID = {kind: attrgetter(*(name for name in names if name != "rank")) for kind, names in COLUMNS.items()}
-
-
-def newer(new: R, old: R | None) -> bool:
-    """Return whether a record replaces another: the greater rank wins."""
-    return old is None or new.rank > old.rank
-
-
-def fold(records: Iterable[AnyRecord]) -> list[AnyRecord]:
-    """Return the greatest record of each thing, in the order in which all writers take their locks."""
-    greatest: dict[tuple[int, str, str], AnyRecord] = {}
-    for record in records:
-        place = (_ORDER[record.kind], record.instance, record.key)
-        if newer(record, greatest.get(place)):
-            greatest[place] = record
-    return [greatest[place] for place in sorted(greatest)]

@@ -7,16 +7,17 @@ user, organization and membership must be the ones in the claims. It does not pr
 import json
 import re
 from collections.abc import Collection
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from ..errors import ClerkmapError, PrincipalRefused
 from .claims import Claims, TokenKind, read_claims
 from .events import MAX_BODY_DEPTH
 from .model import Id, Membership, Organization, User
-from .records import COLUMNS, DELETED, ClerkMembership, ClerkOrganization, ClerkUser, R, Record, key_of
+from .records import COLUMNS, DELETED, ClerkMembership, ClerkOrganization, ClerkUser, Record, key_of
 from .strict_json import MAX_DEPTH as MAX_DEPTH_OF_CLAIMS
 from .strict_json import fields, read_object
 
+R = TypeVar("R", bound=Record)
 VERSION = 1
 MAX_SIZE = 1_048_576  # characters of JSON; a principal with full metadata has about 50,000
 MAX_DEPTH = MAX_DEPTH_OF_CLAIMS + 2  # the claims are two levels deep

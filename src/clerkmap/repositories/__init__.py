@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .._runtime.threads import RepositoryThreads as RepositoryThreads
     from .._runtime.threads import Threads as Threads
-    from ..core.merging import deleted_at as deleted_at
-    from ..core.merging import forgotten_below as forgotten_below
-    from ..core.merging import last_word as last_word
-    from ..core.merging import tombstones_kept as tombstones_kept
-    from ..core.records import fold as fold
+    from ..core.merging import deletion_time as deletion_time
+    from ..core.merging import latest_membership as latest_membership
+    from ..core.merging import outranks as outranks
+    from ..core.merging import winning_records as winning_records
     from ..core.records import key_of as key_of
-    from ..core.records import newer as newer
+    from ..core.tombstones import oldest_session_rank as oldest_session_rank
+    from ..core.tombstones import tombstone_retention as tombstone_retention
     from ..hooks import Listeners as Listeners
     from ..hooks import written_from_within as written_from_within
     from .linkers import ByExternalId as ByExternalId
@@ -39,13 +39,13 @@ __all__ = [
     "SqliteRepository",
     "Threads",
     "UsersTable",
-    "deleted_at",
-    "fold",
-    "forgotten_below",
+    "deletion_time",
     "key_of",
-    "last_word",
-    "newer",
-    "tombstones_kept",
+    "latest_membership",
+    "oldest_session_rank",
+    "outranks",
+    "tombstone_retention",
+    "winning_records",
     "written_from_within",
 ]
 
@@ -61,13 +61,13 @@ _MODULES = {
     "SqliteRepository": ".sqlite",
     "Threads": ".._runtime.threads",
     "UsersTable": ".row_numbers",
-    "deleted_at": "..core.merging",
-    "fold": "..core.records",
-    "forgotten_below": "..core.merging",
+    "deletion_time": "..core.merging",
+    "winning_records": "..core.merging",
+    "oldest_session_rank": "..core.tombstones",
     "key_of": "..core.records",
-    "last_word": "..core.merging",
-    "newer": "..core.records",
-    "tombstones_kept": "..core.merging",
+    "latest_membership": "..core.merging",
+    "outranks": "..core.merging",
+    "tombstone_retention": "..core.tombstones",
     "written_from_within": "..hooks",
 }
 

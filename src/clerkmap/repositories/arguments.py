@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from ..core.merging import DAY
 from ..core.records import Kind
+from ..core.tombstones import DAY
 from ..core.writeback import OutboxEntry, OutboxKind
 from ..errors import ConfigurationError
 
@@ -112,6 +112,6 @@ def is_storable(text: object) -> bool:
     return isinstance(text, str) and "\x00" not in text and text.encode("utf-8", "ignore").decode() == text
 
 
-def folded(text: str) -> str:
+def lower_ascii(text: str) -> str:
     """Return the text with ASCII capitals in lower case, as every database does in any locale."""
     return text.encode().lower().decode()

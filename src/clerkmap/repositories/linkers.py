@@ -8,13 +8,21 @@ from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import Any
 
-from ..core.merging import verified_address
 from ..core.model import Id
 from ..core.records import FULL, ClerkUser, key_of
 from ..errors import ConfigurationError
-from .arguments import folded, is_storable
+from .arguments import is_storable, lower_ascii
 
 Rows = Iterable[tuple[Id, str | None]]
+TEST_ADDRESS = "+clerk_test"  # Clerk verifies such an address with a public code
+
+
+def verified_email(record: ClerkUser) -> str | None:
+    """Return the primary address in lower-case ASCII letters if it is verified, or None."""
+    if not record.email_verified or not record.email:
+        return None
+    address = lower_ascii(record.email)
+    return None if TEST_ADDRESS in address else address
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +71,10 @@ class ByVerifiedEmail:
 
     def __call__(self, record: ClerkUser) -> Id | None:
         """Return the id of the one user with this address, or None."""
-        wanted = verified_address(record)
+        wanted = verified_email(record)
         if wanted is None:
             return None
-        ids = {id for id, email in self._rows(wanted) if is_storable(email) and folded(email) == wanted}
+        ids = {id for id, email in self._rows(wanted) if is_storable(email) and lower_ascii(email) == wanted}
         return ids.pop() if len(ids) == 1 else None
 
     def _rows(self, address: str) -> Iterator[tuple[Id, str]]:
@@ -86,7 +94,7 @@ class ByVerifiedEmail:
 
     def is_enough(self, record: ClerkUser) -> bool:
         """Return whether a record has enough data to decide."""
-        return record.grade == FULL or verified_address(record) is not None
+        return record.grade == FULL or verified_email(record) is not None
 
 
 class ByExternalId:

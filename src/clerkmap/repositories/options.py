@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Iterable
 from inspect import iscoroutinefunction
 from typing import Literal, TypedDict
 
-from ..core.merging import MAX_ROLE, MAX_TOKEN_LIFETIME, forgotten_below, is_role, role_in_metadata, tombstones_kept
 from ..core.model import Change, Id, User
 from ..core.records import FULL, AnyRecord, ClerkOrganization, ClerkUser
+from ..core.roles import MAX_ROLE, is_role, role_in_metadata
+from ..core.tombstones import MAX_TOKEN_LIFETIME, oldest_session_rank, tombstone_retention
 from ..core.writeback import WriteBack
 from ..errors import ConfigurationError, UserTaken
 from ..hooks import AfterCommit, Hook, Listeners
@@ -122,7 +123,7 @@ class Configuration:
             )
         self.write_back: WriteBack | None = write_back
         self.max_token_lifetime: float = max_token_lifetime
-        self.tombstones_kept: int = tombstones_kept(max_token_lifetime)  # milliseconds
+        self.tombstone_retention: int = tombstone_retention(max_token_lifetime)  # milliseconds
         self.ids: Ids = ids
         # None if a function makes ids of both types.
         self.id_type: IdType | None = id_type or (None if callable(ids) else _STRATEGIES[ids])
@@ -137,9 +138,9 @@ class Configuration:
         """Return the time, in milliseconds."""
         return int(self._clock() * 1000)
 
-    def forgotten_below(self) -> str:
+    def oldest_session_rank(self) -> str:
         """Return the rank under which the end of a session need not be stored."""
-        return forgotten_below(self.now(), self.tombstones_kept)
+        return oldest_session_rank(self.now(), self.tombstone_retention)
 
     def check_id(self, id: Id) -> Id:
         """Return your id, or raise `ConfigurationError`: a database would store "7" for 7, or refuse it."""

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from ..core.merging import verified_address
 from ..core.model import Id, User
 from ..core.records import ClerkUser
 from ..errors import ConfigurationError, LinkRefused, UserUnknown
 from ..ports import Repository
+from ..repositories.linkers import verified_email
 from .job import OnProgress, Progress
 
 By = Literal["external_id", "clerk_id", "own_id", "verified_email"]
@@ -193,7 +193,7 @@ def _address(record: ClerkUser) -> str | None:
 
 
 def _is_verified(record: ClerkUser) -> bool:
-    return verified_address(record) is not None
+    return verified_email(record) is not None
 
 
 MAX_ID = 255  # characters

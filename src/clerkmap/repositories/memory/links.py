@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from ...core.merging import deleted_before, is_over
 from ...core.model import Change, Id, User, keys_of, spokesman, without_role
 from ...core.records import DELETED, FROM_TOKEN, AnyRecord, ClerkUser, key_of
+from ...core.tombstones import deletion_rank, ended_before
 from ...errors import LinkRefused, UserUnknown
 from ..arguments import check_names, check_purge
 from ..options import Configuration, check_role, no_other_id
@@ -79,15 +79,15 @@ class Links:
 
     def purge(self, before: int) -> Written[int]:
         tables = self._tables
-        oldest_kept = deleted_before(
-            check_purge(before, self._configuration.now(), self._configuration.tombstones_kept)
+        oldest_kept = deletion_rank(
+            check_purge(before, self._configuration.now(), self._configuration.tombstone_retention)
         )
         gone = {place: id for place, (id, record) in tables.identities.items() if DELETED <= record.rank < oldest_kept}
         for place, id in gone.items():
             places = tables.users[id].places
             tables.replace_user(id, places=tuple(each for each in places if each != place))
             tables.set(tables.identities, place, None)
-        over = {ends: records for ends, records in tables.memberships.items() if is_over(records, before)}
+        over = {ends: records for ends, records in tables.memberships.items() if ended_before(records, before)}
         for ends, records in over.items():
             user = ends[:2]
             tables.set(

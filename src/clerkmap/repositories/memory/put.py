@@ -3,17 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ...core.merging import last_word
+from ...core.merging import latest_membership, outranks, winning_records
 from ...core.model import Change, Id, Membership, Organization, Session, keys_of
-from ...core.records import (
-    AnyRecord,
-    ClerkMembership,
-    ClerkOrganization,
-    ClerkSession,
-    ClerkUser,
-    fold,
-    newer,
-)
+from ...core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
 from ...errors import UserTaken
 from ..options import Configuration, FirstRoles, log_taken
 from .reading import Reading
@@ -33,7 +25,7 @@ class Put:
     def __call__(self, records: Iterable[AnyRecord]) -> Written[list[Change]]:
         records = list(records)
         roles = self._configuration.first_roles(records)
-        written = [change for record in fold(records) if (change := self._put(record, roles)) is not None]
+        written = [change for record in winning_records(records) if (change := self._put(record, roles)) is not None]
         written = [self._with_ends(change) for change in written]
         return written, [change for change in written if change.is_news]
 
@@ -58,7 +50,7 @@ class Put:
             id = self._users.new_id("user", record, self._tables.users) if linked is None else linked
             self._users.make_row(id)
         before = self._reading.user(id) if known is None else known  # perhaps with other identities
-        is_written = newer(record, None if known is None else known.clerk)
+        is_written = outranks(record, None if known is None else known.clerk)
         if is_written:
             self._users.tie(place, record, id)
         is_given = first_role is not None and self._users.give_role(id, *first_role)
@@ -95,7 +87,7 @@ class Put:
     def _put_organization(self, record: ClerkOrganization) -> Change | None:
         place = (record.instance, record.key)
         before = self._tables.organizations.get(place)
-        if not newer(record, None if before is None else before.clerk):
+        if not outranks(record, None if before is None else before.clerk):
             return None
         taken = self._tables.organization_places
         id = self._users.new_id("organization", record, taken) if before is None else before.id
@@ -109,9 +101,9 @@ class Put:
         ends = (record.instance, record.user_key, record.organization_key)
         said = tables.memberships.get(ends, ())
         others = [each for each in said if each.key != record.key]
-        if not newer(record, next((each for each in said if each.key == record.key), None)):
+        if not outranks(record, next((each for each in said if each.key == record.key), None)):
             return None
-        before, after = last_word(said), last_word([*others, record])
+        before, after = latest_membership(said), latest_membership([*others, record])
         assert after is not None
         tables.set(tables.ends_of_membership, (record.instance, record.key), ends)
         tables.set(tables.memberships, ends, tuple(sorted((*others, record), key=lambda each: each.key)))
@@ -122,10 +114,10 @@ class Put:
 
     def _put_session(self, record: ClerkSession) -> Change | None:
         sessions = self._tables.sessions
-        forgotten = self._configuration.forgotten_below()
+        forgotten = self._configuration.oldest_session_rank()
         place = (record.instance, record.key)
         before = sessions.get(place)
-        if record.rank < forgotten or not newer(record, before):
+        if record.rank < forgotten or not outranks(record, before):
             return None
         self._tables.set(sessions, place, record)
         while (oldest := next(iter(sessions.items())))[1].rank < forgotten:

@@ -17,8 +17,8 @@ from ..arguments import (
     check_limit,
     check_outbox_kind,
     check_text,
-    folded,
     is_storable,
+    lower_ascii,
 )
 from ..options import Configuration
 from .tables import Place, Tables
@@ -37,7 +37,7 @@ class Reading:
         if user is None:
             return None
         over = self._tables.sessions.get((instance, key_of(session_id))) if session_id is not None else None
-        session_is_over = over is not None and over.rank >= self._configuration.forgotten_below()
+        session_is_over = over is not None and over.rank >= self._configuration.oldest_session_rank()
         if organization_id is None:
             return Standing(user, session_is_over=session_is_over)
         organization_key = key_of(organization_id)
@@ -143,4 +143,4 @@ def _is_named(record: ClerkUser, text: str) -> bool:
     """Return whether a text is a name of this user. The key stays when the Clerk id itself has been forgotten."""
     if record.key == key_of(text) or text in (record.username, record.external_id):
         return True
-    return record.email is not None and folded(record.email) == folded(text)
+    return record.email is not None and lower_ascii(record.email) == lower_ascii(text)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from ...core.merging import deleted_at
+from ...core.merging import deletion_time
 from ...core.model import Change, Id, User
 from ...core.records import ClerkOrganization, ClerkUser
 from ..options import Configuration, id_taken
@@ -34,7 +34,7 @@ class Users:
 
     def set_places(self, id: Id, places: tuple[Place, ...]) -> None:
         """Set the identities of a user. The user is deleted with the last of them."""
-        gone = deleted_at(self._tables.identities[place][1] for place in places)
+        gone = deletion_time(self._tables.identities[place][1] for place in places)
         self._tables.replace_user(id, places=places, deleted_at=gone)
 
     def give_role(self, id: Id, role: str, rank: str) -> bool:

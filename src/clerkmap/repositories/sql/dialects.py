@@ -39,7 +39,7 @@ class Dialect:
     table: str  # the options after a table's columns
     small_table: str  # the same, for small rows that are always found by their primary key
     value: str  # the placeholder of a value
-    folded: str  # text with ASCII capitals in lower case
+    lower_ascii: str  # text with ASCII capitals in lower case
     among: str  # whether a column is one of the texts in a JSON array
     pairs: str  # the rows of two texts in a JSON array of pairs
     origin: str  # a text that identifies this database's table among all databases
@@ -59,7 +59,7 @@ SQLITE = Dialect(
     table=" STRICT",
     small_table=" STRICT, WITHOUT ROWID",
     value="?",
-    folded="lower({})",
+    lower_ascii="lower({})",
     among="IN (SELECT value FROM json_each(?))",
     pairs="SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",
     origin="SELECT nullif(file, '') || ' {}' FROM pragma_database_list WHERE name = 'main'",
@@ -74,7 +74,7 @@ POSTGRES = Dialect(
     table="",
     small_table="",
     value="%s",
-    folded='lower({} COLLATE "C")',
+    lower_ascii='lower({} COLLATE "C")',
     among="= ANY(ARRAY(SELECT json_array_elements_text(?)))",
     pairs="SELECT pair->>0, pair->>1 FROM json_array_elements(?) AS pair",
     origin="SELECT current_database() || ' ' || to_regclass('{}')::oid::text",

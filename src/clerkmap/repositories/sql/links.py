@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from ...core.merging import deleted_at, deleted_before, is_over
+from ...core.merging import deletion_time
 from ...core.model import Change, Id, User, keys_of, spokesman, without_role
 from ...core.records import DELETED, FROM_TOKEN, AnyRecord, ClerkUser, key_of
+from ...core.tombstones import deletion_rank, ended_before
 from ...errors import LinkRefused, UserUnknown
 from ..arguments import check_names, check_purge
 from ..options import Configuration, check_role, no_other_id, not_inserted
@@ -95,15 +96,15 @@ class Links:
         return written, user
 
     def purge(self, before: int) -> Work[Written[int]]:
-        oldest_kept = deleted_before(
-            check_purge(before, self._configuration.now(), self._configuration.tombstones_kept)
+        oldest_kept = deletion_rank(
+            check_purge(before, self._configuration.now(), self._configuration.tombstone_retention)
         )
         ended = sorted((yield self._sql.select_left, (DELETED, oldest_kept)))
         gone = yield self._sql.select_gone, (DELETED, oldest_kept)
         yield from self._locks.of_keys({user_key for _, user_key, _ in ended} | {key for (key,) in gone})
         purged = list((yield self._sql.purge_identities, (DELETED, oldest_kept)))
         for ends in ended:
-            if is_over((yield from self._reading.memberships_of(*ends)), before):
+            if ended_before((yield from self._reading.memberships_of(*ends)), before):
                 purged += yield self._sql.purge_memberships, ends
         return [], len(purged)
 
@@ -122,6 +123,6 @@ class Links:
     def _move(self, before: User, to: Id) -> Work[Written[User]]:
         yield self._sql.move_identity, (to, before.clerk.instance, before.clerk.key)
         left = yield from self._reading.identities_of(before.id)
-        yield self._sql.set_deleted_at, (deleted_at(user.clerk for user in left), before.id)
+        yield self._sql.set_deleted_at, (deletion_time(user.clerk for user in left), before.id)
         ((change,), after) = yield from self._users.tied_anew(before, before.clerk, to)
         return [replace(change, also_touches=(*change.also_touches, *keys_of(left)))], after

@@ -7,18 +7,10 @@ insert a missing row first: then the work on that record is retried.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from ...core.merging import deleted_at, deleted_before, last_word
+from ...core.merging import deletion_time, latest_membership, outranks, winning_records
 from ...core.model import Change, Id, Membership, Organization, Session, User
-from ...core.records import (
-    AnyRecord,
-    ClerkMembership,
-    ClerkOrganization,
-    ClerkSession,
-    ClerkUser,
-    Kind,
-    fold,
-    newer,
-)
+from ...core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, Kind
+from ...core.tombstones import deletion_rank
 from ...errors import UserTaken
 from ..options import Configuration, FirstRoles, id_taken, log_taken, not_inserted
 from .reading import Place, Reading, ends_of, organization_of, place_of
@@ -38,12 +30,12 @@ class Locks:
     def __init__(self, sql: Statements) -> None:
         self._sql = sql
 
-    def of_records(self, folded: Sequence[AnyRecord]) -> Work[None]:
+    def of_records(self, winners: Sequence[AnyRecord]) -> Work[None]:
         """Lock the keys of these records. A single record needs no lock but that of its row, unless it is a
         membership: another membership with the same ends may be another row."""
-        is_one_row = len(folded) == 1 and not isinstance(folded[0], ClerkMembership)
+        is_one_row = len(winners) == 1 and not isinstance(winners[0], ClerkMembership)
         if not is_one_row:
-            keys = {each.user_key if isinstance(each, ClerkMembership) else each.key for each in folded}
+            keys = {each.user_key if isinstance(each, ClerkMembership) else each.key for each in winners}
             yield from self.of_keys(keys)
 
     def of_keys(self, keys: Collection[str]) -> Work[None]:
@@ -69,18 +61,18 @@ class Put:
 
         Only a purge forgets a record. A tombstone that a purge may have taken must not come back.
         """
-        youngest_purged = deleted_before(
-            max(0, self._configuration.now() - self._configuration.tombstones_kept + _CLOCKS_DIFFER)
+        youngest_purged = deletion_rank(
+            max(0, self._configuration.now() - self._configuration.tombstone_retention + _CLOCKS_DIFFER)
         )
         return not any(record.is_deleted and record.rank < youngest_purged for record in records)
 
     def __call__(self, records: Iterable[AnyRecord]) -> Work[Written[list[Change]]]:
         records, written = list(records), list[Change]()
         roles = self._configuration.first_roles(records)
-        folded = fold(records)
-        yield from self._locks.of_records(folded)
-        done = yield from self._many(folded, roles)
-        for record in folded:
+        winners = winning_records(records)
+        yield from self._locks.of_records(winners)
+        done = yield from self._many(winners, roles)
+        for record in winners:
             of_kind, place = done.get(record.kind, {}), place_of(record)
             change = of_kind[place] if place in of_kind else (yield from self._put(record, roles))
             if change is not None:
@@ -165,13 +157,13 @@ class Put:
         said = yield from self._reading.memberships_of(*ends_of(record))
         if not (yield self._sql.upsert_membership, membership_row(record)):
             return None
-        before = last_word(said)
-        after = last_word([*(each for each in said if each.key != record.key), record])
+        before = latest_membership(said)
+        after = latest_membership([*(each for each in said if each.key != record.key), record])
         assert after is not None
         return Change(None if before is None else Membership(before), Membership(after))
 
     def _put_session(self, record: ClerkSession) -> Work[Change | None]:
-        forgotten = self._configuration.forgotten_below()
+        forgotten = self._configuration.oldest_session_rank()
         if record.rank < forgotten:
             return None
         is_new = yield self._sql.insert_session, session_row(record)
@@ -211,18 +203,18 @@ class _PutMany:
         self._reading = reading
         self._users = users
 
-    def __call__(self, folded: Sequence[AnyRecord], roles: FirstRoles) -> Work[dict[Kind, _Done]]:
+    def __call__(self, winners: Sequence[AnyRecord], roles: FirstRoles) -> Work[dict[Kind, _Done]]:
         """Put the kinds with many records. The caller must put a record alone if the result lacks it."""
         done: dict[Kind, _Done] = {}
-        if len(folded) < MANY:
+        if len(winners) < MANY:
             return done
-        organizations = [record for record in folded if isinstance(record, ClerkOrganization)]
+        organizations = [record for record in winners if isinstance(record, ClerkOrganization)]
         if len(organizations) >= MANY:
             done["organization"] = yield from self._put_organizations(organizations)
-        users = [record for record in folded if isinstance(record, ClerkUser)]
+        users = [record for record in winners if isinstance(record, ClerkUser)]
         if len(users) >= MANY:
             done["user"] = yield from self._put_users(users, roles)
-        memberships = [record for record in folded if isinstance(record, ClerkMembership)]
+        memberships = [record for record in winners if isinstance(record, ClerkMembership)]
         if len(memberships) >= MANY:
             done["membership"] = yield from self._put_memberships(memberships)
         return done
@@ -239,7 +231,7 @@ class _PutMany:
                 new.append(record)
             elif record.is_deleted or place in roles:  # it changes more than one row
                 continue
-            elif newer(record, user.clerk):
+            elif outranks(record, user.clerk):
                 better[place] = user, record
             else:
                 done[place] = None
@@ -259,7 +251,7 @@ class _PutMany:
         _, next_ids = yield from self._users.numbering()
         for record, id in (yield from self._users.with_new_ids(records, next_ids)):
             role, role_rank = roles.get(place_of(record), (None, None))
-            users[id] = user = User(id, role, now, deleted_at([record]), record)
+            users[id] = user = User(id, role, now, deletion_time([record]), record)
             rows.append((id, role, role_rank, now, user.deleted_at))
         made = [users[id] for id, *_ in (yield from self._sql.insert_users.of(rows))]
         rows = yield from self._sql.insert_identities.of([(*user_row(user.clerk), user.id) for user in made])
@@ -278,7 +270,7 @@ class _PutMany:
         better: dict[Place, tuple[Organization, Organization]] = {}
         for record in records:
             before = known.get(place_of(record))
-            if before is not None and newer(record, before.clerk):
+            if before is not None and outranks(record, before.clerk):
                 better[place_of(record)] = before, Organization(before.id, record)
             elif before is not None:
                 done[place_of(record)] = None
@@ -298,12 +290,12 @@ class _PutMany:
         better: dict[Place, Change] = {}
         for record in records:
             of_both = said.setdefault(ends_of(record), {})
-            if not newer(record, of_both.get(record.key)):
+            if not outranks(record, of_both.get(record.key)):
                 done[place_of(record)] = None
                 continue
-            before = last_word(of_both.values())
+            before = latest_membership(of_both.values())
             of_both[record.key] = record  # the previous state of the next membership with the same ends
-            after = last_word(of_both.values())
+            after = latest_membership(of_both.values())
             assert after is not None
             better[place_of(record)] = Change(None if before is None else Membership(before), Membership(after))
         rows = [membership_row(record) for record in records if place_of(record) in better]

@@ -29,8 +29,8 @@ from ..arguments import (
     check_limit,
     check_outbox_kind,
     check_text,
-    folded,
     is_storable,
+    lower_ascii,
 )
 from ..options import Configuration
 from .statements import ORGANIZATION_COLUMNS, USER_COLUMNS, Rows, Statements, Work
@@ -54,7 +54,7 @@ class Reading:
     def find(
         self, instance: str, user_id: str, organization_id: str | None, session_id: str | None
     ) -> Work[Standing | None]:
-        session = None if session_id is None else key_of(session_id), self._configuration.forgotten_below()
+        session = None if session_id is None else key_of(session_id), self._configuration.oldest_session_rank()
         person = instance, key_of(user_id)
         if organization_id is None:
             rows = yield self._sql.select_standing, (*session, *person)
@@ -108,7 +108,7 @@ class Reading:
         check_limit(limit)
         ids: list[Id] = self._configuration.ids_spelled(check_text(text))
         if is_storable(text):
-            rows = yield self._sql.search, (key_of(text), text, text, folded(text), limit)
+            rows = yield self._sql.search, (key_of(text), text, text, lower_ascii(text), limit)
             ids.extend(id for (id,) in rows)
         found: list[User] = []
         for id in dict.fromkeys(ids):

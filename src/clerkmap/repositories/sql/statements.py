@@ -3,7 +3,8 @@
 Work is a generator: it yields a statement with its values and receives the rows. Its caller chooses the driver, sync or
 async, and holds the transaction around it.
 
-The whole merge is the `WHERE` at the end of each upsert. No other code compares two records.
+Which record wins is decided by the `WHERE` at the end of each upsert, see `_replace_if_outranked`: the rule of
+`core/merging.py` in SQL.
 """
 
 import json
@@ -189,7 +190,9 @@ class Statements:
 
         def upsert(what: str, columns: Sequence[str]) -> ManyRows:
             table, failed = names.table(what), partial(not_inserted, what)
-            return ManyRows(dialect, table, columns, _replace(table, columns), "instance, key", id_type, failed)
+            return ManyRows(
+                dialect, table, columns, _replace_if_outranked(table, columns), "instance, key", id_type, failed
+            )
 
         self.insert_users: ManyRows = insert("users", NEW_USER_COLUMNS, "ON CONFLICT (id) DO NOTHING", id)
         known = "ON CONFLICT (instance, key) DO NOTHING"
@@ -226,7 +229,7 @@ class Statements:
         # The key is a digest of the Clerk id, and stays when the id itself has been forgotten.
         self.search: str = (
             f"SELECT {user_id} FROM {tables['user']} "
-            f"WHERE key = ? OR username = ? OR external_id = ? OR {dialect.folded.format('email')} = ? "
+            f"WHERE key = ? OR username = ? OR external_id = ? OR {dialect.lower_ascii.format('email')} = ? "
             "GROUP BY user_id ORDER BY min(instance || ' ' || key) LIMIT ?"
         )
         checkpoints = names.table("checkpoints")
@@ -372,11 +375,11 @@ def _upsert(table: str, columns: Sequence[str]) -> str:
     """Upsert Clerk's data. It returns the row if, and only if, the row was written."""
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
-        f"{_replace(table, columns)} RETURNING key"
+        f"{_replace_if_outranked(table, columns)} RETURNING key"
     )
 
 
-def _replace(table: str, columns: Sequence[str]) -> str:
+def _replace_if_outranked(table: str, columns: Sequence[str]) -> str:
     """Replace Clerk's stored data instead of inserting, if the new data outranks it. Your columns stay."""
     kept = ("instance", "key", "id", "user_id")
     replaced = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in kept)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from ...core.merging import deleted_at
+from ...core.merging import deletion_time
 from ...core.model import Change, Id, User, keys_of, spokesman
 from ...core.records import ClerkOrganization, ClerkUser
 from ...errors import UserTaken
@@ -31,7 +31,7 @@ class Users:
 
     def make(self, record: ClerkUser, role: str | None, role_rank: str | None) -> Work[Change | None]:
         """Make a new user with this identity. None if another writer has just inserted the identity."""
-        now, gone = self._configuration.now(), deleted_at([record])
+        now, gone = self._configuration.now(), deletion_time([record])
         id = yield from self.insert(record, role, role_rank, now, gone)
         if id is None:
             if (yield from self._reading.user_at(record.instance, record.key)) is None:
@@ -144,7 +144,7 @@ class Users:
         """Update a user's row after a change of its identities, one of which is this record's. The caller holds
         the lock of the user's row."""
         users = yield from self._reading.identities_of(id)
-        gone = deleted_at(user.clerk for user in users)
+        gone = deletion_time(user.clerk for user in users)
         yield self._sql.set_deleted_at, (gone, id)
         (after,) = (user for user in users if (user.clerk.instance, user.clerk.key) == (record.instance, record.key))
         after = replace(after, deleted_at=gone)

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from ...core.strict_json import fields
-from ...core.verification import MACHINE_CATEGORY, SESSION_CATEGORY, TEMPLATE_CATEGORY
+from ...core.token_rules import MACHINE_CATEGORY, SESSION_CATEGORY, TEMPLATE_CATEGORY
 from ..signing import SigningKey
 from .objects import ClerkRefuses, FakeMachineToken, FakeOrganization, FakeSession, FakeUser, Metadata
 from .store import Store, serialized
