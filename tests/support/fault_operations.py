@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clerkmap import Change, LinkRefused, Reconciler, Resolver, Verifier
-from clerkmap.core.principal import token_records
+from clerkmap.core.principal import new_records_of_token
 from clerkmap.core.records import AnyRecord, ClerkOrganization, ClerkSession, ClerkUser
 from clerkmap.repositories import SqliteRepository
 from clerkmap.testing import Clock, FakeClerk
@@ -17,7 +17,7 @@ from sample_bodies import NOW, reconciler, sample
 CLERK = FakeClerk(seed=5, clock=Clock(NOW))
 ADA = CLERK.create_user()
 TOKEN = CLERK.token(ADA, CLERK.create_organization(created_by=ADA))
-FROM_TOKEN: list[AnyRecord] = token_records(CLERK.verifier().verify(TOKEN), None)
+FROM_TOKEN: list[AnyRecord] = new_records_of_token(CLERK.verifier().verify(TOKEN), None)
 ALL: list[AnyRecord] = [person(BEA), person(), company("org_other"), company(), member(), member("orgmem_2", user=BEA)]
 NEWER: list[AnyRecord] = [person(at=2, first_name="Ann"), company(at=2, name="Acme"), member(at=2, role="org:admin")]
 NOBODY = ClerkUser.deleted(HERE, ANN, observed_at=9)

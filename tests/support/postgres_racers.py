@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from clerkmap import Change, Repository, Resolver, Verifier
-from clerkmap.core.principal import token_records
+from clerkmap.core.principal import new_records_of_token
 from clerkmap.core.records import ClerkMembership, ClerkOrganization
 from clerkmap.repositories import PostgresRepository
 from clerkmap.testing import Clock, FakeClerk, FakeOrganization, FakeUser
@@ -143,7 +143,7 @@ def _request(repository: Repository, clerk: FakeClerk, verifier: Verifier, fact:
 
 def _sight(repository: Repository, clerk: FakeClerk, verifier: Verifier, fact: Facts) -> Ids:
     """The same without asking first whether the person is known."""
-    repository.put(token_records(verifier.verify(fact.token), None))
+    repository.put(new_records_of_token(verifier.verify(fact.token), None))
     return _ids(repository, clerk, fact)
 
 

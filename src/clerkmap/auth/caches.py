@@ -18,38 +18,38 @@ K = TypeVar("K")
 CallerIds = tuple[str, str | None, str | None]  # Clerk's ids: of the user, the active organization, the session
 
 
-class Known:
+class CachedStanding:
     """The standing of one caller, valid until there is a write to one of its keys."""
 
-    __slots__ = ("at", "current", "epoch", "keys", "standing")
+    __slots__ = ("at", "epoch", "is_current", "keys", "standing")
 
     def __init__(self, standing: Standing, keys: tuple[str, ...], epoch: int, at: float) -> None:
         self.standing: Standing = standing
         self.keys: tuple[str, ...] = keys
         self.epoch: int = epoch
         self.at: float = at  # the time at which it was true
-        self.current: bool = True
+        self.is_current: bool = True
 
 
-class Seen:
+class VerifiedToken:
     """A verified token, with the generation of the keys and the time until which it stays valid.
 
-    `seat` is the principal of the token, with its standing. They are one value, so that no reader pairs the principal
-    with another standing.
+    `admitted` is the principal of the token, with its standing: one value, so that no reader pairs the principal with
+    another standing.
     """
 
-    __slots__ = ("claims", "ends", "generation", "seat", "starts")
+    __slots__ = ("admitted", "claims", "ends", "generation", "starts")
 
     def __init__(self, claims: Claims, generation: int, starts: float, ends: float) -> None:
         self.claims: Claims = claims
         self.generation: int = generation
         self.starts: float = starts
         self.ends: float = ends
-        self.seat: tuple[Known, Principal] | None = None
+        self.admitted: tuple[CachedStanding, Principal] | None = None
 
 
-class Standings(SurvivesForks):
-    """Standings by caller, with an index of the standings that depend on each user or organization.
+class StandingCache(SurvivesForks):
+    """The cache of standings, by caller, with an index of the standings that depend on each user or organization.
 
     `epoch` grows with each change. A standing is not kept if its user or organization has changed since it was read:
     it may show the state before the change.
@@ -61,15 +61,15 @@ class Standings(SurvivesForks):
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._lock = threading.Lock()
-        self._known: dict[CallerIds, Known] = {}
-        self._stale: dict[CallerIds, Known] = {}  # standings that may be out of date
+        self._cached: dict[CallerIds, CachedStanding] = {}
+        self._stale: dict[CallerIds, CachedStanding] = {}  # standings that may be out of date
         self._touched_by: dict[str, set[CallerIds]] = {}
         self._changed: dict[str, int] = {}  # the epoch of the last change of a key, for recently changed keys
         self._changed_before = 0  # the epoch up to which all other keys may have changed
         self._all_changed = 0  # the epoch at which any key may have changed
-        self._vouched_at = float("-inf")
+        self._confirmed_at = float("-inf")
         self.epoch: int = 0
-        self.get: Callable[[CallerIds], Known | None] = self._known.get
+        self.get: Callable[[CallerIds], CachedStanding | None] = self._cached.get
         self.survive_forks()
 
     def after_fork_in_child(self) -> None:
@@ -77,38 +77,40 @@ class Standings(SurvivesForks):
         self.forget(None)
         self._stale.clear()
 
-    def keep(self, caller: CallerIds, standing: Standing, epoch: int, at: float = float("-inf")) -> Known | None:
+    def keep(
+        self, caller: CallerIds, standing: Standing, epoch: int, at: float = float("-inf")
+    ) -> CachedStanding | None:
         """Keep a standing that was read at this epoch and time. Return None if it may be out of date already."""
         keys = tuple(key_of(clerk_id) for clerk_id in caller if clerk_id is not None)
         with self._lock:
             if epoch < self._all_changed or not standing.settled or not self._is_unchanged(keys, epoch):
                 return None
-            _make_room(self._known, self._limit, self._drop)
+            _make_room(self._cached, self._limit, self._drop)
             self._drop(caller)
             self._stale.pop(caller, None)
-            known = self._known[caller] = Known(standing, keys, epoch, at)
+            cached = self._cached[caller] = CachedStanding(standing, keys, epoch, at)
             for key in keys:
                 self._touched_by.setdefault(key, set()).add(caller)
-            return known
+            return cached
 
-    def vouch(self, at: float) -> None:
+    def confirm_all(self, at: float) -> None:
         """Note that all kept standings were true at this time: all earlier writes have been processed."""
-        self._vouched_at = at
+        self._confirmed_at = at
 
     def was_known(self, caller: CallerIds) -> bool:
         """Return whether a standing of this caller was kept until the whole cache was dropped."""
         return caller in self._stale
 
-    def stale(self, caller: CallerIds, since: float) -> Standing | None:
+    def last_known(self, caller: CallerIds, since: float) -> Standing | None:
         """Return a standing that may be out of date. It was true at this time or later, and no change is known."""
         with self._lock:
-            known = self._known.get(caller)
-            if known is not None:
-                return known.standing if max(known.at, self._vouched_at) >= since else None
-            known = self._stale.get(caller)
-            if known is None or known.at < since or not self._is_unchanged(known.keys, known.epoch):
+            cached = self._cached.get(caller)
+            if cached is not None:
+                return cached.standing if max(cached.at, self._confirmed_at) >= since else None
+            cached = self._stale.get(caller)
+            if cached is None or cached.at < since or not self._is_unchanged(cached.keys, cached.epoch):
                 return None
-            return known.standing
+            return cached.standing
 
     def forget(self, keys: Collection[str] | None) -> None:
         """Drop the standings that depend on these keys of users and organizations. None drops all."""
@@ -126,12 +128,12 @@ class Standings(SurvivesForks):
                     self._drop(caller)
 
     def _forget_all(self) -> None:
-        for caller, known in self._known.items():
-            known.current = False
-            known.at = max(known.at, self._vouched_at)
+        for caller, cached in self._cached.items():
+            cached.is_current = False
+            cached.at = max(cached.at, self._confirmed_at)
             _make_room(self._stale, self._limit, self._stale.pop)
-            self._stale[caller] = known
-        self._known.clear()
+            self._stale[caller] = cached
+        self._cached.clear()
         self._touched_by.clear()
 
     def _is_unchanged(self, keys: tuple[str, ...], epoch: int) -> bool:
@@ -141,11 +143,11 @@ class Standings(SurvivesForks):
         self._changed_before = max(self._changed_before, self._changed.pop(key))
 
     def _drop(self, caller: CallerIds) -> None:
-        known = self._known.pop(caller, None)
-        if known is None:
+        cached = self._cached.pop(caller, None)
+        if cached is None:
             return
-        known.current = False  # the seats of tokens point to it
-        for key in known.keys:
+        cached.is_current = False  # the admitted principals of tokens point to it
+        for key in cached.keys:
             callers = self._touched_by[key]
             callers.discard(caller)
             if not callers:
@@ -159,7 +161,7 @@ def _make_room(kept: dict[K, Any], limit: int, drop: Callable[[K], object]) -> N
             drop(oldest)
 
 
-class Heard(SurvivesForks):
+class LastChanges(SurvivesForks):
     """The times of the last changes of users and organizations. A token with your id counts only if it is newer."""
 
     def __init__(self, limit: int, clock: Callable[[], float]) -> None:
@@ -173,7 +175,7 @@ class Heard(SurvivesForks):
     def after_fork_in_child(self) -> None:
         self._lock = threading.Lock()
 
-    def hear(self, keys: Collection[str] | None) -> None:
+    def note(self, keys: Collection[str] | None) -> None:
         """Note a write to these keys of users and organizations. None means all of them."""
         with self._lock:
             if keys is None or len(self._each) + len(keys) > self._limit:
@@ -182,6 +184,6 @@ class Heard(SurvivesForks):
             else:
                 self._each |= dict.fromkeys(keys, self._clock())
 
-    def last(self, key: str) -> float:
+    def last_change(self, key: str) -> float:
         """Return the time of the last change of a key, in seconds since 1970."""
         return max(self._all, self._each.get(key, 0.0))

@@ -3,6 +3,9 @@
 The first token of a user creates your user, and the organization and membership in the token. This takes one
 transaction and no call to Clerk's API. After that, a known token of a known user costs two look-ups in memory.
 
+The private methods are in the order of this path: a token from memory, or verified; the principal from memory; the
+caller from the repository, after a put of the records that only the token has.
+
 `resolve` asks the repository in the caller's thread. `aresolve` runs the same functions in a thread of the repository,
 or awaits an async repository. `resolve_nowait` uses memory alone.
 """
@@ -18,7 +21,7 @@ from ..core.claims import MACHINES, Claims
 from ..core.instance import Instance
 from ..core.model import Organization, User
 from ..core.opaque_tokens import prefix_of
-from ..core.principal import Principal, Standing, admit, admit_organization, token_records
+from ..core.principal import Principal, Standing, admit_organization, admit_user, new_records_of_token
 from ..core.records import FROM_TOKEN, AnyRecord, ClerkOrganization, ClerkUser, key_of
 from ..errors import (
     ConfigurationError,
@@ -33,7 +36,7 @@ from ..errors import (
 )
 from ..ports import AsyncCoreRepository, CoreRepository, is_async, served_first
 from ..repositories.threaded import threaded
-from .caches import CallerIds, Heard, Known, Seen, Standings
+from .caches import CachedStanding, CallerIds, LastChanges, StandingCache, VerifiedToken
 from .flights import Flights, Turns
 from .verifier import Verifier
 from .watch import Watch
@@ -49,14 +52,14 @@ VERIFIED_AT_ONCE = 32  # tokens in one iteration of an event loop: a millisecond
 # Seconds after which a change is surely written back to Clerk. Longer than any difference between the clocks.
 SETTLED_AFTER = 120
 
-Who = Standing | Organization  # the caller: a user, or an organization with its own API key
+Caller = Standing | Organization  # the caller: a user, or an organization with its own API key
 
 
 class _Found(NamedTuple):
     """A caller from memory or the repository, with the epoch and the time from before the read."""
 
-    who: Who | None
-    known: Known | None = None
+    caller: Caller | None
+    cached: CachedStanding | None = None
     epoch: int = 0
     at: float = float("-inf")
 
@@ -116,20 +119,20 @@ class Resolver:
         self._clock = self.verifier.clock
         self._monotonic = monotonic
         self._max_lifetime = repository.max_token_lifetime
-        self._tokens: Bounded[str, Seen] = Bounded(keep)
+        self._tokens: Bounded[str, VerifiedToken] = Bounded(keep)
         if type(serve_stale) not in (int, float) or not 0 <= serve_stale <= 86_400:
             raise ConfigurationError("serve_stale must be a number of seconds from 0 to 86400")
         self._serve_stale = serve_stale
-        self._standings = Standings(keep)
+        self._standings = StandingCache(keep)
         self._flights = Flights()
         self._turns = Turns(VERIFIED_AT_ONCE)
         self._poll_every = repository.poll_every
         self._fresh_until = float("inf") if self._poll_every is None else float("-inf")
         if trust_own_id and not self.verifier.rules.own_id_at:
             raise ConfigurationError("trust_own_id takes a verifier that reads your id: Verifier(instance, own_id=...)")
-        self._heard = Heard(keep, self._clock) if trust_own_id else None
-        if self._heard is not None:
-            repository.listeners.watch(self._heard.hear)
+        self._last_changes = LastChanges(keep, self._clock) if trust_own_id else None
+        if self._last_changes is not None:
+            repository.listeners.watch(self._last_changes.note)
         repository.listeners.watch(self._standings.forget)
         # After that: a woken connection must not find the old standing in memory.
         self.watch: Watch = Watch(repository.listeners, self.arefresh, self._seconds_fresh, self._clock)
@@ -156,61 +159,65 @@ class Resolver:
             TokenError: The token is refused.
             LockedOut: The user is not admitted, for example because of a ban.
         """
-        seen = self._remembered(token) or self._verify_nowait(token)
-        if seen is None:
+        verified = self._remembered_token(token) or self._verify_nowait(token)
+        if verified is None:
             generation = self._keys.generation
-            seen = self._see(token, self.verifier.verify(token), generation)
-        principal = self._recognise(seen)
+            verified = self._remember_token(token, self.verifier.verify(token), generation)
+        principal = self._principal_from_memory(verified)
         if principal is not None:
             return principal
         if within is not None and is_async(within):
             raise ConfigurationError("within is asynchronous: await aresolve(token, within=...)")
         if self._repository is None:
             raise ConfigurationError("the repository is asynchronous: await aresolve(token)")
-        if within is not None or seen.claims.kind == "organization_api_key":
-            return self._look_up(self._repository, seen, within)
+        if within is not None or verified.claims.kind == "organization_api_key":
+            return self._find_or_create(self._repository, verified, within)
         repository = self._repository
         try:
             return self._flights.join(
-                _caller(seen.claims), lambda: self._recognise(seen), lambda: self._look_up(repository, seen)
+                _ids_of_caller(verified.claims),
+                lambda: self._principal_from_memory(verified),
+                lambda: self._find_or_create(repository, verified),
             )
         except RepositoryUnavailable:
-            stale = self._stale(seen.claims)
+            stale = self._standing_in_outage(verified.claims)
             if stale is None:
                 raise
-            return admit(seen.claims, stale)
+            return admit_user(verified.claims, stale)
 
     async def aresolve(self, token: str, *, within: AsyncCoreRepository | None = None) -> Principal:
         """Do the same without blocking the event loop, and without leaving it if memory has the answer."""
-        seen = self._remembered(token)
-        if seen is None:
+        verified = self._remembered_token(token)
+        if verified is None:
             await self._turns.take()
-            seen = self._remembered(token) or self._verify_nowait(token)
-        if seen is None:
+            verified = self._remembered_token(token) or self._verify_nowait(token)
+        if verified is None:
             generation = self._keys.generation
-            seen = self._see(token, await self.verifier.averify(token), generation)
-        principal = self._recognise(seen)
+            verified = self._remember_token(token, await self.verifier.averify(token), generation)
+        principal = self._principal_from_memory(verified)
         if principal is not None:
             return principal
         if within is not None and not is_async(within):
             within = threaded(cast(CoreRepository, within))
-        if within is not None or seen.claims.kind == "organization_api_key":
-            return await self._alook_up(seen, within)
-        known = seen  # for mypy: not None in the lambdas below
+        if within is not None or verified.claims.kind == "organization_api_key":
+            return await self._afind_or_create(verified, within)
+        checked = verified  # for mypy: not None in the lambdas below
         try:
             return await self._flights.ajoin(
-                _caller(known.claims), lambda: self._recognise(known), lambda: self._alook_up(known)
+                _ids_of_caller(checked.claims),
+                lambda: self._principal_from_memory(checked),
+                lambda: self._afind_or_create(checked),
             )
         except RepositoryUnavailable:
-            stale = self._stale(known.claims)
+            stale = self._standing_in_outage(checked.claims)
             if stale is None:
                 raise
-            return admit(known.claims, stale)
+            return admit_user(checked.claims, stale)
 
     def resolve_nowait(self, token: str) -> Principal | None:
         """Do the same from memory alone. Return None if this would need keys or the repository."""
-        seen = self._remembered(token) or self._verify_nowait(token)
-        return None if seen is None else self._recognise(seen)
+        verified = self._remembered_token(token) or self._verify_nowait(token)
+        return None if verified is None else self._principal_from_memory(verified)
 
     def confirm(self, principal: Principal) -> Principal:
         """Return the same caller from the current state of the repository, without any cache.
@@ -223,63 +230,243 @@ class Resolver:
         """
         if self._repository is None:
             raise ConfigurationError("the repository is asynchronous: await aconfirm(principal)")
-        return _admit_anew(principal, self._find(self._repository, self._ours(principal)).who)
+        found = self._find_in_repository(self._repository, self._claims_of_instance(principal))
+        return _admit_again(principal, found.caller)
 
     async def aconfirm(self, principal: Principal) -> Principal:
         """Do the same without blocking the event loop."""
-        return _admit_anew(principal, (await self._afind(self._async_repository, self._ours(principal))).who)
+        found = await self._afind_in_repository(self._async_repository, self._claims_of_instance(principal))
+        return _admit_again(principal, found.caller)
 
     def confirm_nowait(self, principal: Principal) -> Principal | None:
         """Do the same from memory alone. Return None if the caller is not in memory, or memory may be out of date."""
-        known = self._standings.get(_caller(self._ours(principal)))
-        if known is None or self._monotonic() >= self._fresh_until:
+        cached = self._standings.get(_ids_of_caller(self._claims_of_instance(principal)))
+        if cached is None or self._monotonic() >= self._fresh_until:
             return None
-        return _admit_anew(principal, known.standing)
+        return _admit_again(principal, cached.standing)
 
     async def arecall(self, principal: Principal) -> Principal:
         """Return the same caller from memory, or from the repository if the caller is not in memory.
 
         Unlike `aconfirm`, this asks the repository no more than a request does: it polls for changes at intervals.
         """
-        claims = self._ours(principal)
+        claims = self._claims_of_instance(principal)
         try:
-            found = await self._alook(claims)
+            found = await self._afind_current(claims)
         except RepositoryUnavailable:
-            stale = self._stale(claims)
+            stale = self._standing_in_outage(claims)
             if stale is None:
                 raise
-            return _admit_anew(principal, stale)
-        self._keep(claims, found)
-        return _admit_anew(principal, found.who)
+            return _admit_again(principal, stale)
+        self._remember_standing(claims, found)
+        return _admit_again(principal, found.caller)
 
     async def arefresh(self) -> None:
         """Poll the repository for changes, unless the last poll is recent."""
         if self._seconds_fresh() <= 0:
             now = self._monotonic()
             await self._async_repository.poll()
-            self._vouch(now)
+            self._note_poll(now)
 
     def keys_of(self, principal: Principal) -> tuple[str, ...]:
         """Return the keys that a caller depends on: of the user, the organization and the session."""
-        return tuple(key_of(id) for id in _caller(self._ours(principal)) if id is not None)
+        return tuple(key_of(id) for id in _ids_of_caller(self._claims_of_instance(principal)) if id is not None)
 
     def with_role(self, principal: Principal) -> Principal:
         """Return the same caller with the role from the repository. Unlike `confirm`, this caches the standing."""
         if self._repository is None:
             raise ConfigurationError("the repository is asynchronous: await awith_role(principal)")
-        claims = self._ours(principal)
-        found = self._find(self._repository, claims)
-        self._keep(claims, found)
-        return _admit_anew(principal, found.who)
+        claims = self._claims_of_instance(principal)
+        found = self._find_in_repository(self._repository, claims)
+        self._remember_standing(claims, found)
+        return _admit_again(principal, found.caller)
 
     async def awith_role(self, principal: Principal) -> Principal:
         """Do the same without blocking the event loop."""
-        claims = self._ours(principal)
-        found = await self._afind(self._async_repository, claims)
-        self._keep(claims, found)
-        return _admit_anew(principal, found.who)
+        claims = self._claims_of_instance(principal)
+        found = await self._afind_in_repository(self._async_repository, claims)
+        self._remember_standing(claims, found)
+        return _admit_again(principal, found.caller)
 
-    def _ours(self, principal: Principal) -> Claims:
+    def _remembered_token(self, token: str) -> VerifiedToken | None:
+        """Return a verified token from memory, if it is still valid."""
+        try:
+            verified = self._tokens.get(token)
+        except (TypeError, ValueError):  # a value that cannot be a key of a dictionary is not a string
+            raise TokenMalformed("a token must be a string") from None
+        if verified is None or verified.generation != self._keys.generation:
+            return None
+        return verified if verified.starts <= self._clock() < verified.ends else None
+
+    def _verify_nowait(self, token: str) -> VerifiedToken | None:
+        generation = self._keys.generation
+        claims = self.verifier.verify_nowait(token)
+        return None if claims is None else self._remember_token(token, claims, generation)
+
+    def _remember_token(self, token: str, claims: Claims, generation: int) -> VerifiedToken:
+        """Cache a verified token for as long as it stays valid.
+
+        The generation must be from before the verification, because the keys may have changed since then. An opaque
+        token may be valid for years. Only its source caches it, by a digest.
+        """
+        if claims.kind in MACHINES:
+            raise MachineToken("a machine has no user; use the verifier alone")
+        if prefix_of(token) is not None:
+            return VerifiedToken(claims, generation, 0, 0)
+        if claims.expires_at - claims.issued_at > self._max_lifetime:
+            raise LifetimeRefused
+        leeway = self.verifier.rules.leeway
+        starts = max(claims.issued_at, claims.not_before or 0) - leeway
+        ends = min(claims.expires_at + leeway, self._clock() + VERIFY_AGAIN_AFTER)
+        verified = VerifiedToken(claims, generation, starts, ends)
+        self._tokens.keep(token, verified)
+        return verified
+
+    def _principal_from_memory(self, verified: VerifiedToken) -> Principal | None:
+        """Return the caller from memory alone."""
+        if self._monotonic() >= self._fresh_until:
+            return None
+        admitted = verified.admitted
+        if admitted is not None and admitted[0].is_current:
+            return admitted[1]
+        claims = verified.claims
+        cached = self._remembered_standing(claims)
+        if cached is None or new_records_of_token(claims, cached.standing):
+            return None
+        return _admit_and_cache(verified, cached)
+
+    def _remembered_standing(self, claims: Claims) -> CachedStanding | None:
+        """Return a caller from memory, or from the token alone if `trust_own_id` allows it."""
+        ids = _ids_of_caller(claims)
+        cached = self._standings.get(ids)
+        if cached is not None or self._last_changes is None or claims.own_id is None or claims.organization is not None:
+            return cached
+        epoch = self._standings.epoch  # read first: any later change ends the standing
+        issued_at = claims.issued_at * 1000
+        record = ClerkUser.make(FROM_TOKEN, claims.instance, claims.subject, observed_at=issued_at)
+        changed_at = max(self._last_changes.last_change(key_of(id)) for id in ids if id is not None)
+        if claims.issued_at - SETTLED_AFTER <= changed_at:
+            return None
+        standing = Standing(User(claims.own_id, None, issued_at, None, record), role_is_known=False)
+        return self._standings.keep(ids, standing, epoch)
+
+    def _find_or_create(
+        self, repository: CoreRepository, verified: VerifiedToken, within: CoreRepository | None = None
+    ) -> Principal:
+        """Find the caller. If the token has records that the repository lacks, put them and read again.
+
+        The first read is never within your transaction, which may see old data: a user that was deleted meanwhile must
+        not be admitted.
+        """
+        claims = verified.claims
+        found = self._find_current(repository, claims)
+        new_records = _records_to_put(claims, found.caller)
+        if new_records:
+            if found.caller is None and self._first_sights is not None:
+                new_records = _with_full_user(new_records, self._first_sights.get(claims.subject))
+            (within or repository).put(new_records)
+            found = self._find_in_repository(within or repository, claims)
+        return self._admit_and_remember(verified, found)
+
+    async def _afind_or_create(self, verified: VerifiedToken, within: AsyncCoreRepository | None = None) -> Principal:
+        """Do the same without blocking the event loop. For a sync repository, the loop is left only once."""
+        claims = verified.claims
+        if self._repository is not None and within is None and self._first_sights is None:
+            return self._admit_and_remember(verified, await self._afind_or_create_in_threads(self._repository, claims))
+        found = await self._afind_current(claims)
+        new_records = _records_to_put(claims, found.caller)
+        if new_records:
+            if found.caller is None and self._first_sights is not None:
+                new_records = _with_full_user(new_records, await self._first_sights.aget(claims.subject))
+            await (within or self._async_repository).put(new_records)
+            found = await self._afind_in_repository(within or self._async_repository, claims)
+        return self._admit_and_remember(verified, found)
+
+    async def _afind_or_create_in_threads(self, repository: CoreRepository, claims: Claims) -> _Found:
+        new_records: list[AnyRecord] = []
+
+        def look() -> _Found | None:
+            found = self._find_current(repository, claims)
+            new_records.extend(_records_to_put(claims, found.caller))
+            return None if new_records else found
+
+        return await self._lent.read_or_write(
+            look, lambda: repository.put(new_records), lambda: self._find_in_repository(repository, claims)
+        )
+
+    def _find_current(self, repository: CoreRepository, claims: Claims) -> _Found:
+        """Return a caller from memory, if it is up to date, or else from the repository."""
+        if claims.kind == "organization_api_key":  # not cached: programs can wait
+            return self._find_in_repository(repository, claims)
+        with served_first(only_if=self._standings.was_known(_ids_of_caller(claims))):
+            if self._seconds_fresh() <= 0:
+                now = self._monotonic()
+                repository.poll()
+                self._note_poll(now)
+            cached = self._remembered_standing(claims)
+            return self._find_in_repository(repository, claims) if cached is None else _Found(cached.standing, cached)
+
+    async def _afind_current(self, claims: Claims) -> _Found:
+        """Do the same. With a sync repository, one thread makes all the calls."""
+        repository = self._repository
+        if repository is not None:
+            return await self._lent.reading(lambda: self._find_current(repository, claims))
+        if claims.kind == "organization_api_key":
+            return await self._afind_in_repository(self._async_repository, claims)
+        with served_first(only_if=self._standings.was_known(_ids_of_caller(claims))):
+            await self.arefresh()
+            cached = self._remembered_standing(claims)
+            if cached is not None:
+                return _Found(cached.standing, cached)
+            return await self._afind_in_repository(self._async_repository, claims)
+
+    def _find_in_repository(self, repository: CoreRepository, claims: Claims) -> _Found:
+        """Read a caller from the repository."""
+        epoch, at = self._standings.epoch, self._monotonic()
+        if claims.kind == "organization_api_key":
+            row = repository.row("organization", claims.instance, key_of(claims.subject))
+            return _Found(cast(Organization | None, row))
+        return _Found(repository.find(claims.instance, *_ids_of_caller(claims)), None, epoch, at)
+
+    async def _afind_in_repository(self, repository: AsyncCoreRepository, claims: Claims) -> _Found:
+        """Do the same without blocking the event loop."""
+        epoch, at = self._standings.epoch, self._monotonic()
+        if claims.kind == "organization_api_key":
+            row = await repository.row("organization", claims.instance, key_of(claims.subject))
+            return _Found(cast(Organization | None, row))
+        return _Found(await repository.find(claims.instance, *_ids_of_caller(claims)), None, epoch, at)
+
+    def _admit_and_remember(self, verified: VerifiedToken, found: _Found) -> Principal:
+        if found.caller is None:  # your transaction was rolled back, and the put with it
+            raise RepositoryUnavailable
+        if isinstance(found.caller, Organization):
+            return admit_organization(verified.claims, found.caller)
+        cached = self._remember_standing(verified.claims, found)
+        return admit_user(verified.claims, found.caller) if cached is None else _admit_and_cache(verified, cached)
+
+    def _remember_standing(self, claims: Claims, found: _Found) -> CachedStanding | None:
+        """Cache a standing from the repository. It replaces one that was made from a token alone."""
+        if found.cached is not None or not isinstance(found.caller, Standing):
+            return found.cached
+        return self._standings.keep(_ids_of_caller(claims), found.caller, found.epoch, found.at)
+
+    def _standing_in_outage(self, claims: Claims) -> Standing | None:
+        """Return a recent standing while the repository is unavailable, if `serve_stale` allows it."""
+        if self._serve_stale <= 0:
+            return None
+        standing = self._standings.last_known(_ids_of_caller(claims), self._monotonic() - self._serve_stale)
+        return None if standing is None or new_records_of_token(claims, standing) else standing
+
+    def _seconds_fresh(self) -> float:
+        """Return the seconds until the repository has to be polled for changes."""
+        return self._fresh_until - self._monotonic()
+
+    def _note_poll(self, now: float) -> None:
+        """Note that the repository was polled for changes at this time."""
+        self._fresh_until = now + (self._poll_every or 0)
+        self._standings.confirm_all(now)
+
+    def _claims_of_instance(self, principal: Principal) -> Claims:
         """Return the claims of a principal. Refuse one of another instance, which this repository does not know."""
         claims = principal.claims
         if claims.instance != self.verifier.instance.name:
@@ -289,212 +476,36 @@ class Resolver:
             raise TokenExpired("the end of its session may be forgotten by now")
         return claims
 
-    def _remembered(self, token: str) -> Seen | None:
-        """Return a verified token from memory, if it is still valid."""
-        try:
-            seen = self._tokens.get(token)
-        except (TypeError, ValueError):  # a value that cannot be a key of a dictionary is not a string
-            raise TokenMalformed("a token must be a string") from None
-        if seen is None or seen.generation != self._keys.generation:
-            return None
-        return seen if seen.starts <= self._clock() < seen.ends else None
 
-    def _verify_nowait(self, token: str) -> Seen | None:
-        generation = self._keys.generation
-        claims = self.verifier.verify_nowait(token)
-        return None if claims is None else self._see(token, claims, generation)
-
-    def _see(self, token: str, claims: Claims, generation: int) -> Seen:
-        """Cache a verified token for as long as it stays valid.
-
-        The generation must be from before the verification, because the keys may have changed since then. An opaque
-        token may be valid for years. Only its source caches it, by a digest.
-        """
-        if claims.kind in MACHINES:
-            raise MachineToken("a machine has no user; use the verifier alone")
-        if prefix_of(token) is not None:
-            return Seen(claims, generation, 0, 0)
-        if claims.expires_at - claims.issued_at > self._max_lifetime:
-            raise LifetimeRefused
-        leeway = self.verifier.rules.leeway
-        starts = max(claims.issued_at, claims.not_before or 0) - leeway
-        ends = min(claims.expires_at + leeway, self._clock() + VERIFY_AGAIN_AFTER)
-        seen = Seen(claims, generation, starts, ends)
-        self._tokens.keep(token, seen)
-        return seen
-
-    def _recognise(self, seen: Seen) -> Principal | None:
-        """Return the caller from memory alone."""
-        if self._monotonic() >= self._fresh_until:
-            return None
-        seat = seen.seat
-        if seat is not None and seat[0].current:
-            return seat[1]
-        claims = seen.claims
-        known = self._known(claims)
-        if known is None or token_records(claims, known.standing):
-            return None
-        return _seat(seen, known)
-
-    def _look_up(self, repository: CoreRepository, seen: Seen, within: CoreRepository | None = None) -> Principal:
-        """Find the caller. If the token has records that the repository lacks, put them and read again.
-
-        The first read is never within your transaction, which may see old data: a user that was deleted meanwhile must
-        not be admitted.
-        """
-        claims = seen.claims
-        found = self._look(repository, claims)
-        told = _told(claims, found.who)
-        if told:
-            if found.who is None and self._first_sights is not None:
-                told = _instead_of_token_record(told, self._first_sights.get(claims.subject))
-            (within or repository).put(told)
-            found = self._find(within or repository, claims)
-        return self._admit(seen, found)
-
-    async def _alook_up(self, seen: Seen, within: AsyncCoreRepository | None = None) -> Principal:
-        """Do the same without blocking the event loop. For a sync repository, the loop is left only once."""
-        claims = seen.claims
-        if self._repository is not None and within is None and self._first_sights is None:
-            return self._admit(seen, await self._look_up_in_threads(self._repository, claims))
-        found = await self._alook(claims)
-        told = _told(claims, found.who)
-        if told:
-            if found.who is None and self._first_sights is not None:
-                told = _instead_of_token_record(told, await self._first_sights.aget(claims.subject))
-            await (within or self._async_repository).put(told)
-            found = await self._afind(within or self._async_repository, claims)
-        return self._admit(seen, found)
-
-    async def _look_up_in_threads(self, repository: CoreRepository, claims: Claims) -> _Found:
-        told: list[AnyRecord] = []
-
-        def look() -> _Found | None:
-            found = self._look(repository, claims)
-            told.extend(_told(claims, found.who))
-            return None if told else found
-
-        return await self._lent.read_or_write(
-            look, lambda: repository.put(told), lambda: self._find(repository, claims)
-        )
-
-    def _look(self, repository: CoreRepository, claims: Claims) -> _Found:
-        """Return a caller from memory, if it is up to date, or else from the repository."""
-        if claims.kind == "organization_api_key":  # not cached: programs can wait
-            return self._find(repository, claims)
-        with served_first(only_if=self._standings.was_known(_caller(claims))):
-            if self._seconds_fresh() <= 0:
-                now = self._monotonic()
-                repository.poll()
-                self._vouch(now)
-            known = self._known(claims)
-            return self._find(repository, claims) if known is None else _Found(known.standing, known)
-
-    async def _alook(self, claims: Claims) -> _Found:
-        """Do the same. With a sync repository, one thread makes all the calls."""
-        repository = self._repository
-        if repository is not None:
-            return await self._lent.reading(lambda: self._look(repository, claims))
-        if claims.kind == "organization_api_key":
-            return await self._afind(self._async_repository, claims)
-        with served_first(only_if=self._standings.was_known(_caller(claims))):
-            await self.arefresh()
-            known = self._known(claims)
-            if known is not None:
-                return _Found(known.standing, known)
-            return await self._afind(self._async_repository, claims)
-
-    def _find(self, repository: CoreRepository, claims: Claims) -> _Found:
-        """Read a caller from the repository."""
-        epoch, at = self._standings.epoch, self._monotonic()
-        if claims.kind == "organization_api_key":
-            row = repository.row("organization", claims.instance, key_of(claims.subject))
-            return _Found(cast(Organization | None, row))
-        return _Found(repository.find(claims.instance, *_caller(claims)), None, epoch, at)
-
-    async def _afind(self, repository: AsyncCoreRepository, claims: Claims) -> _Found:
-        """Do the same without blocking the event loop."""
-        epoch, at = self._standings.epoch, self._monotonic()
-        if claims.kind == "organization_api_key":
-            row = await repository.row("organization", claims.instance, key_of(claims.subject))
-            return _Found(cast(Organization | None, row))
-        return _Found(await repository.find(claims.instance, *_caller(claims)), None, epoch, at)
-
-    def _admit(self, seen: Seen, found: _Found) -> Principal:
-        if found.who is None:  # your transaction was rolled back, and the put with it
-            raise RepositoryUnavailable
-        if isinstance(found.who, Organization):
-            return admit_organization(seen.claims, found.who)
-        known = self._keep(seen.claims, found)
-        return admit(seen.claims, found.who) if known is None else _seat(seen, known)
-
-    def _keep(self, claims: Claims, found: _Found) -> Known | None:
-        """Cache a standing from the repository. It replaces one that was made from a token alone."""
-        if found.known is not None or not isinstance(found.who, Standing):
-            return found.known
-        return self._standings.keep(_caller(claims), found.who, found.epoch, found.at)
-
-    def _stale(self, claims: Claims) -> Standing | None:
-        """Return a recent standing while the repository is unavailable, if `serve_stale` allows it."""
-        if self._serve_stale <= 0:
-            return None
-        standing = self._standings.stale(_caller(claims), self._monotonic() - self._serve_stale)
-        return None if standing is None or token_records(claims, standing) else standing
-
-    def _seconds_fresh(self) -> float:
-        """Return the seconds until the repository has to be polled for changes."""
-        return self._fresh_until - self._monotonic()
-
-    def _vouch(self, now: float) -> None:
-        """Note that the repository was polled for changes at this time."""
-        self._fresh_until = now + (self._poll_every or 0)
-        self._standings.vouch(now)
-
-    def _known(self, claims: Claims) -> Known | None:
-        """Return a caller from memory, or from the token alone if `trust_own_id` allows it."""
-        caller = _caller(claims)
-        known = self._standings.get(caller)
-        if known is not None or self._heard is None or claims.own_id is None or claims.organization is not None:
-            return known
-        epoch = self._standings.epoch  # read first: any later change ends the standing
-        issued_at = claims.issued_at * 1000
-        record = ClerkUser.make(FROM_TOKEN, claims.instance, claims.subject, observed_at=issued_at)
-        heard = max(self._heard.last(key_of(id)) for id in caller if id is not None)
-        if claims.issued_at - SETTLED_AFTER <= heard:
-            return None
-        standing = Standing(User(claims.own_id, None, issued_at, None, record), role_is_known=False)
-        return self._standings.keep(caller, standing, epoch)
-
-
-def _seat(seen: Seen, known: Known) -> Principal:
+def _admit_and_cache(verified: VerifiedToken, cached: CachedStanding) -> Principal:
     """Admit a caller, and cache the principal with the token."""
-    principal = admit(seen.claims, known.standing)
-    seen.seat = (known, principal)
+    principal = admit_user(verified.claims, cached.standing)
+    verified.admitted = (cached, principal)
     return principal
 
 
-def _told(claims: Claims, who: Who | None) -> list[AnyRecord]:
+def _records_to_put(claims: Claims, caller: Caller | None) -> list[AnyRecord]:
     """Return the records of a token that the repository lacks."""
     if claims.kind != "organization_api_key":
-        return token_records(claims, cast(Standing | None, who))
-    if who is not None:
+        return new_records_of_token(claims, cast(Standing | None, caller))
+    if caller is not None:
         return []
     observed_at = claims.issued_at * 1000
     return [ClerkOrganization.make(FROM_TOKEN, claims.instance, claims.subject, observed_at=observed_at)]
 
 
-def _instead_of_token_record(told: list[AnyRecord], user: ClerkUser) -> list[AnyRecord]:
+def _with_full_user(new_records: list[AnyRecord], user: ClerkUser) -> list[AnyRecord]:
     """Return the records of a token, with Clerk's full record of the user."""
-    return [user, *(record for record in told if not isinstance(record, ClerkUser))]
+    return [user, *(record for record in new_records if not isinstance(record, ClerkUser))]
 
 
-def _admit_anew(principal: Principal, who: Who | None) -> Principal:
-    if who is None:  # a row is never removed, so this is another repository, or it lost data
+def _admit_again(principal: Principal, caller: Caller | None) -> Principal:
+    if caller is None:  # a row is never removed, so this is another repository, or it lost data
         raise UserDeleted if principal.optional_user is not None else OrganizationDeleted
-    if isinstance(who, Organization):
-        return admit_organization(principal.claims, who)
-    return admit(principal.claims, who)
+    if isinstance(caller, Organization):
+        return admit_organization(principal.claims, caller)
+    return admit_user(principal.claims, caller)
 
 
-def _caller(claims: Claims) -> CallerIds:
+def _ids_of_caller(claims: Claims) -> CallerIds:
     return claims.subject, claims.organization.id if claims.organization is not None else None, claims.session_id

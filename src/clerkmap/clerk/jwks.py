@@ -1,4 +1,4 @@
-"""Fetch an instance's JWKS for a `KeyRing`.
+"""Fetch an instance's JWKS when `core/key_refresh.py` says so.
 
 A fetch runs in its own thread, one at a time per source. All callers wait for the same future: threads block on it, and
 tasks await it. So sync and async callers share one fetch, and no caller waits longer than the deadline. While the old
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from .._runtime.flights import Flight
 from .._runtime.forks import SurvivesForks
 from ..core.instance import Instance
-from ..core.keys import KeyRing, KeySet, VerifyingKey, import_jwks
+from ..core.key_refresh import FetchedKeys
+from ..core.keys import KeySet, VerifyingKey, import_jwks
 from ..core.strict_json import read_object
 from ..core.validation import LOOPBACK
 from ..errors import KeysUnavailable
@@ -61,20 +62,20 @@ class RemoteKeys(SurvivesForks):
         self._transport = transport
         self._deadline = deadline
         self._monotonic = monotonic
-        self._ring = KeyRing(refresh_after=refresh_after, keep_for=keep_for, cooldown=cooldown)
+        self._keys = FetchedKeys(refresh_after=refresh_after, keep_for=keep_for, cooldown=cooldown)
         self._lock = threading.Lock()
         self._flight: Flight[None] | None = None
         self.survive_forks()
 
     @property
     def generation(self) -> int:
-        return self._ring.generation
+        return self._keys.generation
 
     def peek(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey | None:
         now = self._monotonic()
         with self._lock:
-            key = self._ring.find(kid, rejected, now)
-            if key is not None and self._ring.refresh_due(now):
+            key = self._keys.find_or_fetch_first(kid, rejected, now)
+            if key is not None and self._keys.is_refresh_due(now):
                 self._take_off(now)
             return key
 
@@ -98,11 +99,11 @@ class RemoteKeys(SurvivesForks):
         """Return the key, or the fetch that may find it and the seconds to wait for it."""
         now = self._monotonic()
         with self._lock:
-            key = self._ring.find(kid, rejected, now)
-            if key is None or self._ring.refresh_due(now):
+            key = self._keys.find_or_fetch_first(kid, rejected, now)
+            if key is None or self._keys.is_refresh_due(now):
                 flight = self._flight or self._take_off(now)
                 if key is None:
-                    return flight, self._deadline if self._ring.is_empty else min(PATIENCE, self._deadline)
+                    return flight, self._deadline if self._keys.is_empty else min(PATIENCE, self._deadline)
             return key
 
     def _without_answer(self, rejected: VerifyingKey | None) -> VerifyingKey:
@@ -112,13 +113,13 @@ class RemoteKeys(SurvivesForks):
 
     def _after_fetch(self, kid: str | None, rejected: VerifyingKey | None) -> VerifyingKey:
         with self._lock:
-            key = self._ring.find(kid, rejected, self._monotonic())
+            key = self._keys.find_or_fetch_first(kid, rejected, self._monotonic())
         if key is None:  # the next fetch is due already, but one per request is enough
             raise KeysUnavailable
         return key
 
     def _take_off(self, now: float) -> Flight[None]:
-        self._ring.begin_fetch(now)
+        self._keys.begin_fetch(now)
         flight = self._flight = Flight[None]()
         if not flight.start(lambda: self._fly(flight), "clerkmap-keys"):
             self._land(flight, None)
@@ -138,9 +139,9 @@ class RemoteKeys(SurvivesForks):
 
     def _land(self, flight: Flight[None], keys: KeySet | None) -> None:
         if keys:
-            self._ring.fetched(keys, self._monotonic())
+            self._keys.fetch_succeeded(keys, self._monotonic())
         else:
-            self._ring.failed()
+            self._keys.fetch_failed()
         self._flight = None
         flight.land(None)
 
@@ -149,7 +150,7 @@ class RemoteKeys(SurvivesForks):
         self._lock = threading.Lock()
         if self._flight is not None:
             self._flight = None
-            self._ring.forget_fetch()
+            self._keys.forget_fetch()
 
 
 def fetch_jwks(instance: Instance, transport: "httpx.BaseTransport | None", deadline: float) -> dict[str, Any]:

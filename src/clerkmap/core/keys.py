@@ -1,9 +1,9 @@
-"""Signing keys: which keys of a JWKS are accepted, and when to fetch the JWKS again.
+"""Signing keys: which keys of a JWKS are accepted.
 
 `import_jwks` and `import_pem` make a `KeySet` out of untrusted input. PyJWT decodes the keys and checks signatures with
-them. This module refuses the keys that PyJWT would accept without need. A verifier asks a `KeySource` for keys; a
-`KeyRing` decides when a source fetches them again. PyJWT and cryptography are imported at the first key, because they
-take longer to import than everything else together.
+them. This module refuses the keys that PyJWT would accept without need. A verifier asks a `KeySource` for keys;
+`key_refresh.py` decides when a source fetches them again. PyJWT and cryptography are imported at the first key, because
+they take longer to import than everything else together.
 """
 
 import re
@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
-from ..errors import ConfigurationError, KeysUnavailable, TokenMalformed, UnknownKey
+from ..errors import ConfigurationError, TokenMalformed, UnknownKey
 from .jose import MAX_PARAMETER, decode_base64url
 from .strict_json import items
 
@@ -249,77 +249,3 @@ class LocalKeys:
 
     async def aget(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
         return self.get(kid, rejected)
-
-
-class KeyRing:
-    """The keys that were fetched for an instance, and whether to fetch them again.
-
-    A key in memory is served until its replacement is in memory, or until it has been out of date for `keep_for`.
-    There is one fetch per `cooldown`, for any reason (an unknown key id, a bad signature, age, an earlier failure), so
-    that forged tokens cannot cause traffic. A key id that could not be looked up is `KeysUnavailable`, and
-    not `UnknownKey`.
-
-    All times are arguments, in seconds of a monotonic clock. The owner of a ring holds a lock around each call.
-    """
-
-    def __init__(self, *, refresh_after: float = 300, keep_for: float = 86_400, cooldown: float = 10) -> None:
-        if not (0 < cooldown <= refresh_after and keep_for >= 0):
-            raise ConfigurationError("key times must satisfy 0 < cooldown <= refresh_after, and keep_for >= 0")
-        self.generation: int = 0
-        self._refresh_after = refresh_after
-        self._keep_for = keep_for
-        self._cooldown = cooldown
-        self._keys: KeySet | None = None
-        self._fetched_at = 0.0
-        self._asked_at: float | None = None
-        self._fetching = False
-        self._failing = False
-
-    def find(self, kid: str | None, rejected: VerifyingKey | None, now: float) -> VerifyingKey | None:
-        """Return the key, or None if a fetch may find it. Raise `UnknownKey` or `KeysUnavailable` otherwise."""
-        usable = self._keys is not None and now - self._fetched_at <= self._refresh_after + self._keep_for
-        key = self._keys.find(kid) if self._keys is not None and usable else None
-        if key is not None and key is not rejected:
-            return key
-        if self._fetching or self._may_fetch(now):
-            return None
-        if key is not None:
-            return key
-        if self._failing or not usable:
-            raise KeysUnavailable
-        raise UnknownKey
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no fetch has ever succeeded."""
-        return self._keys is None
-
-    def refresh_due(self, now: float) -> bool:
-        """Return whether the keys are old enough for a fetch in the background."""
-        return now - self._fetched_at >= self._refresh_after and not self._fetching and self._may_fetch(now)
-
-    def begin_fetch(self, now: float) -> None:
-        """Note that a fetch begins."""
-        self._asked_at = now
-        self._fetching = True
-
-    def fetched(self, keys: KeySet, now: float) -> None:
-        """Store the keys that a fetch returned. Equal keys do not change the generation."""
-        self._fetching = self._failing = False
-        self._fetched_at = now
-        if not keys.same_as(self._keys):
-            self._keys = keys
-            self.generation += 1
-
-    def failed(self) -> None:
-        """Note that a fetch failed. The keys in memory stay."""
-        self._fetching = False
-        self._failing = True
-
-    def forget_fetch(self) -> None:
-        """Forget a fetch, and its cool-down, after a fork: its thread exists in the parent process only."""
-        self._fetching = False
-        self._asked_at = None
-
-    def _may_fetch(self, now: float) -> bool:
-        return self._asked_at is None or now - self._asked_at >= self._cooldown

@@ -84,20 +84,20 @@ def admit_organization(claims: Claims, organization: Organization) -> Principal:
     return Principal(None, organization, None, claims)
 
 
-def token_records(claims: Claims, standing: Standing | None) -> list[AnyRecord]:
+def new_records_of_token(claims: Claims, standing: Standing | None) -> list[AnyRecord]:
     """Return the records of a token that are new to the repository. A record of a higher grade always wins."""
     instance, observed_at, active = claims.instance, claims.issued_at * 1000, claims.organization
     found: list[AnyRecord] = []
     if standing is None:
         found.append(ClerkUser.make(FROM_TOKEN, instance, claims.subject, observed_at=observed_at))
-    if active is None or (standing is not None and _error(standing) is not None):
+    if active is None or (standing is not None and why_user_is_locked_out(standing) is not None):
         return found
     organization = standing.organization if standing is not None else None
-    if organization is None or _is_news(active.slug, organization.slug, organization.clerk, observed_at):
+    if organization is None or _updates_older_token(active.slug, organization.slug, organization.clerk, observed_at):
         found.append(ClerkOrganization.make(FROM_TOKEN, instance, active.id, slug=active.slug, observed_at=observed_at))
-    said = standing.memberships if standing is not None else ()
-    current = current_membership(said)
-    if current is None or _is_news(active.role, current.role, current, observed_at):
+    memberships = standing.memberships if standing is not None else ()
+    current = current_membership(memberships)
+    if current is None or _updates_older_token(active.role, current.role, current, observed_at):
         from_token = ClerkMembership.from_token(
             instance,
             clerk_user_id=claims.subject,
@@ -105,22 +105,25 @@ def token_records(claims: Claims, standing: Standing | None) -> list[AnyRecord]:
             role=active.role,
             observed_at=observed_at,
         )
-        if current is not None or current_membership([*said, from_token]) is not None:
+        if current is not None or current_membership([*memberships, from_token]) is not None:
             found.append(from_token)
     return found
 
 
-def _is_news(told: str | None, known: str | None, record: AnyRecord, observed_at: int) -> bool:
+def _updates_older_token(told: str | None, known: str | None, record: AnyRecord, observed_at: int) -> bool:
     """Return whether a token has another value than an earlier token. Records of a higher grade always win."""
     return told is not None and told != known and record.grade == FROM_TOKEN and observed_at > record.observed_at
 
 
-def admit(claims: Claims, standing: Standing) -> Principal:
-    """Return the principal, or raise the reason why this user or organization has no access any more."""
+def admit_user(claims: Claims, standing: Standing) -> Principal:
+    """Return the principal, or raise `LockedOut`.
+
+    Beside `why_user_is_locked_out`, a user has no access to a deleted organization, or to one that the user has left.
+    """
     user = standing.user
-    error = _error(standing)
-    if error is not None:
-        raise error
+    lockout = why_user_is_locked_out(standing)
+    if lockout is not None:
+        raise lockout
     if claims.organization is None:
         return Principal(user, None, None, claims, standing.role_is_known)
     organization = standing.organization
@@ -132,7 +135,8 @@ def admit(claims: Claims, standing: Standing) -> Principal:
     return Principal(user, organization, Membership(current), claims, standing.role_is_known)
 
 
-def _error(standing: Standing) -> LockedOut | None:
+def why_user_is_locked_out(standing: Standing) -> LockedOut | None:
+    """Return the error for a user who was deleted, banned or signed out, or None."""
     user = standing.user
     if user.clerk.is_deleted or user.deleted_at is not None:
         return UserDeleted()

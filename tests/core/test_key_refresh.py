@@ -5,7 +5,8 @@ from random import Random
 
 import pytest
 
-from clerkmap.core.keys import KeyRing, KeySet, import_jwks
+from clerkmap.core.key_refresh import FetchedKeys
+from clerkmap.core.keys import KeySet, import_jwks
 from clerkmap.errors import ConfigurationError, KeysUnavailable, UnknownKey
 from clerkmap.testing import SigningKey
 
@@ -19,12 +20,12 @@ def keys(*pairs: str) -> KeySet:
     return import_jwks(jwks, ["EdDSA"])
 
 
-def warm(*pairs: str, now: float = NOW) -> KeyRing:
-    """A ring of the usual times that has just been filled."""
-    ring = KeyRing()
-    ring.begin_fetch(now)
-    ring.fetched(keys(*pairs), now)
-    return ring
+def warm(*pairs: str, now: float = NOW) -> FetchedKeys:
+    """A fetched of the usual times that has just been filled."""
+    fetched = FetchedKeys()
+    fetched.begin_fetch(now)
+    fetched.fetch_succeeded(keys(*pairs), now)
+    return fetched
 
 
 @pytest.mark.parametrize(
@@ -44,100 +45,100 @@ def warm(*pairs: str, now: float = NOW) -> KeyRing:
 def test_times_that_cannot_work_are_refused(refresh_after: float, keep_for: float, cooldown: float) -> None:
     """A cool-down of nothing is a flood, and one longer than the refresh would hold it up."""
     with pytest.raises(ConfigurationError, match="cooldown"):
-        KeyRing(refresh_after=refresh_after, keep_for=keep_for, cooldown=cooldown)
+        FetchedKeys(refresh_after=refresh_after, keep_for=keep_for, cooldown=cooldown)
 
 
 @pytest.mark.parametrize(("refresh_after", "keep_for", "cooldown"), [(10, 0, 10), (0.5, 0, 0.1), (300, DAY, 300)])
 def test_times_at_the_edge_are_taken(refresh_after: float, keep_for: float, cooldown: float) -> None:
     """The bounds themselves are good."""
-    assert KeyRing(refresh_after=refresh_after, keep_for=keep_for, cooldown=cooldown).generation == 0
+    assert FetchedKeys(refresh_after=refresh_after, keep_for=keep_for, cooldown=cooldown).generation == 0
 
 
 @pytest.mark.parametrize("kid", ["a", None])
 def test_an_empty_ring_asks_first(kid: str | None) -> None:
     """Before the first answer nobody is told that a key is unknown."""
-    ring = KeyRing()
-    assert ring.find(kid, None, NOW) is None
-    ring.begin_fetch(NOW)
-    assert ring.find(kid, None, NOW + 1) is None, "whoever comes meanwhile waits for the same answer"
-    ring.failed()
+    fetched = FetchedKeys()
+    assert fetched.find_or_fetch_first(kid, None, NOW) is None
+    fetched.begin_fetch(NOW)
+    assert fetched.find_or_fetch_first(kid, None, NOW + 1) is None, "whoever comes meanwhile waits for the same answer"
+    fetched.fetch_failed()
     with pytest.raises(KeysUnavailable):
-        ring.find(kid, None, NOW + 9.99)
-    assert ring.find(kid, None, NOW + 10) is None, "one cool-down after the question it may be put again"
+        fetched.find_or_fetch_first(kid, None, NOW + 9.99)
+    assert fetched.find_or_fetch_first(kid, None, NOW + 10) is None, "allowed again after the cool-down"
 
 
 def test_a_key_in_hand_is_served_whatever_goes_on() -> None:
     """While asking, after failing, when old: until its replacement is there."""
-    ring = warm("a1")
-    key = ring.find("a", None, NOW)
+    fetched = warm("a1")
+    key = fetched.find_or_fetch_first("a", None, NOW)
     assert key is not None
-    assert ring.find("a", None, NOW + 5_000) is key
-    ring.begin_fetch(NOW + 5_000)
-    assert ring.find("a", None, NOW + 5_001) is key
-    ring.failed()
-    assert ring.find("a", None, NOW + 5_002) is key
-    assert ring.find(None, None, NOW + 5_002) is key, "a token without a key id means the only key"
+    assert fetched.find_or_fetch_first("a", None, NOW + 5_000) is key
+    fetched.begin_fetch(NOW + 5_000)
+    assert fetched.find_or_fetch_first("a", None, NOW + 5_001) is key
+    fetched.fetch_failed()
+    assert fetched.find_or_fetch_first("a", None, NOW + 5_002) is key
+    assert fetched.find_or_fetch_first(None, None, NOW + 5_002) is key, "a token without a key id means the only key"
 
 
 def test_an_unknown_id_is_asked_for_once_per_cooldown() -> None:
     """Inside the cool-down it is unknown; after it, somebody may look; once somebody has, it is unknown again."""
-    ring = warm("a1")
+    fetched = warm("a1")
     with pytest.raises(UnknownKey):
-        ring.find("b", None, NOW + 9.99)
-    assert ring.find("b", None, NOW + 10) is None
-    ring.begin_fetch(NOW + 10)
-    assert ring.find("b", None, NOW + 10) is None
-    ring.fetched(keys("a1"), NOW + 11)
+        fetched.find_or_fetch_first("b", None, NOW + 9.99)
+    assert fetched.find_or_fetch_first("b", None, NOW + 10) is None
+    fetched.begin_fetch(NOW + 10)
+    assert fetched.find_or_fetch_first("b", None, NOW + 10) is None
+    fetched.fetch_succeeded(keys("a1"), NOW + 11)
     with pytest.raises(UnknownKey):
-        ring.find("b", None, NOW + 19.99)
-    assert ring.find("b", None, NOW + 20) is None, "the cool-down runs from the question, not from the answer"
+        fetched.find_or_fetch_first("b", None, NOW + 19.99)
+    assert fetched.find_or_fetch_first("b", None, NOW + 20) is None, "the cool-down runs from the start of the fetch"
 
 
 def test_an_unknown_id_during_an_outage_is_nobodys_fault() -> None:
     """What could not be looked up is not unknown; after the next good answer it is."""
-    ring = warm("a1")
-    ring.begin_fetch(NOW + 10)
-    ring.failed()
+    fetched = warm("a1")
+    fetched.begin_fetch(NOW + 10)
+    fetched.fetch_failed()
     with pytest.raises(KeysUnavailable):
-        ring.find("b", None, NOW + 11)
-    ring.begin_fetch(NOW + 20)
-    ring.fetched(keys("a1"), NOW + 20)
+        fetched.find_or_fetch_first("b", None, NOW + 11)
+    fetched.begin_fetch(NOW + 20)
+    fetched.fetch_succeeded(keys("a1"), NOW + 20)
     with pytest.raises(UnknownKey):
-        ring.find("b", None, NOW + 21)
+        fetched.find_or_fetch_first("b", None, NOW + 21)
 
 
 def test_several_keys_leave_a_token_without_id_unknown() -> None:
     """Only where there is one key can a token do without naming it."""
-    ring = warm("a1", "b2")
+    fetched = warm("a1", "b2")
     with pytest.raises(UnknownKey):
-        ring.find(None, None, NOW + 1)
+        fetched.find_or_fetch_first(None, None, NOW + 1)
 
 
 def test_a_rejected_key_is_asked_for_anew() -> None:
     """A bad signature asks for the key again, once per cool-down; otherwise the same key comes back."""
-    ring = warm("a1")
-    key = ring.find("a", None, NOW)
-    assert ring.find("a", key, NOW + 9.99) is key
-    assert ring.find("a", key, NOW + 10) is None
-    ring.begin_fetch(NOW + 10)
-    assert ring.find("a", key, NOW + 10) is None, "a fetch is under way and may tell"
-    ring.fetched(keys("a1"), NOW + 11)
-    assert ring.find("a", key, NOW + 11) is key, "the same key again: the signature is bad"
-    ring.begin_fetch(NOW + 20)
-    ring.fetched(keys("a2"), NOW + 20)
-    newer = ring.find("a", key, NOW + 20)
+    fetched = warm("a1")
+    key = fetched.find_or_fetch_first("a", None, NOW)
+    assert fetched.find_or_fetch_first("a", key, NOW + 9.99) is key
+    assert fetched.find_or_fetch_first("a", key, NOW + 10) is None
+    fetched.begin_fetch(NOW + 10)
+    assert fetched.find_or_fetch_first("a", key, NOW + 10) is None, "a fetch is under way and may tell"
+    fetched.fetch_succeeded(keys("a1"), NOW + 11)
+    assert fetched.find_or_fetch_first("a", key, NOW + 11) is key, "the same key again: the signature is bad"
+    fetched.begin_fetch(NOW + 20)
+    fetched.fetch_succeeded(keys("a2"), NOW + 20)
+    newer = fetched.find_or_fetch_first("a", key, NOW + 20)
     assert newer is not None
     assert newer is not key
-    assert ring.find("a", newer, NOW + 20) is newer
+    assert fetched.find_or_fetch_first("a", newer, NOW + 20) is newer
 
 
 def test_a_rejected_key_during_an_outage_comes_back() -> None:
     """The key that is known has spoken: a bad signature stays bad while the far end is away."""
-    ring = warm("a1")
-    key = ring.find("a", None, NOW)
-    ring.begin_fetch(NOW + 10)
-    ring.failed()
-    assert ring.find("a", key, NOW + 11) is key
+    fetched = warm("a1")
+    key = fetched.find_or_fetch_first("a", None, NOW)
+    fetched.begin_fetch(NOW + 10)
+    fetched.fetch_failed()
+    assert fetched.find_or_fetch_first("a", key, NOW + 11) is key
 
 
 @pytest.mark.parametrize(
@@ -145,40 +146,40 @@ def test_a_rejected_key_during_an_outage_comes_back() -> None:
 )
 def test_a_refresh_is_due_by_age(expected: bool, age: float) -> None:
     """Keys are asked for again once they are as old as `refresh_after`."""
-    assert warm("a1").refresh_due(NOW + age) is expected
+    assert warm("a1").is_refresh_due(NOW + age) is expected
 
 
 def test_a_refresh_is_due_once() -> None:
     """Not while one is under way, and after a failed one not before the cool-down is over."""
-    ring = warm("a1")
-    ring.begin_fetch(NOW + 300)
-    assert not ring.refresh_due(NOW + 300)
-    assert not ring.refresh_due(NOW + 900), "still under way"
-    ring.failed()
-    assert not ring.refresh_due(NOW + 309.99)
-    assert ring.refresh_due(NOW + 310)
-    ring.begin_fetch(NOW + 310)
-    ring.fetched(keys("a1"), NOW + 311)
-    assert not ring.refresh_due(NOW + 610.99), "age counts from the answer"
-    assert ring.refresh_due(NOW + 611)
+    fetched = warm("a1")
+    fetched.begin_fetch(NOW + 300)
+    assert not fetched.is_refresh_due(NOW + 300)
+    assert not fetched.is_refresh_due(NOW + 900), "still under way"
+    fetched.fetch_failed()
+    assert not fetched.is_refresh_due(NOW + 309.99)
+    assert fetched.is_refresh_due(NOW + 310)
+    fetched.begin_fetch(NOW + 310)
+    fetched.fetch_succeeded(keys("a1"), NOW + 311)
+    assert not fetched.is_refresh_due(NOW + 610.99), "age counts from the answer"
+    assert fetched.is_refresh_due(NOW + 611)
 
 
 def test_a_key_out_of_date_for_too_long_is_no_longer_served() -> None:
     """A day beyond its refresh the key still serves; after that nobody knows, until the far end is back."""
-    ring = warm("a1")
+    fetched = warm("a1")
     last = NOW + 300 + DAY
-    ring.begin_fetch(last - 1)
-    ring.failed()
-    key = ring.find("a", None, last)
+    fetched.begin_fetch(last - 1)
+    fetched.fetch_failed()
+    key = fetched.find_or_fetch_first("a", None, last)
     assert key is not None
     with pytest.raises(KeysUnavailable):
-        ring.find("a", None, last + 1)
+        fetched.find_or_fetch_first("a", None, last + 1)
     with pytest.raises(KeysUnavailable):
-        ring.find("a", key, last + 1)
-    assert ring.find("a", None, last + 9) is None, "one may ask"
-    ring.begin_fetch(last + 9)
-    ring.fetched(keys("a1"), last + 9)
-    assert ring.find("a", None, last + 9) is key
+        fetched.find_or_fetch_first("a", key, last + 1)
+    assert fetched.find_or_fetch_first("a", None, last + 9) is None, "one may ask"
+    fetched.begin_fetch(last + 9)
+    fetched.fetch_succeeded(keys("a1"), last + 9)
+    assert fetched.find_or_fetch_first("a", None, last + 9) is key
 
 
 @pytest.mark.parametrize(
@@ -187,53 +188,53 @@ def test_a_key_out_of_date_for_too_long_is_no_longer_served() -> None:
 )
 def test_the_generation_grows_with_each_change(expected: int, second: tuple[str, ...]) -> None:
     """The same keys in another order are the same keys: nothing that was verified is verified again."""
-    ring = warm("a1", "b2")
-    ring.begin_fetch(NOW + 10)
-    ring.fetched(keys(*second), NOW + 10)
-    assert ring.generation == expected
+    fetched = warm("a1", "b2")
+    fetched.begin_fetch(NOW + 10)
+    fetched.fetch_succeeded(keys(*second), NOW + 10)
+    assert fetched.generation == expected
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_no_history_asks_more_often_than_once_per_cooldown(seed: int) -> None:
     """Whatever is asked for in whatever order, a good key is served, and questions are a cool-down apart."""
     random = Random(seed)
-    ring, now, asked, asking = warm("a1"), NOW, [NOW], False
-    good = ring.find("a", None, now)
+    fetched, now, asked, asking = warm("a1"), NOW, [NOW], False
+    good = fetched.find_or_fetch_first("a", None, now)
     for _ in range(3_000):
         now += random.choice([0, 0, 0.1, 1, 7, 400])
         rejected = good if random.random() < 0.3 else None
         try:
-            answer = ring.find(random.choice(["a", "b", None]), rejected, now)
+            answer = fetched.find_or_fetch_first(random.choice(["a", "b", None]), rejected, now)
         except (UnknownKey, KeysUnavailable):
             continue
         if answer is None and not asking:
-            ring.begin_fetch(now)
+            fetched.begin_fetch(now)
             asked.append(now)
             asking = True
         elif asking and random.random() < 0.5:
             asking = False
             if random.random() < 0.5:
-                ring.fetched(keys("a1"), now)
+                fetched.fetch_succeeded(keys("a1"), now)
             else:
-                ring.failed()
-        assert ring.find("a", None, now) is good
+                fetched.fetch_failed()
+        assert fetched.find_or_fetch_first("a", None, now) is good
     assert min(later - earlier for earlier, later in pairwise(asked)) >= 10
     assert len(asked) > 10
 
 
 def test_a_lost_question_may_be_asked_again_at_once() -> None:
     """What a child process inherits of a fetch in the air is forgotten, its cool-down too."""
-    ring = KeyRing()
-    ring.begin_fetch(0)
+    fetched = FetchedKeys()
+    fetched.begin_fetch(0)
 
-    ring.forget_fetch()
+    fetched.forget_fetch()
 
-    assert ring.find("a", None, 1) is None
-    ring.begin_fetch(1)
-    assert not ring.refresh_due(1)
+    assert fetched.find_or_fetch_first("a", None, 1) is None
+    fetched.begin_fetch(1)
+    assert not fetched.is_refresh_due(1)
 
 
 def test_a_ring_is_empty_until_keys_were_in_hand() -> None:
     """It is what tells a service that may begin from one that may not."""
-    assert KeyRing().is_empty
+    assert FetchedKeys().is_empty
     assert not warm("k1=1").is_empty
