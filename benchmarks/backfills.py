@@ -88,7 +88,7 @@ def _ours(transport: Pages, repository: Repository, pages: int) -> Side:
     def copy(body: bytes) -> None:
         transport.body = body
         records = list[AnyRecord]()
-        for row in api.ask(question):
+        for row in api.send(question):
             records += records_of("user", name, row, NOW)
         assert len(repository.put(records)) == PAGE
 

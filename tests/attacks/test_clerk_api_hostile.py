@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from clerk_api_world import COLOURS, Answer, Colour, Far, World, answer, failure
 from clerkmap.clerk import endpoints
-from clerkmap.clerk.endpoints import Question
+from clerkmap.clerk.endpoints import ClerkRequest
 from clerkmap.errors import ApiError, ApiNotFound, ApiRefused, ApiUnavailable
 
 every_colour = pytest.mark.parametrize("colour", COLOURS)
@@ -62,7 +62,7 @@ NONSENSE: dict[str, Answer] = {
     "gzip in gzip": answer(gzip.compress(gzip.compress(b'{"total_count":1}')), content_encoding="gzip, gzip"),
     "an unknown packing": answer(b'{"total_count":1}', content_encoding="br"),
 }
-QUESTIONS: dict[str, Question[Any]] = {
+QUESTIONS: dict[str, ClerkRequest[Any]] = {
     "an object": endpoints.user("user_1"),
     "a list": endpoints.users(),
     "a page": endpoints.memberships(),
@@ -77,7 +77,7 @@ def test_nonsense(colour: Colour, name: str) -> None:
     """What cannot be an answer is asked for again until patience ends, and is then our error, with no trace of it."""
     far = Far(NONSENSE[name])
     with pytest.raises(ApiUnavailable) as away:
-        World(colour, far, patience=1).ask(endpoints.user_count())
+        World(colour, far, patience=1).send(endpoints.user_count())
     assert len(far.requests) > 1
     assert away.value.__context__ is None
 
@@ -88,7 +88,7 @@ def test_nonsense_in_answer_to_anything(name: str, asked: str) -> None:
     """A well-formed object, or list, of something else may pass for one. All the rest is our error."""
     far = Far(NONSENSE[name])
     try:
-        World("sync", far, patience=1).ask(QUESTIONS[asked])
+        World("sync", far, patience=1).send(QUESTIONS[asked])
     except ApiUnavailable:
         assert (len(far.requests) == 1) == (asked == "something to make")
 
@@ -108,7 +108,7 @@ def test_anything(said: object, status: int) -> None:
     caught: list[ApiError] = []
     for question in QUESTIONS.values():
         try:
-            World("sync", Far(answer(body, status)), patience=0).ask(question)
+            World("sync", Far(answer(body, status)), patience=0).send(question)
         except ApiError as error:
             caught.append(error)
     for each in caught:
@@ -123,7 +123,7 @@ def test_a_redirection_is_not_followed(colour: Colour, status: int) -> None:
     """Nor asked twice: Clerk's API never sends one."""
     far = Far(answer(b"", status, location="https://evil.example/v1/users/count"))
     with pytest.raises(ApiUnavailable, match="this is not Clerk's API") as away:
-        World(colour, far).ask(endpoints.user_count())
+        World(colour, far).send(endpoints.user_count())
     assert (len(far.requests), away.value.status) == (1, status)
 
 
@@ -140,7 +140,7 @@ STRANGERS = [
 def test_a_refusal_that_is_not_clerks(colour: Colour, status: int, body: bytes) -> None:
     """Something else answers there. It must not be taken for Clerk's word that somebody is gone, or the key wrong."""
     with pytest.raises(ApiUnavailable, match="this is not Clerk's API"):
-        World(colour, Far(answer(body, status))).ask(endpoints.user("user_1"))
+        World(colour, Far(answer(body, status))).send(endpoints.user("user_1"))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,9 @@ def test_a_refusal_that_is_not_clerks(colour: Colour, status: int, body: bytes) 
 def test_what_is_gone_and_what_is_switched_off(code: str, kind: type[ApiError]) -> None:
     """A 404 ends somebody's row only where Clerk says that it does not know the id."""
     with pytest.raises(kind) as refused:
-        World("sync", Far(answer(json.dumps({"errors": [{"code": code}]}).encode(), 404))).ask(endpoints.user("user_1"))
+        World("sync", Far(answer(json.dumps({"errors": [{"code": code}]}).encode(), 404))).send(
+            endpoints.user("user_1")
+        )
     assert type(refused.value) is kind
 
 
@@ -177,7 +179,7 @@ def test_no_error_tells(colour: Colour, words: str, status: int, caplog: pytest.
     question = endpoints.users(emails=["ann@example.com"], ids=["user_2c4n4ryc4n4ry"])
     world = World(colour, far, patience=1)
     with pytest.raises(ApiError) as caught:
-        world.ask(question)
+        world.send(question)
     told = "".join(traceback.format_exception_only(caught.value)) + repr(caught.value) + str(vars(caught.value))
     told += "".join(caplog.messages)
     assert not SECRET.search(told), told
@@ -192,7 +194,7 @@ def test_no_error_tells(colour: Colour, words: str, status: int, caplog: pytest.
 def test_no_text_of_httpx_gets_out(colour: Colour, kind: type[httpx.TransportError]) -> None:
     """Its errors hold URLs, and lead to requests with the key in them. Ours do not lead there."""
     with pytest.raises(ApiUnavailable) as caught:
-        World(colour, Far(failure(kind)), patience=0).ask(endpoints.user("user_2c4n4ryc4n4ry"))
+        World(colour, Far(failure(kind)), patience=0).send(endpoints.user("user_2c4n4ryc4n4ry"))
     assert str(caught.value) == f"Clerk's API is not available: {kind.__name__}"
     assert caught.value.__cause__ is caught.value.__context__ is None
 
@@ -200,12 +202,12 @@ def test_no_text_of_httpx_gets_out(colour: Colour, kind: type[httpx.TransportErr
 def test_too_long_a_question() -> None:
     """A URL longer than httpx takes is our error, too."""
     with pytest.raises(ApiError):
-        World("sync", patience=0).ask(endpoints.users(ids=["user_" + "a" * 200] * 1000))
+        World("sync", patience=0).send(endpoints.users(ids=["user_" + "a" * 200] * 1000))
 
 
 def test_half_a_character() -> None:
     """What came from Clerk as half a character can be asked about."""
-    assert World().ask(endpoints.users(emails=["\ud800"], external_ids=["\udfff"])) == []
+    assert World().send(endpoints.users(emails=["\ud800"], external_ids=["\udfff"])) == []
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "Infinity", "9" * 5000])
@@ -213,4 +215,4 @@ def test_numbers_that_are_none(number: str) -> None:
     """Wherever they stand: in metadata they would be stored, and no database has JSON like that."""
     body = f'{{"id":"user_1","public_metadata":{{"a":[{number}]}}}}'.encode()
     with pytest.raises(ApiUnavailable, match="its answer cannot be read"):
-        World("sync", Far(answer(body)), patience=0).ask(endpoints.user("user_1"))
+        World("sync", Far(answer(body)), patience=0).send(endpoints.user("user_1"))

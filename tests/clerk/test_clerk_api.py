@@ -9,7 +9,7 @@ import pytest
 from clerk_api_world import COLOURS, Colour, Far, World, answer
 from clerkmap import ConfigurationError, Instance
 from clerkmap.clerk import AsyncClerkApi, ClerkApi, endpoints
-from clerkmap.clerk.endpoints import Page, Question
+from clerkmap.clerk.endpoints import ClerkRequest, Page
 from clerkmap.errors import ApiKeyRefused, ApiNotFound, ApiRefused
 from clerkmap.testing import FakeClerk
 
@@ -27,14 +27,14 @@ def test_people(colour: Colour) -> None:
     ann = world.clerk.create_user(email="ann+work@example.com", external_id="-17")
     bob = world.clerk.create_user(email="bob@example.com")
 
-    assert world.ask(endpoints.user(ann.id))["id"] == ann.id
-    assert ids(world.ask(endpoints.users())) == [ann.id, bob.id]
-    assert ids(world.ask(endpoints.users(ids=[bob.id, ann.id]))) == [ann.id, bob.id]
-    assert ids(world.ask(endpoints.users(emails=["ann+work@example.com"]))) == [ann.id]
-    assert ids(world.ask(endpoints.users(external_ids=["-17"]))) == [ann.id]  # not: all but 17
-    assert world.ask(endpoints.user_count()) == 2
+    assert world.send(endpoints.user(ann.id))["id"] == ann.id
+    assert ids(world.send(endpoints.users())) == [ann.id, bob.id]
+    assert ids(world.send(endpoints.users(ids=[bob.id, ann.id]))) == [ann.id, bob.id]
+    assert ids(world.send(endpoints.users(emails=["ann+work@example.com"]))) == [ann.id]
+    assert ids(world.send(endpoints.users(external_ids=["-17"]))) == [ann.id]  # not: all but 17
+    assert world.send(endpoints.user_count()) == 2
     with pytest.raises(ApiNotFound) as gone:
-        world.ask(endpoints.user("user_nobody"))
+        world.send(endpoints.user("user_nobody"))
     assert (gone.value.status, gone.value.codes) == (404, ("resource_not_found",))
     assert gone.value.trace_id
 
@@ -45,11 +45,11 @@ def test_changing_people(colour: Colour) -> None:
     world = World(colour)
     ann = world.clerk.create_user(public_metadata={"a": 1, "b": 2})
 
-    assert world.ask(endpoints.update_user(ann.id, external_id="17"))["external_id"] == "17"
-    merged = world.ask(endpoints.merge_user_metadata(ann.id, public_metadata={"b": None, "c": 3}))
+    assert world.send(endpoints.update_user(ann.id, external_id="17"))["external_id"] == "17"
+    merged = world.send(endpoints.merge_user_metadata(ann.id, public_metadata={"b": None, "c": 3}))
     assert merged["public_metadata"] == {"a": 1, "c": 3}
     with pytest.raises(ApiRefused) as refused:  # in this version it has an endpoint of its own
-        world.ask(endpoints.update_user(ann.id, public_metadata={}))
+        world.send(endpoints.update_user(ann.id, public_metadata={}))
     assert refused.value.status == 422
 
 
@@ -58,24 +58,26 @@ def test_organizations(colour: Colour) -> None:
     """Made, listed, found by id and by slug; their metadata merged; and who is in them."""
     world = World(colour)
     ann, bob = world.clerk.create_user(), world.clerk.create_user()
-    acme = world.ask(endpoints.create_organization("Acme", created_by=ann.id, slug="acme"))["id"]
-    other = world.ask(endpoints.create_organization("Other", created_by=bob.id))["id"]
+    acme = world.send(endpoints.create_organization("Acme", created_by=ann.id, slug="acme"))["id"]
+    other = world.send(endpoints.create_organization("Other", created_by=bob.id))["id"]
 
-    assert world.ask(endpoints.organization(acme))["name"] == world.ask(endpoints.organization("acme"))["name"]
-    listed = world.ask(endpoints.organizations())
+    assert world.send(endpoints.organization(acme))["name"] == world.send(endpoints.organization("acme"))["name"]
+    listed = world.send(endpoints.organizations())
     assert (ids(listed.rows), listed.total) == ([acme, other], 2)
-    assert ids(world.ask(endpoints.organizations(ids=[other])).rows) == [other]
-    assert ids(world.ask(endpoints.organizations(user=ann.id)).rows) == [acme]
-    merged = world.ask(endpoints.merge_organization_metadata(acme, public_metadata={"hotel": 7}))
+    assert ids(world.send(endpoints.organizations(ids=[other])).rows) == [other]
+    assert ids(world.send(endpoints.organizations(user=ann.id)).rows) == [acme]
+    merged = world.send(endpoints.merge_organization_metadata(acme, public_metadata={"hotel": 7}))
     assert merged["public_metadata"] == {"hotel": 7}
-    everybody = world.ask(endpoints.memberships())
+    everybody = world.send(endpoints.memberships())
     assert everybody.total == 2
-    in_acme = world.ask(endpoints.members(acme))
-    assert in_acme == world.ask(endpoints.members(acme, users=[ann.id])) == world.ask(endpoints.memberships_of(ann.id))
+    in_acme = world.send(endpoints.members(acme))
+    assert (
+        in_acme == world.send(endpoints.members(acme, users=[ann.id])) == world.send(endpoints.memberships_of(ann.id))
+    )
     assert in_acme.rows[0]["organization"]["id"] == acme
-    assert world.ask(endpoints.members(acme, users=[bob.id])) == Page([], 0)
+    assert world.send(endpoints.members(acme, users=[bob.id])) == Page([], 0)
     with pytest.raises(ApiNotFound):
-        world.ask(endpoints.members("org_nothing"))
+        world.send(endpoints.members("org_nothing"))
 
 
 @every_colour
@@ -85,13 +87,13 @@ def test_keys_and_tokens(colour: Colour) -> None:
     ann = world.clerk.create_user()
     key, machine = world.clerk.create_api_key(ann), world.clerk.create_machine_token()
 
-    assert world.ask(endpoints.jwks()) == world.clerk.jwks()
-    assert world.ask(endpoints.verify_api_key(key.secret))["subject"] == ann.id
-    assert world.ask(endpoints.verify_machine_token(machine.secret))["subject"] == machine.subject
+    assert world.send(endpoints.jwks()) == world.clerk.jwks()
+    assert world.send(endpoints.verify_api_key(key.secret))["subject"] == ann.id
+    assert world.send(endpoints.verify_machine_token(machine.secret))["subject"] == machine.subject
     token = world.clerk.oauth_token(ann)
-    assert world.ask(endpoints.verify_oauth_token(token))["subject"] == ann.id
+    assert world.send(endpoints.verify_oauth_token(token))["subject"] == ann.id
     with pytest.raises(ApiNotFound):
-        world.ask(endpoints.verify_api_key("ak_nothing"))
+        world.send(endpoints.verify_api_key("ak_nothing"))
 
 
 @every_colour
@@ -103,15 +105,15 @@ def test_the_cursor(colour: Colour) -> None:
         world.clock.advance(1)
         people.append(world.clerk.create_user(email=f"{number}@example.com"))
     seen: list[str] = []
-    while page := world.ask(endpoints.users(limit=2, starting_after=seen[-1] if seen else None)):
+    while page := world.send(endpoints.users(limit=2, starting_after=seen[-1] if seen else None)):
         seen += ids(page)
         if len(seen) == 2:
             world.clerk.delete_user(people[0])
     assert seen == [each.id for each in people]
     since = people[4].created_at
-    assert ids(world.ask(endpoints.users(created_at_after=since))) == [each.id for each in people[5:]]
+    assert ids(world.send(endpoints.users(created_at_after=since))) == [each.id for each in people[5:]]
     with pytest.raises(ApiRefused):
-        world.ask(endpoints.users(starting_after=seen[0], order_by="-updated_at"))
+        world.send(endpoints.users(starting_after=seen[0], order_by="-updated_at"))
 
 
 @every_colour
@@ -120,18 +122,18 @@ def test_the_offset(colour: Colour) -> None:
     world = World(colour)
     ann = world.clerk.create_user()
     made = [world.clerk.create_organization(f"Number {number}", created_by=ann).id for number in range(5)]
-    pages: list[Callable[[int], Question[Page]]] = [
+    pages: list[Callable[[int], ClerkRequest[Page]]] = [
         lambda offset: endpoints.organizations(limit=2, offset=offset),
         lambda offset: endpoints.memberships(limit=2, offset=offset),
         lambda offset: endpoints.memberships_of(ann.id, limit=2, offset=offset),
     ]
     for question in pages:
-        read = [world.ask(question(offset)) for offset in (0, 2, 4)]
+        read = [world.send(question(offset)) for offset in (0, 2, 4)]
         assert [(len(page.rows), page.total) for page in read] == [(2, 5), (2, 5), (1, 5)]
         found = [row.get("organization", row)["id"] for page in read for row in page.rows]
         assert sorted(found) == sorted(made)
     acme = made[0]
-    assert world.ask(endpoints.members(acme, limit=1, offset=1)) == Page([], 1)
+    assert world.send(endpoints.members(acme, limit=1, offset=1)) == Page([], 1)
 
 
 @every_colour
@@ -139,9 +141,9 @@ def test_what_is_sent(colour: Colour) -> None:
     """One version, one key, JSON, and a query in which a key stands once for each value and a plus is spelled out."""
     far = Far(answer(b"[]"))
     world = World(colour, far)
-    world.ask(endpoints.users(limit=5, ids=["user_1", "user_2"], emails=["a+b&c=d@example.com"], external_ids=["é%"]))
+    world.send(endpoints.users(limit=5, ids=["user_1", "user_2"], emails=["a+b&c=d@example.com"], external_ids=["é%"]))
     far.answers = [answer(b"{}")]
-    world.ask(endpoints.create_organization("Ä", slug=None))
+    world.send(endpoints.create_organization("Ä", slug=None))
 
     get, post = far.requests
     assert str(get.url).startswith("https://api.clerk.com/v1/users?")
@@ -180,10 +182,10 @@ def test_another_key(colour: Colour) -> None:
     world.clerk.tokens.secret_key = "sk_test_" + "another1" * 4
     question = endpoints.user_count()
     far = World(colour, FakeClerk(1).transport())
-    assert far.ask(question) == 0
+    assert far.send(question) == 0
     world.options["transport"] = FakeClerk(2).transport()
     with pytest.raises(ApiKeyRefused, match="clerk_key_invalid") as refused:
-        world.ask(question)
+        world.send(question)
     assert refused.value.status == 401
     assert "sk_test" not in str(refused.value)
 

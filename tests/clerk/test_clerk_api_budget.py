@@ -152,7 +152,7 @@ def test_clerks_limit_is_never_met() -> None:
     world.clerk.faults.rate_limit = True
     world.options["budget"] = Budget(DEVELOPMENT, world.clock)
     for _ in range(1000):
-        assert world.ask(endpoints.user_count()) == 0
+        assert world.send(endpoints.user_count()) == 0
     assert len(world.clerk.api.requests) == 1000
     assert world.clock() - NOON == pytest.approx(980 / 7, rel=0.05)
 
@@ -179,7 +179,7 @@ def test_threads_share_it() -> None:
 
     def work(number: int) -> None:
         for _ in range(10):
-            apis[number % 2].ask(endpoints.user_count())
+            apis[number % 2].send(endpoints.user_count())
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(30)]
     for thread in threads:
@@ -211,10 +211,10 @@ def test_a_pause_is_a_pause_for_all() -> None:
     world.options |= {"budget": budget, "transport": far}
     waiting = budget.take(), budget.take(), budget.take()
     assert waiting[2] > 0  # this one was told to come again before the pause
-    world.ask(endpoints.user_count())
-    world.ask(endpoints.user_count())
+    world.send(endpoints.user_count())
+    world.send(endpoints.user_count())
     before = world.clock() - NOON
-    world.ask(endpoints.user_count())
+    world.send(endpoints.user_count())
     told = times[2]
     assert before <= told
     assert times[3] >= told + 7
@@ -231,7 +231,7 @@ def test_many_tasks_all_get_their_turn() -> None:
         async with AsyncClerkApi(
             clerk.instance, transport=clerk.transport(), budget=Budget(500, time.monotonic)
         ) as api:
-            return list(await asyncio.gather(*(api.ask(endpoints.user_count()) for _ in range(150))))
+            return list(await asyncio.gather(*(api.send(endpoints.user_count()) for _ in range(150))))
 
     assert asyncio.run(all_of_them()) == [0] * 150
     assert list(clerk.api.requests).count("GET /v1/users/count") == 150
@@ -242,10 +242,10 @@ def test_whoever_gives_up_takes_nothing_along() -> None:
     world = World(patience=5)
     budget = Budget(1, world.clock)
     world.options["budget"] = budget
-    assert world.ask(endpoints.user_count()) == 0
+    assert world.send(endpoints.user_count()) == 0
     for _ in range(3):
         with pytest.raises(ApiUnavailable, match="too much is being asked of it"):
-            world.ask(endpoints.user_count())
+            world.send(endpoints.user_count())
     assert len(world.clerk.api.requests) == 1
     assert world.waits == []
     world.clock.advance(WINDOW / 0.7)

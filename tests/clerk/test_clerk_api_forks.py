@@ -26,10 +26,10 @@ with serving(clerk.app) as (host, port):
 
     def ask_all(order):
         for id in order:
-            assert api.ask(endpoints.user(id))["id"] == id
+            assert api.send(endpoints.user(id))["id"] == id
 
     async def ask_one(id):
-        return (await other.ask(endpoints.user(id)))["id"]
+        return (await other.send(endpoints.user(id)))["id"]
 
     async def warmed():
         return await ask_one(people[0])

@@ -10,7 +10,7 @@ import pytest
 from clerk_api_world import COLOURS, NOON, Answer, Colour, Far, World, answer, failure
 from clerkmap.clerk import endpoints
 from clerkmap.clerk.budget import Budget
-from clerkmap.clerk.endpoints import Question
+from clerkmap.clerk.endpoints import ClerkRequest
 from clerkmap.clerk.retries import LONGEST_PAUSE
 from clerkmap.errors import ApiError, ApiRefused, ApiUnavailable, OperationUnderWay, Unavailable
 
@@ -36,13 +36,13 @@ class Asked(NamedTuple):
     waits: list[float]
 
 
-def asked(colour: Colour, question: Question[Any], *answers: Answer, patience: float = 120) -> Asked:
+def asked(colour: Colour, question: ClerkRequest[Any], *answers: Answer, patience: float = 120) -> Asked:
     """Ask, and see."""
     far = Far(*answers)
     world = World(colour, far, patience=patience)
     outcome: object
     try:
-        outcome = world.ask(question)
+        outcome = world.send(question)
     except ApiError as error:
         outcome = error
     return Asked(outcome, len(far.requests), world.waits)
@@ -52,7 +52,7 @@ def asked(colour: Colour, question: Question[Any], *answers: Answer, patience: f
 @pytest.mark.parametrize("kind", NEVER_MADE + PERHAPS_SEEN)
 @pytest.mark.parametrize("question", [COUNT, CHANGE], ids=["GET", "PATCH"])
 def test_what_can_be_repeated_is_repeated(
-    colour: Colour, kind: type[httpx.TransportError], question: Question[Any]
+    colour: Colour, kind: type[httpx.TransportError], question: ClerkRequest[Any]
 ) -> None:
     """Whatever happened to the connection."""
     assert asked(colour, question, failure(kind), failure(kind), GOOD).times == 3
@@ -95,7 +95,7 @@ def test_their_trouble(colour: Colour, status: int, page: Answer) -> None:
 
 @every_colour
 @pytest.mark.parametrize("question", [COUNT, CHANGE, MAKE], ids=["GET", "PATCH", "POST"])
-def test_too_many(colour: Colour, question: Question[Any]) -> None:
+def test_too_many(colour: Colour, question: ClerkRequest[Any]) -> None:
     """Clerk has said that it did nothing: everything is sent again, when Clerk says."""
     _, times, waits = asked(colour, question, answer(b"{}", 429, retry_after="9"), GOOD)
     assert times == 2
@@ -200,7 +200,7 @@ def test_never_two_organizations(colour: Colour, fate: str) -> None:
     made = failed = 0
     for number in range(40):
         try:
-            world.ask(endpoints.create_organization(f"Number {number}"))
+            world.send(endpoints.create_organization(f"Number {number}"))
             made += 1
         except ApiUnavailable:
             failed += 1
@@ -220,8 +220,8 @@ def test_everything_at_once(colour: Colour) -> None:
     for fate in FATES:
         setattr(world.clerk.faults, fate, 0.1)
     for number in range(30):
-        assert world.ask(COUNT) == 1
-        assert world.ask(endpoints.update_user(ann.id, external_id=str(number)))["external_id"] == str(number)
+        assert world.send(COUNT) == 1
+        assert world.send(endpoints.update_user(ann.id, external_id=str(number)))["external_id"] == str(number)
 
 
 @every_colour
@@ -236,6 +236,6 @@ def test_a_question_may_be_stopped_right_before_it_is_sent(colour: Colour) -> No
             raise OperationUnderWay
 
     with pytest.raises(OperationUnderWay):
-        world.ask(replace(MAKE, before_sending=only_at_once))
+        world.send(replace(MAKE, before_sending=only_at_once))
     assert asked_at[1] - asked_at[0] >= 30
     assert len(world.options["transport"].requests) == 1

@@ -27,16 +27,16 @@ every_colour = pytest.mark.parametrize("colour", COLOURS)
 COUNT = endpoints.user_count()
 
 
-def asked(colour: Colour, url: str, *questions: endpoints.Question[Any], **options: Any) -> list[Any]:
+def asked(colour: Colour, url: str, *questions: endpoints.ClerkRequest[Any], **options: Any) -> list[Any]:
     """The answers to some questions, one after the other on one connection."""
     instance = CLERK.make_instance(api_url=url)
     if colour == "sync":
         with ClerkApi(instance, **options) as api:
-            return [api.ask(question) for question in questions]
+            return [api.send(question) for question in questions]
 
     async def run() -> list[Any]:
         async with AsyncClerkApi(instance, **options) as api:
-            return [await api.ask(question) for question in questions]
+            return [await api.send(question) for question in questions]
 
     return asyncio.run(run())
 
@@ -209,16 +209,16 @@ def test_a_cancelled_task_leaves_nothing_broken() -> None:
     async def run() -> None:
         with ApiServer(ApiServer.stuck) as server:
             async with AsyncClerkApi(CLERK.make_instance(api_url=server.url)) as api:
-                stuck = asyncio.create_task(api.ask(COUNT))
+                stuck = asyncio.create_task(api.send(COUNT))
                 assert await asyncio.to_thread(server.reached.wait, PATIENCE)
                 api.budget.pause(0.3)
-                waiting = [asyncio.create_task(api.ask(COUNT)) for _ in range(3)]
+                waiting = [asyncio.create_task(api.send(COUNT)) for _ in range(3)]
                 await asyncio.sleep(0)
                 for task in (stuck, waiting[0]):
                     task.cancel()
                     with pytest.raises(asyncio.CancelledError):
                         await task
-                assert await asyncio.gather(*waiting[1:], *(api.ask(COUNT) for _ in range(5))) == [5] * 7
+                assert await asyncio.gather(*waiting[1:], *(api.send(COUNT) for _ in range(5))) == [5] * 7
             assert len(server.seen) == 8
 
     asyncio.run(run())
@@ -255,8 +255,8 @@ def test_an_interrupt_leaves_nothing_broken(kind: type[BaseException], when: int
     ):
         clock.left = when
         with pytest.raises(kind):
-            api.ask(COUNT)
-        assert [api.ask(COUNT) for _ in range(3)] == [5] * 3
+            api.send(COUNT)
+        assert [api.send(COUNT) for _ in range(3)] == [5] * 3
 
 
 def test_threads_on_one_api() -> None:
@@ -267,7 +267,7 @@ def test_threads_on_one_api() -> None:
     with serving(clerk.app) as (host, port), ClerkApi(clerk.make_instance(api_url=f"http://{host}:{port}")) as api:
 
         def work(id: str) -> None:
-            found[id] = api.ask(endpoints.user(id))["id"]
+            found[id] = api.send(endpoints.user(id))["id"]
 
         threads = [threading.Thread(target=work, args=(id,)) for id in people]
         for thread in threads:
@@ -284,7 +284,7 @@ def test_one_event_loop() -> None:
 
         async def first() -> int:
             try:
-                return await api.ask(COUNT)
+                return await api.send(COUNT)
             finally:
                 await api.close()
 

@@ -107,7 +107,7 @@ class Mixed:
 
 # Each feature that uses the secret key.
 FEATURES: dict[str, Callable[[Mixed], object]] = {
-    "ask": lambda mixed: mixed.api().ask(COUNT),
+    "send": lambda mixed: mixed.api().send(COUNT),
     "check": lambda mixed: mixed.api().check(),
     "backfill": lambda mixed: backfill(mixed.api(), mixed.repository),
     "newest": lambda mixed: backfill(mixed.api(), mixed.repository, newest_only=True),
@@ -119,7 +119,7 @@ FEATURES: dict[str, Callable[[Mixed], object]] = {
     "opaque": lambda mixed: mixed.opaque().verify(mixed.key()),
 }
 ASYNC_FEATURES: dict[str, Callable[[Mixed], Awaitable[object]]] = {
-    "ask": lambda mixed: mixed.async_api().ask(COUNT),
+    "send": lambda mixed: mixed.async_api().send(COUNT),
     "check": lambda mixed: mixed.async_api().check(),
     "backfill": lambda mixed: abackfill(mixed.async_api(), threaded(mixed.repository)),
     "diff": lambda mixed: adiff(mixed.async_api(), threaded(mixed.repository)),
@@ -165,7 +165,7 @@ def test_the_error_says_what_to_do_and_tells_no_key() -> None:
     mixed.instance = mixed.mine.make_instance(secret_key=mixed.other.secret_key, jwks=None)
     api = ClerkApi(mixed.instance, transport=Split(mixed.mine, mixed.way), budget=plenty())
     with pytest.raises(ValueError, match="take both from the API keys page") as caught:
-        api.ask(COUNT)
+        api.send(COUNT)
     assert mixed.other.secret_key not in f"{caught.value!r} {caught.value} {api!r} {vars(caught.value)}"
 
 
@@ -188,7 +188,7 @@ def test_keys_that_are_fetched() -> None:
     split = Split(clerk, way)
     for _ in range(3):
         with ClerkApi(clerk.make_instance(jwks=None), transport=split, budget=plenty()) as api:
-            assert api.ask(COUNT) == 0
+            assert api.send(COUNT) == 0
     assert way.paths == [KEYS, *["/v1/users/count"] * 3]
     (published,) = split.front.requests
     assert published.url.path == "/.well-known/jwks.json"
@@ -204,12 +204,12 @@ def test_a_pasted_key() -> None:
     """It counts as the instance's, under whatever id; after a rotation the error says to copy it anew."""
     clerk = FakeClerk(84)
     instance = pasted(clerk)
-    assert ClerkApi(instance, transport=Way(clerk), budget=plenty()).ask(COUNT) == 0
+    assert ClerkApi(instance, transport=Way(clerk), budget=plenty()).send(COUNT) == 0
     clerk.rotate_key(keep_for=60)
-    assert ClerkApi(instance, transport=Way(clerk), budget=plenty()).ask(COUNT) == 0
+    assert ClerkApi(instance, transport=Way(clerk), budget=plenty()).send(COUNT) == 0
     clerk.clock.advance(61)
     with pytest.raises(WrongInstance, match="copy the signing key anew"):
-        ClerkApi(instance, transport=Way(clerk), budget=plenty()).ask(COUNT)
+        ClerkApi(instance, transport=Way(clerk), budget=plenty()).send(COUNT)
 
 
 def test_one_check_for_a_whole_process() -> None:
@@ -218,13 +218,13 @@ def test_one_check_for_a_whole_process() -> None:
 
     async def asked(instance: Instance) -> int:
         async with AsyncClerkApi(instance, budget=plenty()) as api:
-            return await api.ask(COUNT)
+            return await api.send(COUNT)
 
     with serving(clerk.app) as (host, port):
         url = f"http://{host}:{port}"
         for _ in range(3):
             with ClerkApi(clerk.make_instance(api_url=url), budget=plenty()) as api:
-                assert api.ask(COUNT) == 0
+                assert api.send(COUNT) == 0
             assert asyncio.run(asked(clerk.make_instance(api_url=url, name="copy"))) == 0
     assert list(clerk.api.requests).count(f"GET {KEYS}") == 1
 
@@ -242,7 +242,7 @@ def test_a_transport_without_a_hash() -> None:
     ways = [EqualWay(clerk), EqualWay(clerk)]
     for way in ways:
         for _ in range(2):
-            assert ClerkApi(clerk.instance, transport=way, budget=plenty()).ask(COUNT) == 0
+            assert ClerkApi(clerk.instance, transport=way, budget=plenty()).send(COUNT) == 0
         assert way.paths.count(KEYS) == 1
 
 
@@ -251,7 +251,7 @@ def test_a_transport_that_is_gone_leaves_nothing() -> None:
     clerk = FakeClerk(94)
     for _ in range(20):
         way = Way(clerk)
-        assert ClerkApi(clerk.instance, transport=way, budget=plenty()).ask(COUNT) == 0
+        assert ClerkApi(clerk.instance, transport=way, budget=plenty()).send(COUNT) == 0
         assert way.paths.count(KEYS) == 1
         checks, transport = weakref.ref(checks_of(way)), weakref.ref(way)
         del way
@@ -266,7 +266,7 @@ def test_simultaneous_first_uses_in_threads() -> None:
     way = Way(clerk)
     way.gate.clear()
     apis = [ClerkApi(clerk.instance, transport=way, budget=plenty()) for _ in range(20)]
-    threads = [threading.Thread(target=api.ask, args=(COUNT,)) for api in apis]
+    threads = [threading.Thread(target=api.send, args=(COUNT,)) for api in apis]
     for thread in threads:
         thread.start()
     assert way.reached.wait(PATIENCE)
@@ -284,7 +284,7 @@ def test_simultaneous_first_uses_in_tasks() -> None:
 
     async def run() -> list[int]:
         api = AsyncClerkApi(clerk.instance, transport=way, budget=plenty())
-        tasks = [asyncio.create_task(api.ask(COUNT)) for _ in range(20)]
+        tasks = [asyncio.create_task(api.send(COUNT)) for _ in range(20)]
         assert await asyncio.to_thread(way.reached.wait, PATIENCE)
         tasks[0].cancel()
         way.gate.set()
@@ -312,10 +312,10 @@ def test_a_check_that_fails_is_not_remembered() -> None:
     clerk = FakeClerk(88)
     api = ClerkApi(clerk.instance, transport=Way(clerk), patience=0, budget=plenty())
     clerk.faults.server_error = 1
-    assert raised([lambda: api.ask(COUNT)] * 3) == [ApiUnavailable] * 3
+    assert raised([lambda: api.send(COUNT)] * 3) == [ApiUnavailable] * 3
     assert set(clerk.api.requests) == {f"GET {KEYS}"}
     clerk.faults.server_error = 0
-    assert api.ask(COUNT) == 0
+    assert api.send(COUNT) == 0
 
 
 @pytest.mark.slow
@@ -327,7 +327,7 @@ def test_keys_that_are_not_to_be_had() -> None:
     clerk.faults.proxy_error = 1
     api = ClerkApi(clerk.make_instance(jwks=None), transport=split, patience=0, budget=plenty())
     with pytest.raises(ApiUnavailable, match="signing keys cannot be fetched from https://seed-89"):
-        api.ask(COUNT)
+        api.send(COUNT)
     assert way.paths == []
 
 
@@ -337,8 +337,8 @@ def test_an_answer_without_keys_is_no_mismatch() -> None:
     far = Far(answer(b'{"keys": []}'), answer(json.dumps(clerk.jwks()).encode()), answer(b'{"total_count": 3}'))
     api = ClerkApi(clerk.instance, transport=far, budget=plenty())
     with pytest.raises(ApiUnavailable, match="no signing keys"):
-        api.ask(COUNT)
-    assert api.ask(COUNT) == 3
+        api.send(COUNT)
+    assert api.send(COUNT) == 3
 
 
 def test_a_mismatch_is_remembered_for_a_minute() -> None:
@@ -347,10 +347,10 @@ def test_a_mismatch_is_remembered_for_a_minute() -> None:
     clock = mixed.mine.clock
     clock.freeze()
     api = ClerkApi(mixed.instance, transport=mixed.way, budget=plenty(), clock=clock)
-    assert raised([lambda: api.ask(COUNT)] * 5) == [WrongInstance] * 5
+    assert raised([lambda: api.send(COUNT)] * 5) == [WrongInstance] * 5
     assert mixed.way.paths == [KEYS]
     clock.advance(61)
-    assert raised([lambda: api.ask(COUNT)]) == [WrongInstance]
+    assert raised([lambda: api.send(COUNT)]) == [WrongInstance]
     assert mixed.way.paths == [KEYS] * 2
 
 
@@ -367,13 +367,13 @@ clerk = FakeClerk(90)
 way = Way(clerk)
 way.gate.clear()
 api = ClerkApi(clerk.instance, transport=way, budget=plenty())
-thread = threading.Thread(target=api.ask, args=(COUNT,))
+thread = threading.Thread(target=api.send, args=(COUNT,))
 thread.start()
 assert way.reached.wait(PATIENCE)
 
 def in_the_child():
     way.gate.set()
-    assert api.ask(COUNT) == 0
+    assert api.send(COUNT) == 0
 
 assert ended(child(in_the_child)) == 0
 way.gate.set()

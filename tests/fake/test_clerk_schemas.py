@@ -280,7 +280,7 @@ def test_every_event_that_the_descriptions_allow_is_read(type: str, data: st.Dat
 )
 @given(data=st.data())
 def test_every_answer_that_the_descriptions_allow_is_read(
-    schema: str, question: endpoints.Question[Any], data: st.DataObject
+    schema: str, question: endpoints.ClerkRequest[Any], data: st.DataObject
 ) -> None:
     """By the question that it answers: all that it says is returned. A count is never below nought."""
     said = data.draw(values_of(schema, ""))

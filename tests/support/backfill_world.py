@@ -204,7 +204,7 @@ class Ending:
 
     def api(self, world: World) -> Any:
         """The API, whose questions are steps."""
-        return self.of(world.api, ("ask",))
+        return self.of(world.api, ("send",))
 
     def repository(self, world: World) -> Any:
         """The repository, whose calls are steps."""

@@ -8,7 +8,7 @@ import httpx
 
 from clerkmap.clerk import AsyncClerkApi, ClerkApi
 from clerkmap.clerk.budget import Budget
-from clerkmap.clerk.endpoints import Question
+from clerkmap.clerk.endpoints import ClerkRequest
 from clerkmap.testing import Clock, FakeClerk
 
 T = TypeVar("T")
@@ -75,16 +75,16 @@ class World:
             **options,
         }
 
-    def ask(self, question: Question[T]) -> T:
+    def send(self, question: ClerkRequest[T]) -> T:
         """The answer to a question, in the colour of this world."""
         if self.colour == "sync":
             with ClerkApi(self.clerk.instance, sleep=self._wait, **self.options) as api:
-                return api.ask(question)
+                return api.send(question)
         return asyncio.run(self._ask(question))
 
-    async def _ask(self, question: Question[T]) -> T:
+    async def _ask(self, question: ClerkRequest[T]) -> T:
         async with AsyncClerkApi(self.clerk.instance, sleep=self._await, **self.options) as api:
-            return await api.ask(question)
+            return await api.send(question)
 
     def _wait(self, seconds: float) -> None:
         self.waits.append(seconds)

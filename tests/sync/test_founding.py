@@ -109,7 +109,7 @@ def test_a_process_may_end_at_any_step(afterwards: bool) -> None:
         ending = Ending(step, KeyboardInterrupt, afterwards)
         names = ("checkpoint", "swap_checkpoint", "row", "put")
         try:
-            found(world, api=ending.of(world.api, ("ask",)), repository=ending.of(world.repository, names))
+            found(world, api=ending.of(world.api, ("send",)), repository=ending.of(world.repository, names))
             is_over = True
         except KeyboardInterrupt:
             pass
@@ -137,7 +137,7 @@ def test_a_second_attempt_may_end_anywhere_too(again: int) -> None:
             ending = Ending(ends_at, KeyboardInterrupt, True)
             names = ("checkpoint", "swap_checkpoint", "row", "put")
             try:
-                found(world, api=ending.of(world.api, ("ask",)), repository=ending.of(world.repository, names))
+                found(world, api=ending.of(world.api, ("send",)), repository=ending.of(world.repository, names))
             except (KeyboardInterrupt, OperationUnderWay):
                 world.clerk.clock.advance(HELD / 1000 + 1)
         organization = found(world)
@@ -200,8 +200,8 @@ def test_an_answer_without_an_id_is_none(world: WritingWorld) -> None:
 
         instance, longest, attempt, check = world.clerk.instance, 0, 0, world.api.check
 
-        def ask(self, question: Any) -> Any:
-            answer = world.api.ask(question)
+        def send(self, question: Any) -> Any:
+            answer = world.api.send(question)
             return {} if question.method == "POST" else answer
 
     with pytest.raises(ApiUnavailable):
@@ -251,8 +251,8 @@ def test_an_answer_that_says_nothing_is_no_answer(world: WritingWorld) -> None:
 
         instance, longest, attempt, check = world.clerk.instance, 1.0, 0, world.api.check
 
-        def ask(self, question: Any) -> Any:
-            answer = world.api.ask(question)
+        def send(self, question: Any) -> Any:
+            answer = world.api.send(question)
             return {"object": "organization"} if question.path.startswith("/organizations/") else answer
 
     with pytest.raises(ApiUnavailable):
@@ -310,11 +310,11 @@ class Paused:
         self.instance, self.longest, self.attempt = self._api.instance, self._api.longest, self._api.attempt
         self.check = self._api.check
 
-    def ask(self, question: Any) -> Any:
-        """Pause, and then ask."""
+    def send(self, question: Any) -> Any:
+        """Pause, and then send."""
         if question.method == "POST":
             self._pause()
-        return self._api.ask(question)
+        return self._api.send(question)
 
 
 def test_a_process_that_was_paused_makes_nothing(world: WritingWorld) -> None:
@@ -350,8 +350,8 @@ def test_an_organization_that_another_attempt_cannot_know_is_named(world: Writin
     class Late(Paused):
         """An API whose answer comes after a pause."""
 
-        def ask(self, question: Any) -> Any:
-            answer = self._api.ask(question)
+        def send(self, question: Any) -> Any:
+            answer = self._api.send(question)
             if question.method == "POST":
                 self._pause()
             return answer

@@ -141,10 +141,10 @@ def test_what_changes_while_it_is_sent_is_sent_next(world: WritingWorld) -> None
 
         instance, check = world.clerk.instance, world.api.check
 
-        def ask(self, question: Any) -> Any:
+        def send(self, question: Any) -> Any:
             if question.method == "PATCH" and (role := next(changes, None)):
                 world.repository.set_role(id, role)
-            return world.api.ask(question)
+            return world.api.send(question)
 
     world.drain(api=Meanwhile())
     assert (ada.public_metadata or {}).get("role") is None
@@ -224,7 +224,7 @@ def test_a_process_may_end_at_any_step(afterwards: bool) -> None:
         ending = Ending(step, KeyboardInterrupt, afterwards)
         names = ("outbox", "outbox_entry", "swap_outbox_entry", "row", "record", "put")
         try:
-            world.drain(api=ending.of(world.api, ("ask",)), repository=ending.of(world.repository, names))
+            world.drain(api=ending.of(world.api, ("send",)), repository=ending.of(world.repository, names))
             is_over = True
         except KeyboardInterrupt:
             pass
@@ -287,8 +287,8 @@ def test_what_clerk_does_not_keep_is_not_sent_for_ever(world: WritingWorld) -> N
 
         instance, check = world.clerk.instance, world.api.check
 
-        def ask(self, question: Any) -> Any:
-            answer = world.api.ask(question)
+        def send(self, question: Any) -> Any:
+            answer = world.api.send(question)
             return answer | {"public_metadata": {}, "external_id": None} if question.method == "PATCH" else answer
 
     assert world.drain(api=Forgetful()) == Sent(failed=1)

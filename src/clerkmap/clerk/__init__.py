@@ -3,7 +3,7 @@
     from clerkmap.clerk import ClerkApi, endpoints
 
     api = ClerkApi(instance)
-    api.ask(endpoints.user("user_2abc"))  # one request
+    api.send(endpoints.user("user_2abc"))  # one request
 
 The import of this package is cheap: each name is loaded at its first use.
 """

@@ -1,7 +1,7 @@
 """Clients for Clerk's Backend API, for sync and for async code.
 
     api = ClerkApi(instance)
-    api.ask(endpoints.users(limit=500))      # endpoints.py has all questions
+    api.send(endpoints.users(limit=500))      # endpoints.py has all requests
 
 The secret key goes to the configured host and nowhere else. Requests go to an httpx transport directly, without an
 httpx client. A client would log each URL, and URLs hold personal data. It would also keep cookies, and an environment
@@ -21,10 +21,10 @@ from .._runtime.forks import SurvivesForks
 from ..core.instance import Instance
 from ..errors import ConfigurationError
 from .budget import Budget, shared_budget
-from .endpoints import Question
+from .endpoints import ClerkRequest
 from .instance_check import Colour, Waiting, check_name, checks_of
 from .responses import Answer, Body, NoAnswer, failed
-from .retries import Step, asking
+from .retries import Step, send_with_retries
 
 if TYPE_CHECKING:
     import httpx
@@ -59,7 +59,7 @@ class _Api(SurvivesForks, ABC, Generic[Transport]):
         self._patience = patience
         self._clock = clock
         self._longest = max(timeout, patience)  # of one attempt, also if there is no retry
-        # Seconds after which no more of an attempt, or of a question, reaches Clerk. An attempt has four timeouts, and
+        # Seconds after which no more of an attempt, or of a request, reaches Clerk. An attempt has four timeouts, and
         # the last attempt may begin when patience ends.
         self.attempt: float = 4 * timeout
         self.longest: float = patience + self.attempt
@@ -82,33 +82,33 @@ class _Api(SurvivesForks, ABC, Generic[Transport]):
             self._transport = self._new_transport()
             self._loop = None
 
-    def _asking(self, question: Question[T]) -> Generator[Any, Any, T]:
-        if not question.is_unchecked:
-            yield from self._checking()
-        answer: T = yield from self._asked(question)
+    def _sending(self, request: ClerkRequest[T]) -> Generator[Any, Any, T]:
+        if not request.is_unchecked:
+            yield from self._checking_key()
+        answer: T = yield from self._retrying(request)
         return answer
 
-    def _checking(self) -> Generator[Any, Any, None]:
+    def _checking_key(self) -> Generator[Any, Any, None]:
         facts = self.instance, self._check_name, self._colour
-        yield from self._checks.ensure(*facts, self._asked, self._patience, self._clock)
+        yield from self._checks.ensure(*facts, self._retrying, self._patience, self._clock)
 
-    def _asked(self, question: Question[T]) -> Generator[Any, Any, T]:
-        return asking(question, self.budget, self._patience, self._clock, random.random)
+    def _retrying(self, request: ClerkRequest[T]) -> Generator[Any, Any, T]:
+        return send_with_retries(request, self.budget, self._patience, self._clock, random.random)
 
-    def _request(self, question: Question[Any]) -> "httpx.Request":
+    def _http_request(self, request: ClerkRequest[Any]) -> "httpx.Request":
         import httpx  # not at the top, here and below: a process without requests does not need it
 
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "clerkmap"}
         extensions = {"timeout": self._timeout}
-        if question.public_url is not None:
-            return httpx.Request("GET", question.public_url, headers=headers, extensions=extensions)
+        if request.public_url is not None:
+            return httpx.Request("GET", request.public_url, headers=headers, extensions=extensions)
         headers |= {"Authorization": f"Bearer {self.instance.secret_key}", "Clerk-API-Version": API_VERSION}
         content = None
-        if question.body is not None:
-            content = json.dumps(question.body).encode()
+        if request.body is not None:
+            content = json.dumps(request.body).encode()
             headers["Content-Type"] = "application/json"
-        url = f"{self.instance.api_url}/v1{question.target}"
-        return httpx.Request(question.method, url, headers=headers, content=content, extensions=extensions)
+        url = f"{self.instance.api_url}/v1{request.target}"
+        return httpx.Request(request.method, url, headers=headers, content=content, extensions=extensions)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.instance.name!r})"  # without the key: reprs end up in logs
@@ -123,7 +123,7 @@ class ClerkApi(_Api["httpx.BaseTransport"]):
         instance: The instance. Its `secret_key` and `api_url` are used.
         transport: An httpx transport for the requests, for a proxy or a test. It must not be carried across a fork.
         timeout: Seconds that each connect, read or write of an attempt may take.
-        patience: Seconds after which an unanswered question is given up.
+        patience: Seconds after which an unanswered request is given up.
         budget: The rate limit of the requests. By default Clerk's limit, shared by all clients with this clock.
         clock: A monotonic clock.
         sleep: A function that waits for some seconds.
@@ -150,13 +150,13 @@ class ClerkApi(_Api["httpx.BaseTransport"]):
 
         return httpx.HTTPTransport(trust_env=False)
 
-    def ask(self, question: Question[T]) -> T:
+    def send(self, request: ClerkRequest[T]) -> T:
         """Return the answer. Raise `ApiRefused`, `ApiUnavailable`, or, before the request is sent, `WrongInstance`."""
-        return self._driven(self._asking(question))
+        return self._driven(self._sending(request))
 
     def check(self) -> None:
-        """Check now that the secret key belongs to the instance, or raise as `ask` does."""
-        self._driven(self._checking())
+        """Check now that the secret key belongs to the instance, or raise as `send` does."""
+        self._driven(self._checking_key())
 
     def _driven(self, steps: Generator[Any, Any, T]) -> T:
         try:
@@ -166,19 +166,19 @@ class ClerkApi(_Api["httpx.BaseTransport"]):
         return answer
 
     def _step(self, step: Step | Waiting) -> Answer | NoAnswer | bool | None:
-        if isinstance(step, Question):
-            return self._send(step)
+        if isinstance(step, ClerkRequest):
+            return self._attempt(step)
         if isinstance(step, Waiting):
             return step.flight.join(step.seconds)
         self._sleep(step)
         return None
 
-    def _send(self, question: Question[Any]) -> Answer | NoAnswer:
+    def _attempt(self, request: ClerkRequest[Any]) -> Answer | NoAnswer:
         import httpx
 
         body = Body(self._clock, self._longest)
         try:
-            response = self._transport.handle_request(self._request(question))
+            response = self._transport.handle_request(self._http_request(request))
             try:
                 if body.accepts(response):
                     for chunk in response.iter_bytes():
@@ -225,13 +225,13 @@ class AsyncClerkApi(_Api["httpx.AsyncBaseTransport"]):
 
         return httpx.AsyncHTTPTransport(trust_env=False)
 
-    async def ask(self, question: Question[T]) -> T:
+    async def send(self, request: ClerkRequest[T]) -> T:
         """Return the answer. Raise `ApiRefused`, `ApiUnavailable`, or, before the request is sent, `WrongInstance`."""
-        return await self._driven(self._asking(question))
+        return await self._driven(self._sending(request))
 
     async def check(self) -> None:
-        """Check now that the secret key belongs to the instance, or raise as `ask` does."""
-        await self._driven(self._checking())
+        """Check now that the secret key belongs to the instance, or raise as `send` does."""
+        await self._driven(self._checking_key())
 
     async def _driven(self, steps: Generator[Any, Any, T]) -> T:
         loop = asyncio.get_running_loop()
@@ -248,19 +248,19 @@ class AsyncClerkApi(_Api["httpx.AsyncBaseTransport"]):
         return answer
 
     async def _step(self, step: Step | Waiting) -> Answer | NoAnswer | bool | None:
-        if isinstance(step, Question):
-            return await self._send(step)
+        if isinstance(step, ClerkRequest):
+            return await self._attempt(step)
         if isinstance(step, Waiting):
             return await step.flight.ajoin(step.seconds)
         await self._sleep(step)
         return None
 
-    async def _send(self, question: Question[Any]) -> Answer | NoAnswer:
+    async def _attempt(self, request: ClerkRequest[Any]) -> Answer | NoAnswer:
         import httpx
 
         body = Body(self._clock, self._longest)
         try:
-            response = await self._transport.handle_async_request(self._request(question))
+            response = await self._transport.handle_async_request(self._http_request(request))
             try:
                 if body.accepts(response):
                     async for chunk in response.aiter_bytes():

@@ -73,9 +73,9 @@ class Shares:
     gets half, two sources get a third each, and a new source always finds some rest. Usage decays over a window.
 
     Args:
-        limit: Questions of all sources together in a window.
+        limit: Requests of all sources together in a window.
         clock: A monotonic clock.
-        keep: The number of sources to remember. The source with the oldest granted question is forgotten first.
+        keep: The number of sources to remember. The source with the oldest granted request is forgotten first.
     """
 
     def __init__(self, limit: float, clock: Callable[[], float], keep: int = 1_024) -> None:
@@ -85,7 +85,7 @@ class Shares:
         self._total = (0.0, clock())
 
     def take(self, source: str) -> bool:
-        """Return whether the source may ask one question now. This method is not thread-safe."""
+        """Return whether the source may ask one request now. This method is not thread-safe."""
         now = self._clock()
         total, used = _faded(self._total, now), _faded(self._used.get(source, (0.0, now)), now)
         if used + 1 > self._limit - total:

@@ -1,7 +1,7 @@
-"""The questions for Clerk's API. Each question is a value, made here and sent by `ClerkApi`.
+"""The requests for Clerk's API. Each request is a value, made here and sent by `ClerkApi`.
 
-    api.ask(endpoints.user("user_2abc"))        # one user, as Clerk's JSON
-    api.ask(endpoints.users(created_at_after=1_790_000_000_000))
+    api.send(endpoints.user("user_2abc"))        # one user, as Clerk's JSON
+    api.send(endpoints.users(created_at_after=1_790_000_000_000))
 
 Answers are Clerk's own JSON. `core/events.py` knows the meaning of its fields.
 """
@@ -22,7 +22,7 @@ Query = Mapping[str, str | int | Sequence[str] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Question(Generic[T]):
+class ClerkRequest(Generic[T]):
     """One request to Clerk's API. `read` converts the answer, or raises a ValueError if the answer is malformed."""
 
     method: str
@@ -71,7 +71,7 @@ def users(
     ids: Sequence[str] = (),
     emails: Sequence[str] = (),
     external_ids: Sequence[str] = (),
-) -> Question[list[Shape]]:
+) -> ClerkRequest[list[Shape]]:
     """Ask for a page of users. `starting_after` is the last id of the page before, and needs the default order."""
     query: Query = {
         "limit": limit,
@@ -83,27 +83,27 @@ def users(
         "email_address": emails,
         "external_id": _exactly(external_ids),
     }
-    return Question("GET", "/users", _objects, query)
+    return ClerkRequest("GET", "/users", _objects, query)
 
 
-def user(id: str) -> Question[Shape]:
+def user(id: str) -> ClerkRequest[Shape]:
     """Ask for one user."""
-    return Question("GET", f"/users/{_segment(id)}", _object)
+    return ClerkRequest("GET", f"/users/{_segment(id)}", _object)
 
 
-def user_count() -> Question[int]:
+def user_count() -> ClerkRequest[int]:
     """Ask for the number of users."""
-    return Question("GET", "/users/count", lambda said: _number(_object(said).get("total_count")))
+    return ClerkRequest("GET", "/users/count", lambda said: _number(_object(said).get("total_count")))
 
 
-def update_user(id: str, **said: Any) -> Question[Shape]:
+def update_user(id: str, **said: Any) -> ClerkRequest[Shape]:
     """Change a user's `external_id`, `first_name`, ... For metadata, use `merge_user_metadata`."""
-    return Question("PATCH", f"/users/{_segment(id)}", _object, body=said)
+    return ClerkRequest("PATCH", f"/users/{_segment(id)}", _object, body=said)
 
 
-def merge_user_metadata(id: str, **metadata: Shape) -> Question[Shape]:
+def merge_user_metadata(id: str, **metadata: Shape) -> ClerkRequest[Shape]:
     """Merge into `public_metadata` or `private_metadata`. Other keys stay; None removes a key."""
-    return Question("PATCH", f"/users/{_segment(id)}/metadata", _object, body=metadata)
+    return ClerkRequest("PATCH", f"/users/{_segment(id)}/metadata", _object, body=metadata)
 
 
 # Organizations and memberships
@@ -111,79 +111,79 @@ def merge_user_metadata(id: str, **metadata: Shape) -> Question[Shape]:
 
 def organizations(
     *, limit: int = MAX_PAGE, offset: int = 0, order_by: str = "+created_at", ids: Sequence[str] = (), user: str = ""
-) -> Question[Page]:
+) -> ClerkRequest[Page]:
     """Ask for a page of organizations: of all, or of those with a certain member."""
     query: Query = {"limit": limit, "offset": offset, "order_by": order_by, "organization_id": _exactly(ids)}
-    return Question("GET", "/organizations", _page, {**query, "user_id": [user] if user else []})
+    return ClerkRequest("GET", "/organizations", _page, {**query, "user_id": [user] if user else []})
 
 
-def organization(id: str) -> Question[Shape]:
+def organization(id: str) -> ClerkRequest[Shape]:
     """Ask for one organization, by its id or slug."""
-    return Question("GET", f"/organizations/{_segment(id)}", _object)
+    return ClerkRequest("GET", f"/organizations/{_segment(id)}", _object)
 
 
-def create_organization(name: str, **said: Any) -> Question[Shape]:
+def create_organization(name: str, **said: Any) -> ClerkRequest[Shape]:
     """Create an organization, with `created_by`, `slug`, `public_metadata`, `private_metadata`, ..."""
-    return Question("POST", "/organizations", _object, body={"name": name, **said})
+    return ClerkRequest("POST", "/organizations", _object, body={"name": name, **said})
 
 
-def merge_organization_metadata(id: str, **metadata: Shape) -> Question[Shape]:
+def merge_organization_metadata(id: str, **metadata: Shape) -> ClerkRequest[Shape]:
     """Merge into `public_metadata` or `private_metadata`. Other keys stay; None removes a key."""
-    return Question("PATCH", f"/organizations/{_segment(id)}/metadata", _object, body=metadata)
+    return ClerkRequest("PATCH", f"/organizations/{_segment(id)}/metadata", _object, body=metadata)
 
 
-def memberships(*, limit: int = MAX_PAGE, offset: int = 0, order_by: str = "+created_at") -> Question[Page]:
+def memberships(*, limit: int = MAX_PAGE, offset: int = 0, order_by: str = "+created_at") -> ClerkRequest[Page]:
     """Ask for a page of all memberships in all organizations."""
     query: Query = {"limit": limit, "offset": offset, "order_by": order_by}
-    return Question("GET", "/organization_memberships", _page, query)
+    return ClerkRequest("GET", "/organization_memberships", _page, query)
 
 
 def members(
     organization_id: str, *, users: Sequence[str] = (), limit: int = MAX_PAGE, offset: int = 0
-) -> Question[Page]:
+) -> ClerkRequest[Page]:
     """Ask for a page of the memberships in an organization: of all, or of some users."""
     path = f"/organizations/{_segment(organization_id)}/memberships"
-    return Question("GET", path, _page, {"user_id": _exactly(users), "limit": limit, "offset": offset})
+    return ClerkRequest("GET", path, _page, {"user_id": _exactly(users), "limit": limit, "offset": offset})
 
 
-def merge_membership_metadata(organization_id: str, user_id: str, **metadata: Shape) -> Question[Shape]:
+def merge_membership_metadata(organization_id: str, user_id: str, **metadata: Shape) -> ClerkRequest[Shape]:
     """Merge into the metadata of a membership. Without metadata, this shows whether the membership exists."""
     path = f"/organizations/{_segment(organization_id)}/memberships/{_segment(user_id)}/metadata"
-    return Question("PATCH", path, _object, body=metadata)
+    return ClerkRequest("PATCH", path, _object, body=metadata)
 
 
-def memberships_of(user_id: str, *, limit: int = MAX_PAGE, offset: int = 0) -> Question[Page]:
+def memberships_of(user_id: str, *, limit: int = MAX_PAGE, offset: int = 0) -> ClerkRequest[Page]:
     """Ask for a page of a user's memberships."""
     path = f"/users/{_segment(user_id)}/organization_memberships"
-    return Question("GET", path, _page, {"limit": limit, "offset": offset})
+    return ClerkRequest("GET", path, _page, {"limit": limit, "offset": offset})
 
 
 # Keys and tokens
 
 
-def jwks() -> Question[Shape]:
+def jwks() -> ClerkRequest[Shape]:
     """Ask for the signing keys of the instance that the secret key belongs to."""
-    return Question("GET", "/jwks", _object, is_unchecked=True)
+    return ClerkRequest("GET", "/jwks", _object, is_unchecked=True)
 
 
-def published_jwks(url: str) -> Question[Shape]:
+def published_jwks(url: str) -> ClerkRequest[Shape]:
     """Ask for the signing keys that an instance publishes at its own address."""
-    return Question("GET", "/jwks", _object, public_url=url, is_unchecked=True)
+    return ClerkRequest("GET", "/jwks", _object, public_url=url, is_unchecked=True)
 
 
-def verify_api_key(secret: str) -> Question[Shape]:
+def verify_api_key(secret: str) -> ClerkRequest[Shape]:
     """Verify an API key, and ask for its subject and scopes."""
-    return Question("POST", "/api_keys/verify", _object, body={"secret": secret})
+    return ClerkRequest("POST", "/api_keys/verify", _object, body={"secret": secret})
 
 
-def verify_machine_token(token: str) -> Question[Shape]:
+def verify_machine_token(token: str) -> ClerkRequest[Shape]:
     """Verify an opaque machine token, and ask for its subject and scopes."""
-    return Question("POST", "/m2m_tokens/verify", _object, body={"token": token})
+    return ClerkRequest("POST", "/m2m_tokens/verify", _object, body={"token": token})
 
 
-def verify_oauth_token(token: str) -> Question[Shape]:
+def verify_oauth_token(token: str) -> ClerkRequest[Shape]:
     """Verify an opaque OAuth access token, and ask for its subject and scopes."""
-    return Question("POST", "/oauth_applications/access_tokens/verify", _object, body={"access_token": token})
+    return ClerkRequest("POST", "/oauth_applications/access_tokens/verify", _object, body={"access_token": token})
 
 
 def _segment(id: str) -> str:

@@ -1,8 +1,8 @@
 """Fetch Clerk's full record of a user at the user's first request, for linkers that need it.
 
-A token names a user, without address or external id. So the first request of a user waits for a question to Clerk. All
-requests of one user share one question, and the number of simultaneous questions is bounded. A request of a known user
-never waits.
+A token names a user, without address or external id. So the first request of a user waits for Clerk. All requests of
+one user share one call of Clerk's API, and the number of simultaneous calls is bounded. A request of a known user never
+waits.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from .endpoints import Shape
 if TYPE_CHECKING:
     from .api import AsyncClerkApi, ClerkApi
 
-MOST_FLIGHTS = 16  # questions at once
+MOST_FLIGHTS = 16  # calls at once
 DEADLINE = 5.0  # seconds for which a request waits
 
 logger: logging.Logger = logging.getLogger("clerkmap.first_sight")
@@ -50,7 +50,7 @@ class FirstSights(SurvivesForks):
     ) -> None:
         if api.instance.name != instance.name:
             raise ConfigurationError("api is for another instance than the resolver")
-        self._is_async = inspect.iscoroutinefunction(api.ask)
+        self._is_async = inspect.iscoroutinefunction(api.send)
         self._api = api
         self._instance = instance.name
         self._clock = clock
@@ -79,7 +79,7 @@ class FirstSights(SurvivesForks):
         return _result(flight, in_time=await flight.ajoin(self._deadline))
 
     def _flight(self, clerk_id: str) -> Flight[ClerkUser]:
-        """Return the question about a user, which runs in a thread."""
+        """Return the call about a user, which runs in a thread."""
         with self._lock:
             flight = self._flights.get((None, clerk_id))
             if flight is not None:
@@ -90,7 +90,7 @@ class FirstSights(SurvivesForks):
         return flight
 
     def _loop_flight(self, clerk_id: str) -> Flight[ClerkUser]:
-        """Return the question about a user, which runs in a task of the event loop."""
+        """Return the call about a user, which runs in a task of the event loop."""
         loop = asyncio.get_running_loop()
         with self._lock:
             flight = self._flights.get((loop, clerk_id))
@@ -114,7 +114,7 @@ class FirstSights(SurvivesForks):
         asked_at = self._clock()
         said: ClerkUser | Exception
         try:
-            row = cast("ClerkApi", self._api).ask(endpoints.user(clerk_id))
+            row = cast("ClerkApi", self._api).send(endpoints.user(clerk_id))
             said = self._read(clerk_id, row, asked_at)
         except Exception as error:  # noqa: BLE001 - the waiting requests must get any error
             said = error
@@ -122,9 +122,9 @@ class FirstSights(SurvivesForks):
 
     async def _aask(self, flight: Flight[ClerkUser], loop: asyncio.AbstractEventLoop, clerk_id: str) -> None:
         asked_at = self._clock()
-        said: ClerkUser | Exception = ApiUnavailable("the question was interrupted")
+        said: ClerkUser | Exception = ApiUnavailable("the request was interrupted")
         try:
-            row = await cast("AsyncClerkApi", self._api).ask(endpoints.user(clerk_id))
+            row = await cast("AsyncClerkApi", self._api).send(endpoints.user(clerk_id))
             said = self._read(clerk_id, row, asked_at)
         except Exception as error:  # noqa: BLE001 - the waiting requests must get any error
             said = error
@@ -155,7 +155,7 @@ class FirstSights(SurvivesForks):
         return record
 
     def after_fork_in_child(self) -> None:
-        """Replace the lock and the running questions in a child process: their threads exist in the parent only."""
+        """Replace the lock and the running calls in a child process: their threads exist in the parent only."""
         self._lock = threading.Lock()
         self._flights, self._tasks = {}, set[asyncio.Task[None]]()
 

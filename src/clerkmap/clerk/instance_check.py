@@ -19,12 +19,12 @@ from ..core.instance import Instance
 from ..core.keys import KeySet, import_jwks
 from ..errors import ApiUnavailable, ClerkmapError, WrongInstance
 from . import endpoints
-from .endpoints import Question
+from .endpoints import ClerkRequest
 
 REFUSED_FOR = 60.0  # seconds to remember a mismatch: just after a rotation, one side may be out of date
 
 Colour = Literal["sync", "async"]
-Asking = Generator[Any, Any, Any]
+Sending = Generator[Any, Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,10 @@ class InstanceChecks(SurvivesForks):
         instance: Instance,
         name: bytes,
         colour: Colour,
-        ask: Callable[[Question[Any]], Asking],
+        send: Callable[[ClerkRequest[Any]], Sending],
         patience: float,
         clock: Callable[[], float],
-    ) -> Asking:
+    ) -> Sending:
         """Return once the key has passed. Raise `WrongInstance`, or the `ApiError` that prevents the check."""
         ends = clock() + patience
         while name not in self._passed:
@@ -74,7 +74,7 @@ class InstanceChecks(SurvivesForks):
                 if flight is None:
                     flight = self._flights[colour, name] = Flight()
             if is_first:
-                yield from self._check(instance, name, (colour, name), flight, ask, clock)
+                yield from self._check(instance, name, (colour, name), flight, send, clock)
                 return
             if not (yield Waiting(flight, max(0.0, ends - clock()))):
                 raise ApiUnavailable("the secret key could not be checked in time")
@@ -90,13 +90,13 @@ class InstanceChecks(SurvivesForks):
         name: bytes,
         place: tuple[Colour, bytes],
         flight: Flight[None],
-        ask: Callable[[Question[Any]], Asking],
+        send: Callable[[ClerkRequest[Any]], Sending],
         clock: Callable[[], float],
-    ) -> Asking:
+    ) -> Sending:
         outcome: ClerkmapError | None = ApiUnavailable("the check of the secret key was interrupted")
         try:
-            published = yield from _published(instance, ask)
-            shown = import_jwks((yield from ask(endpoints.jwks())), instance.algorithms)
+            published = yield from _published(instance, send)
+            shown = import_jwks((yield from send(endpoints.jwks())), instance.algorithms)
             if not shown:  # an empty answer is no evidence of a mismatch
                 raise ApiUnavailable("it shows no signing keys")
             if not published.shares_a_key(shown):
@@ -141,11 +141,11 @@ def checks_of(transport: object | None) -> InstanceChecks:
         return checks
 
 
-def _published(instance: Instance, ask: Callable[[Question[Any]], Asking]) -> Generator[Any, Any, KeySet]:
+def _published(instance: Instance, send: Callable[[ClerkRequest[Any]], Sending]) -> Generator[Any, Any, KeySet]:
     if instance.local_keys is not None:
         return instance.local_keys
     try:
-        said = yield from ask(endpoints.published_jwks(str(instance.jwks_url)))
+        said = yield from send(endpoints.published_jwks(str(instance.jwks_url)))
         keys = import_jwks(said, instance.algorithms)
     except ApiUnavailable as error:
         failure = ApiUnavailable(f"the instance's signing keys cannot be fetched from {instance.jwks_url}")

@@ -1,6 +1,6 @@
 """The digests of opaque tokens that were valid before this process began.
 
-Questions about these tokens come before questions about unknown tokens. So after a restart, a flood of forged keys does
+Requests about these tokens come before requests about unknown tokens. So after a restart, a flood of forged keys does
 not keep valid keys out. One checkpoint of the repository holds the digests, and all processes share it. The digests
 are keyed with the secret key, so they are useless to a reader of the database.
 """

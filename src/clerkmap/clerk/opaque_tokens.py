@@ -2,11 +2,11 @@
 
     Verifier(instance, accept=["session", "api_key"], opaque=OpaqueTokens(instance))
 
-Each question runs in its own thread, one at a time for each token. All callers wait for the same future: threads block
+Each request runs in its own thread, one at a time for each token. All callers wait for the same future: threads block
 on it, tasks await it, and no caller waits longer than the deadline. The cache holds each result under the digest of the
 token, never under the token.
 
-Questions about tokens that were valid before come first; with a repository, also after a restart. An attacker can send
+Requests about tokens that were valid before come first; with a repository, also after a restart. An attacker can send
 any number of forged tokens. So tokens that never were valid have a small budget, which their sources share, and a
 separate cache.
 """
@@ -39,7 +39,7 @@ from ..repositories.threaded import threaded
 from . import endpoints
 from .api import ClerkApi
 from .budget import DEVELOPMENT, PRODUCTION, Budget, Shares
-from .endpoints import Question, Shape
+from .endpoints import ClerkRequest, Shape
 from .known_tokens import KnownTokens, failed
 
 if TYPE_CHECKING:
@@ -47,11 +47,11 @@ if TYPE_CHECKING:
 
 REFUSED_FOR = 10.0  # seconds to cache that Clerk does not know a token
 AWAY_FOR = 1.0  # seconds to cache that Clerk did not answer
-MOST_FLIGHTS = 32  # questions at once; at most half of them about tokens that never were valid
+MOST_FLIGHTS = 32  # requests at once; at most half of them about tokens that never were valid
 
 logger: logging.Logger = logging.getLogger("clerkmap.opaque")
 
-_QUESTIONS: Mapping[Prefix, Callable[[str], Question[Shape]]] = {
+_REQUESTS: Mapping[Prefix, Callable[[str], ClerkRequest[Shape]]] = {
     "ak": endpoints.verify_api_key,
     "mt": endpoints.verify_machine_token,
     "oat": endpoints.verify_oauth_token,
@@ -59,7 +59,7 @@ _QUESTIONS: Mapping[Prefix, Callable[[str], Question[Shape]]] = {
 
 
 class _Word(NamedTuple):
-    """The result of a question, and the time until which it is cached."""
+    """The result of a request, and the time until which it is cached."""
 
     said: Vouched | ClerkmapError
     until: float
@@ -128,12 +128,12 @@ class OpaqueTokens(SurvivesForks):
         self._good: Bounded[bytes, _Word] = Bounded(keep)  # also expired entries: these tokens were valid once
         self._bad: Bounded[bytes, _Word] = Bounded(keep)
         self._lock = threading.Lock()
-        self._known_aloft = 0  # running questions about tokens that were valid before
+        self._known_aloft = 0  # running requests about tokens that were valid before
         self._flights: dict[bytes, Flight[_Word]] = {}
         self.survive_forks()
 
     def peek(self, token: str) -> Vouched | None:
-        """Return the cached result for a token, or None if it needs a question to Clerk."""
+        """Return the cached result for a token, or None if it needs a request to Clerk."""
         word = self._remembered(_digest(token))
         return None if word is None else word.tell()
 
@@ -261,7 +261,7 @@ class OpaqueTokens(SurvivesForks):
             raise TokenUnknown
         now = self._clock()  # before the request: a slow answer must not extend the cache time
         try:
-            said = self._api.ask(_QUESTIONS[prefix](token))
+            said = self._api.send(_REQUESTS[prefix](token))
         except ApiNotFound:
             raise TokenUnknown from None
         except ApiRefused as refused:
@@ -297,7 +297,7 @@ class OpaqueTokens(SurvivesForks):
             flight.land(word)
 
     def after_fork_in_child(self) -> None:
-        """Replace the lock and the running questions in a child process: their threads exist in the parent only."""
+        """Replace the lock and the running requests in a child process: their threads exist in the parent only."""
         self._lock = threading.Lock()
         self._flights = {}
         self._known_aloft = 0

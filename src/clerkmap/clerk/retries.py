@@ -1,10 +1,10 @@
-"""Retries: when to wait, when to send a question again, and when to give up.
+"""Retries: when to wait, when to send a request again, and when to give up.
 
-This is a generator, so that sync and async code share it. It yields the seconds to wait, or the question to send, and
+This is a generator, so that sync and async code share it. It yields the seconds to wait, or the request to send, and
 receives the outcome.
 
-A question that creates an object (POST) is sent again in two cases only: Clerk refused to process it, or the request
-never reached Clerk. Every other question is retried until patience ends.
+A request that creates an object (POST) is sent again in two cases only: Clerk refused to process it, or the request
+never reached Clerk. Every other request is retried until patience ends.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from ..core.strict_json import fields, items
 from ..errors import ApiKeyRefused, ApiNotFound, ApiRefused, ApiUnavailable
 from .budget import Budget
-from .endpoints import Question
+from .endpoints import ClerkRequest
 from .responses import Answer, NoAnswer
 
 T = TypeVar("T")
@@ -31,11 +31,11 @@ _CODE = re.compile(r"(?!sk_)(?=.{1,64}$)[a-z]+[0-9]*(?:_[a-z]+[0-9]*)*", re.ASCI
 _TRACE = re.compile(r"[0-9A-Za-z-]{1,64}", re.ASCII)
 
 
-Step = float | Question[Any]
+Step = float | ClerkRequest[Any]
 
 
-def asking(
-    question: Question[T], budget: Budget, patience: float, clock: Callable[[], float], chance: Callable[[], float]
+def send_with_retries(
+    request: ClerkRequest[T], budget: Budget, patience: float, clock: Callable[[], float], chance: Callable[[], float]
 ) -> Generator[Step, Answer | NoAnswer | None, T]:
     """Retry until there is an answer, or raise an `ApiRefused` or `ApiUnavailable`."""
     ends = clock() + patience
@@ -46,18 +46,18 @@ def asking(
             if clock() + wait > ends:
                 raise failure
             yield wait
-        if question.before_sending is not None:
-            question.before_sending()
-        answer = yield question
+        if request.before_sending is not None:
+            request.before_sending()
+        answer = yield request
         assert answer is not None
         if isinstance(answer, Answer) and 200 <= answer.status < 300:
             try:
-                return question.read(_parsed(answer))
+                return request.read(_parsed(answer))
             except (ValueError, RecursionError):  # raised outside, so that the failure keeps no reference to the answer
                 pass
-            again, failure = question.is_repeatable, ApiUnavailable("its answer cannot be read", status=answer.status)
+            again, failure = request.is_repeatable, ApiUnavailable("its answer cannot be read", status=answer.status)
         else:
-            again, failure = _judged(question, answer)
+            again, failure = _retry_or_error(request, answer)
         if not again:
             raise failure
         wait = pause * (0.5 + chance())
@@ -70,23 +70,23 @@ def asking(
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-def _judged(question: Question[Any], answer: Answer | NoAnswer) -> tuple[bool, ApiRefused | ApiUnavailable]:
+def _retry_or_error(request: ClerkRequest[Any], answer: Answer | NoAnswer) -> tuple[bool, ApiRefused | ApiUnavailable]:
     """Return whether to retry, and the error."""
     if isinstance(answer, NoAnswer):
-        return question.is_repeatable or not answer.reached, ApiUnavailable(answer.why)
+        return request.is_repeatable or not answer.reached, ApiUnavailable(answer.why)
     status = answer.status
-    codes, trace = _said(answer)
+    codes, trace = _codes_and_trace(answer)
     if status == 429:
         return True, ApiUnavailable("it has been asked too often", status=status, codes=codes, trace_id=trace)
     if status >= 500:
-        return question.is_repeatable, ApiUnavailable(status=status, codes=codes, trace_id=trace)
+        return request.is_repeatable, ApiUnavailable(status=status, codes=codes, trace_id=trace)
     # Clerk never redirects, and each of its refusals has a code. Any other server is not Clerk.
     if status < 400 or not codes:
         return False, ApiUnavailable("this is not Clerk's API", status=status, trace_id=trace)
-    return False, _refusal(status, codes)(status=status, codes=codes, trace_id=trace)
+    return False, _error_class(status, codes)(status=status, codes=codes, trace_id=trace)
 
 
-def _refusal(status: int, codes: tuple[str, ...]) -> type[ApiRefused]:
+def _error_class(status: int, codes: tuple[str, ...]) -> type[ApiRefused]:
     if status == 401:
         return ApiKeyRefused
     # A disabled feature gives a 404, too. It must not look as if every object were deleted.
@@ -109,7 +109,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def _said(answer: Answer) -> tuple[tuple[str, ...], str]:
+def _codes_and_trace(answer: Answer) -> tuple[tuple[str, ...], str]:
     """Return Clerk's error codes and trace id. The answer may also be a proxy's page."""
     try:
         said = fields(_parsed(answer))

@@ -228,7 +228,7 @@ def api(case: Case) -> str:
     asked = ClerkApi(case.instance, transport=case.transport, timeout=DEADLINE, patience=case.patience)
     case.closing.append(asked.close)
     try:
-        asked.ask(endpoints.jwks())
+        asked.send(endpoints.jwks())
     except ApiKeyRefused:
         raise Wrong(
             "Clerk does not know the secret key",
@@ -254,7 +254,7 @@ def same_instance(case: Case) -> str:
     from ..clerk import endpoints
     from ..core.keys import import_jwks
 
-    said = case.api.ask(endpoints.jwks())
+    said = case.api.send(endpoints.jwks())
     shown = import_jwks(said, case.instance.algorithms)
     if _common(case.keys, shown):
         return "secret key and signing keys are from one instance"
@@ -413,7 +413,7 @@ def webhooks(case: Case) -> str:
     from ..core.events import Unreadable, records_of
     from ..core.records import FULL
 
-    for row in case.api.ask(endpoints.users(order_by="-updated_at", limit=NEWEST)):
+    for row in case.api.send(endpoints.users(order_by="-updated_at", limit=NEWEST)):
         try:
             said = records_of("user", case.instance.name, row, int(now * 1000))[0]
         except Unreadable:
@@ -441,11 +441,11 @@ def counts(case: Case) -> str:
 
     users, organizations = case.counted["user"], case.counted["organization"]
     rows = [
-        ("users", case.api.ask(endpoints.user_count()), users.alive, users.deleted),
-        ("organizations", case.api.ask(endpoints.organizations(limit=1)).total, organizations.alive, 0),
+        ("users", case.api.send(endpoints.user_count()), users.alive, users.deleted),
+        ("organizations", case.api.send(endpoints.organizations(limit=1)).total, organizations.alive, 0),
     ]
     if not users.deleted and not organizations.deleted:  # memberships of deleted users stay, and do not count
-        theirs = case.api.ask(endpoints.memberships(limit=1)).total
+        theirs = case.api.send(endpoints.memberships(limit=1)).total
         rows.append(("memberships", theirs, case.counted["membership"].told, 0))
     # Clerk still has the users that you have erased.
     apart = [

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..clerk import endpoints
 from ..clerk.api import AsyncClerkApi, ClerkApi
-from ..clerk.endpoints import Page, Question, Shape
+from ..clerk.endpoints import ClerkRequest, Page, Shape
 from ..core.events import Unreadable, records_of
 from ..core.model import Organization
 from ..core.records import MAX_TIME, key_of
@@ -141,8 +141,8 @@ class _Attempt:
             if not await self._swap(looked, held):  # the search may take long
                 raise OperationUnderWay
             if row is None:
-                question = replace(endpoints.create_organization(**self._marked()), before_sending=self._check_time)
-                row = await self._job.ask(question)
+                request = replace(endpoints.create_organization(**self._marked()), before_sending=self._check_time)
+                row = await self._job.send(request)
             clerk_id = self._made = _id_in(row)
         except ApiUnavailable:
             await self._swap(held, _written(since=since, until=self._job.now() + SETTLES))
@@ -179,7 +179,7 @@ class _Attempt:
         offset = 0
         while True:
             try:
-                page = await self._job.ask(self._of_creator(offset))
+                page = await self._job.send(self._of_creator(offset))
             except ApiRefused:  # Clerk will refuse the creation for this user as well, with a reason
                 return None
             row = self._marked_in(page)
@@ -191,7 +191,7 @@ class _Attempt:
         """Return the organization with this operation's mark, among all that were created since it began."""
         offset = 0
         while True:
-            page = await self._job.ask(endpoints.organizations(offset=offset, order_by="-created_at"))
+            page = await self._job.send(endpoints.organizations(offset=offset, order_by="-created_at"))
             row = self._marked_in(page)
             if row is not None:
                 return row
@@ -204,7 +204,7 @@ class _Attempt:
         marks = ((fields(row.get("private_metadata")).get(MARK), row) for row in page.rows)
         return next((row for mark, row in marks if mark == self._mark), None)
 
-    def _of_creator(self, offset: int) -> Question[Page]:
+    def _of_creator(self, offset: int) -> ClerkRequest[Page]:
         return endpoints.organizations(offset=offset, order_by="-created_at", user=self._said["created_by"])
 
     async def _mapped(self, clerk_id: str) -> Organization:
@@ -212,7 +212,7 @@ class _Attempt:
         row = await self._row(clerk_id)
         if row is None:
             asked_at = self._job.now()
-            told = await self._job.ask(endpoints.organization(clerk_id))
+            told = await self._job.send(endpoints.organization(clerk_id))
             try:
                 records = records_of("organization", self._job.instance, told, asked_at)
             except Unreadable:

@@ -1,7 +1,7 @@
 """Drift: find the differences between Clerk and the repository. This changes neither of them.
 
     drift = diff(ClerkApi(instance), repository)
-    drift = diff(ClerkApi(instance), repository, cheap=True)  # five questions for any number of users
+    drift = diff(ClerkApi(instance), repository, cheap=True)  # five requests for any number of users
 
 A comparison reads each of Clerk's lists, and compares each row with the stored record. A row that is older than the
 stored record is no drift: a webhook was faster than the list. A user that you erased is no drift either, though Clerk
@@ -246,15 +246,15 @@ class Comparison:
 
     async def _newest(self, stage: Stage) -> _Shown:
         if stage == "users":
-            rows = await self._job.ask(endpoints.users(limit=NEWEST, order_by="-updated_at"))
+            rows = await self._job.send(endpoints.users(limit=NEWEST, order_by="-updated_at"))
             return _Shown(rows, (await self._total(stage)))
-        page: Page = await self._job.ask(_LISTS[stage](limit=NEWEST, order_by="-created_at"))
+        page: Page = await self._job.send(_LISTS[stage](limit=NEWEST, order_by="-created_at"))
         return _Shown(page.rows, page.total)
 
     async def _total(self, stage: Stage) -> int:
         if stage == "users":
-            return await self._job.ask(endpoints.user_count())
-        page: Page = await self._job.ask(_LISTS[stage](limit=1))
+            return await self._job.send(endpoints.user_count())
+        page: Page = await self._job.send(_LISTS[stage](limit=1))
         return page.total
 
     def _differ_at_least(self, how: How, kind: Kind, number: int) -> None:

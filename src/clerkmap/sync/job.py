@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar, cast
 
 from ..clerk.api import AsyncClerkApi, ClerkApi
-from ..clerk.endpoints import Question
+from ..clerk.endpoints import ClerkRequest
 from ..core.model import Change
 from ..core.records import AnyRecord, Kind
 from ..ports import AsyncRepository, Repository
@@ -91,10 +91,10 @@ class Job:
         assert self._api is not None
         return self._api
 
-    async def ask(self, question: Question[T]) -> T:
+    async def send(self, request: ClerkRequest[T]) -> T:
         """Ask Clerk. The answer is no older than `asked_at`."""
         self.asked_at = self.now()
-        return await self.api.ask(question)
+        return await self.api.send(request)
 
     async def put(self, records: list[AnyRecord]) -> list[Change]:
         """Store the records, if there are any, and return the changes."""

@@ -1,6 +1,6 @@
 """Read a whole list from Clerk, while rows are added, changed and deleted, and while pages are truncated.
 
-A reader has two verbs: `question` gives the next question, and `feed` takes its answer and returns the new rows.
+A reader has two verbs: `next_request` returns a request, and `feed_answer` takes its answer and returns the new rows.
 
 Users are read by a cursor, oldest first. A new user comes at the end, and a deleted user leaves no gap. If the user
 under the cursor is deleted, reading resumes from the moment before that user's creation.
@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..clerk import endpoints
-from ..clerk.endpoints import MAX_PAGE, Page, Question, Shape
+from ..clerk.endpoints import MAX_PAGE, ClerkRequest, Page, Shape
 from ..errors import ApiRefused
 from .job import Job, Stage
 
@@ -53,26 +53,26 @@ class Reader(ABC):
         self._doubts = 0
 
     @abstractmethod
-    def question(self) -> Question[Any] | None:
-        """Return the next question, or None at the end."""
+    def next_request(self) -> ClerkRequest[Any] | None:
+        """Return the next request, or None at the end."""
 
     @abstractmethod
-    def feed(self, answer: Any) -> list[Shape] | None:
+    def feed_answer(self, answer: Any) -> list[Shape] | None:
         """Take the answer, and return its new rows, or None if it is no such page."""
 
     def refuse(self, error: ApiRefused) -> None:
-        """Handle a refusal of the question, or raise it."""
+        """Handle a refusal of the request, or raise it."""
         raise error
 
     async def next_page(self, job: Job) -> list[Shape] | None:
         """Ask until there are new rows, and return them, or None at the end."""
-        while (question := self.question()) is not None:
+        while (request := self.next_request()) is not None:
             try:
-                answer = await job.ask(question)
+                answer = await job.send(request)
             except ApiRefused as error:
                 self.refuse(error)
                 continue
-            rows = self.feed(answer)
+            rows = self.feed_answer(answer)
             if rows is not None:
                 return rows
         return None
@@ -99,7 +99,7 @@ class _ByCursor(Reader):
         super().__init__(place)
         self._is_counting = True
 
-    def question(self) -> Question[Any] | None:
+    def next_request(self) -> ClerkRequest[Any] | None:
         if self._is_over:
             return None
         if self._is_counting:
@@ -108,7 +108,7 @@ class _ByCursor(Reader):
         since = place.moment - 1 if place.moment and not place.last else None
         return endpoints.users(starting_after=place.last or None, created_at_after=since)
 
-    def feed(self, answer: Any) -> list[Shape] | None:
+    def feed_answer(self, answer: Any) -> list[Shape] | None:
         if self._is_counting:
             self._feed_count(answer)
             return None
@@ -153,12 +153,12 @@ class _ByOffset(Reader):
         self._is_whole = True
         self._begins_anew = False
 
-    def question(self) -> Question[Any] | None:
+    def next_request(self) -> ClerkRequest[Any] | None:
         if self._begins_anew:
             self._begin_anew()
         return None if self._is_over else self._listed.page(self.place.seen - self._back)
 
-    def feed(self, answer: Any) -> list[Shape] | None:
+    def feed_answer(self, answer: Any) -> list[Shape] | None:
         page: Page = answer
         before, offset = self.place, self.place.seen - self._back
         first = page.rows[0] if page.rows else None
@@ -198,9 +198,9 @@ class _ByOffset(Reader):
 
 @dataclass(frozen=True, slots=True)
 class _List:
-    """A list that is read by offset: its question, and the date that sorts it."""
+    """A list that is read by offset: its request, and the date that sorts it."""
 
-    page: Callable[[int], Question[Page]]
+    page: Callable[[int], ClerkRequest[Page]]
     date: str = "created_at"
     backwards: bool = False
 
@@ -215,7 +215,7 @@ class _List:
         return Place(place.started, place.stage, _id(rows[-1]), _date(rows[-1], self.date), offset + len(rows))
 
 
-def _changed_users(offset: int) -> Question[Page]:
+def _changed_users(offset: int) -> ClerkRequest[Page]:
     """Ask for the changed users. Clerk gives no total for them: after a full page there may be more."""
     asked = endpoints.users(order_by="-updated_at", offset=offset)
 
@@ -223,7 +223,7 @@ def _changed_users(offset: int) -> Question[Page]:
         rows = asked.read(said)
         return Page(rows, offset + len(rows) + (len(rows) >= MAX_PAGE))
 
-    return Question(asked.method, asked.path, read, asked.query)
+    return ClerkRequest(asked.method, asked.path, read, asked.query)
 
 
 _OLDEST: dict[Stage, _List] = {

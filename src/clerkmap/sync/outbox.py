@@ -21,7 +21,7 @@ from typing import Any, Self
 from .._runtime.forks import SurvivesForks
 from ..clerk import endpoints
 from ..clerk.api import AsyncClerkApi, ClerkApi
-from ..clerk.endpoints import Question, Shape
+from ..clerk.endpoints import ClerkRequest, Shape
 from ..core.events import Unreadable, records_of
 from ..core.instance import Instance
 from ..core.model import Change, Organization, User
@@ -126,7 +126,7 @@ class OutboxWorker(SurvivesForks):
     def __init__(self, api: ClerkApi, repository: Repository, *, every: float = EVERY) -> None:
         if type(every) not in (int, float) or not 0 < every <= 3600:
             raise ConfigurationError("every must be more than 0 and at most 3600 seconds")
-        checked(repository.write_back)
+        checked_write_back(repository.write_back)
         if is_async(repository):
             raise ConfigurationError("the repository is asynchronous: have a task await adrain now and then")
         self._api = api
@@ -188,7 +188,7 @@ class _Sending:
 
     def __init__(self, job: Job, ends: Callable[[], bool] = lambda: False) -> None:
         self._job = job
-        self._back = checked(job.repository.write_back)
+        self._write_back = checked_write_back(job.repository.write_back)
         self._ends = ends
         self.sent: Sent = Sent()
 
@@ -216,46 +216,46 @@ class _Sending:
         if not await self._job.repository.swap_outbox_entry(outbox_entry, taken):
             return  # another sender has it
         try:
-            sent = await self._sent(taken, is_uncertain=outbox_entry.tries > 0)
+            sent = await self._send_missing(taken, is_uncertain=outbox_entry.tries > 0)
         except ApiNotFound:
             sent = Sent(gone=1)  # a webhook brings the deletion, and a backfill finds it
         except (ApiError, HookFailed) as error:
-            await self._put_off(taken, error)
+            await self._postpone(taken, error)
             if isinstance(error, (ApiKeyRefused, ApiUnavailable)):
                 raise  # all other entries would fail as well
             return
         self.sent += sent
         await self._finish(taken, is_gone=sent.gone > 0)
 
-    async def _sent(self, outbox_entry: OutboxEntry, *, is_uncertain: bool) -> Sent:
+    async def _send_missing(self, outbox_entry: OutboxEntry, *, is_uncertain: bool) -> Sent:
         """Send the data that Clerk lacks, and store Clerk's answer."""
         if is_uncertain:
-            await self._ask_again(outbox_entry)
+            await self._refresh_record(outbox_entry)
         row = await self._row(outbox_entry)
         if row is None or row.clerk.clerk_id is None:
             return Sent(gone=1)
-        missing = self._back.missing(row)
-        for question in _questions(row.clerk.clerk_id, isinstance(row, User), missing):
-            await self._asked(outbox_entry, question)
+        missing = self._write_back.missing(row)
+        for request in _write_requests(row.clerk.clerk_id, isinstance(row, User), missing):
+            await self._send_and_store(outbox_entry, request)
         if not missing:
             return Sent(known=1)
         row = await self._row(outbox_entry)
-        if row is not None and self._back.missing(row) == missing:  # an immediate retry would loop forever
+        if row is not None and self._write_back.missing(row) == missing:  # an immediate retry would loop forever
             raise ApiRefused("it has taken what was written, and does not show it", codes=("not_kept",))
         return Sent(written=1)
 
-    async def _ask_again(self, outbox_entry: OutboxEntry) -> None:
+    async def _refresh_record(self, outbox_entry: OutboxEntry) -> None:
         record = await self._job.stored(outbox_entry.kind, outbox_entry.key)
         if record is not None and record.clerk_id is not None:
             one = endpoints.user if outbox_entry.kind == "user" else endpoints.organization
-            await self._asked(outbox_entry, one(record.clerk_id))
+            await self._send_and_store(outbox_entry, one(record.clerk_id))
 
-    async def _asked(self, outbox_entry: OutboxEntry, question: Question[Shape]) -> None:
+    async def _send_and_store(self, outbox_entry: OutboxEntry, request: ClerkRequest[Shape]) -> None:
         before = await self._job.stored(outbox_entry.kind, outbox_entry.key)
-        asked_at = self._job.now()
-        row = await self._job.ask(question)
+        sent_at = self._job.now()
+        row = await self._job.send(request)
         try:
-            records = records_of(outbox_entry.kind, outbox_entry.instance, row, asked_at)
+            records = records_of(outbox_entry.kind, outbox_entry.instance, row, sent_at)
         except Unreadable:
             raise ApiUnavailable("its answer does not say what it must") from None
         if records[-1].key != outbox_entry.key:
@@ -268,12 +268,12 @@ class _Sending:
         """Delete the entry, unless the row has changed meanwhile and must be checked again."""
         while (now := await self._current(taken)) is not None and now.due_at == taken.due_at:
             row = await self._row(taken)
-            is_more = not is_gone and row is not None and bool(self._back.missing(row))
+            is_more = not is_gone and row is not None and bool(self._write_back.missing(row))
             later = replace(now, due_at=self._job.now() + WAIT, tries=0, error=None)
             if await self._job.repository.swap_outbox_entry(now, later if is_more else None):
                 return
 
-    async def _put_off(self, taken: OutboxEntry, error: ApiError | HookFailed) -> None:
+    async def _postpone(self, taken: OutboxEntry, error: ApiError | HookFailed) -> None:
         self.sent += Sent(failed=1)
         code = error.codes[0] if isinstance(error, ApiError) and error.codes else error.code
         logger.warning("what is to go back to Clerk was not taken: %s (try %d)", code, taken.tries)
@@ -293,7 +293,7 @@ class _Sending:
 
 async def _fill(job: Job) -> None:
     """Add an entry for each row with stale metadata at Clerk."""
-    back = checked(job.repository.write_back)
+    write_back = checked_write_back(job.repository.write_back)
     done = 0
     kinds: tuple[OutboxKind, ...] = ("user", "organization")
     for kind in kinds:
@@ -302,25 +302,25 @@ async def _fill(job: Job) -> None:
             after = page[-1].key
             for record in page:
                 row = await job.repository.row(kind, job.instance, record.key)
-                if row is not None and back.missing(row):
+                if row is not None and write_back.missing(row):
                     await job.repository.swap_outbox_entry(None, outbox_entry_of(row, job.now()))
             done += len(page)
             job.tell("outbox", done)
 
 
-def checked(back: WriteBack | None) -> WriteBack:
+def checked_write_back(write_back: WriteBack | None) -> WriteBack:
     """Return the `write_back` setting, or raise `ConfigurationError`."""
-    if back is None:
+    if write_back is None:
         raise ConfigurationError("the repository does not know what to write back: give it write_back=WriteBack(...)")
-    return back
+    return write_back
 
 
-def _questions(clerk_id: str, is_user: bool, missing: dict[str, Any]) -> list[Question[Shape]]:
-    """Return the questions that write the missing data. No question is retried before its outcome is known."""
+def _write_requests(clerk_id: str, is_user: bool, missing: dict[str, Any]) -> list[ClerkRequest[Shape]]:
+    """Return the requests that write the missing data. No request is retried before its outcome is known."""
     metadata = missing.get("public_metadata")
     others = {name: value for name, value in missing.items() if name != "public_metadata"}
     merge = endpoints.merge_user_metadata if is_user else endpoints.merge_organization_metadata
-    questions = [merge(clerk_id, public_metadata=metadata)] if metadata else []
+    requests = [merge(clerk_id, public_metadata=metadata)] if metadata else []
     if others:  # last, because the external id may belong to another user
-        questions.append(endpoints.update_user(clerk_id, **others))
-    return [replace(question, once=True) for question in questions]
+        requests.append(endpoints.update_user(clerk_id, **others))
+    return [replace(request, once=True) for request in requests]

@@ -8,14 +8,14 @@ Normally there are hardly any such rows.
 Departures are stored records that a run did not list. A record is deleted only if Clerk answers that it does not know
 the id. Clerk has no request for a membership by its id, but a membership can be changed. So Clerk gets an empty change,
 and its answer shows whether the membership exists. A membership of a deleted user or organization ends without a
-question.
+request.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
 from ..clerk import endpoints
-from ..clerk.endpoints import Page, Question, Shape
+from ..clerk.endpoints import ClerkRequest, Page, Shape
 from ..core.events import Unreadable, records_of
 from ..core.model import Change
 from ..core.records import FULL, AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser, Kind
@@ -23,7 +23,7 @@ from ..core.strict_json import fields
 from ..errors import ApiNotFound, ApiRefused
 from .job import Job, Report
 
-BATCH = 100  # ids that Clerk accepts in one question
+BATCH = 100  # ids that Clerk accepts in one request
 ALWAYS_LIKELY = 10  # departures that are always checked, for any number of stored records
 ENDS_KEPT = 10_000
 NO_ANSWER = (400, 403, 422)  # Clerk refuses an empty change, or organizations are disabled
@@ -44,10 +44,10 @@ def same_content(rank: str, record: AnyRecord) -> bool:
 async def asked_again(job: Job, kind: Kind, rows: list[Shape]) -> dict[str, AnyRecord]:
     """Ask Clerk for these rows again. Return the records of its answer by key, without deleted ones."""
     found: dict[str, AnyRecord] = {}
-    for question in _questions(kind, rows):
+    for request in _requests(kind, rows):
         asked_at = job.now()
         try:
-            answer: list[Shape] | Page = await job.ask(question)
+            answer: list[Shape] | Page = await job.send(request)
         except ApiNotFound:  # the organization is deleted, with all its memberships
             continue
         for row in answer.rows if isinstance(answer, Page) else answer:
@@ -74,16 +74,16 @@ async def overtake(job: Job, kind: Kind, said: list[Said]) -> list[Change]:
     return await job.put(records)
 
 
-def _questions(kind: Kind, rows: list[Shape]) -> Iterator[Question[Any]]:
+def _requests(kind: Kind, rows: list[Shape]) -> Iterator[ClerkRequest[Any]]:
     if kind == "membership":
-        yield from _questions_of_members(rows)
+        yield from _requests_of_members(rows)
         return
     for start in range(0, len(rows), BATCH):
         ids = [str(row["id"]) for row in rows[start : start + BATCH]]
         yield endpoints.users(ids=ids) if kind == "user" else endpoints.organizations(ids=ids)
 
 
-def _questions_of_members(rows: list[Shape]) -> Iterator[Question[Any]]:
+def _requests_of_members(rows: list[Shape]) -> Iterator[ClerkRequest[Any]]:
     people: dict[str, list[str]] = {}
     for row in rows:
         organization, person = fields(row["organization"])["id"], fields(row["public_user_data"])["user_id"]
@@ -112,7 +112,7 @@ class Departures:
     async def find(self, most: float) -> None:
         """Ask about all objects that were not listed, unless their number is unlikely for a kind.
 
-        Users and organizations come first: their memberships end with them, without a question.
+        Users and organizations come first: their memberships end with them, without a request.
         """
         rounds: tuple[tuple[Kind, ...], ...] = (("user", "organization"), ("membership",))
         for kinds in rounds:
@@ -198,9 +198,9 @@ class Departures:
             return await self._found_membership(record)
         one = endpoints.user if isinstance(record, ClerkUser) else endpoints.organization
         assert isinstance(record, (ClerkUser, ClerkOrganization))
-        question: Question[Shape] = one(str(record.clerk_id))
+        request: ClerkRequest[Shape] = one(str(record.clerk_id))
         try:
-            return await self._job.ask(question), False
+            return await self._job.send(request), False
         except ApiNotFound as error:
             return None, _is_of_the_id(error)
 
@@ -209,10 +209,10 @@ class Departures:
         if not user_id or not organization_id:
             return None, False
         try:
-            page: Page = await self._job.ask(endpoints.members(organization_id, users=[user_id]))
+            page: Page = await self._job.send(endpoints.members(organization_id, users=[user_id]))
             if page.rows:
                 return page.rows[0], page.rows[0].get("id") != record.clerk_id
-            row = await self._job.ask(endpoints.merge_membership_metadata(organization_id, user_id))
+            row = await self._job.send(endpoints.merge_membership_metadata(organization_id, user_id))
         except ApiNotFound as error:
             return None, _is_of_the_id(error)
         except ApiRefused as error:

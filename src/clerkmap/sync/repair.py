@@ -93,7 +93,7 @@ class _Repair:
         self._unlisted.append((kind, key))
 
     async def _ask_about_unlisted(self) -> None:
-        """Ask about users and organizations first: their memberships end with them, without a question."""
+        """Ask about users and organizations first: their memberships end with them, without a request."""
         departures = Departures(self._job, self._job.now(), self.report)
         rounds: tuple[tuple[Kind, ...], ...] = (("user", "organization"), ("membership",))
         done = 0
