@@ -3,9 +3,10 @@
 import pytest
 
 from clerkmap import Change
-from clerkmap.core.merging import current_membership, is_over
+from clerkmap.core.merging import current_membership
 from clerkmap.core.model import Count, exported
 from clerkmap.core.records import AnyRecord, ClerkUser
+from clerkmap.core.tombstones import ended_before
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing.samples import ANN, HERE, company, found, left, member, person
 
@@ -49,12 +50,12 @@ def test_a_member_leaves_and_joins_again() -> None:
 def test_a_membership_is_over_once_nothing_shows_it_after_its_end() -> None:
     """A later membership goes on, and an end at the moment itself is not before it."""
     ended = left(at=2)
-    assert is_over([ended], 3)
-    assert not is_over([ended], 2)
-    assert not is_over([member()], 3)
+    assert ended_before([ended], 3)
+    assert not ended_before([ended], 2)
+    assert not ended_before([member()], 3)
     later = member("orgmem_2", at=3)
     assert current_membership([ended, later]) == later
-    assert not is_over([ended, later], 4)
+    assert not ended_before([ended, later], 4)
 
 
 def test_a_count_of_what_is_alive() -> None:
