@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clerkmap import ClerkmapError, Resolver, Verifier, aexplain, errors, explain
-from clerkmap.auth.checks import CHECKS, KEY, LIFETIME, SIGNATURE
 from clerkmap.auth.explain import Explanation
+from clerkmap.auth.explained_checks import CHECKS, KEY, LIFETIME, SIGNATURE
 from clerkmap.core.keys import LocalKeys, VerifyingKey
 from clerkmap.errors import KeysUnavailable, LockedOut, TokenError
 from clerkmap.repositories import MemoryRepository

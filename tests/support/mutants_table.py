@@ -139,17 +139,17 @@ MUTANTS = (
     )),
     Mutant("SQL: a user gets a new id", "an id, once given, stays", SQLITE_TESTS, (
         Edit(STATEMENTS, "_replace_if_outranked", '"key", "id", "user_id"', '"key"'),
-        Edit(PUT, "Put._put_user", "record), known.id)", "record), self._configuration.make_id(record))"),
+        Edit(PUT, "SqlPut._put_user", "record), known.id)", "record), self._configuration.make_id(record))"),
     )),
     Mutant("SQL: an organization gets a new id", "the same", IDS, (
         Edit(STATEMENTS, "_replace_if_outranked", '"key", "id", "user_id"', '"key"'),
-        Edit(PUT, "Put._put_organization", "before.id)", "self._configuration.make_id(record))"),
+        Edit(PUT, "SqlPut._put_organization", "before.id)", "self._configuration.make_id(record))"),
     )),
     Mutant("memory: a user gets a new id", "the same", ORDERS, (
-        Edit(MEMORY_PUT, "Put._put_user", "known is not None", "False"),
+        Edit(MEMORY_PUT, "MemoryPut._put_user", "known is not None", "False"),
     )),
     Mutant("memory: an organization gets a new id", "the same", ORDERS, (
-        Edit(MEMORY_PUT, "Put._put_organization", " if before is None else before.id", ""),
+        Edit(MEMORY_PUT, "MemoryPut._put_organization", " if before is None else before.id", ""),
     )),
     Mutant("SQL: conflict without the instance", "the same Clerk id in two instances would be one row", SQLITE_ORDERS, (
         Edit(SCHEMA, "_first_version",
@@ -178,11 +178,11 @@ MUTANTS = (
         Edit(STATEMENTS, "Statements.__init__", "m.instance = ?", "(m.instance = ? OR 1)"),
     )),
     Mutant("memory: found without the instance", "one instance would see another's people", ORDERS, (
-        Edit(MEMORY_PUT, "Put._put_user", "record.instance", '""'),
-        Edit(MEMORY_READING, "Reading.find", "self.user_at((instance, user_key", 'self.user_at(("", user_key'),
+        Edit(MEMORY_PUT, "MemoryPut._put_user", "record.instance", '""'),
+        Edit(MEMORY_READING, "MemoryReading.find", "self.user_at((instance, user_key", 'self.user_at(("", user_key'),
     )),
     Mutant("SQL: deletion is not settled", "a user whose person is deleted would stay", SQLITE_ORDERS, (
-        Edit(PUT, "Put._put_user", "record.is_deleted or is_given", "is_given"),
+        Edit(PUT, "SqlPut._put_user", "record.is_deleted or is_given", "is_given"),
     )),
     Mutant("bulk: what is no better", "a page that comes again would be a change", BULK, (
         Edit(PUT, "_PutMany._put_users", "outranks(record, user.clerk)", "True"),
@@ -223,7 +223,7 @@ MUTANTS = (
         Edit(MEMORY, "MemoryRepository._write", "self.listeners.tell", "    self.listeners.tell"),
     )),
     Mutant("memory: nothing is taken back", "half of a put that failed would stay", IN_MEMORY, (
-        Edit(MEMORY_TABLES, "Tables.transaction", "self._undo_all", "self._undo.clear"),
+        Edit(MEMORY_TABLES, "MemoryTables.transaction", "self._undo_all", "self._undo.clear"),
     )),
     Mutant("SQLite: BEGIN on a file", "two processes that read before they write would fail under load", TRANSACTIONS, (
         Edit(CONNECTIONS, "FileConnections.writing", '"BEGIN IMMEDIATE"', '"BEGIN"'),
@@ -272,7 +272,7 @@ MUTANTS = (
         Edit(STATEMENTS, "Statements._list", "said} > (?", "said} >= (?"),
     )),
     Mutant("listing: of any instance", "another's people would be taken for missing at Clerk", ON_SQLITE, (
-        Edit(READING, "Reading.records", "rows if row[0] == instance", "rows"),
+        Edit(READING, "SqlReading.records", "rows if row[0] == instance", "rows"),
     )),
     Mutant("listing: in no order", "the next page would leave something out", ON_SQLITE, (
         Edit(STATEMENTS, "Statements._list", "BY instance, key LIMIT", "BY rank LIMIT"),

@@ -55,11 +55,6 @@ TWINS = {
     "Require": "the requirement of ASGI and of WSGI",
     "WebhookEndpoint": "the endpoint of ASGI and of WSGI",
 }
-# Names that await a rename. Take a name out once it is unique; add none.
-DUPLICATES = {
-    *("Checkpoints", "ClerkUser", "Line", "Links", "Outbox", "Put", "Reading", "Refusal", "Row"),
-    *("Tables", "Users"),
-}
 
 # A list of some sixty classes, each with a docstring, a code and a text, is as long as the list.
 LONG = {"errors.py": 800}
@@ -154,7 +149,7 @@ def test_each_class_name_is_defined_once() -> None:
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     ]
-    assert {name for name in classes if classes.count(name) > 1} <= TWINS.keys() | DUPLICATES
+    assert {name for name in classes if classes.count(name) > 1} <= TWINS.keys()
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if room_of(parts_of(path)) not in TOP], ids=name_of)

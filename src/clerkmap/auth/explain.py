@@ -16,7 +16,17 @@ from ..core.principal import Principal
 from ..core.strict_json import read_object
 from ..core.token_rules import KeyWanted
 from ..errors import ClerkmapError, TokenMalformed
-from .checks import CHECKS, KEY, LIFETIME, OPAQUE_CHECKS, OPAQUE_USER, SIGNATURE, WORD, Evidence, Row
+from .explained_checks import (
+    CHECKS,
+    KEY,
+    LIFETIME,
+    OPAQUE_CHECKS,
+    OPAQUE_USER,
+    SIGNATURE,
+    WORD,
+    Evidence,
+    ExplainedCheck,
+)
 from .resolver import Resolver
 from .verifier import Verifier
 
@@ -97,7 +107,7 @@ class _Run:
         self.verifier: Verifier = resolver if isinstance(resolver, Verifier) else resolver.verifier
         is_opaque = self.verifier.opaque is not None and prefix_of(token) is not None
         rows, user = (OPAQUE_CHECKS, OPAQUE_USER) if is_opaque else (CHECKS, LIFETIME)
-        self.rows: tuple[Row, ...] = rows if isinstance(resolver, Resolver) else rows[:user]
+        self.rows: tuple[ExplainedCheck, ...] = rows if isinstance(resolver, Resolver) else rows[:user]
         self.reached: int = 0
         self.error: ClerkmapError | None = None
         self.principal: Principal | None = None

@@ -10,7 +10,7 @@ from .options import database_option, first_id_option, instance, json_option, re
 
 if TYPE_CHECKING:
     from ..core.instance import Instance
-    from ..sync.import_file import Row
+    from ..sync.import_file import FileRow
     from ..webhooks import Reconciler
 
 MOST_SHOWN = 20  # invalid lines; the JSON has all
@@ -87,7 +87,7 @@ class _NotRead(Exception):
     """The reason why a row is invalid. It quotes nothing from the row."""
 
 
-def _applied(row: "Row", clerk: "Instance", reconciler: "Reconciler | None") -> str:
+def _applied(row: "FileRow", clerk: "Instance", reconciler: "Reconciler | None") -> str:
     """Apply a row, and return the outcome."""
     from ..core.events import Unreadable
     from ..errors import WebhookMalformed

@@ -65,7 +65,7 @@ _ALWAYS: dict[Kind, tuple[str, ...]] = {
 _SEPARATORS = re.compile(r"[|,;\s]+")
 
 
-class Row(NamedTuple):
+class FileRow(NamedTuple):
     """A row: its first line, its content, and its text if that is JSON. The content of an unreadable row is None."""
 
     line: int
@@ -73,7 +73,7 @@ class Row(NamedTuple):
     text: bytes = b""
 
     def __repr__(self) -> str:
-        return f"Row(line {self.line})"
+        return f"FileRow(line {self.line})"
 
 
 @dataclass(slots=True)
@@ -139,7 +139,7 @@ async def abackfill_file(
     return taking.report
 
 
-def event_of(row: Row) -> Event | None:
+def event_of(row: FileRow) -> Event | None:
     """Return the event in a row, in Clerk's format or that of `clerk webhooks listen --json`; None for other rows.
 
     Raises:
@@ -193,7 +193,7 @@ class _Taking:
         self._changed.update(_STAGE_OF[change.after.clerk.kind] for change in changes)
         self.report.listed, self.report.changed = dict(self._listed), dict(self._changed)
 
-    def _records(self, row: Row) -> list[AnyRecord]:
+    def _records(self, row: FileRow) -> list[AnyRecord]:
         said = row.said
         if said is None:
             raise Unreadable("it is neither JSON nor a row of the table")
@@ -317,7 +317,7 @@ def _not_read(error: Exception) -> ConfigurationError:
     return ConfigurationError(f"the file cannot be read: {getattr(error, 'strerror', None) or 'invalid file name'}")
 
 
-def rows_of(pieces: Iterator[bytes]) -> Iterator[Row]:
+def rows_of(pieces: Iterator[bytes]) -> Iterator[FileRow]:
     """Yield the rows of a file from its pieces. Each piece is a line or a part of a line.
 
     Raises:
@@ -354,14 +354,14 @@ def _lines(pieces: Iterator[bytes], line: int) -> Iterator[tuple[int, bytes | No
         yield line, _whole(held)
 
 
-def _objects(pieces: Iterator[bytes], line: int) -> Iterator[Row]:
+def _objects(pieces: Iterator[bytes], line: int) -> Iterator[FileRow]:
     """Yield the JSON object of each line."""
     for number, text in _lines(pieces, line):
         if text is None or text.strip():
             yield _row(number, text)
 
 
-def _elements(pieces: Iterator[bytes], line: int) -> Iterator[Row]:
+def _elements(pieces: Iterator[bytes], line: int) -> Iterator[FileRow]:
     """Yield the elements of a JSON list, or of several lists in sequence."""
     depth, quoted, escaped = 0, False, -1
     held, first, stray = bytearray(), line, 0  # the line of text outside elements, or 0
@@ -390,7 +390,7 @@ def _elements(pieces: Iterator[bytes], line: int) -> Iterator[Row]:
             elif sign in b"}]":
                 depth = max(0, depth - 1)
                 if stray and depth <= 1:
-                    yield Row(stray, None)
+                    yield FileRow(stray, None)
                     stray = 0
                 if depth == 1:
                     _hold(held, piece[begin : at + 1])
@@ -403,10 +403,10 @@ def _elements(pieces: Iterator[bytes], line: int) -> Iterator[Row]:
             stray = stray or line * _is_there(piece[begin:])
         escaped -= len(piece)
     if stray or depth:
-        yield Row(stray or first, None)  # the file is truncated
+        yield FileRow(stray or first, None)  # the file is truncated
 
 
-def _table(pieces: Iterator[bytes], line: int) -> Iterator[Row]:
+def _table(pieces: Iterator[bytes], line: int) -> Iterator[FileRow]:
     """Yield each row of a CSV file as a dictionary. The first row has the names of the columns."""
     names: list[str] | None = None
     held, first, last = b"", line, line
@@ -420,9 +420,9 @@ def _table(pieces: Iterator[bytes], line: int) -> Iterator[Row]:
             if names is None:
                 names = _names(cells)
             elif cells is not None and len(cells) == len(names):
-                yield Row(first, dict(zip(names, cells, strict=True)))
+                yield FileRow(first, dict(zip(names, cells, strict=True)))
             else:
-                yield from (Row(each, None) for each in range(first, last + 1))
+                yield from (FileRow(each, None) for each in range(first, last + 1))
         held = b""
 
 
@@ -442,14 +442,14 @@ def _cells(text: bytes) -> list[str] | None:
         return None
 
 
-def _row(line: int, text: bytes | None) -> Row:
+def _row(line: int, text: bytes | None) -> FileRow:
     if text is None:
-        return Row(line, None)
+        return FileRow(line, None)
     text = text.strip(_BETWEEN)
     try:
-        return Row(line, read_object(text, max_depth=MAX_BODY_DEPTH, half_characters=True), text)
+        return FileRow(line, read_object(text, max_depth=MAX_BODY_DEPTH, half_characters=True), text)
     except ValueError:
-        return Row(line, None)
+        return FileRow(line, None)
 
 
 def _hold(held: bytearray, piece: bytes) -> None:

@@ -10,7 +10,7 @@ from ...errors import ConfigurationError, RepositoryUnavailable
 from ...hooks import Listeners
 from ..options import Configuration, IdType, Options
 from ..sql.dialects import SQLITE, Names
-from ..sql.repository import Tables
+from ..sql.repository import SqlTables
 from ..sql.schema import Schema
 from ..sql.statements import Statements, Work
 from ..sqlite.change_log import ChangeLog
@@ -26,7 +26,7 @@ ID_TYPES: dict[str, dict[IdType, str]] = {
 class Database(Protocol):
     """One of the databases. Its work runs on Django's cursor."""
 
-    tables: Tables
+    tables: SqlTables
     listeners: Listeners
     changes: ChangeLog | None  # None if changes by other processes are not noticed
 
@@ -74,7 +74,7 @@ class Sqlite:
             raise ConfigurationError("SQLite has no uuid: id_type is text or bigint")
         self._schema = Schema(dialect, names, ID_TYPES["sqlite"][configuration.id_type])
         self.listeners: Listeners = configuration.listeners
-        self.tables: Tables = Tables(Statements(dialect, names, configuration.numbers), configuration)
+        self.tables: SqlTables = SqlTables(Statements(dialect, names, configuration.numbers), configuration)
         self.changes: ChangeLog | None = ChangeLog(dialect, names, self.listeners)
         # Changes nothing, and waits for the current writer: a later wait would be an error.
         self._lock = f"UPDATE {self._schema.table} SET version = version WHERE 0"
@@ -115,7 +115,7 @@ class Postgres:
 
         self._setup = Setup(speaks_async=False, prefix=PREFIX, id_type=id_type, **options)
         self.listeners: Listeners = self._setup.listeners
-        self.tables: Tables = self._setup.tables
+        self.tables: SqlTables = self._setup.tables
         self.changes: ChangeLog | None = None
 
     def is_ready(self) -> Work[bool]:

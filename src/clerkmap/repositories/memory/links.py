@@ -8,16 +8,23 @@ from ...core.tombstones import deletion_rank, ended_before
 from ...errors import LinkRefused, UserUnknown
 from ..arguments import check_names, check_purge
 from ..options import Configuration, check_role, no_other_id
-from .put import Put
-from .reading import Reading
-from .tables import Tables, Written
-from .users import Users
+from .put import MemoryPut
+from .reading import MemoryReading
+from .tables import MemoryTables, Written
+from .users import MemoryUsers
 
 
-class Links:
+class MemoryLinks:
     """Your application's facts about its users."""
 
-    def __init__(self, tables: Tables, configuration: Configuration, reading: Reading, users: Users, put: Put) -> None:
+    def __init__(
+        self,
+        tables: MemoryTables,
+        configuration: Configuration,
+        reading: MemoryReading,
+        users: MemoryUsers,
+        put: MemoryPut,
+    ) -> None:
         self._tables = tables
         self._configuration = configuration
         self._reading = reading

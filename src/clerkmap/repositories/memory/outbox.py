@@ -7,14 +7,14 @@ from ...core.model import Change, Organization, User
 from ...core.writeback import OutboxEntry, OutboxKind, outbox_entry_of
 from ..arguments import check_checkpoint, check_checkpoint_name, check_limit, check_outbox_entry
 from ..options import Configuration
-from .reading import Reading
-from .tables import EntryPlace, Tables, Written
+from .reading import MemoryReading
+from .tables import EntryPlace, MemoryTables, Written
 
 
-class Outbox:
+class MemoryOutbox:
     """The outbox entries. The transaction of a change adds them, and they are removed when they are sent."""
 
-    def __init__(self, tables: Tables, configuration: Configuration, reading: Reading) -> None:
+    def __init__(self, tables: MemoryTables, configuration: Configuration, reading: MemoryReading) -> None:
         self._tables = tables
         self._configuration = configuration
         self._reading = reading
@@ -60,10 +60,10 @@ def _state(entry: OutboxEntry | None) -> tuple[int, int, int] | None:
     return None if entry is None else (entry.due_at, entry.changes, entry.tries)
 
 
-class Checkpoints:
+class MemoryCheckpoints:
     """Texts under names: the progress of a job, or a lock."""
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: MemoryTables) -> None:
         self._tables = tables
 
     def get(self, name: str) -> str | None:

@@ -8,15 +8,17 @@ from ...core.model import Change, Id, Membership, Organization, Session, keys_of
 from ...core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
 from ...errors import UserTaken
 from ..options import Configuration, FirstRoles, log_taken
-from .reading import Reading
-from .tables import Tables, Written
-from .users import Users
+from .reading import MemoryReading
+from .tables import MemoryTables, Written
+from .users import MemoryUsers
 
 
-class Put:
+class MemoryPut:
     """The one way in for Clerk's records."""
 
-    def __init__(self, tables: Tables, configuration: Configuration, reading: Reading, users: Users) -> None:
+    def __init__(
+        self, tables: MemoryTables, configuration: Configuration, reading: MemoryReading, users: MemoryUsers
+    ) -> None:
         self._tables = tables
         self._configuration = configuration
         self._reading = reading

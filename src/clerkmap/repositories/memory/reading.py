@@ -21,13 +21,13 @@ from ..arguments import (
     lower_ascii,
 )
 from ..options import Configuration
-from .tables import Place, Tables
+from .tables import MemoryTables, Place
 
 
-class Reading:
+class MemoryReading:
     """The queries."""
 
-    def __init__(self, tables: Tables, configuration: Configuration) -> None:
+    def __init__(self, tables: MemoryTables, configuration: Configuration) -> None:
         self._tables = tables
         self._configuration = configuration
 

@@ -10,12 +10,12 @@ from ...core.records import MAX_TIME, AnyRecord, Kind
 from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
 from ...hooks import Listeners
 from ..options import Configuration, Options
-from .links import Links
-from .outbox import Checkpoints, Outbox
-from .put import Put
-from .reading import Reading
-from .tables import Tables, Written
-from .users import Users
+from .links import MemoryLinks
+from .outbox import MemoryCheckpoints, MemoryOutbox
+from .put import MemoryPut
+from .reading import MemoryReading
+from .tables import MemoryTables, Written
+from .users import MemoryUsers
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -38,13 +38,13 @@ class MemoryRepository:
         self.max_token_lifetime: float = configuration.max_token_lifetime
         self.needs_full_user: bool = configuration.needs_full_user
         self.listeners: Listeners = configuration.listeners
-        tables = self._tables = Tables()
-        reading = self._reading = Reading(tables, configuration)
-        users = self._users = Users(tables, configuration, reading)
-        put = self._put = Put(tables, configuration, reading, users)
-        self._links = Links(tables, configuration, reading, users, put)
-        self._outbox = Outbox(tables, configuration, reading)
-        self._checkpoints = Checkpoints(tables)
+        tables = self._tables = MemoryTables()
+        reading = self._reading = MemoryReading(tables, configuration)
+        users = self._users = MemoryUsers(tables, configuration, reading)
+        put = self._put = MemoryPut(tables, configuration, reading, users)
+        self._links = MemoryLinks(tables, configuration, reading, users, put)
+        self._outbox = MemoryOutbox(tables, configuration, reading)
+        self._checkpoints = MemoryCheckpoints(tables)
 
     @property
     def database(self) -> "Connection":

@@ -25,7 +25,7 @@ EntryPlace = tuple[str, str, str]  # an instance, a kind, and a key
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class UserRow:
     """Your side of a user, and the places of the user's identities."""
 
     role: str | None
@@ -35,12 +35,12 @@ class Row:
     places: tuple[Place, ...] = ()
 
 
-class Tables(SurvivesForks):
+class MemoryTables(SurvivesForks):
     """The dictionaries under one lock, with one transaction at a time. The database, once it is used, takes part in
     each transaction."""
 
     def __init__(self) -> None:
-        self.users: dict[Id, Row] = {}
+        self.users: dict[Id, UserRow] = {}
         self.identities: dict[Place, tuple[Id, ClerkUser]] = {}
         self.organizations: dict[Place, Organization] = {}
         self.organization_places: dict[Id, Place] = {}

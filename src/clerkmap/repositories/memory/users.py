@@ -7,14 +7,14 @@ from ...core.model import Change, Id, User
 from ...core.records import ClerkOrganization, ClerkUser
 from ..options import Configuration, id_taken
 from ..row_numbers import Numbers, UsersTable
-from .reading import Reading
-from .tables import Place, Row, Tables
+from .reading import MemoryReading
+from .tables import MemoryTables, Place, UserRow
 
 
-class Users:
+class MemoryUsers:
     """The rows of your users, and the identities that are tied to them."""
 
-    def __init__(self, tables: Tables, configuration: Configuration, reading: Reading) -> None:
+    def __init__(self, tables: MemoryTables, configuration: Configuration, reading: MemoryReading) -> None:
         self._tables = tables
         self._configuration = configuration
         self._reading = reading
@@ -23,7 +23,7 @@ class Users:
     def make_row(self, id: Id, role_rank: str | None = None) -> None:
         """Make the row of a user, if there is none."""
         if id not in self._tables.users:
-            self._tables.set(self._tables.users, id, Row(None, role_rank, self._configuration.now(), None))
+            self._tables.set(self._tables.users, id, UserRow(None, role_rank, self._configuration.now(), None))
 
     def tie(self, place: Place, record: ClerkUser, id: Id) -> User:
         """Tie an identity to a user, beside the user's other identities, or replace its record."""

@@ -11,7 +11,7 @@ from ...hooks import Listeners
 from ..arguments import checked_timeout
 from ..options import Configuration, IdType, Options
 from ..sql.dialects import POSTGRES, Names
-from ..sql.repository import Tables
+from ..sql.repository import SqlTables
 from ..sql.schema import SCHEMA_VERSION, Schema
 from ..sql.statements import Statements, Work, Written
 from .connections import Lending
@@ -90,7 +90,7 @@ class Setup:
         self._schema = Schema(POSTGRES, self._names, configuration.id_type, _NEW_ID[configuration.id_type])
         self.listeners: Listeners = configuration.listeners
         statements = Statements(POSTGRES, self._names, configuration.numbers, id_type=configuration.id_type)
-        self.tables: Tables = Tables(statements, configuration)
+        self.tables: SqlTables = SqlTables(statements, configuration)
         self.lending: Lending = Lending()
         self.prepared: bool = False  # whether the tables have been found at this version's state
         self.channel: str = f"{self._names.prefix}changes"

@@ -9,23 +9,23 @@ from ...core.tombstones import deletion_rank, ended_before
 from ...errors import LinkRefused, UserUnknown
 from ..arguments import check_names, check_purge
 from ..options import Configuration, check_role, no_other_id, not_inserted
-from .put import Locks, Put
-from .reading import Reading
+from .put import Locks, SqlPut
+from .reading import SqlReading
 from .statements import Statements, Work, Written
-from .users import TRIES, Users
+from .users import TRIES, SqlUsers
 
 
-class Links:
+class SqlLinks:
     """Your application's facts about its users. Each method is the work of one transaction."""
 
     def __init__(
         self,
         sql: Statements,
         configuration: Configuration,
-        reading: Reading,
-        users: Users,
+        reading: SqlReading,
+        users: SqlUsers,
         locks: Locks,
-        put: Put,
+        put: SqlPut,
     ) -> None:
         self._sql = sql
         self._configuration = configuration

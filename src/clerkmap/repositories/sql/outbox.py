@@ -6,14 +6,14 @@ from ...core.model import Change, Organization, User
 from ...core.writeback import OutboxEntry, OutboxKind, outbox_entry_of
 from ..arguments import check_checkpoint, check_checkpoint_name, check_limit, check_outbox_entry
 from ..options import Configuration
-from .reading import Reading
+from .reading import SqlReading
 from .statements import Rows, Statements, Work, Written
 
 
-class Outbox:
+class SqlOutbox:
     """The outbox entries. The transaction of a change adds them, and they are removed when they are sent."""
 
-    def __init__(self, sql: Statements, configuration: Configuration, reading: Reading) -> None:
+    def __init__(self, sql: Statements, configuration: Configuration, reading: SqlReading) -> None:
         self._sql = sql
         self._configuration = configuration
         self._reading = reading
@@ -65,7 +65,7 @@ def _place(entry: OutboxEntry) -> tuple[str, str, str]:
     return entry.instance, entry.kind, entry.key
 
 
-class Checkpoints:
+class SqlCheckpoints:
     """Texts under names: the progress of a job, or a lock."""
 
     def __init__(self, sql: Statements) -> None:

@@ -13,9 +13,9 @@ from ...core.records import AnyRecord, ClerkMembership, ClerkOrganization, Clerk
 from ...core.tombstones import deletion_rank
 from ...errors import UserTaken
 from ..options import Configuration, FirstRoles, id_taken, log_taken, not_inserted
-from .reading import Place, Reading, ends_of, organization_of, place_of
+from .reading import Place, SqlReading, ends_of, organization_of, place_of
 from .statements import Rows, Statements, Work, Written, membership_row, organization_row, session_row, user_row
-from .users import TRIES, Users
+from .users import TRIES, SqlUsers
 
 MANY = 20  # below this, one by one is as fast
 _CLOCKS_DIFFER = 86_400_000  # milliseconds, at most, from the process that purges
@@ -43,11 +43,11 @@ class Locks:
             yield self._sql.lock_slots, (sorted({int(key[:8], 16) % _SLOTS for key in keys}),)
 
 
-class Put:
+class SqlPut:
     """The one way in for Clerk's records."""
 
     def __init__(
-        self, sql: Statements, configuration: Configuration, reading: Reading, users: Users, locks: Locks
+        self, sql: Statements, configuration: Configuration, reading: SqlReading, users: SqlUsers, locks: Locks
     ) -> None:
         self._sql = sql
         self._configuration = configuration
@@ -197,7 +197,7 @@ class _PutMany:
     records that another writer has just written, are left to be put one by one.
     """
 
-    def __init__(self, sql: Statements, configuration: Configuration, reading: Reading, users: Users) -> None:
+    def __init__(self, sql: Statements, configuration: Configuration, reading: SqlReading, users: SqlUsers) -> None:
         self._sql = sql
         self._configuration = configuration
         self._reading = reading

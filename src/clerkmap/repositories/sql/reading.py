@@ -44,7 +44,7 @@ _OVER = len(USER_COLUMNS) + 4
 _MEMBERSHIP = _OVER + 1 + len(ORGANIZATION_COLUMNS) + 1
 
 
-class Reading:
+class SqlReading:
     """The queries."""
 
     def __init__(self, sql: Statements, configuration: Configuration) -> None:

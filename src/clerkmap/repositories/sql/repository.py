@@ -15,31 +15,31 @@ from ...core.records import MAX_TIME, AnyRecord, Kind
 from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
 from ...hooks import Listeners
 from ..options import Configuration
-from .links import Links
-from .outbox import Checkpoints, Outbox
-from .put import Locks, Put
-from .reading import Reading
+from .links import SqlLinks
+from .outbox import SqlCheckpoints, SqlOutbox
+from .put import Locks, SqlPut
+from .reading import SqlReading
 from .statements import Statements, Work, Written
 from .stored_rows import Contents, Reads, Writes
-from .users import Users
+from .users import SqlUsers
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
-class Tables:
+class SqlTables:
     """The work on the tables of one repository, in parts."""
 
     def __init__(self, sql: Statements, configuration: Configuration) -> None:
         self._sql = sql
         self.configuration: Configuration = configuration
-        self.reading: Reading = Reading(sql, configuration)
-        self.users: Users = Users(sql, configuration, self.reading)
+        self.reading: SqlReading = SqlReading(sql, configuration)
+        self.users: SqlUsers = SqlUsers(sql, configuration, self.reading)
         locks = Locks(sql)
-        self.put: Put = Put(sql, configuration, self.reading, self.users, locks)
-        self.links: Links = Links(sql, configuration, self.reading, self.users, locks, self.put)
-        self.outbox: Outbox = Outbox(sql, configuration, self.reading)
-        self.checkpoints: Checkpoints = Checkpoints(sql)
+        self.put: SqlPut = SqlPut(sql, configuration, self.reading, self.users, locks)
+        self.links: SqlLinks = SqlLinks(sql, configuration, self.reading, self.users, locks, self.put)
+        self.outbox: SqlOutbox = SqlOutbox(sql, configuration, self.reading)
+        self.checkpoints: SqlCheckpoints = SqlCheckpoints(sql)
 
     def write(self, work: Work[Written[T]]) -> Work[Written[T]]:
         """Do work that writes, and add outbox entries for the data that it has made stale at Clerk."""
@@ -56,7 +56,7 @@ class SqlRepository(ABC):
     """The methods of `Repository`, in terms of two: one that reads, one that writes."""
 
     listeners: Listeners
-    _tables: Tables
+    _tables: SqlTables
 
     @abstractmethod
     def close(self) -> None: ...
@@ -196,7 +196,7 @@ class AsyncSqlRepository(ABC):
     """The methods of `AsyncRepository`, for async drivers."""
 
     listeners: Listeners
-    _tables: Tables
+    _tables: SqlTables
 
     @abstractmethod
     async def close(self) -> None: ...

@@ -14,17 +14,17 @@ from ...core.model import Change, Id, User, keys_of, spokesman
 from ...core.records import ClerkOrganization, ClerkUser
 from ...errors import UserTaken
 from ..options import Configuration, id_taken, not_inserted
-from .reading import Reading
+from .reading import SqlReading
 from .statements import Statements, Work, Written, user_row
 
 TRIES = 10  # more than other writers can win in a row
 E = TypeVar("E", ClerkUser, ClerkOrganization)
 
 
-class Users:
+class SqlUsers:
     """The rows of your users, and the identities that are tied to them."""
 
-    def __init__(self, sql: Statements, configuration: Configuration, reading: Reading) -> None:
+    def __init__(self, sql: Statements, configuration: Configuration, reading: SqlReading) -> None:
         self._sql = sql
         self._configuration = configuration
         self._reading = reading

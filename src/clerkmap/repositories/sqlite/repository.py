@@ -22,7 +22,7 @@ from ...hooks import Listeners, written_from_within
 from ..options import Configuration, Options
 from ..sql.dialects import SQLITE, Names
 from ..sql.errors import without_text
-from ..sql.repository import SqlRepository, Tables
+from ..sql.repository import SqlRepository, SqlTables
 from ..sql.schema import Schema
 from ..sql.statements import Ask, Rows, Statements, Work, Written
 from .change_log import ChangeLog
@@ -77,7 +77,7 @@ class SqliteRepository(SqlRepository):
         self._connections = connection
         configuration, names = Configuration(**options), Names(prefix)
         self.listeners: Listeners = configuration.listeners
-        self._tables = Tables(Statements(SQLITE, names, configuration.numbers), configuration)
+        self._tables = SqlTables(Statements(SQLITE, names, configuration.numbers), configuration)
         self.poll_every: float | None = connection.poll_every
         schema = Schema(SQLITE, names, _ID_TYPES[configuration.id_type])
         is_ready = self._read(schema.is_ready, "SELECT 1 FROM sqlite_master WHERE name = ?")

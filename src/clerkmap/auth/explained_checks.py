@@ -91,7 +91,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Row:
+class ExplainedCheck:
     """One check: its subject, the errors that it raises, and a function that describes the compared values."""
 
     name: str
@@ -104,8 +104,8 @@ def _told_of_time(name: str, word: str) -> Callable[[Evidence], str]:
     return lambda seen: f"It {word} {seen.time(name)}; the two clocks may differ by {seen.rules.leeway:g} s."
 
 
-CHECKS: tuple[Row, ...] = (
-    Row(
+CHECKS: tuple[ExplainedCheck, ...] = (
+    ExplainedCheck(
         "spelling",
         "Its length, its three parts, and the JSON in them.",
         (TokenTooLarge, TokenMalformed, HeaderRefused),
@@ -114,13 +114,13 @@ CHECKS: tuple[Row, ...] = (
             "and its header may ask for nothing out of the ordinary."
         ),
     ),
-    Row(
+    ExplainedCheck(
         "algorithm",
         "Whether the instance signs with that algorithm.",
         (AlgorithmRefused,),
         lambda seen: f"It says {seen.of_header('alg')}; the instance signs with {_listed(seen.instance.algorithms)}.",
     ),
-    Row(
+    ExplainedCheck(
         "named kind",
         "The kind of token that its header names, if it names one.",
         (UnknownKind, TemplateToken, MachineToken, OAuthToken),
@@ -129,13 +129,13 @@ CHECKS: tuple[Row, ...] = (
             f"accepted: {_listed(seen.rules.accept)}."
         ),
     ),
-    Row(
+    ExplainedCheck(
         "key",
         "Whether the instance has the key that the header names.",
         (UnknownKey, KeysUnavailable),
         lambda seen: f"It names the key {seen.of_header('kid')}, to be found among those of {seen.instance.name}.",
     ),
-    Row(
+    ExplainedCheck(
         "signature",
         "Whether that key made the signature.",
         (BadSignature, AlgorithmRefused),
@@ -143,28 +143,30 @@ CHECKS: tuple[Row, ...] = (
             f"The signature must be that key's, over this very header and payload, by {seen.of_header('alg')}."
         ),
     ),
-    Row(
+    ExplainedCheck(
         "shown kind",
         "The kind of token that its claims show.",
         (TemplateToken, MachineToken, OAuthToken, IdToken, HandshakeToken, SessionToken),
         lambda seen: f"Several kinds are signed with one key; accepted: {_listed(seen.rules.accept)}.",
     ),
-    Row(
+    ExplainedCheck(
         "issuer",
         "Whether this instance issued it.",
         (IssuerRefused,),
         lambda seen: f"It was issued by {seen.of_payload('iss')}; accepted: {_listed(seen.instance.issuers)}.",
     ),
-    Row(
+    ExplainedCheck(
         "claims",
         "Whether each claim that decides something is there, and can be true.",
         (ClaimMissing, ClaimInvalid, VersionUnknown),
         lambda seen: f"It speaks for {seen.of_payload('sub')}; ids, times and version must be well formed.",
     ),
-    Row("expiry", "Whether it has expired.", (TokenExpired,), _told_of_time("exp", "expires at")),
-    Row("beginning", "Whether it is valid yet.", (TokenNotYetValid,), _told_of_time("nbf", "is valid from")),
-    Row("age", "Whether it was made in the past.", (TokenIssuedInFuture,), _told_of_time("iat", "was made at")),
-    Row(
+    ExplainedCheck("expiry", "Whether it has expired.", (TokenExpired,), _told_of_time("exp", "expires at")),
+    ExplainedCheck("beginning", "Whether it is valid yet.", (TokenNotYetValid,), _told_of_time("nbf", "is valid from")),
+    ExplainedCheck(
+        "age", "Whether it was made in the past.", (TokenIssuedInFuture,), _told_of_time("iat", "was made at")
+    ),
+    ExplainedCheck(
         "party",
         "Whether it was made for a front end of yours.",
         (PartyRefused,),
@@ -172,7 +174,7 @@ CHECKS: tuple[Row, ...] = (
             f"It was made for {seen.of_payload('azp')}; authorized parties: {_listed(seen.instance.parties) or 'any'}."
         ),
     ),
-    Row(
+    ExplainedCheck(
         "audience",
         "Whether it was made for your API.",
         (AudienceRefused,),
@@ -180,37 +182,37 @@ CHECKS: tuple[Row, ...] = (
             f"Its audience is {seen.of_payload('aud')}; accepted: {_listed(seen.instance.audiences) or 'none'}."
         ),
     ),
-    Row(
+    ExplainedCheck(
         "session's state",
         "Whether the person has anything left to do before the session counts.",
         (SessionPending,),
         lambda seen: f"The session's state is {seen.of_payload('sts')}.",
     ),
-    Row(
+    ExplainedCheck(
         "lifetime",
         "Whether it expires before the end of its session may be forgotten.",
         (LifetimeRefused,),
         lambda seen: f"It was made at {seen.time('iat')}, and expires at {seen.time('exp')}.",
     ),
-    Row(
+    ExplainedCheck(
         "user",
         "Whether the person has been deleted or banned.",
         (UserDeleted, UserBanned, MachineToken),
         lambda seen: f"{seen.of_payload('sub')} must be neither deleted nor banned, and no machine.",
     ),
-    Row(
+    ExplainedCheck(
         "session",
         "Whether the session is over.",
         (SessionEnded,),
         lambda seen: f"The session {seen.of_payload('sid')} must not have been ended, removed or revoked.",
     ),
-    Row(
+    ExplainedCheck(
         "organization",
         "Whether the organization in the token has been deleted.",
         (OrganizationDeleted,),
         lambda seen: f"The organization in the token, if there is one, must still be there: {seen.organization}.",
     ),
-    Row(
+    ExplainedCheck(
         "membership",
         "Whether the person is still a member of it.",
         (MembershipDeleted,),
@@ -223,20 +225,20 @@ KEY, SIGNATURE, LIFETIME = ([row.name for row in CHECKS].index(name) for name in
 
 
 # The checks of an opaque token. The answer from Clerk's API replaces the signature and the claims.
-OPAQUE_CHECKS: tuple[Row, ...] = (
-    Row(
+OPAQUE_CHECKS: tuple[ExplainedCheck, ...] = (
+    ExplainedCheck(
         "named kind",
         "The kind of token that its beginning names.",
         (MachineToken, OAuthToken, ApiKeyToken),
         lambda seen: f"Its first letters say what it is; accepted: {_listed(seen.rules.accept)}.",
     ),
-    Row(
+    ExplainedCheck(
         "Clerk's word",
         "Whether Clerk knows it.",
         (TokenUnknown, TokenExpired),
         lambda seen: f"Clerk was asked at {seen.instance.api_url}, or has been lately, what it stands for.",
     ),
-    Row(
+    ExplainedCheck(
         "shown kind",
         "The kind of token that it is by Clerk's word.",
         (ApiKeyToken,),
