@@ -44,7 +44,7 @@ OPTIONS = "repositories.options"
 
 RULE = ("core/test_records.py",)
 ORDERS = ("webhooks/test_orders.py::test_all_at_once_ends_alike",)
-SQLITE_ORDERS = ("webhooks/test_orders.py::test_sqlite_ends_where_memory_does[0]",)
+SQLITE_ORDERS = ("webhooks/test_orders.py::test_sqlite_ends_where_memory_does",)
 IN_MEMORY = ("repositories/test_repositories.py::TestMemory",)
 ON_SQLITE = ("repositories/test_repositories.py::TestSqliteFile",)
 BULK = ("repositories/test_bulk.py",)
