@@ -39,7 +39,7 @@ class Listeners:
     def add(self, hooks: Iterable[Hook] = (), after_commit: Iterable[AfterCommit] = ()) -> None:
         """Add several hooks and listeners, each only if it is not present yet."""
         if not all(isinstance(several, Iterable) and not callable(several) for several in (hooks, after_commit)):
-            raise ConfigurationError("hooks and after_commit are lists of functions, also where there is one")
+            raise ConfigurationError("hooks and after_commit must be lists of functions")
         for hook in hooks:
             self.hook(hook)
         for listener in after_commit:
@@ -129,13 +129,13 @@ class Listeners:
     def _add(self, listeners: list[Any], listener: Any) -> None:
         if not callable(listener):
             raise ConfigurationError(
-                "a hook is a function of a change and a transaction; after_commit ones, of a change"
+                "a hook must be a function of a change and a transaction; an after_commit listener, of a change"
             )
         functions = (listener, type(listener).__call__)
         is_awaited = self._speaks_async and any(map(iscoroutinefunction, functions))
         if not is_awaited and any(map(_is_lazy, functions)):
             raise ConfigurationError(
-                "hooks are plain functions, unless the repository's driver speaks async: nobody would await this one"
+                "hooks and listeners of this repository must be sync functions: an async one would never be awaited"
             )
         if listener not in listeners:  # two reconcilers of one repository may get the same hooks
             listeners.append(listener)
@@ -167,11 +167,11 @@ def _name(function: object) -> str:
 
 def ended_from_within() -> ConfigurationError:
     """Return the error for a hook that has committed or rolled back its transaction."""
-    return ConfigurationError("a hook has ended the transaction that it was given: it must not")
+    return ConfigurationError("a hook must not end its transaction: remove the commit or rollback from it")
 
 
 def written_from_within() -> ConfigurationError:
     """Return the error for a write from inside a transaction: it would wait for its own thread."""
     return ConfigurationError(
-        "a hook or a linker must not write through the repository: use the transaction it is given"
+        "a hook or a linker must not write through the repository: use the transaction that it gets"
     )

@@ -77,7 +77,7 @@ class Reconciler(SurvivesForks):
         if type(tolerance) not in (int, float) or not 0 < tolerance <= 3600:
             raise ConfigurationError("tolerance must be more than 0 and at most 3600 seconds")
         if type(max_body) is not int or max_body < 1024:
-            raise ConfigurationError("max_body must be an integer, and at least 1024 bytes")
+            raise ConfigurationError("max_body must be an integer of at least 1024 bytes")
         repository.listeners.add(hooks, after_commit)
         self._instance = instance
         self._repository = None if is_async(repository) else cast(CoreRepository, repository)
@@ -130,7 +130,7 @@ class Reconciler(SurvivesForks):
 
     def _read(self, headers: Headers, body: bytes) -> Event:
         if not self._instance.webhook_secrets:
-            raise ConfigurationError("the instance has no webhook_secrets: give it the endpoint's signing secret")
+            raise ConfigurationError("the instance has no webhook_secrets: pass the endpoint's signing secret")
         try:
             now = self._clock()
             delivery = read_delivery(headers, body, now, tolerance=self._tolerance, max_body=self.max_body)
@@ -183,7 +183,10 @@ class Reconciler(SurvivesForks):
             return [], str(unreadable)
         if records:
             return records, None
-        return [], "it names nobody" if event.is_mirrored else "events of this type are not kept"
+        return (
+            [],
+            "the event names no user or organization" if event.is_mirrored else "events of this type are not stored",
+        )
 
     def _outcome(self, event: Event, changes: list[Change], reason: str | None) -> Outcome:
         kind: Kind = "ignored" if reason is not None else "applied" if changes else "nothing_new"

@@ -375,7 +375,7 @@ def test_the_drivers_text_is_in_no_error(make: MakeRepository) -> None:
 
 def test_a_value_that_no_driver_takes_is_told(make: MakeRepository) -> None:
     """Half a character is refused by clerkmap's own error."""
-    with pytest.raises(ConfigurationError, match="refuses a row or a value: UnicodeEncodeError"):
+    with pytest.raises(ConfigurationError, match="refused a row or a value: UnicodeEncodeError"):
         make().find("\ud800", ANN)
 
 

@@ -277,7 +277,7 @@ def test_a_weak_rsa_key_verifies_nothing(bits: int, exponent: int) -> None:
     assert caught.value.code == UNKNOWN_KEY
     with pytest.raises(ConfigurationError, match="no public signing key"):
         CLERK.make_instance(jwks={"keys": [jwk_of(public)]})
-    with pytest.raises(ConfigurationError, match="jwt_key must be a public key"):
+    with pytest.raises(ConfigurationError, match="jwt_key must be a PEM public key"):
         import_pem(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode(), ["RS256"])
 
 

@@ -122,7 +122,7 @@ def test_anything(said: object, status: int) -> None:
 def test_a_redirection_is_not_followed(colour: Colour, status: int) -> None:
     """Nor asked twice: Clerk's API never sends one."""
     far = Far(answer(b"", status, location="https://evil.example/v1/users/count"))
-    with pytest.raises(ApiUnavailable, match="this is not Clerk's API") as away:
+    with pytest.raises(ApiUnavailable, match="another server responds") as away:
         World(colour, far).send(endpoints.user_count())
     assert (len(far.requests), away.value.status) == (1, status)
 
@@ -139,7 +139,7 @@ STRANGERS = [
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 418])
 def test_a_refusal_that_is_not_clerks(colour: Colour, status: int, body: bytes) -> None:
     """Something else answers there. It must not be taken for Clerk's word that somebody is gone, or the key wrong."""
-    with pytest.raises(ApiUnavailable, match="this is not Clerk's API"):
+    with pytest.raises(ApiUnavailable, match="another server responds"):
         World(colour, Far(answer(body, status))).send(endpoints.user("user_1"))
 
 
@@ -214,5 +214,5 @@ def test_half_a_character() -> None:
 def test_numbers_that_are_none(number: str) -> None:
     """Wherever they stand: in metadata they would be stored, and no database has JSON like that."""
     body = f'{{"id":"user_1","public_metadata":{{"a":[{number}]}}}}'.encode()
-    with pytest.raises(ApiUnavailable, match="its answer cannot be read"):
+    with pytest.raises(ApiUnavailable, match="the response cannot be read"):
         World("sync", Far(answer(body)), patience=0).send(endpoints.user("user_1"))

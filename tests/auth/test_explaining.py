@@ -65,7 +65,7 @@ def test_a_good_token_passes_every_check_and_makes_its_principal() -> None:
     plain = json.loads(json.dumps(explanation.to_dict()))
     assert plain["header"]["alg"] == "RS256"
     assert plain["payload"]["sub"] == user.id
-    assert plain["checks"][0] == {"name": "spelling", "passed": True, "told": explanation.checks[0].told}
+    assert plain["checks"][0] == {"name": "format", "passed": True, "told": explanation.checks[0].told}
     assert plain["error"] is None
     assert plain["principal"]["user"]["clerk_id"] == user.id
     assert plain["principal"]["role"] == "org:admin"
@@ -117,20 +117,20 @@ def test_other_policies(case: Case) -> None:
 
 
 FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "spelling": ({"crit": ["exp"]}, {}),
+    "format": ({"crit": ["exp"]}, {}),
     "algorithm": ({"alg": "none"}, {}),
-    "named kind": ({"typ": "at+jwt"}, {}),
+    "declared kind": ({"typ": "at+jwt"}, {}),
     "key": ({"kid": "another"}, {}),
     "signature": ({}, {}),
-    "shown kind": ({}, {"client_id": "client_a"}),
+    "kind": ({}, {"client_id": "client_a"}),
     "issuer": ({}, {"iss": "https://evil.example"}),
     "claims": ({}, {"sid": 5}),
     "expiry": ({}, {"exp": NOW - 12, "iat": NOW - 100}),
-    "beginning": ({}, {"nbf": NOW + 100}),
+    "not before": ({}, {"nbf": NOW + 100}),
     "age": ({}, {"iat": NOW + 20, "exp": NOW + 100}),
     "party": ({}, {"azp": "https://evil.example"}),
     "audience": ({}, {"aud": "another"}),
-    "session's state": ({}, {"sts": "pending"}),
+    "session status": ({}, {"sts": "pending"}),
 }
 
 
@@ -199,10 +199,10 @@ def test_what_was_compared_is_told_in_a_sentence() -> None:
     explanation = explain(resolver(), session({"exp": NOW - 12, "iat": NOW - 72}))
     told = {check.name: check.told for check in explanation.checks}
     assert told["expiry"] == (
-        "It expires at 2026-09-21 14:13:08 UTC, 12 s ago; the two clocks may differ by 5 s. The token has expired."
+        "The token expires at 2026-09-21 14:13:08 UTC, 12 s ago; the clocks may differ by 5 s. The token has expired."
     )
-    assert told["issuer"] == f'It was issued by "{CLERK.issuer}"; accepted: {CLERK.issuer}.'
-    assert told["party"] == "Whether it was made for a front end of yours."
+    assert told["issuer"] == f'The issuer is "{CLERK.issuer}"; accepted: {CLERK.issuer}.'
+    assert told["party"] == "The token must be for an authorized party."
 
 
 def test_nothing_secret_is_told() -> None:
@@ -229,14 +229,14 @@ def test_a_strangers_text_does_nothing_to_a_terminal() -> None:
 def test_no_text_raises(token: str) -> None:
     """Whatever is handed in is explained."""
     explanation = explain(resolver(), token)
-    assert failed(explanation) == "spelling"
+    assert failed(explanation) == "format"
     json.dumps(explanation.to_dict())
 
 
 @pytest.mark.parametrize("token", [None, 5, b"a.b.c", ["a"], {}])
 def test_what_is_no_text_is_explained_too(token: Any) -> None:
     """It cannot be read."""
-    assert failed(explain(resolver(), token)) == "spelling"
+    assert failed(explain(resolver(), token)) == "format"
 
 
 def test_the_same_in_asynchronous_code() -> None:

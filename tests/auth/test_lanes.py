@@ -582,7 +582,7 @@ def test_in_threads_of_your_own_the_line_keeps_its_order(path: Path, hook: Hook)
         threads[-1].start()
         while len(line._others) <= number:
             pass
-    with pytest.raises(RepositoryUnavailable, match="are waiting for their turn to write"):
+    with pytest.raises(RepositoryUnavailable, match="are already waiting for a turn to write"):
         repository.put([person("user_late")])
     hook.go.set()
     for thread in threads:

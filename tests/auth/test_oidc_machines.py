@@ -134,5 +134,5 @@ def test_a_machine_is_held_to_audience_and_parties() -> None:
 def test_the_kind_belongs_to_openid_providers() -> None:
     """Clerk's own machines are `m2m`."""
     odd: Any = ["oidc_machine"]
-    with pytest.raises(ConfigurationError, match="accept must be some of"):
+    with pytest.raises(ConfigurationError, match="accept must be one or more of"):
         Verifier(FakeClerk().instance, accept=odd)

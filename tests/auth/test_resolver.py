@@ -299,7 +299,7 @@ def test_what_is_remembered_is_bounded(world: World) -> None:
 
 def test_settings_that_cannot_work(world: World) -> None:
     """A verifier of another instance, and a memory of nothing, are refused at construction."""
-    with pytest.raises(ConfigurationError, match="another instance"):
+    with pytest.raises(ConfigurationError, match="the same instance"):
         Resolver(world.clerk.make_instance(), world.repository, verifier=world.verifier)
     with pytest.raises(ConfigurationError, match="keep"):
         world.another_resolver(keep=0)

@@ -116,11 +116,11 @@ def test_a_principal_is_not_confirmed_when_the_end_of_its_session_may_be_forgott
     clerk.clock.advance(29 * DAY)
     assert ours.confirm(principal).user == principal.user
     clerk.clock.advance(1)
-    with pytest.raises(TokenExpired, match="may be forgotten"):
+    with pytest.raises(TokenExpired, match="may have forgotten"):
         ours.confirm(principal)
-    with pytest.raises(TokenExpired, match="may be forgotten"):
+    with pytest.raises(TokenExpired, match="may have forgotten"):
         ours.confirm_nowait(principal)
-    with pytest.raises(TokenExpired, match="may be forgotten"):
+    with pytest.raises(TokenExpired, match="may have forgotten"):
         asyncio.run(ours.aconfirm(principal))
 
 

@@ -244,7 +244,7 @@ def test_whoever_gives_up_takes_nothing_along() -> None:
     world.options["budget"] = budget
     assert world.send(endpoints.user_count()) == 0
     for _ in range(3):
-        with pytest.raises(ApiUnavailable, match="too much is being asked of it"):
+        with pytest.raises(ApiUnavailable, match="too many requests are waiting"):
             world.send(endpoints.user_count())
     assert len(world.clerk.api.requests) == 1
     assert world.waits == []

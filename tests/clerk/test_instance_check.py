@@ -141,7 +141,7 @@ def refused(mixed: Mixed) -> None:
 def test_the_secret_key_of_another_instance(feature: str) -> None:
     """No feature uses the key: only the other instance's signing keys were asked for."""
     mixed = Mixed()
-    with pytest.raises(WrongInstance, match="take the secret key and the signing key"):
+    with pytest.raises(WrongInstance, match="copy the secret key and the signing key"):
         FEATURES[feature](mixed)
     refused(mixed)
 
@@ -164,7 +164,7 @@ def test_the_error_says_what_to_do_and_tells_no_key() -> None:
     mixed = Mixed()
     mixed.instance = mixed.mine.make_instance(secret_key=mixed.other.secret_key, jwks=None)
     api = ClerkApi(mixed.instance, transport=Split(mixed.mine, mixed.way), budget=plenty())
-    with pytest.raises(ValueError, match="take both from the API keys page") as caught:
+    with pytest.raises(ValueError, match="copy both from the API keys page") as caught:
         api.send(COUNT)
     assert mixed.other.secret_key not in f"{caught.value!r} {caught.value} {api!r} {vars(caught.value)}"
 
@@ -208,7 +208,7 @@ def test_a_pasted_key() -> None:
     clerk.rotate_key(keep_for=60)
     assert ClerkApi(instance, transport=Way(clerk), budget=plenty()).send(COUNT) == 0
     clerk.clock.advance(61)
-    with pytest.raises(WrongInstance, match="copy the signing key anew"):
+    with pytest.raises(WrongInstance, match="copy the signing key again"):
         ClerkApi(instance, transport=Way(clerk), budget=plenty()).send(COUNT)
 
 

@@ -321,7 +321,7 @@ def test_a_database_that_is_away_keeps_nobody_out(caplog: pytest.LogCaptureFixtu
     for key in world.keys(5):
         assert world.ask(key) == "in"
     assert [record.getMessage() for record in caplog.records] == [
-        "the opaque tokens that were good before could not be looked up: RepositoryUnavailable"
+        "looking up the known opaque tokens failed: RepositoryUnavailable"
     ]
 
 
@@ -364,7 +364,7 @@ def test_known_keys_come_before_strangers_where_the_budget_is_used_up() -> None:
     while not world.opaque._api.budget.take():
         pass
     world.opaque._known_aloft += 1
-    with pytest.raises(ApiUnavailable, match="are asked about first"):
+    with pytest.raises(ApiUnavailable, match="are looked up first"):
         world.opaque.get(world.made_up())
     world.advance(10)
     with pytest.raises(TokenUnknown):

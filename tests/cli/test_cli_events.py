@@ -100,9 +100,9 @@ def test_what_cannot_be_read_is_told_by_its_line(fresh: World, tmp_path: Path) -
     assert done.exit_code == NOT_FINE
     told = json.loads(done.stdout)
     reasons = told.pop("unreadable_reasons")
-    assert reasons["4"] == "body_b64 is no base64"
+    assert reasons["4"] == "body_b64 must be base64"
     assert reasons["11"].startswith("it is not an event")
-    assert reasons["7"].startswith("id is not the id of a user")
+    assert reasons["7"].startswith("id must be a Clerk id that begins with user_")
     assert [int(line) for line in reasons] == told["unreadable_lines"]
     assert told == {
         "applied": 1,
@@ -113,7 +113,7 @@ def test_what_cannot_be_read_is_told_by_its_line(fresh: World, tmp_path: Path) -
     }
     plain = fresh.run("replay", str(tmp_path / "events"))
     assert plain.exit_code == NOT_FINE
-    assert "cannot be read: line 4: body_b64 is no base64" in plain.stderr
+    assert "cannot be read: line 4: body_b64 must be base64" in plain.stderr
     assert "c4n4ry" not in done.output + plain.output
 
 

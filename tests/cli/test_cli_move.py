@@ -67,7 +67,7 @@ REFUSED = [
     ("no source", ["--from", "{0}/nowhere.db", "--to", "{0}/new.db"], CONFIGURATION, "no file"),
     ("no folder", ["--from", "{0}/nowhere/app.db", "--to", "{0}/new.db"], CONFIGURATION, "there is no folder"),
     ("one database", ["--from", "{0}/app.db", "--to", "{0}/app.db"], CONFIGURATION, "the same tables"),
-    ("in use", ["--from", "{0}/app.db", "--to", "{0}/used.db"], CONFIGURATION, "holds rows already"),
+    ("in use", ["--from", "{0}/app.db", "--to", "{0}/used.db"], CONFIGURATION, "already has rows"),
     ("no uuids here", ["--from", "{0}/app.db", "--to", "{0}/new.db", "--id-type", "uuid"], CONFIGURATION, "no uuid"),
     ("numbers", ["--from", "{0}/app.db", "--to", "{0}/new.db", "--id-type", "bigint"], CONFIGURATION, "type text"),
     ("no module", ["--from", "{0}/app.db", "--to", "nowhere.clerk:repository"], CONFIGURATION, "no module nowhere"),

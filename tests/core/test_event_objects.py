@@ -259,5 +259,5 @@ BAD_IDS: list[Any] = [
 @pytest.mark.parametrize("type_", ["user.created", "user.updated", "user.deleted"])
 def test_an_id_that_is_none(type_: str, id: Any) -> None:
     """A person without an id of a person's form cannot be told from others; the error does not quote it."""
-    with pytest.raises(Unreadable, match=r"^id is not the id of a user$"):
+    with pytest.raises(Unreadable, match=r"^id must be a Clerk id that begins with user_$"):
         event(type_, user(id)).records(NAME)

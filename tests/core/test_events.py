@@ -82,7 +82,7 @@ def test_samples(name: str, kind: str, count: int) -> None:
 
     assert (outcome.kind, outcome.type, len(outcome.changes)) == (kind, given.type, count)
     assert (again.kind, again.changes) == ("nothing_new" if kind == "applied" else "ignored", ())
-    assert outcome.reason == (None if kind == "applied" else "events of this type are not kept")
+    assert outcome.reason == (None if kind == "applied" else "events of this type are not stored")
     assert len(given.event.records(NAME)) == count
 
 
@@ -242,4 +242,6 @@ def test_an_unreadable_event_is_taken_and_told(listener: Listener) -> None:
 
     assert mine.apply(event("user.updated", {"id": "org_1"})) == []
     assert mine.counts()["events"] == [{"type": "user.updated", "outcome": "ignored", "count": 1}]
-    assert listener.lines == ["a webhook of type user.updated cannot be read: id is not the id of a user"]
+    assert listener.lines == [
+        "a webhook of type user.updated cannot be read: id must be a Clerk id that begins with user_"
+    ]

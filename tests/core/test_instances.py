@@ -110,8 +110,8 @@ def test_what_is_no_publishable_key(key: Any) -> None:
 
 def test_an_instance_needs_an_issuer() -> None:
     """Keys alone do not tell whose tokens to accept."""
-    assert "give publishable_key=" in refusal()
-    assert "give publishable_key=" in refusal(jwks=CLERK.jwks())
+    assert "pass publishable_key=" in refusal()
+    assert "pass publishable_key=" in refusal(jwks=CLERK.jwks())
 
 
 def test_an_issuer_alone_will_do() -> None:

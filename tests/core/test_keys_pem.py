@@ -169,7 +169,7 @@ def test_another_elliptic_curve_is_refused() -> None:
     """A public key, but on a curve nobody here signs with."""
     public = ec.derive_private_key(7, ec.SECP521R1()).public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    with pytest.raises(ConfigurationError, match="jwt_key must be a public key"):
+    with pytest.raises(ConfigurationError, match="jwt_key must be a PEM public key"):
         import_pem(pem, ["ES256", "ES384"])
 
 

@@ -109,7 +109,7 @@ def test_a_value_that_cannot_be_stored(postgres_schema: str) -> None:
     """One with half a character, or a zero in it, is refused likewise."""
     with opened(postgres_schema) as repository:
         for value in ("\udcff", "\0"):
-            with pytest.raises(ConfigurationError, match="refuses") as raised:
+            with pytest.raises(ConfigurationError, match="refused") as raised:
                 repository.find(HERE + value, ANN)
             told_nothing(raised.value)
 

@@ -100,8 +100,8 @@ def test_tasks_beyond_the_bounds(postgres_schema: str) -> None:
         await authenticator.reached.wait()
         finds = [outcome(repository.find(HERE, ANN)) for _ in range(5)]
         assert Counter(await asyncio.gather(*finds)) == {
-            "requests are waiting for a connection already": 3,
-            "all connections are busy": 2,
+            "requests are already waiting for a connection: see max_waiting": 3,
+            "all connections have been busy for 0.4 seconds": 2,
         }
         authenticator.opened.set()
         await holder
@@ -252,7 +252,7 @@ def test_closed_while_tasks_wait(postgres_schema: str) -> None:
         await repository.close()
         authenticator.opened.set()
         assert len(await holder) == 1
-        assert Counter(await asyncio.gather(*waiters)) == {"it is closed": 20}
+        assert Counter(await asyncio.gather(*waiters)) == {"the repository is closed": 20}
 
     asyncio.run(run())
 

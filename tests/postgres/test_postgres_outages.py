@@ -143,7 +143,7 @@ def test_an_outage(proxy: TcpProxy, caplog: pytest.LogCaptureFixture, how: str, 
         # Each of a thousand would have been one, or several. The thread that looks makes two in a second, or fewer.
         assert proxy.accepted - before < 100
         warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
-        assert [record.getMessage() for record in warnings] == [f"PostgreSQL is away: {cause}"]
+        assert [record.getMessage() for record in warnings] == [f"PostgreSQL is not available: {cause}"]
         proxy.heal()
         until(lambda: is_answered(mine))
         assert mine.many(40) == [None] * 40
@@ -286,7 +286,7 @@ def test_a_look_that_fails(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, ca
     until(lambda: not health.is_away)
     health.close()
     told = [record.getMessage() for record in caplog.records if "LookupError" in record.getMessage()]
-    assert told == ["the watch over PostgreSQL has failed, and goes on: LookupError"]
+    assert told == ["the check of PostgreSQL failed, and will be repeated: LookupError"]
     assert "10.1.2.3" not in caplog.text
 
 
@@ -412,7 +412,7 @@ def test_a_connection_that_cannot_be_given_back(
         with nullcontext() if isinstance(error, Exception) else pytest.raises(Stop), source.borrowed() as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
     source.close()
-    told = "a connection could not be given back: ValueError"
+    told = "returning a connection failed: ValueError"
     assert [each.getMessage() for each in caplog.records] == ([told] * 3 if isinstance(error, Exception) else [])
 
 
@@ -434,7 +434,7 @@ def test_an_async_connection_that_cannot_be_given_back(
         await source.close()
 
     asyncio.run(asyncio.wait_for(run(), 60))
-    told = "a connection could not be given back: ValueError"
+    told = "returning a connection failed: ValueError"
     assert [each.getMessage() for each in caplog.records] == ([told] * 3 if isinstance(error, Exception) else [])
 
 
@@ -465,7 +465,7 @@ def test_a_line_that_cannot_be_doubled(error: Exception | None) -> None:
 @pytest.mark.parametrize(
     ("where", "cause"),
     [
-        ("postgresql://nobody.invalid/app", "the host name is not found"),
+        ("postgresql://nobody.invalid/app", "the host name was not found"),
         ("postgresql://postgres@127.0.0.1:1/app", "connection refused"),
         ("postgresql:///app?host=/nowhere", "connection refused"),
     ],

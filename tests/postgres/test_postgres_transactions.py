@@ -196,7 +196,7 @@ def test_a_hook_must_not_end_the_transaction(postgres_schema: str, statement: st
         tx.execute(statement.encode())
 
     with opened(postgres_schema, hooks=[hook], pool_size=1) as repository:
-        with pytest.raises(ConfigurationError, match="ended"):
+        with pytest.raises(ConfigurationError, match="must not end"):
             repository.put([person()])
         assert repository.find(HERE, BEA) is None
 

@@ -103,7 +103,7 @@ def test_an_id_that_is_taken_undoes_the_page(opened: Open, make: Callable[[str],
     """Two people never share one, and the error says whose fault it is."""
     repository = opened(ids=always_the_same)
     kind = "user" if make is person else "org"
-    with pytest.raises(ConfigurationError, match="the strategy given as ids"):
+    with pytest.raises(ConfigurationError, match="the strategy in ids="):
         repository.put([make(f"{kind}_{each}") for each in range(2 * MANY)])
     assert repository.find(HERE, "user_0") is None
 

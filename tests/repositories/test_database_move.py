@@ -187,7 +187,7 @@ def test_a_dry_run_writes_nothing(place: Place) -> None:
     assert moved.rows["users"] == 4
     assert target.contents.is_empty()
     assert target.checkpoint(MARKER) is None
-    with pytest.raises(ConfigurationError, match="ids of type text and the target bigint"):
+    with pytest.raises(ConfigurationError, match="ids of type text, and the target bigint"):
         move(source, place("postgres")(ids="integer", first_id=1), dry_run=True)
 
 
@@ -201,11 +201,11 @@ def test_a_target_that_is_in_use_is_refused(place: Place) -> None:
     """Whatever it holds: a user, a note. Nothing is written into it."""
     source = filled(place("sqlite")())
     used = filled(place("postgres")())
-    with pytest.raises(ConfigurationError, match="holds rows already"):
+    with pytest.raises(ConfigurationError, match="already has rows"):
         move(source, used)
     noted = place("sqlite")()
     noted.set_checkpoint("a job", "5")
-    with pytest.raises(ConfigurationError, match="holds rows already"):
+    with pytest.raises(ConfigurationError, match="already has rows"):
         move(source, noted)
     assert noted.checkpoint(MARKER) is None
 
@@ -236,7 +236,7 @@ def test_another_writer_in_the_target_is_noticed(place: Place, anew: bool) -> No
     with pytest.raises(InterruptedError):
         move(source, target, progress=stop)
     target.put([ClerkUser.full("here", "user_new", observed_at=1)])
-    with pytest.raises(ConfigurationError, match="another program has written to the target's table of users"):
+    with pytest.raises(ConfigurationError, match="another program wrote to the target's table of users"):
         move(source, target, anew=anew)
     assert target.find("here", "user_new") is not None
     assert target.checkpoint(MARKER) is not None
@@ -245,23 +245,23 @@ def test_another_writer_in_the_target_is_noticed(place: Place, anew: bool) -> No
 @pytest.mark.parametrize(
     ("here", "of_source", "there", "of_target", "said"),
     [
-        ("sqlite", {"ids": "integer", "first_id": 1}, "postgres", {}, "ids of type bigint and the target text"),
-        ("sqlite", {}, "postgres", {"ids": "integer", "first_id": 1}, "ids of type text and the target bigint"),
+        ("sqlite", {"ids": "integer", "first_id": 1}, "postgres", {}, "ids of type bigint, and the target text"),
+        ("sqlite", {}, "postgres", {"ids": "integer", "first_id": 1}, "ids of type text, and the target bigint"),
         (
             "postgres",
             {"id_type": "uuid"},
             "sqlite",
             {"ids": "integer", "first_id": 1},
-            "ids of type uuid and the target bigint",
+            "ids of type uuid, and the target bigint",
         ),
-        ("sqlite", {"ids": "clerk"}, "postgres", {"id_type": "uuid"}, "that are no uuid"),
-        ("sqlite", {"ids": lambda record: len(record.key)}, "postgres", {}, "that are no text"),
+        ("sqlite", {"ids": "clerk"}, "postgres", {"id_type": "uuid"}, "that do not fit uuid"),
+        ("sqlite", {"ids": lambda record: len(record.key)}, "postgres", {}, "that do not fit text"),
         (
             "sqlite",
             {"ids": lambda record: record.key},
             "postgres",
             {"ids": "integer", "first_id": 1},
-            "that are no bigint",
+            "that do not fit bigint",
         ),
         ("sqlite", {}, "postgres", {"id_type": "uuid"}, None),
         ("postgres", {"id_type": "uuid"}, "sqlite", {}, None),

@@ -159,7 +159,7 @@ def test_a_write_beside_an_open_session_says_how_to_be_in_it(engine: Engine, rep
     with Session(engine) as session:
         session.add(Order(user_id=id))
         session.flush()
-        with pytest.raises(RepositoryUnavailable, match=r"write in it, by repository.within\(connection\)"):
+        with pytest.raises(RepositoryUnavailable, match=r"write in it with repository.within\(connection\)"):
             repository.set_role(id, "admin")
         assert within(repository, session).set_role(id, "admin").role == "admin"
         session.commit()
@@ -174,8 +174,8 @@ def test_the_session_must_be_on_the_same_file(tmp_path: Path, repository: Sqlite
         within(repository, session)
     other.dispose()
     expected = (
-        f"the connection is to {tmp_path}/instance/app.db, and the repository is to {tmp_path}/app.db: "
-        "one transaction needs one file"
+        f"the connection uses {tmp_path}/instance/app.db, and the repository {tmp_path}/app.db: "
+        "a transaction must use one file"
     )
     assert expected in str(caught.value)
     linked = tmp_path / "linked.db"
@@ -193,7 +193,7 @@ def test_tables_of_the_metadata_that_come_first_are_told(path: Path) -> None:
     engine.dispose()
     with pytest.raises(ConfigurationError, match="open the repository before your create_all") as caught:
         SqliteRepository.open(path)
-    assert f"{path} are not as clerkmap makes them: table clerkmap_users already exists" in str(caught.value)
+    assert f"{path} differ from those that clerkmap makes: table clerkmap_users already exists" in str(caught.value)
 
 
 def test_starting_on_a_connection_that_waits_for_commits_holds_no_lock(path: Path) -> None:

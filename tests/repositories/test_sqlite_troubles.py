@@ -51,7 +51,7 @@ TROUBLES = {
         ),
         put,
         ConfigurationError,
-        "refuses a row or a value: UNIQUE constraint failed: index 'one_address', in {path}",
+        "refused a row or a value: UNIQUE constraint failed: index 'one_address', in {path}",
     ),
     "a unique column": Trouble(
         sql("CREATE UNIQUE INDEX one_name ON clerkmap_identities (username)"),
@@ -66,7 +66,7 @@ TROUBLES = {
         ),
         put,
         ConfigurationError,
-        "refuses a row or a value: SQLITE_CONSTRAINT_TRIGGER, in {path}",
+        "refused a row or a value: SQLITE_CONSTRAINT_TRIGGER, in {path}",
     ),
     "a foreign key, at the commit": Trouble(
         sql(
@@ -82,19 +82,19 @@ TROUBLES = {
         sql(),
         lambda repository: repository.find("\ud800", ANN),
         ConfigurationError,
-        "refuses a row or a value: UnicodeEncodeError, in {path}",
+        "refused a row or a value: UnicodeEncodeError, in {path}",
     ),
     "a table that is gone": Trouble(
         sql("DROP TABLE clerkmap_checkpoints"),
         lambda repository: repository.checkpoint("n"),
         ConfigurationError,
-        "not as clerkmap makes them: no such table: clerkmap_checkpoints",
+        "differ from those that clerkmap makes: no such table: clerkmap_checkpoints",
     ),
     "a lock": Trouble(
         sql("BEGIN IMMEDIATE"),
         put,
         RepositoryUnavailable,
-        "another connection held the lock of {path} for too long; if that is your own transaction, write in it",
+        "another connection held the lock of {path} for too long. If it is your own transaction, write in it",
     ),
 }
 
@@ -139,13 +139,13 @@ def test_a_connection_of_yours_is_in_the_same_trouble(tmp_path: Path, name: str)
 
 
 OPENED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no folder": (lambda path: path / "nowhere" / "app.db", "there is no folder {path}/nowhere: make it"),
+    "no folder": (lambda path: path / "nowhere" / "app.db", "there is no folder {path}/nowhere: create it"),
     "a folder": (lambda path: path, "{path} is a folder: name a file in it"),
-    "another file": (lambda path: _written(path / "letter"), "{path}/letter is no SQLite database"),
-    "a URL": (lambda path: "sqlite:///app.db", "open() takes the path of a file, such as 'app.db', and no URL"),
+    "another file": (lambda path: _written(path / "letter"), "{path}/letter is not an SQLite database"),
+    "a URL": (lambda path: "sqlite:///app.db", "open() takes the path of a file, such as 'app.db', not a URL"),
     "a table of another": (
         lambda path: _with_a_stub(path / "app.db"),
-        "the tables in {path}/app.db are not as clerkmap makes them: table clerkmap_users already exists; "
+        "the tables in {path}/app.db differ from those that clerkmap makes: table clerkmap_users already exists; "
         "open the repository before your create_all()",
     ),
 }

@@ -98,7 +98,7 @@ SETUPS = [
     Setup("keys that nobody serves", "keys", "cannot be fetched", {JWT: "", PUBLISHABLE: _key("test", "127.0.0.1:1")}),
     Setup("an API that nobody serves", "API", "did not answer", {URL: "http://127.0.0.1:1"}),
     Setup("an API that only fails", "API", "did not answer", clerk=_server_errors),
-    Setup("an API that is asked too often", "API", "asked too often", clerk=_too_many),
+    Setup("an API that is asked too often", "API", "rate limit", clerk=_too_many),
     Setup("a page in the API's place", "API", "not Clerk's API", answer=answering(200, b"<h1>Welcome</h1>")),
     Setup("a redirection", "API", "not Clerk's API", answer=answering(302, b"", location="https://example.com")),
     Setup("something else in the API's place", "API", "not Clerk's API", answer=answering(404, b"not found")),

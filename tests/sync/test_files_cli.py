@@ -103,7 +103,7 @@ def test_what_is_no_export(ready: World, tmp_path: Path) -> None:
     """One line that says what was expected, and quotes nothing."""
     done = ready.run("sync", "--from", written(tmp_path, b"name,phone\nc4n4ry,1\n"))
     assert (done.exit_code, done.stdout) == (CONFIGURATION, "")
-    assert "neither JSON nor a table" in done.stderr
+    assert "must be JSON, or a CSV table" in done.stderr
     assert "c4n4ry" not in done.output
 
 

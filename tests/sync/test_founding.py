@@ -298,7 +298,7 @@ def test_what_makes_no_sense_is_refused(world: WritingWorld) -> None:
             return self.written
 
     for written in ('{"until": "soon"}', "soon", "[" * 60_000, ""):
-        with pytest.raises(ConfigurationError, match="somebody else"):
+        with pytest.raises(ConfigurationError, match="another program"):
             found(world, repository=Scribbled(written))
 
 

@@ -160,7 +160,7 @@ def test_live_webhooks_and_tokens_do_no_harm() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"from_": DEV, "to": DEV}, "are one"),
+        ({"from_": DEV, "to": DEV}, "must be different"),
         ({"from_": "dev", "to": PROD}, "clerkmap sync"),
         ({"from_": DEV, "to": "prod"}, "clerkmap sync"),
         ({"by": "email"}, "external_id"),

@@ -72,7 +72,7 @@ def test_a_script_sees_the_plan_moves_and_finds_nothing_more_to_do(move: Move) -
     ids = (move.ada.id, move.new_ada.id, before[move.ada.id], before[move.new_ada.id])
     assert first == "move from={} to={} user={} left={}".format(*ids)
     assert [line.split()[::3] for line in others] == [["refuse", "reason=not_found"]] * 2
-    assert "2 not_found: nobody like that is stored" in shown.stderr
+    assert "2 not_found: no stored user matches" in shown.stderr
     assert move.users() == before
     done = move.run("--by", "verified_email", "--yes")
     assert (done.exit_code, done.stdout) == (NOT_FINE, shown.stdout)

@@ -61,7 +61,7 @@ def _call(hook: Callable[[], None]) -> None:
     try:
         hook()
     except BaseException:  # Python forks all the same, and the other hooks must run
-        logger.exception("a fork was not prepared for")
+        logger.exception("a callback of a fork failed")
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork

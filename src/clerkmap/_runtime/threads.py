@@ -359,5 +359,5 @@ class RepositoryThreads:
 def checked_max_waiting(max_waiting: int) -> int:
     """Return this largest number of waiting calls, or raise `ConfigurationError`."""
     if type(max_waiting) is not int or max_waiting < 1:
-        raise ConfigurationError("max_waiting must be an integer, and at least 1")
+        raise ConfigurationError("max_waiting must be an integer of at least 1")
     return max_waiting

@@ -101,122 +101,127 @@ class ExplainedCheck:
 
 
 def _told_of_time(name: str, word: str) -> Callable[[Evidence], str]:
-    return lambda seen: f"It {word} {seen.time(name)}; the two clocks may differ by {seen.rules.leeway:g} s."
+    return lambda seen: f"The token {word} {seen.time(name)}; the clocks may differ by {seen.rules.leeway:g} s."
 
 
 CHECKS: tuple[ExplainedCheck, ...] = (
     ExplainedCheck(
-        "spelling",
-        "Its length, its three parts, and the JSON in them.",
+        "format",
+        "The length of the token, its three parts and their JSON.",
         (TokenTooLarge, TokenMalformed, HeaderRefused),
         lambda seen: (
-            f"It must be three parts of base64url and strict JSON, at most {MAX_TOKEN} characters, "
-            "and its header may ask for nothing out of the ordinary."
+            f"A token has at most {MAX_TOKEN} characters: three parts of base64url with strict JSON. "
+            "Its header has no parameter that changes the verification."
         ),
     ),
     ExplainedCheck(
         "algorithm",
-        "Whether the instance signs with that algorithm.",
+        "The instance must sign with the algorithm in the header.",
         (AlgorithmRefused,),
-        lambda seen: f"It says {seen.of_header('alg')}; the instance signs with {_listed(seen.instance.algorithms)}.",
+        lambda seen: (
+            f"The algorithm is {seen.of_header('alg')}; the instance signs with {_listed(seen.instance.algorithms)}."
+        ),
     ),
     ExplainedCheck(
-        "named kind",
-        "The kind of token that its header names, if it names one.",
+        "declared kind",
+        "The kind of token in the header must be accepted.",
         (UnknownKind, TemplateToken, MachineToken, OAuthToken),
         lambda seen: (
-            f"Its header says typ {seen.of_header('typ')} and cat {seen.of_header('cat')}; "
+            f"The header has typ {seen.of_header('typ')} and cat {seen.of_header('cat')}; "
             f"accepted: {_listed(seen.rules.accept)}."
         ),
     ),
     ExplainedCheck(
         "key",
-        "Whether the instance has the key that the header names.",
+        "The instance must have the key in the header.",
         (UnknownKey, KeysUnavailable),
-        lambda seen: f"It names the key {seen.of_header('kid')}, to be found among those of {seen.instance.name}.",
+        lambda seen: f"The key is {seen.of_header('kid')}; it must be a signing key of {seen.instance.name}.",
     ),
     ExplainedCheck(
         "signature",
-        "Whether that key made the signature.",
+        "The signature must have been made with this key.",
         (BadSignature, AlgorithmRefused),
-        lambda seen: (
-            f"The signature must be that key's, over this very header and payload, by {seen.of_header('alg')}."
-        ),
+        lambda seen: f"The signature must match the header, the payload and the key, by {seen.of_header('alg')}.",
     ),
     ExplainedCheck(
-        "shown kind",
-        "The kind of token that its claims show.",
+        "kind",
+        "The kind of token, by its claims, must be accepted.",
         (TemplateToken, MachineToken, OAuthToken, IdToken, HandshakeToken, SessionToken),
-        lambda seen: f"Several kinds are signed with one key; accepted: {_listed(seen.rules.accept)}.",
+        lambda seen: f"Clerk signs several kinds of tokens with one key; accepted: {_listed(seen.rules.accept)}.",
     ),
     ExplainedCheck(
         "issuer",
-        "Whether this instance issued it.",
+        "This instance must have issued the token.",
         (IssuerRefused,),
-        lambda seen: f"It was issued by {seen.of_payload('iss')}; accepted: {_listed(seen.instance.issuers)}.",
+        lambda seen: f"The issuer is {seen.of_payload('iss')}; accepted: {_listed(seen.instance.issuers)}.",
     ),
     ExplainedCheck(
         "claims",
-        "Whether each claim that decides something is there, and can be true.",
+        "The required claims must be present and well formed.",
         (ClaimMissing, ClaimInvalid, VersionUnknown),
-        lambda seen: f"It speaks for {seen.of_payload('sub')}; ids, times and version must be well formed.",
+        lambda seen: f"The subject is {seen.of_payload('sub')}; ids, times and version must be well formed.",
     ),
-    ExplainedCheck("expiry", "Whether it has expired.", (TokenExpired,), _told_of_time("exp", "expires at")),
-    ExplainedCheck("beginning", "Whether it is valid yet.", (TokenNotYetValid,), _told_of_time("nbf", "is valid from")),
+    ExplainedCheck("expiry", "The token must not have expired.", (TokenExpired,), _told_of_time("exp", "expires at")),
     ExplainedCheck(
-        "age", "Whether it was made in the past.", (TokenIssuedInFuture,), _told_of_time("iat", "was made at")
+        "not before", "The token must be valid already.", (TokenNotYetValid,), _told_of_time("nbf", "is valid from")
+    ),
+    ExplainedCheck(
+        "age",
+        "The token must have been issued in the past.",
+        (TokenIssuedInFuture,),
+        _told_of_time("iat", "was issued at"),
     ),
     ExplainedCheck(
         "party",
-        "Whether it was made for a front end of yours.",
+        "The token must be for an authorized party.",
         (PartyRefused,),
         lambda seen: (
-            f"It was made for {seen.of_payload('azp')}; authorized parties: {_listed(seen.instance.parties) or 'any'}."
+            f"The party is {seen.of_payload('azp')}; authorized parties: {_listed(seen.instance.parties) or 'any'}."
         ),
     ),
     ExplainedCheck(
         "audience",
-        "Whether it was made for your API.",
+        "The token must be for your API.",
         (AudienceRefused,),
         lambda seen: (
-            f"Its audience is {seen.of_payload('aud')}; accepted: {_listed(seen.instance.audiences) or 'none'}."
+            f"The audience is {seen.of_payload('aud')}; accepted: {_listed(seen.instance.audiences) or 'none'}."
         ),
     ),
     ExplainedCheck(
-        "session's state",
-        "Whether the person has anything left to do before the session counts.",
+        "session status",
+        "The session must not be pending: the user must have finished all tasks.",
         (SessionPending,),
-        lambda seen: f"The session's state is {seen.of_payload('sts')}.",
+        lambda seen: f"The session status is {seen.of_payload('sts')}.",
     ),
     ExplainedCheck(
         "lifetime",
-        "Whether it expires before the end of its session may be forgotten.",
+        "The token must expire before clerkmap forgets the end of its session.",
         (LifetimeRefused,),
-        lambda seen: f"It was made at {seen.time('iat')}, and expires at {seen.time('exp')}.",
+        lambda seen: f"The token was issued at {seen.time('iat')}, and expires at {seen.time('exp')}.",
     ),
     ExplainedCheck(
         "user",
-        "Whether the person has been deleted or banned.",
+        "The user must be neither deleted nor banned.",
         (UserDeleted, UserBanned, MachineToken),
-        lambda seen: f"{seen.of_payload('sub')} must be neither deleted nor banned, and no machine.",
+        lambda seen: f"{seen.of_payload('sub')} must be a user who is neither deleted nor banned.",
     ),
     ExplainedCheck(
         "session",
-        "Whether the session is over.",
+        "The session must not be over.",
         (SessionEnded,),
         lambda seen: f"The session {seen.of_payload('sid')} must not have been ended, removed or revoked.",
     ),
     ExplainedCheck(
         "organization",
-        "Whether the organization in the token has been deleted.",
+        "The active organization must not be deleted.",
         (OrganizationDeleted,),
-        lambda seen: f"The organization in the token, if there is one, must still be there: {seen.organization}.",
+        lambda seen: f"The active organization, if any, must not be deleted: {seen.organization}.",
     ),
     ExplainedCheck(
         "membership",
-        "Whether the person is still a member of it.",
+        "The user must be a member of the active organization.",
         (MembershipDeleted,),
-        lambda seen: f"The person must still be in the organization in the token: {seen.organization}.",
+        lambda seen: f"The user must still be a member of the active organization: {seen.organization}.",
     ),
 )
 _ROWS = {row.name: row for row in CHECKS}
@@ -227,27 +232,29 @@ KEY, SIGNATURE, LIFETIME = ([row.name for row in CHECKS].index(name) for name in
 # The checks of an opaque token. The answer from Clerk's API replaces the signature and the claims.
 OPAQUE_CHECKS: tuple[ExplainedCheck, ...] = (
     ExplainedCheck(
-        "named kind",
-        "The kind of token that its beginning names.",
+        "declared kind",
+        "The kind of token, by its prefix, must be accepted.",
         (MachineToken, OAuthToken, ApiKeyToken),
-        lambda seen: f"Its first letters say what it is; accepted: {_listed(seen.rules.accept)}.",
+        lambda seen: f"The prefix shows the kind; accepted: {_listed(seen.rules.accept)}.",
     ),
     ExplainedCheck(
-        "Clerk's word",
-        "Whether Clerk knows it.",
+        "known to Clerk",
+        "Clerk must know the token.",
         (TokenUnknown, TokenExpired),
-        lambda seen: f"Clerk was asked at {seen.instance.api_url}, or has been lately, what it stands for.",
+        lambda seen: f"The token was looked up at {seen.instance.api_url}, now or a short time ago.",
     ),
     ExplainedCheck(
-        "shown kind",
-        "The kind of token that it is by Clerk's word.",
+        "kind",
+        "The kind of token, by Clerk's response, must be accepted.",
         (ApiKeyToken,),
-        lambda seen: f"A person's key and an organization's begin alike; accepted: {_listed(seen.rules.accept)}.",
+        lambda seen: (
+            f"API keys of users and organizations have the same prefix; accepted: {_listed(seen.rules.accept)}."
+        ),
     ),
     *(_ROWS[name] for name in ("claims", "age", "audience")),
     *CHECKS[LIFETIME + 1 :],
 )
-WORD, OPAQUE_USER = ([row.name for row in OPAQUE_CHECKS].index(name) for name in ("Clerk's word", "user"))
+WORD, OPAQUE_USER = ([row.name for row in OPAQUE_CHECKS].index(name) for name in ("known to Clerk", "user"))
 
 
 def _shown(values: Mapping[str, Any], name: str) -> str:

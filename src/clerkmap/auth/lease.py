@@ -65,7 +65,7 @@ class Lease:
         while True:
             asked = self._principal
             if self.seconds_left <= 0:
-                raise TokenExpired("nobody has renewed the lease")
+                raise TokenExpired("the lease was not renewed in time")
             try:
                 confirmed = self.resolver.confirm_nowait(asked) or await self.resolver.arecall(asked)
                 if self._required is not None and self._required.needs_role(confirmed):
@@ -85,7 +85,7 @@ class Lease:
         """Continue with a newer token of the same user. It may name another organization: see the principal."""
         principal = await self.resolver.aresolve(token)
         if _who(principal) != _who(self._principal):
-            raise NotForUs("it is another person's")
+            raise NotForUs("it belongs to another user")
         if self._required is not None:
             if self._required.needs_role(principal):
                 principal = await self.resolver.awith_role(principal)

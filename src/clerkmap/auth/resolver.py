@@ -97,9 +97,9 @@ class Resolver:
     ) -> None:
         self.verifier: Verifier = Verifier(instance) if verifier is None else verifier
         if self.verifier.instance is not instance:
-            raise ConfigurationError("the verifier is for another instance")
+            raise ConfigurationError("verifier and resolver must have the same instance")
         if type(keep) is not int or keep < 8:
-            raise ConfigurationError("keep must be an integer, and at least 8")
+            raise ConfigurationError("keep must be an integer of at least 8")
         if is_async(repository):
             self._repository, self._async_repository = None, cast(AsyncCoreRepository, repository)
         else:
@@ -108,8 +108,8 @@ class Resolver:
             self._async_repository = self._lent
         if repository.needs_full_user and api is None:
             raise ConfigurationError(
-                "the repository's linker needs more of a person than a token tells: give the resolver "
-                "api=ClerkApi(instance), or AsyncClerkApi in async code"
+                "the repository's linker needs fields that a token does not have: pass api=ClerkApi(instance), "
+                "or AsyncClerkApi in async code"
             )
         # Asks Clerk's API about a user at the first token.
         self._first_sights = (
@@ -129,7 +129,7 @@ class Resolver:
         self._poll_every = repository.poll_every
         self._fresh_until = float("inf") if self._poll_every is None else float("-inf")
         if trust_own_id and not self.verifier.rules.own_id_at:
-            raise ConfigurationError("trust_own_id takes a verifier that reads your id: Verifier(instance, own_id=...)")
+            raise ConfigurationError("trust_own_id needs a verifier that reads your id: Verifier(instance, own_id=...)")
         self._last_changes = LastChanges(keep, self._clock) if trust_own_id else None
         if self._last_changes is not None:
             repository.listeners.watch(self._last_changes.note)
@@ -310,7 +310,7 @@ class Resolver:
         token may be valid for years. Only its source caches it, by a digest.
         """
         if claims.kind in MACHINES:
-            raise MachineToken("a machine has no user; use the verifier alone")
+            raise MachineToken("a machine has no user: use the verifier, not the resolver")
         if prefix_of(token) is not None:
             return VerifiedToken(claims, generation, 0, 0)
         if claims.expires_at - claims.issued_at > self._max_lifetime:
@@ -473,7 +473,7 @@ class Resolver:
             raise IssuerRefused
         # The tombstone of a session is kept for two days more. A lease may continue for one of them.
         if claims.session_id is not None and claims.issued_at + self._max_lifetime + DAY < self._clock():
-            raise TokenExpired("the end of its session may be forgotten by now")
+            raise TokenExpired("it is so old that clerkmap may have forgotten the end of its session")
         return claims
 
 

@@ -79,12 +79,12 @@ def unseal(text: str, secret: Secret | Sequence[Secret], *, clock: Callable[[], 
     version, _, rest = signed.partition(".")
     expires_at, _, body = rest.partition(".")
     if version != _VERSION:
-        raise PrincipalRefused("it was sealed by another version")
+        raise PrincipalRefused("another version of clerkmap sealed it")
     try:
         expired = int(expires_at) <= clock()
         told = read_object(urlsafe_b64decode(body + "=" * (-len(body) % 4)), max_depth=MAX_DEPTH)
     except ValueError:
-        raise PrincipalRefused("what was sealed cannot be read") from None
+        raise PrincipalRefused("the sealed text cannot be read") from None
     if expired:
         raise SealExpired
     return Principal.from_dict(told)
@@ -98,8 +98,8 @@ def _mac(key: bytes, signed: str) -> str:
 def _keys(secret: Secret | Sequence[Secret]) -> list[bytes]:
     listed = (secret,) if isinstance(secret, (str, bytes)) else secret
     if not isinstance(listed, Sequence) or not listed or not all(isinstance(each, (str, bytes)) for each in listed):
-        raise ConfigurationError("a secret is text or bytes, or a list of such")
+        raise ConfigurationError("secret must be str or bytes, or a non-empty list of them")
     keys = [each.encode("utf-8", "surrogatepass") if isinstance(each, str) else each for each in listed]
     if any(len(key) < MIN_SECRET for key in keys):
-        raise ConfigurationError(f"a secret must have at least {MIN_SECRET} bytes, such as secrets.token_hex(32) makes")
+        raise ConfigurationError(f"a secret must have at least {MIN_SECRET} bytes: make one with secrets.token_hex(32)")
     return keys

@@ -51,11 +51,9 @@ class Verifier:
         self.clock: Callable[[], float] = clock
         self.opaque: OpaqueSource | None = opaque
         if opaque is None and not self.rules.accept.isdisjoint(KINDS["ak"]):
-            raise ConfigurationError(
-                "only Clerk can tell what an API key stands for: give opaque=OpaqueTokens(instance)"
-            )
+            raise ConfigurationError("API keys must be looked up at Clerk: pass opaque=OpaqueTokens(instance)")
         if opaque is not None and opaque.instance is not instance:
-            raise ConfigurationError("opaque is for another instance")
+            raise ConfigurationError("opaque and verifier must have the same instance")
 
     def for_resource(self, resource: str, *, allow_no_audience: bool = False) -> "Verifier":
         """Return a verifier with these rules for tokens of one resource, such as an MCP server.

@@ -188,7 +188,7 @@ class _LoopWatch:
             try:
                 pause = self._go_round()
             except Exception as error:  # noqa: BLE001 - one failure of the clock must not end the watch
-                logger.error("the leases could not be watched: %s", type(error).__name__)
+                logger.error("watching the leases failed: %s", type(error).__name__)
                 pause = LOOK_EVERY
             await self._pause(pause)
 
@@ -245,7 +245,7 @@ class _LoopWatch:
                 if not isinstance(error, Exception):
                     raise
                 if not isinstance(error, Unavailable):
-                    logger.error("a lease could not be checked: %s", type(error).__name__)
+                    logger.error("checking a lease failed: %s", type(error).__name__)
             if number % 64 == 0:  # answers from memory never pause, and there may be thousands of connections
                 await asyncio.sleep(0)
 
@@ -254,4 +254,4 @@ class _LoopWatch:
             await self._refresh()
         except Exception as error:  # noqa: BLE001 - the watch polls again
             if not isinstance(error, Unavailable):
-                logger.error("a repository could not be asked for changes: %s", type(error).__name__)
+                logger.error("polling a repository for changes failed: %s", type(error).__name__)

@@ -52,7 +52,8 @@ class _Api(SurvivesForks, ABC, Generic[Transport]):
     ) -> None:
         if instance.secret_key is None:
             raise ConfigurationError(
-                "the instance has no secret_key: set CLERK_SECRET_KEY to the one on the dashboard's API keys page"
+                "the instance has no secret_key: "
+                "set CLERK_SECRET_KEY to the key from the API keys page of Clerk's dashboard"
             )
         self.instance: Instance = instance
         self.budget: Budget = budget or shared_budget(instance, clock)
@@ -237,8 +238,8 @@ class AsyncClerkApi(_Api["httpx.AsyncBaseTransport"]):
         loop = asyncio.get_running_loop()
         if self._loop not in (None, loop):
             raise ConfigurationError(
-                "an AsyncClerkApi belongs to the event loop of its first use, and this is another loop; in a test with "
-                "a TestClient, enter it: `with TestClient(app) as client`; or use a ClerkApi, also in async code"
+                "an AsyncClerkApi belongs to the event loop of its first use, and this is another loop. In a test, "
+                "write `with TestClient(app) as client`; or use a ClerkApi, which works in async code, too"
             )
         self._loop = loop
         try:

@@ -188,7 +188,7 @@ def verify_oauth_token(token: str) -> ClerkRequest[Shape]:
 
 def _segment(id: str) -> str:
     if not _ID.fullmatch(id):  # two dots, for example, would lead to another path
-        raise ConfigurationError("an id of Clerk's has letters, digits, - and _")
+        raise ConfigurationError("a Clerk id must have only letters, digits, - and _")
     return id
 
 
@@ -199,13 +199,13 @@ def _exactly(ids: Sequence[str]) -> list[str]:
 
 def _object(said: object) -> Shape:
     if not isinstance(said, dict):
-        raise ValueError("it is no object")
+        raise ValueError("the response must be an object")
     return cast(Shape, said)
 
 
 def _objects(said: object) -> list[Shape]:
     if not isinstance(said, list):
-        raise ValueError("it is no list")
+        raise ValueError("the response must be a list")
     return [_object(each) for each in cast(list[object], said)]
 
 
@@ -216,5 +216,5 @@ def _page(said: object) -> Page:
 
 def _number(value: object) -> int:
     if type(value) is not int or value < 0:
-        raise ValueError("a count is missing")
+        raise ValueError("the response has no count")
     return value

@@ -49,7 +49,7 @@ class FirstSights(SurvivesForks):
         deadline: float = DEADLINE,
     ) -> None:
         if api.instance.name != instance.name:
-            raise ConfigurationError("api is for another instance than the resolver")
+            raise ConfigurationError("api and resolver must have the same instance")
         self._is_async = inspect.iscoroutinefunction(api.send)
         self._api = api
         self._instance = instance.name
@@ -86,7 +86,7 @@ class FirstSights(SurvivesForks):
                 return flight
             flight = self._take_off(None, clerk_id)
         if not flight.start(lambda: self._ask(flight, clerk_id), "clerkmap-sight"):
-            self._land((None, clerk_id), flight, ApiUnavailable("there is no thread to ask in"))
+            self._land((None, clerk_id), flight, ApiUnavailable("no thread can be started"))
         return flight
 
     def _loop_flight(self, clerk_id: str) -> Flight[ClerkUser]:
@@ -106,7 +106,7 @@ class FirstSights(SurvivesForks):
 
     def _take_off(self, loop: asyncio.AbstractEventLoop | None, clerk_id: str) -> Flight[ClerkUser]:
         if len(self._flights) >= MOST_FLIGHTS:
-            raise ApiUnavailable("too many new people are being asked about at once")
+            raise ApiUnavailable("too many new users are being looked up at once")
         flight = self._flights[loop, clerk_id] = Flight[ClerkUser]()
         return flight
 
@@ -151,7 +151,7 @@ class FirstSights(SurvivesForks):
         except Unreadable:
             record = None
         if not isinstance(record, ClerkUser) or record.clerk_id != clerk_id:
-            raise ApiUnavailable("its answer is not about the person who was asked about")
+            raise ApiUnavailable("the response describes another user")
         return record
 
     def after_fork_in_child(self) -> None:
@@ -162,12 +162,12 @@ class FirstSights(SurvivesForks):
 
 def _result(flight: Flight[ClerkUser], *, in_time: bool) -> ClerkUser:
     if not in_time:
-        raise ApiUnavailable("it did not answer in time")
+        raise ApiUnavailable("the request timed out")
     return flight.result()
 
 
 def _failure(error: Exception) -> ClerkmapError:
     if isinstance(error, ApiNotFound):
-        return UserDeleted("Clerk does not know the person any more")
-    logger.warning("asking Clerk about a new person failed: %s", type(error).__name__)
+        return UserDeleted("Clerk no longer has this user")
+    logger.warning("looking up a new user at Clerk failed: %s", type(error).__name__)
     return error if isinstance(error, ClerkmapError) else ApiUnavailable(type(error).__name__)

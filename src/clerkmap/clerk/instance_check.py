@@ -77,7 +77,7 @@ class InstanceChecks(SurvivesForks):
                 yield from self._check(instance, name, (colour, name), flight, send, clock)
                 return
             if not (yield Waiting(flight, max(0.0, ends - clock()))):
-                raise ApiUnavailable("the secret key could not be checked in time")
+                raise ApiUnavailable("the check of the secret key timed out")
             try:
                 flight.result()
             except ApiUnavailable:
@@ -98,7 +98,7 @@ class InstanceChecks(SurvivesForks):
             published = yield from _published(instance, send)
             shown = import_jwks((yield from send(endpoints.jwks())), instance.algorithms)
             if not shown:  # an empty answer is no evidence of a mismatch
-                raise ApiUnavailable("it shows no signing keys")
+                raise ApiUnavailable("the response has no signing keys")
             if not published.shares_a_key(shown):
                 self._refused[name] = clock() + REFUSED_FOR
                 raise _mismatch(instance)
@@ -160,7 +160,7 @@ def _published(instance: Instance, send: Callable[[ClerkRequest[Any]], Sending])
 def _mismatch(instance: Instance) -> WrongInstance:
     if instance.local_keys is not None:
         return WrongInstance(
-            "take the secret key and the signing key (jwt_key or jwks) from one environment; after a rotation, copy"
-            " the signing key anew"
+            "copy the secret key and the signing key (jwt_key or jwks) from one environment; after a rotation, copy"
+            " the signing key again"
         )
-    return WrongInstance("take both from the API keys page of one environment in Clerk's dashboard")
+    return WrongInstance("copy both from the API keys page of one environment in Clerk's dashboard")

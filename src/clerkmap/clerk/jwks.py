@@ -133,7 +133,7 @@ class RemoteKeys(SurvivesForks):
             logger.warning("fetching the keys of %s failed: %s", self._instance.name, type(error).__name__)
         else:
             if not keys:
-                logger.warning("the keys of %s hold no usable public signing key", self._instance.name)
+                logger.warning("the keys of %s include no usable public signing key", self._instance.name)
         with self._lock:
             self._land(flight, keys)
 
@@ -192,10 +192,10 @@ def _fetch_json(client: "httpx.Client", url: str, ends: float) -> dict[str, Any]
     headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
     with client.stream("GET", url, headers=headers) as response:
         if response.status_code != 200 or response.headers.get("content-encoding", "identity") != "identity":
-            raise ValueError(f"the endpoint answered {response.status_code}")
+            raise ValueError(f"the endpoint responded with {response.status_code}")
         body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk
             if len(body) > MAX_BODY or time.monotonic() > ends:
-                raise ValueError("the body is too long, or too long in coming")
+                raise ValueError("the body is too long or too slow")
     return read_object(bytes(body).strip())

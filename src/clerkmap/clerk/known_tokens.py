@@ -147,7 +147,7 @@ def _shorten(digests: dict[str, None]) -> None:
 
 def failed(error: ClerkmapError) -> None:
     """Log that the repository failed in an exchange."""
-    logger.warning("the opaque tokens that were good before could not be looked up: %s", type(error).__name__)
+    logger.warning("looking up the known opaque tokens failed: %s", type(error).__name__)
 
 
 def _swap(name: str, before: str | None, after: str) -> Step:

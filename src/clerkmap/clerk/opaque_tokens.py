@@ -104,9 +104,9 @@ class OpaqueTokens(SurvivesForks):
         if type(keep_for) not in (int, float) or not 1 <= keep_for <= 300:
             raise ConfigurationError("keep_for must be from 1 to 300 seconds")
         if type(keep) is not int or keep < 8:
-            raise ConfigurationError("keep must be an integer, and at least 8")
+            raise ConfigurationError("keep must be an integer of at least 8")
         if type(deadline) not in (int, float) or not 0 < deadline <= 60:
-            raise ConfigurationError("deadline must be at most 60 seconds")
+            raise ConfigurationError("deadline must be more than 0 and at most 60 seconds")
         self.instance: Instance = instance
         self._api = ClerkApi(
             instance, transport=transport, timeout=deadline, patience=deadline, budget=budget, clock=monotonic
@@ -145,7 +145,7 @@ class OpaqueTokens(SurvivesForks):
         if isinstance(found, _Word):
             return found.tell()
         if not found.join(self._deadline):
-            raise ApiUnavailable("it did not answer in time")
+            raise ApiUnavailable("the request timed out")
         return found.result().tell()
 
     async def aget(self, token: str) -> Vouched:
@@ -156,7 +156,7 @@ class OpaqueTokens(SurvivesForks):
         if isinstance(found, _Word):
             return found.tell()
         if not await found.ajoin(self._deadline):
-            raise ApiUnavailable("it did not answer in time")
+            raise ApiUnavailable("the request timed out")
         return found.result().tell()
 
     def close(self) -> None:
@@ -224,23 +224,23 @@ class OpaqueTokens(SurvivesForks):
     def _take_off(self, token: str, digest: bytes) -> Flight[_Word]:
         is_known = digest in self._good or token in self._known
         if len(self._flights) >= (MOST_FLIGHTS if is_known else MOST_FLIGHTS // 2):
-            raise ApiUnavailable("too much is being asked of it at once")
+            raise ApiUnavailable("too many requests are under way")
         if not is_known:
             self._check_stranger(token)
         self._known_aloft += is_known
         flight = self._flights[digest] = Flight[_Word]()
         if not flight.start(lambda: self._fly(token, digest, is_known), "clerkmap-opaque"):
-            self._land(token, digest, is_known, ApiUnavailable("there is no thread to ask in"))
+            self._land(token, digest, is_known, ApiUnavailable("no thread can be started"))
         return flight
 
     def _check_stranger(self, token: str) -> None:
         """Raise if a token that never was valid must wait: for tokens that were, or for other sources."""
         if self._known_aloft and not self._api.budget.is_half_full():
-            raise ApiUnavailable("tokens that were good before are asked about first")
+            raise ApiUnavailable("known tokens are looked up first")
         if not self._shares.take(_source_of(token)):
-            raise ApiUnavailable("too many tokens that never were good come from one source")
+            raise ApiUnavailable("too many unknown tokens come from one source")
         if self._strangers.take():
-            raise ApiUnavailable("too many tokens are being tried that never were good")
+            raise ApiUnavailable("too many unknown tokens are being looked up")
 
     def _fly(self, token: str, digest: bytes, is_known: bool) -> None:
         said: Vouched | ClerkmapError
@@ -249,7 +249,7 @@ class OpaqueTokens(SurvivesForks):
         except TokenError as error:
             said = error
         except Exception as error:  # noqa: BLE001 - the waiting callers must get any error
-            logger.warning("asking Clerk about an opaque token failed: %s", type(error).__name__)
+            logger.warning("looking up an opaque token at Clerk failed: %s", type(error).__name__)
             said = error if isinstance(error, ClerkmapError) else ApiUnavailable(type(error).__name__)
         with self._lock:
             self._land(token, digest, is_known, copy(said) if isinstance(said, ClerkmapError) else said)
@@ -268,12 +268,12 @@ class OpaqueTokens(SurvivesForks):
             if refused.status not in (400, 422):
                 raise
             # The form of the request is known to be right, so the form of the token is wrong.
-            logger.warning("Clerk refuses the form of an opaque token: %s", refused)
-            raise TokenUnknown("Clerk cannot read it") from None
+            logger.warning("Clerk refused the format of an opaque token: %s", refused)
+            raise TokenUnknown("its format is wrong") from None
         try:
             return read_word(prefix, said, self.instance.issuer, now, self._keep_for)
         except (KeyError, ValueError, OverflowError, RecursionError):
-            raise ApiUnavailable("its answer cannot be read") from None
+            raise ApiUnavailable("the response cannot be read") from None
 
     def _land(self, token: str, digest: bytes, is_known: bool, said: Vouched | ClerkmapError) -> None:
         now = self._monotonic()

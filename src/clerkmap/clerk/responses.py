@@ -39,16 +39,16 @@ class Body:
     def accepts(self, response: "httpx.Response") -> bool:
         """Return whether the body has a requested encoding. Compressed twice, a small body could exhaust the memory."""
         if response.headers.get("content-encoding", "identity").lower() not in ("identity", "gzip"):
-            self._wrong = "its answer is packed in a way that was not asked for"
+            self._wrong = "the response has a content encoding that was not requested"
         return not self._wrong
 
     def takes(self, chunk: bytes) -> bool:
         """Add a chunk, and return whether to read more."""
         self._taken += chunk
         if len(self._taken) > MAX_BODY:
-            self._wrong = "its answer is too long"
+            self._wrong = "the response is too long"
         elif self._clock() > self._ends:
-            self._wrong = "its answer is too long in coming"
+            self._wrong = "the response is too slow"
         return not self._wrong
 
     def answer(self, response: "httpx.Response") -> Answer | NoAnswer:

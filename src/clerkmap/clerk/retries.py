@@ -40,7 +40,7 @@ def send_with_retries(
     """Retry until there is an answer, or raise an `ApiRefused` or `ApiUnavailable`."""
     ends = clock() + patience
     pause = FIRST_PAUSE
-    failure: ApiRefused | ApiUnavailable = ApiUnavailable("too much is being asked of it")
+    failure: ApiRefused | ApiUnavailable = ApiUnavailable("too many requests are waiting")
     while True:
         while wait := budget.take():
             if clock() + wait > ends:
@@ -55,7 +55,7 @@ def send_with_retries(
                 return request.read(_parsed(answer))
             except (ValueError, RecursionError):  # raised outside, so that the failure keeps no reference to the answer
                 pass
-            again, failure = request.is_repeatable, ApiUnavailable("its answer cannot be read", status=answer.status)
+            again, failure = request.is_repeatable, ApiUnavailable("the response cannot be read", status=answer.status)
         else:
             again, failure = _retry_or_error(request, answer)
         if not again:
@@ -77,12 +77,12 @@ def _retry_or_error(request: ClerkRequest[Any], answer: Answer | NoAnswer) -> tu
     status = answer.status
     codes, trace = _codes_and_trace(answer)
     if status == 429:
-        return True, ApiUnavailable("it has been asked too often", status=status, codes=codes, trace_id=trace)
+        return True, ApiUnavailable("its rate limit is exceeded", status=status, codes=codes, trace_id=trace)
     if status >= 500:
         return request.is_repeatable, ApiUnavailable(status=status, codes=codes, trace_id=trace)
     # Clerk never redirects, and each of its refusals has a code. Any other server is not Clerk.
     if status < 400 or not codes:
-        return False, ApiUnavailable("this is not Clerk's API", status=status, trace_id=trace)
+        return False, ApiUnavailable("another server responds at this address", status=status, trace_id=trace)
     return False, _error_class(status, codes)(status=status, codes=codes, trace_id=trace)
 
 
@@ -98,14 +98,14 @@ def _error_class(status: int, codes: tuple[str, ...]) -> type[ApiRefused]:
 def _parsed(answer: Answer) -> Any:
     """Return the JSON of an answer, or raise a ValueError or RecursionError."""
     if answer.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise ValueError("it is no JSON")
+        raise ValueError("the response is not JSON")
     return json.loads(answer.body.decode(), parse_constant=_finite, parse_float=_finite)
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError("it is no number")
+        raise ValueError("the response has an invalid number")
     return value
 
 

@@ -413,7 +413,7 @@ def _organization_v1(payload: Mapping[str, Any]) -> ActiveOrganization | None:
 
 def _organization(clerk_id: object, slug: object, role: object) -> ActiveOrganization:
     if not isinstance(clerk_id, str) or not _ORGANIZATION.fullmatch(clerk_id):
-        raise ClaimInvalid("the organization's id")
+        raise ClaimInvalid("the organization's id has the wrong form")
     role = prefixed(_label(role) or "")
     return ActiveOrganization(clerk_id, _label(slug), None if role == "org:" else role)
 
@@ -422,7 +422,7 @@ def _label(value: object) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str) or len(value) > _MAX_TEXT or not value.isprintable():
-        raise ClaimInvalid("the organization's slug or role")
+        raise ClaimInvalid("the organization's slug or role has the wrong form")
     return value
 
 

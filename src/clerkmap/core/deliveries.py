@@ -40,12 +40,12 @@ def read_delivery(
 ) -> UnverifiedDelivery:
     """Read headers and body, or raise a `WebhookError`."""
     if not isinstance(body, (bytes, bytearray)):
-        raise WebhookMalformed("the body must be the raw bytes as they were received")
+        raise WebhookMalformed("the body must be the raw bytes of the request")
     if len(body) > max_body:
         raise WebhookTooLarge(f"more than {max_body} bytes")
     identifier, timestamp, signature = _one_family(headers)
     if not _ID.fullmatch(identifier):
-        raise WebhookHeadersRefused("the id has a wrong form")
+        raise WebhookHeadersRefused("the delivery id has the wrong form")
     if not _TIMESTAMP.fullmatch(timestamp):
         raise WebhookHeadersRefused("the timestamp must be a number of seconds")
     skew = now - int(timestamp)
@@ -70,8 +70,10 @@ def _one_family(headers: Headers) -> tuple[str, str, str]:
         names = [f"{family}-{part}" for part in _PARTS]
         if not found.keys().isdisjoint(names):
             if not found.keys() >= set(names) or not repeated.keys().isdisjoint(names):
-                raise WebhookHeadersRefused(f"each of {family}-id, {family}-timestamp and {family}-signature once")
+                raise WebhookHeadersRefused(
+                    f"{family}-id, {family}-timestamp and {family}-signature must each appear once"
+                )
             if any(len(found[name]) > MAX_HEADER for name in names):
                 raise WebhookHeadersRefused("a header is too long")
             return found[names[0]], found[names[1]], found[names[2]]
-    raise WebhookHeadersRefused("there must be svix-id, svix-timestamp and svix-signature")
+    raise WebhookHeadersRefused("svix-id, svix-timestamp and svix-signature are missing")

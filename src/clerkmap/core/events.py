@@ -82,7 +82,7 @@ class Event:
 def parse_event(body: bytes | str) -> Event:
     """Read an event's envelope, or raise `WebhookMalformed`."""
     if not isinstance(body, (str, bytes, bytearray)):
-        raise WebhookMalformed("a body must be bytes or text")
+        raise WebhookMalformed("the body must be bytes or str")
     try:
         raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else bytes(body)
         event = read_object(raw.strip(b" \t\r\n"), max_depth=MAX_BODY_DEPTH, half_characters=True)
@@ -244,7 +244,7 @@ def _is_out(data: Mapping[str, Any]) -> bool:
 def _id(data: Mapping[str, Any], prefix: str, name: str = "id") -> str:
     value = data.get(name)
     if not isinstance(value, str) or not _IDS[prefix].fullmatch(value):
-        raise Unreadable(f"{name} is not the id of a {prefix}")
+        raise Unreadable(f"{name} must be a Clerk id that begins with {prefix}_")
     return value
 
 

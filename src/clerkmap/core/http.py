@@ -40,7 +40,7 @@ def read_headers(headers: Any, names: Mapping[str, str], most: int) -> Values:
     try:
         pairs = [(as_text(name), value) for name, value in (headers.items() if hasattr(headers, "items") else headers)]
     except (TypeError, ValueError):
-        raise ValueError("headers must be a mapping, or pairs of a name and a value") from None
+        raise ValueError("headers must be a mapping or (name, value) pairs") from None
     # Some letters beyond ASCII become ASCII in lower case, and two spellings must not be one header.
     return read_pairs([(name, value) for name, value in pairs if name.isascii()], names, most)
 
@@ -88,7 +88,7 @@ def as_text(value: object, most: int | None = None) -> str:
         return value[:most].decode("latin-1")
     if isinstance(value, str):
         return value[:most]
-    raise ValueError("a header must be text or bytes")
+    raise ValueError("a header must be str or bytes")
 
 
 MAX_HEADER = 16_384  # of one header with all its repetitions; servers commonly stop reading at 8 or 16 KiB
@@ -107,7 +107,7 @@ _NAMES = (
 _TEXT_NAMES = {name: name for name in _NAMES}
 _ASGI_NAMES = {name.encode(): name for name in _NAMES}
 _WSGI_NAMES = tuple((f"HTTP_{name.upper().replace('-', '_')}", name) for name in _NAMES)
-_ONLY_SESSIONS = "a cookie carries a session and nothing else"
+_ONLY_SESSIONS = "a cookie can carry only a session token"
 _SCHEME = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]+")  # a token of RFC 9110
 
 
@@ -207,7 +207,7 @@ class TokenFinder:
         for origin in listed:
             check_origin("origins", origin)
         if origins is not None and not listed:
-            raise ConfigurationError("origins is empty; leave it out, or turn cookies off")
+            raise ConfigurationError("origins is empty: leave it out, or pass cookies=False")
         self.instance: Instance = instance
         self.cookies: bool = cookies and instance.is_clerk
         self.origins: frozenset[str] = frozenset(listed)
@@ -234,7 +234,7 @@ class TokenFinder:
         if token is None:
             return None
         if not _is_one_word(token):
-            raise CookieRefused("its value must be one word")
+            raise CookieRefused("its value must be a single token")
         if prefix_of(token) is not None:  # an opaque token in a cookie must not cause a request to Clerk
             raise WrongKind(_ONLY_SESSIONS)
         if request.method not in SAFE_METHODS:
@@ -253,10 +253,10 @@ class TokenFinder:
             if not value:
                 continue
             if name in found and name in self._sessions:
-                raise CookieRefused("it is there twice")
+                raise CookieRefused("the header has two of them")
             found.setdefault(name, value)  # the first of several times counts, as it does at Clerk
         if "," in header and self._joined.search(header):
-            raise CookieRefused("it follows a comma")
+            raise CookieRefused("a comma precedes it, where only a semicolon may")
         return found
 
     def _session(self, cookies: Mapping[str, str]) -> str | None:
@@ -292,7 +292,7 @@ class TokenFinder:
         """Refuse a write from a page that is not an allowed origin: browsers send cookies for every page."""
         origin = headers.get("origin")
         if origin is None:
-            raise OriginRefused("there is no Origin header; a client without one must send the token in Authorization")
+            raise OriginRefused("the Origin header is missing: send the token in the Authorization header instead")
         if len(origin) > MAX_HEADER:
             raise OriginRefused("its Origin is too long")
         if self.origins:

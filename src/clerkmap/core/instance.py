@@ -93,7 +93,7 @@ class Instance:
         """
         algorithms = strings("algorithms", algorithms)
         if not algorithms:
-            raise ConfigurationError(f"algorithms must be some of {', '.join(OIDC_ALGORITHMS)}")
+            raise ConfigurationError(f"algorithms must be one or more of {', '.join(OIDC_ALGORITHMS)}")
         return cls(
             issuer=issuer,
             audience=audience or None,
@@ -126,7 +126,7 @@ class Instance:
         found.update(overrides)
         if not found.get("publishable_key") and not found.get("issuer"):
             raise ConfigurationError(
-                "set CLERK_PUBLISHABLE_KEY to the publishable key on the dashboard's API keys page"
+                "set CLERK_PUBLISHABLE_KEY to the publishable key from the API keys page of Clerk's dashboard"
             )
         return cls(**found)
 
@@ -142,9 +142,7 @@ class Instance:
             settle(name, strings(name, getattr(self, name)))
         parties = strings("authorized_parties", () if self.authorized_parties is None else self.authorized_parties)
         if self.authorized_parties is not None and not parties:
-            raise ConfigurationError(
-                "authorized_parties is empty; leave it out to accept the tokens of every front end"
-            )
+            raise ConfigurationError("authorized_parties is empty: leave it out to accept tokens for any front end")
         settle("authorized_parties", parties or None)
         audiences = strings("audience", _one_or_more(self.audience))
         settle("audience", audiences or None)
@@ -156,7 +154,7 @@ class Instance:
             settle("cookie_suffix", cookie_suffix(self.publishable_key))
             settle("issuer", self.issuer or f"https://{host}")
         if not self.issuer:
-            raise ConfigurationError("give publishable_key= or issuer=, because keys alone do not name an issuer")
+            raise ConfigurationError("pass publishable_key= or issuer=: keys alone do not name an issuer")
         check_url("issuer", self.issuer)
         for extra in self.extra_issuers:
             check_url("extra_issuers", extra)
@@ -167,7 +165,7 @@ class Instance:
         for party in parties:
             check_origin("authorized_parties", party)
         if not set(self.oidc_algorithms) <= set(OIDC_ALGORITHMS):
-            raise ConfigurationError(f"algorithms must be some of {', '.join(OIDC_ALGORITHMS)}")
+            raise ConfigurationError(f"algorithms must be one or more of {', '.join(OIDC_ALGORITHMS)}")
         if self.oidc_algorithms and not self.audiences:
             raise ConfigurationError("an OpenID provider needs audience=: the identifier of your API there")
         if self.instance_id is not None and not re.fullmatch(r"ins_[0-9A-Za-z]{1,64}", str(self.instance_id)):
@@ -189,10 +187,10 @@ class Instance:
 
     def _import_local_keys(self) -> KeySet | None:
         if self.jwt_key is not None and self.jwks is not None:
-            raise ConfigurationError("give jwt_key= or jwks=, not both")
+            raise ConfigurationError("pass jwt_key= or jwks=, not both")
         if self.jwt_key is not None:
             if not str(self.jwt_key).strip():
-                raise ConfigurationError("jwt_key is empty; leave it out to have the keys fetched")
+                raise ConfigurationError("jwt_key is empty: leave it out to fetch the keys")
             return import_pem(key_text(self.jwt_key), self.algorithms)
         if self.jwks is not None:
             keys = import_jwks(self.jwks if isinstance(self.jwks, Mapping) else {}, self.algorithms)

@@ -54,14 +54,14 @@ def read_token(token: str, known_headers: Mapping[bytes, Mapping[str, Any]]) -> 
     if not isinstance(token, str):
         raise TokenMalformed("a token must be a string")
     if len(token) > MAX_TOKEN:
-        raise TokenTooLarge(f"more than {MAX_TOKEN} characters")
+        raise TokenTooLarge(f"it has more than {MAX_TOKEN} characters")
     try:
         raw = token.encode("ascii")
     except UnicodeEncodeError:
-        raise TokenMalformed("a character outside its alphabet") from None
+        raise TokenMalformed("it has a character that tokens never have") from None
     parts = raw.split(b".", 3)
     if len(parts) != 3:
-        raise TokenMalformed("a token has three parts")
+        raise TokenMalformed("a token must have three parts")
     key = parts[0]
     header = known_headers.get(key)
     if header is None:
@@ -83,13 +83,13 @@ def _read_header(written: bytes) -> dict[str, Any]:
         raise TokenMalformed(str(fault)) from None
     for name, value in header.items():
         if name in _FORBIDDEN:
-            raise HeaderRefused("a parameter that the tokens of this instance never have")
+            raise HeaderRefused("it has a parameter that tokens of this instance never have")
         if isinstance(value, (dict, list)):
-            raise HeaderRefused("a parameter must be a plain value")
+            raise HeaderRefused("a parameter must not be an object or a list")
     for name in ("kid", "typ", "cat"):
         value = header.get(name, "")
         if not isinstance(value, str) or len(value) > MAX_PARAMETER or not (value.isascii() and value.isprintable()):
-            raise HeaderRefused(f"{name} must be a short printable text")
+            raise HeaderRefused(f"{name} must be short printable ASCII text")
     return header
 
 

@@ -172,7 +172,7 @@ def _algorithm_of(public: object) -> "tuple[str, PublicKey]":
             return _CURVES[public.curve.name], public
     elif isinstance(public, ed25519.Ed25519PublicKey):
         return "EdDSA", public
-    raise ValueError("a key that is not accepted")
+    raise ValueError("a key of this type is not accepted")
 
 
 def import_pem(text: str, algorithms: Collection[str]) -> KeySet:
@@ -194,8 +194,8 @@ def import_pem(text: str, algorithms: Collection[str]) -> KeySet:
         algorithm, public = _algorithm_of(loaded)
     except (ValueError, UnsupportedAlgorithm):
         raise ConfigurationError(
-            "jwt_key must be a public key in PEM form, or the base64 between its armour lines; "
-            "Clerk's dashboard shows it on the API keys page"
+            "jwt_key must be a PEM public key, or the base64 between its BEGIN and END lines: copy it from the API "
+            "keys page of Clerk's dashboard"
         ) from None
     if algorithm not in algorithms:
         raise ConfigurationError(

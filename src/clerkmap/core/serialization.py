@@ -66,7 +66,7 @@ def unpack(value: object) -> Parts:
     """Return the parts of a packed principal, or raise `PrincipalRefused`."""
     whole = _members(_plain(value), _PARTS)
     if whole["version"] != VERSION or type(whole["version"]) is not int:
-        raise PrincipalRefused("it was written by another version")
+        raise PrincipalRefused("another version of clerkmap wrote it")
     claims = _claims(whole["claims"])
     user = None if whole["user"] is None else _user(whole["user"])
     organization = None if whole["organization"] is None else _organization(whole["organization"])
@@ -75,7 +75,7 @@ def unpack(value: object) -> Parts:
         raise PrincipalRefused("its parts belong to different principals")
     role_is_known = whole["role_is_known"]
     if type(role_is_known) is not bool or not (role_is_known or (user is not None and user.role is None)):
-        raise PrincipalRefused("role_is_known must be true or false, and false only beside a user without a role")
+        raise PrincipalRefused("role_is_known must be true or false, and false only for a user without a role")
     return user, organization, membership, claims, role_is_known
 
 
@@ -83,7 +83,7 @@ def write(value: dict[str, Any]) -> str:
     """Return a packed principal as JSON text."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     if len(text) > MAX_SIZE:
-        raise PrincipalRefused(f"more than {MAX_SIZE} characters")
+        raise PrincipalRefused(f"it has more than {MAX_SIZE} characters")
     return text
 
 
@@ -100,7 +100,7 @@ def _plain(value: object) -> dict[str, Any]:
 def _members(value: object, names: Collection[str]) -> dict[str, Any]:
     found = fields(value)
     if found.keys() != set(names):
-        raise PrincipalRefused("a member is missing or unknown")
+        raise PrincipalRefused("a field is missing or unknown")
     return found
 
 
@@ -119,9 +119,9 @@ def _user(value: object) -> User:
     told = _members(value, ("id", "role", "created_at", "deleted_at", "clerk"))
     role, created_at, deleted_at = told["role"], told["created_at"], told["deleted_at"]
     if role is not None and type(role) is not str:
-        raise PrincipalRefused("the user's role")
+        raise PrincipalRefused("the user's role is invalid")
     if type(created_at) is not int or deleted_at is not None:
-        raise PrincipalRefused("the user's dates")
+        raise PrincipalRefused("the user's dates are invalid")
     return User(_id(told["id"]), role, created_at, deleted_at, _record(ClerkUser, told["clerk"]))
 
 
@@ -150,7 +150,7 @@ def _record(kind: type[R], value: object) -> R:
         raise PrincipalRefused("a record has an invalid field")
     record = kind(**told)
     if not _RANK.fullmatch(record.rank) or record.grade == DELETED:
-        raise PrincipalRefused("a record's rank")
+        raise PrincipalRefused("a record has an invalid rank")
     return record
 
 

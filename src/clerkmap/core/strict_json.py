@@ -32,7 +32,7 @@ def read_object(data: bytes, *, max_depth: int = MAX_DEPTH, half_characters: boo
         if "\\u" in text and not half_characters:
             json.dumps(value, ensure_ascii=False).encode("utf-8")  # fails on half of a surrogate pair
     except (ValueError, RecursionError):  # UnicodeDecodeError, JSONDecodeError, and integers of too many digits
-        raise ValueError("not one strictly written JSON object in UTF-8") from None
+        raise ValueError("not a strict JSON object in UTF-8") from None
     return value
 
 
@@ -57,19 +57,19 @@ def _check_depth(text: str, max_depth: int) -> None:
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("an object has a duplicate key")
     return value
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise ValueError("a number too large to be one")
+        raise ValueError("a number is too large")
     return value
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_each_key_once, parse_float=_finite, parse_constant=_no_constant)

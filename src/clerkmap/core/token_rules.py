@@ -94,7 +94,7 @@ class TokenRules:
         possible = CLERK_KINDS if instance.is_clerk else OIDC_KINDS
         wanted = possible[:1] if accept is None else strings("accept", accept)
         if not wanted or not set(wanted) <= set(possible):
-            raise ConfigurationError(f"accept must be some of: {', '.join(possible)}")
+            raise ConfigurationError(f"accept must be one or more of: {', '.join(possible)}")
         self.own_id_at: tuple[str, ...] = _path(own_id)
         self.instance: Instance = instance
         self.accept: frozenset[str] = frozenset(wanted)
@@ -119,7 +119,7 @@ class TokenRules:
             raise ConfigurationError("allow_no_audience must be True or False")
         if allow_no_audience and not self.instance.is_clerk:
             raise ConfigurationError(
-                "allow_no_audience is for Clerk: the tokens of other providers must have an audience"
+                "allow_no_audience is for Clerk only: tokens of other providers must have an audience"
             )
         bound = copy(self)
         bound._resource = _without_query(resource)

@@ -32,8 +32,8 @@ def strings(name: str, values: Iterable[str]) -> tuple[str, ...]:
 def read_publishable_key(key: str) -> tuple[Literal["test", "live"], str]:
     """Return the kind of environment of a publishable key, and its front-end host."""
     expected = ConfigurationError(
-        "publishable_key must be pk_test_ or pk_live_ followed by the encoded front-end host, "
-        "as the dashboard's API keys page shows it"
+        "publishable_key must be pk_test_ or pk_live_ followed by the encoded front-end host: "
+        "copy it from the API keys page of Clerk's dashboard"
     )
     parts = key.split("_") if isinstance(key, str) else []
     if len(parts) != 3 or parts[0] != "pk" or parts[1] not in ("test", "live"):
@@ -93,8 +93,8 @@ def check_origin(name: str, origin: str) -> None:
     default_port = {"https": ":443", "http": ":80"}.get(origin.partition("://")[0], "/")
     if not ORIGIN.fullmatch(origin) or origin.endswith(default_port):
         raise ConfigurationError(
-            f"{name} are compared with origins, such as https://app.example.com: a scheme, a host in "
-            "lower case, perhaps a port that is not the usual one, and no slash at the end"
+            f"{name} must be a list of origins such as https://app.example.com: scheme and lower-case host, "
+            "a port unless it is the default, and no slash at the end"
         )
 
 
@@ -107,6 +107,4 @@ def key_text(key: str | Path) -> str:
         with open(text, encoding="ascii") as file:
             return file.read(MAX_KEY_FILE)
     except (OSError, ValueError):
-        raise ConfigurationError(
-            "jwt_key is neither a PEM public key nor the path of a readable file with one"
-        ) from None
+        raise ConfigurationError("jwt_key must be a PEM public key, or the path of a readable file with one") from None

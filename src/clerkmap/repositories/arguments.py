@@ -32,35 +32,37 @@ def check_kind(kind: Kind) -> Kind:
 def check_after(after: str) -> str:
     """Return the key before a page, or raise `ConfigurationError`."""
     if not is_storable(after):
-        raise ConfigurationError("after must be the key of the last record of the page before, or empty")
+        raise ConfigurationError("after must be the key of the last record of the previous page, or empty")
     return after
 
 
 def check_keys(keys: Sequence[str]) -> Sequence[str]:
     """Return the keys, or raise `ConfigurationError`."""
     if isinstance(keys, str) or len(keys) > MOST or not all(isinstance(key, str) for key in keys):
-        raise ConfigurationError(f"keys must be a list of at most {MOST} keys of records")
+        raise ConfigurationError(f"keys must be a list of at most {MOST} record keys")
     return keys
 
 
 def check_limit(limit: int) -> int:
     """Return the size of a page, or raise `ConfigurationError`."""
     if type(limit) is not int or not 1 <= limit <= MOST:
-        raise ConfigurationError(f"limit must be a number from 1 to {MOST}: for more, ask for the next page")
+        raise ConfigurationError(f"limit must be an integer from 1 to {MOST}: for more, request the next page")
     return limit
 
 
 def check_text(text: str) -> str:
     """Return the text to search for, or raise `ConfigurationError`."""
     if not isinstance(text, str):
-        raise ConfigurationError("what is searched for must be text: an id, an address or a name")
+        raise ConfigurationError("the search text must be a string: an id, an address or a name")
     return text
 
 
 def check_checkpoint_name(name: str) -> str:
     """Return the name of a checkpoint, or raise `ConfigurationError`."""
     if not (isinstance(name, str) and 0 < len(name) <= MAX_NOTE_NAME and name.isprintable()):
-        raise ConfigurationError(f"the name of a note must be printable text of at most {MAX_NOTE_NAME} characters")
+        raise ConfigurationError(
+            f"the name of a checkpoint must be printable text of at most {MAX_NOTE_NAME} characters"
+        )
     return name
 
 
@@ -68,7 +70,7 @@ def check_checkpoint(text: str | None) -> str | None:
     """Return the text of a checkpoint, or raise `ConfigurationError`."""
     if text is not None and not (is_storable(text) and len(text.encode()) <= MAX_CHECKPOINT):
         raise ConfigurationError(
-            f"a note must be text of at most {MAX_CHECKPOINT} bytes in UTF-8, or None to remove it"
+            f"a checkpoint must be text of at most {MAX_CHECKPOINT} bytes in UTF-8, or None to remove it"
         )
     return text
 
@@ -77,7 +79,7 @@ def check_names(*names: str) -> None:
     """Raise `ConfigurationError` if an instance's name or a Clerk id is no text or empty. No other check finds that."""
     if not all(isinstance(name, str) and 0 < len(name) <= MAX_NAME and name.isprintable() for name in names):
         raise ConfigurationError(
-            f"an instance and an id of Clerk's are printable text of at most {MAX_NAME} characters"
+            f"an instance name and a Clerk id must be printable text of 1 to {MAX_NAME} characters"
         )
 
 
@@ -85,7 +87,9 @@ def check_outbox_entry(before: OutboxEntry | None, after: OutboxEntry | None) ->
     """Return the place of the outbox entry in two states, or raise `ConfigurationError`."""
     places = {(each.instance, each.kind, each.key) for each in (before, after) if each is not None}
     if len(places) != 1:
-        raise ConfigurationError("before and after must be of the same thing, and one of them must be there")
+        raise ConfigurationError(
+            "before and after must belong to the same outbox entry, and only one of them may be None"
+        )
     return places.pop()
 
 

@@ -40,7 +40,7 @@ class _Line:
         max_waiting: int,
         *,
         wanted: str = "a connection",
-        stuck: str = "all connections are busy, and none came back",
+        stuck: str = "all connections have been busy",
     ) -> None:
         self._size = size
         self._timeout = timeout
@@ -69,7 +69,7 @@ class _Line:
 
     def _check_length(self, waiting: int) -> None:
         if waiting >= self._max_waiting:
-            raise RepositoryUnavailable(f"{waiting} requests are waiting for {self._wanted} already, see max_waiting")
+            raise RepositoryUnavailable(f"{waiting} requests are already waiting for {self._wanted}: see max_waiting")
 
     def _has_left(self, *, moved: bool) -> None:
         self._served = max(0, self._served - 1)  # in a forked child, the parent's requests are not counted

@@ -66,7 +66,7 @@ class ByVerifiedEmail:
 
     def __init__(self, find: Callable[[str], Rows]) -> None:
         if iscoroutinefunction(find) or not callable(find):
-            raise ConfigurationError("ByVerifiedEmail takes a plain function of an address, also in async code")
+            raise ConfigurationError("ByVerifiedEmail takes a sync function of an address, also in async code")
         self._find = find
 
     def __call__(self, record: ClerkUser) -> Id | None:
@@ -110,7 +110,7 @@ class ByExternalId:
 
     def __init__(self, find: Callable[[str], Id | None]) -> None:
         if iscoroutinefunction(find) or not callable(find):
-            raise ConfigurationError("ByExternalId takes a plain function of an external id, also in async code")
+            raise ConfigurationError("ByExternalId takes a sync function of an external id, also in async code")
         self._find = find
 
     def __call__(self, record: ClerkUser) -> Id | None:
@@ -124,7 +124,7 @@ class ByExternalId:
 
 def _wrong_rows() -> ConfigurationError:
     return ConfigurationError(
-        "ByVerifiedEmail's find must return rows of (id, address): each id text or a number, each address text or None"
+        "the function of ByVerifiedEmail must return rows of (id, address): id is str or int, address is str or None"
     )
 
 

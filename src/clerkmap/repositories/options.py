@@ -31,7 +31,7 @@ FirstRoles = dict[tuple[str, str], tuple[str, str]]
 IdType = Literal["text", "bigint", "uuid"]
 _STRATEGIES: dict[str, IdType] = {"uuid7": "text", "clerk": "text", "integer": "bigint"}
 _WANTED: dict[IdType | None, str] = {
-    "text": "str (a database that keeps numbers may need id_type=)",
+    "text": "str (for numbers, set id_type=)",
     "bigint": "int",
     "uuid": "a UUID as text in lower case",
     None: "str or int",
@@ -102,24 +102,24 @@ class Configuration:
         if id_type not in list(_WANTED):
             raise ConfigurationError("id_type must be text, bigint or uuid")
         if not callable(ids) and id_type not in (None, _STRATEGIES[ids], "uuid" if ids == "uuid7" else None):
-            raise ConfigurationError(f"{ids} makes no ids of type {id_type}")
+            raise ConfigurationError(f"ids={ids!r} cannot make ids of type {id_type}")
         self.first_user: FirstUserTakes | None = linker if isinstance(linker, FirstUserTakes) else None
         self._linker: Linker | None = None if isinstance(linker, FirstUserTakes) else linker
         self._is_enough: Callable[[ClerkUser], bool] | None = getattr(linker, "is_enough", None)
         functions = {"ids": ids, "linker": self._linker, "is_enough": self._is_enough, "first_role": first_role}
         for name, function in functions.items():
             if iscoroutinefunction(function) or not (callable(function) or function is None or name == "ids"):
-                raise ConfigurationError(f"{name} must be a plain function, also in async code")
+                raise ConfigurationError(f"{name} must be a sync function, also in async code")
         if type(across_instances) is not bool:
             raise ConfigurationError("across_instances must be True or False")
         if not callable(clock):
-            raise ConfigurationError("clock must be a function that gives the seconds since 1970")
+            raise ConfigurationError("clock must be a function that returns the seconds since 1970")
         if not (write_back is None or isinstance(write_back, WriteBack)):
             raise ConfigurationError("write_back must be a WriteBack")
         is_number = type(max_token_lifetime) in (int, float)
         if not is_number or not LONGEST_LIFETIMES[0] <= max_token_lifetime <= LONGEST_LIFETIMES[1]:
             raise ConfigurationError(
-                "max_token_lifetime must be a number of seconds, from 60 to 10 years (315,576,000)"
+                "max_token_lifetime must be a number of seconds, from 60 to 315,576,000 (10 years)"
             )
         self.write_back: WriteBack | None = write_back
         self.max_token_lifetime: float = max_token_lifetime
@@ -145,7 +145,9 @@ class Configuration:
     def check_id(self, id: Id) -> Id:
         """Return your id, or raise `ConfigurationError`: a database would store "7" for 7, or refuse it."""
         if not self.is_id(id):
-            raise ConfigurationError(f"an id of yours must be {_WANTED[self.id_type]}, and storable")
+            raise ConfigurationError(
+                f"your id must be {_WANTED[self.id_type]}, and the database must be able to store it"
+            )
         return id
 
     def is_id(self, id: object) -> bool:
@@ -228,7 +230,10 @@ class Configuration:
                 role = self._first_role(record)
                 if role is not None and not is_role(role):
                     # Not an error: the record may carry a ban, which would be lost with it.
-                    logger.error("first_role gave what is no role: printable text of at most %d characters", MAX_ROLE)
+                    logger.error(
+                        "first_role must return printable text of at most %d characters, or None: the role is ignored",
+                        MAX_ROLE,
+                    )
                     role = None
                 known = first.get((record.instance, record.key))
                 if role is not None and (known is None or record.rank < known[1]):
@@ -260,27 +265,27 @@ def _is_text(id: str) -> bool:
 def log_taken() -> None:
     """Log that a linker chose a taken user. It cannot decide again, and one user must not stop a delivery or page."""
     logger.warning(
-        "the linker named a user who has another identity, was deleted, or is no row of users_table: the person is a "
-        "new user; relink if both are one person"
+        "the linker returned a user that has another identity, was deleted, or is not in users_table: a new user was "
+        "created; relink the identity if both are the same person"
     )
 
 
 def id_taken() -> ConfigurationError:
     """Return the error for an id that exists already. Two rows, above all two users, must not share one."""
-    return ConfigurationError("the strategy given as ids made an id that something else has already")
+    return ConfigurationError("the strategy in ids= made an id that another row already has")
 
 
 def not_inserted(table: str) -> ConfigurationError:
     """Return the error for a row that is missing and was not inserted, without an error from the database."""
     return ConfigurationError(
-        f"something of yours keeps rows from being inserted into the table of {table}, or from being read there: "
-        "look at its unique indexes, triggers, rules and policies"
+        f"a row of the table of {table} could not be inserted, or could not be read afterwards: "
+        "check your unique indexes, triggers, rules and policies on it"
     )
 
 
 def no_other_id() -> ConfigurationError:
     """Return the error for a second user of one Clerk user. An id derived from the Clerk user allows only one."""
-    return ConfigurationError("the strategy given as ids gives this person the same id again; relink them instead")
+    return ConfigurationError("the strategy in ids= makes the same id again for this user: use relink instead")
 
 
 def uuid7() -> str:

@@ -15,9 +15,8 @@ from ..errors import ConfigurationError
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 GREATEST = 2**62
 WANTED = (
-    'ids="integer" must not make numbers that rows of yours have: say users_table="customers" if your users are rows '
-    "of that table, first_id=1_000_000 if all your rows have smaller numbers for ever, or first_id=1 if there are no "
-    "rows yet"
+    'ids="integer" must not make numbers of existing rows: pass users_table="customers" if your users are rows of that '
+    "table, first_id=1_000_000 if your rows always have smaller numbers, or first_id=1 if you have no rows"
 )
 
 
@@ -87,7 +86,7 @@ class Numbers:
         if first_id is None and users_table is None:
             raise ConfigurationError(WANTED)
         if first_id is not None and not (type(first_id) is int and 1 <= first_id <= GREATEST):
-            raise ConfigurationError("first_id must be a whole number from 1 on")
+            raise ConfigurationError("first_id must be an integer of at least 1")
         table = users_table if isinstance(users_table, UsersTable | None) else UsersTable(users_table)
         return cls(first_id, table)
 
@@ -109,22 +108,23 @@ class Numbers:
             raise self.table_missing()
         if "INT" not in declared.get(self.table.id.lower(), ""):  # SQLite's own rule for whole numbers
             raise ConfigurationError(
-                f"users_table: {self.table.name} needs a column {self.table.id} that is declared as INTEGER, or new "
-                "users would get the numbers of rows there; UsersTable(name, id=column) names another column"
+                f"users_table: {self.table.name} needs a column {self.table.id} that is declared as INTEGER: for "
+                "another column, pass UsersTable(name, id=column)"
             )
 
     def check_greatest(self, greatest: object) -> None:
         """Refuse a table if its numbers have reached those of the repository."""
         if self.table is not None and isinstance(greatest, str | bytes | float):  # SQLite stores them beside numbers
             raise ConfigurationError(
-                f"users_table: {self.table.name} has a row whose {self.table.id} is no whole number, so no number can "
-                "be made that comes after it"
+                f"users_table: {self.table.name} has a row whose {self.table.id} is not an integer: correct this row, "
+                "because new numbers continue from the greatest"
             )
         assert greatest is None or isinstance(greatest, int | Decimal)
         if self.table is not None and not self.needs_rows and (greatest or 0) >= self.first:
             raise ConfigurationError(
-                f"{self.table.name} has a row with the number {greatest}, and first_id={self.first} says that all from "
-                "there on belong to clerkmap: choose a greater first_id, or leave it out if your users are rows there"
+                f"{self.table.name} has a row with the number {greatest}, and clerkmap uses all from "
+                f"first_id={self.first} on: pass a greater first_id, "
+                "or leave it out if your users are rows of this table"
             )
 
     def check_sequence(self, sequence: str | None, last: int | None, greatest: int | None) -> None:
@@ -132,8 +132,8 @@ class Numbers:
         assert self.table is not None
         if sequence is None:
             raise ConfigurationError(
-                f"{self.table.id} of {self.table.name} must be a serial or an identity column, from whose sequence "
-                "numbers for new users are taken; say first_id= where your application makes them"
+                f"{self.table.id} of {self.table.name} must be a serial or an identity column, which numbers new "
+                "users: pass first_id= if your application makes the numbers"
             )
         if (last or 0) < (greatest or 0):
             raise ConfigurationError(
@@ -144,16 +144,16 @@ class Numbers:
         """Return the error for a users table that does not exist."""
         assert self.table is not None
         return ConfigurationError(
-            f"users_table: there is no table {self.table.quoted}; create it before the repository is opened: run your "
-            "migrations or create_all() first, then clerkmap's; or correct users_table"
+            f"users_table: the table {self.table.quoted} does not exist. Correct users_table, or run your migrations "
+            "(or create_all()) before you open the repository"
         )
 
     def row_missing(self) -> ConfigurationError:
         """Return the error for a new user without a row in the table."""
         name = "" if self.table is None else self.table.name
         return ConfigurationError(
-            f"a new user has no row in {name}: insert one with the id of change.user in a hook, or say first_id= too "
-            "if new users are to have none"
+            f"a new user has no row in {name}: insert a row with the id of change.user in a hook; or pass "
+            "first_id=, too, if new users need no row"
         )
 
     def used_up(self) -> ConfigurationError:
@@ -161,5 +161,5 @@ class Numbers:
         name = "" if self.table is None else self.table.name
         return ConfigurationError(
             f"no number could be made for a new user: the sequence of {name} is behind its rows, or {name} has rows "
-            "from first_id on, or a row whose number is none"
+            "from first_id on, or a row without a number"
         )

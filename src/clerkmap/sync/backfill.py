@@ -173,4 +173,4 @@ async def abackfill(
 def checked_part(most_departures: float) -> None:
     """Raise `ConfigurationError` unless the number is from 0 to 1."""
     if type(most_departures) not in (int, float) or not 0 <= most_departures <= 1:
-        raise ConfigurationError("most_departures is a part of what is stored, from 0 to 1")
+        raise ConfigurationError("most_departures must be a share of the stored rows, from 0 to 1")

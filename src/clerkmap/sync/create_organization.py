@@ -110,8 +110,8 @@ class _Attempt:
     async def _run(self) -> Organization:
         if await self._job.repository.in_transaction():
             raise ConfigurationError(
-                "create_organization must not run inside a database transaction, since a rollback would forget an"
-                " organization that Clerk keeps. Call it after the commit (transaction.on_commit in Django) or in a job"
+                "create_organization must not run inside a database transaction, because a rollback does not delete the"
+                " organization at Clerk. Call it after the commit (transaction.on_commit in Django) or in a job"
             )
         text = await self._job.repository.checkpoint(self._checkpoint)
         noted = _read(text)
@@ -154,7 +154,7 @@ class _Attempt:
             now_noted = _read(await self._job.repository.checkpoint(self._checkpoint))
             if now_noted.get("id") != clerk_id:  # this process was paused, and another process has taken over
                 raise OperationUnderWay(
-                    f"this attempt made {clerk_id}, and another one has taken over", organization_id=clerk_id
+                    f"this attempt created {clerk_id}, and another attempt took over", organization_id=clerk_id
                 )
         return clerk_id
 
@@ -172,7 +172,7 @@ class _Attempt:
         began, began_monotonic = self._held_since
         paused = max(self._job.now() - began, (self._monotonic() - began_monotonic) * 1000)
         if paused > self._sends_for:
-            raise OperationUnderWay("this attempt was paused for too long, and has made nothing")
+            raise OperationUnderWay("this attempt was paused for too long, and created nothing")
 
     async def _made_by_creator(self) -> Shape | None:
         """Return the organization with this operation's mark, among the organizations of its first member."""
@@ -216,11 +216,11 @@ class _Attempt:
             try:
                 records = records_of("organization", self._job.instance, told, asked_at)
             except Unreadable:
-                raise ApiUnavailable("its answer does not say what it must") from None
+                raise ApiUnavailable("the response lacks a required field") from None
             await self._job.repository.put(records)
             row = await self._row(clerk_id)
         if row is None:
-            raise ApiNotFound("its answer is about something else")
+            raise ApiNotFound("the response describes another organization")
         return row
 
     def _marked(self) -> Shape:
@@ -238,7 +238,7 @@ class _Attempt:
 def _id_in(row: Shape) -> str:
     clerk_id = row.get("id")
     if not (isinstance(clerk_id, str) and clerk_id.startswith("org_")):
-        raise ApiUnavailable("its answer does not say what it must")
+        raise ApiUnavailable("the response lacks a required field")
     return clerk_id
 
 
@@ -263,5 +263,7 @@ def _read(text: str | None) -> dict[str, Any]:
         return {"id": noted["id"]}
     times = (noted.get("since"), noted.get("until"))
     if any(type(time) is not int or not 0 <= time <= MAX_TIME for time in times):
-        raise ConfigurationError("somebody else has written into the notes of clerkmap")
+        raise ConfigurationError(
+            "another program changed the checkpoint of this operation: pass another idempotency_key"
+        )
     return noted

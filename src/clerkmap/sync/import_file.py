@@ -196,7 +196,7 @@ class _Taking:
     def _records(self, row: FileRow) -> list[AnyRecord]:
         said = row.said
         if said is None:
-            raise Unreadable("it is neither JSON nor a row of the table")
+            raise Unreadable("it is neither JSON nor a row of the CSV table")
         if is_talk(said):
             return []
         event = event_of(row)
@@ -205,11 +205,11 @@ class _Taking:
         what = said.get("object", "user")
         kind = _KIND_OF.get(what) if isinstance(what, str) else None
         if kind is None or said.get("deleted"):  # a deletion here has no date
-            raise Unreadable("it is no user, organization or membership")
+            raise Unreadable("it must be a user, an organization or a membership")
         if "object" in said and _is_whole(kind, said):
             return records_of(kind, self._instance.name, said, self._observed_at, latest=self._latest)
         if kind != "user":
-            raise Unreadable("something is missing that Clerk always says")
+            raise Unreadable("a field is missing that Clerk's API always has")
         record = self._token_record(said)
         self.report.partial += 1
         return [record]
@@ -266,7 +266,7 @@ def _decoded(text: object) -> bytes:
     try:
         return base64.b64decode(text, validate=True) if isinstance(text, str) else b""
     except ValueError:
-        raise Unreadable("body_b64 is no base64") from None
+        raise Unreadable("body_b64 must be base64") from None
 
 
 # The functions below find the rows of a file. A row that is too long or unreadable is reported by its line, and reading
@@ -277,7 +277,7 @@ def _decoded(text: object) -> bytes:
 def opened(file: File, observed_at: float | None, now: float) -> Generator[tuple[Iterator[bytes], int]]:
     """Yield the pieces of a file, and the date of its data in milliseconds."""
     if observed_at is not None and (type(observed_at) not in (int, float) or not 0 <= observed_at <= now):
-        raise ConfigurationError("observed_at is when the file was written: seconds since 1970, and not in the future")
+        raise ConfigurationError("observed_at must be when the file was written: seconds since 1970, not in the future")
     if not isinstance(file, (str, os.PathLike)):
         moment = _changed_at(file, now) if observed_at is None else observed_at
         yield pieces_of(file), int(moment * 1000)
@@ -307,7 +307,7 @@ def pieces_of(file: Iterable[bytes]) -> Iterator[bytes]:
     try:
         for piece in pieces:
             if not isinstance(piece, bytes):
-                raise ConfigurationError("the file must be open for bytes")
+                raise ConfigurationError("the file must be open in binary mode")
             yield piece
     except OSError as error:
         raise _not_read(error) from None
@@ -430,7 +430,7 @@ def _names(cells: list[str] | None) -> list[str]:
     names = [cell.strip().lower() for cell in cells or ()]
     if "id" not in names or len(names) != len(set(names)):
         raise ConfigurationError(
-            "the file is neither JSON nor a table whose first row names its columns, id among them"
+            "the file must be JSON, or a CSV table whose first row names the columns, with a column id"
         )
     return names
 

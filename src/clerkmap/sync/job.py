@@ -153,4 +153,4 @@ def run(job: Coroutine[Any, Any, T]) -> T:
         result: T = done.value
         return result
     job.close()
-    raise RuntimeError("a job over synchronous objects has waited for something")
+    raise RuntimeError("a job with synchronous objects must not wait")

@@ -109,7 +109,9 @@ class _Marker:
             read: dict[str, Any] = {**noted, "after": tuple(noted["after"]), "digests": digests}
             marker = cls(**read)
         except (ValueError, TypeError, LookupError, AttributeError):
-            raise ConfigurationError("another program has written to the notes of the target") from None
+            raise ConfigurationError(
+                "another program changed the move's checkpoint in the target: start over with anew (--anew)"
+            ) from None
         return marker
 
 
@@ -149,9 +151,9 @@ class _Move:
         """Check that the source and the target are different places. Return a digest of the source's place."""
         origin, other = self._source.origin(), self._target.origin()
         if origin and origin == other:
-            raise ConfigurationError("the source and the target of the move are the same tables; name two databases")
+            raise ConfigurationError("the source and the target of the move are the same tables: name two databases")
         if self._source.marker() is not None:
-            raise ConfigurationError("the source is the target of an unfinished move; finish that one first")
+            raise ConfigurationError("the source is the target of an unfinished move: finish that move first")
         return key_of(origin or f"memory {id(self._source)}")
 
     def _noted(self, start: _Marker, *, anew: bool) -> _Marker | None:
@@ -159,12 +161,12 @@ class _Move:
         text = self._target.marker()
         if text is None:
             if not self._target.is_empty():
-                raise ConfigurationError("the target of the move holds rows already; name an empty database")
+                raise ConfigurationError("the target of the move already has rows: name an empty database")
             return None
         noted = _Marker.read(text)
         if noted.source != start.source and not anew:
             raise ConfigurationError(
-                "the target holds a part of a move from another source; finish that move, or start over with anew "
+                "the target has rows of an unfinished move from another source: finish it, or start over with anew "
                 "(--anew), which deletes its rows"
             )
         return noted
@@ -201,7 +203,7 @@ class _Move:
         for table in MOVED:
             if self._digest(self._target, table, done, total) != marker.of(table):
                 raise ConfigurationError(
-                    f"another program has written to the target's table of {table.name} during the move; stop it, "
+                    f"another program wrote to the target's table of {table.name} during the move: stop it, "
                     "empty the target's tables, and start over"
                 )
             done += marker.of(table).rows
@@ -219,4 +221,4 @@ class _Move:
 
     def _must(self, is_ours: bool) -> None:
         if not is_ours:
-            raise ConfigurationError("another move is writing to the same target; run one at a time")
+            raise ConfigurationError("another move is writing to the same target: run one at a time")

@@ -128,7 +128,7 @@ class OutboxWorker(SurvivesForks):
             raise ConfigurationError("every must be more than 0 and at most 3600 seconds")
         checked_write_back(repository.write_back)
         if is_async(repository):
-            raise ConfigurationError("the repository is asynchronous: have a task await adrain now and then")
+            raise ConfigurationError("the repository is asynchronous: await adrain regularly in a task")
         self._api = api
         self._repository = repository
         self._every = every
@@ -175,9 +175,9 @@ class OutboxWorker(SurvivesForks):
                 job = Job(self._api.instance.name, lent_api(self._api), lent(self._repository))
                 run(_Sending(job, self._ends.is_set).run())
             except ClerkmapError as error:
-                logger.warning("the outbox cannot be emptied now: %s", error)
+                logger.warning("draining the outbox failed, next attempt follows: %s", error)
             except Exception as error:  # noqa: BLE001 - the end of the thread would go unnoticed
-                logger.error("the outbox cannot be emptied: %s", type(error).__name__)
+                logger.error("draining the outbox failed: %s", type(error).__name__)
             if self._woken.wait(self._every):
                 self._woken.clear()
                 self._ends.wait(WAIT / 1000)
@@ -241,7 +241,7 @@ class _Sending:
             return Sent(known=1)
         row = await self._row(outbox_entry)
         if row is not None and self._write_back.missing(row) == missing:  # an immediate retry would loop forever
-            raise ApiRefused("it has taken what was written, and does not show it", codes=("not_kept",))
+            raise ApiRefused("it accepted the metadata, but its response does not have them", codes=("not_kept",))
         return Sent(written=1)
 
     async def _refresh_record(self, outbox_entry: OutboxEntry) -> None:
@@ -257,9 +257,9 @@ class _Sending:
         try:
             records = records_of(outbox_entry.kind, outbox_entry.instance, row, sent_at)
         except Unreadable:
-            raise ApiUnavailable("its answer does not say what it must") from None
+            raise ApiUnavailable("the response lacks a required field") from None
         if records[-1].key != outbox_entry.key:
-            raise ApiUnavailable("its answer is about something else")
+            raise ApiUnavailable("the response describes another object")
         # The stored record was read first, so the answer is later, regardless of its date.
         told = records[-1] if before is None else records[-1].above(before.rank)
         await self._job.repository.put([*records[:-1], told])
@@ -276,7 +276,7 @@ class _Sending:
     async def _postpone(self, taken: OutboxEntry, error: ApiError | HookFailed) -> None:
         self.sent += Sent(failed=1)
         code = error.codes[0] if isinstance(error, ApiError) and error.codes else error.code
-        logger.warning("what is to go back to Clerk was not taken: %s (try %d)", code, taken.tries)
+        logger.warning("sending an outbox entry failed: %s (attempt %d)", code, taken.tries)
         pause = min(FIRST_PAUSE * 2 ** min(taken.tries - 1, 20), LONGEST_PAUSE)
         while (now := await self._current(taken)) is not None and now.due_at == taken.due_at:
             if await self._job.repository.swap_outbox_entry(
@@ -311,7 +311,7 @@ async def _fill(job: Job) -> None:
 def checked_write_back(write_back: WriteBack | None) -> WriteBack:
     """Return the `write_back` setting, or raise `ConfigurationError`."""
     if write_back is None:
-        raise ConfigurationError("the repository does not know what to write back: give it write_back=WriteBack(...)")
+        raise ConfigurationError("the repository has no write_back: create it with write_back=WriteBack(...)")
     return write_back
 
 

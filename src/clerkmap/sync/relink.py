@@ -34,14 +34,14 @@ Reason = Literal[
 ]
 
 REASONS: dict[Reason, str] = {
-    "nothing_to_go_by": "what to look for is not stored of them",
-    "not_found": "nobody like that is stored",
-    "not_verified": "the address is not verified on both sides",
-    "ambiguous": "it could be more than one",
-    "deleted": "one of the two was deleted",
+    "nothing_to_go_by": "the stored record lacks the field to match by",
+    "not_found": "no stored user matches",
+    "not_verified": "the email address is not verified in both instances",
+    "ambiguous": "several users match",
+    "deleted": "one of the two identities was deleted",
     "user_taken": "your user has another identity in the new instance",
-    "life_of_its_own": "the new identity leads to a user who has others",
-    "changed": "something changed after the plan was made",
+    "life_of_its_own": "the new identity is linked to a user with other identities",
+    "changed": "a link changed after the plan was made",
 }
 
 
@@ -215,11 +215,11 @@ def plan_relink(
         progress: Called with the number of checked users, and the number of all.
     """
     if from_ == to:
-        raise ConfigurationError("the two instances are one")
+        raise ConfigurationError("from_ and to must be different instances")
     for name in (from_, to):
         if not repository.records("user", name, limit=1):
             raise ConfigurationError(
-                "nobody is stored of one of the two instances: look at its name, and run `clerkmap sync` for it first"
+                "one of the two instances has no stored users: check its name, and run `clerkmap sync` for it first"
             )
     if not isinstance(by, Mapping) and by not in list(WORDS):
         raise ConfigurationError(f"by must be a mapping, or one of {', '.join(WORDS)}")
@@ -278,7 +278,9 @@ def apply_relink(repository: Repository, plan: Relink, *, progress: OnProgress |
 def _checked(mapping: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for pair in mapping.items():
         if not all(isinstance(id, str) and 0 < len(id) <= MAX_ID and id.isprintable() for id in pair):
-            raise ConfigurationError(f"a mapping is of Clerk ids, printable text of at most {MAX_ID} characters each")
+            raise ConfigurationError(
+                f"by must map Clerk ids to Clerk ids, each printable text of at most {MAX_ID} characters"
+            )
         yield pair
 
 

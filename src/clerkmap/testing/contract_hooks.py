@@ -187,7 +187,7 @@ class HooksContract:
 
         async def wait(change: Change, tx: object) -> None: ...
 
-        with pytest.raises(ConfigurationError, match="plain"):
+        with pytest.raises(ConfigurationError, match="sync"):
             repository.listeners.hook(wait)
         with pytest.raises(ConfigurationError, match="lists"):
             listeners.add(hooks=what)

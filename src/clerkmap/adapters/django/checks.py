@@ -97,7 +97,7 @@ def _check_database() -> list[Any]:
     vendor = connections[alias].vendor
     if vendor not in _VENDORS:
         hint = "Set CLERKMAP['DATABASE'] to another database, or CLERKMAP['RESOLVER']."
-        return [_error("E005", f"clerkmap's tables can be in SQLite and PostgreSQL, not in {vendor}", hint)]
+        return [_error("E005", f"clerkmap supports SQLite and PostgreSQL, not {vendor}", hint)]
     if vendor == "sqlite" and conf.option("ID_TYPE") == "uuid":
         return [_error("E005", "SQLite has no uuid column type", "Set CLERKMAP['ID_TYPE'] to 'text' or 'bigint'.")]
     return []

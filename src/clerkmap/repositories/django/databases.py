@@ -71,7 +71,7 @@ class Sqlite:
         configuration = Configuration(id_type=id_type or ("text" if callable(options.get("ids")) else None), **options)
         assert configuration.id_type is not None
         if configuration.id_type not in ID_TYPES["sqlite"]:
-            raise ConfigurationError("SQLite has no uuid: id_type is text or bigint")
+            raise ConfigurationError("SQLite has no uuid: id_type must be text or bigint")
         self._schema = Schema(dialect, names, ID_TYPES["sqlite"][configuration.id_type])
         self.listeners: Listeners = configuration.listeners
         self.tables: SqlTables = SqlTables(Statements(dialect, names, configuration.numbers), configuration)
@@ -155,4 +155,4 @@ def database(vendor: str, *, id_type: IdType | None, **options: Unpack[Options])
         return Sqlite(id_type=id_type, **options)
     if vendor == "postgresql":
         return Postgres(id_type=id_type, **options)
-    raise ConfigurationError(f"clerkmap's tables can be in SQLite and PostgreSQL, not in {vendor}")
+    raise ConfigurationError(f"clerkmap supports SQLite and PostgreSQL, not {vendor}")

@@ -32,7 +32,7 @@ def told(alias: str) -> Generator[None, None, None]:
     try:
         yield
     except TransactionManagementError as error:
-        told = "your transaction has failed before this, or is not to be managed so"
+        told = "your transaction has failed already, or atomic() cannot be used in it: roll it back"
         raise ConfigurationError(told) from without_text(error)
     except (DatabaseError, InterfaceError) as error:
         if _sqlstate(error) in _MISSING:
@@ -56,14 +56,14 @@ def _refused(error: Error, alias: str) -> ConfigurationError:
         return refusal(cause, _place(alias))
     # The constraint's name without the text, which shows the row.
     constraint: str | None = getattr(getattr(cause, "diag", None), "constraint_name", None)
-    code = _sqlstate(error) or "without a code"
+    code = _sqlstate(error) or "no code"
     told = f"{type(cause or error).__name__}, {code}, {constraint or 'no constraint'}"
-    return ConfigurationError(f"the database refuses a row or a value: {told}")
+    return ConfigurationError(f"the database refused a row or a value: {told}")
 
 
 def unstorable(error: Exception) -> ConfigurationError:
     """Return the error for a value that no driver accepts, such as half a character."""
-    return ConfigurationError(f"the database refuses a row or a value: {type(error).__name__}")
+    return ConfigurationError(f"the database refused a row or a value: {type(error).__name__}")
 
 
 def _place(alias: str) -> str:
@@ -81,7 +81,7 @@ def gave_way(error: BaseException | None) -> bool:
 
 def tables_missing() -> ConfigurationError:
     """Return the error for missing tables, which Django's migrations make."""
-    return ConfigurationError("clerkmap's tables are missing, old or not to be written: run manage.py migrate")
+    return ConfigurationError("clerkmap's tables are missing, outdated or not writable: run manage.py migrate")
 
 
 def _sqlstate(error: BaseException) -> str | None:

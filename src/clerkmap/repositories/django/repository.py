@@ -101,7 +101,7 @@ class DjangoRepository(SqlRepository):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise RepositoryUnavailable("it is closed")
+            raise RepositoryUnavailable("the repository is closed")
 
     def _is_settled(self) -> bool:
         with told(self._alias):
@@ -183,7 +183,7 @@ class DjangoRepository(SqlRepository):
             connection = connections[self._alias]
             self.listeners.call(written, connection, lambda: self._database.is_open(connection.connection))
             if connection.needs_rollback or self._database.is_failed(connection.connection):
-                told = "one has caught an error of the database, which undoes it all: put atomic() around it"
+                told = "a hook caught a database error, which rolls the transaction back: put atomic() around it"
                 raise HookFailed(told)
 
     def _tell(self, written: list[Any], *, joins: bool) -> None:

@@ -50,7 +50,7 @@ class MemoryLinks:
             return [], known
         record = ClerkUser.make(FROM_TOKEN, instance, clerk_id, observed_at=0)
         if not self._users.is_yours(id):
-            raise UserUnknown("users_table has no row with that id")
+            raise UserUnknown("users_table has no row with this id")
         if not shared:
             self._users.check_free(record, id)
         before = self._reading.user(id)
@@ -109,7 +109,7 @@ class MemoryLinks:
         """Return the user that an identity is linked to, or raise `LinkRefused` if that is another one."""
         user = self._reading.user_at((instance, key_of(clerk_id)))
         if user is None or user.id != id:
-            raise LinkRefused("it is not linked to the user you named")
+            raise LinkRefused("the identity is not linked to this user")
         return user
 
     def _move(self, before: User, to: Id) -> Written[User]:

@@ -49,7 +49,9 @@ class Lending:
             with suppress(ValueError):  # a generator may end in another context than it began in
                 _lent.reset(before)
         if connection.info.transaction_status == TransactionStatus.INERROR:
-            told = "one has caught an error of the database, which undoes it all: use a savepoint, or let it out"
+            told = (
+                "a hook caught a database error, which rolls the transaction back: use a savepoint, or do not catch it"
+            )
             raise HookFailed(told)
 
 
@@ -64,7 +66,7 @@ def start_thread(thread: threading.Thread) -> None:
 def check_in_turn(connection: AnyConnection) -> None:
     """Raise `ConfigurationError` in pipeline mode, in which a statement is not answered before the next one is sent."""
     if connection.pgconn.pipeline_status != PipelineStatus.OFF:
-        raise ConfigurationError("the connection is in pipeline mode, in which nothing is answered in time: leave it")
+        raise ConfigurationError("the connection is in pipeline mode: leave it before you use the repository")
 
 
 def is_open(connection: AnyConnection) -> bool:

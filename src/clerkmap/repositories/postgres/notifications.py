@@ -105,7 +105,7 @@ class Notifications(SurvivesForks):
             except Exception as error:  # noqa: BLE001 - a watcher's error, too: it may have missed a change
                 is_cut = not isinstance(error, (HeardNothing, AnotherSession))
                 if self._failures == (_TELL_AFTER if is_cut else 0):
-                    told = "not listening for changes: %s; until it is, nothing is remembered for long"
+                    told = "not listening for changes: %s; until it listens again, caches expire early"
                     logger.warning(told, type(error).__name__)
             self._wanted = None
             closed.wait(_PAUSES[min(self._failures, len(_PAUSES) - 1)])
@@ -153,7 +153,9 @@ def connects_to_listen(source: Any, listen: bool | str, timeout: float) -> Conne
     conninfo: Any = source.conninfo
     kwargs: Any = source.kwargs
     if callable(conninfo) or callable(kwargs):
-        raise ConfigurationError("a pool that asks for its connection string needs listen=, with one to listen on")
+        raise ConfigurationError(
+            "the pool has a function for its connection string: pass a connection string as listen="
+        )
     python_only = ("row_factory", "cursor_factory", "context", "autocommit")
     said: dict[str, Any] = kwargs or {}
     ours = {name: value for name, value in said.items() if name not in python_only}

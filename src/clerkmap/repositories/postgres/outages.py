@@ -39,23 +39,23 @@ _CAUSES = (
     ("too many", _TOO_MANY),
     ("connection slots", _TOO_MANY),
     ("refused", "connection refused"),
-    ("resolve", "the host name is not found"),
-    ("translate host name", "the host name is not found"),
-    ("name or service", "the host name is not found"),
-    ("nodename", "the host name is not found"),
-    ("name resolution", "the host name is not found"),
+    ("resolve", "the host name was not found"),
+    ("translate host name", "the host name was not found"),
+    ("name or service", "the host name was not found"),
+    ("nodename", "the host name was not found"),
+    ("name resolution", "the host name was not found"),
     ("starting up", "the server is starting up"),
     ("shutting down", "the server is shutting down"),
-    ("read-only", "no server that can be written to"),
-    ("recovery", "no server that can be written to"),
-    ("hot standby", "no server that can be written to"),
+    ("read-only", "no server accepts writes"),
+    ("recovery", "no server accepts writes"),
+    ("hot standby", "no server accepts writes"),
     ("authentication", "authentication failed"),
     ("does not exist", "the database or the role does not exist"),
     ("no such file", "connection refused"),
     ("ssl", "TLS failed"),
     ("certificate", "TLS failed"),
-    ("timeout", "connecting timed out"),
-    ("timed out", "connecting timed out"),
+    ("timeout", "the connection timed out"),
+    ("timed out", "the connection timed out"),
     ("no route", "the host is unreachable"),
     ("unreachable", "the host is unreachable"),
     ("closed the connection", "the connection was closed"),
@@ -223,12 +223,12 @@ class Health(SurvivesForks):
             if self._since is not None:
                 return
             self._since = since
-        logger.warning("PostgreSQL is away: %s", cause_of(self._error))
+        logger.warning("PostgreSQL is not available: %s", cause_of(self._error))
 
     def _end(self) -> None:
         with self._lock:
             self._since, self._error = None, TimeoutError()
-        logger.info("PostgreSQL is back")
+        logger.info("PostgreSQL is available again")
 
     def _cut(self) -> None:
         """End every wait for an answer: it would last for as long as the server is silent."""
@@ -250,7 +250,7 @@ def _watch(health: "ref[Health]", closed: threading.Event, tick: float) -> None:
         except Exception as error:  # noqa: BLE001 - no other thread would end an outage
             if type(error) is not told:
                 told = type(error)
-                logger.warning("the watch over PostgreSQL has failed, and goes on: %s", told.__name__)
+                logger.warning("the check of PostgreSQL failed, and will be repeated: %s", told.__name__)
         del watched
 
 

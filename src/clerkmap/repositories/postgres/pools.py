@@ -386,10 +386,12 @@ def _parsed(conninfo: str) -> dict[str, Any]:
     if isinstance(conninfo, str):
         with suppress(Error, ValueError):  # its text may be the password
             return dict(conninfo_to_dict(conninfo))
-    raise ConfigurationError("a connection string cannot be read: it is postgresql://... or name=value ...")
+    raise ConfigurationError(
+        "the connection string cannot be read: write postgresql://user@host/name, or name=value pairs"
+    )
 
 
 def _checked(size: int) -> int:
     if type(size) is not int or size < 1:
-        raise ConfigurationError("pool_size must be an integer, and at least 1")
+        raise ConfigurationError("pool_size must be an integer of at least 1")
     return size

@@ -11,7 +11,7 @@ from .connections import AnyConnection
 _MISPLACED = (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName, errors.ReservedName)
 # Refusals of a clerkmap row: by your constraint or trigger, or because the database does not accept a value.
 REFUSALS = (psycopg.IntegrityError, psycopg.DataError, errors.RaiseException, UnicodeError)
-_NO_CONNECTION = "your pool had no connection to give in time; the log psycopg.pool says why"
+_NO_CONNECTION = "your pool gave no connection in time: see the log psycopg.pool for the cause"
 
 
 class Attempts:
@@ -61,8 +61,8 @@ def refusal(error: Exception) -> ConfigurationError:
     """Return the error without psycopg's text, which shows the row. Raise it outside `except`, so without a context."""
     state = error.sqlstate if isinstance(error, psycopg.Error) else None
     constraint = error.diag.constraint_name if isinstance(error, psycopg.Error) else None
-    told = f"the database refuses a row or a value: {type(error).__name__}"
-    return ConfigurationError(f"{told}, {state or 'without a code'}, {constraint or 'no constraint'}")
+    told = f"the database refused a row or a value: {type(error).__name__}"
+    return ConfigurationError(f"{told}, {state or 'no code'}, {constraint or 'no constraint'}")
 
 
 def _gave_way(error: Exception) -> bool:
@@ -82,23 +82,23 @@ def _translated(error: psycopg.Error) -> ClerkmapError:
     if isinstance(error, PoolTimeout):
         return RepositoryUnavailable(_NO_CONNECTION)
     if isinstance(error, errors.InFailedSqlTransaction):
-        return ConfigurationError("your transaction has failed before this: roll it back")
+        return ConfigurationError("your transaction has failed already: roll it back")
     if isinstance(error, (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)):
-        told = "a pooler in transaction mode loses what psycopg has prepared: connect with prepare_threshold=None"
+        told = "a pooler in transaction mode loses prepared statements: connect with prepare_threshold=None"
         return ConfigurationError(told)
     if isinstance(error, errors.DuplicateTable):
-        told = "a table of that name is there already, and clerkmap has not made it: open the repository before your "
+        told = "a table of this name exists already, and clerkmap did not make it: open the repository before your "
         return ConfigurationError(f"{told}create_all(), or keep it out of your metadata")
     if isinstance(error, errors.ReadOnlySqlTransaction):
-        told = "the server takes no writes: is it a standby? Then say target_session_attrs=read-write"
+        told = "the server does not accept writes: if it is a standby, connect with target_session_attrs=read-write"
         return RepositoryUnavailable(told)
     if isinstance(error, _MISPLACED):
-        told = f"the database says {type(error).__name__}: see the page on PostgreSQL, Migrations"
+        told = f"the database raised {type(error).__name__}: run the migrations, and grant this role the privileges"
         return ConfigurationError(told)
     if is_fault(error) or isinstance(error, errors.FeatureNotSupported):  # a table was altered: connect anew
         return RepositoryUnavailable(type(error).__name__)
     if isinstance(error, (psycopg.ProgrammingError, psycopg.NotSupportedError)):
-        told = f"the database says {type(error).__name__}: the tables are not as clerkmap makes them"
+        told = f"the database raised {type(error).__name__}: the tables differ from those that clerkmap makes"
         return ConfigurationError(told)
     return refusal(error)
 

@@ -82,7 +82,9 @@ class Setup:
         self.timeout: float = checked_timeout(timeout)
         self.max_waiting: int = checked_max_waiting(max_waiting)
         if not isinstance(self.listen, (bool, str)) or self.listen == "":
-            raise ConfigurationError("listen is True, False, or a connection string that leads to the server itself")
+            raise ConfigurationError(
+                "listen must be True, False, or a connection string of the server, without a pooler"
+            )
         # A column has one type: it is text if a function may make ids of both types.
         id_type = id_type or ("text" if callable(options.get("ids")) else None)
         configuration = Configuration(speaks_async=speaks_async, id_type=id_type, **options)
@@ -108,23 +110,25 @@ class Setup:
             ([self._names.schema, f"{self._names.prefix}schema"],),
         )
         if int(server) < OLDEST:
-            raise ConfigurationError(f"PostgreSQL 12 or newer is needed; this one is {server}")
+            raise ConfigurationError(f"PostgreSQL 12 or newer is required; the server has {server}")
         if self._durable and commits == "off":
             raise ConfigurationError(
-                "synchronous_commit is off: what is acknowledged could be lost; turn it on, or say durable=False"
+                "synchronous_commit is off, so a crash may lose commits: turn it on, or pass durable=False"
             )
         if stored != "UTF8" or sent != "UTF8":
             raise ConfigurationError(
-                f"the database keeps {stored} and the connection speaks {sent}: names need UTF8 in both. Make the "
-                "database with ENCODING 'UTF8', and leave the connection's client_encoding at utf8"
+                f"the database has the encoding {stored} and the connection {sent}: both must be UTF8. Create the "
+                "database with ENCODING 'UTF8', and leave client_encoding at utf8"
             )
         if reserved is not None:
-            raise ConfigurationError(f"{reserved} is a word of SQL's own: choose another schema or prefix")
+            raise ConfigurationError(f"{reserved} is a reserved word of SQL: choose another schema or prefix")
         ((table,),) = yield "SELECT to_regclass(%s)::text", (self._schema.table,)
         rows = (yield self._schema.select_version, ()) if table is not None else []
         is_ready = self._schema.check(rows) == SCHEMA_VERSION
         if not is_ready and not self._migrates:
-            raise ConfigurationError("the tables are missing or old, and migrate=False: run what ddl() prints")
+            raise ConfigurationError(
+                "the tables are missing or outdated, and migrate=False: run the script that ddl() returns"
+            )
         if is_ready:
             yield from self.tables.users.check_numbers()
         return is_ready

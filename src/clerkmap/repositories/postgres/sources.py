@@ -29,7 +29,7 @@ from .retries import REFUSALS, refusal
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 
-_NOT_GIVEN = "a connection could not be given back: %s"
+_NOT_GIVEN = "returning a connection failed: %s"
 _LOOK_EVERY = 0.02  # seconds, in an outage
 # After these errors a connection is useless: its prepared statements do not fit an altered table, or its server has
 # become a standby.
@@ -59,7 +59,7 @@ class Source:
 
     def check_open(self) -> None:
         if self._closed:
-            raise RepositoryUnavailable("it is closed")
+            raise RepositoryUnavailable("the repository is closed")
 
     def is_settled(self) -> bool:
         """Return whether a state that is read now is committed."""
@@ -190,7 +190,7 @@ class AsyncSource:
 
     def check_open(self) -> None:
         if self._closed:
-            raise RepositoryUnavailable("it is closed")
+            raise RepositoryUnavailable("the repository is closed")
 
     def is_settled(self) -> bool:
         """Return whether a state that is read now is committed."""
@@ -314,6 +314,6 @@ class AsyncSource:
 
 def _not_a_source(wanted: str) -> ConfigurationError:
     return ConfigurationError(
-        f"the repository takes {wanted}; for a URL there is open(url), and in SQLAlchemy "
+        f"the repository takes {wanted}. For a URL call open(url); for a SQLAlchemy session pass "
         "session.connection().connection.driver_connection"
     )

@@ -19,8 +19,8 @@ FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  # seconds
 def without_text(error: E) -> E:
     """Return an error of the same class, with the same code, that shows no value. So is its cause, if it has a code."""
     codes = {name: getattr(error, name) for name in _CODES if hasattr(error, name)}
-    code = next((code for code in codes.values() if code is not None), "without a code")
-    bare = type(error)(f"{code}; the database's text is left out, since it may show a row")
+    code = next((code for code in codes.values() if code is not None), "no code")
+    bare = type(error)(f"{code}; the database's message is left out, because it may show a row")
     for name, value in codes.items():
         setattr(bare, name, value)
     cause = error.__cause__

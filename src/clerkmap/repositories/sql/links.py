@@ -56,7 +56,7 @@ class SqlLinks:
                 raise LinkRefused
             return [], known
         if not (yield from self._users.is_yours(id)):
-            raise UserUnknown("users_table has no row with that id")
+            raise UserUnknown("users_table has no row with this id")
         record = ClerkUser.make(FROM_TOKEN, instance, clerk_id, observed_at=0)
         tied = yield from self._users.tie(record, id, shared=shared)
         return tied or (yield from self.link(instance, clerk_id, id, shared, tries - 1))
@@ -117,7 +117,7 @@ class SqlLinks:
         """Return the user that an identity is linked to, or raise `LinkRefused` if that is another one."""
         user = yield from self._reading.user_to_write(instance, key_of(clerk_id))
         if user is None or user.id != id:
-            raise LinkRefused("it is not linked to the user you named")
+            raise LinkRefused("the identity is not linked to this user")
         return user
 
     def _move(self, before: User, to: Id) -> Work[Written[User]]:

@@ -50,7 +50,7 @@ class Schema:
         for number, step in enumerate(self._steps[version:], version + 1):
             for statement in step:
                 yield statement, ()
-            logger.info("brought the tables to schema version %d", number)
+            logger.info("upgraded the tables to schema version %d", number)
         if not rows:
             yield self._insert, (SCHEMA_VERSION, self._id_type)
         elif version < SCHEMA_VERSION:
@@ -63,15 +63,15 @@ class Schema:
         ((version, id_type),) = rows
         assert isinstance(version, int)
         if version > SCHEMA_VERSION:
-            raise ConfigurationError(f"the tables are at schema version {version}: a newer clerkmap made them; upgrade")
+            raise ConfigurationError(f"the tables have schema version {version} of a newer clerkmap: upgrade clerkmap")
         if id_type != self._id_type:
-            raise ConfigurationError(f"the tables hold ids of type {id_type}, and ids= asks for {self._id_type}")
+            raise ConfigurationError(f"the tables hold ids of type {id_type}, but ids= makes {self._id_type}")
         return version
 
     def ddl(self, since: int) -> str:
         """Return the script that `migrate` runs on tables at a version, 0 for none, to run it by other means."""
         if type(since) is not int or not 0 <= since <= SCHEMA_VERSION:
-            raise ConfigurationError(f"since is a schema version from 0 to {SCHEMA_VERSION}")
+            raise ConfigurationError(f"since must be a schema version from 0 to {SCHEMA_VERSION}")
         statements = [statement for step in self._steps[since:] for statement in step]
         if since == 0:
             filled = self._insert.replace(self._dialect.value, str(SCHEMA_VERSION), 1)

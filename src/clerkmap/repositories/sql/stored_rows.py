@@ -107,15 +107,15 @@ class Contents:
             return
         if self.id_type is not None and "bigint" in (self.id_type, id_type):
             raise ConfigurationError(
-                f"the source has ids of type {self.id_type} and the target {id_type}; make the target's tables with "
-                f"id_type {self.id_type!r}"
+                f"the source has ids of type {self.id_type}, and the target {id_type}: create the target's tables with "
+                f"id_type={self.id_type!r}"
             )
         for table in (each for each in MOVED if "id" in each.columns):
             place = table.columns.index("id")
             if not all(fits(row[place], id_type) for rows in self.pages(table) for row in rows):
                 raise ConfigurationError(
-                    f"the source has ids in its table of {table.name} that are no {id_type}; make the target's tables "
-                    "with another id_type"
+                    f"the source has ids in its table of {table.name} that do not fit {id_type}: create the "
+                    "target's tables with another id_type"
                 )
 
     def origin(self) -> str:

@@ -69,7 +69,7 @@ class SharedConnection:
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
         with self._lock, faults_translated(self.place):
             if self._closed:
-                raise RepositoryUnavailable("it is closed")
+                raise RepositoryUnavailable("the repository is closed")
             self._check_left_open()
             yield self._connection
 
@@ -108,7 +108,7 @@ class SharedConnection:
         """Roll back clerkmap's transaction after a failed rollback, or raise. As yours it would stay uncommitted."""
         if self._left_open and self._connection.in_transaction:
             if not self._owned:
-                raise RepositoryUnavailable("a transaction could not be undone; roll your connection back")
+                raise RepositoryUnavailable("a rollback failed: roll your connection back")
             self._connection.execute("ROLLBACK")
         self._left_open = False
 
@@ -153,8 +153,8 @@ class FileConnections(SurvivesForks):
             lambda: 1,
             self.timeout,
             max_waiting,
-            wanted="their turn to write",
-            stuck="another request is writing, and nothing was written",
+            wanted="a turn to write",
+            stuck="the request waited for its turn to write",
         )
         self._stranded = self._closed = False
         self._make_locks()
@@ -253,7 +253,7 @@ class FileConnections(SurvivesForks):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise RepositoryUnavailable("it is closed")
+            raise RepositoryUnavailable("the repository is closed")
         if self._stranded:
             raise RepositoryUnavailable("this process was forked while another thread was using the file")
 
@@ -273,7 +273,7 @@ class FileConnections(SurvivesForks):
             (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
             if mode != "wal" or synchronous != (2 if self._durable else 1):
                 raise ConfigurationError(
-                    f"the file system of {self.place} cannot hold a write-ahead log; put the file on a local disk"
+                    f"the file system of {self.place} does not support write-ahead logs: put the file on a local disk"
                 )
         except BaseException:
             connection.close()
@@ -446,10 +446,10 @@ def check_version() -> None:
     """Raise `ConfigurationError` if Python's SQLite is too old."""
     if sqlite3.sqlite_version_info < OLDEST:
         wanted = ".".join(map(str, OLDEST))
-        raise ConfigurationError(f"SQLite {wanted} or newer is needed; this Python has {sqlite3.sqlite_version}")
+        raise ConfigurationError(f"SQLite {wanted} or newer is required; this Python has {sqlite3.sqlite_version}")
     if sqlite3.sqlite_version_info < SOUND:
         logger.info(
-            "SQLite %s is older than 3.51.3, which mended a rare fault of write-ahead logs", sqlite3.sqlite_version
+            "SQLite %s is older than 3.51.3, which fixed a rare bug in write-ahead logs", sqlite3.sqlite_version
         )
 
 

@@ -59,7 +59,7 @@ def refusal(error: Exception, place: str) -> ConfigurationError:
     name: str = getattr(error, "sqlite_errorname", type(error).__name__)
     named = _CONSTRAINT.fullmatch(str(error)) if name != "SQLITE_CONSTRAINT_TRIGGER" else None
     told = name if named is None else named[0]
-    return ConfigurationError(f"the database refuses a row or a value: {told}, in {place}")
+    return ConfigurationError(f"the database refused a row or a value: {told}, in {place}")
 
 
 def fault(error: sqlite3.Error, place: str) -> ClerkmapError:
@@ -69,11 +69,13 @@ def fault(error: sqlite3.Error, place: str) -> ClerkmapError:
     if isinstance(error, sqlite3.ProgrammingError):
         return _wrong_use(error, place)
     if full_code == sqlite3.SQLITE_BUSY_SNAPSHOT:
-        return RepositoryUnavailable(f"your transaction has read {place} before another one wrote: roll it back")
+        return RepositoryUnavailable(
+            f"another transaction wrote to {place} after your transaction read from it: roll back, and retry"
+        )
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return RepositoryUnavailable(
-            f"another connection held the lock of {place} for too long; "
-            "if that is your own transaction, write in it, by repository.within(connection)"
+            f"another connection held the lock of {place} for too long. "
+            "If it is your own transaction, write in it with repository.within(connection)"
         )
     if code == sqlite3.SQLITE_FULL:
         return RepositoryUnavailable(f"the disk or the database is full: {place}")
@@ -100,13 +102,13 @@ def _wrong_use(error: sqlite3.ProgrammingError, place: str) -> ClerkmapError:
 def _unopened(code: int, place: str) -> ClerkmapError:
     folder = os.path.dirname(place)
     if code == sqlite3.SQLITE_NOTADB:
-        return ConfigurationError(f"{place} is no SQLite database")
+        return ConfigurationError(f"{place} is not an SQLite database")
     if os.path.isdir(place):
         return ConfigurationError(f"{place} is a folder: name a file in it")
     if place != MEMORY and not os.path.isdir(folder):
-        return ConfigurationError(f"there is no folder {folder}: make it, or name another file")
+        return ConfigurationError(f"there is no folder {folder}: create it, or name another file")
     if code == sqlite3.SQLITE_CANTOPEN and os.access(folder, os.W_OK) and _is_readable(place):
-        return RepositoryUnavailable(f"{place} cannot be opened now: are too many files open?")
+        return RepositoryUnavailable(f"{place} cannot be opened now: check whether too many files are open")
     return ConfigurationError(f"{place} cannot be written: this user needs write access to the file and to its folder")
 
 
@@ -116,7 +118,7 @@ def _is_readable(path: str) -> bool:
 
 def _wrong_tables(error: sqlite3.Error, place: str) -> ConfigurationError:
     named = _NAMES.search(str(error))
-    told = f"the tables in {place} are not as clerkmap makes them: {named[0] if named else type(error).__name__}"
+    told = f"the tables in {place} differ from those that clerkmap makes: {named[0] if named else type(error).__name__}"
     if named is not None and named[0].endswith("already exists"):
         told += "; open the repository before your create_all(), or keep a table of that name out of your metadata"
     return ConfigurationError(told)

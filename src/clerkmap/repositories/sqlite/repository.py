@@ -124,7 +124,7 @@ class SqliteRepository(SqlRepository):
         """
         connections: Connections
         if str(path).startswith("sqlite:"):
-            raise ConfigurationError("open() takes the path of a file, such as 'app.db', and no URL")
+            raise ConfigurationError("open() takes the path of a file, such as 'app.db', not a URL")
         if str(path) == ":memory:":
             connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
             connections = SharedConnection(connection, owned=True)
@@ -150,7 +150,7 @@ class SqliteRepository(SqlRepository):
         place, there = self._connections.place, part._connections.place
         if place != there and (MEMORY in (place, there) or not _is_one_file(place, there)):
             raise ConfigurationError(
-                f"the connection is to {there}, and the repository is to {place}: one transaction needs one file"
+                f"the connection uses {there}, and the repository {place}: a transaction must use one file"
             )
         return part
 
@@ -235,7 +235,7 @@ class SqliteRepository(SqlRepository):
                         call.run()
                         written.append(self._several.written)
                         if not is_open(connection):
-                            raise RepositoryUnavailable("another write in the same transaction has undone it")
+                            raise RepositoryUnavailable("another write rolled back the shared transaction")
                 finally:
                     self._several.connection = None
         except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
