@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def machine() -> str:
-    """What the figures depend on, in one line."""
+    """Return the machine and the versions, in one line."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("cryptography", "PyJWT", "clerk-backend-api"))
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return f"{python}, {packages}, SQLite {sqlite3.sqlite_version}, {platform.machine()}, {os.cpu_count()} cores"
@@ -79,7 +79,7 @@ def as_json(row: Row) -> dict[str, object]:
 
 
 def table(rows: list[Row]) -> str:
-    """Markdown, so that it can be pasted into the docs as it is."""
+    """Return the table as Markdown for the docs."""
     lines = [HEADINGS, *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]

@@ -1,4 +1,4 @@
-"""What a backfill costs for each person in it, from the bytes of a page to its commit."""
+"""The cost of a backfill for each user, from the bytes of a page to its commit."""
 
 import json
 import sqlite3
@@ -51,10 +51,10 @@ class Pages(httpx.BaseTransport):
 
 
 def backfills(short: bool) -> Iterator[Row]:
-    """A page of people is asked for, read, and put, and is on the disk. The figures are of one of them.
+    """Request, read and store a page of users, durably. The figures are for one user.
 
-    The other side of SQLite reads the same JSON and inserts ready-made rows, all in one transaction with the same
-    durability: no HTTP, no records, no ids, no word on what has changed. That of PostgreSQL is SQLite's.
+    On SQLite, the other side reads the same JSON and inserts prepared rows in one transaction with the same durability.
+    It has no HTTP, records, ids or changes. On PostgreSQL, the other side is the backfill into SQLite.
     """
     rounds, pages = (3, 1) if short else (31, 4)
     with TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What a look-up costs: the first of a person on SQLite, and any among ever more users."""
+"""The cost of a look-up: the first one of a user on SQLite, and one among a growing number of users."""
 
 import asyncio
 import gc
@@ -32,16 +32,16 @@ from .people import (
 _INSERT_IDENTITY = (
     f"INSERT INTO clerkmap_identities ({', '.join(IDENTITY_COLUMNS)}) VALUES ({', '.join('?' * len(IDENTITY_COLUMNS))})"
 )
-SMALLEST_MEMORY = 8  # the fewest tokens and standings that a resolver can be told to keep
-ROUND = 0.2  # seconds that one side of a round of look-ups may take
+SMALLEST_MEMORY = 8  # the fewest tokens and standings that a resolver can keep
+ROUND = 0.2  # seconds for one side of a round of look-ups
 
 
 def sqlite(short: bool) -> Iterator[Row]:
-    """Nothing remembered: the token is verified and the person is read from the file.
+    """Without a cache hit: verify the token, and read the user from the file.
 
-    The resolver keeps eight tokens and eight standings and is asked for hundreds in turn, so it has always forgotten.
-    The other side does the least that could do the job: the bare verification, and one SELECT of the same person's row
-    by its primary key, on one connection that stays open, with the same journal and the same durability.
+    The resolver keeps eight tokens and eight standings, and resolves hundreds in turn, so each one is evicted before
+    its next use. The other side does the necessary minimum: the bare verification, and one SELECT of the user's row by
+    its primary key, on one open connection with the same journal and durability.
     """
     rounds, size = (3, 20) if short else (61, 300)
     against = "RSA-2048 verification + one SELECT by primary key"
@@ -66,10 +66,10 @@ def sqlite(short: bool) -> Iterator[Row]:
 
 
 def first(short: bool) -> Iterator[Row]:
-    """A new user, in async code: verified, looked up, written, committed, and looked up again.
+    """A new user in async code: verify, look up, write, commit, and look up again.
 
-    The other side verifies, inserts the user and the identity in one commit, and selects the identity, on one
-    connection that stays open. It has no threads, no records, no listeners and no event loop.
+    The other side verifies, inserts the user and the identity in one commit, and selects the identity, on one open
+    connection. It has no threads, records, listeners or event loop.
     """
     rounds, size = (3, 5) if short else (31, 20)
     people = crowd((rounds + 1) * size)
@@ -130,9 +130,9 @@ def _bare_look_up(
 
 
 def lookup(short: bool) -> Iterator[Row]:
-    """Whether a look-up costs more among many users than among few, for a person alone and with an organization.
+    """Compare a look-up among many users with one among few, with and without an organization.
 
-    People are asked for at random from all there are, and more of them in a round than SQLite keeps pages of.
+    Users are chosen at random. A round has more users than SQLite caches pages.
     """
     few, many, rounds = (1_000, 20_000, 3) if short else (1_000, 1_000_000, 21)
     aim = Aim("flat: <= 2 times", ratio=2)
@@ -143,7 +143,7 @@ def lookup(short: bool) -> Iterator[Row]:
         ]
         for where, make in stores:
             small, large = make("small.db"), make("large.db")
-            gc.disable()  # it would walk the growing millions again and again
+            gc.disable()  # it would traverse the growing millions repeatedly
             populate(small, few, member)
             populate(large, many, member)
             gc.enable()
@@ -170,5 +170,5 @@ def _among(repository: Repository, size: int, organization: bool) -> Side:
     for ids in ask(10):
         call(ids)
     seconds = (perf_counter() - begin) / 10
-    times = max(4, min(10_000, int(ROUND / seconds)))  # a look-up that is not flat must not take the whole day
+    times = max(4, min(10_000, int(ROUND / seconds)))  # bounds the run if look-ups become slow
     return Side(call, lambda: ask(times))

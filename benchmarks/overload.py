@@ -1,4 +1,4 @@
-"""SQLite under more than it can take at once: another program holds the lock, and a crowd arrives together."""
+"""SQLite under overload: another program holds the lock, and many requests arrive at once."""
 
 import asyncio
 import gc
@@ -23,7 +23,7 @@ DAY = 86_400
 
 
 def overload(short: bool) -> Iterator[Row]:
-    """The rows of an overloaded file."""
+    """Return the rows of an overloaded file."""
     yield from _foreign_lock(2 if short else 60, 20 if short else 200)
     size, rounds = (200, 2) if short else (10_000, 5)
     yield _crowd(size, rounds, "new people", lambda clerk, size: [clerk.create_user() for _ in range(size)])
@@ -31,7 +31,7 @@ def overload(short: bool) -> Iterator[Row]:
 
 
 def _foreign_lock(seconds: float, new: int) -> Iterator[Row]:
-    """Known callers, and the application's own threads, while another program holds the lock and new people wait."""
+    """Measure known callers and the application's threads while another program holds the lock and new users wait."""
     clerk = FakeClerk(1)
     known = [clerk.token(clerk.create_user(), expires_in=DAY) for _ in range(50)]
     unknown = [clerk.token(clerk.create_user(), expires_in=DAY) for _ in range(new)]
@@ -78,7 +78,7 @@ async def _while_locked(
 
 
 def _crowd(size: int, rounds: int, who: str, make: Any) -> Row:
-    """All at once through the middleware, and as many puts one after the other in one thread."""
+    """Compare requests at once through the middleware with the same number of puts in one thread."""
     pairs = []
     for number in range(rounds):
         clerk = FakeClerk(number)

@@ -29,9 +29,9 @@ from clerkmap.testing import FakeClerk
 
 SOURCE = str(Path(clerkmap.__file__).parent)
 UNCOUNTED = str(Path(SOURCE) / "testing")
-HOP = "Call.__init__"  # a lane makes one of these for each round trip to another thread
+HOP = "Call.__init__"  # one for each round trip to another thread
 PAGE = 10  # users on the page of the backfill
-SETTLED = 0.02  # seconds for the threads to come to rest, so that none of their calls is counted with the next path
+SETTLED = 0.02  # seconds until the threads are idle, so that their calls do not count for the next path
 _TOOL = 4  # of sys.monitoring: an id without a name
 
 
@@ -79,7 +79,7 @@ class Counter:
 
 
 class OnePage(httpx.AsyncBaseTransport):
-    """Begins a count with the answer to the first question for users, and ends it with the question after that."""
+    """Counts from the response to the first request for users until the next request."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport, counter: Counter) -> None:
         self._transport = transport
@@ -139,7 +139,7 @@ async def paths() -> AsyncIterator[Counts]:
 
 @asynccontextmanager
 async def _opened(folder: str) -> AsyncIterator[SqliteRepository]:
-    """Open the repository, and have its threads started."""
+    """Open the repository, and start its threads."""
     repository = SqliteRepository.open(Path(folder) / "paths.db")
     await threaded(repository).put([])
     await threaded(repository).user("unknown")

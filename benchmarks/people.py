@@ -1,4 +1,4 @@
-"""The people, tokens and records that the rows are measured on."""
+"""The users, tokens and records of the measurements."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -24,20 +24,20 @@ PERMISSIONS = ("org:invoices:read", "org:invoices:create", "org:reports:read")
 
 
 class Crowd(NamedTuple):
-    """A Clerk, its instance with the key in hand, and one token for each of some people."""
+    """A Clerk, its instance with a local key, and a token for each of several users."""
 
     clerk: FakeClerk
     instance: Instance
     tokens: list[str]
 
     def fresh(self, times: int = 1) -> Callable[[], list[str]]:
-        """The tokens as texts that nobody has looked up yet, as they come out of requests."""
+        """Return new string objects of the tokens, without a cached hash, as from requests."""
         raw = [token.encode() for token in self.tokens]
         return lambda: [token.decode() for token in raw * times]
 
 
 def crowd(size: int, *, organization: bool = False) -> Crowd:
-    """People with a token each; with an organization and three permissions in it if that is asked for."""
+    """Return users with a token each, optionally with an organization and three permissions in it."""
     clerk = FakeClerk(1)
     instance = clerk.make_instance(authorized_parties=[ORIGIN])
     acme = clerk.create_organization() if organization else None
@@ -51,13 +51,13 @@ def crowd(size: int, *, organization: bool = False) -> Crowd:
 
 
 def signed_and_signature(token: str) -> tuple[bytes, bytes]:
-    """What a bare verification needs of a token, decoded beforehand."""
+    """The decoded parts of a token for a bare verification."""
     signed, _, signature = token.rpartition(".")
     return signed.encode(), decode_base64url(signature.encode())
 
 
 def bare_verification(clerk: FakeClerk) -> Callable[[tuple[bytes, bytes]], None]:
-    """One RSA-2048 verification with `cryptography`, and nothing around it. Raises if the signature is bad."""
+    """Verify one RSA-2048 signature with `cryptography` alone. Raise if it does not match."""
     public = clerk.key.private.public_key()
     assert isinstance(public, rsa.RSAPublicKey)
 
@@ -68,22 +68,22 @@ def bare_verification(clerk: FakeClerk) -> Callable[[tuple[bytes, bytes]], None]
 
 
 def clerk_id(number: int) -> str:
-    """The id of a made-up person: as long as Clerk's, and cheap to make a million of."""
+    """Return the id of a fake user: as long as Clerk's ids, and cheap to make by the million."""
     return f"user_{number:027d}"
 
 
 def organization_id(number: int) -> str:
-    """The organization that the person of that number is in. Each has a hundred members."""
+    """Return the organization of the user with this number. Each organization has a hundred members."""
     return f"org_{number // 100:027d}"
 
 
 def from_token(number: int) -> list[AnyRecord]:
-    """A person known from a token alone."""
+    """Return the records of a user from a token alone."""
     return [ClerkUser.make(FROM_TOKEN, INSTANCE, clerk_id(number), observed_at=OBSERVED_AT + number)]
 
 
 def member(number: int) -> list[AnyRecord]:
-    """A person known from a token that names an organization, and with the first of each its organization."""
+    """Return the records of a user from a token with an organization. The first member also brings the organization."""
     organization, observed_at = organization_id(number), OBSERVED_AT + number
     membership = ClerkMembership.from_token(
         INSTANCE,
@@ -99,7 +99,7 @@ def member(number: int) -> list[AnyRecord]:
 
 
 def profiled(number: int) -> list[AnyRecord]:
-    """A person whose whole profile is known. No two share a text, as no two people do."""
+    """Return the records of a user with a full profile. No two users share a string."""
     user = ClerkUser.make(
         FULL,
         INSTANCE,
@@ -118,7 +118,7 @@ def profiled(number: int) -> list[AnyRecord]:
 
 
 def populate(repository: Repository, size: int, make: Callable[[int], list[AnyRecord]] = from_token) -> None:
-    """Put that many people, in batches: each is one transaction."""
+    """Put so many users in batches, each in one transaction."""
     for batch in _batches(size):
         progress(f"putting users: {batch.start:,} of {size:,}")
         repository.put([record for number in batch for record in make(number)])

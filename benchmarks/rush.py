@@ -1,7 +1,7 @@
-"""Thousands of first requests in one moment, on PostgreSQL: beside a plain pool that runs the same statements.
+"""Thousands of first requests at once on PostgreSQL, next to a plain pool that runs the same statements.
 
-Both sides have a pool of the same size, an event loop of their own, and a schema of their own on one server. They
-alternate round by round. Verifying the tokens is a part of our side only.
+Each side has a pool of the same size, its own event loop, and its own schema on one server. The sides alternate in
+rounds. Only our side verifies the tokens.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ _numbers = count(50_000_000)
 
 
 def rush(short: bool) -> Iterator[Row]:
-    """The rows of a rush."""
+    """Return the rows of a rush."""
     size, rounds = (200, 2) if short else (10_000, 3)
     people = crowd(size + 50)
     with server() as uri:
@@ -111,7 +111,7 @@ async def _theirs(uri: str, numbers: list[int]) -> float:
 
 
 class Plain:
-    """What one would write by hand for the same tables: look, write if need be, look again."""
+    """Hand-written code for the same tables: look up, write if necessary, look up again."""
 
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         sql = Statements(POSTGRES, Names("clerkmap_", "theirs"), None)
@@ -147,7 +147,7 @@ class Plain:
 
 
 class Seconds(NamedTuple):
-    """How long it took, and how long this process, without the server, has computed meanwhile."""
+    """The elapsed time, and the CPU time of this process without the server."""
 
     real: float
     computed: float
@@ -169,7 +169,7 @@ async def _all_at_once(
 
 
 def _beside(uri: str, people: Crowd, strangers: int) -> Row:
-    """What people who are known wait while others are seen for the first time: the 99th percentile of theirs."""
+    """Measure the 99th percentile of known users' requests, during first requests of new users."""
     _make(uri)
     tokens = people.fresh()()
     calm, rushed = asyncio.run(_known(uri, people, tokens[:strangers], tokens[-50:]))

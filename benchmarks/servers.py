@@ -23,19 +23,21 @@ from .measure import Aim, Figure, Row, Side, compare, constant, figure, progress
 CONNECTIONS = 8  # enough that the server never waits for the client
 CROWD = 200
 
-Http = Literal["h11", "httptools"]  # what uvicorn reads requests with, and what it reads them with if it is installed
+Http = Literal[
+    "h11", "httptools"
+]  # the two HTTP parsers of uvicorn: the default, and the faster one if it is installed
 HTTP: tuple[Http, ...] = get_args(Http)
 
 
 async def plain(scope: Scope, receive: Receive, send: Send) -> None:
-    """The least that an application can do."""
+    """Respond with the minimum."""
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
 
 def serve(listening: socket.socket, kind: str, http: Http, folder: str) -> None:
-    """A server's whole life. A FakeClerk of the same seed has the same keys in every process."""
+    """Run a server until the process ends. A FakeClerk of the same seed has the same keys in every process."""
     instance = FakeClerk().instance
     app = plain
     if kind == "warm":
@@ -55,7 +57,7 @@ def serve(listening: socket.socket, kind: str, http: Http, folder: str) -> None:
 
 
 def servers(short: bool) -> Iterator[Row]:
-    """The rows of the ASGI middleware."""
+    """Return the rows of the ASGI middleware."""
     for http in HTTP:
         yield _throughput(http, 3 if short else 61, 5 if short else 250)
     yield _delay(1 if short else 9)
@@ -76,8 +78,10 @@ def _throughput(http: Http, rounds: int, times: int) -> Row:
 
 
 def _delay(rounds: int) -> Row:
-    """The longest that anybody without a token waits while a crowd arrives at once: of people whom nobody has seen, and
-    of others who bring no token either."""
+    """Measure the longest wait of a request without a token while many requests arrive at once.
+
+    The crowd has tokens of new users on one side, and no tokens on the other.
+    """
     clerk = FakeClerk()
     known, unknown = [], []
     with server("cold", "httptools") as address, closing(Client(address, None)) as passer_by:
@@ -106,7 +110,7 @@ def _longest_wait(passer_by: "Client", address: tuple[str, int], tokens: Sequenc
 
 
 def ask_all(clients: "list[Client]") -> None:
-    """One request on each connection, all under way at once."""
+    """Send one request on each connection, and then wait for all responses."""
     for client in clients:
         client.send()
     for client in clients:
@@ -114,7 +118,7 @@ def ask_all(clients: "list[Client]") -> None:
 
 
 class Client:
-    """One connection that is kept open."""
+    """A keep-alive connection."""
 
     def __init__(self, address: tuple[str, int], token: str | None) -> None:
         headers = "" if token is None else f"Authorization: Bearer {token}\r\n"
@@ -123,11 +127,11 @@ class Client:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self) -> None:
-        """Ask."""
+        """Send the request."""
         self._socket.sendall(self._request)
 
     def receive(self) -> None:
-        """Wait for the answer."""
+        """Wait for the response."""
         answer = self._socket.recv(65_536)
         while not answer.endswith(b"\r\n\r\nok"):
             piece = self._socket.recv(65_536)
@@ -135,21 +139,21 @@ class Client:
             answer += piece
 
     def ask(self) -> float:
-        """Ask, wait, and tell how long it took."""
+        """Send the request, wait, and return the elapsed seconds."""
         begin = perf_counter()
         self.send()
         self.receive()
         return perf_counter() - begin
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._socket.close()
 
 
 @contextmanager
 def server(kind: str, http: Http) -> Iterator[tuple[str, int]]:
-    """A server in a process of its own, and where it is."""
-    # The protocol is named so that asyncio knows it, and sends small answers at once.
+    """Run a server in a separate process, and yield its address."""
+    # asyncio must know the protocol to send small responses at once.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     with tempfile.TemporaryDirectory() as folder, listening:
         listening.bind(("127.0.0.1", 0))

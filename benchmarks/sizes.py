@@ -1,4 +1,4 @@
-"""What a million users take in PostgreSQL, and what a look-up costs among them: the basis of the sizing page."""
+"""The size of a million users in PostgreSQL, and the cost of a look-up among them, for the sizing page."""
 
 from collections.abc import Iterator
 from random import Random
@@ -26,7 +26,7 @@ RELATIONS = {
 
 
 def sizes(short: bool) -> Iterator[Row]:
-    """Everybody has a profile, and every tenth is in an organization, with nine others."""
+    """Measure both. Each user has a profile, and every tenth is in an organization of ten members."""
     few, many = (500, 2_000) if short else (10_000, 1_000_000)
     with server() as uri, psycopg.connect(uri, autocommit=True) as connection:
         connection.execute("SET synchronous_commit = off")

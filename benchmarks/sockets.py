@@ -30,7 +30,7 @@ _UPGRADE = (
 
 
 async def idle(scope: Scope, receive: Receive, send: Send) -> None:
-    """Accept, and wait for the end."""
+    """Accept the connection, and wait for its end."""
     await receive()
     await send({"type": "websocket.accept"})
     while (await receive())["type"] != "websocket.disconnect":
@@ -38,7 +38,7 @@ async def idle(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def serve(listening: socket.socket, path: str) -> None:
-    """A server's whole life. Its pings are switched off: they are work, and not clerkmap's."""
+    """Run a server until the process ends. Pings are off, because their cost is not a cost of clerkmap."""
     _allow_files()
     app = AuthMiddleware(idle, Resolver(FakeClerk(1).instance, SqliteRepository.open(path), keep=40_000), require=True)
     config = uvicorn.Config(app, lifespan="off", log_level="error", ws_ping_interval=None, backlog=4096)
@@ -46,7 +46,7 @@ def serve(listening: socket.socket, path: str) -> None:
 
 
 def sockets(short: bool) -> Iterator[Row]:
-    """The time until a ban in another process closes its socket, and the cost of the idle sockets meanwhile."""
+    """Measure the time until a ban in another process closes the socket, and the cost of idle sockets."""
     size, seconds, bans = (200, 2, 2) if short else (10_000, 20, 10)
     _allow_files()
     clerk = FakeClerk(1)
@@ -85,7 +85,7 @@ async def _measure(
     seconds: int,
     bans: int,
 ) -> tuple[float, list[float]]:
-    """Seconds of CPU a second, and how long each ban took."""
+    """Return the CPU seconds per second, and the time of each ban."""
     closed: dict[str, asyncio.Event] = {}
     readers: list[Any] = []
     for number, (user, token) in enumerate(tokens.items()):
@@ -104,7 +104,7 @@ async def _measure(
         now += 1
         writer.put([ClerkUser.make(FULL, instance, user, observed_at=now, updated_at=now, **said)])
 
-    await asyncio.sleep(2)  # the crowd of first sights is over
+    await asyncio.sleep(2)  # all first requests are answered
     begin, used = perf_counter(), _cpu(pid)
     for number in range(FOREIGN_COMMITS * seconds):
         progress(f"foreign commits: {number} of {FOREIGN_COMMITS * seconds}")
@@ -135,7 +135,7 @@ async def _wait(reader: asyncio.StreamReader, closed: asyncio.Event) -> None:
 
 
 def _cpu(pid: int) -> float:
-    """Seconds of CPU that a process has used."""
+    """Return the CPU seconds of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

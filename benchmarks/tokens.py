@@ -1,4 +1,4 @@
-"""What a token costs: one that has been seen, and one that has not."""
+"""The cost of a token that was seen before, and of a new one."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -17,10 +17,9 @@ SDK = "the official SDK's authenticate_request"
 
 
 def resolve(short: bool) -> Iterator[Row]:
-    """Token and user seen before, which is nearly every request, against what one would call instead.
+    """Measure a token and user seen before, as in almost every request, against the official SDK.
 
-    The other side is given the public key, so that neither opens a socket, and a request that is made beforehand. Both
-    check the party.
+    The SDK gets the public key, so that neither side opens a socket, and a prepared request. Both check the party.
     """
     rounds, size = (3, 20) if short else (41, 200)
     aim = Aim(">= 40 times faster, <= 2 us", ratio=1 / 40, limit=2e-6)
@@ -46,10 +45,10 @@ def _official(people: Crowd) -> Side:
 
 
 def verify(short: bool) -> Iterator[Row]:
-    """A token not seen before, against the one thing in it that cannot be done faster.
+    """Measure a token not seen before, against the signature check alone.
 
-    A verifier remembers no token, so each is new to it. What it does remember is the header, which all tokens of a key
-    share; the round that is not measured has seen to that, as the first request does.
+    A verifier caches no token, so each token is new to it. It caches the header, which all tokens of a key share. The
+    unmeasured round fills that cache, as a first request does.
     """
     rounds, size = (3, 20) if short else (61, 400)
     for organization, suffix in ((False, ""), (True, ", organization in the token")):

@@ -1,4 +1,4 @@
-"""What a webhook costs, from its headers to its commit on the disk."""
+"""The cost of a webhook, from its headers to its durable commit."""
 
 import json
 import sqlite3
@@ -25,7 +25,7 @@ Delivery = tuple[dict[str, str], bytes]
 
 
 class Deliveries:
-    """`user.updated` for the same people in turn, each newer than all before it, so that every one is a change."""
+    """Makes `user.updated` events of several users in turn, each newer than the last, so that each is a change."""
 
     def __init__(self, people: int, name: str) -> None:
         clerk = FakeClerk(seed=8, clock=Clock(NOW))
@@ -40,7 +40,7 @@ class Deliveries:
         return [self._make() for _ in range(count)]
 
     def rows(self, count: int) -> list[tuple[Any, ...]]:
-        """The same as the rows that they come to."""
+        """Return deliveries as the rows that they would store."""
         return [user_row(self.record(body)) for _, body in self.make(count)]
 
     def record(self, body: bytes) -> ClerkUser:
@@ -84,11 +84,10 @@ class Deliveries:
 
 
 def webhook(short: bool) -> Iterator[Row]:
-    """A delivery about a known user: headers, signature, body, and its transaction, on the disk.
+    """Measure a delivery about a known user: headers, signature, body and a durable transaction.
 
-    The other side does the least that would do for the database alone: one conditional upsert of the same row, handed
-    over ready-made, on one connection that stays open, with the same durability. It reads no header, checks no
-    signature and parses no body; and it does not say what has changed.
+    The other side does the minimum for the database: one conditional upsert of the same prepared row, on one open
+    connection with the same durability. It reads no header, checks no signature, parses no body and returns no change.
     """
     rounds, size = (3, 20) if short else (41, 200)
     with TemporaryDirectory() as folder:
@@ -122,7 +121,7 @@ def webhook(short: bool) -> Iterator[Row]:
 
 
 def _plain_file(path: Path) -> sqlite3.Connection:
-    """The same table in a file of its own, with the same journal and durability."""
+    """Open a separate file with the same table, journal and durability."""
     SqliteRepository.open(path).close()
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")

@@ -264,7 +264,7 @@ def test_require_takes_what_it_can_mean() -> None:
     with pytest.raises(ConfigurationError):
         require("admin")  # type: ignore[call-overload]
     for takes in (require, requires):
-        with pytest.raises(ConfigurationError, match="or the arguments of one"):  # the second would go unheard
+        with pytest.raises(ConfigurationError, match="or its arguments"):  # the second would go unheard
             takes(Requirement(), role="admin")
 
 

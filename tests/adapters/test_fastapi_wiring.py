@@ -118,7 +118,7 @@ def test_require_takes_a_requirement_or_the_words_of_one() -> None:
     assert clerk.require(Requirement(permission=PERMISSION)) is clerk.require(permission=PERMISSION)
     with pytest.raises(TypeError, match="clearance"):
         clerk.require(clearance="top")  # type: ignore[call-arg]
-    with pytest.raises(ConfigurationError, match="or the arguments of one"):
+    with pytest.raises(ConfigurationError, match="or its arguments"):
         clerk.require(Requirement(), role="admin")
 
 

@@ -58,7 +58,7 @@ def test_what_cannot_work_is_said_at_the_start(world: FlaskWorld) -> None:
         world.clerk.require(organization_page="https://evil.example")
     with pytest.raises(TypeError):
         world.clerk.require(rol="admin")  # type: ignore[call-arg]
-    with pytest.raises(ConfigurationError, match="or the arguments of one"):
+    with pytest.raises(ConfigurationError, match="or its arguments"):
         world.clerk.require(Requirement(), role="admin")
 
 

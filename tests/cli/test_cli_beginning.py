@@ -161,9 +161,9 @@ def test_a_token_is_good_for_curl(fresh: World, local: Local) -> None:
     assert there.exit_code == FINE
     assert '"session": "sess_' in there.stdout
     for arguments, said in (
-        (["nobody@example.com"], "no user there matches"),
-        ([ada, "--organization", "nowhere"], "no organization there"),
-        ([bob, "--organization", "acme"], "Only members"),
+        (["nobody@example.com"], "no user matches"),
+        ([ada, "--organization", "nowhere"], "no organization matches"),
+        ([bob, "--organization", "acme"], "Only a member"),
     ):
         refused = fresh.run("token", *arguments, "--port", port)
         assert (refused.exit_code, refused.stdout) == (NOT_FINE, "")

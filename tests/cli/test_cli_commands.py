@@ -88,7 +88,7 @@ def test_show_tells_from_where_and_why(synced: World) -> None:
     for part in (
         "admin: from public_metadata.role",
         "(verified)",
-        "Clerk has sent all of it",
+        "Clerk has sent the complete object",
         "of Acme as org:admin",
     ):
         assert part in shown.stdout
@@ -179,7 +179,7 @@ FAILURES = [
     ("another database", ["diff"], {"CLERKMAP_DATABASE_URL": "mysql://u:c4n4ry@h/d"}, CONFIGURATION, "postgresql://"),
     ("no port", ["diff"], {"CLERKMAP_DATABASE_URL": "postgresql://u:c4n4ry@h:x/d"}, CONFIGURATION, "cannot be read"),
     (
-        "no user there",
+        "no user matches",
         ["sync"],
         {"CLERKMAP_DATABASE_URL": "postgresql://u:c4n4ry@127.0.0.1:1/d"},
         UNAVAILABLE,

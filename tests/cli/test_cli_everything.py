@@ -50,7 +50,7 @@ RUNS = {
     "outbox fill": Run("outbox fill --repository shop_for_all:repository", seen="The entries are added"),
     "outbox retry": Run("outbox retry", seen="0 entries are due now"),
     "replay": Run("replay {folder}/events.json", seen="applied"),
-    "webhooks send": Run("webhooks send user.created --to http://127.0.0.1:1/", NOT_FINE, "no answer"),
+    "webhooks send": Run("webhooks send user.created --to http://127.0.0.1:1/", NOT_FINE, "no response"),
     "migrate": Run("migrate", seen="at schema version"),
     "schema": Run("schema sqlite", seen="CREATE TABLE"),
     "completion": Run("completion bash", seen="complete"),

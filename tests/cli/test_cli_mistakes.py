@@ -38,7 +38,7 @@ MISTAKES = [
     ("sync --from {folder}/nowhere.csv", USAGE, "No such file"),
     ("replay {folder}/nowhere.json", USAGE, "No such file"),
     ("relink --from a --to b --yes --mapping {folder}/nowhere.csv", USAGE, "does not exist"),
-    ("webhooks send user.created --to nonsense", USAGE, "it must be an address"),
+    ("webhooks send user.created --to nonsense", USAGE, "it must be a URL"),
     ("dev --port 0 --db {folder}", USAGE, "a separate file"),
     ("dev --port 0 --db {folder}/app.db", USAGE, "it may be the database of your application"),
     ("move --from {folder}/app.db --to {folder}/app.db", CONFIGURATION, "the same tables"),
@@ -104,7 +104,7 @@ def test_a_link_says_that_it_is_one(synced: World) -> None:
     assert synced.run("link", "user_new", uuid7(), "--create").exit_code == FINE
     shown = synced.run("show", "user_new").stdout
     assert "received        never" in shown
-    assert "linked: you have linked it" in shown
+    assert "linked: linked by you" in shown
     assert "1970" not in shown
 
 

@@ -54,7 +54,7 @@ def test_a_dry_run_makes_nothing(synced: World, tmp_path: Path, postgres_schema:
         done = synced.run("move", "--from", source_of(synced), "--to", target, "--dry-run")
         assert done.exit_code == FINE, done.output
         assert "users                  3 to be moved" in done.stdout
-        assert "would be made" in done.stderr
+        assert "would be created" in done.stderr
         assert "there " in synced.run("show", "x", CLERKMAP_DATABASE_URL=target).stderr
     assert not (tmp_path / "new.db").exists()
     refused = synced.run(
@@ -75,7 +75,7 @@ REFUSED = [
         "no server",
         ["--from", "{0}/app.db", "--to", "postgresql://u:c4n4ry@127.0.0.1:1/d"],
         UNAVAILABLE,
-        "nothing listens",
+        "no server listens",
     ),
     ("no target", ["--from", "{0}/app.db"], USAGE, "--to"),
 ]

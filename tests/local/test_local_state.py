@@ -192,7 +192,7 @@ def test_a_damaged_state_is_refused_and_left_alone(tmp_path: Path, damage: Any) 
     assert damaged != text
     path = tmp_path / "state.json"
     path.write_bytes(damaged.encode("utf-8", "surrogateescape"))
-    with pytest.raises(StateDamaged, match=r"state\.json cannot be used: .* move it away to start over"):
+    with pytest.raises(StateDamaged, match=r"state\.json cannot be used: .* move the file away to start"):
         Box(tmp_path / "app.db", state=StateFile(path))
     assert path.read_bytes() == damaged.encode("utf-8", "surrogateescape")
 

@@ -23,7 +23,7 @@ def wait_for_outcomes(page: Page, type: str, *expected: str) -> None:
 def test_a_person_comes_by_token_then_by_event_and_goes_for_good(browser: Browser, local: Local) -> None:
     """The row is made by the token, filled in by the event, and no replay brings it back after the deletion."""
     with shown(browser, local) as page:
-        page.click("switch", "Hold back everything new")
+        page.click("switch", "Hold back all new events")
         page.wait_for("document.querySelector('[name=hold_all]').checked")
         sign_up(page)
         page.wait_for_text("Held back", "#wire")
@@ -42,7 +42,7 @@ def test_a_person_comes_by_token_then_by_event_and_goes_for_good(browser: Browse
         assert (filled["first_name"], filled["user_id"]) == ("Ada", made["user_id"])
         wait_for_outcomes(page, "user.created", "applied")
 
-        page.click("switch", "Hold back everything new")
+        page.click("switch", "Hold back all new events")
         page.wait_for("!document.querySelector('[name=hold_all]').checked")
         page.click("button", "Delete: Ada Lovelace")
         (gone,) = wait_for_rows(page, USERS, lambda found: found[0]["deleted_at"] != "null")
@@ -74,7 +74,7 @@ def test_a_name_is_never_taken_for_html(browser: Browser, local: Local) -> None:
 def test_the_keyboard_is_enough(browser: Browser, local: Local) -> None:
     """Somebody signs up and signs in without a mouse, sees where the focus is, and gets it back afterwards."""
     with shown(browser, local) as page:
-        tab_to(page, "Sign up the first person")
+        tab_to(page, "Sign up the first user")
         page.press("Enter")
         page.wait_for("document.activeElement.name === 'first_name'")
         page.press("Enter")
@@ -110,9 +110,9 @@ def test_a_token_is_shown_with_every_check(browser: Browser, local: Local) -> No
         header, payload, signature = str(page.evaluate("document.querySelector('#pasted').value")).split(".")
         page.press("Escape")
 
-        page.click("button", "Look at a token")
+        page.click("button", "Inspect a token")
         page.fill("Token", f"{header}.{payload}.{signature[:-8]}AAAAAAAA")
-        page.click("button", "Look at it")
+        page.click("button", "Inspect")
         page.wait_for_text("refused", "#token .verdict")
         marks = page.evaluate("[...document.querySelectorAll('#token .mark')].map((each) => each.ariaLabel)")
         assert marks == sorted(marks, key=["passed", "failed", "not reached"].index)
@@ -120,6 +120,6 @@ def test_a_token_is_shown_with_every_check(browser: Browser, local: Local) -> No
         page.wait_for_text("401", "#token")
 
         page.fill("Token", "not a token")
-        page.click("button", "Look at it")
+        page.click("button", "Inspect")
         page.wait_for_text("cannot be read", "#token")
         page.press("Escape")

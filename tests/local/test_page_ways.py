@@ -54,7 +54,7 @@ def a_full_house(local: Local) -> str:
 def test_held_events_are_ordered_dropped_and_delivered_by_hand(browser: Browser, local: Local) -> None:
     """What is held back stands in the order in which it goes out, and buttons change that order."""
     with shown(browser, local) as page:
-        page.click("switch", "Hold back everything new")
+        page.click("switch", "Hold back all new events")
         page.wait_for("document.querySelector('[name=hold_all]').checked")
         for first in ("Ada", "Grace", "Alan"):
             sign_up(page, first, "Example", f"{first.lower()}@example.com")
@@ -87,11 +87,11 @@ def test_an_app_that_is_down_gets_its_events_later(browser: Browser, local: Loca
     """Attempts fail while the app is down, are said to come again, and do once Clerk's clock has moved on."""
     with shown(browser, local) as page:
         page.evaluate("document.querySelector('.switches details').open = true")
-        page.click("switch", "The app is down: attempts fail, and come again")
+        page.click("switch", "The app is down: attempts fail, and are retried")
         page.wait_for_text("1 on", ".switches")
         sign_up(page)
         page.wait_for_text("next at", "#wire")
-        page.click("switch", "The app is down: attempts fail, and come again")
+        page.click("switch", "The app is down: attempts fail, and are retried")
         page.wait_for("!document.querySelector('[name=offline]').checked")
         page.click("button", "+1 min")
         wait_for_rows(page, USERS, lambda found: len(found) == 1)
@@ -117,7 +117,7 @@ def test_organizations_by_hand(browser: Browser, local: Local) -> None:
     with shown(browser, local) as page:
         sign_up(page)
         page.click("button", "New organization")
-        page.click("button", "Make it")
+        page.click("button", "Create")
         page.click("button", "Invite: Acme")
         page.click("button", "Invite")
         page.click("button", "Accept: invited@example.com")
@@ -201,9 +201,9 @@ def test_every_text_can_be_read(browser: Browser, local: Local, dark: bool) -> N
         page.wait_for_text("alan@example.com", "#clerk")
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         assert page.evaluate(FAINT) == []
-        page.click("button", "Look at a token")
+        page.click("button", "Inspect a token")
         page.fill("Token", "eyJ.eyJ.x")
-        page.click("button", "Look at it")
+        page.click("button", "Inspect")
         page.wait_for_text("refused", "#token .verdict")
         assert page.evaluate(FAINT) == []
 
@@ -248,6 +248,6 @@ def test_everything_can_be_forgotten(browser: Browser, local: Local) -> None:
         sign_up(page)
         wait_for_rows(page, USERS, lambda found: len(found) == 1)
         page.click("button", "Reset")
-        page.click("button", "Forget everything")
+        page.click("button", "Delete everything")
         page.wait_for("!!document.querySelector('.welcome')")
         wait_for_rows(page, USERS, lambda found: not found)

@@ -45,7 +45,7 @@ def wait_for_rows(page: Page, table: str, condition: Callable[[list[dict[str, st
 
 def sign_up(page: Page, first: str = "Ada", last: str = "Lovelace", email: str = "ada@example.com") -> None:
     """Sign somebody up, by mouse."""
-    page.click("button", "Sign up the first person" if page.has("button", "Sign up the first person") else "Sign up")
+    page.click("button", "Sign up the first user" if page.has("button", "Sign up the first user") else "Sign up")
     page.fill("First name", first)
     page.fill("Last name", last)
     page.fill("E-mail address", email)

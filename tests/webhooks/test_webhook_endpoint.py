@@ -287,7 +287,7 @@ def test_it_is_no_websocket_and_has_no_lifespan() -> None:
     [
         ({}, "the request has no Content-Length"),
         ({"CONTENT_LENGTH": str(MAX_BODY + 1)}, "the webhook is too large"),
-        ({"CONTENT_LENGTH": str(len(BODY)), "HTTP_CONTENT_ENCODING": "gzip"}, "the body must not be encoded"),
+        ({"CONTENT_LENGTH": str(len(BODY)), "HTTP_CONTENT_ENCODING": "gzip"}, "the body must not be compressed"),
         ({"CONTENT_LENGTH": str(len(BODY)), "HTTP_SVIX_ID": "a b"}, "the delivery id has the wrong form"),
     ],
     ids=lambda given: given if isinstance(given, str) else " ".join(given) or "nothing",

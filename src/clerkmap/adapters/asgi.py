@@ -150,7 +150,7 @@ class AuthMiddleware:
             await self.app(scope, receive, send)
             return
         if kind not in ("http", "websocket"):
-            raise ConfigurationError("AuthMiddleware can authenticate http and websocket connections only")
+            raise ConfigurationError("AuthMiddleware authenticates only http and websocket connections")
         lease = scope.get(_LEASE)
         result = await _authenticate(self._authenticator, scope)
         app = self.app
@@ -433,7 +433,7 @@ class WebhookEndpoint:
                 while True:
                     message = await receive()
                     if message["type"] != "http.request":
-                        raise WebhookIncomplete("the client hung up before the end of the body")
+                        raise WebhookIncomplete("the client disconnected before the end of the body")
                     body += message.get("body", b"")
                     if len(body) > self._reconciler.max_body:
                         raise WebhookTooLarge

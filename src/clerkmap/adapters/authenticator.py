@@ -203,5 +203,5 @@ def requirement_of(requirement: Requirement | None, options: RequirementOptions)
     if requirement is None:
         return Requirement(**options)
     if not isinstance(requirement, Requirement) or options:
-        raise ConfigurationError("require takes either a Requirement(...) or the arguments of one")
+        raise ConfigurationError("require takes a Requirement(...) or its arguments, not both")
     return requirement

@@ -129,7 +129,9 @@ class Clerk:
         """Register the extension with an application. One extension can serve several applications."""
         resolver = resolver or self._resolver
         if resolver is None:
-            raise ConfigurationError("there is no resolver: call Clerk(app, resolver) or init_app(app, resolver)")
+            raise ConfigurationError(
+                "the extension has no resolver: call Clerk(app, resolver) or init_app(app, resolver)"
+            )
         if "clerkmap" in app.extensions:
             raise ConfigurationError("the application already has a Clerk extension: call init_app once")
         authenticator = app.extensions["clerkmap"] = Authenticator(

@@ -26,7 +26,7 @@ NOT_POST: RawResponse = RawResponse(405, (("allow", "POST"), ("content-length", 
 def check_encoding(content_encoding: str) -> None:
     """Refuse a compressed body: Clerk's signature is over the plain one."""
     if len(content_encoding) > MAX_ENCODING or content_encoding.strip().lower() not in ("", "identity"):
-        raise WebhookHeadersRefused("the body must not be encoded, because the signature is over the plain body")
+        raise WebhookHeadersRefused("the body must not be compressed, because the signature is over the plain body")
 
 
 def declared_length(environ: Mapping[str, Any], max_length: int) -> int | None:
@@ -46,7 +46,7 @@ def read_body(stream: Any, length: int) -> bytes:
         try:
             piece = stream.read(length - len(body))
         except OSError:
-            raise WebhookIncomplete("the client hung up before the end of the body") from None
+            raise WebhookIncomplete("the client disconnected before the end of the body") from None
         if not piece:
             break
         body += piece
@@ -58,7 +58,7 @@ def check_length(body: bytes, declared: int | None, max_length: int) -> bytes:
     if len(body) > max_length:
         raise WebhookTooLarge
     if declared is not None and len(body) < declared:
-        raise WebhookIncomplete("the client hung up before the end of the body")
+        raise WebhookIncomplete("the client disconnected before the end of the body")
     return body
 
 
@@ -70,7 +70,7 @@ def accepted(outcome: Outcome) -> RawResponse:
 
 def unreadable(error: WebhookError) -> RawResponse:
     """Log and return the response to a request that did not reach the reconciler."""
-    logger.warning("a webhook request could not be read: %s", error)
+    logger.warning("reading a webhook failed: %s", error)
     return error_response(error)
 
 
@@ -79,6 +79,8 @@ def failed(error: ClerkmapError) -> RawResponse:
     again."""
     if not isinstance(error, WebhookError):  # the reconciler logs those
         logger.error(
-            "a webhook failed, and Clerk will deliver it again: %s\n%s", error.code, traceback_without_values(error)
+            "storing a webhook failed, and Clerk will deliver it again: %s\n%s",
+            error.code,
+            traceback_without_values(error),
         )
     return error_response(error)

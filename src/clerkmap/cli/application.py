@@ -75,7 +75,7 @@ def _loaded(name: str, shown: str) -> Repository:
         for part in attribute.split("."):
             found = getattr(found, part, None)
         if found is None:
-            raise ConfigurationError(f"{shown} is not found: the module has no such name")
+            raise ConfigurationError(f"{shown} is not found: the module does not have this name")
         if not _is_repository(found) and callable(found):
             found = found()
         loop = None

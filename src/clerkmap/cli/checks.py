@@ -250,7 +250,7 @@ def api(case: Case) -> str:
 def same_instance(case: Case) -> str:
     """Check that the secret key and the publishable key are from the same instance."""
     if case.api is None or case.instance is None or not case.keys:
-        raise Skipped("needs the keys and an answer of the API")
+        raise Skipped("needs the keys and a response of the API")
     from ..clerk import endpoints
     from ..core.keys import import_jwks
 
@@ -301,7 +301,7 @@ def clock(case: Case) -> str:
     try:
         theirs = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
     except (ValueError, TypeError):
-        raise Skipped("the answer of the API has no date") from None
+        raise Skipped("the response of the API has no date") from None
     apart = max(before - (theirs + 1), theirs - after, 0)  # the header has whole seconds
     if apart <= MAX_SKEW:
         if _is_here(case.api_url):
@@ -385,7 +385,7 @@ def tables(case: Case) -> str:
         ) from None
     case.repository = repository
     if not is_writable:
-        return "the repository answers; only the application can tell whether it is writable"
+        return "the repository responds; whether it is writable is not checked"
     kept = f", with ids of type {case.found.id_type}" if case.found.id_type else ""
     return f"at schema version {case.found.version}{kept}; they are writable"
 
@@ -403,7 +403,7 @@ def webhooks(case: Case) -> str:
     if last is None:
         raise Wrong(
             f"the database has no data from Clerk of {case.instance.name} yet",
-            "Add an endpoint under Webhooks on Clerk's dashboard, and copy the present data with `clerkmap sync`",
+            "Add an endpoint under Webhooks on Clerk's dashboard, and copy the existing data with `clerkmap sync`",
         )
     # A record does not tell its origin: a webhook, a backfill, or a request for a linker.
     heard = f"newest data from Clerk, by webhook, sync or API: {moment(last, now)}"
@@ -427,7 +427,7 @@ def webhooks(case: Case) -> str:
         ):
             raise Wrong(
                 f"a user was changed at Clerk {span(now - changed_at)} ago, and the change is not in the database",
-                "See the answers of your application on the endpoint's page under Webhooks on Clerk's dashboard; "
+                "See the responses of your application on the endpoint's page under Webhooks on Clerk's dashboard; "
                 "repair the data with `clerkmap sync`",
             )
     return heard
@@ -436,7 +436,7 @@ def webhooks(case: Case) -> str:
 def counts(case: Case) -> str:
     """Compare the totals with Clerk's."""
     if case.counted is None or case.api is None:
-        raise Skipped("needs the tables and an answer of the API")
+        raise Skipped("needs the tables and a response of the API")
     from ..clerk import endpoints
 
     users, organizations = case.counted["user"], case.counted["organization"]

@@ -95,8 +95,7 @@ class CommandDatabase(ABC):
             )
         if found.version > SCHEMA_VERSION:
             raise ConfigurationError(
-                f"the tables in {self.shown} are at schema version {found.version}: a newer clerkmap has written them; "
-                "upgrade clerkmap"
+                f"the tables in {self.shown} have schema version {found.version} of a newer clerkmap: upgrade clerkmap"
             )
         if first_id is None and (ids or found.ids) == "integer":
             raise ConfigurationError(
@@ -111,7 +110,7 @@ class CommandDatabase(ABC):
             return replace(found, ids=ids)
         if makes and found.ids is None:
             raise ConfigurationError(
-                "your ids are made by a function of your application: name your own repository with --repository"
+                "a function of your application makes your ids: name your own repository with --repository"
             )
         return found
 

@@ -49,7 +49,7 @@ def _of_url(text: str) -> CommandDatabase:
     if path in ("", ":memory:"):
         raise ConfigurationError("a database in memory is lost when the command ends: name a file")
     if "@" in path and not Path(path).exists():  # a URL without its scheme may hold a password
-        raise ConfigurationError("there is no such file; a URL begins with postgresql:// or sqlite:///")
+        raise ConfigurationError("the file does not exist; a URL begins with postgresql:// or sqlite:///")
     from .sqlite_database import SqliteDatabase
 
     return SqliteDatabase(Path(path))

@@ -19,7 +19,7 @@ MEMORY = ":memory:"
 
 @click.command("dev")
 @click.option(
-    "--port", default=4400, show_default=True, type=click.IntRange(0, 65_535), help="The port; 0 for any free port."
+    "--port", default=4400, show_default=True, type=click.IntRange(0, 65_535), help="The port, or 0 for any free port."
 )
 @click.option(
     "--db",
@@ -28,7 +28,7 @@ MEMORY = ":memory:"
     help="The SQLite file of the demo application; :memory: to keep nothing.",
 )
 @click.option("--state", help="The file of the state of Clerk.  [default: beside the database]")
-@click.option("--forward", metavar="URL", help="The URL of your application, which receives the webhooks as well.")
+@click.option("--forward", metavar="URL", help="The webhook URL of your application, which receives the webhooks, too.")
 @click.option("--seed", type=click.IntRange(0, 2**31), help="The seed of keys and ids.")
 @click.option("--open/--no-open", "opening", default=False, help="Open the page in a browser.")
 @click.option("--json", "as_json", is_flag=True, help="Print the address as one line of JSON.")

@@ -21,7 +21,7 @@ _MEANINGS = {
     "stale": "Clerk has a newer version",
     "behind": "Clerk has another version, with an older date",
     "role": "Clerk has another role",
-    "link": "Clerk names another one of your users",
+    "link": "Clerk has the id of another of your users",
 }
 _UNSEEN = (
     "Not compared: changes of old rows, and a new user in place of a deleted one. `clerkmap diff` reads everything."

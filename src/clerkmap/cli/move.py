@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--id-type",
     type=click.Choice(["text", "bigint", "uuid"]),
-    help="The type of the ids in tables that are made.  [default: as in the source]",
+    help="The type of the ids in new tables.  [default: as in the source]",
 )
 @click.option("--dry-run", is_flag=True, help="Write nothing: check that the move is possible, and count the rows.")
 @click.option("--anew", is_flag=True, help="Start over, and delete the rows that an unfinished move has written.")
@@ -55,14 +55,14 @@ def command(
         if not held.version:
             planned = _planned(reader, there, id_type)
             if dry_run:
-                say(f"There are no tables in {there.shown}: they would be made.")
+                say(f"{there.shown} has no tables: they would be created.")
             else:
                 there.migrate(None, planned)
-                say(f"The tables in {there.shown} were made.")
+                say(f"The tables in {there.shown} were created.")
                 held = there.look()
         writer = _opened(there, held, stack, writes=not dry_run) if held.version else _nothing(stack)
         if id_type is not None and held.version and writer.contents.id_type != id_type:
-            raise ConfigurationError(f"the tables in {there.shown} have ids of another type: leave out --id-type")
+            raise ConfigurationError(f"the tables in {there.shown} have ids of another type: omit --id-type")
         with progress() as tell:
             moved = move(reader, writer, dry_run=dry_run, anew=anew, progress=tell)
     if as_json:
@@ -105,10 +105,10 @@ def _planned(reader: "SqlRepository", there: "CommandDatabase", id_type: "IdType
     wanted = id_type or reader.contents.id_type
     if isinstance(there, SqliteDatabase):
         if id_type == "uuid":
-            raise ConfigurationError("SQLite has no uuid: --id-type is text or bigint")
+            raise ConfigurationError("SQLite has no uuid: --id-type must be text or bigint")
         kept = {"text": "TEXT", "uuid": "TEXT", "bigint": "INTEGER", None: "ANY"}[wanted]
     elif wanted is None:
-        raise ConfigurationError("the source has ids that a function made: say with --id-type which type they have")
+        raise ConfigurationError("a function makes the ids of the source: give their type with --id-type")
     else:
         kept = wanted
     reader.contents.check_ids(None if kept == "ANY" else "text" if kept == "TEXT" else wanted)
@@ -117,7 +117,7 @@ def _planned(reader: "SqlRepository", there: "CommandDatabase", id_type: "IdType
 
 def _say(moved: "Moved") -> None:
     if moved.resumed:
-        say("Went on where the run before this had come to.")
+        say("Resumed an unfinished run.")
     for table, rows in moved.rows.items():
         state = "to be moved" if moved.dry_run else "changed meanwhile" if table in moved.changed else "moved"
         click.echo(f"{table:<14} {rows:>9,} {state}")

@@ -55,7 +55,7 @@ def show(context: click.Context, url: str | None, as_json: bool) -> None:
 def drain(context: click.Context, url: str | None, patience: float, as_json: bool) -> None:
     """Send the entries that are due, and those due in a moment. Several processes can do this at the same time.
 
-    The repository of your application knows the values to write: name it with --repository.
+    The values come from the repository of your application: name it with --repository.
 
     Exits with 0 if no entry has failed, otherwise with 1. A failed entry is retried later, at growing intervals.
     """
@@ -131,6 +131,6 @@ def _know(records: "Repository") -> None:
         from ..errors import ConfigurationError
 
         raise ConfigurationError(
-            "the repository of your application knows the values to write: name it with --repository, and create it "
+            "this needs the repository of your application: name it with --repository, and create it "
             "with write_back=WriteBack(...)"
         )

@@ -75,7 +75,7 @@ def command(
     if (by is None) == (file is None):
         raise click.UsageError("give one of --by and --mapping")
     if not (dry_run or yes or sys.stdin.isatty()):
-        raise click.UsageError("there is no terminal for a confirmation: give --dry-run to see the plan, or --yes")
+        raise click.UsageError("the confirmation needs a terminal: give --dry-run to see the plan, or --yes")
     how: By | Mapping[str, str] = by or _read(file)
     from ..sync import apply_relink, plan_relink
 
@@ -146,14 +146,16 @@ def read_mapping(path: Path) -> dict[str, str]:
             try:
                 pair = _pair(text)
             except (ValueError, csv.Error):
-                raise ValueError(f"line {number} is not two ids, as from,to or as an object of from and to") from None
+                raise ValueError(
+                    f"line {number} must have two ids, as from,to or as an object with from and to"
+                ) from None
             if pair is None or (number == 1 and pair == HEADER):
                 continue
             one, other = pair
             if mapping.setdefault(one, other) != other:
                 raise ValueError(f"line {number} contradicts an earlier line")
     if not mapping:
-        raise ValueError("it has no ids")
+        raise ValueError("the file has no ids")
     return mapping
 
 

@@ -20,7 +20,7 @@ TIMEOUT = 15.0  # seconds: the timeout of Clerk
 MOST_READ = 65_536  # bytes of an answer
 
 _MEANINGS = {
-    400: "refused: another signing secret, a wrong clock, or not a webhook endpoint",
+    400: "refused: wrong signing secret, wrong clock, or no webhook endpoint at this address",
     401: "refused unread: the endpoint requires a signed-in user, and webhooks have none",
     403: "refused unread: the endpoint or a proxy requires a sign-in or a CSRF token, and webhooks have none",
     404: "there is no endpoint at this address",
@@ -92,7 +92,7 @@ def _event(type: str, data: bytes) -> dict[str, object]:
         raise click.BadParameter(f"it is {error}", param_hint="--data") from None
     if "type" in said and "data" in said:
         if said["type"] != type:
-            raise click.BadParameter("it is an event of another type", param_hint="--data")
+            raise click.BadParameter("the event has another type", param_hint="--data")
         return said
     return {"data": said, "object": "event", "timestamp": int(time.time() * 1000), "type": type}
 

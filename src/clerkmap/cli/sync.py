@@ -31,7 +31,7 @@ _TIMES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M
 
 @click.command("sync")
 @database_option
-@click.option("--newest", is_flag=True, help="Copy only the newest changes: quick, and without deletions.")
+@click.option("--newest", is_flag=True, help="Copy only the newest changes, without deletions. Quick.")
 @click.option("--repair", is_flag=True, help="Compare first, and write the differences only.")
 @click.option("--anew", is_flag=True, help="Start over instead of resuming an unfinished run.")
 @click.option(

@@ -68,14 +68,14 @@ def _user(users: list[dict[str, Any]], name: str) -> str:
     for user in users:
         if name == user["id"] or name.lower() == (user["email"] or "").lower():
             return str(user["id"])
-    raise _end("no user there matches. Sign the user up on the page, or with POST /do.", NOT_FINE)
+    raise _end("no user matches. Sign the user up on the page, or with POST /do.", NOT_FINE)
 
 
 def _organization(organizations: list[dict[str, Any]], name: str) -> str:
     for each in organizations:
         if name in (each["id"], each["slug"], each["name"]):
             return str(each["id"])
-    raise _end("no organization there matches.", NOT_FINE)
+    raise _end("no organization matches.", NOT_FINE)
 
 
 def _end(line: str, code: int) -> click.exceptions.Exit:

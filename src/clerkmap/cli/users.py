@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 # The source of a record, by the grade at the start of its rank.
 _SOURCES = {
-    "0": "token: only a token or an export has named it",
-    "1": "embedded: Clerk has sent it inside another object",
-    "2": "full: Clerk has sent all of it",
-    "3": "deleted: Clerk has deleted it, or you have erased it; this is final",
+    "0": "token: only a token or an export has named the object",
+    "1": "embedded: Clerk has sent the object inside another one",
+    "2": "full: Clerk has sent the complete object",
+    "3": "deleted: deleted at Clerk, or erased by you; this is final",
 }
-_LINKED = "linked: you have linked it, and Clerk has not sent it yet"
+_LINKED = "linked: linked by you; Clerk has not sent the user yet"
 _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _UNKNOWN = "clerkmap: no stored user matches. `clerkmap sync` copies the users of Clerk."
@@ -117,10 +117,10 @@ def _text(value: object) -> str:
 
 def _role_source(role: str | None, named: str | None) -> str:
     if role is None:
-        return "neither public_metadata.role nor your application has set one"
+        return "not set by public_metadata.role or your application"
     if role == named:
         return "from public_metadata.role at Clerk"
-    return "set by your application, or an earlier public_metadata.role: Clerk has another one now"
+    return "set by your application or an earlier public_metadata.role; Clerk has another role now"
 
 
 def _locked_out(data: dict[str, Any]) -> str | None:
@@ -173,7 +173,7 @@ def erase(name: str, yes: bool, dry_run: bool, url: str | None) -> None:
         is_pending = records.erase(user.id).is_pending
     say(f"User {plain(user.id)} is erased. Delete the user at Clerk as well.")
     if is_pending:
-        say("Another program is reading the file: it holds the erased data until that ends.")
+        say("Another program is reading the file. The file holds the erased data until that program ends.")
 
 
 @click.command("set-role")

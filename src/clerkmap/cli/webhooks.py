@@ -72,5 +72,5 @@ def send(
 def _say(attempt: "SendResult") -> None:
     from .formatting import mark, plain
 
-    status = "no answer" if attempt.status is None else attempt.status
+    status = "no response" if attempt.status is None else attempt.status
     click.echo(f"{mark(attempt.taken_in)} {status}  {plain(attempt.told)}")

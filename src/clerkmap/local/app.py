@@ -101,7 +101,7 @@ async def _send(answer: RawResponse, send: Send) -> None:
 
 def _check_method(scope: Scope, method: str) -> None:
     if scope["method"] != method:
-        raise Stranger(405, "method_refused", f"This address accepts {method}")
+        raise Stranger(405, "method_refused", f"This address accepts only {method}")
 
 
 async def _read(receive: Receive) -> dict[str, Any]:
@@ -109,7 +109,7 @@ async def _read(receive: Receive) -> dict[str, Any]:
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            raise Stranger(400, "body_incomplete", "The request was cut off")
+            raise Stranger(400, "body_incomplete", "The request is incomplete")
         body += message.get("body", b"")
         if len(body) > MOST_ASKED:
             raise too_large()
@@ -125,5 +125,5 @@ def _file(path: Path) -> RawResponse:
     try:
         body = path.read_bytes()
     except OSError:
-        raise Stranger(404, "not_found", "There is no such page") from None
+        raise Stranger(404, "not_found", "This page does not exist") from None
     return RawResponse(200, (("content-type", KINDS[path.suffix]), ("content-length", str(len(body)))), body)

@@ -129,7 +129,7 @@ def _restore_wire(wire: Wire, saved: dict[str, Any]) -> None:
         for secret, until in saved["secrets"]
     ]
     if not wire.signing_secrets:
-        raise ValueError("there is no secret")
+        raise ValueError("the secret is missing")
     messages = from_plain(list[Message], saved["messages"], "messages")
     for message in messages:
         json.loads(message.body)  # a ValueError for a body that the page could not show

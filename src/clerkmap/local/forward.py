@@ -51,10 +51,10 @@ class Forward:
             ):
                 said = await _read(answer)
         except TimeoutError:
-            self._record(message.id, Came(self.url, "refused", f"no answer within {self._patience:g} seconds"))
+            self._record(message.id, Came(self.url, "refused", f"no response within {self._patience:g} seconds"))
             return None
         except httpx.HTTPError as error:
-            self._record(message.id, Came(self.url, "refused", f"no answer ({type(error).__name__})"))
+            self._record(message.id, Came(self.url, "refused", f"no response ({type(error).__name__})"))
             return None
         self._record(message.id, _came(self.url, answer, said))
         return answer.status_code
@@ -64,12 +64,12 @@ def check_forward(url: str) -> str:
     """Return a valid address of an application, or raise ValueError."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("it must be an address such as http://localhost:8000/webhooks/clerk")
+        raise ValueError("it must be a URL such as http://localhost:8000/webhooks/clerk")
     try:
         _ = parts.port
         httpx.Request("POST", url)  # checks the host more strictly than `httpx.URL`
     except (httpx.InvalidURL, ValueError):
-        raise ValueError("it is not an address") from None
+        raise ValueError("it must be a valid URL") from None
     return url
 
 

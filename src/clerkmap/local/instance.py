@@ -82,7 +82,7 @@ class Box:
         try:
             await self.demo.forget()
         except sqlite3.IntegrityError:
-            why = "Your own rows in the database refer to these users: delete those rows first"
+            why = "Your own rows in the database refer to these users: delete your rows first"
             raise ClerkRefuses(409, "rows_in_use", why) from None
         self.postman.chaos = Chaos()
         self.postman.outcomes.clear()
@@ -125,7 +125,7 @@ def _new_clerk(seed: int | None, path: Path) -> LocalClerk:
     number = 1 if seed is None else seed
     while (clerk := LocalClerk(number)).frontend_api in taken:
         if seed is not None:
-            raise SeedTaken(f"{path} has rows of a Clerk with seed {seed}, and the state of that Clerk is missing")
+            raise SeedTaken(f"{path} has rows of the seed {seed}, but the state file of this seed is missing")
         number += 1
     return clerk
 

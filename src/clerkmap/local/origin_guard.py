@@ -45,12 +45,12 @@ class OriginGuard:
     def check(self, scope: Scope) -> None:
         """Check the host, and the origin if a page has sent the request."""
         if len(_values(scope, b"host")) != 1 or _values(scope, b"host")[0].lower() not in self._hosts:
-            raise Stranger(403, "host_refused", "This server answers to localhost and 127.0.0.1, with its port")
+            raise Stranger(403, "host_refused", "Use localhost or 127.0.0.1, with the port of this server")
         if not self._origins.issuperset(_values(scope, b"origin")):
-            raise Stranger(403, "origin_refused", "This server answers only its own page")
+            raise Stranger(403, "origin_refused", "This server accepts only requests of its own page")
         # An embedded resource has no Origin. The page cannot read the answer, but the answer costs time.
         if not {"same-origin", "none"}.issuperset(_values(scope, b"sec-fetch-site")) and not _is_visit(scope):
-            raise Stranger(403, "origin_refused", "This server answers only its own page")
+            raise Stranger(403, "origin_refused", "This server accepts only requests of its own page")
 
     def check_asked(self, scope: Scope) -> None:
         """Check a request that changes something: JSON of limited size."""
@@ -69,7 +69,7 @@ def _is_visit(scope: Scope) -> bool:
 
 def too_large() -> Stranger:
     """Return the error for a body that is too large to read."""
-    return Stranger(413, "body_too_large", f"A request has {MOST_ASKED} bytes at most")
+    return Stranger(413, "body_too_large", f"A request must have at most {MOST_ASKED} bytes")
 
 
 def _values(scope: Scope, wanted: bytes) -> list[str]:

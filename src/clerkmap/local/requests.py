@@ -31,7 +31,7 @@ async def perform(box: Box, asked: dict[str, Any]) -> Result:
     does = ACTIONS.get(name) if isinstance(name, str) else None
     if does is None:
         raise ClerkRefuses(
-            404, "action_unknown", f"There is no such action. The actions are {', '.join(sorted(ACTIONS))}"
+            404, "action_unknown", f"This action does not exist. The actions are {', '.join(sorted(ACTIONS))}"
         )
     arguments = _arguments(does, given)
     try:

@@ -21,8 +21,8 @@ class StateDamaged(Exception):
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
-            f"{path} cannot be used: {reason}. Nothing was changed. Restore a copy of it, move it away to start over, "
-            "or name another file with --state"
+            f"{path} cannot be used: {reason}. Nothing was changed. Restore a backup, move the file away to start "
+            "over, or name another file with --state"
         )
 
 
@@ -74,9 +74,9 @@ class StateFile:
         try:
             kept = fields(json.loads(text))
         except (ValueError, RecursionError):
-            raise StateDamaged(self.path, "it is not JSON, or it is incomplete") from None
+            raise StateDamaged(self.path, "it is not valid JSON") from None
         if kept.get("version") != VERSION:
-            raise StateDamaged(self.path, f"it is not a state of version {VERSION} of `clerkmap dev`")
+            raise StateDamaged(self.path, f"it is not a state file of version {VERSION} of `clerkmap dev`")
         return kept
 
     def write(self, kept: dict[str, Any]) -> None:

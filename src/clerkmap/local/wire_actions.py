@@ -19,9 +19,7 @@ def sign_in(box: Box, user: str, organization: str | None = None) -> Result:
     who = found(box.clerk.users, user, "user")
     where = found(box.clerk.organizations, organization, "organization") if organization else None
     if where is not None and box.clerk.membership(where, who) is None:
-        raise ClerkRefuses(
-            403, "not_a_member_in_organization", "Only members can make an organization their active one"
-        )
+        raise ClerkRefuses(403, "not_a_member_in_organization", "Only a member can make an organization active")
     session = box.clerk.sign_in(who, where)
     return {"token": box.clerk.token(who, where, session=session, party=box.party), "session": session.id}
 
@@ -123,7 +121,7 @@ def chaos(
     """Set the faults. A missing field stays."""
     for name, chance in {"duplicate": duplicate, "drop": drop, "delay": delay}.items():
         if chance is not None and not 0 <= chance <= 1:
-            raise ClerkRefuses(422, "form_param_value_invalid", "A probability is from 0 to 1", name)
+            raise ClerkRefuses(422, "form_param_value_invalid", "A probability must be from 0 to 1", name)
     if delay_seconds is not None and not 0 <= delay_seconds <= LONGEST:
         raise ClerkRefuses(422, "form_param_value_invalid", "The time is negative or too long", "delay_seconds")
     said: dict[str, Any] = {"hold_all": hold_all, "shuffle": shuffle, "offline": offline}
@@ -139,7 +137,9 @@ def chaos(
 def advance(box: Box, seconds: float) -> Result:
     """Move the clock of Clerk and of the demo application forward, and attempt the events that become due."""
     if not 0 <= seconds <= LONGEST or box.clerk.clock.shift + seconds > LONGEST:
-        raise ClerkRefuses(422, "form_param_value_invalid", "The clock moves forward, by ten years at most", "seconds")
+        raise ClerkRefuses(
+            422, "form_param_value_invalid", "The clock can only move forward, by at most ten years", "seconds"
+        )
     box.clerk.clock.advance(seconds)
     box.postman.wake()
     return {}

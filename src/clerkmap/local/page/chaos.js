@@ -1,31 +1,31 @@
-// What makes the wire a bad one, in the second pane: switches, chances, and a clock that runs ahead.
+// The faults of the wire, in the second pane: switches, probabilities, and a clock that can be advanced.
 
 import { draw, h } from "./draw.js";
 import { attempt, badge, clockTime, doing } from "./parts.js";
 
-/** The switches that make the wire as bad as one likes. */
+/** The switches for faults. */
 export function switches(chaos) {
   const odds = [
     ["duplicate", "Send twice"],
-    ["drop", "Lose"],
+    ["drop", "Drop"],
     ["delay", "Send late"],
   ];
   const worse = [chaos.shuffle, chaos.offline, ...odds.map(([name]) => chaos[name] > 0)].filter(Boolean).length;
   return h(
     "div",
     { class: "switches", key: "switches" },
-    flag("hold_all", "Hold back everything new", chaos.hold_all),
+    flag("hold_all", "Hold back all new events", chaos.hold_all),
     h(
       "details",
       { class: "more" },
-      h("summary", {}, "Make it go wrong ", worse > 0 && badge(`${worse} on`, "warm")),
-      flag("offline", "The app is down: attempts fail, and come again", chaos.offline),
+      h("summary", {}, "Faults ", worse > 0 && badge(`${worse} on`, "warm")),
+      flag("offline", "The app is down: attempts fail, and are retried", chaos.offline),
       flag("shuffle", "Deliver in any order", chaos.shuffle),
       odds.map(([name, label]) => chance(name, label, chaos[name])),
       h(
         "label",
         { class: "range" },
-        h("span", {}, "Late by"),
+        h("span", {}, "Delay"),
         h("input", {
           type: "number",
           name: "delay_seconds",
@@ -76,7 +76,7 @@ function chance(name, label, value) {
   );
 }
 
-/** Clerk's clock, and buttons that move it on. */
+/** Clerk's clock, and buttons that advance it. */
 export function clock(shift) {
   const moves = [
     ["+1 min", 60, "one minute"],
@@ -103,14 +103,14 @@ export function clock(shift) {
           label,
           "advance",
           { seconds },
-          { look: "small", title: `Move Clerk's clock on by ${spoken}: what is due by then is attempted` },
+          { look: "small", title: `Advance Clerk's clock by ${spoken}: deliveries that are due by then are attempted` },
         ),
       ),
     ),
   );
 }
 
-/** How far the clock was moved, in the two largest units: "1 d 2 h ahead". Less than a few seconds is no move. */
+/** The shift of the clock in the two largest units, such as "1 d 2 h ahead". A few seconds are no shift. */
 function ahead(shift) {
   let rest = Math.round(Math.abs(shift) / 1000);
   if (rest < 5) return "";

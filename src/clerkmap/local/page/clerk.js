@@ -1,4 +1,4 @@
-// The first pane: who this Clerk knows, and a button for everything that can happen to them.
+// The first pane: users and organizations, with a button for each action.
 
 import { h, once } from "./draw.js";
 import { askAndDo, askFor } from "./forms.js";
@@ -27,7 +27,7 @@ export function clerkPane({ users, organizations, roles }) {
       button("Sign up", () => signUp(users), { look: "main", title: "Sign up a new user at Clerk" }),
       button("New organization", () => newOrganization(users)),
     ),
-    h("h3", { key: "people" }, "People ", h("span", { class: "count" }, users.length)),
+    h("h3", { key: "people" }, "Users ", h("span", { class: "count" }, users.length)),
     users.length
       ? h(
           "ul",
@@ -53,18 +53,18 @@ function welcome(users) {
     h(
       "p",
       { class: "lead" },
-      "This is a fake Clerk: a user that signs up here is sent to an app by webhook, and becomes a row there.",
+      "This is a fake Clerk. A user that signs up here is sent to an app by webhook, and becomes a row there.",
     ),
-    button("Sign up the first person", () => signUp(users), { look: "main large" }),
+    button("Sign up the first user", () => signUp(users), { look: "main large" }),
     h(
       "ol",
       { class: "steps" },
-      step("Sign somebody up", " here. Nothing leaves this machine, and Reset forgets it all."),
+      step("Sign up a user", " here. No data leaves this machine, and Reset deletes everything."),
       step(
         "The wire",
-        " shows what Clerk tells your app, and what came of it. Hold an event back, lose it, send it twice.",
+        " shows each event from Clerk to your app, and its outcome. Hold an event back, drop it, or send it twice.",
       ),
-      step("Your database", " shows the row that it became. Whatever happens on the wire, it ends up right."),
+      step("Your database", " shows the resulting row, which ends up correct after any fault on the wire."),
     ),
   );
 }
@@ -83,7 +83,7 @@ function signUp(users) {
     {},
     {
       title: "Sign up",
-      text: "A made-up user. Change any field.",
+      text: "A fake user. Change any field.",
       label: "Sign up",
       fields: [
         { name: "first_name", label: "First name", value: first },
@@ -118,7 +118,7 @@ function person(user, organizations, roles) {
             { key: held.organization },
             h("span", { class: "grow" }, roleName(held.role), " in ", h("b", {}, held.name)),
             doing(
-              "Take out",
+              "Remove",
               "remove_member",
               { organization: held.organization, user: user.id },
               { about: `${user.name} of ${held.name}`, look: "small" },
@@ -155,7 +155,7 @@ function person(user, organizations, roles) {
 }
 
 function sessions(user) {
-  if (!user.sessions.length) return h("p", { class: "quiet" }, "No session yet: sign in.");
+  if (!user.sessions.length) return h("p", { class: "quiet" }, "No session: sign in first.");
   return h(
     "ul",
     { class: "lines", "aria-label": `Sessions of ${user.name}` },

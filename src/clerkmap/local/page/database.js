@@ -1,11 +1,11 @@
-// The third pane: the rows as they are now, what changed in them last, and what each event did to them, or did not.
+// The third pane: the current rows, their latest changes, and the effect of each event.
 
 import { h, once } from "./draw.js";
 import { badge, broken, shown, time } from "./parts.js";
 
-// What clerkmap needs and nobody reads. "As stored" shows it.
+// Internal columns, shown only by "Every column, as stored".
 const INNER = new Set(["instance", "key", "rank", "role_rank", "image_url"]);
-// What most people leave empty: shown where something is in it.
+// Columns that are mostly empty: shown if a row has a value.
 const RARE = new Set(["username", "external_id", "public_metadata", "updated_at"]);
 const KINDS = {
   applied: ["applied", "good"],
@@ -15,7 +15,7 @@ const KINDS = {
 };
 const LOG = 30;
 
-/** Which cells differ between two snapshots: "table/row/column". What was not there before differs as a whole. */
+/** The cells that differ between two snapshots, as "table/row/column". All cells of a new row differ. */
 export function freshCells(before, after) {
   const fresh = new Set();
   for (const table of after.tables) {
@@ -38,7 +38,7 @@ function rowKey(table, row, place) {
   return column === undefined ? String(place) : String(row[column]);
 }
 
-/** Everything in the pane. `view.stored` is whether all is shown, as it is stored; `view.fresh` what changed last. */
+/** The whole pane. `view.stored`: show all columns, as stored. `view.fresh`: the cells of the latest change. */
 export function databasePane({ path, tables }, messages, view) {
   const filled = tables.filter((table) => table.count > 0);
   const empty = tables.filter((table) => table.count === 0);

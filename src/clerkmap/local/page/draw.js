@@ -1,20 +1,19 @@
-// What is on the page is drawn from a description of it. When a new description comes, only what differs is touched:
-// focus, scrolling, what was typed and what was unfolded stay as they are. Text is inserted as text, never as HTML:
-// there is no way here to insert anything else.
+// Draws the page from descriptions. A new description changes only the elements that differ, so focus, scrolling,
+// typed text and open details stay. Text is inserted as text, never as HTML.
 
-/** Describe an element: its tag, its settings (attributes, `on…` handlers, `key`) and what is in it. */
+/** Describe an element: its tag, its settings (attributes, `on…` handlers, `key`) and its children. */
 export function h(tag, settings, ...inside) {
   return { tag, settings: settings ?? {}, inside: present(inside) };
 }
 
-/** What is there of some descriptions: conditions that did not hold leave nothing behind. */
+/** Flatten descriptions, and leave out the results of conditions that are false. */
 function present(inside) {
   return inside.flat(Infinity).filter((each) => each !== null && each !== undefined && each !== false);
 }
 
 const remembered = new WeakMap();
 
-/** The description made for this object last time, unless something it also depends on has changed since. */
+/** Return the previous description of this object, unless its dependency has changed. */
 export function once(object, depends, make) {
   const before = remembered.get(object);
   if (before && before.depends === depends) return before.description;
@@ -23,7 +22,7 @@ export function once(object, depends, make) {
   return description;
 }
 
-/** The newer of two values, in which every part that is equal to the older one's is that very part. */
+/** Return the newer of two values. Each part that equals the older one is the older object itself. */
 export function shared(before, after) {
   if (before === after || typeof before !== "object" || typeof after !== "object" || !before || !after) return after;
   if (Array.isArray(before) !== Array.isArray(after)) return after;
@@ -37,9 +36,9 @@ export function shared(before, after) {
   return same ? before : after;
 }
 
-const drawn = new WeakMap(); // what each element was last drawn from
+const drawn = new WeakMap(); // the last description of each element
 
-/** Make an element hold exactly what is described, and keep the focus where it was, or near it. */
+/** Make an element match its description, and keep the focus in place or nearby. */
 export function draw(parent, ...inside) {
   const focused = document.activeElement;
   const place = parent.contains(focused) ? placeOf(focused) : null;
@@ -65,7 +64,7 @@ function fill(parent, inside) {
   }
 }
 
-/** What a child is known by among its siblings: its key, or its tag and how many of these came before. */
+/** The name of a child among its siblings: its key, or its tag and a number. */
 function nameOf(each, counts) {
   const tag = typeof each === "object" ? each.tag : "#text";
   const key = each.settings?.key;
@@ -117,7 +116,7 @@ function ancestors(node) {
   return found;
 }
 
-/** The button that had the focus moved or went away: focus it where it is now, or else what it belonged to. */
+/** Focus a button that was moved or removed: the button in its new place, or else an element near it. */
 function refocus(parent, focused, place) {
   if (focused.isConnected && !focused.disabled) return focused.focus();
   for (const key of place.keys) {

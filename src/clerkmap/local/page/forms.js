@@ -1,4 +1,4 @@
-// A dialog that asks for a few things and has the server do something with them. It stays open until that is done.
+// A dialog that asks for values and sends a request. It stays open until the request has succeeded.
 
 import { draw, h } from "./draw.js";
 import { ask, Refused } from "./live.js";
@@ -6,8 +6,8 @@ import { ask, Refused } from "./live.js";
 const dialog = () => document.getElementById("form");
 
 /**
- * Ask. A field has a `name`, a `label`, and if need be `value`, `type`, `hint`, `options` ([value, text]), `required`.
- * `submit` is handed the values; what it throws is shown. What is left empty is not handed over.
+ * Open the dialog. A field has a `name` and a `label`, and optionally `value`, `type`, `hint`, `options`
+ * ([value, text]) and `required`. `submit` gets the values, without empty ones. An error that it throws is shown.
  */
 export function askFor({ title, text, fields = [], label, submit }) {
   const form = dialog();
@@ -40,14 +40,14 @@ export function askFor({ title, text, fields = [], label, submit }) {
       show(refused.message, false);
     }
   };
-  draw(form); // nothing of the form before
+  draw(form); // remove the previous form
   show(null, false);
   form.setAttribute("aria-labelledby", "form-title");
   form.showModal();
   form.querySelector("input, select, textarea, button.main")?.focus();
 }
 
-/** The same where all that is done is one request. */
+/** Open the dialog for a single request. */
 export function askAndDo(action, details, settings) {
   askFor({ ...settings, submit: (given) => ask(action, { ...details, ...given }) });
 }

@@ -1,6 +1,6 @@
-// The page's two wires to the local server: what it says of itself, and what it is asked to do.
+// The page's connection to the local server: snapshots as server-sent events, and actions as requests.
 
-/** Listen to the server. `heard` gets each snapshot, `connected` whether there is anybody to listen to. */
+/** Listen to the server. `heard` gets each snapshot, `connected` whether the connection is open. */
 export function listen(heard, connected) {
   let source;
   let retry = 0;
@@ -12,7 +12,7 @@ export function listen(heard, connected) {
     });
     source.onerror = () => {
       connected(false);
-      // A browser gives up where the server is gone or answers with an error: then we ask again ourselves.
+      // A browser does not reconnect after an error response or if the server is gone.
       source.close();
       clearTimeout(retry);
       retry = setTimeout(open, 1000);
@@ -21,10 +21,10 @@ export function listen(heard, connected) {
   open();
 }
 
-/** Said no to: the server's own words. */
+/** The server refused the request. The message is the server's. */
 export class Refused extends Error {}
 
-/** Ask the server to do something; its answer, or `Refused`. */
+/** Send an action to the server. Return the response, or throw `Refused`. */
 export async function ask(action, details = {}) {
   let answer;
   try {
@@ -34,9 +34,9 @@ export async function ask(action, details = {}) {
       body: JSON.stringify({ action, ...details }),
     });
   } catch {
-    throw new Refused("The server does not answer. Is it still running?");
+    throw new Refused("The server does not respond. Check that `clerkmap dev` is running.");
   }
   const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(body.error?.message ?? `The server answered ${answer.status}.`);
+  if (!answer.ok) throw new Refused(body.error?.message ?? `The server responded with ${answer.status}.`);
   return body;
 }

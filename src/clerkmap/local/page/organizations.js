@@ -1,4 +1,4 @@
-// Organizations, in the first pane: their members and invitations, and what can happen to them.
+// Organizations, in the first pane: their members, invitations and actions.
 
 import { h } from "./draw.js";
 import { askAndDo, askFor } from "./forms.js";
@@ -22,7 +22,7 @@ export function organization(each, users, roles) {
           { key: member.user },
           h("span", { class: "grow" }, member.name, " ", h("span", { class: "quiet" }, roleName(member.role))),
           doing(
-            "Take out",
+            "Remove",
             "remove_member",
             { organization: each.id, user: member.user },
             { about: `${member.name} of ${each.name}`, look: "small" },
@@ -76,14 +76,14 @@ export function newOrganization(users) {
     {},
     {
       title: "New organization",
-      label: "Make it",
+      label: "Create",
       fields: [
         { name: "name", label: "Name", value: "Acme", required: true },
         {
           name: "created_by",
-          label: "Made by",
+          label: "Created by",
           options: users.map((user) => [user.id, user.name]),
-          hint: "Becomes its first member, and admin.",
+          hint: "This user becomes the first member, as admin.",
         },
       ],
     },
@@ -95,7 +95,7 @@ function invite(each, roles) {
     "invite",
     { organization: each.id },
     {
-      title: `Invite somebody to ${each.name}`,
+      title: `Invite a user to ${each.name}`,
       label: "Invite",
       fields: [
         { name: "email", label: "E-mail address", type: "email", required: true, value: "invited@example.com" },
@@ -112,7 +112,7 @@ function addTo(each, users, roles) {
     {
       title: `Add a member to ${each.name}`,
       label: "Add",
-      fields: [{ name: "user", label: "Who", options: users.map((user) => [user.id, user.name]) }, roleField(roles)],
+      fields: [{ name: "user", label: "User", options: users.map((user) => [user.id, user.name]) }, roleField(roles)],
     },
   );
 }
@@ -129,12 +129,12 @@ function rename(each) {
   );
 }
 
-/** A field to choose a role in. */
+/** A field for a role. */
 export function roleField(roles) {
   return { name: "role", label: "Role", value: "org:member", options: roles.map((role) => [role, roleName(role)]) };
 }
 
-/** Ask what to merge into somebody's public metadata, or an organization's. */
+/** Ask for a change to the public metadata of a user or an organization. */
 export function metadata(what, thing) {
   askFor({
     title: `Metadata of ${thing.name}`,
@@ -149,6 +149,6 @@ function parsed(text) {
   try {
     return JSON.parse(text ?? "");
   } catch (error) {
-    throw new Refused(`That is not JSON: ${error.message}`);
+    throw new Refused(`The text is not JSON: ${error.message}`);
   }
 }

@@ -1,4 +1,4 @@
-// Clerk on localhost: listens to the local server, and draws what it says into the three panes.
+// Clerk on localhost: receives snapshots from the local server, and draws the three panes.
 
 import { clerkPane } from "./clerk.js";
 import { databasePane, freshCells } from "./database.js";
@@ -13,7 +13,7 @@ const element = (id) => document.getElementById(id);
 let snapshot = null;
 let shift = 0;
 let connected = null;
-// Replaced whenever something in it changes: what is drawn from it is then drawn anew.
+// Replaced at each change, so that the parts that depend on it are drawn again.
 let view = { stored: false, fresh: new Set(), store };
 
 function store(stored) {
@@ -40,7 +40,7 @@ function show() {
   document.body.classList.add("ready");
 }
 
-/** Say what came of the events that arrived since. */
+/** Announce the outcomes of new events to screen readers. */
 function announce(before, after) {
   if (!before) return;
   const known = new Map(before.wire.messages.map((each) => [each.id, each]));
@@ -58,11 +58,11 @@ function connection(there) {
   draw(
     element("connection"),
     h("span", { class: `dot ${there ? "good" : "bad"}` }),
-    there ? "Live" : "Connection lost. Trying again …",
+    there ? "Live" : "Connection lost. Retrying …",
   );
   document.body.classList.toggle("lost", !there);
   if (was !== null)
-    tell(there ? "Connected again." : "Connection lost. Is the server still running?", { error: !there });
+    tell(there ? "Connected again." : "Connection lost. Check that `clerkmap dev` is running.", { error: !there });
 }
 
 function environment() {
@@ -76,7 +76,7 @@ function environment() {
     h(
       "header",
       { class: "row" },
-      h("h2", { class: "grow", id: "environment-title" }, "Use it with your own app"),
+      h("h2", { class: "grow", id: "environment-title" }, "Use with your own app"),
       button("Close", () => dialog.close(), { look: "small" }),
     ),
     h("p", { class: "quiet" }, "Start your app with these variables to connect it to this Clerk."),
@@ -98,7 +98,7 @@ function environment() {
   dialog.showModal();
 }
 
-/** A value as a shell and a .env file both read it. */
+/** Quote a value so that a shell and a .env file read the same text. */
 function quoted(value) {
   return /^[\w@%+=:,./-]*$/.test(value) ? value : `'${value.replaceAll("'", `'\\''`)}'`;
 }
@@ -114,14 +114,14 @@ function reset() {
     {
       title: "Start over?",
       text: "All users, events and rows are deleted.",
-      label: "Forget everything",
+      label: "Delete everything",
     },
   );
 }
 
 draw(
   element("tools"),
-  button("Look at a token", openLook),
+  button("Inspect a token", openLook),
   button("Rotate key", rotate, { title: "Sign with a new key" }),
   button("Use with your app", environment),
   button("Reset", reset),

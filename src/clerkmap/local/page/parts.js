@@ -1,11 +1,11 @@
-// The small parts that all panes are made of: buttons that do something, times, lists of words, news.
+// The small parts of all panes: buttons, times, badges and alerts.
 
 import { h } from "./draw.js";
 import { ask } from "./live.js";
 
 let fading = 0;
 
-/** Say something for a while; an error stays until it is closed or something goes well. */
+/** Show an alert for some seconds. An error stays until it is closed or an action succeeds. */
 export function tell(text, { error = false } = {}) {
   clearTimeout(fading);
   const alert = document.getElementById("alert");
@@ -15,12 +15,12 @@ export function tell(text, { error = false } = {}) {
   if (!error) fading = setTimeout(hush, 4000);
 }
 
-/** Take away what was said. */
+/** Hide the alert. */
 export function hush() {
   document.getElementById("alert").hidden = true;
 }
 
-/** Ask the server, and show what it says if that is no. Tells whether it was done. */
+/** Send an action, and show the error if the server refuses it. Return whether it succeeded. */
 export async function attempt(action, details) {
   try {
     await ask(action, details);
@@ -32,7 +32,7 @@ export async function attempt(action, details) {
   }
 }
 
-/** A button; `about` says to those who cannot see it whom or what it is about. */
+/** A button. `about` names its subject for screen readers. */
 export function button(label, onclick, { about, spoken = label, look, title, disabled } = {}) {
   return h(
     "button",
@@ -49,12 +49,12 @@ export function button(label, onclick, { about, spoken = label, look, title, dis
   );
 }
 
-/** A button that asks the server for one thing. */
+/** A button that sends one action to the server. */
 export function doing(label, action, details, settings) {
   return button(label, () => attempt(action, details), settings);
 }
 
-/** The time in the reader's own time zone, with the day where it is not today. */
+/** A time in the browser's time zone, with the date unless it is today. */
 export function time(ms) {
   const date = new Date(ms);
   const today = date.toDateString() === new Date().toDateString();
@@ -72,23 +72,23 @@ export function badge(text, look) {
   return h("span", { class: `badge ${look ?? ""}` }, text);
 }
 
-/** A value as JSON would have it, but empty where there is none. */
+/** A value as text: a string unchanged, any other value as JSON. */
 export function shown(value) {
   if (value === null || value === undefined) return h("span", { class: "none" }, "null");
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-/** A long name that may be broken where its words meet. */
+/** A long name with line breaks allowed between its words. */
 export function broken(name) {
   return name.split(/(?<=[_.])|(?=[A-Z])/).flatMap((word, place) => (place ? [h("wbr"), word] : [word]));
 }
 
-/** A role without the prefix they all have. */
+/** A role without the prefix "org:". */
 export function roleName(role) {
   return role.replace(/^org:/, "");
 }
 
-/** Copy a text, and say so on the button. */
+/** Copy a text, and confirm it on the button. */
 export async function copy(text, event) {
   const pressed = event.currentTarget;
   const label = pressed.textContent;
@@ -96,7 +96,7 @@ export async function copy(text, event) {
     await navigator.clipboard.writeText(text);
     pressed.textContent = "Copied";
   } catch {
-    tell("The browser did not let the page copy. Select the text, and copy it yourself.", { error: true });
+    tell("The browser refused access to the clipboard. Select the text and copy it yourself.", { error: true });
     return;
   }
   setTimeout(() => (pressed.textContent = label), 1500);

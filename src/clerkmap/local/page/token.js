@@ -1,4 +1,4 @@
-// Signing in: a token, every check that the verifier makes of it, and who it turns out to be.
+// The sign-in dialog: a token, all checks of the verifier, and the resulting principal.
 
 import { draw, h } from "./draw.js";
 import { ask, Refused } from "./live.js";
@@ -7,7 +7,7 @@ import { badge, button, copy, roleName, shown } from "./parts.js";
 const state = { user: null, organization: "", token: "", found: null, error: null, busy: false };
 const dialog = () => document.getElementById("token");
 
-/** Sign a person in. With an organization to choose they choose first. */
+/** Sign a user in. A member of organizations chooses one first. */
 export function openSignIn(user) {
   Object.assign(state, {
     user,
@@ -20,7 +20,7 @@ export function openSignIn(user) {
   if (!user.memberships.length) signIn();
 }
 
-/** Look at any token. */
+/** Inspect any token. */
 export function openLook() {
   Object.assign(state, { user: null, token: "", found: null, error: null });
   open();
@@ -67,7 +67,7 @@ function show() {
     h(
       "header",
       { class: "row" },
-      h("h2", { id: "token-title", class: "grow" }, user ? `Sign in as ${user.name}` : "Look at a token"),
+      h("h2", { id: "token-title", class: "grow" }, user ? `Sign in as ${user.name}` : "Inspect a token"),
       button("Close", () => dialog().close(), { look: "small" }),
     ),
     user && user.memberships.length > 0 && chooser(),
@@ -123,10 +123,10 @@ function paper() {
     h(
       "div",
       { class: "buttons" },
-      button("Look at it", look, { look: state.user ? "" : "main", disabled: state.busy }),
+      button("Inspect", look, { look: state.user ? "" : "main", disabled: state.busy }),
       button("Copy", (event) => copy(state.token, event)),
       state.user && !state.user.memberships.length && button("Sign in again", signIn, { disabled: state.busy }),
-      h("span", { class: "hint" }, "It is valid for a minute. Change a letter and check it again, or wait."),
+      h("span", { class: "hint" }, "The token is valid for a minute. Change a letter and inspect it again, or wait."),
     ),
   );
 }
@@ -141,7 +141,7 @@ function verdict({ error, principal, status }) {
   return [
     badge(status < 400 ? "accepted" : "refused", status < 400 ? "good" : "bad"),
     " This is ",
-    h("b", {}, who.name ?? who.email ?? "somebody without a name yet"),
+    h("b", {}, who.name ?? who.email ?? "a user without a name"),
     where,
     ".",
   ];
@@ -198,12 +198,12 @@ function principal({ user, organization, role }) {
 function decoded(found) {
   const json = (value) => (value ? JSON.stringify(value, null, 2) : "cannot be read");
   return [
-    h("h3", {}, "The principal it becomes"),
+    h("h3", {}, "Principal"),
     found.principal
       ? principal(found.principal)
       : h("p", { class: "quiet" }, "None: the request never reaches the app."),
     h("h3", {}, h("code", {}, "GET /demo/me"), " ", badge(found.status, found.status < 400 ? "good" : "bad")),
-    h("pre", { tabindex: 0, "aria-label": "The answer" }, JSON.stringify(found.answer, null, 2)),
+    h("pre", { tabindex: 0, "aria-label": "Response" }, JSON.stringify(found.answer, null, 2)),
     h("h3", {}, "Header"),
     h("pre", { tabindex: 0, "aria-label": "Header" }, json(found.header)),
     h("h3", {}, "Payload"),

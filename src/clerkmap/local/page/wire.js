@@ -1,4 +1,4 @@
-// The second pane: every event on its way from Clerk to the app, and what can be done to it on the way.
+// The second pane: the events from Clerk to the app, with the actions on each.
 
 import { clock, switches } from "./chaos.js";
 import { h, once } from "./draw.js";
@@ -17,15 +17,15 @@ const CAME = {
   ignored: ["ignored", ""],
   refused: ["refused", "bad"],
 };
-const HOW = { made: "made", altered: "altered", deleted: "deleted", regained: "back" };
+const HOW = { made: "made", altered: "altered", deleted: "deleted", regained: "restored" };
 
-const unfolded = new Set(); // the ids of the events that somebody looks into
+const unfolded = new Set(); // the ids of the events with open details
 let redraw = () => {};
 
-/** Everything in the pane. `shift` is how far Clerk's clock is from the reader's; `again` draws it once more. */
+/** The whole pane. `shift` is the lead of Clerk's clock over the browser's, in ms; `again` draws the pane again. */
 export function wirePane({ chaos, messages }, shift, again) {
   redraw = again;
-  // The list is newest first; what is held goes out oldest first.
+  // The list is newest first; held events are sent oldest first.
   const held = messages.filter((each) => each.state === "held").reverse();
   const others = messages.filter((each) => each.state !== "held");
   return [
@@ -62,7 +62,7 @@ function queue(held) {
       "div",
       { class: "row" },
       h("h3", { id: "queue-title", class: "grow" }, "Held back ", h("span", { class: "count" }, held.length)),
-      doing("Deliver all", "deliver", {}, { look: "small", title: "From top to bottom" }),
+      doing("Deliver all", "deliver", {}, { look: "small", title: "In this order" }),
     ),
     h(
       "ol",
@@ -79,7 +79,7 @@ function unfold(id, open) {
   redraw();
 }
 
-/** One event. Of those that are held, `place` is its place in the queue. */
+/** One event. `place` is the position of a held event in the queue. */
 function card(each, place, queue) {
   const about = { about: `${each.type} of ${each.about}` };
   const [state, look] = STATES[each.state];
@@ -94,7 +94,7 @@ function card(each, place, queue) {
       "details",
       { class: "more", open: unfolded.has(each.id), ontoggle: (event) => unfold(each.id, event.currentTarget.open) },
       h("summary", {}, tries(each)),
-      // Drawn only when somebody looks: two hundred events are long.
+      // Drawn only when open: the contents of two hundred events are long.
       unfolded.has(each.id) && [
         each.attempts.length > 0 && attempts(each.attempts),
         h("pre", { tabindex: 0, "aria-label": "Content" }, JSON.stringify(each.body, null, 2)),
@@ -104,7 +104,7 @@ function card(each, place, queue) {
   );
 }
 
-/** In a word what an event came to, and why where it came to nothing. */
+/** The outcome of an event, with the reason if it had no effect. */
 function cameOf(outcome) {
   const [word, look] = CAME[outcome.kind];
   const to = outcome.to === "demo" ? null : h("span", { class: "quiet" }, ` at ${outcome.to}`);
@@ -138,12 +138,12 @@ function buttons(each, about) {
       return [
         doing("Send again", "duplicate", message, {
           ...small,
-          title: "The same event once more, as Clerk's dashboard replays it",
+          title: "Send the event again, like a replay on Clerk's dashboard",
         }),
         doing("Hold", "hold", message, { ...small, title: "Put it back into the queue" }),
       ];
     default:
-      return [doing("Send after all", "release", message, small), doing("Hold", "hold", message, small)];
+      return [doing("Send anyway", "release", message, small), doing("Hold", "hold", message, small)];
   }
 }
 
@@ -173,7 +173,7 @@ function attempts(made) {
     { class: "lines", "aria-label": "Attempts" },
     made.map((each) => {
       const good = each.status >= 200 && each.status < 300;
-      return h("li", {}, time(each.at), " ", badge(each.status ?? "no answer", good ? "good" : "bad"));
+      return h("li", {}, time(each.at), " ", badge(each.status ?? "no response", good ? "good" : "bad"));
     }),
   );
 }
