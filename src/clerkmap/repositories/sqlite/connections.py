@@ -21,7 +21,7 @@ from ...hooks import written_from_within
 from ..arguments import checked_timeout
 from ..lines import Line
 from ..sql.errors import without_text
-from .errors import MEMORY, fault, faults_translated, is_fault, translated, will_stay
+from .errors import MEMORY, execute, fault, faults_translated, is_fault, translated, will_stay
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 OLDEST = (3, 37, 0)  # the first version with STRICT tables
@@ -85,13 +85,11 @@ class SharedConnection:
             is_first = not alone and begins_by_itself(connection)
             begin, commit, rollback = JOINED if joined else FIRST if is_first else ALONE
             try:
-                with translated(self.place):
-                    connection.execute(begin)
+                execute(connection, begin, self.place)
                 begun = True
                 yield connection
                 if commit is not None:
-                    with translated(self.place):
-                        connection.execute(commit)
+                    execute(connection, commit, self.place)
             except BaseException:
                 # SQLite may have rolled back by itself, on a full disk; and a signal may arrive during BEGIN.
                 if connection.in_transaction and (begun or not joined):
@@ -197,17 +195,15 @@ class FileConnections(SurvivesForks):
         if self._writer == threading.get_ident():
             raise written_from_within()
         self._line.enter()
-        self._writer = threading.get_ident()
+        self._writer, has_ended_well = threading.get_ident(), False
         try:
             with self.reading() as connection:
                 try:
-                    with translated(self.place):
-                        connection.execute("BEGIN IMMEDIATE")
+                    execute(connection, "BEGIN IMMEDIATE", self.place)
                     self._lent = connection
                     yield connection
-                    with translated(self.place):
-                        connection.execute("COMMIT")
-                    self._line.moved()
+                    execute(connection, "COMMIT", self.place)
+                    has_ended_well = True
                 except BaseException:
                     # Closing rolls back too, but only without open cursors, and the traceback may hold one.
                     with suppress(sqlite3.Error):
@@ -216,7 +212,7 @@ class FileConnections(SurvivesForks):
                     raise
         finally:
             self._writer = self._lent = self._used_up = None
-            self._line.leave(moved=False)
+            self._line.leave(moved=has_ended_well)
 
     def is_settled(self) -> bool:
         return self._writer != threading.get_ident()
@@ -294,10 +290,6 @@ def _write_ahead(connection: sqlite3.Connection, timeout: float) -> str:
             time.sleep(0.02)
 
 
-class _Depth(threading.local):
-    depth = 0
-
-
 class Gate:
     """A gate around calls, used as a context manager. While it is shut, only threads that are inside may enter again.
 
@@ -305,22 +297,21 @@ class Gate:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
-        self._inside = 0
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._inside: list[int] = []  # the thread of each call
         self._shut = False
-        self._mine = _Depth()
 
     def __enter__(self) -> None:
-        with self._changed:
-            if self._shut and self._mine.depth == 0:
+        thread = threading.get_ident()
+        with self._lock:
+            if self._shut and thread not in self._inside:
                 self._changed.wait_for(lambda: not self._shut)
-            self._inside += 1
-        self._mine.depth += 1
+            self._inside.append(thread)
 
     def __exit__(self, *_: object) -> None:
-        self._mine.depth -= 1
-        with self._changed:
-            self._inside -= 1
+        with self._lock:
+            self._inside.remove(threading.get_ident())
             if self._shut:
                 self._changed.notify_all()
 
@@ -329,12 +320,12 @@ class Gate:
         with self._changed:
             self._changed.wait_for(lambda: not self._shut)
             self._shut = True
-            return self._changed.wait_for(lambda: self._inside == 0, timeout)
+            return self._changed.wait_for(lambda: not self._inside, timeout)
 
     @property
     def is_occupied(self) -> bool:
         """Return whether a thread is inside."""
-        return self._inside > 0
+        return bool(self._inside)
 
     def open(self) -> None:
         """Open the gate again."""
@@ -415,12 +406,10 @@ def no_other_transactions(connection: sqlite3.Connection) -> Generator[None, Non
 @contextmanager
 def one_of_several(connection: sqlite3.Connection, place: str) -> Generator[None, None, None]:
     """Roll back the writes of the block if it raises, and no other part of the open transaction."""
-    with translated(place):
-        connection.execute(f"SAVEPOINT {_EACH}")
+    execute(connection, f"SAVEPOINT {_EACH}", place)
     try:
         yield
-        with translated(place):
-            connection.execute(f"RELEASE {_EACH}")
+        execute(connection, f"RELEASE {_EACH}", place)
     except BaseException:
         if is_open(connection):  # SQLite may have rolled back the whole transaction by itself
             connection.execute(f"ROLLBACK TO {_EACH}")

@@ -8,6 +8,7 @@ import re
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 from ...errors import ClerkmapError, ConfigurationError, RepositoryUnavailable
 from ..sql.errors import without_text
@@ -19,6 +20,16 @@ REFUSALS = (sqlite3.IntegrityError, sqlite3.DataError, UnicodeError, OverflowErr
 _NAMES = re.compile(r"no such \w+: [\w.]+|\w+ \w+ already exists|table \w+ has no column named \w+")
 _CONSTRAINT = re.compile(r"\w+( \w+)? constraint failed(: .*)?|cannot store \w+ value in \w+ column .*", re.DOTALL)
 _UNOPENED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOTADB)
+
+
+def execute(at: sqlite3.Connection | sqlite3.Cursor, statement: str, place: str, values: Any = ()) -> sqlite3.Cursor:
+    """Execute a statement, and raise SQLite's errors as clerkmap's errors. `place` is the file."""
+    try:
+        return at.execute(statement, values)
+    except REFUSALS as error:
+        raise refusal(error, place) from None  # a trigger's text may show the row
+    except sqlite3.Error as error:
+        raise fault(error, place) from without_text(error)
 
 
 @contextmanager
