@@ -79,7 +79,9 @@ class Listeners:
     def tell(self, written: Collection[Change], *, committed: bool = True) -> None:
         """Call the watchers after the transaction, and the `after_commit` listeners if it was committed."""
         if written:
-            with self._telling(written):
+            try:
+                self.heard(_keys_of(written))
+            finally:  # an exception of a watcher must not keep the listeners from being called
                 for listener, change in _pairs(self._after_commit if committed else (), written):
                     with _reported(listener):
                         listener(change)
@@ -87,7 +89,9 @@ class Listeners:
     async def atell(self, written: Collection[Change], *, committed: bool = True) -> None:
         """Do the same as `tell`, and await each async listener."""
         if written:
-            with self._telling(written):
+            try:
+                self.heard(_keys_of(written))
+            finally:
                 for listener, change in _pairs(self._after_commit if committed else (), written):
                     with _reported(listener):
                         result = listener(change)
@@ -104,16 +108,6 @@ class Listeners:
                 raised.append(error)
         if raised:
             raise raised[0]
-
-    @contextmanager
-    def _telling(self, written: Collection[Change]) -> Generator[None, None, None]:
-        """Call the watchers first. An exception of one must not keep the listeners from being called."""
-        try:
-            self.heard(frozenset(key for change in written for key in change.touches))
-        except Exception:
-            yield
-            raise
-        yield
 
     @contextmanager
     def _judging(self, hook: Hook, is_open: Callable[[], bool]) -> Generator[None, None, None]:
@@ -143,6 +137,11 @@ class Listeners:
 
 def _is_lazy(function: object) -> bool:
     return iscoroutinefunction(function) or isgeneratorfunction(function)
+
+
+def _keys_of(written: Iterable[Change]) -> frozenset[str]:
+    """Return the keys of users and organizations that these changes affect."""
+    return frozenset([key for change in written for key in change.touches])
 
 
 def _pairs(functions: Collection[Any], written: Collection[Change]) -> Iterator[tuple[Any, Change]]:

@@ -88,7 +88,7 @@ class SqlLinks:
             if {(each.instance, each.key) for each in said} == {(each.instance, each.key) for each in known}:
                 break  # otherwise another writer was faster, and its records may not be locked
         now = self._configuration.now()
-        written, _ = yield from self._put(record.tombstone(now) for record in said)
+        written, _ = yield from self._put([record.tombstone(now) for record in said])
         yield self._sql.set_role, (None, id)
         written = [without_role(change) for change in written]
         user = yield from self._reading.user(id)

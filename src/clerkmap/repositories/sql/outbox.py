@@ -20,7 +20,7 @@ class SqlOutbox:
 
     def note(self, written: Iterable[Change]) -> Work[None]:
         """Add an entry for each row, if these changes may have made its Clerk metadata stale."""
-        for change in written if self._configuration.write_back is not None else ():
+        for change in written:
             for row in (yield from self._stale_rows(change)):
                 yield self._sql.upsert_outbox_entry, _row(outbox_entry_of(row, self._configuration.now()))
 

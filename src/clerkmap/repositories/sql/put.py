@@ -13,7 +13,7 @@ from ...core.records import AnyRecord, ClerkMembership, ClerkOrganization, Clerk
 from ...core.tombstones import deletion_rank
 from ...errors import UserTaken
 from ..options import Configuration, FirstRoles, id_taken, log_taken, not_inserted
-from .reading import Place, SqlReading, ends_of, organization_of, place_of
+from .reading import Place, SqlReading, ends_of, organization_of, place_of, user_of
 from .statements import Rows, Statements, Work, Written, membership_row, organization_row, session_row, user_row
 from .users import TRIES, SqlUsers
 
@@ -31,12 +31,8 @@ class Locks:
         self._sql = sql
 
     def of_records(self, winners: Sequence[AnyRecord]) -> Work[None]:
-        """Lock the keys of these records. A single record needs no lock but that of its row, unless it is a
-        membership: another membership with the same ends may be another row."""
-        is_one_row = len(winners) == 1 and not isinstance(winners[0], ClerkMembership)
-        if not is_one_row:
-            keys = {each.user_key if isinstance(each, ClerkMembership) else each.key for each in winners}
-            yield from self.of_keys(keys)
+        """Lock the keys of these records."""
+        yield from self.of_keys({each.user_key if isinstance(each, ClerkMembership) else each.key for each in winners})
 
     def of_keys(self, keys: Collection[str]) -> Work[None]:
         if self._sql.lock_slots is not None and keys:
@@ -61,46 +57,52 @@ class SqlPut:
 
         Only a purge forgets a record. A tombstone that a purge may have taken must not come back.
         """
-        youngest_purged = deletion_rank(
-            max(0, self._configuration.now() - self._configuration.tombstone_retention + _CLOCKS_DIFFER)
-        )
-        return not any(record.is_deleted and record.rank < youngest_purged for record in records)
+        ranks = [record.rank for record in records if record.is_deleted]
+        if not ranks:
+            return True
+        youngest_purged = self._configuration.now() - self._configuration.tombstone_retention + _CLOCKS_DIFFER
+        return min(ranks) >= deletion_rank(max(0, youngest_purged))
 
-    def __call__(self, records: Iterable[AnyRecord]) -> Work[Written[list[Change]]]:
-        records, written = list(records), list[Change]()
+    def __call__(self, records: Collection[AnyRecord]) -> Work[Written[list[Change]]]:
         roles = self._configuration.first_roles(records)
         winners = winning_records(records)
-        yield from self._locks.of_records(winners)
-        done = yield from self._many(winners, roles)
+        # A single record needs no lock but that of its row, unless it is a membership: another membership with the same
+        # ends may be another row.
+        if len(winners) > 1 or [record for record in winners if isinstance(record, ClerkMembership)]:
+            yield from self._locks.of_records(winners)
+        done = (yield from self._many(winners, roles)) if len(winners) >= MANY else {}
+        written: list[Change] = []
         for record in winners:
             of_kind, place = done.get(record.kind, {}), place_of(record)
             change = of_kind[place] if place in of_kind else (yield from self._put(record, roles))
             if change is not None:
                 written.append(change)
-        if any(isinstance(change.after, Membership) for change in written):
+        if [change for change in written if isinstance(change.after, Membership)]:
             written = yield from self._with_ends(written)
         return written, [change for change in written if change.is_news]
 
     def _put(self, record: AnyRecord, roles: FirstRoles) -> Work[Change | None]:
         if isinstance(record, ClerkUser):
-            return (yield from self._put_user(record, *roles.get(place_of(record), (None, None))))
+            return self._put_user(record, *roles.get(place_of(record), (None, None)))
         if isinstance(record, ClerkOrganization):
-            return (yield from self._put_organization(record))
+            return self._put_organization(record)
         if isinstance(record, ClerkMembership):
-            return (yield from self._put_membership(record))
-        return (yield from self._put_session(record))
+            return self._put_membership(record)
+        return self._put_session(record)
 
     def _put_user(
         self, record: ClerkUser, role: str | None, role_rank: str | None, tries: int = TRIES
     ) -> Work[Change | None]:
         if tries == 0:
             raise not_inserted("identities")
-        known = yield from self._reading.user_to_write(record.instance, record.key)
-        if known is None:
+        rows = yield self._sql.select_user_to_write, (record.instance, record.key)
+        if not rows:
             if not self._configuration.is_enough(record):
                 return None
-            change = yield from self._put_new_user(record, role, role_rank)
+            make = self._put_new_user if self._configuration.has_linker else self._users.make
+            change = yield from make(record, role, role_rank)
             return change or (yield from self._put_user(record, role, role_rank, tries - 1))
+        known = user_of(rows[0])
         is_written = yield self._sql.upsert_identity, (*user_row(record), known.id)
         is_given = yield from self._users.give_role(known.id, role, role_rank)
         if not is_written and not is_given:
@@ -112,8 +114,8 @@ class SqlPut:
         return Change(known, after, after)
 
     def _put_new_user(self, record: ClerkUser, role: str | None, role_rank: str | None) -> Work[Change | None]:
-        """Tie a new identity to your user that the linker names, or to a new user. None if another writer has just
-        inserted the identity."""
+        """Tie a new identity to your user that the linker names, or to a new user, if it names none. None if another
+        writer has just inserted the identity."""
         first, is_first = self._configuration.first_user, False
         if first is not None and not record.is_deleted:
             is_first = bool((yield self._sql.insert_checkpoint, (first.checkpoint, f"{record.instance} {record.key}")))
@@ -206,8 +208,6 @@ class _PutMany:
     def __call__(self, winners: Sequence[AnyRecord], roles: FirstRoles) -> Work[dict[Kind, _Done]]:
         """Put the kinds with many records. The caller must put a record alone if the result lacks it."""
         done: dict[Kind, _Done] = {}
-        if len(winners) < MANY:
-            return done
         organizations = [record for record in winners if isinstance(record, ClerkOrganization)]
         if len(organizations) >= MANY:
             done["organization"] = yield from self._put_organizations(organizations)

@@ -43,6 +43,9 @@ class SqlTables:
 
     def write(self, work: Work[Written[T]]) -> Work[Written[T]]:
         """Do work that writes, and add outbox entries for the data that it has made stale at Clerk."""
+        return work if self.configuration.write_back is None else self._write_and_note(work)
+
+    def _write_and_note(self, work: Work[Written[T]]) -> Work[Written[T]]:
         written, result = yield from work
         yield from self.outbox.note(written)
         return written, result
