@@ -232,8 +232,8 @@ MUTANTS = (
         Edit(CONNECTIONS, "ALONE", '"BEGIN IMMEDIATE"', '"BEGIN"'),
     )),
     Mutant("SQLite: no transaction on a file", "half of a put that failed would stay", SQLITE_TESTS, (
-        Edit(CONNECTIONS, "FileConnections.writing", 'connection.execute("BEGIN IMMEDIATE")', "pass"),
-        Edit(CONNECTIONS, "FileConnections.writing", 'connection.execute("COMMIT")', "pass"),
+        Edit(CONNECTIONS, "FileConnections.writing", 'execute(connection, "BEGIN IMMEDIATE", self.place)', "pass"),
+        Edit(CONNECTIONS, "FileConnections.writing", 'execute(connection, "COMMIT", self.place)', "pass"),
     )),
     Mutant("SQLite: no rollback on a file", "the next writer would go on with what failed", SQLITE_TESTS, (
         Edit(CONNECTIONS, "FileConnections.reading",
