@@ -280,16 +280,16 @@ class Lane(SurvivesForks):
                     over.append(call)
             for loop in [each for each in self._done if each.is_closed()]:
                 del self._done[loop]
+            asleep = {call.loop for call in over}.difference(self._done)
             for call in over:
-                done = self._done.get(call.loop)
-                if done is not None:
-                    done.append(call)
-                    continue
-                self._done[call.loop] = [call]
-                try:
-                    call.loop.call_soon_threadsafe(self._deliver, call.loop)
-                except RuntimeError:  # the loop was closed, so no caller is waiting
-                    del self._done[call.loop]
+                self._done.setdefault(call.loop, []).append(call)
+        # Outside the lock, which a woken loop needs at once.
+        for loop in asleep:
+            try:
+                loop.call_soon_threadsafe(self._deliver, loop)
+            except RuntimeError:  # the loop was closed, so no caller is waiting
+                with self._changed:
+                    self._done.pop(loop, None)
 
     def _deliver(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._changed:

@@ -138,19 +138,21 @@ class Turns:
 
 
 class _Iteration:
-    """The free turns in this iteration of an event loop, and the tasks that wait for the next iterations."""
+    """The free turns in this iteration of an event loop, and the tasks that wait for the next iterations.
+
+    The turns are handed out anew when the last one is taken, and not in each iteration: a callback for each request
+    would keep the loop from its rest, and the threads of the repository from running.
+    """
 
     def __init__(self, number: int) -> None:
         self._number = self._left = number
-        self._is_counting = False
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def take(self, loop: asyncio.AbstractEventLoop) -> bool:
         if self._left == 0 or self._waiting:
             return False
         self._left -= 1
-        if not self._is_counting:
-            self._is_counting = True
+        if self._left == 0:
             loop.call_soon(self._begin, loop)
         return True
 
@@ -160,14 +162,12 @@ class _Iteration:
         await turn
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Start the next iteration. Iterations are counted only while turns are taken."""
-        self._is_counting = self._left < self._number
+        """Hand out the turns of the next iteration."""
         self._left = self._number
         while self._waiting and self._left > 0:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
                 self._left -= 1
-        self._is_counting = self._is_counting or self._left < self._number
-        if self._is_counting:
+        if self._left == 0:
             loop.call_soon(self._begin, loop)
