@@ -828,3 +828,33 @@ def test_a_call_that_has_read_goes_on_where_writes_run() -> None:
         go.set()
         threads.close()
     assert ran == ["found in clerkmap-read", "written 1 in clerkmap-write"]
+
+
+@pytest.mark.parametrize(("readers", "where"), [(2, "read"), (1, "write")])
+def test_a_call_that_has_read_writes_in_its_own_thread_if_no_other_write_runs(readers: int, where: str) -> None:
+    """Meanwhile other writes run where writes run, and the only thread for reads keeps to them."""
+    holding, go = threading.Event(), threading.Event()
+    threads, ran = RepositoryThreads(readers=readers, writers=1), list[str]()
+
+    def note() -> None:
+        ran.append(threading.current_thread().name)
+
+    def hold() -> None:
+        note()
+        holding.set()
+        assert go.wait(PATIENCE)
+
+    async def run() -> None:
+        first = asyncio.ensure_future(threads.read_or_write(lambda: None, hold, str))
+        await until(holding.is_set)
+        second = asyncio.ensure_future(threads.read_or_write(lambda: None, note, str))
+        assert await threads.read(lambda: "read meanwhile") == "read meanwhile"
+        go.set()
+        assert [await first, await second] == ["", ""]
+
+    try:
+        asyncio.run(run())
+    finally:
+        go.set()
+        threads.close()
+    assert ran == [f"clerkmap-{where}", "clerkmap-write"]

@@ -105,6 +105,8 @@ class Call:
             return False
         (lane, self._function, self._then), self.onward = self.onward, None
         self.is_done = False
+        if self.lane.threads > 1 and lane.run_here(self):
+            return True
         try:
             lane.enter(self)
         except RepositoryUnavailable as error:
@@ -152,7 +154,7 @@ class Lane(SurvivesForks):
         self, name: str, threads: int, *, timeout: float, max_waiting: int, together: Together | None = None
     ) -> None:
         self._name = name
-        self._most = threads
+        self.threads: int = threads  # the largest number of them
         self._timeout = timeout
         self._max_waiting = max_waiting
         self._together = together
@@ -165,6 +167,7 @@ class Lane(SurvivesForks):
         self._waiting = OrderedDict[Call, None]()
         self._threads: set[threading.Thread] = set()
         self._idle = 0
+        self._has_visitor = False
         self._moved_at = float("-inf")
         self._done: dict[asyncio.AbstractEventLoop, list[Call]] = {}
 
@@ -193,8 +196,23 @@ class Lane(SurvivesForks):
             self._waiting[call] = None
             if self._idle >= len(self._waiting):
                 self._changed.notify()
-            elif len(self._threads) < self._most:
+            elif len(self._threads) < self.threads:
                 self._start_thread()
+
+    def run_here(self, call: Call) -> bool:
+        """Run a call in the current thread of another lane, if this lane has nothing to do: to wake one of its own
+        threads would take longer. One thread at a time does so, and the other lane keeps the rest of its threads."""
+        with self._changed:
+            if self._is_closed or self._has_visitor or self._waiting or self._idle < len(self._threads):
+                return False
+            self._has_visitor = True
+            call.lane = self
+        try:
+            if not call.future.cancelled():
+                self._work([call])
+        finally:
+            self._has_visitor = False
+        return True
 
     def leave(self, call: Call) -> None:
         """Remove a waiting call: in a full lane, this makes room for another call."""
