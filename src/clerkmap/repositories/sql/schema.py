@@ -99,7 +99,7 @@ CREATE TABLE {table("users")} (
     role_rank {d.key},
     created_at {d.integer} NOT NULL,
     deleted_at {d.integer}
-){d.table}""",
+){d.small_table}""",
         f"""
 CREATE TABLE {table("identities")} (
     instance {d.key} NOT NULL,

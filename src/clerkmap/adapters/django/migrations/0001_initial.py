@@ -17,7 +17,7 @@ CREATE TABLE clerkmap_users (
     role_rank TEXT,
     created_at INTEGER NOT NULL,
     deleted_at INTEGER
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE TABLE clerkmap_identities (
     instance TEXT NOT NULL,
     key TEXT NOT NULL,
