@@ -81,7 +81,7 @@ class StandingCache(SurvivesForks):
         self, caller: CallerIds, standing: Standing, epoch: int, at: float = float("-inf")
     ) -> CachedStanding | None:
         """Keep a standing that was read at this epoch and time. Return None if it may be out of date already."""
-        keys = tuple(key_of(clerk_id) for clerk_id in caller if clerk_id is not None)
+        keys = tuple([key_of(clerk_id) for clerk_id in caller if clerk_id is not None])
         with self._lock:
             if epoch < self._all_changed or not standing.settled or not self._is_unchanged(keys, epoch):
                 return None
@@ -137,7 +137,7 @@ class StandingCache(SurvivesForks):
         self._touched_by.clear()
 
     def _is_unchanged(self, keys: tuple[str, ...], epoch: int) -> bool:
-        return epoch >= self._changed_before and all(self._changed.get(key, 0) <= epoch for key in keys)
+        return epoch >= self._changed_before and max([self._changed.get(key, 0) for key in keys]) <= epoch
 
     def _drop_change(self, key: str) -> None:
         self._changed_before = max(self._changed_before, self._changed.pop(key))

@@ -21,6 +21,9 @@ def outranks(new: R, old: R | None) -> bool:
 
 def winning_records(records: Iterable[AnyRecord]) -> list[AnyRecord]:
     """Return the record that wins for each thing, in the order in which all writers take their locks."""
+    records = list(records)
+    if len(records) == 1:
+        return records
     winners: dict[tuple[int, str, str], AnyRecord] = {}
     for record in records:
         place = (_ORDER[record.kind], record.instance, record.key)

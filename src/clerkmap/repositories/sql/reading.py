@@ -33,7 +33,7 @@ from ..arguments import (
     lower_ascii,
 )
 from ..options import Configuration
-from .statements import ORGANIZATION_COLUMNS, USER_COLUMNS, Rows, Statements, Work
+from .statements import ORGANIZATION_COLUMNS, USER_COLUMNS, Ask, Rows, Statements, Work
 
 Place = tuple[str, str]  # an instance and a key
 Ends = tuple[str, str, str]  # an instance, and the keys of a user and an organization
@@ -54,14 +54,16 @@ class SqlReading:
     def find(
         self, instance: str, user_id: str, organization_id: str | None, session_id: str | None
     ) -> Work[Standing | None]:
+        return standing_of((yield self.standing_wanted(instance, user_id, organization_id, session_id)))
+
+    def standing_wanted(self, instance: str, user_id: str, organization_id: str | None, session_id: str | None) -> Ask:
+        """Return the question for a caller's standing. `standing_of` reads the answer."""
         session = None if session_id is None else key_of(session_id), self._configuration.oldest_session_rank()
-        person = instance, key_of(user_id)
+        user = instance, key_of(user_id)
         if organization_id is None:
-            rows = yield self._sql.select_standing, (*session, *person)
-            return Standing(user_of(rows[0]), None, (), bool(rows[0][_OVER])) if rows else None
+            return self._sql.select_standing, (*session, *user)
         organization = key_of(organization_id)
-        rows = yield self._sql.select_standing_in, (*session, organization, organization, *person)
-        return _standing_in(rows) if rows else None
+        return self._sql.select_standing_in, (*session, organization, organization, *user)
 
     def user(self, id: Id) -> Work[User | None]:
         users = yield from self.identities_of(id)
@@ -227,9 +229,13 @@ _RECORD_OF: dict[Kind, Callable[[tuple[Any, ...]], AnyRecord]] = {
 }
 
 
-def _standing_in(rows: Rows) -> Standing:
-    """Return a user's standing in an organization from its rows: one for each membership, or one without any."""
+def standing_of(rows: Rows) -> Standing | None:
+    """Return a user's standing from its rows: in an organization, one for each membership, or one without any."""
+    if not rows:
+        return None
     first = rows[0]
+    if len(first) <= _OVER + 1:  # no organization was asked for
+        return Standing(user_of(first), None, (), bool(first[_OVER]))
     organization = organization_of(first[_OVER + 1 : _MEMBERSHIP]) if first[_OVER + 1] is not None else None
     memberships = [ClerkMembership(*row[_MEMBERSHIP:]) for row in rows if row[_MEMBERSHIP] is not None]
     memberships.sort(key=lambda record: record.key)

@@ -22,6 +22,7 @@ from ...hooks import Listeners, written_from_within
 from ..options import Configuration, Options
 from ..sql.dialects import SQLITE, Names
 from ..sql.errors import without_text
+from ..sql.reading import standing_of
 from ..sql.repository import SqlRepository, SqlTables
 from ..sql.schema import Schema
 from ..sql.statements import Ask, Rows, Statements, Work, Written
@@ -161,10 +162,10 @@ class SqliteRepository(SqlRepository):
         clerk_organization_id: str | None = None,
         clerk_session_id: str | None = None,
     ) -> Standing | None:
+        wanted = self._tables.reading.standing_wanted(instance, clerk_user_id, clerk_organization_id, clerk_session_id)
         with self._connections.reading() as connection:
             settled = self._connections.is_settled()
-            work = self._tables.reading.find(instance, clerk_user_id, clerk_organization_id, clerk_session_id)
-            standing = self._run(connection, work)
+            standing = standing_of(self._answer(self._cursor(connection), wanted))
         return standing if settled or standing is None else replace(standing, settled=False)
 
     def poll(self) -> None:
@@ -215,7 +216,7 @@ class SqliteRepository(SqlRepository):
         return written, result
 
     def _empty_log_after(self, written: Sequence[Change]) -> None:
-        if any(change.erases for change in written):
+        if [change for change in written if change.erases]:
             connections = self._connections
             self._erasures.add(lambda: not connections.is_settled())
         self._erasures.finish(self._connections.truncate_log)
@@ -262,24 +263,24 @@ class SqliteRepository(SqlRepository):
         return result
 
     def _run(self, connection: sqlite3.Connection, work: Work[T]) -> T:
-        place = self._connections.place
+        return drive(work, partial(self._answer, self._cursor(connection)))
+
+    def _cursor(self, connection: sqlite3.Connection) -> sqlite3.Cursor:
         try:
-            cursor = plain_cursor(connection)
+            return plain_cursor(connection)
         except sqlite3.Error as error:  # it is closed
-            raise fault(error, place) from without_text(error)
+            raise fault(error, self._connections.place) from without_text(error)
 
-        def answer(ask: Ask) -> Rows:
-            statement, values = ask
-            try:
-                if isinstance(values, list):
-                    return [(cursor.executemany(statement, values).rowcount,)]
-                return cursor.execute(statement, values).fetchall()
-            except REFUSALS as error:
-                raise refusal(error, place) from None  # the text of a trigger may show the row
-            except sqlite3.Error as error:
-                raise fault(error, place) from without_text(error)
-
-        return drive(work, answer)
+    def _answer(self, cursor: sqlite3.Cursor, ask: Ask) -> Rows:
+        statement, values = ask
+        try:
+            if isinstance(values, list):
+                return [(cursor.executemany(statement, values).rowcount,)]
+            return cursor.execute(statement, values).fetchall()
+        except REFUSALS as error:
+            raise refusal(error, self._connections.place) from None  # the text of a trigger may show the row
+        except sqlite3.Error as error:
+            raise fault(error, self._connections.place) from without_text(error)
 
 
 def _is_one_file(one: str, other: str) -> bool:
