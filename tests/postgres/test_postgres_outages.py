@@ -245,6 +245,22 @@ def test_an_answer_ends_an_outage(cluster: Cluster) -> None:
     health.close()
 
 
+@pytest.mark.parametrize("connects", ["before the outage", "in the outage"])
+def test_whoever_begins_an_outage_a_silent_connection_is_cut(cluster: Cluster, connects: str) -> None:
+    """Also if a pool of yours noticed it first, or if the connection was lent in the moment in which it began."""
+    health, loan = Health("host=127.0.0.1 port=1", {}, 0.2), Loan()
+    with psycopg.connect(cluster.uri) as connection:
+        for step in ("before the outage", "in the outage"):
+            if step == "in the outage":
+                health.cannot_connect(psycopg.OperationalError("Connection refused"))
+            if step == connects:
+                loan = health.lend()
+                health.connected(loan, connection)
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT pg_sleep(600)")
+    health.close()
+
+
 def test_a_probe_that_cannot_begin(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no file left for a probe, there are more of them, and one of these ends the outage."""
     tried: list[None] = []

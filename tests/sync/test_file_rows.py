@@ -157,7 +157,7 @@ def test_memory_does_not_grow_with_the_file(form: str) -> None:
             tracemalloc.stop()
 
     peak(1_000)
-    assert peak(10_000) < 1.5 * peak(1_000)
+    assert peak(10_000) < 1.5 * peak(1_000) + 1_000_000  # the ten thousand alone would be ten times that
 
 
 def endless_line(start: bytes) -> Iterator[bytes]:

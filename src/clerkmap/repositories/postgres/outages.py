@@ -73,10 +73,11 @@ def cause_of(error: BaseException) -> str:
 class Loan:
     """A connection that a request works with, or waits for."""
 
-    __slots__ = ("connection", "line", "since")
+    __slots__ = ("connected_at", "connection", "line", "since")
 
     def __init__(self) -> None:
         self.since: float = time.monotonic()
+        self.connected_at: float = self.since
         self.connection: AnyConnection | None = None
         self.line: socket.socket | None = None  # the connection's socket, which another thread may shut down
 
@@ -148,7 +149,7 @@ class Health(SurvivesForks):
 
     def connected(self, loan: Loan, connection: AnyConnection) -> None:
         """Note the connection that a request has got."""
-        loan.connection = connection
+        loan.connection, loan.connected_at = connection, time.monotonic()
         if self._conninfo is not None:
             with suppress(OSError, Error):  # no file descriptor is left, or it is closed: nothing to cut
                 loan.line = self._line(connection)
@@ -183,6 +184,8 @@ class Health(SurvivesForks):
         """Probe when it is time. Only the thread calls this."""
         now = time.monotonic()
         if self._since is not None:
+            # A request may have noticed the outage, or may have got its connection in the moment in which it began.
+            self._cut(now - self._timeout)
             if self._probe(_PROBE_LIMIT):
                 self._end()
             else:
@@ -197,7 +200,7 @@ class Health(SurvivesForks):
             self._probe(max(_SHORTEST_PROBE, self._timeout - silence))
         else:
             self._begin(now - self._timeout)
-            self._cut()
+            self._cut(now)
 
     def _probe(self, limit: float) -> bool:
         try:
@@ -230,11 +233,11 @@ class Health(SurvivesForks):
             self._since, self._error = None, TimeoutError()
         logger.info("PostgreSQL is available again")
 
-    def _cut(self) -> None:
-        """End every wait for an answer: it would last for as long as the server is silent."""
+    def _cut(self, before: float) -> None:
+        """End every wait on a connection lent before a time: it would last for as long as the server is silent."""
         with self._lock:
             for loan in self._lent:
-                if loan.line is not None:
+                if loan.line is not None and loan.connected_at <= before:
                     with suppress(OSError):
                         loan.line.shutdown(socket.SHUT_RDWR)
 
