@@ -69,7 +69,7 @@ def backfills(short: bool) -> Iterator[Row]:
             Aim("<= 25 us: 40,000 a second", limit=25e-6),
         )  # fmt: skip
         with server() as uri, psycopg.connect(uri, autocommit=True) as postgres:
-            far = PostgresRepository(postgres, schema="ours")
+            far = PostgresRepository(postgres, schema="ours", migrate=True)
             far_side = _ours(transport, far, pages)
             far_ours, near, far_ratio = compare(far_side, mine, rounds, "backfill on PostgreSQL")
         yield Row(

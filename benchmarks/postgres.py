@@ -34,8 +34,8 @@ def postgres(short: bool) -> Iterator[Row]:
     """Return the rows of PostgreSQL."""
     with server() as uri, psycopg.connect(uri, autocommit=True) as connection:
         # A pool has its own threads. With one connection each, the two sides differ only in the work.
-        repository = PostgresRepository(connection, schema="ours")
-        PostgresRepository(connection, schema="theirs")
+        repository = PostgresRepository(connection, schema="ours", migrate=True)
+        PostgresRepository(connection, schema="theirs", migrate=True)
         size = 200 if short else 2_000
         populate(repository, size, member)
         connection.execute("VACUUM ANALYZE")

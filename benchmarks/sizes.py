@@ -30,7 +30,7 @@ def sizes(short: bool) -> Iterator[Row]:
     few, many = (500, 2_000) if short else (10_000, 1_000_000)
     with server() as uri, psycopg.connect(uri, autocommit=True) as connection:
         connection.execute("SET synchronous_commit = off")
-        stores = [PostgresRepository(connection, schema=name, durable=False) for name in ("few", "many")]
+        stores = [PostgresRepository(connection, schema=name, durable=False, migrate=True) for name in ("few", "many")]
         for store, size in zip(stores, (few, many), strict=True):
             populate(store, size, _everything)
         connection.execute("VACUUM ANALYZE")

@@ -226,6 +226,17 @@ class OutboxRepository(Protocol):
 class Repository(CoreRepository, DirectoryRepository, OutboxRepository, Protocol):
     """All three protocols, as the repositories of clerkmap have them. A context manager that closes the repository."""
 
+    def within(self, connection: Any) -> Self:
+        """Return the same repository on your connection. Its writes join your transaction, and you commit.
+
+        It never makes or changes tables. Closing it does not close your connection.
+
+        Raises:
+            ConfigurationError: The connection is to another database, is of another driver, or this repository cannot
+                join a transaction.
+        """
+        ...
+
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
 
@@ -291,6 +302,7 @@ class AsyncOutboxRepository(Protocol):
 class AsyncRepository(AsyncCoreRepository, AsyncDirectoryRepository, AsyncOutboxRepository, Protocol):
     """`Repository` for async drivers."""
 
+    def within(self, connection: Any) -> Self: ...
     async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *_: object) -> None: ...
 

@@ -344,7 +344,7 @@ def test_in_async_code() -> None:
 def test_nothing_is_written_inside_your_transaction(tmp_path: Path) -> None:
     """Where it would hold up the other processes until you commit."""
     connection = sqlite3.connect(tmp_path / "app.db", isolation_level=None, check_same_thread=False)
-    world = World(repository=SqliteRepository(connection))
+    world = World(repository=SqliteRepository(connection, migrate=True))
     connection.execute("BEGIN")
     use(world, world.keys(2))
     assert note_of(world) == ""

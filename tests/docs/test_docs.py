@@ -129,7 +129,7 @@ def test_the_repositories_page_explains_every_column() -> None:
     tables = re.findall(r"^\*\*`clerkmap_(\w+)`\*\*[^|]*((?:^\|.*\n)+)", page, re.MULTILINE)
     explained = {table: re.findall(r"^\| `(\w+)` \|", rows, re.MULTILINE) for table, rows in tables}
     connection = sqlite3.connect(":memory:")
-    SqliteRepository(connection)
+    SqliteRepository(connection, migrate=True)
     for table in (
         "users",
         "identities",

@@ -5,7 +5,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 import pytest
@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from clerkmap import Repository
 from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
 from clerkmap.testing.blocking import Blocking
-from clerkmap.testing.contract import RepositoryContract
+from clerkmap.testing.contract import RepositoryContract, Transaction, WithinContract
 from clerkmap.testing.machine import repository_machine
 from clerkmap.testing.samples import MakeRepository
 from postgres_server import new_schema, postgres, schemas
@@ -33,7 +33,7 @@ class OnYourConnection(PostgresRepository):
 
     def __init__(self, **options: Any) -> None:
         self._yours = psycopg.connect(postgres(), autocommit=True, row_factory=dict_row)
-        super().__init__(self._yours, **options)
+        super().__init__(self._yours, migrate=True, **options)
 
     def close(self) -> None:
         super().close()
@@ -76,6 +76,51 @@ class TestPostgresOnYourConnection(RepositoryContract):
     def make_repository(self) -> Iterator[MakeRepository]:
         with fresh(OnYourConnection) as make:
             yield make
+
+
+class TestPostgresWithin(WithinContract):
+    @pytest.fixture
+    def make_repository(self) -> Iterator[MakeRepository]:
+        with fresh(pooled) as make:
+            yield make
+
+    @pytest.fixture
+    def connect(self) -> Callable[[Repository], Transaction]:
+        return lambda _: psycopg.connect(postgres())
+
+
+class BlockingConnection:
+    """An async connection in the event loop of a repository, for sync code."""
+
+    def __init__(self, repository: Blocking) -> None:
+        self._wait = repository.wait
+        self.real: psycopg.AsyncConnection[Any] = self._wait(psycopg.AsyncConnection.connect(postgres()))
+
+    def commit(self) -> None:
+        self._wait(self.real.commit())
+
+    def rollback(self) -> None:
+        self._wait(self.real.rollback())
+
+    def close(self) -> None:
+        self._wait(self.real.close())
+
+
+class JoinsBlockingConnections(Blocking):
+    def within(self, connection: BlockingConnection) -> Self:
+        return super().within(connection.real)
+
+
+class TestAsyncPostgresWithin(WithinContract):
+    @pytest.fixture
+    def make_repository(self) -> Iterator[MakeRepository]:
+        options: dict[str, Any] = {"conninfo": postgres()}
+        with fresh(lambda **more: JoinsBlockingConnections(AsyncPostgresRepository.open, **options, **more)) as make:
+            yield make
+
+    @pytest.fixture
+    def connect(self) -> Callable[[JoinsBlockingConnections], Transaction]:
+        return BlockingConnection
 
 
 class Disposable(OnYourConnection):

@@ -62,7 +62,7 @@ def test_listening_through_a_pooler(postgres_schema: str) -> None:
         pooled_sessions(postgres()) as conninfo,
         ConnectionPool(conninfo, min_size=1, max_size=2, open=True, kwargs=UNPREPARED) as pool,
     ):
-        repository = PostgresRepository(pool, schema=postgres_schema)
+        repository = PostgresRepository(pool, schema=postgres_schema, migrate=True)
         never_believed(repository)
         repository.close()
 
@@ -73,7 +73,7 @@ def test_listening_around_a_pooler(postgres_schema: str) -> None:
         pooled_sessions(postgres()) as conninfo,
         ConnectionPool(conninfo, min_size=1, max_size=2, open=True, kwargs=UNPREPARED) as pool,
     ):
-        repository = PostgresRepository(pool, schema=postgres_schema, listen=postgres())
+        repository = PostgresRepository(pool, schema=postgres_schema, listen=postgres(), migrate=True)
         until(lambda: is_believed(repository))
         repository.close()
 
@@ -82,7 +82,7 @@ def test_listening_around_a_pooler(postgres_schema: str) -> None:
 def test_on_a_connection_of_yours(postgres_schema: str, autocommit: bool) -> None:
     """The proof is never a part of a transaction of yours: without autocommit the listener is not believed."""
     with psycopg.connect(postgres(), autocommit=autocommit) as connection:
-        repository = PostgresRepository(connection, schema=postgres_schema, listen=postgres())
+        repository = PostgresRepository(connection, schema=postgres_schema, listen=postgres(), migrate=True)
         connection.commit()
         if autocommit:
             until(lambda: is_believed(repository))
@@ -126,7 +126,7 @@ def test_a_poll_without_a_server_for_it(postgres_schema: str) -> None:
     """Where the proof cannot be sent, a poll is no error: everything is dropped, and that is right."""
     with ConnectionPool(postgres(), min_size=1, max_size=1, open=True) as pool:
         pool.wait()
-        repository = PostgresRepository(pool, schema=postgres_schema, timeout=0.1)
+        repository = PostgresRepository(pool, schema=postgres_schema, timeout=0.1, migrate=True)
         with pool.connection():
             never_believed(repository)
         until(lambda: is_believed(repository))

@@ -496,7 +496,7 @@ def test_the_cause_of_an_outage(where: str, cause: str) -> None:
 def test_a_pool_of_yours_that_hangs(proxy: TcpProxy) -> None:
     """On a pool of yours, too, all that wait for a silent server are refused after the timeout, and then at once."""
     with ConnectionPool(url(proxy), min_size=2, max_size=2, open=True, reconnect_timeout=0) as pool:
-        repository = PostgresRepository(pool, timeout=TIMEOUT, listen=False, durable=False)
+        repository = PostgresRepository(pool, timeout=TIMEOUT, listen=False, durable=False, migrate=True)
         assert repository.find(HERE, ANN) is None
         proxy.stall()
         for _ in range(20):
@@ -520,7 +520,7 @@ def test_an_async_pool_of_yours_that_hangs(proxy: TcpProxy) -> None:
 
     async def run() -> None:
         async with AsyncConnectionPool(url(proxy), min_size=2, max_size=2, open=False, reconnect_timeout=0) as pool:
-            repository = AsyncPostgresRepository(pool, timeout=TIMEOUT, listen=False, durable=False)
+            repository = AsyncPostgresRepository(pool, timeout=TIMEOUT, listen=False, durable=False, migrate=True)
             assert await repository.find(HERE, ANN) is None
             proxy.stall()
             found = await asyncio.gather(*(repository.find(HERE, ANN) for _ in range(20)), return_exceptions=True)

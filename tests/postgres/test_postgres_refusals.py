@@ -50,7 +50,7 @@ def test_an_async_connection_in_pipeline_mode(postgres_schema: str) -> None:
 
     async def use() -> None:
         async with await psycopg.AsyncConnection.connect(postgres(), autocommit=True) as connection:
-            repository = AsyncPostgresRepository(connection, schema=postgres_schema)
+            repository = AsyncPostgresRepository(connection, schema=postgres_schema, migrate=True)
             await repository.put([person()])
             async with connection.pipeline():
                 with pytest.raises(ConfigurationError, match="pipeline"):
@@ -138,7 +138,7 @@ def test_a_connection_of_another_encoding(postgres_schema: str) -> None:
     """One of yours is refused; those that `open` makes speak UTF-8, whatever the connection string says."""
     latin = make_conninfo(postgres(), client_encoding="latin1")
     with psycopg.connect(latin) as connection, pytest.raises(ConfigurationError, match="client_encoding"):
-        PostgresRepository(connection, schema=postgres_schema)
+        PostgresRepository(connection, schema=postgres_schema, migrate=True)
     with opened(postgres_schema, latin) as repository:
         repository.put([person(first_name="Żółć")])
         assert found(repository).name == "Żółć"

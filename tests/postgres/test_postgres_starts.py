@@ -49,7 +49,7 @@ def test_on_pools_of_another_isolation_level(postgres_schema: str, level: str) -
         def start(prefix: str = f"my{number}_") -> None:
             with ConnectionPool(conninfo, min_size=1, max_size=1, open=True) as pool:
                 pool.wait()
-                PostgresRepository(pool, schema=postgres_schema, prefix=prefix, listen=False).close()
+                PostgresRepository(pool, schema=postgres_schema, prefix=prefix, listen=False, migrate=True).close()
 
         assert all_at_once(*[start] * 4) == []
 
@@ -63,7 +63,9 @@ def test_on_async_pools_of_another_isolation_level(postgres_schema: str, level: 
     async def use(prefix: str) -> None:
         async with AsyncConnectionPool(conninfo, min_size=1, max_size=1, open=False) as pool:
             await pool.wait()
-            repository = AsyncPostgresRepository(pool, schema=postgres_schema, prefix=prefix, listen=False)
+            repository = AsyncPostgresRepository(
+                pool, schema=postgres_schema, prefix=prefix, listen=False, migrate=True
+            )
             assert await repository.find(HERE, ANN) is None
             await repository.close()
 

@@ -14,7 +14,17 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from clerkmap import Change, ConfigurationError, HookFailed, RepositoryUnavailable, User, WriteBack
+from clerkmap import (
+    Change,
+    ClerkmapError,
+    ConfigurationError,
+    HookFailed,
+    OutboxEntry,
+    RepositoryUnavailable,
+    User,
+    WriteBack,
+)
+from clerkmap.core.records import key_of
 from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
 from clerkmap.testing.samples import ANN, BEA, HERE, found, person
 from postgres_server import postgres
@@ -55,6 +65,51 @@ def test_you_commit(postgres_schema: str, autocommit: bool) -> None:
             assert (repository.find(HERE, ANN) is not None) is (ending == "COMMIT")
         rows = connection.execute(f"SELECT user_id FROM {postgres_schema}.orders".encode()).fetchall()
         assert rows == [(found(repository).id,)]
+
+
+def tables_in(schema: str) -> int:
+    with psycopg.connect(postgres()) as connection:
+        row = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = %s", [schema]).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def test_only_open_makes_tables(postgres_schema: str) -> None:
+    """On your connection or pool the class takes the tables as they are, unless it may make them."""
+    options: dict[str, Any] = {"schema": postgres_schema, "listen": False}
+    with psycopg.connect(postgres()) as connection, ConnectionPool(postgres(), min_size=1, max_size=1) as pool:
+        sources: list[Connection | ConnectionPool[Any]] = [connection, pool]
+        for source in sources:
+            with pytest.raises(ConfigurationError, match="migrate=True"):
+                PostgresRepository(source, **options)
+        assert tables_in(postgres_schema) == 0
+        PostgresRepository(pool, migrate=True, **options).put([person()])
+        connection.rollback()
+        assert found(PostgresRepository(connection, **options)).clerk == person()
+
+
+def test_only_open_makes_tables_in_async_code(postgres_schema: str) -> None:
+    """The same on an async connection, at the first use."""
+
+    async def use() -> None:
+        async with await psycopg.AsyncConnection.connect(postgres()) as connection:
+            with pytest.raises(ConfigurationError, match="migrate=True"):
+                await AsyncPostgresRepository(connection, schema=postgres_schema, listen=False).find(HERE, ANN)
+
+    asyncio.run(use())
+    assert tables_in(postgres_schema) == 0
+
+
+def test_within_makes_no_tables(postgres_schema: str) -> None:
+    """It writes into the tables of the repository, or not at all."""
+    with opened(postgres_schema) as repository, psycopg.connect(postgres()) as connection:
+        before = tables_in(postgres_schema)
+        connection.execute(f"DROP TABLE {postgres_schema}.clerkmap_outbox".encode())
+        connection.commit()
+        with pytest.raises(ClerkmapError):
+            repository.within(connection).swap_outbox_entry(None, OutboxEntry(HERE, "user", key_of(ANN), 1, 1))
+        connection.rollback()
+        assert tables_in(postgres_schema) == before - 1
 
 
 def test_what_is_to_go_back_to_clerk_is_a_part_of_your_transaction(postgres_schema: str) -> None:
@@ -141,7 +196,7 @@ def test_a_race_inside_your_transaction(postgres_schema: str) -> None:
 def test_a_pool_of_yours(postgres_schema: str, autocommit: bool) -> None:
     """It is used in either mode, each write is committed, and it is not closed."""
     with ConnectionPool(postgres(), min_size=1, open=True, kwargs={"autocommit": autocommit}) as pool:
-        repository = PostgresRepository(pool, schema=postgres_schema)
+        repository = PostgresRepository(pool, schema=postgres_schema, migrate=True)
         repository.put([person()])
         with opened(postgres_schema) as other:
             assert found(other) == found(repository)
@@ -157,7 +212,7 @@ def test_a_pool_of_yours_in_async(postgres_schema: str) -> None:
 
     async def use() -> None:
         async with AsyncConnectionPool(postgres(), min_size=1, open=False) as pool:
-            repository = AsyncPostgresRepository(pool, schema=postgres_schema)
+            repository = AsyncPostgresRepository(pool, schema=postgres_schema, migrate=True)
             made = await asyncio.gather(*(repository.put([person()]) for _ in range(10)))
             assert sum(len(changes) for changes in made) == 1
             await repository.close()
@@ -240,7 +295,7 @@ def test_a_locked_row_is_waited_for_in_vain(postgres_schema: str) -> None:
 def test_an_exhausted_pool_is_unavailable(postgres_schema: str) -> None:
     """Who gets no connection in time is told so."""
     with ConnectionPool(postgres(), min_size=1, max_size=1, open=True) as pool:
-        repository = PostgresRepository(pool, schema=postgres_schema, timeout=0.2)
+        repository = PostgresRepository(pool, schema=postgres_schema, timeout=0.2, migrate=True)
         with pool.connection(), pytest.raises(RepositoryUnavailable):
             repository.find(HERE, ANN)
         assert repository.find(HERE, ANN) is None

@@ -29,7 +29,7 @@ def file(path: Path) -> Repository:
 
 
 def your_connection(path: Path) -> Repository:
-    return SqliteRepository(sqlite3.connect(path, isolation_level=None))
+    return SqliteRepository(sqlite3.connect(path, isolation_level=None), migrate=True)
 
 
 def django(path: Path) -> Repository:
@@ -199,7 +199,7 @@ class Counting(SqliteRepository):
 def test_inside_a_transaction_nothing_is_believed(tmp_path: Path, there: SqliteRepository) -> None:
     """Rows of a transaction that is undone are read again by their ids, which another change has by then."""
     connection = sqlite3.connect(tmp_path / "app.db", isolation_level=None)
-    here = SqliteRepository(connection)
+    here = SqliteRepository(connection, migrate=True)
     connection.execute("BEGIN")
     here.put([person()])
     assert told_at_next_look(here) == [None]

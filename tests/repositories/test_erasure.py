@@ -79,7 +79,7 @@ def test_on_a_connection_of_the_application(tmp_path: Path, mode: str) -> None:
     with closing(sqlite3.connect(tmp_path / "app.db", isolation_level=None)) as connection:
         connection.execute(f"PRAGMA journal_mode = {mode}")
         connection.execute("PRAGMA secure_delete = OFF")
-        repository = SqliteRepository(connection)
+        repository = SqliteRepository(connection, migrate=True)
         id = fill(repository)
         connection.execute("BEGIN")
         assert repository.erase(id).is_pending
@@ -92,7 +92,7 @@ def test_on_a_connection_of_the_application(tmp_path: Path, mode: str) -> None:
 def test_a_transaction_that_is_rolled_back_erases_nothing(tmp_path: Path) -> None:
     """The result was pending, and stays what the caller makes of it."""
     with closing(sqlite3.connect(tmp_path / "app.db", isolation_level=None)) as connection:
-        repository = SqliteRepository(connection)
+        repository = SqliteRepository(connection, migrate=True)
         id = fill(repository)
         connection.execute("BEGIN")
         assert repository.erase(id).is_pending

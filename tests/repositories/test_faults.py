@@ -49,7 +49,7 @@ class World:
             return self._operation.do(self._tool)
 
     def _open(self) -> None:
-        self.repository = SqliteRepository(self.way.lent, **_options(self._operation))
+        self.repository = SqliteRepository(self.way.lent, migrate=True, **_options(self._operation))
         self._tool = self._operation.using(self.repository)
 
 

@@ -208,7 +208,7 @@ def test_in_your_transaction_the_commit_is_yours(tmp_path: Path) -> None:
     connection.execute(HOTELS)
     connection.execute(DEPARTMENTS)
     mails: list[Change] = []
-    repository = SqliteRepository(connection, ids=by_key, hooks=[open_hotel], after_commit=[mails.append])
+    repository = SqliteRepository(connection, ids=by_key, hooks=[open_hotel], after_commit=[mails.append], migrate=True)
 
     connection.execute("BEGIN")
     repository.put([company(name="Acme")])
@@ -227,7 +227,7 @@ def test_hooks_run_in_the_order_in_which_things_depend_on_each_other(tmp_path: P
     """Organizations, people, places: a row that refers to another finds it."""
     connection = sqlite3.connect(tmp_path / "app.db", isolation_level=None)
     connection.execute("PRAGMA foreign_keys = ON")
-    repository = SqliteRepository(connection, ids=by_key)
+    repository = SqliteRepository(connection, ids=by_key, migrate=True)
     connection.execute("CREATE TABLE hotels (id TEXT PRIMARY KEY REFERENCES clerkmap_organizations (id))")
     connection.execute("CREATE TABLE staff (hotel TEXT REFERENCES hotels (id), id TEXT REFERENCES clerkmap_users (id))")
 

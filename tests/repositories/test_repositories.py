@@ -12,7 +12,7 @@ import pytest
 from clerkmap import ClerkUser, Repository, threaded
 from clerkmap.errors import ConfigurationError, RepositoryUnavailable
 from clerkmap.repositories import MemoryRepository, SqliteRepository
-from clerkmap.testing.contract import RepositoryContract
+from clerkmap.testing.contract import RepositoryContract, Transaction, WithinContract
 from clerkmap.testing.machine import repository_machine
 from clerkmap.testing.samples import ANN, HERE, MakeRepository, company, person
 
@@ -48,6 +48,18 @@ class TestSqliteFile(RepositoryContract):
         closing.close()
 
 
+class TestSqliteWithin(WithinContract):
+    @pytest.fixture
+    def make_repository(self, tmp_path: Path) -> Iterator[MakeRepository]:
+        closing = Closing(lambda **options: SqliteRepository.open(tmp_path / "app.db", **options))
+        yield closing
+        closing.close()
+
+    @pytest.fixture
+    def connect(self, tmp_path: Path) -> Callable[[Repository], Transaction]:
+        return lambda _: sqlite3.connect(tmp_path / "app.db")
+
+
 class TestSqliteInMemory(RepositoryContract):
     @pytest.fixture
     def make_repository(self) -> Iterator[MakeRepository]:
@@ -64,7 +76,7 @@ class TestSqliteOnYourConnection(RepositoryContract):
         def make(**options: Any) -> Repository:
             connections.append(sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None))
             connections[-1].row_factory = sqlite3.Row
-            return SqliteRepository(connections[-1], **options)
+            return SqliteRepository(connections[-1], migrate=True, **options)
 
         yield make
         for connection in connections:

@@ -39,13 +39,13 @@ def test_on_a_connection_of_yours_it_is_a_part_of_your_transaction(tmp_path: Pat
     with closing(sqlite3.connect(tmp_path / "app.db", isolation_level=None)) as connection:
         for end in ("ROLLBACK", "COMMIT"):
             connection.execute("BEGIN")
-            SqliteRepository(connection).set_checkpoint("sync", "page 7")
+            SqliteRepository(connection, migrate=True).set_checkpoint("sync", "page 7")
             connection.execute(end)
             made = connection.execute(
                 "SELECT count(*) FROM sqlite_master WHERE name = 'clerkmap_checkpoints'"
             ).fetchone()
             assert made == (0 if end == "ROLLBACK" else 1,)
-        assert SqliteRepository(connection).checkpoint("sync") == "page 7"
+        assert SqliteRepository(connection, migrate=True).checkpoint("sync") == "page 7"
 
 
 def test_the_list_of_tables_is_complete(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,7 +90,7 @@ def test_a_look_up_uses_an_index_for_each_of_its_terms(path: Path, repository: S
 def test_your_tables_can_refer_to_users(mine: sqlite3.Connection) -> None:
     """A foreign key on your user's id holds through the person's deletion."""
     mine.execute("PRAGMA foreign_keys = ON")
-    repository = SqliteRepository(mine, ids="integer", first_id=1)
+    repository = SqliteRepository(mine, ids="integer", first_id=1, migrate=True)
     repository.put([person()])
     mine.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES clerkmap_users (id))")
     mine.execute("INSERT INTO orders (user_id) VALUES (?)", (found(repository).id,))
@@ -105,7 +106,7 @@ def test_your_tables_can_refer_to_users(mine: sqlite3.Connection) -> None:
 def test_your_transaction_is_yours(isolation_level: Literal["DEFERRED"] | None) -> None:
     """Inside your transaction a put commits nothing; undoing yours undoes it, and nothing remembers it."""
     connection = sqlite3.connect(":memory:", isolation_level=isolation_level)
-    repository = SqliteRepository(connection)
+    repository = SqliteRepository(connection, migrate=True)
     connection.execute("CREATE TABLE orders (id INTEGER)")
     connection.execute("BEGIN")
     connection.execute("INSERT INTO orders VALUES (1)")
@@ -125,7 +126,7 @@ def test_your_transaction_is_yours(isolation_level: Literal["DEFERRED"] | None) 
 
 def test_a_failed_put_leaves_your_transaction_as_it_was(mine: sqlite3.Connection) -> None:
     """What you did before in the same transaction is still there, and can be committed."""
-    repository = SqliteRepository(mine, ids=lambda record: "same")
+    repository = SqliteRepository(mine, ids=lambda record: "same", migrate=True)
     repository.put([person("user_first")])
     mine.execute("CREATE TABLE orders (id INTEGER)")
     mine.execute("BEGIN")
@@ -141,7 +142,7 @@ def test_a_failed_put_leaves_your_transaction_as_it_was(mine: sqlite3.Connection
 
 def test_two_prefixes_are_two_repositories(mine: sqlite3.Connection) -> None:
     """Tables of another prefix are another world."""
-    one, other = SqliteRepository(mine, prefix="one_"), SqliteRepository(mine, prefix="other_")
+    one, other = (SqliteRepository(mine, prefix=prefix, migrate=True) for prefix in ("one_", "other_"))
     one.put([person()])
 
     assert other.find(HERE, ANN) is None
@@ -151,7 +152,7 @@ def test_two_prefixes_are_two_repositories(mine: sqlite3.Connection) -> None:
 def test_a_prefix_is_a_plain_word(mine: sqlite3.Connection, prefix: str) -> None:
     """What is put into a statement is checked first."""
     with pytest.raises(ConfigurationError, match="prefix"):
-        SqliteRepository(mine, prefix=prefix)
+        SqliteRepository(mine, prefix=prefix, migrate=True)
 
 
 def test_a_newer_schema_is_refused(path: Path, repository: SqliteRepository) -> None:
@@ -207,12 +208,40 @@ def test_a_closed_repository_answers_nothing(repository: SqliteRepository) -> No
         repository.put([person()])
 
 
+def test_only_open_makes_tables(mine: sqlite3.Connection) -> None:
+    """The class takes the tables of your connection as they are, unless it may make them."""
+    with pytest.raises(ConfigurationError, match=r"open\(path\), or pass migrate=True"):
+        SqliteRepository(mine)
+    assert mine.execute("SELECT name FROM sqlite_schema").fetchall() == []
+
+    SqliteRepository(mine, migrate=True).put([person()])
+    assert found(SqliteRepository(mine)).clerk == person()
+
+
+def test_within_makes_no_tables(path: Path, repository: SqliteRepository) -> None:
+    """It writes into the tables of the repository, or not at all."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE clerkmap_users")
+        with pytest.raises(ConfigurationError, match="no such table"):
+            repository.within(connection).put([person()])
+        connection.rollback()
+        named = connection.execute("SELECT name FROM sqlite_schema WHERE name = 'clerkmap_users'").fetchall()
+        assert named == []
+
+
+@pytest.mark.parametrize("source", ["app.db", None, Path("app.db")])
+def test_a_repository_takes_a_connection(source: Any) -> None:
+    """A path is for `open`, and the text says so."""
+    with pytest.raises(ConfigurationError, match=r"open\(path\)"):
+        SqliteRepository(source)
+
+
 def test_a_wrong_use_is_no_outage(path: Path, repository: SqliteRepository) -> None:
     """What would fail again is not called unavailable: a record that cannot be stored, a thread that may not ask."""
     with pytest.raises(ConfigurationError, match=r"NOT NULL constraint failed: clerkmap_identities\.banned"):
         repository.put([ClerkUser.make("2", HERE, ANN, observed_at=1, banned=None)])
     connection = sqlite3.connect(path)
-    bound = SqliteRepository(connection)
+    bound = SqliteRepository(connection, migrate=True)
     with ThreadPoolExecutor(1) as pool, pytest.raises(ConfigurationError, match="another thread"):
         pool.submit(bound.find, HERE, ANN).result()
     connection.close()
@@ -236,7 +265,7 @@ def test_rows_may_be_made_in_your_way(mine: sqlite3.Connection) -> None:
     mine.row_factory = lambda cursor, row: {
         column[0]: value for column, value in zip(cursor.description, row, strict=True)
     }
-    repository = SqliteRepository(mine)
+    repository = SqliteRepository(mine, migrate=True)
     repository.put([person(), company(), member()])
     repository.poll()
 
@@ -261,7 +290,7 @@ def test_a_signal_while_waiting_leaves_no_transaction_open(path: Path) -> None:
         raise TimeIsUpError
 
     mine = sqlite3.connect(path, isolation_level=None)
-    repository = SqliteRepository(mine)
+    repository = SqliteRepository(mine, migrate=True)
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     release = threading.Timer(0.6, lambda: other.execute("ROLLBACK"))
@@ -286,7 +315,7 @@ def test_a_signal_while_waiting_leaves_no_transaction_open(path: Path) -> None:
 def test_a_transaction_that_cannot_be_undone_is_not_taken_for_yours(path: Path) -> None:
     """If our own rollback fails, nothing is written into what is left of it, where nobody would ever commit it."""
     mine = sqlite3.connect(path, isolation_level=None)
-    repository = SqliteRepository(mine)
+    repository = SqliteRepository(mine, migrate=True)
     mine.set_progress_handler(lambda: mine.in_transaction, 1)  # a time limit that is up as soon as it begins
     with pytest.raises(RepositoryUnavailable):
         repository.put([person()])

@@ -199,7 +199,7 @@ def test_tables_of_the_metadata_that_come_first_are_told(path: Path) -> None:
 def test_starting_on_a_connection_that_waits_for_commits_holds_no_lock(path: Path) -> None:
     """The tables are committed when the repository is made, also where Python begins transactions by itself."""
     with closing(sqlite3.connect(path)) as mine, closing(sqlite3.connect(path, timeout=0)) as other:
-        repository = SqliteRepository(mine)
+        repository = SqliteRepository(mine, migrate=True)
         assert not mine.in_transaction
         repository.put([person()])
         mine.rollback()

@@ -126,7 +126,7 @@ def test_a_connection_of_yours_is_in_the_same_trouble(tmp_path: Path, name: str)
     ):
         mine.execute("PRAGMA foreign_keys = ON")
         trouble.happens(other)
-        repository = SqliteRepository(mine)
+        repository = SqliteRepository(mine, migrate=True)
         if "at the commit" in name:  # which is the application's, and so is its error
             trouble.does(repository)
             with pytest.raises(sqlite3.IntegrityError):
@@ -243,7 +243,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     """A full disk passes: what has been written stays, and the text names the file."""
     path = tmp_path / "app.db"
     with closing(sqlite3.connect(path, isolation_level=None)) as mine:
-        repository = SqliteRepository(mine)
+        repository = SqliteRepository(mine, migrate=True)
         repository.put([person()])
         (pages,) = mine.execute("PRAGMA page_count").fetchone()
         mine.execute(f"PRAGMA max_page_count = {pages}")
@@ -273,7 +273,7 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
 def test_a_closed_connection_is_told(tmp_path: Path) -> None:
     """A connection that the application has closed answers nothing more."""
     connection = sqlite3.connect(tmp_path / "app.db")
-    repository = SqliteRepository(connection)
+    repository = SqliteRepository(connection, migrate=True)
     connection.close()
     for does in (lambda: repository.find(HERE, ANN), lambda: repository.put([person()]), repository.poll):
         with pytest.raises(RepositoryUnavailable, match="is closed"):

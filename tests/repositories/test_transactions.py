@@ -27,7 +27,7 @@ def on_a_file(path: Path, **options: Any) -> Iterator[Repository]:
 @contextmanager
 def on_your_connection(path: Path, **options: Any) -> Iterator[Repository]:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        yield SqliteRepository(connection, **options)
+        yield SqliteRepository(connection, migrate=True, **options)
 
 
 Store = Callable[..., AbstractContextManager[Repository]]

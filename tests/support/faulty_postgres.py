@@ -126,7 +126,7 @@ class Server:
             names = ", ".join(f"clerkmap_{name}" for name in ("schema", *TABLES))
             self._reset = f"{others}; DROP TABLE IF EXISTS {names}"
             return
-        repository = PostgresRepository(self.sound, durable=False, **options)
+        repository = PostgresRepository(self.sound, durable=False, migrate=True, **options)
         emptied = "; ".join(f"DELETE FROM clerkmap_{name}" for name in reversed(TABLES))
         self._run(f"{others}; {emptied}")
         if options.get("ids") == "integer":

@@ -35,7 +35,7 @@ class Way:
         """Before something is done."""
 
     def repository(self, options: dict[str, Any]) -> Any:
-        return PostgresRepository(self.lent, durable=False, **options)
+        return PostgresRepository(self.lent, durable=False, migrate=True, **options)
 
     def dump(self) -> Dump:
         """What you see."""
@@ -63,7 +63,7 @@ class Asynchronously(Way):
         await self.lent.open()
 
     def repository(self, options: dict[str, Any]) -> Any:
-        repository = OnLoop(self._runner, AsyncPostgresRepository(self.lent, durable=False, **options))
+        repository = OnLoop(self._runner, AsyncPostgresRepository(self.lent, durable=False, migrate=True, **options))
         repository.find(HERE, "nobody")  # makes the tables
         return repository
 

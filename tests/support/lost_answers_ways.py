@@ -87,7 +87,7 @@ class OnYourPool(OnPostgres):
 
     def _connect(self) -> None:
         pool = self.stack.enter_context(ConnectionPool(self.uri, min_size=1, kwargs={"autocommit": True}))
-        self.repository = PostgresRepository(pool, **self.options)
+        self.repository = PostgresRepository(pool, migrate=True, **self.options)
 
 
 class OnYourPoolAsync(OnPostgres):
@@ -126,7 +126,7 @@ class OnYourConnection(OnPostgres):
 
     def _connect(self) -> None:
         self._connection = self.stack.enter_context(psycopg.connect(self.uri, autocommit=self.autocommit))
-        self.repository = PostgresRepository(self._connection, **self.options)
+        self.repository = PostgresRepository(self._connection, migrate=True, **self.options)
         self._connection.commit()
 
 
@@ -164,7 +164,7 @@ class OnSqlite(Way):
         self._connect()
 
     def _connect(self) -> None:
-        self.repository = SqliteRepository(FaultyFile(self._path, self._faults), **self.options)
+        self.repository = SqliteRepository(FaultyFile(self._path, self._faults), migrate=True, **self.options)
 
     def lose_answer(self, meanwhile: Do) -> None:
         self._faults.meanwhile = meanwhile
@@ -178,7 +178,7 @@ class OnYourSqliteConnection(OnSqlite):
         connection = sqlite3.connect(self._path, isolation_level=None, factory=FaultyConnection)
         self.stack.callback(connection.close)
         connection.faults = self._faults
-        self.repository = SqliteRepository(connection, **self.options)
+        self.repository = SqliteRepository(connection, migrate=True, **self.options)
 
 
 class OnDjangosSqlite(OnSqlite):

@@ -443,7 +443,7 @@ def test_your_own_connection_on_sqlite(tmp_path: Path) -> None:
     world = WritingWorld.of(2, back=None)
     world.clerk.create_user("ada@example.com")
     connection = sqlite3.connect(tmp_path / "app.db", isolation_level=None)
-    world.repository = SqliteRepository(connection)
+    world.repository = SqliteRepository(connection, migrate=True)
     connection.execute("BEGIN")
     with pytest.raises(ConfigurationError, match="on_commit"):
         found(world)

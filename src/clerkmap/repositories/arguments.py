@@ -22,6 +22,14 @@ def checked_timeout(timeout: float) -> float:
     return timeout
 
 
+def not_a_connection(wanted: str, connection: object) -> ConfigurationError:
+    """Return the error for an argument of `within` that is no connection of the driver."""
+    return ConfigurationError(
+        f"within() takes a {wanted}, not {type(connection).__name__}; in SQLAlchemy that is "
+        "session.connection().connection.driver_connection"
+    )
+
+
 def check_kind(kind: Kind) -> Kind:
     """Return a kind that can be listed, or raise `ConfigurationError`."""
     if kind not in LISTED:

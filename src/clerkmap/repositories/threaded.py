@@ -94,6 +94,9 @@ class Threaded(ThreadedCore):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def within(self, connection: Any) -> Self:
+        return type(self)(self._whole.within(connection))
+
     @property
     def write_back(self) -> WriteBack | None:
         return self._whole.write_back

@@ -7,6 +7,7 @@ class TestMine(RepositoryContract):
 """
 
 import asyncio
+import copy
 import threading
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, Self, TypeVar
@@ -36,6 +37,7 @@ class Blocking:
         after_commit: Iterable[Callable[[Change], object]] = (),
         **options: Any,
     ) -> None:
+        self._is_part = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -54,8 +56,13 @@ class Blocking:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def within(self, connection: Any) -> Self:
+        part = copy.copy(self)
+        part._repository, part._is_part = self._repository.within(connection), True
+        return part
+
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
-        return self._wait(self._repository.put(records))
+        return self.wait(self._repository.put(records))
 
     def find(
         self,
@@ -64,85 +71,88 @@ class Blocking:
         clerk_organization_id: str | None = None,
         clerk_session_id: str | None = None,
     ) -> Standing | None:
-        return self._wait(self._repository.find(instance, clerk_user_id, clerk_organization_id, clerk_session_id))
+        return self.wait(self._repository.find(instance, clerk_user_id, clerk_organization_id, clerk_session_id))
 
     def user(self, id: Id) -> User | None:
-        return self._wait(self._repository.user(id))
+        return self.wait(self._repository.user(id))
 
     def organization(self, id: Id) -> Organization | None:
-        return self._wait(self._repository.organization(id))
+        return self.wait(self._repository.organization(id))
 
     def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None:
-        return self._wait(self._repository.row(kind, instance, key))
+        return self.wait(self._repository.row(kind, instance, key))
 
     def set_role(self, id: Id, role: str | None) -> User:
-        return self._wait(self._repository.set_role(id, role))
+        return self.wait(self._repository.set_role(id, role))
 
     def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
-        return self._wait(self._repository.link(instance, clerk_id, id, shared=shared))
+        return self.wait(self._repository.link(instance, clerk_id, id, shared=shared))
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
-        return self._wait(self._repository.unlink(instance, clerk_id, id))
+        return self.wait(self._repository.unlink(instance, clerk_id, id))
 
     def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
-        return self._wait(self._repository.relink(instance, clerk_id, id, to=to))
+        return self.wait(self._repository.relink(instance, clerk_id, id, to=to))
 
     def export(self, id: Id) -> dict[str, Any]:
-        return self._wait(self._repository.export(id))
+        return self.wait(self._repository.export(id))
 
     def erase(self, id: Id) -> Erasure:
-        return self._wait(self._repository.erase(id))
+        return self.wait(self._repository.erase(id))
 
     def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
-        return self._wait(self._repository.records(kind, instance, after=after, limit=limit))
+        return self.wait(self._repository.records(kind, instance, after=after, limit=limit))
 
     def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None:
-        return self._wait(self._repository.record(kind, instance, key))
+        return self.wait(self._repository.record(kind, instance, key))
 
     def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]:
-        return self._wait(self._repository.ranks(kind, instance, keys))
+        return self.wait(self._repository.ranks(kind, instance, keys))
 
     def counts(self, instance: str) -> dict[Kind, Count]:
-        return self._wait(self._repository.counts(instance))
+        return self.wait(self._repository.counts(instance))
 
     def search(self, text: str, limit: int = 20) -> list[User]:
-        return self._wait(self._repository.search(text, limit))
+        return self.wait(self._repository.search(text, limit))
 
     def checkpoint(self, name: str) -> str | None:
-        return self._wait(self._repository.checkpoint(name))
+        return self.wait(self._repository.checkpoint(name))
 
     def set_checkpoint(self, name: str, text: str | None) -> None:
-        self._wait(self._repository.set_checkpoint(name, text))
+        self.wait(self._repository.set_checkpoint(name, text))
 
     def in_transaction(self) -> bool:
-        return self._wait(self._repository.in_transaction())
+        return self.wait(self._repository.in_transaction())
 
     def swap_checkpoint(self, name: str, before: str | None, after: str | None) -> bool:
-        return self._wait(self._repository.swap_checkpoint(name, before, after))
+        return self.wait(self._repository.swap_checkpoint(name, before, after))
 
     def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]:
-        return self._wait(self._repository.outbox(instance, due=due, limit=limit))
+        return self.wait(self._repository.outbox(instance, due=due, limit=limit))
 
     def outbox_entry(self, instance: str, kind: OutboxKind, key: str) -> OutboxEntry | None:
-        return self._wait(self._repository.outbox_entry(instance, kind, key))
+        return self.wait(self._repository.outbox_entry(instance, kind, key))
 
     def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool:
-        return self._wait(self._repository.swap_outbox_entry(before, after))
+        return self.wait(self._repository.swap_outbox_entry(before, after))
 
     def purge(self, before: int) -> int:
-        return self._wait(self._repository.purge(before))
+        return self.wait(self._repository.purge(before))
 
     def poll(self) -> None:
-        self._wait(self._repository.poll())
+        self.wait(self._repository.poll())
 
     def close(self) -> None:
-        if not self._loop.is_closed():
-            self._wait(self._repository.close())
+        if self._is_part:
+            self.wait(self._repository.close())
+        elif not self._loop.is_closed():
+            self.wait(self._repository.close())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
 
-    def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the event loop of the repository, and return its result."""
         if threading.current_thread() is self._thread:  # a linker runs in the event loop
             coroutine.close()
             raise ConfigurationError("a function that is called inside a write cannot wait for another write")

@@ -6,12 +6,13 @@
             return MyRepository.for_tests          # called with any of `Options`; each call a new, empty one
 
 Begin with `CoreContract`, which calls only the methods of `CoreRepository`, and gives the options `ids`, `clock`,
-`hooks` and `after_commit`. The tests need pytest, and nothing else.
+`hooks` and `after_commit`. `WithinContract` tests `within`. The tests need pytest, and nothing else.
 """
 
 import threading
+from collections.abc import Callable, Iterator
 from itertools import permutations
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -30,6 +31,7 @@ from ..core.records import (
     Grade,
     key_of,
 )
+from ..errors import ConfigurationError
 from ..ports import CoreRepository, Repository
 from .contract_facts import FactsContract
 from .contract_hooks import DirectoryHooksContract, HooksContract
@@ -333,3 +335,73 @@ class DirectoryContract(_Fixtures, IdsContract, FactsContract, DirectoryHooksCon
 
 class RepositoryContract(CoreContract, DirectoryContract, OutboxContract):
     """The contract of repositories. Subclass it, and add the fixture `make_repository`."""
+
+    @pytest.mark.parametrize("connection", [None, "postgresql://localhost", object()], ids=["none", "text", "object"])
+    def test_within_takes_a_connection_of_the_driver(self, repository: Repository, connection: object) -> None:
+        """`within` refuses any other object. A repository that cannot join a transaction refuses every object."""
+        with pytest.raises(ConfigurationError):
+            repository.within(connection)
+        repository.put([person()])  # the repository itself is as before
+
+
+class Transaction(Protocol):
+    """Your connection, outside autocommit mode."""
+
+    def commit(self) -> object: ...
+    def rollback(self) -> object: ...
+    def close(self) -> object: ...
+
+
+class WithinContract(_Fixtures):
+    """The contract of `within`, for repositories that can join your transaction.
+
+    Subclass it, and add the fixture `make_repository` and the fixture `connect`: a function that returns a new
+    connection to the database of a repository, outside autocommit mode.
+    """
+
+    @pytest.fixture
+    def connection(self, repository: Repository, connect: Callable[[Repository], Transaction]) -> Iterator[Transaction]:
+        connection = connect(repository)
+        yield connection
+        connection.close()
+
+    def test_your_commit_commits(self, repository: Repository, connection: Transaction) -> None:
+        """Other connections see the writes after your commit, and not before."""
+        part = repository.within(connection)
+        (change,) = part.put([person()])
+        assert change.made
+        assert part.in_transaction()
+        assert repository.find(HERE, ANN) is None
+        connection.commit()
+        assert found(repository) == change.after
+
+    def test_your_rollback_rolls_back(self, repository: Repository, connection: Transaction) -> None:
+        """All writes since your last commit are undone. The next write begins a new transaction."""
+        part = repository.within(connection)
+        part.put([person()])
+        part.set_role(by_key(person()), "admin")
+        connection.rollback()
+        assert repository.find(HERE, ANN) is None
+        assert part.find(HERE, ANN) is None
+        part.put([person(BEA)])
+        connection.commit()
+        assert found(repository, BEA).clerk == person(BEA)
+
+    def test_reads_in_your_transaction_are_not_settled(self, repository: Repository, connection: Transaction) -> None:
+        """They see the uncommitted writes, and say so: no cache may keep them."""
+        part = repository.within(connection)
+        part.put([person()])
+        standing = part.find(HERE, ANN)
+        assert standing is not None
+        assert not standing.settled
+        connection.commit()
+
+    def test_closing_leaves_your_connection_open(self, repository: Repository, connection: Transaction) -> None:
+        """Neither your connection nor the whole repository is closed, and nothing is committed."""
+        part = repository.within(connection)
+        part.put([person()])
+        part.close()
+        assert repository.find(HERE, ANN) is None
+        repository.within(connection).put([person(BEA)])
+        connection.commit()
+        assert (found(repository).clerk, found(repository, BEA).clerk) == (person(), person(BEA))

@@ -10,14 +10,14 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, Unpack
+from typing import Any, NoReturn, ParamSpec, TypeVar, Unpack
 
 from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
 from ..._runtime.driving import drive
 from ..._runtime.threads import Threads
-from ...errors import CommitUnknown, HookFailed, RepositoryUnavailable
+from ...errors import CommitUnknown, ConfigurationError, HookFailed, RepositoryUnavailable
 from ...hooks import Listeners, written_from_within
 from ..options import IdType, Options
 from ..sql.errors import Backoff
@@ -85,6 +85,13 @@ class DjangoRepository(SqlRepository):
         self._erases = False  # whether the write-ahead log of SQLite may hold erased data
         self._here = threading.local()
         self.threads: Threads = _DjangosThread()
+
+    def within(self, connection: object) -> NoReturn:
+        """Raise `ConfigurationError`: this repository is always on Django's connection, inside your `atomic` blocks."""
+        raise ConfigurationError(
+            "DjangoRepository writes on Django's connection already: to join a transaction, call it in "
+            f"transaction.atomic(using={self._alias!r})"
+        )
 
     def poll(self) -> None:
         """Drop cached data that other processes have changed. On PostgreSQL, without `LISTEN`, drop everything."""

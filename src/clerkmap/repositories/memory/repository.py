@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack
 
 from ...core.model import Change, Count, Erasure, Id, Organization, User
 from ...core.principal import Standing
 from ...core.records import MAX_TIME, AnyRecord, Kind
 from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
+from ...errors import ConfigurationError
 from ...hooks import Listeners
 from ..options import Configuration, Options
 from .links import MemoryLinks
@@ -56,6 +57,15 @@ class MemoryRepository:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def within(self, connection: object) -> NoReturn:
+        """Raise `ConfigurationError`: your connection has no transaction that dictionaries can join.
+
+        Tables of your hooks belong into `database`.
+        """
+        raise ConfigurationError(
+            "MemoryRepository has no database, so it cannot join a transaction: use SqliteRepository"
+        )
 
     def put(self, records: Iterable[AnyRecord]) -> list[Change]:
         return self._write(lambda: self._put(records))

@@ -16,6 +16,7 @@ from ..._runtime.driving import adrive
 from ...errors import ClerkmapError
 from ...hooks import Listeners, written_from_within
 from ...ports import served_first
+from ..arguments import not_a_connection
 from ..sql.repository import AsyncSqlRepository
 from ..sql.statements import Ask, Rows, Work, Written
 from .connections import is_open
@@ -37,7 +38,8 @@ class AsyncPostgresRepository(AsyncSqlRepository):
             ...
 
     It connects, and makes the tables, when the block begins or else at its first use. So you can also call `open` next
-    to your app, outside any event loop.
+    to your app, outside any event loop. `AsyncPostgresRepository(source)` takes the tables as they are, unless you pass
+    `migrate=True`.
 
     Args:
         source: Your `AsyncConnection` or `AsyncConnectionPool`.
@@ -65,11 +67,14 @@ class AsyncPostgresRepository(AsyncSqlRepository):
     def open(cls, conninfo: str, *, pool_size: int = 10, **options: Unpack[PostgresOptions]) -> Self:
         """Return a repository with its own pool. It connects when its `async with` block begins, or at first use.
 
+        Then it also makes the tables if they are missing, and upgrades old tables.
+
         Args:
             conninfo: A URL, or another connection string of libpq.
             pool_size: How many connections to have at most, besides the one that listens.
             options: See `PostgresOptions` and `Options`.
         """
+        options.setdefault("migrate", True)
         return cls(AsyncOpenedPool(conninfo, pool_size, options.get("timeout", 5)), **options)
 
     @staticmethod
@@ -78,7 +83,9 @@ class AsyncPostgresRepository(AsyncSqlRepository):
         return PostgresRepository.ddl(since=since, **options)
 
     def within(self, connection: AsyncConnection[Any]) -> Self:
-        """Return the same repository on your connection. Its writes join your transaction, and you commit."""
+        """See `PostgresRepository.within`."""
+        if not isinstance(connection, AsyncConnection):
+            raise not_a_connection("psycopg.AsyncConnection", connection)
         part = copy.copy(self)
         part._source, part._is_part = AsyncSource(connection), True
         return part

@@ -18,6 +18,7 @@ from ..._runtime.driving import drive
 from ...errors import ClerkmapError
 from ...hooks import Listeners, written_from_within
 from ...ports import served_first
+from ..arguments import not_a_connection
 from ..sql.repository import SqlRepository
 from ..sql.statements import Ask, Rows, Work, Written
 from .connections import is_open
@@ -34,8 +35,10 @@ P = ParamSpec("P")
 class PostgresRepository(SqlRepository):
     """A repository in PostgreSQL.
 
-    `PostgresRepository.open("postgresql://...")` has its own pool. `PostgresRepository(pool)` uses yours, and
-    `PostgresRepository(connection)` takes part in your transaction: you commit.
+    `PostgresRepository.open("postgresql://...")` has its own pool, and makes the tables. Then
+    `repository.within(connection)` joins the transaction of your connection. `PostgresRepository(pool)` uses your pool,
+    and `PostgresRepository(connection)` has no other connection than yours. Both take the tables as they are, unless
+    you pass `migrate=True`.
 
     Args:
         source: Your connection, or your pool.
@@ -59,13 +62,14 @@ class PostgresRepository(SqlRepository):
 
     @classmethod
     def open(cls, conninfo: str, *, pool_size: int = 10, **options: Unpack[PostgresOptions]) -> Self:
-        """Connect to a server, and make the tables if they are missing. It takes the options of the class, too.
+        """Connect to a server. Make the tables if they are missing, and upgrade old tables.
 
         Args:
             conninfo: A URL, or another connection string of libpq.
             pool_size: How many connections to have at most, besides the one that listens.
             options: See `PostgresOptions` and `Options`.
         """
+        options.setdefault("migrate", True)
         pool = OpenedPool(conninfo, pool_size, options.get("timeout", 5))
         try:
             return cls(pool, **options)
@@ -79,7 +83,15 @@ class PostgresRepository(SqlRepository):
         return Setup(speaks_async=False, **options).ddl(since)
 
     def within(self, connection: Connection[Any]) -> Self:
-        """Return the same repository on your connection. Its writes join your transaction, and you commit."""
+        """Return the same repository on your connection. Its writes join your transaction, and you commit.
+
+        It never makes or changes tables. Closing it does not close your connection.
+
+        Raises:
+            ConfigurationError: The connection is no `psycopg.Connection`.
+        """
+        if not isinstance(connection, Connection):
+            raise not_a_connection("psycopg.Connection", connection)
         part = copy.copy(self)
         part._source, part._is_part = Source(connection), True
         return part

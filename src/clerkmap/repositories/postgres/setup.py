@@ -41,7 +41,7 @@ class PostgresOptions(Options, total=False):
     listen: How changes by other processes are noticed. True: `LISTEN`, with the same connection string. A connection
         string: `LISTEN` with that one, if the other leads to a pooler. False: no `LISTEN` in any process; the cache is
         then cleared every 0.4 seconds.
-    migrate: Whether clerkmap may make the tables and upgrade them.
+    migrate: Whether clerkmap may make the tables and upgrade them. `open` may by default, and the class may not.
     durable: Whether to refuse a server that acknowledges a commit before it is on the disk.
     timeout: Seconds after which an outage, a locked row, or a full pool without returning connections is an error. In
         an outage that lasts longer, each request is refused at once.
@@ -69,7 +69,7 @@ class Setup:
         schema: str | None = None,
         id_type: IdType | None = None,
         listen: bool | str = True,
-        migrate: bool = True,
+        migrate: bool = False,
         durable: bool = True,
         timeout: float = 5,
         max_waiting: int = MAX_WAITING,
@@ -127,7 +127,7 @@ class Setup:
         is_ready = self._schema.check(rows) == SCHEMA_VERSION
         if not is_ready and not self._migrates:
             raise ConfigurationError(
-                "the tables are missing or outdated, and migrate=False: run the script that ddl() returns"
+                "the tables are missing or outdated: call open(), pass migrate=True, or run the script that ddl() returns"
             )
         if is_ready:
             yield from self.tables.users.check_numbers()

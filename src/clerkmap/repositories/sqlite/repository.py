@@ -19,6 +19,7 @@ from ...core.model import Change
 from ...core.principal import Standing
 from ...errors import ConfigurationError, RepositoryUnavailable
 from ...hooks import Listeners, written_from_within
+from ..arguments import not_a_connection
 from ..options import Configuration, Options
 from ..sql.dialects import SQLITE, Names
 from ..sql.errors import without_text
@@ -56,12 +57,14 @@ class _Several(threading.local):
 class SqliteRepository(SqlRepository):
     """A repository in SQLite.
 
-    `SqliteRepository.open("app.db")` handles its own connections. `repository.within(connection)` joins the
-    transaction of your connection. `SqliteRepository(connection)` does so without another connection.
+    `SqliteRepository.open("app.db")` handles its own connections, and makes the tables. `repository.within(connection)`
+    joins the transaction of your connection. `SqliteRepository(connection)` has no other connection than yours, and
+    takes the tables as they are.
 
     Args:
         connection: Your connection.
         prefix: The beginning of the tables' names.
+        migrate: Whether to make the tables on your connection if they are missing, and upgrade old ones.
         options: See `Options`. Hooks get the `sqlite3.Connection` as their transaction.
     """
 
@@ -70,12 +73,15 @@ class SqliteRepository(SqlRepository):
         connection: sqlite3.Connection | Connections,
         *,
         prefix: str = "clerkmap_",
+        migrate: bool = False,
         **options: Unpack[Options],
     ) -> None:
         check_version()
         if isinstance(connection, sqlite3.Connection):
             connection = SharedConnection(connection, owned=False)
-        self._connections = connection
+        elif not isinstance(connection, (SharedConnection, FileConnections)):
+            raise ConfigurationError("the repository takes a sqlite3.Connection; for a file there is open(path)")
+        self._connections: Connections = connection
         configuration, names = Configuration(**options), Names(prefix)
         self.listeners: Listeners = configuration.listeners
         self._tables = SqlTables(Statements(SQLITE, names, configuration.numbers), configuration)
@@ -84,6 +90,10 @@ class SqliteRepository(SqlRepository):
         is_ready = self._read(schema.is_ready, "SELECT 1 FROM sqlite_master WHERE name = ?")
         # Before the tables are made: if the users table is missing, no tables are left behind.
         self._read(self._tables.users.check_numbers)
+        if not is_ready and not migrate:
+            raise ConfigurationError(
+                "the tables are missing or old: call SqliteRepository.open(path), or pass migrate=True"
+            )
         if not is_ready:
             with self._connections.writing(alone=True) as to_write:  # if many start at once, one migrates
                 self._run(to_write, schema.migrate())
@@ -113,7 +123,7 @@ class SqliteRepository(SqlRepository):
         prefix: str = "clerkmap_",
         **options: Unpack[Options],
     ) -> Self:
-        """Open a file, made if it does not exist, or `:memory:`. It takes the options of the class, too.
+        """Open a file or `:memory:`. Make the file and the tables if they are missing, and upgrade old tables.
 
         Args:
             path: The file.
@@ -132,19 +142,21 @@ class SqliteRepository(SqlRepository):
         else:
             connections = FileConnections(Path(path), durable=durable, timeout=timeout, max_waiting=max_waiting)
         try:
-            return cls(connections, prefix=prefix, **options)
+            return cls(connections, prefix=prefix, migrate=True, **options)
         except BaseException:
             connections.close()
             raise
 
     def within(self, connection: sqlite3.Connection) -> Self:
-        """Return the same repository on the application's connection. Its writes join the application's transaction.
+        """Return the same repository on your connection. Its writes join your transaction, and you commit.
 
-        They are committed or rolled back with that transaction. The tables must exist.
+        It never makes or changes tables. Closing it does not close your connection.
 
         Raises:
-            ConfigurationError: The connection is to another file.
+            ConfigurationError: The connection is to another file, or is no `sqlite3.Connection`.
         """
+        if not isinstance(connection, sqlite3.Connection):
+            raise not_a_connection("sqlite3.Connection", connection)
         part = copy.copy(self)
         part._connections = SharedConnection(connection, owned=False)
         part.threads, part._several = None, _Several()
