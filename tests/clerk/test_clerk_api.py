@@ -10,6 +10,7 @@ from clerk_api_world import COLOURS, Colour, Far, World, answer
 from clerkmap import ConfigurationError, Instance
 from clerkmap.clerk import AsyncClerkApi, ClerkApi, endpoints
 from clerkmap.clerk.endpoints import ClerkRequest, Page
+from clerkmap.core.times import to_datetime
 from clerkmap.errors import ApiKeyRefused, ApiNotFound, ApiRefused
 from clerkmap.testing import FakeClerk
 
@@ -110,7 +111,7 @@ def test_the_cursor(colour: Colour) -> None:
         if len(seen) == 2:
             world.clerk.delete_user(people[0])
     assert seen == [each.id for each in people]
-    since = people[4].created_at
+    since = to_datetime(people[4].created_at)
     assert ids(world.send(endpoints.users(created_at_after=since))) == [each.id for each in people[5:]]
     with pytest.raises(ApiRefused):
         world.send(endpoints.users(starting_after=seen[0], order_by="-updated_at"))

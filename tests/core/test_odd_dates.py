@@ -17,6 +17,7 @@ from clerkmap.clerk import AsyncClerkApi, ClerkApi
 from clerkmap.core.events import parse_event
 from clerkmap.core.merging import current_membership, winning_records
 from clerkmap.core.records import ClerkMembership, ClerkUser, key_of
+from clerkmap.core.times import to_datetime
 from clerkmap.core.writeback import WriteBack
 from clerkmap.errors import MembershipDeleted, UserBanned
 from clerkmap.repositories import MemoryRepository, SqliteRepository
@@ -359,7 +360,7 @@ def test_an_answer_is_believed_up_to_five_minutes_after_the_request(
         history.run(backfill)
     else:
         row = json.dumps(history.clerk.shape(person)).encode()
-        moment = None if way == "file without a date" else now / 1000
+        moment = None if way == "file without a date" else to_datetime(now)
         instance = history.clerk.instance
         backfill_file(io.BytesIO(row), history.repository, instance=instance, observed_at=moment, clock=clock)
     expected = now + 300_000 if way == "file without a date" and ahead > 300_000 else now + believed
@@ -375,7 +376,9 @@ def test_a_file_never_overtakes_what_is_stored(history: History) -> None:
     history.hear("at once")
     history.clerk.clock.advance(3_600)
     options: Any = {"instance": history.clerk.instance, "clock": history.clerk.clock}
-    backfill_file(io.BytesIO(row), history.repository, observed_at=history.clerk.clock(), **options)
+    backfill_file(
+        io.BytesIO(row), history.repository, observed_at=to_datetime(int(history.clerk.clock() * 1000)), **options
+    )
     assert stored(history, "user", person.id).banned
 
 

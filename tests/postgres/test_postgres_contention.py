@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from clerkmap import Change
+from clerkmap.core.times import to_datetime
 from clerkmap.repositories import MemoryRepository, PostgresRepository
 from clerkmap.testing.samples import ANN, HERE, THERE, person
 from histories import OPTIONS
@@ -125,4 +126,4 @@ def test_one_deletion_waits_for_the_other(uri: str) -> None:
         other.join()
         user = repository.user("mine")
         assert user is not None
-        assert user.deleted_at == 9
+        assert user.deleted_at == to_datetime(9)

@@ -10,6 +10,7 @@ import pytest
 
 from clerkmap import ClerkUser, UserUnknown
 from clerkmap.core.records import key_of
+from clerkmap.core.times import to_datetime
 from clerkmap.testing.samples import ANN, BEA, HERE, found, member, person
 from postgres_server import postgres
 from schema_descriptions import connected, opened
@@ -118,7 +119,7 @@ def test_a_purge_of_whom_somebody_writes(postgres_schema: str) -> None:
         news = [ClerkUser.deleted(HERE, clerk_id, observed_at=2) for clerk_id in (first, last)]
         writing, written = meanwhile(lambda: repository.within(theirs).put(news))
         with connected() as another:
-            purging, purged = meanwhile(lambda: repository.within(another).purge(day))
+            purging, purged = meanwhile(lambda: repository.within(another).purge(to_datetime(day)))
             mine.commit()
             for thread in (writing, purging):
                 thread.join()

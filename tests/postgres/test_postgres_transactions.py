@@ -25,6 +25,7 @@ from clerkmap import (
     WriteBack,
 )
 from clerkmap.core.records import key_of
+from clerkmap.core.times import to_datetime
 from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
 from clerkmap.testing.samples import ANN, BEA, HERE, found, person
 from postgres_server import postgres
@@ -107,7 +108,9 @@ def test_within_makes_no_tables(postgres_schema: str) -> None:
         connection.execute(f"DROP TABLE {postgres_schema}.clerkmap_outbox".encode())
         connection.commit()
         with pytest.raises(ClerkmapError):
-            repository.within(connection).swap_outbox_entry(None, OutboxEntry(HERE, "user", key_of(ANN), 1, 1))
+            repository.within(connection).swap_outbox_entry(
+                None, OutboxEntry(HERE, "user", key_of(ANN), to_datetime(1), to_datetime(1))
+            )
         connection.rollback()
         assert tables_in(postgres_schema) == before - 1
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from clerkmap import OutboxEntry
+from clerkmap.core.times import to_datetime
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing.samples import HERE
 from linearizability import MODELS, NEVER, Call, is_linearizable
@@ -234,7 +235,9 @@ def test_what_is_unknown_and_what_has_written_nothing(tmp_path: Path) -> None:
 def test_an_entry_is_shown_in_full() -> None:
     """What a model knows of an entry is what the repository keeps of it."""
     repository = MemoryRepository()
-    entry = OutboxEntry(HERE, "user", "k", since=7, due_at=1)
+    entry = OutboxEntry(HERE, "user", "k", since=to_datetime(7), due_at=to_datetime(1))
     assert repository.swap_outbox_entry(None, entry)
-    assert repository.swap_outbox_entry(entry, replace(entry, since=9, due_at=2, tries=1, error="late"))
-    assert repository.outbox_entry(HERE, "user", "k") == replace(entry, due_at=2, tries=1, error="late")
+    assert repository.swap_outbox_entry(
+        entry, replace(entry, since=to_datetime(9), due_at=to_datetime(2), tries=1, error="late")
+    )
+    assert repository.outbox_entry(HERE, "user", "k") == replace(entry, due_at=to_datetime(2), tries=1, error="late")

@@ -13,6 +13,7 @@ import pytest
 
 from clerkmap import CommitUnknown, OutboxEntry, Repository, RepositoryUnavailable, WriteBack
 from clerkmap.core.records import AnyRecord, ClerkOrganization, ClerkSession, ClerkUser
+from clerkmap.core.times import to_datetime
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing.samples import ACME, ANN, BEA, HERE, company, left, member, person
 from lost_answers_ways import (
@@ -80,7 +81,7 @@ def swap(change: Callable[[OutboxEntry], OutboxEntry | None]) -> Write:
     return swapped
 
 
-ADDED = OutboxEntry(HERE, "user", person().key, since=1, due_at=2)
+ADDED = OutboxEntry(HERE, "user", person().key, since=to_datetime(1), due_at=to_datetime(2))
 GONE = ClerkUser.deleted(HERE, ANN, observed_at=DAY)
 ADMIN = '{"role": "admin"}'
 WRITES_BACK = {"write_back": WriteBack(role="role")}
@@ -120,11 +121,11 @@ CASES = {
         lambda r: r.swap_outbox_entry(None, ADDED),
     ),
     "swap_outbox_entry changes, changed back": Case(
-        lambda r: r.swap_outbox_entry(ADDED, replace(ADDED, due_at=9, tries=1)),
-        lambda r: r.swap_outbox_entry(replace(ADDED, due_at=9, tries=1), ADDED),
+        lambda r: r.swap_outbox_entry(ADDED, replace(ADDED, due_at=to_datetime(9), tries=1)),
+        lambda r: r.swap_outbox_entry(replace(ADDED, due_at=to_datetime(9), tries=1), ADDED),
         lambda r: r.swap_outbox_entry(None, ADDED),
     ),
-    "purge, put again": Case(lambda r: r.purge(NOW - 40 * DAY), put(GONE), put(GONE)),
+    "purge, put again": Case(lambda r: r.purge(to_datetime(NOW - 40 * DAY)), put(GONE), put(GONE)),
     "put, put": Case(put(person(at=2, first_name="A")), put(person(at=3, first_name="B")), repeats=True),
     "put, erased": Case(put(person(at=2)), lambda r: r.erase(1), repeats=True),
     "put of somebody new, unlinked": Case(put(person(NEW)), lambda r: r.unlink(HERE, NEW, 3), repeats=True),
@@ -151,7 +152,7 @@ CASES = {
         put(ClerkSession.deleted(HERE, "sess_1", observed_at=NOW + 1)),
         repeats=True,
     ),
-    "put of a tombstone, purged": Case(put(GONE), lambda r: r.purge(NOW - 40 * DAY)),
+    "put of a tombstone, purged": Case(put(GONE), lambda r: r.purge(to_datetime(NOW - 40 * DAY))),
     "put of many, put": Case(
         put(*(person(f"user_{number}") for number in range(20))),
         put(*(person(f"user_{number}", at=2) for number in range(20))),

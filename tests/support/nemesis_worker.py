@@ -224,5 +224,5 @@ def _find(repository: Repository, user: str, organization: str) -> list[Any]:
     return found + [("membership", key, ranks.get(key, ""), None, False) for key in sorted(keys | ranks.keys())]
 
 
-def _shown(record: Any, id: object, deleted_at: int | None) -> tuple[str, str, str, object, bool]:
+def _shown(record: Any, id: object, deleted_at: object) -> tuple[str, str, str, object, bool]:
     return record.kind, record.key, record.rank, id, deleted_at is not None

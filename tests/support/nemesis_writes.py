@@ -12,6 +12,7 @@ from typing import Any
 
 from clerkmap import CommitUnknown, LinkRefused, OutboxEntry, Repository, User, UserUnknown
 from clerkmap.core.records import key_of
+from clerkmap.core.times import to_datetime, to_milliseconds
 from clerkmap.errors import RepositoryUnavailable
 from clerkmap.testing.samples import THERE
 from linearizability import MODELS, NEVER, Call, is_linearizable
@@ -109,8 +110,8 @@ class Writer:
             )
             return
         after = None if before is not None and random.random() < 0.3 else OutboxEntry(
-            THERE, "user", key, since=self._calls, due_at=random.randrange(3), tries=random.randrange(2),
-            error=random.choice((None, f"{self._number}/{self._calls}")),
+            THERE, "user", key, since=to_datetime(self._calls), due_at=to_datetime(random.randrange(3)),
+            tries=random.randrange(2), error=random.choice((None, f"{self._number}/{self._calls}")),
         )  # fmt: skip
         if self._call(
             "outbox_entry",
@@ -141,7 +142,9 @@ class Writer:
 
 
 def _plain(value: Any) -> Any:
-    return [value.since, value.due_at, value.tries, value.error] if isinstance(value, OutboxEntry) else value
+    if not isinstance(value, OutboxEntry):
+        return value
+    return [to_milliseconds(value.since), to_milliseconds(value.due_at), value.tries, value.error]
 
 
 def _shown(user: User) -> list[Any]:

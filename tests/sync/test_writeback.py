@@ -13,6 +13,7 @@ from backfill_world import Ending, plenty
 from clerkmap import Change, ClerkUser, ConfigurationError, Repository, WriteBack, threaded
 from clerkmap.clerk import ClerkApi
 from clerkmap.core.records import FROM_TOKEN
+from clerkmap.core.times import to_datetime
 from clerkmap.errors import ApiKeyRefused, ApiUnavailable, WrongInstance
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.sync import OutboxWorker, adrain, afill_outbox, drain, fill_outbox
@@ -176,15 +177,15 @@ def test_what_clerk_refuses_is_seen_and_tried_again(world: WritingWorld, caplog:
         assert world.drain() == Sent(written=1, failed=1)
     (left,) = world.repository.outbox(instance_of(world))
     assert (left.error, left.tries) == ("form_identifier_exists", 1)
-    assert left.due_at == int(world.clerk.clock() * 1000) + FIRST_PAUSE
+    assert left.due_at == to_datetime(int(world.clerk.clock() * 1000)) + FIRST_PAUSE
     assert "form_identifier_exists" in caplog.text
     assert not [said for said in (ada.id, bea.id, "example.com", left.key) if said in caplog.text]
 
-    assert world.drain(after=FIRST_PAUSE / 1000 - 1) == Sent()
+    assert world.drain(after=FIRST_PAUSE.total_seconds() - 1) == Sent()
     assert world.drain() == Sent(failed=1)
     (left,) = world.repository.outbox(instance_of(world))
     assert left.tries == 2
-    assert left.due_at == int(world.clerk.clock() * 1000) + 2 * FIRST_PAUSE
+    assert left.due_at == to_datetime(int(world.clerk.clock() * 1000)) + 2 * FIRST_PAUSE
     world.clerk.delete_user(cid)
     assert world.drain(after=3600) == Sent(written=1)
     assert world.wrong() == []
@@ -228,7 +229,7 @@ def test_a_process_may_end_at_any_step(afterwards: bool) -> None:
             is_over = True
         except KeyboardInterrupt:
             pass
-        world.drain(after=TAKEN / 1000 + 1)
+        world.drain(after=TAKEN.total_seconds() + 1)
         world.hear(shuffle=True)
         world.drain()
         assert world.wrong() == [], step
@@ -294,7 +295,7 @@ def test_what_clerk_does_not_keep_is_not_sent_for_ever(world: WritingWorld) -> N
     assert world.drain(api=Forgetful()) == Sent(failed=1)
     (left,) = world.repository.outbox(instance_of(world))
     assert left.error == "not_kept"
-    assert left.due_at > int(world.clerk.clock() * 1000)
+    assert left.due_at > to_datetime(int(world.clerk.clock() * 1000))
 
 
 def test_the_key_of_another_instance_writes_nothing(world: WritingWorld) -> None:
@@ -436,7 +437,7 @@ def test_what_changes_while_it_is_put_off_is_put_off(world: WritingWorld) -> Non
     assert world.drain(repository=Meanwhile()) == Sent(failed=1)
     (left,) = world.repository.outbox(instance_of(world))
     assert left.error == "form_identifier_exists"
-    assert left.due_at == int(world.clerk.clock() * 1000) + FIRST_PAUSE
+    assert left.due_at == to_datetime(int(world.clerk.clock() * 1000)) + FIRST_PAUSE
 
 
 def test_an_external_id_that_is_taken_leaves_the_metadata_alone(world: WritingWorld) -> None:

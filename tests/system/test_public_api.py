@@ -110,6 +110,51 @@ def test_progress_is_told_in_one_way(export: Any) -> None:
     assert "Progress" in annotation
 
 
+MOMENT = re.compile(r"(\w*_at|created_at_after|due|moment|timestamp|not_before|since|before)")
+# Numbers as in Clerk's JSON and in tokens: records and the functions that make ranks of them, events, claims, and the
+# fake Clerk. The rest are no times: a version of the schema, and an id.
+NUMBERS = {
+    *("ClerkUser", "ClerkOrganization", "ClerkMembership", "ClerkSession", "Event", "Claims", "deletion_time"),
+    *("FakeAddress", "FakeClerk", "FakeInvitation", "FakeMachineToken", "FakeMembership", "FakeOrganization"),
+    *("FakeSession", "FakeUser", "Message", "ddl", "Move"),
+}
+
+
+ENDPOINTS = inspect.getmembers(door("clerkmap.clerk").endpoints, inspect.isfunction)
+
+
+@of([*CLASSES, *FUNCTIONS, *ENDPOINTS], lambda each: each.__name__ not in NUMBERS)
+def test_a_time_is_a_datetime(export: Any) -> None:
+    """Attributes, arguments and results that are named like a time are no numbers."""
+    assert [
+        name for name, annotation in _named_things(export) if MOMENT.fullmatch(name) and _is_number(annotation)
+    ] == []
+
+
+def _named_things(export: Any) -> Iterator[tuple[str, object]]:
+    """What has a name and a type: an attribute, a parameter, or the result of a function or property."""
+    if not inspect.isclass(export):
+        yield from _named_in(export)
+        return
+    for part in inspect.getmro(export):
+        if part.__module__.startswith("clerkmap"):
+            yield from vars(part).get("__annotations__", {}).items()
+    for name, value in inspect.getmembers_static(export):
+        function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+        if inspect.isfunction(function) and name not in NUMBERS and (name == "__init__" or not name.startswith("_")):
+            yield from _named_in(function)
+
+
+def _named_in(function: Any) -> Iterator[tuple[str, object]]:
+    signature = inspect.signature(function)
+    yield function.__name__, signature.return_annotation
+    yield from ((each.name, each.annotation) for each in signature.parameters.values())
+
+
+def _is_number(annotation: object) -> bool:
+    return re.search(r"\b(int|float)\b", str(annotation)) is not None
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_docs_import_what_is_public(page: Any) -> None:
     """Every import of clerkmap in a fence names a door, or a module that is public as a whole."""

@@ -11,6 +11,7 @@ import pytest
 
 from clerkmap import Event, Repository, Standing, parse_event
 from clerkmap.core.merging import current_membership
+from clerkmap.core.times import to_datetime
 from clerkmap.repositories import MemoryRepository, SqliteRepository
 from clerkmap.testing import Clock, FakeClerk
 from clerkmap.testing.samples import by_key
@@ -106,7 +107,7 @@ def test_every_order_of_a_death(store: Store) -> None:
     story = [CREATED, UPDATED, BANNED, JOINED, DELETED, RESURRECTING]
     expected = after(story)
 
-    assert (expected.user.clerk.is_deleted, expected.user.deleted_at) == (True, DELETED.timestamp)
+    assert (expected.user.clerk.is_deleted, expected.user.deleted_at) == (True, to_datetime(DELETED.timestamp))
     assert (expected.user.clerk_id, expected.user.name, expected.user.email) == (None, None, None)
     assert [order for order in permutations(story) if after(order, store) != expected] == []
 

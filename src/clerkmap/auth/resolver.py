@@ -23,6 +23,7 @@ from ..core.model import Organization, User
 from ..core.opaque_tokens import prefix_of
 from ..core.principal import Principal, Standing, admit_organization, admit_user, new_records_of_token
 from ..core.records import FROM_TOKEN, AnyRecord, ClerkOrganization, ClerkUser, key_of
+from ..core.times import to_datetime
 from ..errors import (
     ConfigurationError,
     IssuerRefused,
@@ -347,7 +348,7 @@ class Resolver:
         changed_at = max(self._last_changes.last_change(key_of(id)) for id in ids if id is not None)
         if claims.issued_at - SETTLED_AFTER <= changed_at:
             return None
-        standing = Standing(User(claims.own_id, None, issued_at, None, record), role_is_known=False)
+        standing = Standing(User(claims.own_id, None, to_datetime(issued_at), None, record), role_is_known=False)
         return self._standings.keep(ids, standing, epoch)
 
     def _find_or_create(

@@ -1,7 +1,7 @@
 """The requests for Clerk's API. Each request is a value, made here and sent by `ClerkApi`.
 
     api.send(endpoints.user("user_2abc"))        # one user, as Clerk's JSON
-    api.send(endpoints.users(created_at_after=1_790_000_000_000))
+    api.send(endpoints.users(created_at_after=datetime(2026, 9, 1, tzinfo=UTC)))
 
 Answers are Clerk's own JSON. `core/events.py` knows the meaning of its fields.
 """
@@ -9,9 +9,11 @@ Answers are Clerk's own JSON. `core/events.py` knows the meaning of its fields.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 from urllib.parse import quote, urlencode
 
+from ..core.times import to_milliseconds
 from ..errors import ConfigurationError
 
 T = TypeVar("T")
@@ -67,7 +69,7 @@ def users(
     order_by: str = "+created_at",
     starting_after: str | None = None,
     offset: int | None = None,
-    created_at_after: int | None = None,
+    created_at_after: datetime | None = None,
     ids: Sequence[str] = (),
     emails: Sequence[str] = (),
     external_ids: Sequence[str] = (),
@@ -78,7 +80,7 @@ def users(
         "order_by": order_by,
         "starting_after": starting_after,
         "offset": offset,
-        "created_at_after": created_at_after,
+        "created_at_after": None if created_at_after is None else to_milliseconds(created_at_after, "created_at_after"),
         "user_id": _exactly(ids),
         "email_address": emails,
         "external_id": _exactly(external_ids),

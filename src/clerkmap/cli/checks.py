@@ -471,7 +471,7 @@ def outbox(case: Case) -> str:
             f"{len(failed):,} could not be written back, the first because of {failed[0]}",
             "See them with `clerkmap outbox list`; fix the cause, then run `clerkmap outbox retry` and `drain`",
         )
-    overdue = case.clock() - outbox_entry[0].due_at / 1000 if outbox_entry else 0.0
+    overdue = case.clock() - outbox_entry[0].due_at.timestamp() if outbox_entry else 0.0
     if overdue > LATE:
         raise Wrong(
             f"{len(outbox_entry):,} wait to be written back, the first for {span(overdue)}: nothing sends them",

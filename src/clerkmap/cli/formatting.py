@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -54,12 +54,13 @@ def wrapped(text: str, *, err: bool = True, indent: int = 0) -> str:
     return "\n".join(lines)
 
 
-def moment(milliseconds: int | None, now: float | None = None) -> str:
-    """Return a time, and how long ago it was."""
-    if milliseconds is None:
+def moment(at: datetime | str | None, now: float | None = None) -> str:
+    """Return a time, and how long ago it was. A text is ISO 8601."""
+    if at is None:
         return "never"
-    written = datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return f"{written}, {span((time.time() if now is None else now) - milliseconds / 1000)} ago"
+    if isinstance(at, str):
+        at = datetime.fromisoformat(at)
+    return f"{at:%Y-%m-%d %H:%M:%S UTC}, {span((time.time() if now is None else now) - at.timestamp())} ago"
 
 
 def span(seconds: float) -> str:

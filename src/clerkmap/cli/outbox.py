@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -70,10 +71,10 @@ def drain(context: click.Context, url: str | None, patience: float, as_json: boo
         _know(records)
         while True:
             total += send(api, records, progress=tell)
-            soon = int(time.time() * 1000) + WAIT
+            soon = datetime.now(UTC) + WAIT
             if not any(each.error is None for each in records.outbox(api.instance.name, due=soon)):
                 break
-            time.sleep(WAIT / 1000 / 4)
+            time.sleep(WAIT.total_seconds() / 4)
         failed = [each for each in records.outbox(api.instance.name) if each.error is not None]
     if as_json:
         say_json(total.to_dict())
@@ -109,7 +110,7 @@ def retry(url: str | None) -> None:
     with repository(url, writes=True) as records:
         name = instance().name
         failed = [each for each in records.outbox(name, limit=MOST_SHOWN) if each.error is not None]
-        now = int(time.time() * 1000)
+        now = datetime.now(UTC)
         moved = sum(records.swap_outbox_entry(each, replace(each, due_at=now)) for each in failed)
     say(f"{moved:,} entries are due now. Send them with `clerkmap outbox drain`.")
 
@@ -119,8 +120,8 @@ def _told(records: "Repository", outbox_entry: "OutboxEntry") -> dict[str, Any]:
     return {
         "kind": outbox_entry.kind,
         "clerk_id": record.clerk_id if record is not None else None,
-        "since": outbox_entry.since,
-        "due_at": outbox_entry.due_at,
+        "since": outbox_entry.since.isoformat(),
+        "due_at": outbox_entry.due_at.isoformat(),
         "tries": outbox_entry.tries,
         "error": outbox_entry.error,
     }

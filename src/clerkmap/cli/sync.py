@@ -108,7 +108,7 @@ def command(
         if file is not None:
             from ..sync.import_file import backfill_file
 
-            moment = None if observed_at is None else observed_at.replace(tzinfo=UTC).timestamp()
+            moment = None if observed_at is None else observed_at.replace(tzinfo=UTC)
             report = backfill_file(file, records, instance=instance(), observed_at=moment, progress=tell)
         else:
             report = _asked(records, repair, newest, anew, most_departures, patience, tell)

@@ -1,7 +1,7 @@
 """The commands about the tables: `clerkmap migrate`, `schema` and `purge`."""
 
-import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -87,7 +87,7 @@ def purge(days: int, yes: bool, dry_run: bool, url: str | None) -> None:
     from ..errors import ConfigurationError
     from .database import NotWritten
 
-    before = int(time.time() * 1000) - days * DAY
+    before = datetime.now(UTC) - timedelta(days=days)
     if dry_run:
         place = database(url)
         try:

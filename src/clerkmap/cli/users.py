@@ -108,7 +108,7 @@ def _say_source(record: dict[str, Any]) -> None:
     click.echo(f"    {'source':<16}{record['source']}")
     if record["updated_at"]:
         click.echo(f"    {'changed':<16}{moment(record['updated_at'])}")
-    click.echo(f"    {'received':<16}{moment(record['observed_at'] or None)}")
+    click.echo(f"    {'received':<16}{moment(record['observed_at'])}")
 
 
 def _text(value: object) -> str:

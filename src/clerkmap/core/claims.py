@@ -138,7 +138,11 @@ class ActiveOrganization:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Claims:
-    """The claims of one verified token. The values never change; `payload` is a copy for each reader."""
+    """The claims of one verified token. The values never change; `payload` is a copy for each reader.
+
+    Times are seconds since 1970, as in the token: they are compared with other claims and with a clock, and every
+    library that reads tokens has the same unit.
+    """
 
     kind: TokenKind
     instance: str

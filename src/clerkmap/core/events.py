@@ -52,7 +52,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Event:
-    """One event of Clerk's webhooks."""
+    """One event of Clerk's webhooks. `timestamp` is in milliseconds since 1970, like the times of its records."""
 
     type: str
     timestamp: int

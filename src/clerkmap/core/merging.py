@@ -68,7 +68,7 @@ def representative_order(record: Record) -> tuple[bool, str]:
 
 
 def deletion_time(identities: Iterable[Record]) -> int | None:
-    """Return when the last identity of a user was deleted, or None if an identity is left."""
+    """Return when the last identity of a user was deleted, in milliseconds, or None if an identity is left."""
     times = [record.observed_at if record.is_deleted else None for record in identities]
     gone = [time for time in times if time is not None]
     return max(gone) if gone and len(gone) == len(times) else None

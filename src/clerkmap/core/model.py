@@ -6,15 +6,17 @@ Your foreign keys point to these rows. Their ids are yours and never change, whi
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from .merging import representative_order
 from .records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
+from .times import to_text
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """The number and age of the records of one kind in one instance. Times are milliseconds since 1970.
+    """The number and age of the records of one kind in one instance.
 
     told: The full and embedded records.
     from_token: The records from tokens alone. A membership has two records if Clerk sent it after a token named it.
@@ -26,8 +28,8 @@ class Count:
     told: int = 0
     from_token: int = 0
     deleted: int = 0
-    updated_at: int | None = None
-    observed_at: int | None = None
+    updated_at: datetime | None = None
+    observed_at: datetime | None = None
 
     @property
     def alive(self) -> int:
@@ -40,12 +42,15 @@ Id = str | int
 
 @dataclass(frozen=True, slots=True, repr=False)
 class User:
-    """Your user: your id, and the Clerk record of the identity that led to it."""
+    """Your user: your id, and the Clerk record of the identity that led to it.
+
+    Times are in UTC. Those of `clerk` are milliseconds since 1970, as in Clerk's JSON.
+    """
 
     id: Id
     role: str | None
-    created_at: int
-    deleted_at: int | None
+    created_at: datetime
+    deleted_at: datetime | None
     clerk: ClerkUser
 
     @property
@@ -266,9 +271,14 @@ def _metadata(record: ClerkUser | ClerkOrganization) -> dict[str, Any]:
 def exported(identities: Sequence[User], memberships: Sequence[ClerkMembership]) -> dict[str, Any]:
     """Return all stored data of a user as JSON. There is at least one identity."""
     user = identities[0]
-    yours = {"id": user.id, "role": user.role, "created_at": user.created_at, "deleted_at": user.deleted_at}
+    deleted_at = None if user.deleted_at is None else user.deleted_at.isoformat()
     return {
-        "user": yours,
+        "user": {
+            "id": user.id,
+            "role": user.role,
+            "created_at": user.created_at.isoformat(),
+            "deleted_at": deleted_at,
+        },
         "identities": [_as_json(each.clerk) for each in identities],
         "memberships": [_as_json(each) for each in sorted(memberships, key=lambda each: (each.instance, each.key))],
     }
@@ -278,4 +288,5 @@ def _as_json(record: ClerkUser | ClerkMembership) -> dict[str, Any]:
     told = {name: getattr(record, name) for name in COLUMNS[record.kind]}
     if isinstance(record, ClerkUser):
         told["public_metadata"] = json.loads(record.public_metadata)
-    return told | {"updated_at": record.updated_at, "observed_at": record.observed_at}
+    told |= {"created_at": to_text(record.created_at), "updated_at": to_text(record.updated_at)}
+    return told | {"observed_at": to_text(record.observed_at or None)}

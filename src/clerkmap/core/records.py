@@ -53,7 +53,10 @@ def json_text(value: Mapping[str, Any] | None) -> str:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Record:
-    """Clerk's statement about one thing. `instance` and `key` identify the thing, and `rank` orders its records."""
+    """Clerk's statement about one thing. `instance` and `key` identify the thing, and `rank` orders its records.
+
+    Times are milliseconds since 1970, as in Clerk's JSON and in the rank.
+    """
 
     instance: str
     key: str

@@ -13,9 +13,10 @@ from ..errors import ClerkmapError, PrincipalRefused
 from .claims import Claims, TokenKind, read_claims
 from .events import MAX_BODY_DEPTH
 from .model import Id, Membership, Organization, User
-from .records import COLUMNS, DELETED, ClerkMembership, ClerkOrganization, ClerkUser, Record, key_of
+from .records import COLUMNS, DELETED, MAX_TIME, ClerkMembership, ClerkOrganization, ClerkUser, Record, key_of
 from .strict_json import MAX_DEPTH as MAX_DEPTH_OF_CLAIMS
 from .strict_json import fields, read_object
+from .times import to_datetime, to_milliseconds
 
 R = TypeVar("R", bound=Record)
 VERSION = 1
@@ -58,7 +59,8 @@ def pack(
 
 
 def _packed(user: User) -> dict[str, Any]:
-    own = {"id": user.id, "role": user.role, "created_at": user.created_at, "deleted_at": user.deleted_at}
+    deleted_at = None if user.deleted_at is None else to_milliseconds(user.deleted_at)
+    own = {"id": user.id, "role": user.role, "created_at": to_milliseconds(user.created_at), "deleted_at": deleted_at}
     return own | {"clerk": _told(user.clerk)}
 
 
@@ -120,9 +122,9 @@ def _user(value: object) -> User:
     role, created_at, deleted_at = told["role"], told["created_at"], told["deleted_at"]
     if role is not None and type(role) is not str:
         raise PrincipalRefused("the user's role is invalid")
-    if type(created_at) is not int or deleted_at is not None:
+    if type(created_at) is not int or not 0 <= created_at <= MAX_TIME or deleted_at is not None:
         raise PrincipalRefused("the user's dates are invalid")
-    return User(_id(told["id"]), role, created_at, deleted_at, _record(ClerkUser, told["clerk"]))
+    return User(_id(told["id"]), role, to_datetime(created_at), None, _record(ClerkUser, told["clerk"]))
 
 
 def _organization(value: object) -> Organization:

@@ -6,13 +6,15 @@ hundred changes become one write, the last value wins, and Clerk's own echo caus
 
 import json
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from ..errors import ConfigurationError
 from .model import Organization, User
+from .times import to_datetime
 
 MAX_NAME = 100  # characters of a name in the metadata
-WAIT = 2_000  # milliseconds: many changes become one write, which also spares Clerk's rate limit
+WAIT = timedelta(seconds=2)  # many changes become one write, which also spares Clerk's rate limit
 OutboxKind = Literal["user", "organization"]
 
 
@@ -73,17 +75,18 @@ class OutboxEntry:
     instance: str
     kind: OutboxKind
     key: str
-    since: int
-    due_at: int
+    since: datetime
+    due_at: datetime
     changes: int = 1
     tries: int = 0
     error: str | None = None
 
 
 def outbox_entry_of(row: User | Organization, now: int) -> OutboxEntry:
-    """Return the outbox entry of a row with metadata at Clerk that may be stale."""
+    """Return the outbox entry of a row with metadata at Clerk that may be stale since `now`, in milliseconds."""
     kind: OutboxKind = "user" if isinstance(row, User) else "organization"
-    return OutboxEntry(row.clerk.instance, kind, row.clerk.key, since=now, due_at=now + WAIT)
+    since = to_datetime(now)
+    return OutboxEntry(row.clerk.instance, kind, row.clerk.key, since, due_at=since + WAIT)
 
 
 def _is_same(told: object, wanted: object) -> bool:

@@ -83,7 +83,9 @@ def _said(row: Mapped | None) -> dict[str, str | None]:
         return {}
     names = [name for name in COLUMNS[row.clerk.kind] if name not in ("instance", "key", "rank")]
     said = {name: _text(getattr(row.clerk, name)) for name in names}
-    return said | ({"role": row.role, "deleted_at": _text(row.deleted_at)} if isinstance(row, User) else {})
+    if isinstance(row, User):
+        said |= {"role": row.role, "deleted_at": None if row.deleted_at is None else row.deleted_at.isoformat()}
+    return said
 
 
 def _text(value: Value) -> str | None:

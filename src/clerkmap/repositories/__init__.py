@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ..core.merging import outranks as outranks
     from ..core.merging import winning_records as winning_records
     from ..core.records import key_of as key_of
+    from ..core.times import to_datetime as to_datetime
+    from ..core.times import to_milliseconds as to_milliseconds
     from ..core.tombstones import oldest_session_rank as oldest_session_rank
     from ..core.tombstones import tombstone_retention as tombstone_retention
     from ..hooks import Listeners as Listeners
@@ -44,6 +46,8 @@ __all__ = [
     "latest_membership",
     "oldest_session_rank",
     "outranks",
+    "to_datetime",
+    "to_milliseconds",
     "tombstone_retention",
     "winning_records",
     "written_from_within",
@@ -67,6 +71,8 @@ _MODULES = {
     "key_of": "..core.records",
     "latest_membership": "..core.merging",
     "outranks": "..core.merging",
+    "to_datetime": "..core.times",
+    "to_milliseconds": "..core.times",
     "tombstone_retention": "..core.tombstones",
     "written_from_within": "..hooks",
 }

@@ -1,8 +1,10 @@
 """Checks of arguments that every repository shares: for pages, searches, checkpoints, the outbox and purges."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from ..core.records import Kind
+from ..core.records import MAX_TIME, Kind
+from ..core.times import to_milliseconds
 from ..core.tombstones import DAY
 from ..core.writeback import OutboxEntry, OutboxKind
 from ..errors import ConfigurationError
@@ -108,15 +110,20 @@ def check_outbox_kind(kind: OutboxKind) -> OutboxKind:
     return kind
 
 
-def check_purge(before: int, now: int, kept: int) -> int:
-    """Return the age of tombstones to forget, or raise `ConfigurationError`. A token from before the deletion meets the
-    tombstone. Without the tombstone it would make the user again."""
-    if type(before) is not int or not 0 <= before <= now - kept:
+def check_due(due: datetime | None) -> int:
+    """Return the time until which outbox entries are due, in milliseconds, or raise `ConfigurationError`."""
+    return MAX_TIME if due is None else to_milliseconds(due, "due")
+
+
+def check_purge(before: datetime, now: int, kept: int) -> int:
+    """Return the time in milliseconds of the oldest tombstones to keep, or raise `ConfigurationError`. A token from
+    before the deletion meets the tombstone. Without the tombstone it would make the user again."""
+    moment = to_milliseconds(before, "before")
+    if not 0 <= moment <= now - kept:
         raise ConfigurationError(
-            f"before must be a time in milliseconds, and at least {kept / DAY:g} days ago: "
-            "max_token_lifetime and two days more"
+            f"before must be at least {kept / DAY:g} days ago: max_token_lifetime and two days more"
         )
-    return before
+    return moment
 
 
 def is_storable(text: object) -> bool:

@@ -1,12 +1,13 @@
 """A sync repository for async code: each call runs in a thread."""
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Self, TypeVar, overload
 
 from .._runtime.threads import RepositoryThreads, Threads
 from ..core.model import Change, Count, Erasure, Id, Organization, User
 from ..core.principal import Standing
-from ..core.records import MAX_TIME, AnyRecord, Kind
+from ..core.records import AnyRecord, Kind
 from ..core.writeback import OutboxEntry, OutboxKind, WriteBack
 from ..hooks import Listeners
 from ..ports import CoreRepository, Repository
@@ -152,7 +153,7 @@ class Threaded(ThreadedCore):
     async def in_transaction(self) -> bool:
         return await self._threads.write(self._whole.in_transaction)
 
-    async def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]:
+    async def outbox(self, instance: str, *, due: datetime | None = None, limit: int = 500) -> list[OutboxEntry]:
         return await self._threads.read(lambda: self._whole.outbox(instance, due=due, limit=limit))
 
     async def outbox_entry(self, instance: str, kind: OutboxKind, key: str) -> OutboxEntry | None:
@@ -161,5 +162,5 @@ class Threaded(ThreadedCore):
     async def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool:
         return await self._threads.write(self._whole.swap_outbox_entry, before, after)
 
-    async def purge(self, before: int) -> int:
+    async def purge(self, before: datetime) -> int:
         return await self._threads.write(self._whole.purge, before)

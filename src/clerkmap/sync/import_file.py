@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ from ..core.instance import Instance
 from ..core.model import Change
 from ..core.records import COLUMNS, FROM_TOKEN, AnyRecord, ClerkUser, Kind
 from ..core.strict_json import fields, items, read_object
+from ..core.times import to_milliseconds
 from ..errors import ConfigurationError, WebhookMalformed
 from ..ports import AsyncRepository, Repository
 from .job import OnProgress, Progress, Report
@@ -96,7 +98,7 @@ def backfill_file(
     repository: Repository,
     *,
     instance: Instance,
-    observed_at: float | None = None,
+    observed_at: datetime | None = None,
     progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> FileReport:
@@ -106,7 +108,7 @@ def backfill_file(
         file: The path; or a file object, open for bytes; or the lines, each as bytes with its line end.
         repository: The repository to write to.
         instance: The instance of the file.
-        observed_at: The time when the file was written, in seconds since 1970. The default is the time of its last
+        observed_at: The time when the file was written. The default is the time of its last
             change. A file that is not on a disk has no such time: there, the stored record wins if both are equally
             new. Events have their own time.
         progress: Called with the progress.
@@ -125,7 +127,7 @@ async def abackfill_file(
     repository: AsyncRepository,
     *,
     instance: Instance,
-    observed_at: float | None = None,
+    observed_at: datetime | None = None,
     progress: OnProgress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> FileReport:
@@ -274,30 +276,29 @@ def _decoded(text: object) -> bytes:
 
 
 @contextmanager
-def opened(file: File, observed_at: float | None, now: float) -> Generator[tuple[Iterator[bytes], int]]:
+def opened(file: File, observed_at: datetime | None, now: float) -> Generator[tuple[Iterator[bytes], int]]:
     """Yield the pieces of a file, and the date of its data in milliseconds."""
-    if observed_at is not None and (type(observed_at) not in (int, float) or not 0 <= observed_at <= now):
-        raise ConfigurationError("observed_at must be when the file was written: seconds since 1970, not in the future")
+    written_at = None if observed_at is None else to_milliseconds(observed_at, "observed_at")
+    if written_at is not None and not 0 <= written_at <= now * 1000:
+        raise ConfigurationError("observed_at must be the time when the file was written, not one in the future")
     if not isinstance(file, (str, os.PathLike)):
-        moment = _changed_at(file, now) if observed_at is None else observed_at
-        yield pieces_of(file), int(moment * 1000)
+        yield pieces_of(file), _changed_at(file, now) if written_at is None else written_at
         return
     try:
         found = open(file, "rb")  # noqa: SIM115 - closed below; errors of the caller's block must pass unchanged
     except (OSError, ValueError) as error:
         raise _not_read(error) from None
     with found:
-        moment = _changed_at(found, now) if observed_at is None else observed_at
-        yield pieces_of(found), int(moment * 1000)
+        yield pieces_of(found), _changed_at(found, now) if written_at is None else written_at
 
 
-def _changed_at(file: Any, now: float) -> float:
-    """Return the time of a file's last change, or 0 if it is not on a disk."""
+def _changed_at(file: Any, now: float) -> int:
+    """Return the time of a file's last change in milliseconds, or 0 if it is not on a disk."""
     try:
         status = os.fstat(file.fileno())
     except (AttributeError, OSError, ValueError):
         return 0
-    return min(max(status.st_mtime, 0), now) if stat.S_ISREG(status.st_mode) else 0
+    return int(min(max(status.st_mtime, 0), now) * 1000) if stat.S_ISREG(status.st_mode) else 0
 
 
 def pieces_of(file: Iterable[bytes]) -> Iterator[bytes]:

@@ -7,12 +7,14 @@ call can be awaited. So the coroutine never waits, and `run` completes it in one
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, Literal, TypeVar, cast
 
 from ..clerk.api import AsyncClerkApi, ClerkApi
 from ..clerk.endpoints import ClerkRequest
 from ..core.model import Change
 from ..core.records import AnyRecord, Kind
+from ..core.times import to_datetime
 from ..ports import AsyncRepository, Repository
 
 T = TypeVar("T")
@@ -116,6 +118,10 @@ class Job:
     def now(self) -> int:
         """Return the time in milliseconds."""
         return int(self._clock() * 1000)
+
+    def moment(self) -> datetime:
+        """Return the time."""
+        return to_datetime(self.now())
 
 
 class _Direct:

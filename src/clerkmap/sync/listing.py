@@ -20,6 +20,7 @@ from typing import Any
 
 from ..clerk import endpoints
 from ..clerk.endpoints import MAX_PAGE, ClerkRequest, Page, Shape
+from ..core.times import to_datetime
 from ..errors import ApiRefused
 from .job import Job, Stage
 
@@ -105,7 +106,7 @@ class _ByCursor(Reader):
         if self._is_counting:
             return endpoints.user_count()
         place = self.place
-        since = place.moment - 1 if place.moment and not place.last else None
+        since = to_datetime(place.moment - 1) if place.moment and not place.last else None
         return endpoints.users(starting_after=place.last or None, created_at_after=since)
 
     def feed_answer(self, answer: Any) -> list[Shape] | None:

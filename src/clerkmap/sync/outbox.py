@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass, replace
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -41,8 +42,8 @@ from .job import Job, OnProgress, lent, lent_api, run
 
 logger: logging.Logger = logging.getLogger("clerkmap.outbox")
 EVERY = 5.0  # seconds between two runs
-TAKEN = 300_000  # milliseconds for which no other sender takes the entry: longer than any attempt
-FIRST_PAUSE, LONGEST_PAUSE = 5_000, 3_600_000  # milliseconds until a failed entry is retried
+TAKEN = timedelta(minutes=5)  # for which no other sender takes the entry: longer than any attempt
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(hours=1)  # until a failed entry is retried
 AT_ONCE = 100
 
 
@@ -180,7 +181,7 @@ class OutboxWorker(SurvivesForks):
                 logger.error("draining the outbox failed: %s", type(error).__name__)
             if self._woken.wait(self._every):
                 self._woken.clear()
-                self._ends.wait(WAIT / 1000)
+                self._ends.wait(WAIT.total_seconds())
 
 
 class _Sending:
@@ -199,7 +200,7 @@ class _Sending:
         """
         is_checked = False
         while True:
-            due = await self._job.repository.outbox(self._job.instance, due=self._job.now(), limit=AT_ONCE)
+            due = await self._job.repository.outbox(self._job.instance, due=self._job.moment(), limit=AT_ONCE)
             if not due:
                 return self.sent
             if not is_checked:  # before an entry is taken: without Clerk, no entry changes
@@ -212,7 +213,7 @@ class _Sending:
                 self._job.tell("outbox", sum(asdict(self.sent).values()))
 
     async def _send(self, outbox_entry: OutboxEntry) -> None:
-        taken = replace(outbox_entry, due_at=self._job.now() + TAKEN, tries=outbox_entry.tries + 1)
+        taken = replace(outbox_entry, due_at=self._job.moment() + TAKEN, tries=outbox_entry.tries + 1)
         if not await self._job.repository.swap_outbox_entry(outbox_entry, taken):
             return  # another sender has it
         try:
@@ -269,7 +270,7 @@ class _Sending:
         while (now := await self._current(taken)) is not None and now.due_at == taken.due_at:
             row = await self._row(taken)
             is_more = not is_gone and row is not None and bool(self._write_back.missing(row))
-            later = replace(now, due_at=self._job.now() + WAIT, tries=0, error=None)
+            later = replace(now, due_at=self._job.moment() + WAIT, tries=0, error=None)
             if await self._job.repository.swap_outbox_entry(now, later if is_more else None):
                 return
 
@@ -280,7 +281,7 @@ class _Sending:
         pause = min(FIRST_PAUSE * 2 ** min(taken.tries - 1, 20), LONGEST_PAUSE)
         while (now := await self._current(taken)) is not None and now.due_at == taken.due_at:
             if await self._job.repository.swap_outbox_entry(
-                now, replace(now, due_at=self._job.now() + pause, error=code)
+                now, replace(now, due_at=self._job.moment() + pause, error=code)
             ):
                 return
 

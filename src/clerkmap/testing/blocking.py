@@ -10,11 +10,12 @@ import asyncio
 import copy
 import threading
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Self, TypeVar
 
 from ..core.model import Change, Count, Erasure, Id, Organization, User
 from ..core.principal import Standing
-from ..core.records import MAX_TIME, AnyRecord, Kind
+from ..core.records import AnyRecord, Kind
 from ..core.writeback import OutboxEntry, OutboxKind, WriteBack
 from ..errors import ConfigurationError
 from ..hooks import AfterCommit, Hook, Listeners
@@ -127,7 +128,7 @@ class Blocking:
     def swap_checkpoint(self, name: str, before: str | None, after: str | None) -> bool:
         return self.wait(self._repository.swap_checkpoint(name, before, after))
 
-    def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]:
+    def outbox(self, instance: str, *, due: datetime | None = None, limit: int = 500) -> list[OutboxEntry]:
         return self.wait(self._repository.outbox(instance, due=due, limit=limit))
 
     def outbox_entry(self, instance: str, kind: OutboxKind, key: str) -> OutboxEntry | None:
@@ -136,7 +137,7 @@ class Blocking:
     def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool:
         return self.wait(self._repository.swap_outbox_entry(before, after))
 
-    def purge(self, before: int) -> int:
+    def purge(self, before: datetime) -> int:
         return self.wait(self._repository.purge(before))
 
     def poll(self) -> None:

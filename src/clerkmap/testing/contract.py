@@ -31,6 +31,7 @@ from ..core.records import (
     Grade,
     key_of,
 )
+from ..core.times import to_datetime
 from ..errors import ConfigurationError
 from ..ports import CoreRepository, Repository
 from .contract_facts import FactsContract
@@ -87,7 +88,7 @@ class CoreContract(_Fixtures, HooksContract):
 
         assert change.made
         assert change.after == found(repository) == repository.row("user", HERE, record.key)
-        assert found(repository) == User(by_key(record), None, 1_000_000, None, record)
+        assert found(repository) == User(by_key(record), None, to_datetime(1_000_000), None, record)
 
     def test_put_keeps_every_character(self, repository: CoreRepository) -> None:
         """Text is stored without any change."""
@@ -159,7 +160,7 @@ class CoreContract(_Fixtures, HooksContract):
         user = found(repository)
         assert user.clerk == deleted
         assert (user.clerk_id, user.email, user.name) == (None, None, None)
-        assert user.deleted_at == 5
+        assert user.deleted_at == to_datetime(5)
         assert repository.row("user", HERE, key_of(ANN)) == user
         assert repository.put([person(at=99)]) == []
 
@@ -173,7 +174,7 @@ class CoreContract(_Fixtures, HooksContract):
             repository.put([ClerkUser.deleted(HERE, f"user_{number}", observed_at=10), gone])
 
         users = [found(repository, f"user_{number}") for number in range(3)]
-        assert {user.deleted_at for user in users} == {10}
+        assert {user.deleted_at for user in users} == {to_datetime(10)}
         assert len({user.id for user in users}) == 3
 
     def test_a_membership_may_come_first(self, repository: CoreRepository) -> None:
@@ -203,7 +204,7 @@ class CoreContract(_Fixtures, HooksContract):
         repository.put([ClerkUser.deleted(THERE, ANN, observed_at=9), company(instance=THERE)])
 
         assert found(repository, instance=HERE).email == "here@example.com"
-        assert found(repository, instance=THERE).deleted_at == 9
+        assert found(repository, instance=THERE).deleted_at == to_datetime(9)
         assert found(repository, instance=HERE).id != found(repository, instance=THERE).id
         standing = repository.find(HERE, ANN, ACME)
         assert standing is not None

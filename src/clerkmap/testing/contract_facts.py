@@ -13,6 +13,7 @@ from ..core.records import (
     ClerkUser,
     key_of,
 )
+from ..core.times import to_datetime, to_text
 from ..errors import ConfigurationError, LinkRefused, UserUnknown
 from ..ports import Repository
 from .samples import ACME, ANN, BEA, HERE, THERE, MakeRepository, by_key, company, found, member, person
@@ -148,14 +149,14 @@ class FactsContract:
         repository.put([person(ANN), ClerkUser.deleted(HERE, ANN, observed_at=5), person(BEA, at=6)])
         old, new = found(repository, ANN), found(repository, BEA)
         repository.set_role(old.id, "admin")
-        assert (old.deleted_at, new.deleted_at) == (5, None)
+        assert (old.deleted_at, new.deleted_at) == (to_datetime(5), None)
 
         again = repository.relink(HERE, BEA, new.id, to=old.id)
 
         assert (again.id, again.role, again.deleted_at) == (old.id, "admin", None)
         assert found(repository, ANN).deleted_at is None
         assert repository.relink(HERE, BEA, old.id, to=new.id).deleted_at is None
-        assert found(repository, ANN).deleted_at == 5
+        assert found(repository, ANN).deleted_at == to_datetime(5)
 
     def test_export_gives_everything_of_one_person(self, repository: Repository) -> None:
         """An export is ready for JSON: the row, its identities in full, and its memberships, of one user only."""
@@ -166,10 +167,15 @@ class FactsContract:
 
         told = json.loads(json.dumps(repository.export(user.id)))
 
-        assert told["user"] == {"id": user.id, "role": None, "created_at": user.created_at, "deleted_at": None}
+        assert told["user"] == {
+            "id": user.id,
+            "role": None,
+            "created_at": user.created_at.isoformat(),
+            "deleted_at": None,
+        }
         (here, there) = told["identities"]
         assert (here["instance"], here["clerk_id"], here["email"]) == (HERE, ANN, "ann@example.com")
-        assert (here["public_metadata"], here["updated_at"], there["instance"]) == ({"plan": 2}, 1, THERE)
+        assert (here["public_metadata"], here["updated_at"], there["instance"]) == ({"plan": 2}, to_text(1), THERE)
         assert [each["clerk_id"] for each in told["memberships"]] == ["orgmem_1"]
         assert "bea@example.com" not in json.dumps(told)
 
@@ -216,9 +222,9 @@ class FactsContract:
         assert standing is not None
         assert standing.session_is_over
         with pytest.raises(ConfigurationError, match="3652 days"):
-            repository.purge(100 * days)
+            repository.purge(to_datetime(100 * days))
         now[0] += 2 * 86_400
         standing = repository.find(HERE, ANN, None, "sess_1")
         assert standing is not None
         assert not standing.session_is_over
-        assert repository.purge(100 * days) == 1
+        assert repository.purge(to_datetime(100 * days)) == 1

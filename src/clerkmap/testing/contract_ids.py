@@ -7,6 +7,7 @@ import pytest
 
 from ..core.model import Change
 from ..core.records import FROM_TOKEN, ClerkUser, key_of
+from ..core.times import to_datetime
 from ..errors import ConfigurationError, HookFailed, LinkRefused, UserTaken
 from ..ports import Repository
 from ..repositories.linkers import FirstUserTakes
@@ -68,7 +69,7 @@ class IdsContract:
         assert user.clerk.key == key_of(BEA)
 
         repository.put([ClerkUser.deleted(THERE, BEA, observed_at=6)])
-        assert found(repository).deleted_at == found(repository, BEA, THERE).deleted_at == 7
+        assert found(repository).deleted_at == found(repository, BEA, THERE).deleted_at == to_datetime(7)
 
         repository.link(THERE, "user_new", "mine", shared=True)
         assert found(repository, "user_new", THERE).deleted_at is None
@@ -137,7 +138,7 @@ class IdsContract:
         repository = make_repository(ids=by_key, linker=mine, across_instances=True, clock=lambda: 100 * day / 1000)
         repository.put([person(ANN)])
         repository.put([ClerkUser.deleted(HERE, ANN, observed_at=2)])
-        repository.purge(60 * day)
+        repository.purge(to_datetime(60 * day))
         assert repository.find(HERE, ANN) is None
         repository.put([person(BEA), person(BEA, instance=THERE)])
         assert {found(repository, BEA).id, found(repository, BEA, THERE).id}.isdisjoint({"mine"})
@@ -181,7 +182,7 @@ class IdsContract:
             elif turn == 1:
                 repository.unlink(instance, first, "mine")
             repository.put([ClerkUser.deleted(instance, first, observed_at=2)])
-            repository.purge(60 * day)
+            repository.purge(to_datetime(60 * day))
             repository.put([person("user_late")])
             assert found(repository, "user_late").id == by_key(person("user_late"))
             repository.close()

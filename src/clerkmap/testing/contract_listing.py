@@ -15,6 +15,7 @@ from ..core.records import (
     Kind,
     key_of,
 )
+from ..core.times import to_datetime
 from ..errors import ConfigurationError
 from ..ports import Repository
 from .samples import ACME, ANN, BEA, HERE, THERE, MakeRepository, by_key, company, found, left, member, person
@@ -114,12 +115,16 @@ class ListingContract:
 
         counts = repository.counts(HERE)
         assert counts == {
-            "user": Count(told=8, from_token=1, deleted=1, updated_at=9, observed_at=30),
-            "organization": Count(told=1, from_token=0, deleted=1, updated_at=4, observed_at=5),
-            "membership": Count(told=3, from_token=1, deleted=1, updated_at=3, observed_at=8),
+            "user": Count(told=8, from_token=1, deleted=1, updated_at=to_datetime(9), observed_at=to_datetime(30)),
+            "organization": Count(
+                told=1, from_token=0, deleted=1, updated_at=to_datetime(4), observed_at=to_datetime(5)
+            ),
+            "membership": Count(told=3, from_token=1, deleted=1, updated_at=to_datetime(3), observed_at=to_datetime(8)),
         }
         assert [counts[kind].alive for kind in KINDS] == [9, 1, 4]
-        assert repository.counts(THERE)["user"] == Count(told=1, updated_at=99, observed_at=99)
+        assert repository.counts(THERE)["user"] == Count(
+            told=1, updated_at=to_datetime(99), observed_at=to_datetime(99)
+        )
         assert repository.counts("elsewhere") == dict.fromkeys(KINDS, Count())
 
     def test_what_only_tokens_tell_has_no_date(self, repository: Repository) -> None:

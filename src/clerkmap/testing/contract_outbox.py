@@ -2,17 +2,20 @@
 
 import threading
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from ..core.records import FROM_TOKEN, ClerkMembership, ClerkOrganization, ClerkUser
+from ..core.times import to_datetime
 from ..core.writeback import WAIT, OutboxEntry, WriteBack
 from ..errors import ConfigurationError, HookFailed
 from ..ports import Repository
 from .samples import ACME, ANN, BEA, HERE, THERE, MakeRepository, by_key, company, found, left, member, person
 
 NOW = 1_000_000  # milliseconds
+AT = to_datetime(NOW)
 BACK = WriteBack(user_id="userId", role="role", organization_id="orgId")
 
 
@@ -41,11 +44,11 @@ class OutboxContract:
         noted = {(each.kind, each.key) for each in writing.outbox(HERE)}
         assert noted == {("user", person().key), ("user", person(BEA).key), ("organization", company().key)}
         assert {(each.since, each.due_at, each.changes, each.tries, each.error) for each in writing.outbox(HERE)} == {
-            (NOW, NOW + WAIT, 1, 0, None)
+            (AT, AT + WAIT, 1, 0, None)
         }
         assert [each.instance for each in writing.outbox(THERE)] == [THERE]
-        assert writing.outbox(HERE, due=NOW + WAIT - 1) == []
-        assert len(writing.outbox(HERE, due=NOW + WAIT, limit=2)) == 2
+        assert writing.outbox(HERE, due=AT + WAIT - timedelta(milliseconds=1)) == []
+        assert len(writing.outbox(HERE, due=AT + WAIT, limit=2)) == 2
 
     def test_an_echo_is_not_noted(self, writing: Repository) -> None:
         """Data that Clerk has already, and old data, add no entry."""
@@ -107,7 +110,7 @@ class OutboxContract:
         """An entry that has changed meanwhile is not replaced, removed or added."""
         writing.put([person()])
         (seen,) = writing.outbox(HERE)
-        taken = replace(seen, due_at=NOW + 60_000, tries=1)
+        taken = replace(seen, due_at=AT + timedelta(minutes=1), tries=1)
         won: list[bool] = []
         threads = [
             threading.Thread(target=lambda: won.append(writing.swap_outbox_entry(seen, taken))) for _ in range(8)
@@ -126,7 +129,7 @@ class OutboxContract:
         now = writing.outbox_entry(HERE, "user", seen.key)
         assert now is not None
         assert now == replace(taken, changes=2)
-        failed = replace(now, due_at=NOW + 5, error="api_refused")
+        failed = replace(now, due_at=AT + timedelta(milliseconds=5), error="api_refused")
         assert writing.swap_outbox_entry(now, failed)
         assert writing.outbox(HERE) == [failed]
         assert writing.swap_outbox_entry(failed, None)
@@ -137,13 +140,13 @@ class OutboxContract:
     def test_the_earliest_is_first(self, repository: Repository) -> None:
         """Entries are sorted by their due time, up to a limit."""
         for number in (3, 1, 2):
-            assert repository.swap_outbox_entry(None, OutboxEntry(HERE, "user", f"k{number}", 0, number))
+            assert repository.swap_outbox_entry(None, OutboxEntry(HERE, "user", f"k{number}", AT, to_datetime(number)))
         assert [each.key for each in repository.outbox(HERE, limit=2)] == ["k1", "k2"]
-        assert [each.key for each in repository.outbox(HERE, due=1)] == ["k1"]
+        assert [each.key for each in repository.outbox(HERE, due=to_datetime(1))] == ["k1"]
 
     def test_two_states_are_of_one_thing(self, repository: Repository) -> None:
         """Replacing the entry of one user by that of another is an error."""
-        one = OutboxEntry(HERE, "user", "a", 0, 0)
+        one = OutboxEntry(HERE, "user", "a", AT, AT)
         for before, after in ((None, None), (one, replace(one, key="b")), (one, replace(one, kind="organization"))):
             with pytest.raises(ConfigurationError):
                 repository.swap_outbox_entry(before, after)
@@ -177,12 +180,17 @@ class OutboxContract:
         repository.put([ClerkOrganization.deleted(HERE, ACME, observed_at=10 * days)])
         repository.put([left("orgmem_2", at=50 * days, user=BEA)])
 
-        for too_late in (now, 71 * days, -1, True, 1.5):
+        for moment in (now, 71 * days, -1):
             with pytest.raises(ConfigurationError, match="30 days"):
-                repository.purge(too_late)  # type: ignore[arg-type]
-        assert repository.purge(10 * days) == 0
-        assert repository.purge(11 * days) == 3  # of the user, of the membership, and of its record from a token
-        assert repository.purge(11 * days) == 0
+                repository.purge(to_datetime(moment))
+        for no_time in (10 * days, datetime(2026, 1, 1), None):
+            with pytest.raises(ConfigurationError, match="before must be a datetime with a time zone"):
+                repository.purge(no_time)  # type: ignore[arg-type]
+        assert repository.purge(to_datetime(10 * days)) == 0
+        assert (
+            repository.purge(to_datetime(11 * days)) == 3
+        )  # of the user, of the membership, and of its record from a token
+        assert repository.purge(to_datetime(11 * days)) == 0
 
         assert repository.user(ann.id) is None
         assert repository.find(HERE, ANN) is None
@@ -196,7 +204,7 @@ class OutboxContract:
         days = 86_400_000
         repository = make_repository(ids=by_key, clock=lambda: 100 * days / 1000)
         repository.put([person(), company(), member("orgmem_1"), left("orgmem_1", at=10), member("orgmem_2", at=20)])
-        assert repository.purge(50 * days) == 0
+        assert repository.purge(to_datetime(50 * days)) == 0
         assert len(repository.records("membership", HERE)) == 2
 
 

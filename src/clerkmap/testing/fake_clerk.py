@@ -48,6 +48,8 @@ _making = threading.Lock()
 class FakeClerk:
     """One Clerk instance. Two fakes with the same arguments make the same ids, keys and tokens.
 
+    Times are milliseconds since 1970, as in Clerk's JSON. Lifetimes are seconds.
+
     Args:
         seed: Seeds the keys, secrets and ids.
         clock: The time of tokens and changes; the real time by default.
@@ -331,7 +333,7 @@ class FakeClerk:
         private_metadata: Metadata | None = None,
         expires_in: int = MONTH,
     ) -> FakeInvitation:
-        """Invite an email address to an organization. `expires_in` is in milliseconds."""
+        """Invite an email address to an organization, for `expires_in` seconds."""
         metadata = {"public_metadata": public_metadata, "private_metadata": private_metadata}
         return self._organizations.invite(
             organization, email, role=role, inviter=inviter, expires_in=expires_in, **metadata

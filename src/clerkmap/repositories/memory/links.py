@@ -1,6 +1,7 @@
 """Your side of the memory repository: roles, links, erasure and purges. `sql/links.py` does the same in SQL."""
 
 from dataclasses import replace
+from datetime import datetime
 
 from ...core.model import Change, Id, User, keys_of, spokesman, without_role
 from ...core.records import DELETED, FROM_TOKEN, AnyRecord, ClerkUser, key_of
@@ -84,17 +85,16 @@ class MemoryLinks:
         assert user is not None
         return [without_role(change) for change in written], user
 
-    def purge(self, before: int) -> Written[int]:
+    def purge(self, before: datetime) -> Written[int]:
         tables = self._tables
-        oldest_kept = deletion_rank(
-            check_purge(before, self._configuration.now(), self._configuration.tombstone_retention)
-        )
+        moment = check_purge(before, self._configuration.now(), self._configuration.tombstone_retention)
+        oldest_kept = deletion_rank(moment)
         gone = {place: id for place, (id, record) in tables.identities.items() if DELETED <= record.rank < oldest_kept}
         for place, id in gone.items():
             places = tables.users[id].places
             tables.replace_user(id, places=tuple(each for each in places if each != place))
             tables.set(tables.identities, place, None)
-        over = {ends: records for ends, records in tables.memberships.items() if ended_before(records, before)}
+        over = {ends: records for ends, records in tables.memberships.items() if ended_before(records, moment)}
         for ends, records in over.items():
             user = ends[:2]
             tables.set(

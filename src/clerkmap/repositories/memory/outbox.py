@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 
 from ...core.model import Change, Organization, User
+from ...core.times import to_datetime
 from ...core.writeback import OutboxEntry, OutboxKind, outbox_entry_of
-from ..arguments import check_checkpoint, check_checkpoint_name, check_limit, check_outbox_entry
+from ..arguments import check_checkpoint, check_checkpoint_name, check_due, check_limit, check_outbox_entry
 from ..options import Configuration
 from .reading import MemoryReading
 from .tables import EntryPlace, MemoryTables, Written
@@ -29,9 +31,10 @@ class MemoryOutbox:
                 entry = replace(there, changes=there.changes + 1) if there else new
                 self._tables.set(self._tables.outbox, place, entry)
 
-    def due(self, instance: str, due: int, limit: int) -> list[OutboxEntry]:
+    def due(self, instance: str, due: datetime | None, limit: int) -> list[OutboxEntry]:
         check_limit(limit)
-        all_due = [each for each in self._tables.outbox.values() if each.instance == instance and each.due_at <= due]
+        latest = to_datetime(check_due(due))
+        all_due = [each for each in self._tables.outbox.values() if each.instance == instance and each.due_at <= latest]
         return sorted(all_due, key=lambda each: (each.due_at, each.kind, each.key))[:limit]
 
     def entry(self, instance: str, kind: OutboxKind, key: str) -> OutboxEntry | None:
@@ -56,7 +59,7 @@ class MemoryOutbox:
         return [row] if back.missing(row) else []
 
 
-def _state(entry: OutboxEntry | None) -> tuple[int, int, int] | None:
+def _state(entry: OutboxEntry | None) -> tuple[datetime, int, int] | None:
     return None if entry is None else (entry.due_at, entry.changes, entry.tries)
 
 

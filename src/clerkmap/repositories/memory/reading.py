@@ -7,6 +7,7 @@ from typing import Any
 from ...core.model import Count, Id, Organization, User, exported, spokesman
 from ...core.principal import Standing
 from ...core.records import EMBEDDED, FROM_TOKEN, FULL, AnyRecord, ClerkMembership, ClerkUser, Kind, key_of
+from ...core.times import to_datetime
 from ...core.writeback import OutboxKind
 from ...errors import UserUnknown
 from ..arguments import (
@@ -105,7 +106,7 @@ class MemoryReading:
         """Return your user by an existing identity."""
         id, record = self._tables.identities[place]
         row = self._tables.users[id]
-        return User(id, row.role, row.created_at, row.deleted_at, record)
+        return User(id, row.role, to_datetime(row.created_at), to_datetime(row.deleted_at), record)
 
     def all_memberships(self, users: Iterable[User]) -> list[ClerkMembership]:
         """Return the memberships of all these identities."""
@@ -134,8 +135,8 @@ class MemoryReading:
             len(told),
             sum(record.grade == FROM_TOKEN for record in records),
             sum(record.is_deleted for record in records),
-            max((record.updated_at or 0 for record in told), default=0) or None,
-            max((record.observed_at for record in records if record.grade != FROM_TOKEN), default=None),
+            to_datetime(max((record.updated_at or 0 for record in told), default=0) or None),
+            to_datetime(max((each.observed_at for each in records if each.grade != FROM_TOKEN), default=None)),
         )
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack
 
 from ...core.model import Change, Count, Erasure, Id, Organization, User
 from ...core.principal import Standing
-from ...core.records import MAX_TIME, AnyRecord, Kind
+from ...core.records import AnyRecord, Kind
 from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
 from ...errors import ConfigurationError
 from ...hooks import Listeners
@@ -147,7 +148,7 @@ class MemoryRepository:
         with self._tables.lock:
             return not self._tables.is_settled
 
-    def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]:
+    def outbox(self, instance: str, *, due: datetime | None = None, limit: int = 500) -> list[OutboxEntry]:
         with self._tables.lock:
             return self._outbox.due(instance, due, limit)
 
@@ -158,7 +159,7 @@ class MemoryRepository:
     def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool:
         return self._write(lambda: self._outbox.swap(before, after))
 
-    def purge(self, before: int) -> int:
+    def purge(self, before: datetime) -> int:
         return self._write(lambda: self._links.purge(before))
 
     def poll(self) -> None:

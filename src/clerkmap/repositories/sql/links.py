@@ -1,6 +1,7 @@
 """Your side of the tables: roles, the links between identities and your users, erasure and purges."""
 
 from dataclasses import replace
+from datetime import datetime
 
 from ...core.merging import deletion_time
 from ...core.model import Change, Id, User, keys_of, spokesman, without_role
@@ -95,16 +96,15 @@ class SqlLinks:
         assert user is not None
         return written, user
 
-    def purge(self, before: int) -> Work[Written[int]]:
-        oldest_kept = deletion_rank(
-            check_purge(before, self._configuration.now(), self._configuration.tombstone_retention)
-        )
+    def purge(self, before: datetime) -> Work[Written[int]]:
+        moment = check_purge(before, self._configuration.now(), self._configuration.tombstone_retention)
+        oldest_kept = deletion_rank(moment)
         ended = sorted((yield self._sql.select_left, (DELETED, oldest_kept)))
         gone = yield self._sql.select_gone, (DELETED, oldest_kept)
         yield from self._locks.of_keys({user_key for _, user_key, _ in ended} | {key for (key,) in gone})
         purged = list((yield self._sql.purge_identities, (DELETED, oldest_kept)))
         for ends in ended:
-            if ended_before((yield from self._reading.memberships_of(*ends)), before):
+            if ended_before((yield from self._reading.memberships_of(*ends)), moment):
                 purged += yield self._sql.purge_memberships, ends
         return [], len(purged)
 

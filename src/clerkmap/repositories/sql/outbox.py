@@ -1,10 +1,13 @@
 """The tables of jobs: the outbox, which lists rows with possibly stale Clerk metadata, and checkpoints."""
 
 from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
 
 from ...core.model import Change, Organization, User
+from ...core.times import to_datetime, to_milliseconds
 from ...core.writeback import OutboxEntry, OutboxKind, outbox_entry_of
-from ..arguments import check_checkpoint, check_checkpoint_name, check_limit, check_outbox_entry
+from ..arguments import check_checkpoint, check_checkpoint_name, check_due, check_limit, check_outbox_entry
 from ..options import Configuration
 from .reading import SqlReading
 from .statements import Rows, Statements, Work, Written
@@ -24,13 +27,13 @@ class SqlOutbox:
             for row in (yield from self._stale_rows(change)):
                 yield self._sql.upsert_outbox_entry, _row(outbox_entry_of(row, self._configuration.now()))
 
-    def due(self, instance: str, due: int, limit: int) -> Work[list[OutboxEntry]]:
-        rows = yield self._sql.select_outbox, (instance, due, check_limit(limit))
-        return [OutboxEntry(*row) for row in rows]
+    def due(self, instance: str, due: datetime | None, limit: int) -> Work[list[OutboxEntry]]:
+        rows = yield self._sql.select_outbox, (instance, check_due(due), check_limit(limit))
+        return [_entry(row) for row in rows]
 
     def entry(self, instance: str, kind: OutboxKind, key: str) -> Work[OutboxEntry | None]:
         rows = yield self._sql.select_outbox_entry, (instance, kind, key)
-        return OutboxEntry(*rows[0]) if rows else None
+        return _entry(rows[0]) if rows else None
 
     def swap(self, before: OutboxEntry | None, after: OutboxEntry | None) -> Work[Written[bool]]:
         check_outbox_entry(before, after)
@@ -40,7 +43,10 @@ class SqlOutbox:
         elif before is not None and after is None:
             rows = yield self._sql.delete_outbox_entry, _state(before)
         elif before is not None and after is not None:
-            rows = yield self._sql.update_outbox_entry, (after.due_at, after.tries, after.error, *_state(before))
+            rows = yield (
+                self._sql.update_outbox_entry,
+                (to_milliseconds(after.due_at), after.tries, after.error, *_state(before)),
+            )
         return [], bool(rows)
 
     def _stale_rows(self, change: Change) -> Work[list[User | Organization]]:
@@ -53,12 +59,18 @@ class SqlOutbox:
         return [row] if back.missing(row) else []
 
 
+def _entry(row: tuple[Any, ...]) -> OutboxEntry:
+    instance, kind, key, since, due_at, *others = row
+    return OutboxEntry(instance, kind, key, to_datetime(since), to_datetime(due_at), *others)
+
+
 def _row(entry: OutboxEntry) -> tuple[object, ...]:
-    return (*_place(entry), entry.since, entry.due_at, entry.changes, entry.tries, entry.error)
+    times = to_milliseconds(entry.since), to_milliseconds(entry.due_at)
+    return (*_place(entry), *times, entry.changes, entry.tries, entry.error)
 
 
 def _state(entry: OutboxEntry) -> tuple[object, ...]:
-    return (*_place(entry), entry.due_at, entry.changes, entry.tries)
+    return (*_place(entry), to_milliseconds(entry.due_at), entry.changes, entry.tries)
 
 
 def _place(entry: OutboxEntry) -> tuple[str, str, str]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from ...core.merging import deletion_time, latest_membership, outranks, winning_records
 from ...core.model import Change, Id, Membership, Organization, Session, User
 from ...core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, Kind
+from ...core.times import to_datetime
 from ...core.tombstones import deletion_rank
 from ...errors import UserTaken
 from ..options import Configuration, FirstRoles, id_taken, log_taken, not_inserted
@@ -251,8 +252,9 @@ class _PutMany:
         _, next_ids = yield from self._users.numbering()
         for record, id in (yield from self._users.with_new_ids(records, next_ids)):
             role, role_rank = roles.get(place_of(record), (None, None))
-            users[id] = user = User(id, role, now, deletion_time([record]), record)
-            rows.append((id, role, role_rank, now, user.deleted_at))
+            gone = deletion_time([record])
+            users[id] = User(id, role, to_datetime(now), to_datetime(gone), record)
+            rows.append((id, role, role_rank, now, gone))
         made = [users[id] for id, *_ in (yield from self._sql.insert_users.of(rows))]
         rows = yield from self._sql.insert_identities.of([(*user_row(user.clerk), user.id) for user in made])
         tied = {(instance, key) for instance, key, *_ in rows}

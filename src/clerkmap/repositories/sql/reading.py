@@ -19,6 +19,7 @@ from ...core.records import (
     Kind,
     key_of,
 )
+from ...core.times import to_datetime
 from ...core.writeback import OutboxKind
 from ...errors import UserUnknown
 from ..arguments import (
@@ -200,7 +201,7 @@ def ends_of(record: ClerkMembership) -> Ends:
 
 def user_of(row: tuple[Any, ...]) -> User:
     id, role, created_at, deleted_at = row[len(USER_COLUMNS) : len(USER_COLUMNS) + 4]
-    return User(id, role, created_at, deleted_at, _clerk_user_of(row))
+    return User(id, role, to_datetime(created_at), to_datetime(deleted_at), _clerk_user_of(row))
 
 
 def organization_of(row: tuple[Any, ...]) -> Organization:
@@ -251,6 +252,8 @@ def _counted(rows: Rows) -> Count:
         told=sum(number for number, _, _ in told),
         from_token=grades.get(FROM_TOKEN, none)[0],
         deleted=grades.get(DELETED, none)[0],
-        updated_at=max(updated for _, updated, _ in told) or None,
-        observed_at=max((observed for grade, (_, _, observed) in grades.items() if grade != FROM_TOKEN), default=None),
+        updated_at=to_datetime(max(updated for _, updated, _ in told) or None),
+        observed_at=to_datetime(
+            max((observed for grade, (_, _, observed) in grades.items() if grade != FROM_TOKEN), default=None)
+        ),
     )

@@ -7,11 +7,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, ParamSpec, Self, TypeVar
 
 from ...core.model import Change, Count, Erasure, Id, Organization, User
 from ...core.principal import Standing
-from ...core.records import MAX_TIME, AnyRecord, Kind
+from ...core.records import AnyRecord, Kind
 from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
 from ...hooks import Listeners
 from ..options import Configuration
@@ -182,7 +183,7 @@ class SqlRepository(ABC):
     def in_transaction(self) -> bool:
         return not self._is_settled()
 
-    def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]:
+    def outbox(self, instance: str, *, due: datetime | None = None, limit: int = 500) -> list[OutboxEntry]:
         return self._read(self._tables.outbox.due, instance, due, limit)
 
     def outbox_entry(self, instance: str, kind: OutboxKind, key: str) -> OutboxEntry | None:
@@ -191,7 +192,7 @@ class SqlRepository(ABC):
     def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool:
         return self._write(self._tables.outbox.swap, before, after)
 
-    def purge(self, before: int) -> int:
+    def purge(self, before: datetime) -> int:
         return self._write(self._tables.links.purge, before)
 
 
@@ -308,7 +309,7 @@ class AsyncSqlRepository(ABC):
     async def in_transaction(self) -> bool:
         return not self._is_settled()
 
-    async def outbox(self, instance: str, *, due: int = MAX_TIME, limit: int = 500) -> list[OutboxEntry]:
+    async def outbox(self, instance: str, *, due: datetime | None = None, limit: int = 500) -> list[OutboxEntry]:
         return await self._read(self._tables.outbox.due, instance, due, limit)
 
     async def outbox_entry(self, instance: str, kind: OutboxKind, key: str) -> OutboxEntry | None:
@@ -317,5 +318,5 @@ class AsyncSqlRepository(ABC):
     async def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool:
         return await self._write(self._tables.outbox.swap, before, after)
 
-    async def purge(self, before: int) -> int:
+    async def purge(self, before: datetime) -> int:
         return await self._write(self._tables.links.purge, before)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ...core.merging import deletion_time
 from ...core.model import Change, Id, User, keys_of, spokesman
 from ...core.records import ClerkOrganization, ClerkUser
+from ...core.times import to_datetime
 from ...errors import UserTaken
 from ..options import Configuration, id_taken, not_inserted
 from .reading import SqlReading
@@ -40,7 +41,7 @@ class SqlUsers:
         if not (yield self._sql.insert_identity, (*user_row(record), id)):
             yield self._sql.delete_user, (id,)
             return None
-        user = User(id, role, now, gone, record)
+        user = User(id, role, to_datetime(now), to_datetime(gone), record)
         return Change(None, user, user)
 
     def insert(self, record: ClerkUser, *values: Any) -> Work[Id | None]:
@@ -147,5 +148,5 @@ class SqlUsers:
         gone = deletion_time(user.clerk for user in users)
         yield self._sql.set_deleted_at, (gone, id)
         (after,) = (user for user in users if (user.clerk.instance, user.clerk.key) == (record.instance, record.key))
-        after = replace(after, deleted_at=gone)
+        after = replace(after, deleted_at=to_datetime(gone))
         return [Change(before, after, after, also_touches=keys_of(users))], after

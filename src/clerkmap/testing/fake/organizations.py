@@ -9,7 +9,7 @@ from .shapes import deleted_shape, public_organization_shape
 from .store import Store, assign, check_parameters, serialized
 from .users import UserDirectory, merged_kinds
 
-MONTH = 30 * 86_400_000
+MONTH = 30 * 86_400  # seconds
 SETTABLE = ("name", "slug", "max_allowed_memberships", "admin_delete_enabled", "created_at")
 METADATA = ("public_metadata", "private_metadata")
 
@@ -151,7 +151,7 @@ class OrganizationDirectory:
         invitation.public_metadata = copy.deepcopy(public_metadata or {})
         invitation.private_metadata = copy.deepcopy(private_metadata or {})
         invitation.created_at = store.moment()
-        invitation.expires_at = invitation.created_at + expires_in
+        invitation.expires_at = invitation.created_at + expires_in * 1000
         store.invitations[invitation.id] = invitation
         return self._invitation_changed(invitation, "organizationInvitation.created")
 

@@ -229,7 +229,7 @@ def refuse_members(call: ApiCall, organization: FakeOrganization, user: FakeUser
 # Invitations
 
 MAX_INVITATIONS = 10
-_DAY = 86_400_000
+_DAY = 86_400  # seconds
 _INVITATION_FIELDS = (
     *("email_address", "role", "inviter_user_id", *METADATA),
     *("redirect_url", "expires_in_days", "notify"),
