@@ -127,7 +127,7 @@ class Setup:
         is_ready = self._schema.check(rows) == SCHEMA_VERSION
         if not is_ready and not self._migrates:
             raise ConfigurationError(
-                "the tables are missing or outdated: call open(), pass migrate=True, or run the script that ddl() returns"
+                "the tables are missing or outdated: call open(), pass migrate=True, or run the script of ddl()"
             )
         if is_ready:
             yield from self.tables.users.check_numbers()
