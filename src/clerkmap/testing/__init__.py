@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         FakeSession,
         FakeUser,
     )
+    from .fake.organizations import InvitationOptions, MemberOptions
+    from .fake.tokens import TemplateTokenOptions, TokenOptions
     from .fake.webhook_delivery import Delivery, Message, Wire
     from .fake_clerk import FakeClerk
     from .signing import SigningKey
@@ -37,6 +39,8 @@ _HOMES = {
         "FakeSession",
         "FakeUser",
     ),
+    "fake.organizations": ("InvitationOptions", "MemberOptions"),
+    "fake.tokens": ("TemplateTokenOptions", "TokenOptions"),
     "fake.webhook_delivery": ("Delivery", "Message", "Wire"),
     "fake_clerk": ("FakeClerk",),
     "signing": ("SigningKey",),
@@ -56,8 +60,12 @@ __all__ = [
     "FakeRole",
     "FakeSession",
     "FakeUser",
+    "InvitationOptions",
+    "MemberOptions",
     "Message",
     "SigningKey",
+    "TemplateTokenOptions",
+    "TokenOptions",
     "Wire",
 ]
 

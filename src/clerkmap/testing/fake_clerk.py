@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Unpack
 
 from ..auth.verifier import Verifier
 from ..core.instance import Instance
@@ -27,10 +27,10 @@ from .fake.objects import (
     FakeUser,
     Metadata,
 )
-from .fake.organizations import MONTH, OrganizationDirectory
+from .fake.organizations import InvitationOptions, MemberOptions, OrganizationDirectory
 from .fake.shapes import Shape, image_url
 from .fake.store import DAY, Row, Store
-from .fake.tokens import ORIGIN, Tokens
+from .fake.tokens import ORIGIN, TemplateTokenOptions, TokenOptions, Tokens
 from .fake.users import SessionEnd, UserDirectory
 from .fake.webhook_delivery import Delivery, Wire
 from .signing import SigningKey
@@ -290,17 +290,10 @@ class FakeClerk:
         self._organizations.delete(organization)
 
     def add_member(
-        self,
-        organization: FakeOrganization,
-        user: FakeUser,
-        *,
-        role: str = "org:member",
-        public_metadata: Metadata | None = None,
-        private_metadata: Metadata | None = None,
+        self, organization: FakeOrganization, user: FakeUser, **options: Unpack[MemberOptions]
     ) -> FakeMembership:
-        """Make a user a member, or give a member another role."""
-        metadata = {"public_metadata": public_metadata, "private_metadata": private_metadata}
-        return self._organizations.add_member(organization, user, role=role, **metadata)
+        """Make a user a member, or give a member another role. See `MemberOptions`."""
+        return self._organizations.add_member(organization, user, **options)
 
     def remove_member(self, organization: FakeOrganization, user: FakeUser) -> FakeMembership:
         """Remove a member. A user that joins again gets a new membership."""
@@ -323,21 +316,10 @@ class FakeClerk:
         return self._organizations.create_role(key, permissions, name)
 
     def invite(
-        self,
-        organization: FakeOrganization,
-        email: str,
-        *,
-        role: str = "org:member",
-        inviter: FakeUser | None = None,
-        public_metadata: Metadata | None = None,
-        private_metadata: Metadata | None = None,
-        expires_in: int = MONTH,
+        self, organization: FakeOrganization, email: str, **options: Unpack[InvitationOptions]
     ) -> FakeInvitation:
-        """Invite an email address to an organization, for `expires_in` seconds."""
-        metadata = {"public_metadata": public_metadata, "private_metadata": private_metadata}
-        return self._organizations.invite(
-            organization, email, role=role, inviter=inviter, expires_in=expires_in, **metadata
-        )
+        """Invite an email address to an organization. See `InvitationOptions`."""
+        return self._organizations.invite(organization, email, **options)
 
     def accept_invitation(self, invitation: FakeInvitation, user: FakeUser | None = None) -> FakeUser:
         """Accept an invitation as this user, or as the user with its address, created if missing."""
@@ -381,74 +363,14 @@ class FakeClerk:
         return self.tokens.rotate_key(kid, keep_for)
 
     def token(
-        self,
-        user: FakeUser,
-        organization: FakeOrganization | None = None,
-        *,
-        role: str | None = None,
-        permissions: Iterable[str] | None = None,
-        features: Iterable[str] = (),
-        plan: str | None = None,
-        version: int = 2,
-        session: FakeSession | str | None = None,
-        party: str | None = ORIGIN,
-        pending: bool = False,
-        actor: str | None = None,
-        factor_ages: tuple[int, int] = (0, -1),
-        template: str | None = None,
-        expires_in: int = 60,
-        claims: Mapping[str, Any] | None = None,
-        header: Mapping[str, Any] | None = None,
+        self, user: FakeUser, organization: FakeOrganization | None = None, **options: Unpack[TokenOptions]
     ) -> str:
-        """Return a session token.
+        """Return a session token of a user with this active organization. See `TokenOptions`."""
+        return self.tokens.token(user, organization, **options)
 
-        Args:
-            user: The subject.
-            organization: The active organization.
-            role: The role in the organization; that of the membership by default, or `org:member`.
-            permissions: Permissions such as `org:invoices:read`; those of the role by default.
-            features: Features with their scope: `o:invoices`, `u:themes`.
-            plan: A plan with its scope: `o:pro`.
-            version: The version of Clerk's session token: 1 or 2.
-            session: The session or its id; a new id by default.
-            party: The origin in `azp`.
-            pending: Whether the session has pending tasks.
-            actor: The id of a user that impersonates the subject.
-            factor_ages: The minutes since the first and the second factor were verified.
-            template: The name of a JWT template: return a `template_token`, without session and organization.
-            expires_in: The lifetime in seconds; a negative one makes an expired token.
-            claims, header: Claims and header parameters to add or replace. None removes one.
-        """
-        return self.tokens.token(
-            user,
-            organization,
-            role=role,
-            permissions=permissions,
-            features=features,
-            plan=plan,
-            version=version,
-            session=session,
-            party=party,
-            pending=pending,
-            actor=actor,
-            factor_ages=factor_ages,
-            template=template,
-            expires_in=expires_in,
-            claims=claims,
-            header=header,
-        )
-
-    def template_token(
-        self,
-        user: FakeUser,
-        *,
-        party: str | None = ORIGIN,
-        expires_in: int = 60,
-        claims: Mapping[str, Any] | None = None,
-        header: Mapping[str, Any] | None = None,
-    ) -> str:
+    def template_token(self, user: FakeUser, **options: Unpack[TemplateTokenOptions]) -> str:
         """Return a token of a JWT template, which has no session. Give the claims of the template in `claims`."""
-        return self.tokens.template_token(user, party=party, expires_in=expires_in, claims=claims, header=header)
+        return self.tokens.template_token(user, **options)
 
     def machine_token(self, *, scopes: Iterable[str] = (), claims: Mapping[str, Any] | None = None) -> str:
         """Return a machine token (JWT). Its scopes are the ids of the machines that it is for."""
@@ -519,9 +441,7 @@ class FakeClerk:
         self,
         user: FakeUser | None = None,
         organization: FakeOrganization | None = None,
-        *,
-        role: str | None = None,
-        **token: Any,
+        **token: Unpack[TokenOptions],
     ) -> dict[str, str]:
         """Return the headers of a signed-in request: `client.get("/", headers=clerk.auth())`.
 
@@ -530,37 +450,32 @@ class FakeClerk:
                 in the organization, a user with the role is chosen or created.
             organization: The active organization; the user becomes a member. If only a role or permissions are given,
                 it is the first organization, or a new one named "Acme".
-            role: The role in the organization.
-            token: Further arguments of `token`. The session is the user's newest one, or a new one.
+            token: See `TokenOptions`. The session is the user's newest one, or a new one.
         """
-        return {"Authorization": self._callers.bearer(self._callers.caller(user, organization, role, token))}
+        return {"Authorization": self._callers.bearer(self._callers.caller(user, organization, token))}
 
     def signed_in(
         self,
         client: Client,
         user: FakeUser | None = None,
         organization: FakeOrganization | None = None,
-        *,
-        role: str | None = None,
-        **token: Any,
+        **token: Unpack[TokenOptions],
     ) -> Client:
         """Sign a test client in: each of its requests carries a new token. Arguments are those of `auth`.
 
         The client is one of httpx, Starlette, FastAPI, Django or Flask. A request with its own header keeps it.
         """
-        caller = self._callers.caller(user, organization, role, token)
+        caller = self._callers.caller(user, organization, token)
         return renewing(client, lambda: self._callers.bearer(caller))
 
     def set_caller(
         self,
         user: FakeUser | None = None,
         organization: FakeOrganization | None = None,
-        *,
-        role: str | None = None,
-        **token: Any,
+        **token: Unpack[TokenOptions],
     ) -> None:
         """Set the default caller and token of `auth` and `signed_in`."""
-        self._callers.default = self._callers.caller(user, organization, role, token)
+        self._callers.default = self._callers.caller(user, organization, token)
 
     def somebody(self) -> FakeUser:
         """Return the first user; create one if there is none."""

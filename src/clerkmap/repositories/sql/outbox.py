@@ -60,6 +60,8 @@ class SqlOutbox:
 
 
 def _entry(row: tuple[Any, ...]) -> OutboxEntry:
+    since: int
+    due_at: int
     instance, kind, key, since, due_at, *others = row
     return OutboxEntry(instance, kind, key, to_datetime(since), to_datetime(due_at), *others)
 

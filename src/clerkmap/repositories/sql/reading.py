@@ -200,6 +200,8 @@ def ends_of(record: ClerkMembership) -> Ends:
 
 
 def user_of(row: tuple[Any, ...]) -> User:
+    created_at: int
+    deleted_at: int | None
     id, role, created_at, deleted_at = row[len(USER_COLUMNS) : len(USER_COLUMNS) + 4]
     return User(id, role, to_datetime(created_at), to_datetime(deleted_at), _clerk_user_of(row))
 

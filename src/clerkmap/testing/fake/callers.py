@@ -5,7 +5,7 @@ from typing import Any
 
 from .objects import FakeOrganization, FakeSession, FakeUser
 from .organizations import OrganizationDirectory
-from .tokens import Tokens
+from .tokens import TokenOptions, Tokens
 from .users import UserDirectory
 
 
@@ -35,10 +35,10 @@ class Callers:
             first = next(iter(self._store.users.values()), None)
             return first or self._users.create(FakeUser(""), ["somebody@example.com"])
 
-    def caller(
-        self, user: FakeUser | None, organization: FakeOrganization | None, role: str | None, token: dict[str, Any]
-    ) -> Caller:
+    def caller(self, user: FakeUser | None, organization: FakeOrganization | None, options: TokenOptions) -> Caller:
         """Return the caller for these arguments, a member of the organization with a session."""
+        token: dict[str, Any] = {**options}
+        role: str | None = token.pop("role", None)  # that of the membership
         with self._store.changing:
             default = (self.default if user is None else None) or Caller(user or self.any_user(), None, None, {})
             organization = organization or default.organization
@@ -46,8 +46,8 @@ class Callers:
                 first = next(iter(self._store.organizations.values()), None)
                 organization = first or self._organizations.create(FakeOrganization("", "Acme", ""))
             chosen = default.user if user else self._user_with_role(default.user, organization, role)
-            options = default.token | token if chosen is default.user else token
-            return Caller(chosen, organization, self._session(chosen, organization, role), options)
+            token = default.token | token if chosen is default.user else token
+            return Caller(chosen, organization, self._session(chosen, organization, role), token)
 
     def bearer(self, caller: Caller) -> str:
         """Return an `Authorization` header with a new token."""

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from .objects import ClerkRefuses, FakeInvitation, FakeMembership, FakeOrganization, FakeRole, FakeUser, Metadata
 from .shapes import deleted_shape, public_organization_shape
@@ -12,6 +12,25 @@ from .users import UserDirectory, merged_kinds
 MONTH = 30 * 86_400  # seconds
 SETTABLE = ("name", "slug", "max_allowed_memberships", "admin_delete_enabled", "created_at")
 METADATA = ("public_metadata", "private_metadata")
+
+
+class MemberOptions(TypedDict, total=False):
+    """The options of `FakeClerk.add_member`. The role is `org:member` by default."""
+
+    role: str
+    public_metadata: Metadata | None
+    private_metadata: Metadata | None
+
+
+class InvitationOptions(MemberOptions, total=False):
+    """The options of `FakeClerk.invite`: those of `MemberOptions`, and these.
+
+    inviter: The user that has sent the invitation.
+    expires_in: The lifetime in seconds; 30 days by default.
+    """
+
+    inviter: FakeUser | None
+    expires_in: int
 
 
 class OrganizationDirectory:

@@ -4,7 +4,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from random import Random
-from typing import Any
+from typing import Any, TypedDict
 
 from ...core.strict_json import fields
 from ...core.token_rules import MACHINE_CATEGORY, SESSION_CATEGORY, TEMPLATE_CATEGORY
@@ -15,6 +15,47 @@ from .store import Store, serialized
 ORIGIN = "https://app.example.com"
 
 _SHORTCODE = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
+
+
+class TemplateTokenOptions(TypedDict, total=False):
+    """The options of `FakeClerk.template_token`.
+
+    party: The origin in `azp`.
+    expires_in: The lifetime in seconds; a negative one makes an expired token.
+    claims, header: Claims and header parameters to add or replace. None removes one.
+    """
+
+    party: str | None
+    expires_in: int
+    claims: Mapping[str, Any] | None
+    header: Mapping[str, Any] | None
+
+
+class TokenOptions(TemplateTokenOptions, total=False):
+    """The options of `FakeClerk.token`: those of `TemplateTokenOptions`, and these.
+
+    role: The role in the organization; that of the membership by default, or `org:member`.
+    permissions: Permissions such as `org:invoices:read`; those of the role by default.
+    features: Features with their scope: `o:invoices`, `u:themes`.
+    plan: A plan with its scope: `o:pro`.
+    version: The version of Clerk's session token: 1 or 2.
+    session: The session or its id; a new id by default.
+    pending: Whether the session has pending tasks.
+    actor: The id of a user that impersonates the subject.
+    factor_ages: The minutes since the first and the second factor were verified.
+    template: The name of a JWT template: return a `template_token`, without session and organization.
+    """
+
+    role: str | None
+    permissions: Iterable[str] | None
+    features: Iterable[str]
+    plan: str | None
+    version: int
+    session: FakeSession | str | None
+    pending: bool
+    actor: str | None
+    factor_ages: tuple[int, int]
+    template: str | None
 
 
 class Tokens:

@@ -1,5 +1,7 @@
 """The endpoints of users, of their email addresses, and of their sessions."""
 
+from collections.abc import Callable
+
 from ..objects import ClerkRefuses, FakeAddress, FakeSession, FakeUser
 from ..shapes import Shape, address_shape, deleted_shape, session_shape, user_shape
 from ..users import METADATA
@@ -140,67 +142,40 @@ def delete_user(call: ApiCall) -> Json:
     return deleted_shape("user", user.id, external_id=user.external_id)
 
 
-def merge_metadata(call: ApiCall) -> Json:
-    """Merge metadata into the user's metadata at every level."""
-    user = call.user()
-    call.users.merge_metadata(user, metadata_in(call.body(*METADATA)))
-    return user_shape(user)
-
-
-def replace_metadata(call: ApiCall) -> Json:
-    """Replace each given kind of metadata."""
-    user = call.user()
-    call.users.replace_metadata(user, metadata_in(call.body(*METADATA)))
-    return user_shape(user)
-
-
 def metadata_in(body: BodyParameters) -> dict[str, dict[str, object] | None]:
     """Return the given kinds of metadata."""
     return {name: body.metadata(name) for name in body.values}
 
 
-def ban(call: ApiCall) -> Json:
-    """Ban a user and revoke the user's sessions."""
-    user = call.user()
+def changing(change: Callable[[ApiCall, FakeUser], object]) -> Callable[[ApiCall], Json]:
+    """Return the endpoint that changes one user in this way, and returns the user."""
+
+    def endpoint(call: ApiCall) -> Json:
+        user = call.user()
+        change(call, user)
+        return user_shape(user)
+
+    return endpoint
+
+
+def changing_many(change: Callable[[ApiCall, FakeUser], object]) -> Callable[[ApiCall], Json]:
+    """Return the endpoint that changes several users in this way, or none if one of them does not exist."""
+
+    def endpoint(call: ApiCall) -> Json:
+        users = [call.user(each) for each in call.body("user_ids").texts("user_ids")]
+        for user in users:
+            change(call, user)
+        return [user_shape(user) for user in users]
+
+    return endpoint
+
+
+def _ban(call: ApiCall, user: FakeUser) -> None:
     call.users.ban(user)
-    return user_shape(user)
 
 
-def unban(call: ApiCall) -> Json:
-    """Lift the ban of a user."""
-    user = call.user()
+def _unban(call: ApiCall, user: FakeUser) -> None:
     call.users.unban(user)
-    return user_shape(user)
-
-
-def lock(call: ApiCall) -> Json:
-    """Lock a user for a while."""
-    user = call.user()
-    call.users.lock(user, True)
-    return user_shape(user)
-
-
-def unlock(call: ApiCall) -> Json:
-    """Unlock a user."""
-    user = call.user()
-    call.users.lock(user, False)
-    return user_shape(user)
-
-
-def ban_many(call: ApiCall) -> Json:
-    """Ban several users, or none if one of them does not exist."""
-    users = [call.user(each) for each in call.body("user_ids").texts("user_ids")]
-    for user in users:
-        call.users.ban(user)
-    return [user_shape(user) for user in users]
-
-
-def unban_many(call: ApiCall) -> Json:
-    """Lift the bans of several users."""
-    users = [call.user(each) for each in call.body("user_ids").texts("user_ids")]
-    for user in users:
-        call.users.unban(user)
-    return [user_shape(user) for user in users]
 
 
 def address_in(text: str) -> str:
@@ -351,17 +326,27 @@ ROUTES: Routes = [
     Route("GET", "/users", list_users, "list"),
     Route("POST", "/users", create_user),
     Route("GET", "/users/count", count_users),
-    Route("POST", "/users/ban", ban_many),
-    Route("POST", "/users/unban", unban_many),
+    Route("POST", "/users/ban", changing_many(_ban)),
+    Route("POST", "/users/unban", changing_many(_unban)),
     Route("GET", "/users/{}", get_user),
     Route("PATCH", "/users/{}", update_user, "change"),
     Route("DELETE", "/users/{}", delete_user),
-    Route("PATCH", "/users/{}/metadata", merge_metadata, "change"),
-    Route("PUT", "/users/{}/metadata", replace_metadata, "change"),
-    Route("POST", "/users/{}/ban", ban),
-    Route("POST", "/users/{}/unban", unban),
-    Route("POST", "/users/{}/lock", lock),
-    Route("POST", "/users/{}/unlock", unlock),
+    Route(
+        "PATCH",
+        "/users/{}/metadata",
+        changing(lambda call, user: call.users.merge_metadata(user, metadata_in(call.body(*METADATA)))),
+        "change",
+    ),
+    Route(
+        "PUT",
+        "/users/{}/metadata",
+        changing(lambda call, user: call.users.replace_metadata(user, metadata_in(call.body(*METADATA)))),
+        "change",
+    ),
+    Route("POST", "/users/{}/ban", changing(_ban)),
+    Route("POST", "/users/{}/unban", changing(_unban)),
+    Route("POST", "/users/{}/lock", changing(lambda call, user: call.users.lock(user, True))),
+    Route("POST", "/users/{}/unlock", changing(lambda call, user: call.users.lock(user, False))),
     Route("POST", "/email_addresses", create_address),
     Route("GET", "/email_addresses/{}", get_address),
     Route("PATCH", "/email_addresses/{}", update_address),
