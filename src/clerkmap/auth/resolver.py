@@ -6,7 +6,7 @@ transaction and no call to Clerk's API. After that, a known token of a known use
 The private methods are in the order of this path: a token from memory, or verified; the principal from memory; the
 caller from the repository, after a put of the records that only the token has.
 
-`resolve` asks the repository in the caller's thread. `aresolve` runs the same functions in a thread of the repository,
+`resolve` reads the repository in the caller's thread. `aresolve` runs the same functions in a thread of the repository,
 or awaits an async repository. `resolve_nowait` uses memory alone.
 """
 
@@ -72,11 +72,11 @@ class Resolver:
         instance: The instance of the tokens.
         repository: The repository of your users. An async repository works only with `aresolve`.
         verifier: Your verifier; by default, one with the default policy.
-        trust_own_id: Take your id from the token, if the verifier reads one, without asking the repository. The token
-            must name no organization, and be two minutes newer than the last known change of the user. `user.role` is
-            then None, and `role_is_known` is False: a requirement of a role asks the repository, and so does `confirm`.
+        trust_own_id: Take your id from the token, if the verifier reads one, not from the repository. The token must
+            name no organization, and be two minutes newer than the last known change of the user. `user.role` is then
+            None, and `role_is_known` is False: a requirement of a role reads it from the repository, as `confirm` does.
         keep: The largest number of cached tokens, and of cached standings.
-        api: Clerk's API, for a linker that needs more than a token contains. It is asked once, at the first token of
+        api: Clerk's API, for a linker that needs more than a token contains. It is called once, at the first token of
             each user. While Clerk's API is unavailable, such a first request raises `ApiUnavailable`.
         serve_stale: The seconds for which callers are still admitted by their last known standing while the repository
             is unavailable. A ban written by another process in these seconds is not seen. With 0, each such request
@@ -112,7 +112,7 @@ class Resolver:
                 "the repository's linker needs fields that a token does not have: pass api=ClerkApi(instance), "
                 "or AsyncClerkApi in async code"
             )
-        # Asks Clerk's API about a user at the first token.
+        # Requests a user from Clerk's API at the first token.
         self._first_sights = (
             FirstSights(api, instance, self.verifier.clock) if api is not None and repository.needs_full_user else None
         )

@@ -57,7 +57,7 @@ class AuthResult:
         return self._principal
 
     def require(self, requirement: Requirement = SIGNED_IN) -> Principal:
-        """Return the principal if it meets the requirement. May ask the repository."""
+        """Return the principal if it meets the requirement. May read from the repository."""
         principal = self.principal
         if requirement.fresh_membership:
             principal = self._resolver.confirm(principal)
@@ -79,7 +79,7 @@ class AuthResult:
         return principal
 
     def with_role(self) -> Principal:
-        """Return the principal with its role. Ask the repository if the token does not contain the role."""
+        """Return the principal with its role. Read it from the repository if the token does not contain it."""
         principal = self.principal
         return principal if principal.role_is_known else self._learned(self._resolver.with_role(principal))
 

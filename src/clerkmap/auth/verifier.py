@@ -68,7 +68,7 @@ class Verifier:
         return bound
 
     def verify(self, token: str) -> Claims:
-        """Return the token's claims. May fetch keys, or ask Clerk's API.
+        """Return the token's claims. May fetch keys, or call Clerk's API.
 
         Raises:
             TokenError: The token is refused.

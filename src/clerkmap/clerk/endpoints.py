@@ -74,7 +74,7 @@ def users(
     emails: Sequence[str] = (),
     external_ids: Sequence[str] = (),
 ) -> ClerkRequest[list[Shape]]:
-    """Ask for a page of users. `starting_after` is the last id of the page before, and needs the default order."""
+    """Request a page of users. `starting_after` is the last id of the page before, and needs the default order."""
     query: Query = {
         "limit": limit,
         "order_by": order_by,
@@ -89,12 +89,12 @@ def users(
 
 
 def user(id: str) -> ClerkRequest[Shape]:
-    """Ask for one user."""
+    """Request one user."""
     return ClerkRequest("GET", f"/users/{_segment(id)}", _object)
 
 
 def user_count() -> ClerkRequest[int]:
-    """Ask for the number of users."""
+    """Request the number of users."""
     return ClerkRequest("GET", "/users/count", lambda said: _number(_object(said).get("total_count")))
 
 
@@ -114,13 +114,13 @@ def merge_user_metadata(id: str, **metadata: Shape) -> ClerkRequest[Shape]:
 def organizations(
     *, limit: int = MAX_PAGE, offset: int = 0, order_by: str = "+created_at", ids: Sequence[str] = (), user: str = ""
 ) -> ClerkRequest[Page]:
-    """Ask for a page of organizations: of all, or of those with a certain member."""
+    """Request a page of organizations: of all, or of those with a certain member."""
     query: Query = {"limit": limit, "offset": offset, "order_by": order_by, "organization_id": _exactly(ids)}
     return ClerkRequest("GET", "/organizations", _page, {**query, "user_id": [user] if user else []})
 
 
 def organization(id: str) -> ClerkRequest[Shape]:
-    """Ask for one organization, by its id or slug."""
+    """Request one organization, by its id or slug."""
     return ClerkRequest("GET", f"/organizations/{_segment(id)}", _object)
 
 
@@ -135,7 +135,7 @@ def merge_organization_metadata(id: str, **metadata: Shape) -> ClerkRequest[Shap
 
 
 def memberships(*, limit: int = MAX_PAGE, offset: int = 0, order_by: str = "+created_at") -> ClerkRequest[Page]:
-    """Ask for a page of all memberships in all organizations."""
+    """Request a page of all memberships in all organizations."""
     query: Query = {"limit": limit, "offset": offset, "order_by": order_by}
     return ClerkRequest("GET", "/organization_memberships", _page, query)
 
@@ -143,7 +143,7 @@ def memberships(*, limit: int = MAX_PAGE, offset: int = 0, order_by: str = "+cre
 def members(
     organization_id: str, *, users: Sequence[str] = (), limit: int = MAX_PAGE, offset: int = 0
 ) -> ClerkRequest[Page]:
-    """Ask for a page of the memberships in an organization: of all, or of some users."""
+    """Request a page of the memberships in an organization: of all, or of some users."""
     path = f"/organizations/{_segment(organization_id)}/memberships"
     return ClerkRequest("GET", path, _page, {"user_id": _exactly(users), "limit": limit, "offset": offset})
 
@@ -155,7 +155,7 @@ def merge_membership_metadata(organization_id: str, user_id: str, **metadata: Sh
 
 
 def memberships_of(user_id: str, *, limit: int = MAX_PAGE, offset: int = 0) -> ClerkRequest[Page]:
-    """Ask for a page of a user's memberships."""
+    """Request a page of a user's memberships."""
     path = f"/users/{_segment(user_id)}/organization_memberships"
     return ClerkRequest("GET", path, _page, {"limit": limit, "offset": offset})
 
@@ -164,27 +164,27 @@ def memberships_of(user_id: str, *, limit: int = MAX_PAGE, offset: int = 0) -> C
 
 
 def jwks() -> ClerkRequest[Shape]:
-    """Ask for the signing keys of the instance that the secret key belongs to."""
+    """Request the signing keys of the instance that the secret key belongs to."""
     return ClerkRequest("GET", "/jwks", _object, is_unchecked=True)
 
 
 def published_jwks(url: str) -> ClerkRequest[Shape]:
-    """Ask for the signing keys that an instance publishes at its own address."""
+    """Request the signing keys that an instance publishes at its own address."""
     return ClerkRequest("GET", "/jwks", _object, public_url=url, is_unchecked=True)
 
 
 def verify_api_key(secret: str) -> ClerkRequest[Shape]:
-    """Verify an API key, and ask for its subject and scopes."""
+    """Verify an API key, and request its subject and scopes."""
     return ClerkRequest("POST", "/api_keys/verify", _object, body={"secret": secret})
 
 
 def verify_machine_token(token: str) -> ClerkRequest[Shape]:
-    """Verify an opaque machine token, and ask for its subject and scopes."""
+    """Verify an opaque machine token, and request its subject and scopes."""
     return ClerkRequest("POST", "/m2m_tokens/verify", _object, body={"token": token})
 
 
 def verify_oauth_token(token: str) -> ClerkRequest[Shape]:
-    """Verify an opaque OAuth access token, and ask for its subject and scopes."""
+    """Verify an opaque OAuth access token, and request its subject and scopes."""
     return ClerkRequest("POST", "/oauth_applications/access_tokens/verify", _object, body={"access_token": token})
 
 

@@ -31,7 +31,7 @@ logger: logging.Logger = logging.getLogger("clerkmap.first_sight")
 
 
 class FirstSights(SurvivesForks):
-    """Asks Clerk about users that the repository does not have yet.
+    """Requests users from Clerk that the repository does not have yet.
 
     Args:
         api: Clerk's API. An async API works with `aget` only.

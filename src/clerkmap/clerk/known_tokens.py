@@ -45,7 +45,7 @@ class KnownTokens(SurvivesForks):
         self._monotonic = monotonic
         self._digests: dict[str, None] = {}  # the newest last
         # The checkpoint or another process may still hold a digest that was dropped here. The oldest of these digests
-        # are forgotten: at worst, Clerk is asked about such a token once more, and the token is dropped again.
+        # are forgotten: at worst, such a token is looked up at Clerk once more, and dropped again.
         self._dropped: dict[str, None] = {}
         self._news = self._told = self._telling = 0  # numbers of changes: made, in the checkpoint, being written
         self._exchanged_at: float | None = None

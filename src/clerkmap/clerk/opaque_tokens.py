@@ -138,7 +138,7 @@ class OpaqueTokens(SurvivesForks):
         return None if word is None else word.tell()
 
     def get(self, token: str) -> Vouched:
-        """Return the verified content of a token. This may ask Clerk."""
+        """Return the verified content of a token. This may send a request to Clerk."""
         if self._repository is not None and self._remembered(_digest(token)) is None:
             self._exchange(self._repository)
         found = self._remembered_or_asked(token)

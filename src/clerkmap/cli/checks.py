@@ -405,7 +405,7 @@ def webhooks(case: Case) -> str:
             f"the database has no data from Clerk of {case.instance.name} yet",
             "Add an endpoint under Webhooks on Clerk's dashboard, and copy the existing data with `clerkmap sync`",
         )
-    # A record does not tell its origin: a webhook, a backfill, or a request for a linker.
+    # A record does not have its origin: a webhook, a backfill, or a request for a linker.
     heard = f"newest data from Clerk, by webhook, sync or API: {moment(last, now)}"
     if case.api is None:
         return f"{heard}; the API is needed to find missing data"

@@ -30,9 +30,9 @@ _SETTINGS = {
 def command(framework: str, url: str | None, ids: "NewIds | None") -> None:
     """Create the tables, print the first lines of an application, and list the settings that are missing.
 
-    The lines are Python on stdout: > app.py writes them to a file. No question is asked, none of your files is changed,
-    and the lines hold no secret: they read the environment. The default database is app.db in this folder. For Django
-    no tables are created: its migrations create them.
+    The lines are Python on stdout: > app.py writes them to a file. They hold no secret, because they read the
+    environment. The command asks no questions, and changes none of your files. The default database is
+    app.db in this folder. For Django no tables are created: its migrations create them.
     """
     if framework == "django":
         click.echo(_DJANGO, nl=False)

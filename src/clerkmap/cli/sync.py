@@ -81,8 +81,8 @@ def command(
     Run it at any time, also beside live webhooks: newer data is never overwritten. An interrupted run is resumed. A row
     that is no longer listed is requested by its id, and deleted only if Clerk does not know it.
 
-    With --from, Clerk is not asked, and data newer than the file stays. The file is a CSV export of the dashboard;
-    users, organizations and memberships as JSON; or the output of clerk webhooks listen --json.
+    With --from, no request is sent to Clerk, and data newer than the file stays. The file is a CSV export of the
+    dashboard; users, organizations and memberships as JSON; or the output of clerk webhooks listen --json.
 
     Hooks and linkers of your application run if --repository names its repository.
 

@@ -47,8 +47,8 @@ _UNKNOWN = "clerkmap: no stored user matches. `clerkmap sync` copies the users o
 def show(context: click.Context, name: str, url: str | None, as_json: bool) -> None:
     """Show the stored data of a user, with its source and its dates.
 
-    USER is an email address, your id, a Clerk id, a username or an external id. Clerk is not asked: use clerkmap diff
-    to compare. The output is personal data.
+    USER is an email address, your id, a Clerk id, a username or an external id. No request is sent to Clerk: use
+    clerkmap diff to compare. The output is personal data.
 
     Exits with 0 if a user is found, otherwise with 1.
     """

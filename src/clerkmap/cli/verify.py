@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def command(context: click.Context, token: str, url: str | None, as_json: bool) -> None:
     """Check a session token, and show each check and the user that the token authenticates.
 
-    For an API key, or another token that is not a JWT, Clerk is asked; every kind is accepted.
+    For an API key, or another token that is not a JWT, a request is sent to Clerk; every kind is accepted.
 
     Give - as the TOKEN to read it from stdin, which keeps it out of the shell's history. Without a database, only the
     token is checked. Nothing is written: a new user is created for the answer and rolled back. In the repository of

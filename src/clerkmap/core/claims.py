@@ -154,7 +154,7 @@ class Claims:
     organization: ActiveOrganization | None
     actor: Actor | None
     _payload: dict[str, Any] = field(hash=False)
-    # Your id, if the verifier has `own_id`. It is not serialized: another process must ask the repository.
+    # Your id, if the verifier has `own_id`. It is not serialized: another process must read it from the repository.
     own_id: str | int | None = field(default=None, compare=False)
 
     # The rarely used claims are read on access. `read_claims` has checked all of them.
@@ -369,7 +369,7 @@ def _absent(payload: Mapping[str, Any], name: str, required: bool) -> None:
 
 
 def _own_id(payload: Mapping[str, Any], path: Sequence[str]) -> str | int | None:
-    """Return your id from a custom claim, or None. Without it, the resolver asks the repository."""
+    """Return your id from a custom claim, or None. Without it, the resolver reads the id from the repository."""
     value: Any = payload
     for name in path:
         value = fields(value).get(name)

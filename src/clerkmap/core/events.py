@@ -39,7 +39,7 @@ MAX_TEXT = 1_000  # characters of a name, an address, a URL; Clerk's own limits 
 MAX_METADATA = 65_536  # characters of JSON; Clerk allows 8 KiB
 MAX_BODY_DEPTH = 128
 CLOCKS = 300_000  # milliseconds by which Clerk's clock and ours may differ
-AHEAD_OF_EVENT = 999  # milliseconds: some envelopes tell whole seconds
+AHEAD_OF_EVENT = 999  # milliseconds: some envelopes have whole seconds
 
 _HALF_CHARACTER_OR_NUL = re.compile("[\ud800-\udfff\x00]")
 _IDS = {prefix: re.compile(rf"{prefix}_[0-9A-Za-z_-]{{1,120}}") for prefix in ("user", "org", "orgmem", "sess")}

@@ -18,7 +18,7 @@ from .times import to_text
 class Count:
     """The number and age of the records of one kind in one instance.
 
-    told: The full and embedded records.
+    told: The number of full and embedded records.
     from_token: The records from tokens alone. A membership has two records if Clerk sent it after a token named it.
     deleted: The tombstones.
     updated_at: Clerk's latest `updated_at` of the full and embedded records.

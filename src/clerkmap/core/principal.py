@@ -24,7 +24,7 @@ class Standing:
     """The repository's view of a caller: the user, and the organization with all records of the membership.
 
     `session_is_over` refers to the token's session. `settled` is False for a read inside a transaction that may be
-    rolled back. `role_is_known` is False if the repository was not asked: a token has the user's id, but no role.
+    rolled back. `role_is_known` is False if only a token was read: it has the user's id, but no role.
     """
 
     user: User
@@ -40,7 +40,7 @@ class Principal:
     """The caller of a request: a user or, with an organization's API key, an organization.
 
     `role_is_known` is False if the user's id was taken from the token (`trust_own_id=True`). Then `user.role` is None,
-    even if the user has a role. A requirement of a role asks the repository first, and so does `Resolver.confirm`.
+    even if the user has a role. A requirement of a role reads the repository first, and so does `Resolver.confirm`.
     """
 
     optional_user: User | None

@@ -5,7 +5,7 @@
 Each page is stored like a webhook delivery, so newer records win. A checkpoint in the repository holds the position of
 a run. If a run is killed, the next run resumes there.
 
-If Clerk no longer lists a stored object, the backfill asks for it by its id. It deletes the object only if Clerk does
+If Clerk no longer lists a stored object, the backfill requests it by its id. It deletes the object only if Clerk does
 not know the id. So a truncated page, an empty answer, or the key of another instance deletes nothing.
 """
 
@@ -145,7 +145,7 @@ def backfill(
             everything. This finds no deletions. Of organizations and memberships, it finds only new ones.
         anew: Start over, even if a run of the last day is unfinished.
         most_departures: The part of the stored objects of a kind that may be gone at Clerk, from 0 to 1. If more seem
-            to be gone, Clerk is not asked about them, and the report has their number as `held_back`.
+            to be gone, none is looked up at Clerk, and the report has their number as `held_back`.
         progress: Called with the progress.
         clock: The time, in seconds since 1970.
     """

@@ -94,7 +94,7 @@ class Job:
         return self._api
 
     async def send(self, request: ClerkRequest[T]) -> T:
-        """Ask Clerk. The answer is no older than `asked_at`."""
+        """Send a request to Clerk. The response is no older than `asked_at`."""
         self.asked_at = self.now()
         return await self.api.send(request)
 

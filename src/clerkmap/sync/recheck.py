@@ -2,7 +2,7 @@
 
 Doubtful rows differ from the stored record, and have an older date. Either a webhook was faster than the list, or
 Clerk's dates are wrong. Clocks cannot separate these cases, but the order of events can. After the stored record has
-been read, Clerk is asked for the row again. That answer is later than the stored record, so it gets a rank above it.
+been read, the row is requested again. That response is later than the stored record, so it gets a rank above it.
 Normally there are hardly any such rows.
 
 Departures are stored records that a run did not list. A record is deleted only if Clerk answers that it does not know
@@ -42,7 +42,7 @@ def same_content(rank: str, record: AnyRecord) -> bool:
 
 
 async def asked_again(job: Job, kind: Kind, rows: list[Shape]) -> dict[str, AnyRecord]:
-    """Ask Clerk for these rows again. Return the records of its answer by key, without deleted ones."""
+    """Request these rows from Clerk again. Return the records of the response by key, without deleted ones."""
     found: dict[str, AnyRecord] = {}
     for request in _requests(kind, rows):
         asked_at = job.now()
@@ -110,7 +110,7 @@ class Departures:
         self._ends: dict[str, str | None] = {}
 
     async def find(self, most: float) -> None:
-        """Ask about all objects that were not listed, unless their number is unlikely for a kind.
+        """Look up all objects at Clerk that were not listed, unless their number is unlikely for a kind.
 
         Users and organizations come first: their memberships end with them, without a request.
         """

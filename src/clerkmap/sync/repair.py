@@ -3,7 +3,7 @@
     report = repair(ClerkApi(instance), repository)
 
 A repair is a `diff` that stores each differing row of Clerk's lists. If Clerk does not list a stored object, the repair
-asks for it by its id. It deletes the object only if Clerk does not know the id. Links are under your control, and stay.
+requests it by its id. It deletes the object only if Clerk does not know the id. Links are under your control, and stay.
 """
 
 import time
@@ -40,7 +40,7 @@ def repair(
         api: Clerk's API.
         repository: The repository to repair.
         most_departures: The part of the stored objects of a kind that may be gone at Clerk, from 0 to 1. If more seem
-            to be gone, Clerk is not asked about them, and the report has their number as `held_back`.
+            to be gone, none is looked up at Clerk, and the report has their number as `held_back`.
         progress: Called with the progress.
         clock: The time, in seconds since 1970.
     """
@@ -74,7 +74,7 @@ class _Repair:
         self.report: RepairReport = RepairReport()
 
     async def run(self) -> RepairReport:
-        """Compare everything and store the differences; then ask about the objects that were not listed."""
+        """Compare everything and store the differences; then look up the objects that were not listed."""
         drift = await Comparison(self._job, mender=self).run()
         self.report.listed, self.report.found = drift.compared, dict(drift.counts)
         self.report.complete = drift.complete
@@ -93,7 +93,7 @@ class _Repair:
         self._unlisted.append((kind, key))
 
     async def _ask_about_unlisted(self) -> None:
-        """Ask about users and organizations first: their memberships end with them, without a request."""
+        """Look up users and organizations first: their memberships end with them, without a request."""
         departures = Departures(self._job, self._job.now(), self.report)
         rounds: tuple[tuple[Kind, ...], ...] = (("user", "organization"), ("membership",))
         done = 0

@@ -247,7 +247,7 @@ class CoreContract(_Fixtures, HooksContract):
         assert {found(repository, name).clerk.updated_at for name in names} == {15}
 
     def test_a_tombstone_keeps_what_its_rank_says(self, repository: CoreRepository) -> None:
-        """Of two deletions, the later one is kept: it tells when a membership ended."""
+        """Of two deletions, the later one is kept: it has the time when a membership ended."""
         repository.put([person(), company(), left(at=5)])
         repository.put([left(at=9), left(at=7)])
 

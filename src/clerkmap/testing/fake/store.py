@@ -47,7 +47,7 @@ class Store:
 
     Args:
         seed: Seeds the ids and the webhook secret.
-        clock: Tells the time of changes.
+        clock: Returns the time of changes.
         ids: Seeds the ids as well; the instance id and the secrets depend on `seed` alone.
     """
 
