@@ -105,11 +105,11 @@ class Reconciler(SurvivesForks):
             Exception: Any other error is on your side. Answer 500 or 503, and Clerk retries the delivery.
         """
         repository = self._synchronous()
-        return self._put(repository, self._read(headers, body))
+        return self._put(repository, self._read_verified_event(headers, body))
 
     async def areceive(self, headers: Headers, body: bytes) -> Outcome:
         """Do the same without blocking the event loop."""
-        return await self._aput(self._read(headers, body))
+        return await self._aput(self._read_verified_event(headers, body))
 
     def apply(self, event: Event) -> list[Change]:
         """Apply an event from a trusted source: a replay, your queue, a test."""
@@ -128,7 +128,7 @@ class Reconciler(SurvivesForks):
             events = [{"type": type_, "outcome": kind, "count": count} for (type_, kind), count in self._events.items()]
             return {"events": events, "refusals": dict(self._refusals), "lag_seconds": self._lag}
 
-    def _read(self, headers: Headers, body: bytes) -> Event:
+    def _read_verified_event(self, headers: Headers, body: bytes) -> Event:
         if not self._instance.webhook_secrets:
             raise ConfigurationError("the instance has no webhook_secrets: pass the endpoint's signing secret")
         try:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from clerkmap import ClerkmapError, Unavailable
-from clerkmap.core.opaque_tokens import KINDS, MAX_WORD, Prefix, read_word
+from clerkmap.core.opaque_tokens import KINDS, MAX_WORD, Prefix, read_answer
 from clerkmap.core.responses import error_response
 from clerkmap.errors import (
     ApiKeyRefused,
@@ -191,7 +191,7 @@ def test_no_answer_raises_anything_else(prefix: Prefix) -> None:
     for name in whole[0]:
         for value in odd:
             try:
-                read_word(prefix, whole[0] | {name: value}, clerk.issuer, NOW, 60)
+                read_answer(prefix, whole[0] | {name: value}, clerk.issuer, NOW, 60)
             except (KeyError, ValueError, OverflowError):
                 outcomes.add("no answer")
             except TokenError:

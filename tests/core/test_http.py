@@ -12,8 +12,8 @@ import pytest
 
 from clerkmap import ClerkmapError, Refused, Verifier
 from clerkmap.core.http import (
-    MAX_GLANCES,
     MAX_HEADER,
+    MAX_TOKEN_FACTS,
     FoundToken,
     Request,
     TokenFinder,
@@ -282,9 +282,9 @@ def test_no_token_of_a_cookie_stays_in_memory(plain: str) -> None:
 def test_cookies_that_were_seen_are_forgotten_again() -> None:
     """A stranger cannot fill the memory of them."""
     finder = TokenFinder(INSTANCE)
-    for number in range(MAX_GLANCES + 10):
+    for number in range(MAX_TOKEN_FACTS + 10):
         finder.find(make_request("GET", dict(cookies(session(f"a.{number}.b")))))
-    assert 0 < len(finder._glances) <= MAX_GLANCES
+    assert 0 < len(finder._known_facts) <= MAX_TOKEN_FACTS
 
 
 # ------------------------------------------------------------------------------------------------------ the answers

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from clerk_schemas import EVENTS, PATTERNS, SCHEMAS, faults, faults_of_type, fields_of
 from clerkmap.clerk import endpoints
 from clerkmap.core.events import Unreadable, parse_event, records_of
-from clerkmap.core.opaque_tokens import read_word
+from clerkmap.core.opaque_tokens import read_answer
 from clerkmap.core.records import FROM_TOKEN
 from clerkmap.errors import ClaimInvalid, TokenExpired, TokenUnknown
 from clerkmap.testing import Clock, FakeClerk
@@ -301,7 +301,7 @@ def test_every_opaque_token_that_the_descriptions_allow_is_read(prefix: Any, sch
     """What Clerk says of it is taken, or the token is refused for what it says."""
     said = data.draw(objects_of(schema)) | {"created_at": NOW * 1000, "updated_at": NOW * 1000}
     try:
-        vouched = read_word(prefix, json.loads(json.dumps(said)), "https://clerk.example.com", NOW, 300)
+        vouched = read_answer(prefix, json.loads(json.dumps(said)), "https://clerk.example.com", NOW, 300)
     except (TokenUnknown, TokenExpired):
         assert said["revoked"] or said["expired"] or said["expiration"] is not None
     except ClaimInvalid:

@@ -160,7 +160,7 @@ MUTANTS = (
         Edit(SCHEMA, "_first_version", "PRIMARY KEY (instance, key) ){d.table", "PRIMARY KEY (key) ){d.table"),
         Edit(SCHEMA, "_first_version", "UNIQUE (instance, key)", "UNIQUE (key)"),
         Edit(STATEMENTS, "_replace_if_outranked", "instance, key", "key"),
-        Edit(STATEMENTS, "Statements._many", "(instance, key)", "(key)"),
+        Edit(STATEMENTS, "Statements._add_many_rows", "(instance, key)", "(key)"),
         Edit(STATEMENTS, "_insert", "instance, key", "key"),
     )),
     Mutant("SQL: found without the instance", "one instance would see another's people", BULK, (
@@ -269,13 +269,13 @@ MUTANTS = (
         Edit(MERGING, "latest_membership", "records) or over", "records)"),
     )),
     Mutant("listing: from the last key on", "a thing would be read twice", ON_SQLITE, (
-        Edit(STATEMENTS, "Statements._list", "said} > (?", "said} >= (?"),
+        Edit(STATEMENTS, "Statements._add_lists", "said} > (?", "said} >= (?"),
     )),
     Mutant("listing: of any instance", "another's people would be taken for missing at Clerk", ON_SQLITE, (
         Edit(READING, "SqlReading.records", "rows if row[0] == instance", "rows"),
     )),
     Mutant("listing: in no order", "the next page would leave something out", ON_SQLITE, (
-        Edit(STATEMENTS, "Statements._list", "BY instance, key LIMIT", "BY rank LIMIT"),
+        Edit(STATEMENTS, "Statements._add_lists", "BY instance, key LIMIT", "BY rank LIMIT"),
     )),
     Mutant("listing: what tokens say is Clerk's word", "silent webhooks would go unnoticed", ON_SQLITE, (
         Edit(READING, "_counted",
@@ -283,9 +283,9 @@ MUTANTS = (
              "_, (_, _, observed) in grades.items()"),
     )),
     Mutant("listing: an address as it is spelled", "an operator would not find somebody", ON_SQLITE, (
-        Edit(STATEMENTS, "Statements._list", "{dialect.lower_ascii.format('email')}", "email"),
+        Edit(STATEMENTS, "Statements._add_lists", "{dialect.lower_ascii.format('email')}", "email"),
     )),
     Mutant("listing: a note is kept", "a work would begin anew for ever", ON_SQLITE, (
-        Edit(STATEMENTS, "Statements._list", "UPDATE SET text = excluded.text", "NOTHING"),
+        Edit(STATEMENTS, "Statements._add_lists", "UPDATE SET text = excluded.text", "NOTHING"),
     )),
 )  # fmt: skip

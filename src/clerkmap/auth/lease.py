@@ -84,7 +84,7 @@ class Lease:
     async def renew(self, token: str) -> Principal:
         """Continue with a newer token of the same user. It may name another organization: see the principal."""
         principal = await self.resolver.aresolve(token)
-        if _who(principal) != _who(self._principal):
+        if _id_of_caller(principal) != _id_of_caller(self._principal):
             raise NotForUs("it belongs to another user")
         if self._required is not None:
             if self._required.needs_role(principal):
@@ -146,7 +146,7 @@ class _Connection:
             await asyncio.wait({self._ending})
 
 
-def _who(principal: Principal) -> tuple[str, Id | None]:
+def _id_of_caller(principal: Principal) -> tuple[str, Id | None]:
     """Return the caller by your id. The active organization of a user makes no difference."""
     if principal.optional_user is not None:
         return "user", principal.optional_user.id

@@ -38,7 +38,7 @@ from ..errors import (
 from ..ports import AsyncCoreRepository, CoreRepository, is_async, served_first
 from ..repositories.threaded import threaded
 from .caches import CachedStanding, CallerIds, LastChanges, StandingCache, VerifiedToken
-from .flights import Flights, Turns
+from .shared_lookups import SharedLookUps, Turns
 from .verifier import Verifier
 from .watch import Watch
 
@@ -125,7 +125,7 @@ class Resolver:
             raise ConfigurationError("serve_stale must be a number of seconds from 0 to 86400")
         self._serve_stale = serve_stale
         self._standings = StandingCache(keep)
-        self._flights = Flights()
+        self._look_ups = SharedLookUps()
         self._turns = Turns(VERIFIED_AT_ONCE)
         self._poll_every = repository.poll_every
         self._fresh_until = float("inf") if self._poll_every is None else float("-inf")
@@ -175,7 +175,7 @@ class Resolver:
             return self._find_or_create(self._repository, verified, within)
         repository = self._repository
         try:
-            return self._flights.join(
+            return self._look_ups.join(
                 _ids_of_caller(verified.claims),
                 lambda: self._principal_from_memory(verified),
                 lambda: self._find_or_create(repository, verified),
@@ -204,7 +204,7 @@ class Resolver:
             return await self._afind_or_create(verified, within)
         checked = verified  # for mypy: not None in the lambdas below
         try:
-            return await self._flights.ajoin(
+            return await self._look_ups.ajoin(
                 _ids_of_caller(checked.claims),
                 lambda: self._principal_from_memory(checked),
                 lambda: self._afind_or_create(checked),

@@ -86,8 +86,8 @@ class Verifier:
             vouched = opaque.peek(token)
             return None if vouched is None else self.rules.check_vouched(vouched, self.clock())
         try:
-            return drive(self.rules.check(token, self.clock()), self._at_hand)
-        except _NotAtHand:
+            return drive(self.rules.check(token, self.clock()), self._key_in_memory)
+        except _KeyNotInMemory:
             return None
 
     async def averify(self, token: str) -> Claims:
@@ -107,14 +107,14 @@ class Verifier:
         self.rules.check_prefix(prefix)
         return self.opaque
 
-    def _at_hand(self, wanted: KeyWanted) -> VerifyingKey:
+    def _key_in_memory(self, wanted: KeyWanted) -> VerifyingKey:
         key = self.keys.peek(*wanted)
         if key is None:
-            raise _NotAtHand
+            raise _KeyNotInMemory
         return key
 
 
-class _NotAtHand(Exception):
+class _KeyNotInMemory(Exception):
     """The key is not in memory, and needs a fetch."""
 
 

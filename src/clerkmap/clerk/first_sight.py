@@ -84,9 +84,9 @@ class FirstSights(SurvivesForks):
             flight = self._flights.get((None, clerk_id))
             if flight is not None:
                 return flight
-            flight = self._take_off(None, clerk_id)
-        if not flight.start(lambda: self._ask(flight, clerk_id), "clerkmap-sight"):
-            self._land((None, clerk_id), flight, ApiUnavailable("no thread can be started"))
+            flight = self._start_request(None, clerk_id)
+        if not flight.start(lambda: self._request(flight, clerk_id), "clerkmap-sight"):
+            self._finish_request((None, clerk_id), flight, ApiUnavailable("no thread can be started"))
         return flight
 
     def _loop_flight(self, clerk_id: str) -> Flight[ClerkUser]:
@@ -98,19 +98,19 @@ class FirstSights(SurvivesForks):
                 return flight
             for place in [each for each in self._flights if each[0] is not None and each[0].is_closed()]:
                 del self._flights[place]
-            flight = self._take_off(loop, clerk_id)
-        task = loop.create_task(self._aask(flight, loop, clerk_id))
+            flight = self._start_request(loop, clerk_id)
+        task = loop.create_task(self._arequest(flight, loop, clerk_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return flight
 
-    def _take_off(self, loop: asyncio.AbstractEventLoop | None, clerk_id: str) -> Flight[ClerkUser]:
+    def _start_request(self, loop: asyncio.AbstractEventLoop | None, clerk_id: str) -> Flight[ClerkUser]:
         if len(self._flights) >= MOST_FLIGHTS:
             raise ApiUnavailable("too many new users are being looked up at once")
         flight = self._flights[loop, clerk_id] = Flight[ClerkUser]()
         return flight
 
-    def _ask(self, flight: Flight[ClerkUser], clerk_id: str) -> None:
+    def _request(self, flight: Flight[ClerkUser], clerk_id: str) -> None:
         asked_at = self._clock()
         said: ClerkUser | Exception
         try:
@@ -118,9 +118,9 @@ class FirstSights(SurvivesForks):
             said = self._read(clerk_id, row, asked_at)
         except Exception as error:  # noqa: BLE001 - the waiting requests must get any error
             said = error
-        self._land((None, clerk_id), flight, said)
+        self._finish_request((None, clerk_id), flight, said)
 
-    async def _aask(self, flight: Flight[ClerkUser], loop: asyncio.AbstractEventLoop, clerk_id: str) -> None:
+    async def _arequest(self, flight: Flight[ClerkUser], loop: asyncio.AbstractEventLoop, clerk_id: str) -> None:
         asked_at = self._clock()
         said: ClerkUser | Exception = ApiUnavailable("the request was interrupted")
         try:
@@ -129,9 +129,9 @@ class FirstSights(SurvivesForks):
         except Exception as error:  # noqa: BLE001 - the waiting requests must get any error
             said = error
         finally:  # also when the task is cancelled
-            self._land((loop, clerk_id), flight, said)
+            self._finish_request((loop, clerk_id), flight, said)
 
-    def _land(
+    def _finish_request(
         self,
         place: tuple[asyncio.AbstractEventLoop | None, str],
         flight: Flight[ClerkUser],

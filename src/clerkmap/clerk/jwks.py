@@ -76,7 +76,7 @@ class RemoteKeys(SurvivesForks):
         with self._lock:
             key = self._keys.find_or_fetch_first(kid, rejected, now)
             if key is not None and self._keys.is_refresh_due(now):
-                self._take_off(now)
+                self._start_fetch(now)
             return key
 
     def get(self, kid: str | None, rejected: VerifyingKey | None = None) -> VerifyingKey:
@@ -101,7 +101,7 @@ class RemoteKeys(SurvivesForks):
         with self._lock:
             key = self._keys.find_or_fetch_first(kid, rejected, now)
             if key is None or self._keys.is_refresh_due(now):
-                flight = self._flight or self._take_off(now)
+                flight = self._flight or self._start_fetch(now)
                 if key is None:
                     return flight, self._deadline if self._keys.is_empty else min(PATIENCE, self._deadline)
             return key
@@ -118,14 +118,14 @@ class RemoteKeys(SurvivesForks):
             raise KeysUnavailable
         return key
 
-    def _take_off(self, now: float) -> Flight[None]:
+    def _start_fetch(self, now: float) -> Flight[None]:
         self._keys.begin_fetch(now)
         flight = self._flight = Flight[None]()
-        if not flight.start(lambda: self._fly(flight), "clerkmap-keys"):
-            self._land(flight, None)
+        if not flight.start(lambda: self._fetch_in_thread(flight), "clerkmap-keys"):
+            self._finish_fetch(flight, None)
         return flight
 
-    def _fly(self, flight: Flight[None]) -> None:
+    def _fetch_in_thread(self, flight: Flight[None]) -> None:
         keys = None
         try:
             keys = import_jwks(fetch_jwks(self._instance, self._transport, self._deadline), self._instance.algorithms)
@@ -135,9 +135,9 @@ class RemoteKeys(SurvivesForks):
             if not keys:
                 logger.warning("the keys of %s include no usable public signing key", self._instance.name)
         with self._lock:
-            self._land(flight, keys)
+            self._finish_fetch(flight, keys)
 
-    def _land(self, flight: Flight[None], keys: KeySet | None) -> None:
+    def _finish_fetch(self, flight: Flight[None], keys: KeySet | None) -> None:
         if keys:
             self._keys.fetch_succeeded(keys, self._monotonic())
         else:

@@ -24,7 +24,7 @@ from .._runtime.driving import adrive, drive
 from .._runtime.flights import Flight
 from .._runtime.forks import SurvivesForks
 from ..core.instance import Instance
-from ..core.opaque_tokens import Prefix, Vouched, prefix_of, read_word, request_source
+from ..core.opaque_tokens import Prefix, Vouched, prefix_of, read_answer, request_source
 from ..errors import (
     ApiNotFound,
     ApiRefused,
@@ -58,7 +58,7 @@ _REQUESTS: Mapping[Prefix, Callable[[str], ClerkRequest[Shape]]] = {
 }
 
 
-class _Word(NamedTuple):
+class _CachedAnswer(NamedTuple):
     """The result of a request, and the time until which it is cached."""
 
     said: Vouched | ClerkmapError
@@ -125,11 +125,11 @@ class OpaqueTokens(SurvivesForks):
             self._async_repository = (
                 cast(AsyncRepository, repository) if self._repository is None else threaded(self._repository)
             )
-        self._good: Bounded[bytes, _Word] = Bounded(keep)  # also expired entries: these tokens were valid once
-        self._bad: Bounded[bytes, _Word] = Bounded(keep)
+        self._good: Bounded[bytes, _CachedAnswer] = Bounded(keep)  # also expired entries: these tokens were valid once
+        self._bad: Bounded[bytes, _CachedAnswer] = Bounded(keep)
         self._lock = threading.Lock()
         self._known_aloft = 0  # running requests about tokens that were valid before
-        self._flights: dict[bytes, Flight[_Word]] = {}
+        self._flights: dict[bytes, Flight[_CachedAnswer]] = {}
         self.survive_forks()
 
     def peek(self, token: str) -> Vouched | None:
@@ -141,8 +141,8 @@ class OpaqueTokens(SurvivesForks):
         """Return the verified content of a token. This may send a request to Clerk."""
         if self._repository is not None and self._remembered(_digest(token)) is None:
             self._exchange(self._repository)
-        found = self._remembered_or_asked(token)
-        if isinstance(found, _Word):
+        found = self._remembered_or_requested(token)
+        if isinstance(found, _CachedAnswer):
             return found.tell()
         if not found.join(self._deadline):
             raise ApiUnavailable("the request timed out")
@@ -152,8 +152,8 @@ class OpaqueTokens(SurvivesForks):
         """Do the same without blocking the event loop."""
         if self._async_repository is not None and self._remembered(_digest(token)) is None:
             await self._aexchange(self._async_repository)
-        found = self._remembered_or_asked(token)
-        if isinstance(found, _Word):
+        found = self._remembered_or_requested(token)
+        if isinstance(found, _CachedAnswer):
             return found.tell()
         if not await found.ajoin(self._deadline):
             raise ApiUnavailable("the request timed out")
@@ -203,7 +203,7 @@ class OpaqueTokens(SurvivesForks):
         finally:
             steps.close()
 
-    def _remembered(self, digest: bytes) -> _Word | None:
+    def _remembered(self, digest: bytes) -> _CachedAnswer | None:
         now = self._monotonic()
         for memory in (self._good, self._bad):
             word = memory.get(digest)
@@ -213,24 +213,24 @@ class OpaqueTokens(SurvivesForks):
                 return word
         return None
 
-    def _remembered_or_asked(self, token: str) -> _Word | Flight[_Word]:
+    def _remembered_or_requested(self, token: str) -> _CachedAnswer | Flight[_CachedAnswer]:
         digest = _digest(token)
         word = self._remembered(digest)
         if word is not None:
             return word
         with self._lock:  # another caller's answer may just have arrived
-            return self._remembered(digest) or self._flights.get(digest) or self._take_off(token, digest)
+            return self._remembered(digest) or self._flights.get(digest) or self._start_request(token, digest)
 
-    def _take_off(self, token: str, digest: bytes) -> Flight[_Word]:
+    def _start_request(self, token: str, digest: bytes) -> Flight[_CachedAnswer]:
         is_known = digest in self._good or token in self._known
         if len(self._flights) >= (MOST_FLIGHTS if is_known else MOST_FLIGHTS // 2):
             raise ApiUnavailable("too many requests are under way")
         if not is_known:
             self._check_stranger(token)
         self._known_aloft += is_known
-        flight = self._flights[digest] = Flight[_Word]()
-        if not flight.start(lambda: self._fly(token, digest, is_known), "clerkmap-opaque"):
-            self._land(token, digest, is_known, ApiUnavailable("no thread can be started"))
+        flight = self._flights[digest] = Flight[_CachedAnswer]()
+        if not flight.start(lambda: self._request_in_thread(token, digest, is_known), "clerkmap-opaque"):
+            self._finish_request(token, digest, is_known, ApiUnavailable("no thread can be started"))
         return flight
 
     def _check_stranger(self, token: str) -> None:
@@ -242,19 +242,19 @@ class OpaqueTokens(SurvivesForks):
         if self._strangers.take():
             raise ApiUnavailable("too many unknown tokens are being looked up")
 
-    def _fly(self, token: str, digest: bytes, is_known: bool) -> None:
+    def _request_in_thread(self, token: str, digest: bytes, is_known: bool) -> None:
         said: Vouched | ClerkmapError
         try:
-            said = self._ask(token)
+            said = self._request(token)
         except TokenError as error:
             said = error
         except Exception as error:  # noqa: BLE001 - the waiting callers must get any error
             logger.warning("looking up an opaque token at Clerk failed: %s", type(error).__name__)
             said = error if isinstance(error, ClerkmapError) else ApiUnavailable(type(error).__name__)
         with self._lock:
-            self._land(token, digest, is_known, copy(said) if isinstance(said, ClerkmapError) else said)
+            self._finish_request(token, digest, is_known, copy(said) if isinstance(said, ClerkmapError) else said)
 
-    def _ask(self, token: str) -> Vouched:
+    def _request(self, token: str) -> Vouched:
         """Return Clerk's answer about a token, or raise the reason why there is none."""
         prefix = prefix_of(token)
         if prefix is None:
@@ -271,22 +271,22 @@ class OpaqueTokens(SurvivesForks):
             logger.warning("Clerk refused the format of an opaque token: %s", refused)
             raise TokenUnknown("its format is wrong") from None
         try:
-            return read_word(prefix, said, self.instance.issuer, now, self._keep_for)
+            return read_answer(prefix, said, self.instance.issuer, now, self._keep_for)
         except (KeyError, ValueError, OverflowError, RecursionError):
             raise ApiUnavailable("the response cannot be read") from None
 
-    def _land(self, token: str, digest: bytes, is_known: bool, said: Vouched | ClerkmapError) -> None:
+    def _finish_request(self, token: str, digest: bytes, is_known: bool, said: Vouched | ClerkmapError) -> None:
         now = self._monotonic()
         self._known_aloft -= is_known
         if isinstance(said, Vouched):
             self._known.add(token)
-            word = _Word(said, now + self._keep_for)
+            word = _CachedAnswer(said, now + self._keep_for)
             self._bad.pop(digest, None)
             self._good.pop(digest, None)  # so that the first entry is the one with the oldest answer
             self._good.keep(digest, word)
         else:
             is_bad = isinstance(said, TokenError)
-            word = _Word(said, now + (REFUSED_FOR if is_bad else AWAY_FOR))
+            word = _CachedAnswer(said, now + (REFUSED_FOR if is_bad else AWAY_FOR))
             if is_bad:
                 self._known.drop(token)
                 self._good.pop(digest, None)

@@ -92,7 +92,7 @@ def as_text(value: object, most: int | None = None) -> str:
 
 
 MAX_HEADER = 16_384  # of one header with all its repetitions; servers commonly stop reading at 8 or 16 KiB
-MAX_GLANCES = 512  # cached cookies, each with its unverified issuer and time
+MAX_TOKEN_FACTS = 512  # cached cookies, each with its unverified issuer and time
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # those that only read, by RFC 9110
 OWN = "same-origin"  # the Sec-Fetch-Site of a request from a page to its own host
 WEBSOCKET = "WEBSOCKET"  # replaces the method, because a WebSocket can write
@@ -221,7 +221,7 @@ class TokenFinder:
         # A server joins two headers with a comma. A cookie after the comma would become part of a value.
         self._joined = re.compile(rf",[ \t]*({'|'.join(map(re.escape, self._sessions))})=")
         # A browser sends the same cookie for a minute. The key is a hash, so that no token outlives its time in memory.
-        self._glances: dict[int, _Glance] = {}
+        self._known_facts: dict[int, _TokenFacts] = {}
 
     def find(self, request: Request) -> FoundToken | None:
         """Return the token, or None. Raise `RequestRefused`, `TokenTooLarge` or `WrongKind` if it must not be read."""
@@ -230,7 +230,7 @@ class TokenFinder:
             return FoundToken(_bearer(headers["authorization"]), "header")
         if not self.cookies or "cookie" not in headers:
             return None
-        token = self._session(self._read_cookies(headers["cookie"]))
+        token = self._choose_session_cookie(self._read_cookies(headers["cookie"]))
         if token is None:
             return None
         if not _is_one_word(token):
@@ -259,34 +259,36 @@ class TokenFinder:
             raise CookieRefused("a comma precedes it, where only a semicolon may")
         return found
 
-    def _session(self, cookies: Mapping[str, str]) -> str | None:
+    def _choose_session_cookie(self, cookies: Mapping[str, str]) -> str | None:
         """Return the plain or the suffixed session cookie, by Clerk's rule for several instances on one domain.
 
         The rule reads unverified tokens: a stranger can only choose which of two tokens is verified.
         """
         plain = cookies.get(SESSION_COOKIE)
         suffixed, suffixed_updated = (cookies.get(name) for name in self._suffixed) if self._suffixed else (None, None)
-        is_ours, made_at = self._glance(plain)
+        is_ours, made_at = self._token_facts(plain)
         if plain is not None and is_ours is None:
             return plain  # not a token: the verifier refuses it
         if plain is not None and not is_ours:
             return suffixed  # a cookie of another instance
-        if cookies.get(UPDATED_COOKIE) != "0" and (suffixed_updated == "0" or made_at > self._glance(suffixed).made_at):
+        if cookies.get(UPDATED_COOKIE) != "0" and (
+            suffixed_updated == "0" or made_at > self._token_facts(suffixed).made_at
+        ):
             return plain  # written later, by a front end without suffixes
         return suffixed if suffixed_updated is not None else plain
 
-    def _glance(self, token: str | None) -> "_Glance":
+    def _token_facts(self, token: str | None) -> "_TokenFacts":
         """Return the issuer and time of an unverified token, from the cache if possible."""
         if token is None:
             return _NOTHING
         key = hash(token)  # Python caches it; a collision can only choose the other of two cookies
-        glance = self._glances.get(key)
-        if glance is None:
-            glance = _glance(token, self.instance.issuers)
-            if len(self._glances) >= MAX_GLANCES:
-                self._glances.clear()
-            self._glances[key] = glance
-        return glance
+        facts = self._known_facts.get(key)
+        if facts is None:
+            facts = _token_facts(token, self.instance.issuers)
+            if len(self._known_facts) >= MAX_TOKEN_FACTS:
+                self._known_facts.clear()
+            self._known_facts[key] = facts
+        return facts
 
     def _check_origin(self, headers: Mapping[str, str]) -> None:
         """Refuse a write from a page that is not an allowed origin: browsers send cookies for every page."""
@@ -299,7 +301,7 @@ class TokenFinder:
             if origin not in self.origins:
                 raise OriginRefused("its Origin is not in origins or authorized_parties")
         # Sec-Fetch-Site decides where a browser sends it, because the browser compares the scheme, too.
-        elif headers.get("sec-fetch-site", OWN) != OWN or not _is_own(origin, headers.get("host", "")):
+        elif headers.get("sec-fetch-site", OWN) != OWN or not _has_host(origin, headers.get("host", "")):
             raise OriginRefused("its Origin is not the request's Host; list further front ends in origins")
 
 
@@ -322,27 +324,27 @@ def _is_one_word(text: str) -> bool:
     return text.isascii() and not (" " in text or "," in text or "\t" in text)
 
 
-class _Glance(NamedTuple):
+class _TokenFacts(NamedTuple):
     """The unverified facts of a token: whether this instance issued it (None without an issuer), and when (or 0)."""
 
     is_ours: bool | None
     made_at: float
 
 
-_NOTHING = _Glance(None, 0)
+_NOTHING = _TokenFacts(None, 0)
 
 
-def _glance(token: str, issuers: Collection[str]) -> _Glance:
+def _token_facts(token: str, issuers: Collection[str]) -> _TokenFacts:
     try:
         payload = read_token(token, {}).payload
     except TokenMalformed:
         return _NOTHING
     issuer, made_at = payload.get("iss"), payload.get("iat")
     is_ours = None if issuer in (None, "", 0) else isinstance(issuer, str) and issuer in issuers
-    return _Glance(is_ours, made_at if isinstance(made_at, (int, float)) else 0)
+    return _TokenFacts(is_ours, made_at if isinstance(made_at, (int, float)) else 0)
 
 
-def _is_own(origin: str, host: str) -> bool:
+def _has_host(origin: str, host: str) -> bool:
     """Return whether an origin has this host. The scheme is not compared, because a proxy may end TLS."""
     scheme, _, place = origin.partition("://")
     usual_port = {"https": ":443", "http": ":80"}.get(scheme)

@@ -236,7 +236,7 @@ class Change:
         return (clerk.user_key if isinstance(clerk, ClerkMembership) else clerk.key, *self.also_touches)
 
 
-def spokesman(identities: Iterable[User]) -> User | None:
+def representative(identities: Iterable[User]) -> User | None:
     """Return the one of several identities that represents their user, or None."""
     return max(identities, key=lambda user: representative_order(user.clerk), default=None)
 

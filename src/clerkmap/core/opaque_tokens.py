@@ -88,7 +88,7 @@ def prefix_of(token: object) -> Prefix | None:
     return "ak" if token[0] == "a" else "mt" if token[0] == "m" else "oat"
 
 
-def read_word(prefix: Prefix, said: Mapping[str, Any], issuer: str, now: float, keep_for: float) -> Vouched:
+def read_answer(prefix: Prefix, said: Mapping[str, Any], issuer: str, now: float, keep_for: float) -> Vouched:
     """Return the claims in Clerk's response about a token.
 
     Raise `TokenUnknown`, `TokenExpired` or `ClaimInvalid` if the token gives no access, and ValueError for a response

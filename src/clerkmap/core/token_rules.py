@@ -136,15 +136,15 @@ class TokenRules:
         if kid is None and self._wants_kid:
             raise UnknownKey
         key = yield kid, None
-        if not self._signed(unverified, key):
+        if not self._is_signed_with(unverified, key):
             newer = yield kid, key
-            if newer is key or not self._signed(unverified, newer):
+            if newer is key or not self._is_signed_with(unverified, newer):
                 raise BadSignature
         if not known and len(self._headers) < MAX_HEADERS:
             # After the signature, so that forged tokens cannot fill the caches.
             self._kinds[header_key] = header_kind
             self._headers[header_key] = unverified.header
-        return self._judge(self._kind_in_claims(unverified, header_kind), unverified.payload, now)
+        return self._check_claims(self._kind_in_claims(unverified, header_kind), unverified.payload, now)
 
     def check_prefix(self, prefix: Prefix) -> None:
         """Refuse an opaque token before a request to Clerk if no kind with this prefix is accepted."""
@@ -153,15 +153,15 @@ class TokenRules:
 
     def check_vouched(self, vouched: Vouched, now: float) -> Claims:
         """Run steps 4 to 7 for an opaque token, with Clerk's statement as its claims."""
-        return self._judge(vouched.kind, vouched.payload, now)
+        return self._check_claims(vouched.kind, vouched.payload, now)
 
-    def _judge(self, kind: TokenKind, payload: dict[str, Any], now: float) -> Claims:
-        claims = self._claims(self._accepted(kind), payload)
+    def _check_claims(self, kind: TokenKind, payload: dict[str, Any], now: float) -> Claims:
+        claims = self._read_claims(self._refuse_unless_accepted(kind), payload)
         self._check_time(claims, now)
-        self._check_purpose(claims, payload)
+        self._check_party_and_audience(claims, payload)
         return claims
 
-    def _signed(self, unverified: UnverifiedToken, key: VerifyingKey) -> bool:
+    def _is_signed_with(self, unverified: UnverifiedToken, key: VerifyingKey) -> bool:
         if unverified.header["alg"] != key.algorithm:
             raise AlgorithmRefused
         return key.verifies(unverified.signed, unverified.signature)
@@ -179,13 +179,13 @@ class TokenRules:
                 raise UnknownKind
             return "oidc"
         if typ in _ACCESS_TOKEN_TYPES:
-            return self._accepted("oauth")
+            return self._refuse_unless_accepted("oauth")
         if typ != "JWT":
             raise UnknownKind
         if category == TEMPLATE_CATEGORY:
             raise TemplateToken
         if category == MACHINE_CATEGORY:
-            return self._accepted("m2m")
+            return self._refuse_unless_accepted("m2m")
         if category not in (SESSION_CATEGORY, UNTAGGED_CATEGORY):
             raise UnknownKind
         return "session" if category == SESSION_CATEGORY else None
@@ -211,12 +211,12 @@ class TokenRules:
             raise IdToken if "aud" in payload else TemplateToken
         return "session"
 
-    def _accepted(self, kind: TokenKind) -> TokenKind:
+    def _refuse_unless_accepted(self, kind: TokenKind) -> TokenKind:
         if kind not in self.accept:
             raise _REFUSALS[kind]
         return kind
 
-    def _claims(self, kind: TokenKind, payload: dict[str, Any]) -> Claims:
+    def _read_claims(self, kind: TokenKind, payload: dict[str, Any]) -> Claims:
         issuer = payload.get("iss")
         if not isinstance(issuer, str) or issuer not in self.instance.issuers:
             raise IssuerRefused
@@ -230,7 +230,7 @@ class TokenRules:
         if claims.issued_at - self.leeway > now:
             raise TokenIssuedInFuture
 
-    def _check_purpose(self, claims: Claims, payload: Mapping[str, Any]) -> None:
+    def _check_party_and_audience(self, claims: Claims, payload: Mapping[str, Any]) -> None:
         instance = self.instance
         if instance.parties and claims.kind in ("session", *OIDC_KINDS):
             excused = claims.party is None and self._allow_no_party

@@ -47,7 +47,7 @@ class WriteBack:
         facts: dict[str, Any] = {"public_metadata": {name: value for name, value in named.items() if name}}
         return facts | {"external_id": str(row.id)} if self.external_id else facts
 
-    def is_otherwise(self, before: object, user: User) -> bool:
+    def is_changed(self, before: object, user: User) -> bool:
         """Return whether the values of a user that Clerk should hold have changed."""
         return isinstance(before, User) and self.facts(before) != self.facts(user)
 

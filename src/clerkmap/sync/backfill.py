@@ -24,7 +24,7 @@ from ..errors import ConfigurationError
 from ..ports import AsyncRepository, Repository
 from .job import KINDS, Job, OnProgress, Report, Stage, lent, lent_api, run
 from .listing import Place, Reader, reader, reader_back
-from .recheck import Departures, Said, overtake
+from .recheck import Departures, Said, put_despite_older_dates
 
 CHECKPOINT_EVERY = 2_000  # milliseconds between two checkpoints
 NOTE_LASTS = 86_400_000  # milliseconds: an older checkpoint is ignored
@@ -99,7 +99,7 @@ class _Backfill:
                 said.append((row, records[-1]))
         changes = await self._job.put(records)
         if len(changes) < len(records):  # a changed row was not outranked
-            changes += await overtake(self._job, kind, said)
+            changes += await put_despite_older_dates(self._job, kind, said)
         report = self.report
         report.unreadable += unreadable
         report.listed[stage] = report.listed.get(stage, 0) + len(rows)

@@ -27,7 +27,7 @@ from ..core.records import COLUMNS, FULL, AnyRecord, ClerkMembership, ClerkUser,
 from ..ports import AsyncRepository, Repository
 from .job import KINDS, Job, OnProgress, Stage, lent, lent_api, run
 from .listing import Place, reader
-from .recheck import asked_again, outranks, same_content
+from .recheck import fetch_again, is_same_content, stored_outranks
 
 NEWEST = 100  # rows of each list that a cheap comparison reads
 How = Literal["missing", "extra", "stale", "behind", "role", "link"]
@@ -190,18 +190,18 @@ class Comparison:
             return False  # erased in the repository, or deleted at Clerk just now
         if isinstance(record, ClerkUser):
             await self._compare_link(record, rank)
-        if same_content(rank, record):
+        if is_same_content(rank, record):
             return False
         # A webhook may have been faster than the list, and a list that has shifted shows some rows twice.
         before = await self._job.stored(record.kind, record.key)
         if before is None or before.rank[0] in "01":
-            if await is_over(self._job, record):
+            if await belongs_to_deleted(self._job, record):
                 return False
             self._differs("missing", record.kind, str(record.clerk_id))
             return True
-        if before.is_deleted or same_content(before.rank, record):
+        if before.is_deleted or is_same_content(before.rank, record):
             return False
-        if outranks(before.rank, record):
+        if stored_outranks(before.rank, record):
             self._doubtful[record.key] = row, before
             return False
         changed = _changed(before, record)
@@ -213,11 +213,11 @@ class Comparison:
         """Return the doubtful rows of a page that Clerk confirms, with a rank above that of the stored record."""
         doubtful, self._doubtful = self._doubtful, {}
         rows = [row for row, _ in doubtful.values()]
-        again = await asked_again(self._job, kind, rows)
+        again = await fetch_again(self._job, kind, rows)
         behind = list[AnyRecord]()
         for key, (_, before) in doubtful.items():
             record = again.get(key, before)
-            if not same_content(before.rank, record):
+            if not is_same_content(before.rank, record):
                 self._differs("behind", kind, str(record.clerk_id), _changed(before, record))
                 behind.append(record.above(before.rank))
         return behind
@@ -234,7 +234,7 @@ class Comparison:
     async def _leave_over(self, kind: Kind, key: str, clerk_id: str) -> None:
         """Report a stored record that Clerk does not list, unless its deletion has arrived meanwhile."""
         record = await self._job.stored(kind, key)
-        if record is not None and not record.is_deleted and not await is_over(self._job, record):
+        if record is not None and not record.is_deleted and not await belongs_to_deleted(self._job, record):
             self._differs("extra", kind, clerk_id)
             if self._mender is not None:
                 self._mender.miss(kind, key)
@@ -264,7 +264,7 @@ class Comparison:
             self.drift.counts[how] += number - told
 
 
-async def is_over(job: Job, record: AnyRecord) -> bool:
+async def belongs_to_deleted(job: Job, record: AnyRecord) -> bool:
     """Return whether this is a membership of a deleted user or organization. Its end needs no report."""
     if not isinstance(record, ClerkMembership):
         return False

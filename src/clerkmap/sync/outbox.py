@@ -76,7 +76,7 @@ def drain(
 
     Raise `ApiUnavailable`, `ApiKeyRefused` or `WrongInstance` if no entry can be sent now: the entries stay.
     """
-    return run(_Sending(Job(api.instance.name, lent_api(api), lent(repository), progress, clock)).run())
+    return run(_OutboxRun(Job(api.instance.name, lent_api(api), lent(repository), progress, clock)).run())
 
 
 async def adrain(
@@ -87,7 +87,7 @@ async def adrain(
     clock: Callable[[], float] = time.time,
 ) -> Sent:
     """Do the same in async code."""
-    return await _Sending(Job(api.instance.name, api, repository, progress, clock)).run()
+    return await _OutboxRun(Job(api.instance.name, api, repository, progress, clock)).run()
 
 
 def fill_outbox(
@@ -174,7 +174,7 @@ class OutboxWorker(SurvivesForks):
         while not self._ends.is_set():
             try:
                 job = Job(self._api.instance.name, lent_api(self._api), lent(self._repository))
-                run(_Sending(job, self._ends.is_set).run())
+                run(_OutboxRun(job, self._ends.is_set).run())
             except ClerkmapError as error:
                 logger.warning("draining the outbox failed, next attempt follows: %s", error)
             except Exception as error:  # noqa: BLE001 - the end of the thread would go unnoticed
@@ -184,7 +184,7 @@ class OutboxWorker(SurvivesForks):
                 self._ends.wait(WAIT.total_seconds())
 
 
-class _Sending:
+class _OutboxRun:
     """One run over the entries that are due."""
 
     def __init__(self, job: Job, ends: Callable[[], bool] = lambda: False) -> None:
@@ -209,10 +209,10 @@ class _Sending:
             for outbox_entry in due:
                 if self._ends():
                     return self.sent
-                await self._send(outbox_entry)
+                await self._send_entry(outbox_entry)
                 self._job.tell("outbox", sum(asdict(self.sent).values()))
 
-    async def _send(self, outbox_entry: OutboxEntry) -> None:
+    async def _send_entry(self, outbox_entry: OutboxEntry) -> None:
         taken = replace(outbox_entry, due_at=self._job.moment() + TAKEN, tries=outbox_entry.tries + 1)
         if not await self._job.repository.swap_outbox_entry(outbox_entry, taken):
             return  # another sender has it

@@ -31,17 +31,17 @@ NO_ANSWER = (400, 403, 422)  # Clerk refuses an empty change, or organizations a
 Said = tuple[Shape, AnyRecord]  # Clerk's row and its record
 
 
-def outranks(rank: str, record: AnyRecord) -> bool:
-    """Return whether a stored record of this rank, which is not deleted, outranks Clerk's answer."""
+def stored_outranks(rank: str, record: AnyRecord) -> bool:
+    """Return whether a stored record of this rank, which is not deleted, stored_outranks Clerk's answer."""
     return rank[:1] == FULL and rank > record.rank
 
 
-def same_content(rank: str, record: AnyRecord) -> bool:
+def is_same_content(rank: str, record: AnyRecord) -> bool:
     """Return whether a full record of this rank has the same content as this record."""
     return rank[:1] == record.rank[:1] and rank[34:] == record.rank[34:]
 
 
-async def asked_again(job: Job, kind: Kind, rows: list[Shape]) -> dict[str, AnyRecord]:
+async def fetch_again(job: Job, kind: Kind, rows: list[Shape]) -> dict[str, AnyRecord]:
     """Request these rows from Clerk again. Return the records of the response by key, without deleted ones."""
     found: dict[str, AnyRecord] = {}
     for request in _requests(kind, rows):
@@ -60,16 +60,16 @@ async def asked_again(job: Job, kind: Kind, rows: list[Shape]) -> dict[str, AnyR
     return found
 
 
-async def overtake(job: Job, kind: Kind, said: list[Said]) -> list[Change]:
+async def put_despite_older_dates(job: Job, kind: Kind, said: list[Said]) -> list[Change]:
     """Make sure that the rows of a stored page have the same content as at Clerk. Return the changes."""
     said = [each for each in said if each[1].kind == kind]  # a membership without its user gives another kind
     keys = [record.key for _, record in said]
     ranks = await job.repository.ranks(kind, job.instance, keys) if keys else {}
-    outranked = [each for each in said if outranks(ranks.get(each[1].key, ""), each[1])]
+    outranked = [each for each in said if stored_outranks(ranks.get(each[1].key, ""), each[1])]
     # With the same content, only the time of the observation is new: Clerk listed the row now.
-    records = [record.above(ranks[record.key]) for _, record in outranked if same_content(ranks[record.key], record)]
-    doubtful = [row for row, record in outranked if not same_content(ranks[record.key], record)]
-    again = await asked_again(job, kind, doubtful)
+    records = [record.above(ranks[record.key]) for _, record in outranked if is_same_content(ranks[record.key], record)]
+    doubtful = [row for row, record in outranked if not is_same_content(ranks[record.key], record)]
+    again = await fetch_again(job, kind, doubtful)
     records += [record.above(ranks[key]) for key, record in again.items() if key in ranks]
     return await job.put(records)
 
@@ -187,7 +187,7 @@ class Departures:
                 self._report.unreadable += 1
             else:
                 await self._job.put(records)
-                await overtake(self._job, record.kind, [(row, records[-1])])
+                await put_despite_older_dates(self._job, record.kind, [(row, records[-1])])
         if is_gone:
             await self._job.put([record.tombstone(asked_at)])
             self._report.departed += 1

@@ -14,7 +14,7 @@ from ..clerk.api import AsyncClerkApi, ClerkApi
 from ..core.records import AnyRecord, Kind
 from ..ports import AsyncRepository, Repository
 from .backfill import checked_part
-from .drift import Comparison, is_over
+from .drift import Comparison, belongs_to_deleted
 from .job import Job, OnProgress, Report, Stage, lent, lent_api, run
 from .recheck import ALWAYS_LIKELY, Departures
 
@@ -101,7 +101,7 @@ class _Repair:
             left = list[tuple[Kind, str]]()
             for kind, key in self._of(kinds):
                 record = await self._job.stored(kind, key)
-                if record is not None and not record.is_deleted and not await is_over(self._job, record):
+                if record is not None and not record.is_deleted and not await belongs_to_deleted(self._job, record):
                     left.append((kind, key))
             if any(self._are_too_many(kind, sum(each == kind for each, _ in left)) for kind in kinds):
                 self.report.held_back = len(left)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from ...core.model import Change, Id, User, keys_of, spokesman, without_role
+from ...core.model import Change, Id, User, keys_of, representative, without_role
 from ...core.records import DELETED, FROM_TOKEN, AnyRecord, ClerkUser, key_of
 from ...core.tombstones import deletion_rank, ended_before
 from ...errors import LinkRefused, UserUnknown
@@ -35,7 +35,7 @@ class MemoryLinks:
     def set_role(self, id: Id, role: str | None) -> Written[User]:
         users = self._reading.known(id)
         self._tables.replace_user(id, role=check_role(role), role_rank="")
-        before = spokesman(users)
+        before = representative(users)
         assert before is not None
         after = replace(before, role=role)
         return [Change(before, after, after, also_touches=keys_of(users))], after

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from heapq import nsmallest
 from typing import Any
 
-from ...core.model import Count, Id, Organization, User, exported, spokesman
+from ...core.model import Count, Id, Organization, User, exported, representative
 from ...core.principal import Standing
 from ...core.records import EMBEDDED, FROM_TOKEN, FULL, AnyRecord, ClerkMembership, ClerkUser, Kind, key_of
 from ...core.times import to_datetime
@@ -47,7 +47,7 @@ class MemoryReading:
         return Standing(user, organization, memberships, session_is_over)
 
     def user(self, id: Id) -> User | None:
-        return spokesman(self.identities_of(id))
+        return representative(self.identities_of(id))
 
     def organization(self, id: Id) -> Organization | None:
         place = self._tables.organization_places.get(id)

@@ -1,6 +1,9 @@
-"""The differences between the SQL dialects: types, row locks, new ids.
+"""The differences between the SQL of SQLite and of PostgreSQL: types, row locks, new ids.
 
-All other SQL is the same for every database, in `schema.py` and `statements.py`.
+The SQL that these two share is in `schema.py` and `statements.py`: `ON CONFLICT … DO UPDATE … WHERE`, `excluded`,
+`RETURNING`, comparisons of rows. MySQL has none of the first three. So a `Dialect` is not enough for such a database:
+its repository is a package of its own beside this one, and implements `clerkmap.ports`. `NumberStatements` also has one
+branch for SQLite and one for PostgreSQL.
 """
 
 import re

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from ...core.merging import deletion_time
-from ...core.model import Change, Id, User, keys_of, spokesman, without_role
+from ...core.model import Change, Id, User, keys_of, representative, without_role
 from ...core.records import DELETED, FROM_TOKEN, AnyRecord, ClerkUser, key_of
 from ...core.tombstones import deletion_rank, ended_before
 from ...errors import LinkRefused, UserUnknown
@@ -41,7 +41,7 @@ class SqlLinks:
             yield self._sql.select_id_to_write, (id,)
         users = yield from self._reading.known(id)
         yield self._sql.set_role, (role, id)
-        before = spokesman(users)
+        before = representative(users)
         assert before is not None
         after = replace(before, role=role)
         return [Change(before, after, after, also_touches=keys_of(users))], after

@@ -53,7 +53,7 @@ class SqlOutbox:
         row, back = change.after, self._configuration.write_back
         if back is None or not change.is_news or not isinstance(row, (User, Organization)):
             return []
-        if isinstance(row, User) and back.is_otherwise(change.before, row):
+        if isinstance(row, User) and back.is_changed(change.before, row):
             users = yield from self._reading.identities_of(row.id)
             return [user for user in users if not user.clerk.is_deleted]
         return [row] if back.missing(row) else []

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-from ...core.model import Count, Id, Organization, User, exported, spokesman
+from ...core.model import Count, Id, Organization, User, exported, representative
 from ...core.principal import Standing
 from ...core.records import (
     DELETED,
@@ -68,7 +68,7 @@ class SqlReading:
 
     def user(self, id: Id) -> Work[User | None]:
         users = yield from self.identities_of(id)
-        return spokesman(users)
+        return representative(users)
 
     def organization(self, id: Id) -> Work[Organization | None]:
         rows = (yield self._sql.select_organization_by_id, (id,)) if self._configuration.is_id(id) else []

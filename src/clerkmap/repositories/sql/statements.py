@@ -155,12 +155,12 @@ class Statements:
             f"SELECT {membership} FROM {memberships} m WHERE m.instance = ? AND m.user_key = ?"
         )
         self.select_memberships: str = f"{self.select_all_memberships} AND m.organization_key = ?"
-        self._list(dialect, names, "user_id::text" if id_type == "uuid" else "user_id")
+        self._add_lists(dialect, names, "user_id::text" if id_type == "uuid" else "user_id")
         # From the prefix alone: one process may name the schema, and another may find it by its `search_path`.
         space = int(key_of(names.prefix)[:7], 16)
         self.lock_slots: str | None = None if dialect.lock is None else dialect.lock.format(space)
-        self._many(dialect, names, id_type, id)
-        self._write_back(names)
+        self._add_many_rows(dialect, names, id_type, id)
+        self._add_outbox(names)
         self.select_gone: str = f"SELECT key FROM {identities} WHERE rank >= ? AND rank < ?"
         self.purge_identities: str = f"DELETE FROM {identities} WHERE rank >= ? AND rank < ? RETURNING key"
         self.select_left: str = (
@@ -173,7 +173,7 @@ class Statements:
             if isinstance(statement, str) and name != "id_type":
                 setattr(self, name, statement.replace("?", dialect.value))
 
-    def _many(self, dialect: Dialect, names: Names, id_type: str, id: str) -> None:
+    def _add_many_rows(self, dialect: Dialect, names: Names, id_type: str, id: str) -> None:
         """Add statements for many rows at once, made of those that find one row by its instance and key."""
         self.select_users: str = self.select_user.removesuffix("= ?") + dialect.among
         self.select_users_to_write: str = f"{self.select_users} ORDER BY i.instance, i.key{dialect.locked}"
@@ -204,7 +204,7 @@ class Statements:
         self.upsert_organizations: ManyRows = upsert("organizations", NEW_ORGANIZATION_COLUMNS)
         self.upsert_memberships: ManyRows = upsert("memberships", MEMBERSHIP_COLUMNS)
 
-    def _list(self, dialect: Dialect, names: Names, user_id: str) -> None:
+    def _add_lists(self, dialect: Dialect, names: Names, user_id: str) -> None:
         """Add statements about all rows: a page in the order of the primary key, or a scan."""
         tables: dict[Kind, str] = {
             "user": names.table("identities"),
@@ -245,7 +245,7 @@ class Statements:
             "ON CONFLICT (name) DO UPDATE SET text = excluded.text"
         )
 
-    def _write_back(self, names: Names) -> None:
+    def _add_outbox(self, names: Names) -> None:
         """Add statements about the outbox: insert an entry, read it, and update it if it is unchanged since."""
         outbox, columns = names.table("outbox"), ", ".join(OUTBOX_COLUMNS)
         this = "instance = ? AND kind = ? AND key = ?"

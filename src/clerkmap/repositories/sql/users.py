@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ...core.merging import deletion_time
-from ...core.model import Change, Id, User, keys_of, spokesman
+from ...core.model import Change, Id, User, keys_of, representative
 from ...core.records import ClerkOrganization, ClerkUser
 from ...core.times import to_datetime
 from ...errors import UserTaken
@@ -132,7 +132,7 @@ class SqlUsers:
                 if (yield from self._reading.user_at(record.instance, record.key)) is not None:
                     return None
                 raise
-        before = spokesman(others)
+        before = representative(others)
         if not (yield self._sql.insert_identity, (*user_row(record), id)):
             if is_new:
                 yield self._sql.delete_user, (id,)

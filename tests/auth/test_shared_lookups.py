@@ -11,7 +11,7 @@ import pytest
 
 from clerkmap import Change, ConfigurationError, Principal, RepositoryUnavailable, Resolver
 from clerkmap._runtime.threads import RepositoryThreads
-from clerkmap.auth.flights import Flights, Turns
+from clerkmap.auth.shared_lookups import SharedLookUps, Turns
 from clerkmap.core.principal import Standing
 from clerkmap.core.records import AnyRecord, ClerkUser
 from clerkmap.errors import UserBanned
@@ -384,7 +384,7 @@ def test_turns() -> None:
 
 def test_a_task_that_a_look_up_begins_does_not_wait_for_it() -> None:
     """Such as a hook that asks for the same caller in a task of its own: each would wait for the other."""
-    flights = Flights()
+    flights = SharedLookUps()
 
     async def inner() -> str:
         return "inner"
@@ -401,7 +401,7 @@ def test_a_task_that_a_look_up_begins_does_not_wait_for_it() -> None:
 
 def test_two_look_ups_that_ask_for_each_other_end() -> None:
     """Ada's look-up asks for Bea, and Bea's for Ada."""
-    flights = Flights()
+    flights = SharedLookUps()
     both = threading.Barrier(2)
 
     def look_up(other: str) -> str:

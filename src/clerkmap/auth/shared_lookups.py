@@ -25,11 +25,11 @@ _is_inside: ContextVar[bool] = ContextVar("clerkmap_inside_look_up", default=Fal
 _ROUNDS = 3  # after so many failed waits, a request asks by itself: the record changes all the time, or is not kept
 
 
-class _Flight(Generic[E]):
+class _LookUp(Generic[E]):
     """A running look-up, and its error if the waiting callers would meet the same error."""
 
-    def __init__(self, landed: E) -> None:
-        self.landed: E = landed
+    def __init__(self, ended: E) -> None:
+        self.ended: E = ended
         self.error: Unavailable | None = None
 
     def check(self) -> None:
@@ -42,23 +42,23 @@ class _Flight(Generic[E]):
             self.error = error
 
 
-class Flights(SurvivesForks):
+class SharedLookUps(SurvivesForks):
     """The running look-ups.
 
     If a look-up is cancelled, or fails for a reason that concerns only itself, one of the waiting callers repeats it.
     """
 
     def __init__(self) -> None:
-        self._make_flights()
+        self._make_tables()
         self.survive_forks()
 
-    def _make_flights(self) -> None:
+    def _make_tables(self) -> None:
         self._lock = threading.Lock()
-        self._of_threads: dict[Hashable, _Flight[threading.Event]] = {}
-        self._of_tasks: dict[tuple[asyncio.AbstractEventLoop, Hashable], _Flight[asyncio.Event]] = {}
+        self._of_threads: dict[Hashable, _LookUp[threading.Event]] = {}
+        self._of_tasks: dict[tuple[asyncio.AbstractEventLoop, Hashable], _LookUp[asyncio.Event]] = {}
 
     def after_fork_in_child(self) -> None:
-        self._make_flights()
+        self._make_tables()
 
     def join(self, key: Hashable, remembered: Callable[[], T | None], look_up: Callable[[], T]) -> T:
         """Run the look-up, or wait for a thread that runs it and return the remembered result."""
@@ -66,12 +66,12 @@ class Flights(SurvivesForks):
             return look_up()
         for _ in range(_ROUNDS):
             with self._lock:
-                flight = self._of_threads.get(key)
-                if flight is None:
-                    mine = self._of_threads[key] = _Flight(threading.Event())
+                running = self._of_threads.get(key)
+                if running is None:
+                    mine = self._of_threads[key] = _LookUp(threading.Event())
                     break
-            flight.landed.wait()
-            flight.check()
+            running.ended.wait()
+            running.check()
             found = remembered()
             if found is not None:
                 return found
@@ -86,7 +86,7 @@ class Flights(SurvivesForks):
         finally:
             _is_inside.reset(token)
             self._of_threads.pop(key, None)
-            mine.landed.set()
+            mine.ended.set()
 
     async def ajoin(self, key: Hashable, remembered: Callable[[], T | None], look_up: Callable[[], Awaitable[T]]) -> T:
         """Do the same as `join` for the tasks of the running event loop."""
@@ -94,17 +94,17 @@ class Flights(SurvivesForks):
             return await look_up()
         place = asyncio.get_running_loop(), key
         for _ in range(_ROUNDS):
-            flight = self._of_tasks.get(place)
-            if flight is None:
+            running = self._of_tasks.get(place)
+            if running is None:
                 break
-            await flight.landed.wait()
-            flight.check()
+            await running.ended.wait()
+            running.check()
             found = remembered()
             if found is not None:
                 return found
         else:
             return await look_up()
-        mine = self._of_tasks[place] = _Flight(asyncio.Event())
+        mine = self._of_tasks[place] = _LookUp(asyncio.Event())
         token = _is_inside.set(True)
         try:
             return await look_up()
@@ -114,7 +114,7 @@ class Flights(SurvivesForks):
         finally:
             _is_inside.reset(token)
             self._of_tasks.pop(place, None)
-            mine.landed.set()
+            mine.ended.set()
 
 
 class Turns:
