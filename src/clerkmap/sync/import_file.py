@@ -280,7 +280,7 @@ def opened(file: File, observed_at: datetime | None, now: float) -> Generator[tu
     """Yield the pieces of a file, and the date of its data in milliseconds."""
     written_at = None if observed_at is None else to_milliseconds(observed_at, "observed_at")
     if written_at is not None and not 0 <= written_at <= now * 1000:
-        raise ConfigurationError("observed_at must be the time when the file was written, not one in the future")
+        raise ConfigurationError("observed_at must be when the file was written, and not in the future")
     if not isinstance(file, (str, os.PathLike)):
         yield pieces_of(file), _changed_at(file, now) if written_at is None else written_at
         return
