@@ -65,13 +65,13 @@ class Listeners:
     def call(self, written: Collection[Change], transaction: Any, is_open: Callable[[], bool]) -> None:
         """Call every hook with every change, inside the transaction and as long as it is open."""
         for hook, change in _pairs(self._hooks, written):
-            with self._judging(hook, is_open):
+            with self._as_hook_failure(hook, is_open):
                 hook(change, transaction)
 
     async def acall(self, written: Collection[Change], transaction: Any, is_open: Callable[[], bool]) -> None:
         """Do the same as `call`, and await each async hook."""
         for hook, change in _pairs(self._hooks, written):
-            with self._judging(hook, is_open):
+            with self._as_hook_failure(hook, is_open):
                 result = hook(change, transaction)
                 if isawaitable(result):
                     await result
@@ -110,7 +110,7 @@ class Listeners:
             raise raised[0]
 
     @contextmanager
-    def _judging(self, hook: Hook, is_open: Callable[[], bool]) -> Generator[None, None, None]:
+    def _as_hook_failure(self, hook: Hook, is_open: Callable[[], bool]) -> Generator[None, None, None]:
         try:
             yield
         except Exception as error:

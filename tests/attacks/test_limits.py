@@ -81,7 +81,7 @@ CONSTANTS = [
     "core.jose.MAX_PARAMETER",
     "core.jose.MAX_TOKEN",
     "core.keys.MAX_KEYS",
-    "core.opaque_tokens.MAX_WORD",
+    "core.opaque_tokens.MAX_ANSWER",
     "core.strict_json.MAX_DEPTH",
     "core.token_rules.MAX_HEADERS",
 ]

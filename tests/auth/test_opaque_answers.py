@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from clerkmap import ClerkmapError, Unavailable
-from clerkmap.core.opaque_tokens import KINDS, MAX_WORD, Prefix, read_answer
+from clerkmap.core.opaque_tokens import KINDS, MAX_ANSWER, Prefix, read_answer
 from clerkmap.core.responses import error_response
 from clerkmap.errors import (
     ApiKeyRefused,
@@ -54,7 +54,7 @@ UNREADABLE: dict[str, Callable[[Shape], object]] = {
     **{f"expired: {value!r}": changed(expired=value) for value in NO_FLAGS},
     **{f"{name}: {value!r}": changed(**{name: value}) for name in ("expiration", "created_at") for value in NO_TIMES},
     "made at no time": changed(created_at=None),
-    "claims without end": changed(claims={"a": "x" * MAX_WORD}),
+    "claims without end": changed(claims={"a": "x" * MAX_ANSWER}),
     "claims of no depth that is known": changed(claims=DEEP),
     "half a character": changed(name="\ud800"),
 }

@@ -186,13 +186,13 @@ class _LoopWatch:
     async def _watch(self) -> None:
         while True:
             try:
-                pause = self._go_round()
+                pause = self._start_due_checks()
             except Exception as error:  # noqa: BLE001 - one failure of the clock must not end the watch
                 logger.error("watching the leases failed: %s", type(error).__name__)
                 pause = LOOK_EVERY
             await self._pause(pause)
 
-    def _go_round(self) -> float:
+    def _start_due_checks(self) -> float:
         """Start all checks that are due, and return the seconds until the next ones may be due."""
         self._note_concerned()
         while len(self._lookers) < min(AT_ONCE, len(self._to_look_at)):

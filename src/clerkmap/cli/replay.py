@@ -64,14 +64,14 @@ def _read(
     file: IO[bytes], clerk: "Instance", counts: dict[str, int], reconciler: "Reconciler | None"
 ) -> list[tuple[int, str]]:
     """Count and apply the events in the file. Return the number and the reason of each invalid line."""
-    from ..sync.import_file import is_talk, pieces_of, rows_of
+    from ..sync.import_file import is_status_line, pieces_of, rows_of
     from ..sync.job import Progress
     from .formatting import progress
 
     unread: list[tuple[int, str]] = []
     with progress() as tell:
         for number, row in enumerate(rows_of(pieces_of(file)), 1):
-            if is_talk(row.said or {}):
+            if is_status_line(row.said or {}):
                 continue
             try:
                 counts[_applied(row, clerk, reconciler)] += 1

@@ -17,7 +17,7 @@ from .strict_json import items, read_object
 
 Prefix = Literal["ak", "mt", "oat"]
 
-MAX_WORD = 65_536  # characters of JSON kept of one response; Clerk's have about 500
+MAX_ANSWER = 65_536  # characters of JSON kept of one response; Clerk's have about 500
 MILLISECONDS = 100_000_000_000  # as seconds this is the year 5138, as milliseconds it is 1973
 
 _BEGINNINGS = ("ak_", "mt_", "oat_")
@@ -118,7 +118,7 @@ def read_answer(prefix: Prefix, said: Mapping[str, Any], issuer: str, now: float
         payload["scp" if prefix == "oat" else "scopes"] = scopes
     payload |= {name: said[name] for name in _COPIED if said.get(name) is not None}
     text = json.dumps(payload)
-    if len(text) > MAX_WORD:
+    if len(text) > MAX_ANSWER:
         raise ValueError("the response is too long")
     return Vouched(kind, read_object(text.encode()))
 

@@ -117,10 +117,10 @@ class _Attempt:
         noted = _read(text)
         clerk_id = noted.get("id")
         if clerk_id is None:
-            clerk_id = await self._founded(text, noted)
+            clerk_id = await self._find_or_create(text, noted)
         return await self._mapped(clerk_id)
 
-    async def _founded(self, text: str | None, noted: dict[str, Any]) -> str:
+    async def _find_or_create(self, text: str | None, noted: dict[str, Any]) -> str:
         """Return the Clerk id of the organization. Create it at Clerk, unless an earlier attempt has created it."""
         await self._job.api.check()  # first: if it fails, this attempt holds nothing
         now = self._job.now()

@@ -116,7 +116,7 @@ def backfill_file(
     """
     now = clock()
     with opened(file, observed_at, now) as (pieces, moment):
-        taking = _Taking(instance, moment, now, progress)
+        taking = _FileImport(instance, moment, now, progress)
         for batch in taking.batches(pieces):
             taking.count(repository.put(batch))
     return taking.report
@@ -134,7 +134,7 @@ async def abackfill_file(
     """Do the same in async code. The file is read in a thread."""
     now = clock()
     with opened(file, observed_at, now) as (pieces, moment):
-        taking = _Taking(instance, moment, now, progress)
+        taking = _FileImport(instance, moment, now, progress)
         batches = taking.batches(pieces)
         while (batch := await asyncio.to_thread(next, batches, None)) is not None:
             taking.count(await repository.put(batch))
@@ -154,12 +154,12 @@ def event_of(row: FileRow) -> Event | None:
     return parse_event(row.text) if "type" in said and "data" in said else None
 
 
-def is_talk(said: Shape) -> bool:
+def is_status_line(said: Shape) -> bool:
     """Return whether this is a status line of `clerk webhooks listen --json`, between the events."""
     return said.get("type") in ("ready", "reconnecting") and "data" not in said
 
 
-class _Taking:
+class _FileImport:
     """One import of a file."""
 
     def __init__(self, instance: Instance, observed_at: int, now: float, progress: OnProgress | None) -> None:
@@ -199,7 +199,7 @@ class _Taking:
         said = row.said
         if said is None:
             raise Unreadable("it is neither JSON nor a row of the CSV table")
-        if is_talk(said):
+        if is_status_line(said):
             return []
         event = event_of(row)
         if event is not None:

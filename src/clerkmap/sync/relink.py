@@ -93,7 +93,7 @@ WORDS: dict[By, Callable[[User], str | None]] = {
 }
 
 
-class Judging:
+class MoveDecisions:
     """Decides about each move, from the records that are stored at that moment."""
 
     def __init__(self, repository: Repository, from_: str, to: str, by: Way) -> None:
@@ -224,12 +224,12 @@ def plan_relink(
     if not isinstance(by, Mapping) and by not in list(WORDS):
         raise ConfigurationError(f"by must be a mapping, or one of {', '.join(WORDS)}")
     way: Way = by if isinstance(by, str) else "mapping"
-    judging = Judging(repository, from_, to, way)
-    pairs = list(judging.matches() if isinstance(by, str) else _checked(by))
+    decisions = MoveDecisions(repository, from_, to, way)
+    pairs = list(decisions.matches() if isinstance(by, str) else _checked(by))
     claims = Counter(pair[1] for pair in pairs if not isinstance(pair, Refusal))
     moves, refusals, already = list[Move](), list[Refusal](), 0
     for number, pair in enumerate(pairs, 1):
-        judged = pair if isinstance(pair, Refusal) else judging.judge(*pair)
+        judged = pair if isinstance(pair, Refusal) else decisions.judge(*pair)
         if judged is not None and not isinstance(pair, Refusal) and claims[pair[1]] > 1:
             judged = Refusal(*pair, "ambiguous")
         if judged is None:
@@ -258,15 +258,15 @@ def apply_relink(repository: Repository, plan: Relink, *, progress: OnProgress |
         plan: The result of `plan_relink`.
         progress: Called with the number of checked users, and the number of all.
     """
-    judging = Judging(repository, plan.from_, plan.to, plan.by)
+    decisions = MoveDecisions(repository, plan.from_, plan.to, plan.by)
     moves, refusals, already = list[Move](), list(plan.refusals), plan.already
     for number, move in enumerate(plan.moves, 1):
-        judged = judging.judge(move.from_clerk_id, move.to_clerk_id)
+        judged = decisions.judge(move.from_clerk_id, move.to_clerk_id)
         if judged is None:
             already += 1
         elif isinstance(judged, Refusal):
             refusals.append(judged)
-        elif judged == move and judging.make(move):
+        elif judged == move and decisions.make(move):
             moves.append(move)
         else:
             refusals.append(Refusal(move.from_clerk_id, move.to_clerk_id, "changed"))
