@@ -258,3 +258,23 @@ def test_no_file_speaks_of_the_machine_it_was_written_on() -> None:
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         found += [(name, word) for word in UNMENTIONABLE if word in text]
     assert not found
+
+
+def test_the_functions_to_begin_to_read_at_exist() -> None:
+    """The design page answers each question with functions that are there."""
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    rows = page.partition("Where to begin to read:")[2].split("\n\n")[1].splitlines()[2:]
+    named = [name for row in rows for name in re.findall(r"`(\w+\.[\w.]+)`", row)]
+    assert len(named) >= len(rows)
+    for name in named:
+        path = next(SOURCE / f"{'/'.join(parts)}.py" for parts in _beginnings(name) if _is_module(parts))
+        assert f"def {name.rpartition('.')[2]}(" in path.read_text(encoding="utf-8")
+
+
+def _beginnings(name: str) -> Iterator[list[str]]:
+    parts = name.split(".")
+    yield from (parts[:length] for length in range(1, len(parts)))
+
+
+def _is_module(parts: list[str]) -> bool:
+    return (SOURCE / f"{'/'.join(parts)}.py").is_file()
