@@ -95,7 +95,7 @@ def test_an_issuer_will_do() -> None:
         ("api_url must be", "CLERK_API_URL", "http://canary.example"),
         ("jwt_key", "CLERK_JWT_KEY", "canary"),
         ("a webhook secret must be", "CLERK_WEBHOOK_SIGNING_SECRET", f"{WEBHOOKS[0]},whsec_canary"),
-        ("authorized_parties are compared", "CLERK_AUTHORIZED_PARTIES", "https://canary.example/"),
+        ("authorized_parties must be", "CLERK_AUTHORIZED_PARTIES", "https://canary.example/"),
     ],
 )
 def test_a_wrong_variable_is_refused(expected: str, name: str, value: str) -> None:
