@@ -130,7 +130,7 @@ def test_an_app_that_is_not_there_is_tried_again_when_it_is(tmp_path: Path) -> N
         now = local.wait(lambda now: len(now["wire"]["messages"][0]["attempts"]) == 1)
         event = now["wire"]["messages"][0]
         assert (event["attempts"][0]["status"], kinds(event)) == (None, ["applied", "refused"])
-        assert event["outcomes"][1]["reason"] == "no answer (ConnectError)"
+        assert event["outcomes"][1]["reason"] == "no response (ConnectError)"
 
 
 @pytest.mark.parametrize(

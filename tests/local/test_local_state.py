@@ -113,7 +113,7 @@ def test_rows_of_a_clerk_that_is_gone_are_nobody_elses(tmp_path: Path) -> None:
     (tmp_path / STATE).unlink()
     done = run(tmp_path, "--seed", "1")
     assert done.returncode == 1
-    assert "has rows of a Clerk with seed 1" in done.stderr
+    assert "has rows of the seed 1" in done.stderr
     with Local(tmp_path) as local:
         assert local.state()["clerk"]["issuer"] != issuer
         assert local.sign_up() != first

@@ -113,7 +113,8 @@ class Postgres:
     def __init__(self, *, id_type: IdType | None, **options: Unpack[Options]) -> None:
         from ..postgres.setup import Setup  # psycopg may be missing beside SQLite
 
-        self._setup = Setup(speaks_async=False, prefix=PREFIX, id_type=id_type, **options)
+        # Django's migrations make the tables, and the repository says so itself if they are missing.
+        self._setup = Setup(speaks_async=False, prefix=PREFIX, id_type=id_type, migrate=True, **options)
         self.listeners: Listeners = self._setup.listeners
         self.tables: SqlTables = self._setup.tables
         self.changes: ChangeLog | None = None
