@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# One worker more than there are processors: many tests wait for a server, a browser or a clock.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+# Two workers for each processor: many tests wait for a server, a browser or a clock.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 TESTS ?= tests
 PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS)
 # The tests that together take every branch of the core.
