@@ -19,7 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from clerkmap import ClerkUser, Resolver
 from clerkmap.core.records import FROM_TOKEN, key_of
-from clerkmap.core.tombstones import oldest_session_rank
+from clerkmap.core.tombstone_retention import oldest_session_rank
 from clerkmap.errors import Unavailable
 from clerkmap.repositories import AsyncPostgresRepository
 from clerkmap.repositories.options import uuid7

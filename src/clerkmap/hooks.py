@@ -80,7 +80,7 @@ class Listeners:
         """Call the watchers after the transaction, and the `after_commit` listeners if it was committed."""
         if written:
             try:
-                self.heard(_keys_of(written))
+                self.keys_changed(_keys_of(written))
             finally:  # an exception of a watcher must not keep the listeners from being called
                 for listener, change in _pairs(self._after_commit if committed else (), written):
                     with _reported(listener):
@@ -90,7 +90,7 @@ class Listeners:
         """Do the same as `tell`, and await each async listener."""
         if written:
             try:
-                self.heard(_keys_of(written))
+                self.keys_changed(_keys_of(written))
             finally:
                 for listener, change in _pairs(self._after_commit if committed else (), written):
                     with _reported(listener):
@@ -98,7 +98,7 @@ class Listeners:
                         if isawaitable(result):
                             await result
 
-    def heard(self, keys: Collection[str] | None) -> None:
+    def keys_changed(self, keys: Collection[str] | None) -> None:
         """Call the watchers with the keys of users and organizations that were written. None means all of them."""
         raised: list[Exception] = []
         for watcher in self._watchers:
@@ -117,7 +117,7 @@ class Listeners:
             raise HookFailed(f"{_name(hook)} raised {type(error).__name__}") from error
         finally:
             if not is_open():
-                self.heard(None)  # it is unknown whether the hook has committed anything
+                self.keys_changed(None)  # it is unknown whether the hook has committed anything
                 raise ended_from_within()
 
     def _add(self, listeners: list[Any], listener: Any) -> None:

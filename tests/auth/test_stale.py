@@ -35,7 +35,7 @@ class Leaving(MemoryRepository):
 
     def poll(self) -> None:
         if self.is_away:
-            self.listeners.heard(None)
+            self.listeners.keys_changed(None)
 
 
 class World:
@@ -117,7 +117,7 @@ def test_a_ban_that_is_remembered(colour: str) -> None:
 def test_a_ban_heard_of_after_all_was_dropped(colour: str) -> None:
     """A change that is heard of while memory may be out of date ends what is served of it."""
     world = World()
-    world.repository.listeners.heard(None)
+    world.repository.listeners.keys_changed(None)
     world.ban()
     world.leave(after=1)
     with pytest.raises(RepositoryUnavailable):

@@ -333,7 +333,7 @@ def test_the_watch_runs_as_nobody() -> None:
         whose.set("the first")
         async with watched(world, token) as (_, ends):
             seen.clear()
-            world.rows.listeners.heard(None)
+            world.rows.listeners.keys_changed(None)
             world.resolver._repository.rows.put([world.clerk.record(world.user, banned=True)])  # type: ignore[union-attr]
             await ends.wait()
 
@@ -387,7 +387,7 @@ def test_a_clock_that_fails_loses_no_change(change: list[str] | str | None) -> N
         if change == "its end":
             clock.now = 2_000.0
         else:
-            listeners.heard(cast(list[str] | None, change))
+            listeners.keys_changed(cast(list[str] | None, change))
         await until(lambda: clock.failures > 1)
         clock.is_broken = False
         await until(lambda: odd.looks == 2)

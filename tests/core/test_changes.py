@@ -6,7 +6,7 @@ from clerkmap import Change
 from clerkmap.core.merging import current_membership
 from clerkmap.core.model import Count, exported
 from clerkmap.core.records import AnyRecord, ClerkUser
-from clerkmap.core.tombstones import ended_before
+from clerkmap.core.tombstone_retention import ended_before
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing.samples import ANN, HERE, company, found, left, member, person
 

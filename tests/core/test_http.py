@@ -12,7 +12,7 @@ import pytest
 
 from clerkmap import ClerkmapError, Refused, Verifier
 from clerkmap.core.http import (
-    MAX_HEADER,
+    MAX_REQUEST_HEADER,
     MAX_TOKEN_FACTS,
     FoundToken,
     Request,
@@ -127,11 +127,11 @@ def test_a_refusal_tells_nothing_of_the_request() -> None:
 def test_no_request_keeps_the_finder_busy() -> None:
     """However much is in its headers, and however many cookies: it is read in a few steps."""
     many = {
-        "cookies": cookies("a=b;" * (MAX_HEADER // 4)),
-        "blanks": cookies(";" + " " * (MAX_HEADER - 1)),
-        "commas": cookies(", " * (MAX_HEADER // 2)),
-        "commas and blanks": cookies(("," + "\t" * 63) * (MAX_HEADER // 64)),
-        "semicolons": cookies(";" * MAX_HEADER),
+        "cookies": cookies("a=b;" * (MAX_REQUEST_HEADER // 4)),
+        "blanks": cookies(";" + " " * (MAX_REQUEST_HEADER - 1)),
+        "commas": cookies(", " * (MAX_REQUEST_HEADER // 2)),
+        "commas and blanks": cookies(("," + "\t" * 63) * (MAX_REQUEST_HEADER // 64)),
+        "semicolons": cookies(";" * MAX_REQUEST_HEADER),
     }
     busy = []
     for name, request in [(case.name, asgi(case)) for case in cases()] + [
@@ -228,7 +228,7 @@ def test_a_header_that_is_too_long_is_cut(way: str, pieces: int) -> None:
     """In one piece or in many: enough is kept to see that it was, and it is refused wherever it decides."""
     long = "x" * (40_000 // pieces)
     origin = WAYS[way](Case("", [("Origin", long), *cookies(session(GOOD)), *[("Origin", long)] * pieces], "", "POST"))
-    assert len(origin.headers["origin"]) == MAX_HEADER + 1
+    assert len(origin.headers["origin"]) == MAX_REQUEST_HEADER + 1
     with pytest.raises(OriginRefused, match="long"):
         FINDERS["plain"].find(origin)
     upgrade = WAYS[way](Case("", [*cookies(session(GOOD)), *[("Upgrade", long)] * (pieces + 1)], ""))

@@ -215,7 +215,7 @@ def test_known_callers_beside_a_crowd(postgres_schema: str) -> None:
         for token in crowd:  # who are in the repository, and new to the first resolver: one look-up each
             await another.aresolve(token)
         await resolver.aresolve(known)
-        repository.listeners.heard(None)
+        repository.listeners.keys_changed(None)
         authenticator.opened.clear()
         authenticator.reached.clear()
 

@@ -295,7 +295,7 @@ def test_a_look_that_fails(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, ca
 
     health = Health(cluster.uri, {}, TIMEOUT)
     with monkeypatch.context() as patch:
-        patch.setattr(Health, "look", fail)
+        patch.setattr(Health, "probe_if_due", fail)
         health.lend()
         until(lambda: len(failed) > 2)
     health.cannot_connect(psycopg.OperationalError("Connection refused"))
@@ -473,7 +473,7 @@ def test_a_line_that_cannot_be_doubled(error: Exception | None) -> None:
     """The request goes on with its connection, which the watch cannot cut then."""
     health, loan, connection = Health("host=127.0.0.1 port=1", {}, TIMEOUT), Loan(), WithoutFile(error)
     health.connected(loan, cast(Any, connection))
-    assert (cast(Any, loan.connection), loan.line) == (connection, None)
+    assert (cast(Any, loan.connection), loan.socket) == (connection, None)
     assert health.take_back(loan)
     health.close()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clerkmap import Change, LinkRefused, Reconciler, Resolver, Verifier
-from clerkmap.core.principal import new_records_of_token
+from clerkmap.core.admission import new_records_of_token
 from clerkmap.core.records import AnyRecord, ClerkOrganization, ClerkSession, ClerkUser
 from clerkmap.repositories import SqliteRepository
 from clerkmap.testing import Clock, FakeClerk

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from clerkmap.core.http import MAX_HEADER
+from clerkmap.core.http import MAX_REQUEST_HEADER
 from request_base import (
     CLERK,
     COOKIE,
@@ -53,7 +53,7 @@ def _cookie_headers() -> Iterator[Case]:
         "before an empty one": f"__session={GOOD}; __session=",
         "before one without a value": f"__session={GOOD}; __session",
         "behind a nameless one": f"=__session; __session={GOOD}",
-        "as large as can be": f"__session={GOOD}; pad=".ljust(MAX_HEADER, "x"),
+        "as large as can be": f"__session={GOOD}; pad=".ljust(MAX_REQUEST_HEADER, "x"),
         "among a thousand": "; ".join(f"c{number}=v" for number in range(1000)) + f"; __session={GOOD}",
     }
     for name, value in good.items():
@@ -116,7 +116,7 @@ def _cookie_headers() -> Iterator[Case]:
         "behind a comma and blanks": f"a=b, \t __session={GOOD}",
         "once good, once behind a comma": f"__session={GOOD}; a=b,__session={OLD}",
         "the suffixed behind a comma": f"__session={GOOD}; a=b,__session_{SUFFIX}={OLD}",
-        "one character too many": f"__session={GOOD}; pad=".ljust(MAX_HEADER + 1, "x"),
+        "one character too many": f"__session={GOOD}; pad=".ljust(MAX_REQUEST_HEADER + 1, "x"),
         "a megabyte": f"__session={'x' * 1_000_000}",
         "a megabyte of others": "a=b; " * 200_000 + f"__session={GOOD}",
         "a megabyte of semicolons": ";" * 1_000_000,

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from clerkmap import Change, Repository, Resolver, Verifier
-from clerkmap.core.principal import new_records_of_token
+from clerkmap.core.admission import new_records_of_token
 from clerkmap.core.records import ClerkMembership, ClerkOrganization
 from clerkmap.repositories import PostgresRepository
 from clerkmap.testing import Clock, FakeClerk, FakeOrganization, FakeUser

@@ -122,7 +122,7 @@ class AwayRepository(MemoryRepository):
         return super().find(instance, clerk_user_id, clerk_organization_id, clerk_session_id)
 
     def poll(self) -> None:
-        self.listeners.heard(None)
+        self.listeners.keys_changed(None)
 
 
 def _raise(_change: object, _database: object) -> None:

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from .._runtime.bounded import Bounded
 from ..clerk.first_sight import FirstSights
+from ..core.admission import admit_organization, admit_user, new_records_of_token
 from ..core.claims import MACHINES, Claims
 from ..core.instance import Instance
 from ..core.model import Organization, User
 from ..core.opaque_tokens import prefix_of
-from ..core.principal import Principal, Standing, admit_organization, admit_user, new_records_of_token
+from ..core.principal import Principal, Standing
 from ..core.records import FROM_TOKEN, AnyRecord, ClerkOrganization, ClerkUser, key_of
 from ..core.times import to_datetime
 from ..errors import (

@@ -12,7 +12,7 @@ from .http import Headers, read_headers
 
 MAX_BODY = 1_048_576  # Clerk's largest are tens of kilobytes
 MAX_SIGNATURES = 16  # two while a secret is rotated; the standard names no limit
-MAX_HEADER = 8_192
+MAX_WEBHOOK_HEADER = 8_192
 TOLERANCE = 300  # seconds, in both directions, as Standard Webhooks says
 FAMILIES = ("svix", "webhook")
 
@@ -63,7 +63,7 @@ def read_delivery(
 def _one_family(headers: Headers) -> tuple[str, str, str]:
     """Return the three headers of the first family that is present. Each must be there once."""
     try:
-        found, repeated = read_headers(headers, _NAMES, MAX_HEADER)
+        found, repeated = read_headers(headers, _NAMES, MAX_WEBHOOK_HEADER)
     except ValueError as fault:
         raise WebhookHeadersRefused(str(fault)) from None
     for family in FAMILIES:
@@ -73,7 +73,7 @@ def _one_family(headers: Headers) -> tuple[str, str, str]:
                 raise WebhookHeadersRefused(
                     f"{family}-id, {family}-timestamp and {family}-signature must each appear once"
                 )
-            if any(len(found[name]) > MAX_HEADER for name in names):
+            if any(len(found[name]) > MAX_WEBHOOK_HEADER for name in names):
                 raise WebhookHeadersRefused("a header is too long")
             return found[names[0]], found[names[1]], found[names[2]]
     raise WebhookHeadersRefused("svix-id, svix-timestamp and svix-signature are missing")

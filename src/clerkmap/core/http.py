@@ -91,7 +91,7 @@ def as_text(value: object, most: int | None = None) -> str:
     raise ValueError("a header must be str or bytes")
 
 
-MAX_HEADER = 16_384  # of one header with all its repetitions; servers commonly stop reading at 8 or 16 KiB
+MAX_REQUEST_HEADER = 16_384  # of one header with all its repetitions; servers commonly stop reading at 8 or 16 KiB
 MAX_TOKEN_FACTS = 512  # cached cookies, each with its unverified issuer and time
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # those that only read, by RFC 9110
 OWN = "same-origin"  # the Sec-Fetch-Site of a request from a page to its own host
@@ -115,7 +115,7 @@ class Request(NamedTuple):
     """The parts of a request that identify its caller: the method, and some headers by lower-case name.
 
     A repeated header is joined with a comma, as WSGI servers do. No accepted value has a comma. A header has at most
-    `MAX_HEADER` + 1 characters: a header longer than `MAX_HEADER` was cut.
+    `MAX_REQUEST_HEADER` + 1 characters: a header longer than `MAX_REQUEST_HEADER` was cut.
     """
 
     method: str
@@ -155,7 +155,7 @@ class FoundToken(NamedTuple):
 def make_request(method: str, headers: Headers) -> Request:
     """Read a request from a method, and a mapping or pairs of headers."""
     try:
-        values = read_headers(headers, _TEXT_NAMES, MAX_HEADER)
+        values = read_headers(headers, _TEXT_NAMES, MAX_REQUEST_HEADER)
     except ValueError as fault:
         raise RequestRefused(str(fault)) from None
     return _request(method, values, ",")
@@ -163,7 +163,7 @@ def make_request(method: str, headers: Headers) -> Request:
 
 def make_asgi_request(scope: Mapping[str, Any]) -> Request:
     """Read a request from the scope of a request or a WebSocket."""
-    values = read_pairs(scope["headers"], _ASGI_NAMES, MAX_HEADER)
+    values = read_pairs(scope["headers"], _ASGI_NAMES, MAX_REQUEST_HEADER)
     method = WEBSOCKET if scope["type"] == "websocket" else scope["method"]
     client = scope.get("client")
     # From HTTP/2 on, a browser may send a header for each cookie.
@@ -173,7 +173,7 @@ def make_asgi_request(scope: Mapping[str, Any]) -> Request:
 
 def make_wsgi_request(environ: Mapping[str, Any]) -> Request:
     """Read a request from an environ, or from Django's `request.META`."""
-    found = {name: environ[key][: MAX_HEADER + 1] for key, name in _WSGI_NAMES if key in environ}
+    found = {name: environ[key][: MAX_REQUEST_HEADER + 1] for key, name in _WSGI_NAMES if key in environ}
     return _request(environ["REQUEST_METHOD"], (found, {}), ",", environ.get("REMOTE_ADDR", ""))
 
 
@@ -181,11 +181,11 @@ def _request(method: str, values: Values, between_cookies: str, source: object =
     headers, further = values
     for name, more in further.items():
         between = between_cookies if name == "cookie" else ","
-        headers[name] = between.join((headers[name], *more))[: MAX_HEADER + 1]
+        headers[name] = between.join((headers[name], *more))[: MAX_REQUEST_HEADER + 1]
     if "upgrade" in headers:
         upgrade = headers["upgrade"]
         # The word may be in the part that was cut off.
-        if len(upgrade) > MAX_HEADER or "websocket" in upgrade.lower():
+        if len(upgrade) > MAX_REQUEST_HEADER or "websocket" in upgrade.lower():
             method = WEBSOCKET
     return Request(method, headers, source if isinstance(source, str) else "")
 
@@ -215,7 +215,7 @@ class TokenFinder:
         suffix = instance.cookie_suffix
         self._suffixed: tuple[str, ...] = () if suffix is None else tuple(f"{name}_{suffix}" for name in names)
         ours = "|".join(map(re.escape, (*names, *self._suffixed)))
-        # FoundToken in one pass, however many other cookies a stranger puts between them.
+        # Found in one pass, however many other cookies a stranger puts between them.
         self._ours = re.compile(rf"(?:^|;)[ \t]*({ours})=([^;]*)")
         self._sessions = frozenset({SESSION_COOKIE, *self._suffixed[:1]})
         # A server joins two headers with a comma. A cookie after the comma would become part of a value.
@@ -243,8 +243,8 @@ class TokenFinder:
 
     def _read_cookies(self, header: str) -> dict[str, str]:
         """Return Clerk's cookies by name, neither unquoted nor decoded. An empty cookie counts as deleted."""
-        if len(header) > MAX_HEADER:
-            raise CookieRefused(f"more than {MAX_HEADER} characters of cookies")
+        if len(header) > MAX_REQUEST_HEADER:
+            raise CookieRefused(f"more than {MAX_REQUEST_HEADER} characters of cookies")
         if "\r" in header or "\n" in header or "\0" in header:
             raise CookieRefused("the header has a control character")
         found: dict[str, str] = {}
@@ -295,7 +295,7 @@ class TokenFinder:
         origin = headers.get("origin")
         if origin is None:
             raise OriginRefused("the Origin header is missing: send the token in the Authorization header instead")
-        if len(origin) > MAX_HEADER:
+        if len(origin) > MAX_REQUEST_HEADER:
             raise OriginRefused("its Origin is too long")
         if self.origins:
             if origin not in self.origins:
@@ -307,7 +307,7 @@ class TokenFinder:
 
 def _bearer(header: str) -> str:
     """Return the token of an Authorization header, by RFC 9110 and 6750."""
-    was_cut = len(header) > MAX_HEADER  # then its last characters are not the end
+    was_cut = len(header) > MAX_REQUEST_HEADER  # then its last characters are not the end
     scheme, _, rest = (header.lstrip(" \t") if was_cut else header.strip(" \t")).partition(" ")
     if scheme.lower() != "bearer":
         raise SchemeRefused if _SCHEME.fullmatch(scheme) else AuthorizationRefused

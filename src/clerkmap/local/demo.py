@@ -17,7 +17,7 @@ from ..adapters.asgi import App, AuthMiddleware, Receive, Scope, Send, WebhookEn
 from ..auth.explain import aexplain
 from ..auth.resolver import Resolver
 from ..auth.verifier import Verifier
-from ..core.http import MAX_HEADER, Headers, read_headers
+from ..core.http import MAX_REQUEST_HEADER, Headers, read_headers
 from ..core.keys import KeySet, VerifyingKey, import_jwks
 from ..core.responses import RawResponse
 from ..errors import ClerkmapError, UnknownKey
@@ -142,7 +142,7 @@ class WatchedReconciler(Reconciler):
         self._record = record
 
     async def areceive(self, headers: Headers, body: bytes) -> Outcome:
-        ids = read_headers(headers, {"svix-id": "svix-id"}, MAX_HEADER)[0].values()
+        ids = read_headers(headers, {"svix-id": "svix-id"}, MAX_REQUEST_HEADER)[0].values()
         try:
             outcome = await super().areceive(headers, body)
         except ClerkmapError as error:

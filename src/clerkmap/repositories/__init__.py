@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ..core.records import key_of as key_of
     from ..core.times import to_datetime as to_datetime
     from ..core.times import to_milliseconds as to_milliseconds
-    from ..core.tombstones import oldest_session_rank as oldest_session_rank
-    from ..core.tombstones import tombstone_retention as tombstone_retention
+    from ..core.tombstone_retention import oldest_session_rank as oldest_session_rank
+    from ..core.tombstone_retention import tombstone_retention as tombstone_retention
     from ..hooks import Listeners as Listeners
     from ..hooks import written_from_within as written_from_within
     from .linkers import ByExternalId as ByExternalId
@@ -67,13 +67,13 @@ _MODULES = {
     "UsersTable": ".row_numbers",
     "deletion_time": "..core.merging",
     "winning_records": "..core.merging",
-    "oldest_session_rank": "..core.tombstones",
+    "oldest_session_rank": "..core.tombstone_retention",
     "key_of": "..core.records",
     "latest_membership": "..core.merging",
     "outranks": "..core.merging",
     "to_datetime": "..core.times",
     "to_milliseconds": "..core.times",
-    "tombstone_retention": "..core.tombstones",
+    "tombstone_retention": "..core.tombstone_retention",
     "written_from_within": "..hooks",
 }
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from ..core.records import MAX_TIME, Kind
 from ..core.times import to_milliseconds
-from ..core.tombstones import DAY
+from ..core.tombstone_retention import DAY
 from ..core.writeback import OutboxEntry, OutboxKind
 from ..errors import ConfigurationError
 

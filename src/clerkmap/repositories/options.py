@@ -14,7 +14,7 @@ from typing import Literal, TypedDict
 from ..core.model import Change, Id, User
 from ..core.records import FULL, AnyRecord, ClerkOrganization, ClerkUser
 from ..core.roles import MAX_ROLE, is_role, role_in_metadata
-from ..core.tombstones import MAX_TOKEN_LIFETIME, oldest_session_rank, tombstone_retention
+from ..core.tombstone_retention import MAX_TOKEN_LIFETIME, oldest_session_rank, tombstone_retention
 from ..core.writeback import WriteBack
 from ..errors import ConfigurationError, UserTaken
 from ..hooks import AfterCommit, Hook, Listeners

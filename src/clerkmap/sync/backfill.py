@@ -22,9 +22,10 @@ from ..core.records import MAX_TIME, AnyRecord, key_of
 from ..core.strict_json import fields
 from ..errors import ConfigurationError
 from ..ports import AsyncRepository, Repository
+from .departures import Departures
 from .job import KINDS, Job, OnProgress, Report, Stage, lent, lent_api, run
 from .listing import Place, Reader, reader, reader_back
-from .recheck import Departures, Said, put_despite_older_dates
+from .recheck import Said, put_despite_older_dates
 
 CHECKPOINT_EVERY = 2_000  # milliseconds between two checkpoints
 NOTE_LASTS = 86_400_000  # milliseconds: an older checkpoint is ignored

@@ -72,7 +72,7 @@ def move(
     """
     job = _Move(_contents(source, "source"), _contents(target, "target"), progress)
     moved = job.run(dry_run=dry_run, anew=anew)
-    target.listeners.heard(None)
+    target.listeners.keys_changed(None)
     return moved
 
 

@@ -14,9 +14,9 @@ from ..clerk.api import AsyncClerkApi, ClerkApi
 from ..core.records import AnyRecord, Kind
 from ..ports import AsyncRepository, Repository
 from .backfill import checked_part
+from .departures import ALWAYS_LIKELY, Departures
 from .drift import Comparison, belongs_to_deleted
 from .job import Job, OnProgress, Report, Stage, lent, lent_api, run
-from .recheck import ALWAYS_LIKELY, Departures
 
 
 @dataclass(slots=True)

@@ -181,13 +181,13 @@ class _InThreads(Listeners):
     def tell_watchers(self) -> None:
         """Notify the watchers of writes in the event loop."""
         while self._to_tell:
-            self.heard(self._to_tell.pop(0))
+            self.keys_changed(self._to_tell.pop(0))
 
     def _hear(self, keys: Collection[str] | None) -> None:
         if threading.current_thread() is self._loop_thread:
             self._to_tell.append(keys)
         else:
-            self.heard(keys)
+            self.keys_changed(keys)
 
     def hook(self, hook: Hook) -> None:
         self._real.hook(self._in_a_thread(hook))

@@ -97,9 +97,9 @@ class DjangoRepository(SqlRepository):
         """Drop cached data that other processes have changed. On PostgreSQL, without `LISTEN`, drop everything."""
         self._check_open()
         if self._database.changes is None:
-            self.listeners.heard(None)
+            self.listeners.keys_changed(None)
         else:
-            self._database.changes.look(self._read_committed)
+            self._database.changes.poll(self._read_committed)
         self._truncate_log()
 
     def close(self) -> None:
@@ -150,7 +150,7 @@ class DjangoRepository(SqlRepository):
                     written, result = self._transact(work(*args, **kwargs), joins=joins)
             except (RepositoryUnavailable, HookFailed) as error:
                 if isinstance(error, RepositoryUnavailable):  # it may have interrupted the commit
-                    self.listeners.heard(None)
+                    self.listeners.keys_changed(None)
                     if self._here.is_committing and self._database.is_lost(error):
                         raise CommitUnknown from error.__cause__
                 backoff.begin()
@@ -159,7 +159,7 @@ class DjangoRepository(SqlRepository):
             except Exception:
                 raise
             except BaseException:
-                self.listeners.heard(None)
+                self.listeners.keys_changed(None)
                 raise
             else:
                 self._tell(written, joins=joins)

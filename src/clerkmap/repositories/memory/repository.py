@@ -180,6 +180,6 @@ class MemoryRepository:
         except Exception:
             raise
         except BaseException:  # it may have been raised between the two
-            self.listeners.heard(None)
+            self.listeners.keys_changed(None)
             raise
         return result

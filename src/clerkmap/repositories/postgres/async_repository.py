@@ -58,7 +58,7 @@ class AsyncPostgresRepository(AsyncSqlRepository):
         self.listeners: Listeners = self._setup.listeners
         self._source = AsyncSource(source, self._setup.timeout, self._setup.max_waiting)
         connect = connects_to_listen(source, self._setup.listen, self._setup.timeout)
-        self._notifications = connect and Notifications(connect, self._setup.channel, self.listeners.heard)
+        self._notifications = connect and Notifications(connect, self._setup.channel, self.listeners.keys_changed)
         self._is_part = False
         self._whole = self
         self._preparing: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
@@ -102,7 +102,7 @@ class AsyncPostgresRepository(AsyncSqlRepository):
         self._source.check_open()
         listening = self._notifications
         if listening is None or not listening.are_heard():
-            self.listeners.heard(None)
+            self.listeners.keys_changed(None)
         # Not in your transaction, which would send it only at its end, if at all.
         if listening is not None and self._is_settled() and (proof := listening.wanted()) is not None:
             with (
@@ -169,10 +169,10 @@ class AsyncPostgresRepository(AsyncSqlRepository):
                         attempts.is_committing = not joins
             except Exception as error:  # noqa: BLE001 - it is raised, unless there is another attempt
                 if attempts.is_unknown(error):
-                    self.listeners.heard(None)
+                    self.listeners.keys_changed(None)
                 pause = attempts.after(error, repeatable=repeatable)
             except BaseException:  # a cancellation, too, may interrupt the commit
-                self.listeners.heard(None)
+                self.listeners.keys_changed(None)
                 raise
             else:
                 # Only the application knows whether its transaction will be committed.

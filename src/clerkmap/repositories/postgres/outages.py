@@ -73,13 +73,13 @@ def cause_of(error: BaseException) -> str:
 class Loan:
     """A connection that a request works with, or waits for."""
 
-    __slots__ = ("connected_at", "connection", "line", "since")
+    __slots__ = ("connected_at", "connection", "since", "socket")
 
     def __init__(self) -> None:
         self.since: float = time.monotonic()
         self.connected_at: float = self.since
         self.connection: AnyConnection | None = None
-        self.line: socket.socket | None = None  # the connection's socket, which another thread may shut down
+        self.socket: socket.socket | None = None  # the connection's socket, which another thread may shut down
 
 
 class Health(SurvivesForks):
@@ -105,7 +105,7 @@ class Health(SurvivesForks):
     def _make_thread(self) -> None:
         self._lock = threading.Lock()
         self._lent: set[Loan] = set()
-        self._lines: WeakKeyDictionary[AnyConnection, socket.socket] = WeakKeyDictionary()
+        self._sockets: WeakKeyDictionary[AnyConnection, socket.socket] = WeakKeyDictionary()
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
@@ -152,12 +152,12 @@ class Health(SurvivesForks):
         loan.connection, loan.connected_at = connection, time.monotonic()
         if self._conninfo is not None:
             with suppress(OSError, Error):  # no file descriptor is left, or it is closed: nothing to cut
-                loan.line = self._line(connection)
+                loan.socket = self._socket_of(connection)
 
-    def _line(self, connection: AnyConnection) -> socket.socket:
-        line = self._lines.get(connection)
+    def _socket_of(self, connection: AnyConnection) -> socket.socket:
+        line = self._sockets.get(connection)
         if line is None:
-            line = self._lines[connection] = socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+            line = self._sockets[connection] = socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
             finalize(connection, line.close).atexit = False
         return line
 
@@ -172,7 +172,7 @@ class Health(SurvivesForks):
             self._end()
         return True
 
-    def judge(self) -> None:
+    def begin_outage_if_silent(self) -> None:
         """Begin an outage if there is one: a pool of the application's own had no connection for `timeout` seconds."""
         if self._conninfo is not None and time.monotonic() - self._answered_at >= self._timeout:
             self._begin(time.monotonic() - self._timeout)
@@ -180,7 +180,7 @@ class Health(SurvivesForks):
     def close(self) -> None:
         self._closed.set()
 
-    def look(self) -> None:
+    def probe_if_due(self) -> None:
         """Probe when it is time. Only the thread calls this."""
         now = time.monotonic()
         if self._since is not None:
@@ -237,9 +237,9 @@ class Health(SurvivesForks):
         """End every wait on a connection lent before a time: it would last for as long as the server is silent."""
         with self._lock:
             for loan in self._lent:
-                if loan.line is not None and loan.connected_at <= before:
+                if loan.socket is not None and loan.connected_at <= before:
                     with suppress(OSError):
-                        loan.line.shutdown(socket.SHUT_RDWR)
+                        loan.socket.shutdown(socket.SHUT_RDWR)
 
 
 def _watch(health: "ref[Health]", closed: threading.Event, tick: float) -> None:
@@ -249,7 +249,7 @@ def _watch(health: "ref[Health]", closed: threading.Event, tick: float) -> None:
         if watched is None:
             return
         try:
-            watched.look()
+            watched.probe_if_due()
         except Exception as error:  # noqa: BLE001 - no other thread would end an outage
             if type(error) is not told:
                 told = type(error)

@@ -55,7 +55,7 @@ class PostgresRepository(SqlRepository):
         self.listeners: Listeners = self._setup.listeners
         self._source = Source(source, self._setup.timeout, self._setup.max_waiting)
         connect = connects_to_listen(source, self._setup.listen, self._setup.timeout)
-        self._notifications = connect and Notifications(connect, self._setup.channel, self.listeners.heard)
+        self._notifications = connect and Notifications(connect, self._setup.channel, self.listeners.keys_changed)
         self._is_part = False
         if not self._read(self._setup.is_ready):
             self._merge(self._setup.migrate, alone=self._source.is_settled())
@@ -100,7 +100,7 @@ class PostgresRepository(SqlRepository):
         self._source.check_open()
         listening = self._notifications
         if listening is None or not listening.are_heard():
-            self.listeners.heard(None)
+            self.listeners.keys_changed(None)
         # Not in your transaction, which would send it only at its end, if at all.
         if listening is not None and self._is_settled() and (proof := listening.wanted()) is not None:
             with (
@@ -152,10 +152,10 @@ class PostgresRepository(SqlRepository):
                         attempts.is_committing = not joins
             except Exception as error:  # noqa: BLE001 - it is raised, unless there is another attempt
                 if attempts.is_unknown(error):
-                    self.listeners.heard(None)
+                    self.listeners.keys_changed(None)
                 pause = attempts.after(error, repeatable=repeatable)
             except BaseException:  # it may have interrupted the commit
-                self.listeners.heard(None)
+                self.listeners.keys_changed(None)
                 raise
             else:
                 # Only the application knows whether its transaction will be committed.

@@ -89,7 +89,7 @@ class Source:
             try:
                 loan = self._health.lend()
                 self.check_open()
-                connection = self._take(self._source)
+                connection = self._wait_out_outage_and_take(self._source)
                 if connection is not None:
                     self._health.connected(loan, connection)
                     is_done = True
@@ -110,7 +110,7 @@ class Source:
                     self._line.leave(moved=moved)
             again = True
 
-    def _take(self, pool: ConnectionPool[Any] | OpenedPool) -> Connection[Any] | None:
+    def _wait_out_outage_and_take(self, pool: ConnectionPool[Any] | OpenedPool) -> Connection[Any] | None:
         """Return a connection, or None if the server accepts no more: one that is in use will come back."""
         ends = time.monotonic() + self._timeout
         while True:
@@ -121,7 +121,7 @@ class Source:
                 try:
                     connection: Connection[Any] = pool.getconn(timeout=self._timeout)
                 except PoolTimeout:
-                    self._health.judge()
+                    self._health.begin_outage_if_silent()
                     raise
                 return connection
             try:
@@ -220,7 +220,7 @@ class AsyncSource:
             try:
                 loan = self._health.lend()
                 self.check_open()
-                connection = await self._take(self._source, line)
+                connection = await self._wait_out_outage_and_take(self._source, line)
                 if connection is not None:
                     self._health.connected(loan, connection)
                     is_done = True
@@ -248,7 +248,7 @@ class AsyncSource:
             line = self._lines[loop] = AsyncLine(lambda: pool.max_size, self._timeout, self._max_waiting)
         return line
 
-    async def _take(
+    async def _wait_out_outage_and_take(
         self, pool: AsyncConnectionPool[Any] | AsyncOpenedPool, line: AsyncLine
     ) -> AsyncConnection[Any] | None:
         """Return a connection, or None if the server accepts no more: one that is in use will come back."""
@@ -261,7 +261,7 @@ class AsyncSource:
                 try:
                     connection: AsyncConnection[Any] = await pool.getconn(timeout=self._timeout)
                 except PoolTimeout:
-                    self._health.judge()
+                    self._health.begin_outage_if_silent()
                     raise
                 return connection
             try:

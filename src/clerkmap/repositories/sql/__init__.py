@@ -1,4 +1,4 @@
-"""The shared parts of the SQL repositories: the tables, the statements, and the work on them, for every database.
+"""The shared parts of the SQL repositories, for SQLite and PostgreSQL: the tables, the statements, the work on them.
 
 `repository.py` combines the parts. Each part is a class, and gets the other parts that it uses.
 """

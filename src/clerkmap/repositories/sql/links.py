@@ -6,7 +6,7 @@ from datetime import datetime
 from ...core.merging import deletion_time
 from ...core.model import Change, Id, User, keys_of, representative, without_role
 from ...core.records import DELETED, FROM_TOKEN, AnyRecord, ClerkUser, key_of
-from ...core.tombstones import deletion_rank, ended_before
+from ...core.tombstone_retention import deletion_rank, ended_before
 from ...errors import LinkRefused, UserUnknown
 from ..arguments import check_names, check_purge
 from ..options import Configuration, check_role, no_other_id, not_inserted

@@ -11,7 +11,7 @@ from ...core.merging import deletion_time, latest_membership, outranks, winning_
 from ...core.model import Change, Id, Membership, Organization, Session, User
 from ...core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, Kind
 from ...core.times import to_datetime
-from ...core.tombstones import deletion_rank
+from ...core.tombstone_retention import deletion_rank
 from ...errors import UserTaken
 from ..options import Configuration, FirstRoles, id_taken, log_taken, not_inserted
 from .reading import Place, SqlReading, ends_of, organization_of, place_of, user_of

@@ -1,4 +1,4 @@
-"""The tables and their migrations: one text for every database.
+"""The tables and their migrations: one text for SQLite and PostgreSQL.
 
 Users of clerkmap read these tables and reference them with foreign keys, so each column has its own type and a clear
 name. A record's columns are its fields, in their order, so that a row becomes a record and back without a mapping.

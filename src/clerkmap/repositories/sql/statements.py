@@ -1,4 +1,4 @@
-"""The statements that the SQL repositories share, for every database, and the form of work that uses them.
+"""The statements that the SQL repositories share, for SQLite and PostgreSQL, and the form of work that uses them.
 
 Work is a generator: it yields a statement with its values and receives the rows. Its caller chooses the driver, sync or
 async, and holds the transaction around it.

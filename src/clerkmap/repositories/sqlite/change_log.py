@@ -31,7 +31,7 @@ class ChangeLog(SurvivesForks):
     def after_fork_in_child(self) -> None:
         self._lock, self._telling = threading.RLock(), False
 
-    def look(self, run: Run) -> None:
+    def poll(self, run: Run) -> None:
         """Call the watchers if anything was written since the last look, by any process or program."""
         with self._lock:
             if self._telling:  # a watcher that looks is being called already
@@ -61,6 +61,6 @@ class ChangeLog(SurvivesForks):
     def _tell(self, keys: set[str] | None) -> None:
         self._telling = True
         try:
-            self._listeners.heard(keys)
+            self._listeners.keys_changed(keys)
         finally:
             self._telling = False

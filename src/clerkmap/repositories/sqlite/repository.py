@@ -181,7 +181,7 @@ class SqliteRepository(SqlRepository):
         return standing if settled or standing is None else replace(standing, settled=False)
 
     def poll(self) -> None:
-        self._changes.look(self._read_committed)
+        self._changes.poll(self._read_committed)
         self._erasures.finish(self._connections.truncate_log)
 
     def close(self) -> None:
@@ -215,7 +215,7 @@ class SqliteRepository(SqlRepository):
         except Exception:
             raise
         except BaseException:  # it may have been raised between the two
-            self.listeners.heard(None)
+            self.listeners.keys_changed(None)
             raise
         return result
 
@@ -252,7 +252,7 @@ class SqliteRepository(SqlRepository):
                 finally:
                     self._several.connection = None
         except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
-            self.listeners.heard(None)
+            self.listeners.keys_changed(None)
             for call in calls:
                 if call.error is None:
                     call.fail(error)

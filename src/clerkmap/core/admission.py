@@ -1,0 +1,79 @@
+"""Admission: whether a caller has access, from the claims of the token and the standing in the repository.
+
+Also the records of a token that are new to the repository: those of a caller whom it does not know yet.
+"""
+
+from ..errors import LockedOut, MembershipDeleted, OrganizationDeleted, SessionEnded, UserBanned, UserDeleted
+from .claims import Claims
+from .merging import current_membership
+from .model import Membership, Organization
+from .principal import Principal, Standing
+from .records import FROM_TOKEN, AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser
+
+
+def admit_organization(claims: Claims, organization: Organization) -> Principal:
+    """Return the principal of an organization that calls with its own API key."""
+    if organization.clerk.is_deleted:
+        raise OrganizationDeleted
+    return Principal(None, organization, None, claims)
+
+
+def new_records_of_token(claims: Claims, standing: Standing | None) -> list[AnyRecord]:
+    """Return the records of a token that are new to the repository. A record of a higher grade always wins."""
+    instance, observed_at, active = claims.instance, claims.issued_at * 1000, claims.organization
+    found: list[AnyRecord] = []
+    if standing is None:
+        found.append(ClerkUser.make(FROM_TOKEN, instance, claims.subject, observed_at=observed_at))
+    if active is None or (standing is not None and why_user_is_locked_out(standing) is not None):
+        return found
+    organization = standing.organization if standing is not None else None
+    if organization is None or _updates_older_token(active.slug, organization.slug, organization.clerk, observed_at):
+        found.append(ClerkOrganization.make(FROM_TOKEN, instance, active.id, slug=active.slug, observed_at=observed_at))
+    memberships = standing.memberships if standing is not None else ()
+    current = current_membership(memberships)
+    if current is None or _updates_older_token(active.role, current.role, current, observed_at):
+        from_token = ClerkMembership.from_token(
+            instance,
+            clerk_user_id=claims.subject,
+            clerk_organization_id=active.id,
+            role=active.role,
+            observed_at=observed_at,
+        )
+        if current is not None or current_membership([*memberships, from_token]) is not None:
+            found.append(from_token)
+    return found
+
+
+def _updates_older_token(told: str | None, known: str | None, record: AnyRecord, observed_at: int) -> bool:
+    """Return whether a token has another value than an earlier token. Records of a higher grade always win."""
+    return told is not None and told != known and record.grade == FROM_TOKEN and observed_at > record.observed_at
+
+
+def admit_user(claims: Claims, standing: Standing) -> Principal:
+    """Return the principal, or raise `LockedOut`.
+
+    Beside `why_user_is_locked_out`, a user has no access to a deleted organization, or to one that the user has left.
+    """
+    user = standing.user
+    lockout = why_user_is_locked_out(standing)
+    if lockout is not None:
+        raise lockout
+    if claims.organization is None:
+        return Principal(user, None, None, claims, standing.role_is_known)
+    organization = standing.organization
+    if organization is None or organization.clerk.is_deleted:
+        raise OrganizationDeleted
+    current = current_membership(standing.memberships)
+    if current is None:
+        raise MembershipDeleted
+    return Principal(user, organization, Membership(current), claims, standing.role_is_known)
+
+
+def why_user_is_locked_out(standing: Standing) -> LockedOut | None:
+    """Return the error for a user who was deleted, banned or signed out, or None."""
+    user = standing.user
+    if user.clerk.is_deleted or user.deleted_at is not None:
+        return UserDeleted()
+    if user.clerk.banned:
+        return UserBanned()
+    return SessionEnded() if standing.session_is_over else None
