@@ -848,6 +848,7 @@ def test_a_call_that_has_read_writes_in_its_own_thread_if_no_other_write_runs(re
         first = asyncio.ensure_future(threads.read_or_write(lambda: None, hold, str))
         await until(holding.is_set)
         second = asyncio.ensure_future(threads.read_or_write(lambda: None, note, str))
+        await until(lambda: len(threads._writers._threads) + len(threads._writers._waiting) > (readers == 1))
         assert await threads.read(lambda: "read meanwhile") == "read meanwhile"
         go.set()
         assert [await first, await second] == ["", ""]
@@ -858,3 +859,29 @@ def test_a_call_that_has_read_writes_in_its_own_thread_if_no_other_write_runs(re
         go.set()
         threads.close()
     assert ran == [f"clerkmap-{where}", "clerkmap-write"]
+
+
+def test_a_write_in_a_thread_for_reads_does_not_hide_the_reads_that_succeeded_meanwhile() -> None:
+    """A lane refuses calls only if nothing has succeeded for the time-out: the last success counts."""
+    holding, go = threading.Event(), threading.Event()
+    threads = RepositoryThreads(readers=2, writers=1)
+
+    def hold() -> None:
+        holding.set()
+        assert go.wait(PATIENCE)
+
+    async def run() -> None:
+        write = asyncio.ensure_future(threads.read_or_write(lambda: None, hold, str))
+        await until(holding.is_set)
+        await threads.read(str)
+        succeeded_at = threads._readers._moved_at
+        go.set()
+        await write
+        await until(lambda: threads._readers._idle == 2)
+        assert threads._readers._moved_at >= succeeded_at
+
+    try:
+        asyncio.run(run())
+    finally:
+        go.set()
+        threads.close()

@@ -261,6 +261,20 @@ def test_whoever_begins_an_outage_a_silent_connection_is_cut(cluster: Cluster, c
     health.close()
 
 
+def test_a_long_statement_survives_an_outage_that_a_probe_ends(cluster: Cluster) -> None:
+    """A request may have taken a long pause of the process for an outage of the server."""
+    health = Health(cluster.uri, {}, 0.2)
+    with psycopg.connect(cluster.uri) as connection:
+        loan = health.lend()
+        health.connected(loan, connection)
+        until(lambda: time.monotonic() - loan.connected_at > 0.2)
+        health.cannot_connect(psycopg.OperationalError("Connection refused"))
+        assert connection.execute("SELECT 1 FROM pg_sleep(1)").fetchone() == (1,)
+        assert health.take_back(loan)
+        assert not health.is_away
+    health.close()
+
+
 def test_a_probe_that_cannot_begin(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no file left for a probe, there are more of them, and one of these ends the outage."""
     tried: list[None] = []

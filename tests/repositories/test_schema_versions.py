@@ -100,3 +100,13 @@ def test_processes_that_start_at_once_on_a_file(tmp_path: Path) -> None:
     with ProcessPoolExecutor(PROCESSES, mp_context=context, initializer=_share, initargs=(barrier,)) as pool:
         seen = list(pool.map(_open_with_the_others, [tmp_path / "app.db"] * PROCESSES))
     assert None in seen
+
+
+def test_a_file_is_opened_without_making_tables_on_request(tmp_path: Path) -> None:
+    """A process that may not change tables gets a refusal, and the file stays as it was."""
+    with pytest.raises(ConfigurationError, match="clerkmap migrate"):
+        SqliteRepository.open(tmp_path / "app.db", migrate=False)
+    with SqliteRepository.open(tmp_path / "app.db"):
+        pass
+    with SqliteRepository.open(tmp_path / "app.db", migrate=False) as repository:
+        assert repository.checkpoint("sync") is None

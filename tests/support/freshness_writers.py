@@ -74,7 +74,7 @@ def write(conninfo: str, schema: str, listen: bool, seconds: float, said: Connec
     repository.close()
 
 
-def until(holds: Callable[[], object], seconds: float = 20) -> None:
+def until(holds: Callable[[], object], seconds: float = 120) -> None:
     """Wait for what is to come about, on a busy machine too."""
     ends = time.monotonic() + seconds
     while not holds():

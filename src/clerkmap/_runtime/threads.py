@@ -286,8 +286,8 @@ class Lane(SurvivesForks):
 
     def _finish(self, calls: list[Call]) -> None:
         refused = next((each.error for each in calls if _is_for_all(each.error)), None)
-        now = time.monotonic()
         over = [call for call in calls if not call.hand_on()]
+        now = time.monotonic()  # a call that was handed on may have taken a while
         with self._changed:
             if refused is None:
                 self._moved_at = now
@@ -326,7 +326,7 @@ class RepositoryThreads:
 
     Args:
         readers: The largest number of threads for reads.
-        writers: The largest number of threads for writes.
+        writers: The largest number of threads for writes. One thread for reads may write too, instead of waking one.
         timeout: Seconds without any success after which waiting calls are refused.
         max_waiting: The largest number of waiting calls in each lane.
         together: Runs several calls that write, in one transaction.

@@ -137,7 +137,7 @@ class StandingCache(SurvivesForks):
         self._touched_by.clear()
 
     def _is_unchanged(self, keys: tuple[str, ...], epoch: int) -> bool:
-        return epoch >= self._changed_before and max([self._changed.get(key, 0) for key in keys]) <= epoch
+        return epoch >= self._changed_before and max([self._changed.get(key, 0) for key in keys], default=0) <= epoch
 
     def _drop_change(self, key: str) -> None:
         self._changed_before = max(self._changed_before, self._changed.pop(key))

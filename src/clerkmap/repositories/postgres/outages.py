@@ -155,11 +155,11 @@ class Health(SurvivesForks):
                 loan.socket = self._socket_of(connection)
 
     def _socket_of(self, connection: AnyConnection) -> socket.socket:
-        line = self._sockets.get(connection)
-        if line is None:
-            line = self._sockets[connection] = socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
-            finalize(connection, line.close).atexit = False
-        return line
+        copied = self._sockets.get(connection)
+        if copied is None:
+            copied = self._sockets[connection] = socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+            finalize(connection, copied.close).atexit = False
+        return copied
 
     def take_back(self, loan: Loan) -> bool:
         """Note the end of a loan, and return whether the server has answered on its connection."""
@@ -185,10 +185,11 @@ class Health(SurvivesForks):
         now = time.monotonic()
         if self._since is not None:
             # A request may have noticed the outage, or may have got its connection in the moment in which it began.
-            self._cut(now - self._timeout)
-            if self._probe(_PROBE_LIMIT):
+            silent = self._lent_before(now - self._timeout)
+            if self._probe(_SHORTEST_PROBE if silent else _PROBE_LIMIT):
                 self._end()
             else:
+                self._cut(silent)
                 self._closed.wait(_PROBE_EVERY * _random.uniform(0.5, 1))
             return
         with self._lock:
@@ -200,7 +201,7 @@ class Health(SurvivesForks):
             self._probe(max(_SHORTEST_PROBE, self._timeout - silence))
         else:
             self._begin(now - self._timeout)
-            self._cut(now)
+            self._cut(self._lent_before(now))
 
     def _probe(self, limit: float) -> bool:
         try:
@@ -233,11 +234,16 @@ class Health(SurvivesForks):
             self._since, self._error = None, TimeoutError()
         logger.info("PostgreSQL is available again")
 
-    def _cut(self, before: float) -> None:
-        """End every wait on a connection lent before a time: it would last for as long as the server is silent."""
+    def _lent_before(self, moment: float) -> list[Loan]:
+        """Return the loans whose connection was lent before a time."""
         with self._lock:
-            for loan in self._lent:
-                if loan.socket is not None and loan.connected_at <= before:
+            return [loan for loan in self._lent if loan.socket is not None and loan.connected_at <= moment]
+
+    def _cut(self, loans: list[Loan]) -> None:
+        """End every wait on these connections: it would last for as long as the server is silent."""
+        with self._lock:
+            for loan in self._lent.intersection(loans):  # a connection that was given back serves others by now
+                if loan.socket is not None:
                     with suppress(OSError):
                         loan.socket.shutdown(socket.SHUT_RDWR)
 

@@ -55,7 +55,8 @@ class SqlReading:
     def find(
         self, instance: str, user_id: str, organization_id: str | None, session_id: str | None
     ) -> Work[Standing | None]:
-        return standing_of((yield self.standing_wanted(instance, user_id, organization_id, session_id)))
+        rows = yield self.standing_wanted(instance, user_id, organization_id, session_id)
+        return standing_of(rows, in_organization=organization_id is not None)
 
     def standing_wanted(self, instance: str, user_id: str, organization_id: str | None, session_id: str | None) -> Ask:
         """Return the question for a caller's standing. `standing_of` reads the answer."""
@@ -232,12 +233,12 @@ _RECORD_OF: dict[Kind, Callable[[tuple[Any, ...]], AnyRecord]] = {
 }
 
 
-def standing_of(rows: Rows) -> Standing | None:
+def standing_of(rows: Rows, *, in_organization: bool) -> Standing | None:
     """Return a user's standing from its rows: in an organization, one for each membership, or one without any."""
     if not rows:
         return None
     first = rows[0]
-    if len(first) <= _OVER + 1:  # no organization was asked for
+    if not in_organization:
         return Standing(user_of(first), None, (), bool(first[_OVER]))
     organization = organization_of(first[_OVER + 1 : _MEMBERSHIP]) if first[_OVER + 1] is not None else None
     memberships = [ClerkMembership(*row[_MEMBERSHIP:]) for row in rows if row[_MEMBERSHIP] is not None]

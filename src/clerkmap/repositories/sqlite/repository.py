@@ -92,7 +92,7 @@ class SqliteRepository(SqlRepository):
         self._read(self._tables.users.check_numbers)
         if not is_ready and not migrate:
             raise ConfigurationError(
-                "the tables are missing or old: call SqliteRepository.open(path), or pass migrate=True"
+                "the tables are missing or outdated: call open(path), pass migrate=True, or run clerkmap migrate"
             )
         if not is_ready:
             with self._connections.writing(alone=True) as to_write:  # if many start at once, one migrates
@@ -121,6 +121,7 @@ class SqliteRepository(SqlRepository):
         timeout: float = 5,
         max_waiting: int = MAX_WAITING,
         prefix: str = "clerkmap_",
+        migrate: bool = True,
         **options: Unpack[Options],
     ) -> Self:
         """Open a file or `:memory:`. Make the file and the tables if they are missing, and upgrade old tables.
@@ -131,6 +132,7 @@ class SqliteRepository(SqlRepository):
             timeout: Seconds after which writers that wait are refused, if nothing was written meanwhile.
             max_waiting: How many writers may wait. The others are refused at once: answer 503.
             prefix: The beginning of the tables' names.
+            migrate: Whether to make the tables if they are missing, and upgrade old ones. If not, they are refused.
             options: See `Options`.
         """
         connections: Connections
@@ -142,7 +144,7 @@ class SqliteRepository(SqlRepository):
         else:
             connections = FileConnections(Path(path), durable=durable, timeout=timeout, max_waiting=max_waiting)
         try:
-            return cls(connections, prefix=prefix, migrate=True, **options)
+            return cls(connections, prefix=prefix, migrate=migrate, **options)
         except BaseException:
             connections.close()
             raise
@@ -177,7 +179,8 @@ class SqliteRepository(SqlRepository):
         wanted = self._tables.reading.standing_wanted(instance, clerk_user_id, clerk_organization_id, clerk_session_id)
         with self._connections.reading() as connection:
             settled = self._connections.is_settled()
-            standing = standing_of(self._answer(self._cursor(connection), wanted))
+            rows = self._answer(self._cursor(connection), wanted)
+        standing = standing_of(rows, in_organization=clerk_organization_id is not None)
         return standing if settled or standing is None else replace(standing, settled=False)
 
     def poll(self) -> None:
