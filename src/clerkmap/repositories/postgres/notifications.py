@@ -44,10 +44,10 @@ class AnotherSession(Exception):
 class Notifications(SurvivesForks):
     """A listener. It starts at the first call of `are_heard`."""
 
-    def __init__(self, connect: Connect, channel: str, tell: Watcher) -> None:
+    def __init__(self, connect: Connect, channel: str, keys_changed: Watcher) -> None:
         self._connect = connect
         self._channel = channel
-        self._tell = tell
+        self._keys_changed = keys_changed
         self._make_thread()
         self.survive_forks()
 
@@ -117,7 +117,7 @@ class Notifications(SurvivesForks):
         listening = connection.execute(f"LISTEN {self._channel}; SELECT pg_backend_pid()".encode())
         listening.nextset()
         session = listening.fetchall()
-        self._tell(None)
+        self._keys_changed(None)
         self._asked_at = self._sent_at = None
         self._wanted = _PROOF + secrets.token_hex(16)
         while not closed.is_set():
@@ -135,7 +135,7 @@ class Notifications(SurvivesForks):
 
     def _hear(self, payload: str, answered_at: float) -> None:
         if not payload.startswith(_PROOF):
-            self._tell(payload.split() or None)
+            self._keys_changed(payload.split() or None)
         elif payload == self._wanted:  # other proofs are for other processes
             self._wanted, self._proven_at = None, answered_at
             if self._failures > 0:
