@@ -7,6 +7,7 @@
     │   └── UserTaken                     the user has another identity already
     ├── UserUnknown                   your call: no user has this id
     ├── HookFailed                    your hook raised: the transaction was rolled back
+    │   └── HandlerFailed                 your handler of an event raised: likewise
     ├── ApiError                      Clerk's API refused or failed
     │   ├── ApiRefused                    your call: Clerk will refuse it again
     │   │   ├── ApiKeyRefused · ApiNotFound
@@ -134,6 +135,13 @@ class HookFailed(ClerkmapError):
 
     code = "hook_failed"
     text = "a hook raised, and the transaction was rolled back"
+
+
+class HandlerFailed(HookFailed):
+    """Your handler of an event raised, and the transaction was rolled back. `__cause__` is the handler's exception."""
+
+    code = "handler_failed"
+    text = "a handler raised, and the transaction was rolled back"
 
 
 class ApiError(ClerkmapError):

@@ -17,6 +17,8 @@ Watcher = Callable[[Collection[str] | None], None]
 
 # Called inside the transaction that made a change, with the change and the transaction. An exception rolls both back.
 Hook = Callable[[Change, Any], object]
+# Called inside a transaction, with the transaction, after the hooks. With an async driver it may return an awaitable.
+Then = Callable[[Any], object]
 # Called with a change after its commit. At most once, because the process may end between the two.
 AfterCommit = Callable[[Change], object]
 
@@ -62,17 +64,29 @@ class Listeners:
         """Whether there is a hook to call inside the transaction."""
         return bool(self._hooks)
 
-    def call(self, written: Collection[Change], transaction: Any, is_open: Callable[[], bool]) -> None:
-        """Call every hook with every change, inside the transaction and as long as it is open."""
+    def call(
+        self, written: Collection[Change], transaction: Any, is_open: Callable[[], bool], then: Then | None = None
+    ) -> None:
+        """Call every hook with every change, and last `then`, inside the transaction and as long as it is open."""
         for hook, change in _pairs(self._hooks, written):
-            with self._as_hook_failure(hook, is_open):
+            with self._kept_open(is_open), _as_hook_failure(hook):
                 hook(change, transaction)
+        if then is not None:
+            with self._kept_open(is_open):
+                then(transaction)
 
-    async def acall(self, written: Collection[Change], transaction: Any, is_open: Callable[[], bool]) -> None:
-        """Do the same as `call`, and await each async hook."""
+    async def acall(
+        self, written: Collection[Change], transaction: Any, is_open: Callable[[], bool], then: Then | None = None
+    ) -> None:
+        """Do the same as `call`, and await each async function."""
         for hook, change in _pairs(self._hooks, written):
-            with self._as_hook_failure(hook, is_open):
+            with self._kept_open(is_open), _as_hook_failure(hook):
                 result = hook(change, transaction)
+                if isawaitable(result):
+                    await result
+        if then is not None:
+            with self._kept_open(is_open):
+                result = then(transaction)
                 if isawaitable(result):
                     await result
 
@@ -110,11 +124,9 @@ class Listeners:
             raise raised[0]
 
     @contextmanager
-    def _as_hook_failure(self, hook: Hook, is_open: Callable[[], bool]) -> Generator[None, None, None]:
+    def _kept_open(self, is_open: Callable[[], bool]) -> Generator[None, None, None]:
         try:
             yield
-        except Exception as error:
-            raise HookFailed(f"{_name(hook)} raised {type(error).__name__}") from error
         finally:
             if not is_open():
                 self.keys_changed(None)  # it is unknown whether the hook has committed anything
@@ -125,14 +137,21 @@ class Listeners:
             raise ConfigurationError(
                 "a hook must be a function of a change and a transaction; an after_commit listener, of a change"
             )
-        functions = (listener, type(listener).__call__)
-        is_awaited = self._speaks_async and any(map(iscoroutinefunction, functions))
-        if not is_awaited and any(map(_is_lazy, functions)):
+        if not would_run(listener, speaks_async=self._speaks_async):
             raise ConfigurationError(
                 "hooks and listeners of this repository must be sync functions: an async one would never be awaited"
             )
         if listener not in listeners:  # two reconcilers of one repository may get the same hooks
             listeners.append(listener)
+
+
+def would_run(function: object, *, speaks_async: bool) -> bool:
+    """Return whether a call runs this function: the call of an async function alone does not, nor that of a
+    generator."""
+    functions = (function, type(function).__call__)
+    if speaks_async and any(map(iscoroutinefunction, functions)):
+        return True
+    return not any(map(_is_lazy, functions))
 
 
 def _is_lazy(function: object) -> bool:
@@ -153,24 +172,33 @@ def _pairs(functions: Collection[Any], written: Collection[Change]) -> Iterator[
 
 
 @contextmanager
+def _as_hook_failure(hook: Hook) -> Generator[None, None, None]:
+    try:
+        yield
+    except Exception as error:
+        raise HookFailed(f"{name_of(hook)} raised {type(error).__name__}") from error
+
+
+@contextmanager
 def _reported(listener: AfterCommit) -> Generator[None, None, None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - the change is committed, even if the listener fails
-        logger.error("the after_commit listener %s failed\n%s", _name(listener), traceback_without_values(error))
+        logger.error("the after_commit listener %s failed\n%s", name_of(listener), traceback_without_values(error))
 
 
-def _name(function: object) -> str:
+def name_of(function: object) -> str:
+    """Return the name of a function, for logs and errors."""
     return getattr(function, "__qualname__", type(function).__qualname__)
 
 
 def ended_from_within() -> ConfigurationError:
-    """Return the error for a hook that has committed or rolled back its transaction."""
-    return ConfigurationError("a hook must not end its transaction: remove the commit or rollback from it")
+    """Return the error for a hook or a handler that has committed or rolled back its transaction."""
+    return ConfigurationError("a hook or a handler must not end its transaction: remove the commit or rollback from it")
 
 
 def written_from_within() -> ConfigurationError:
     """Return the error for a write from inside a transaction: it would wait for its own thread."""
     return ConfigurationError(
-        "a hook or a linker must not write through the repository: use the transaction that it gets"
+        "a hook, a handler or a linker must not write through the repository: use the transaction that it gets"
     )

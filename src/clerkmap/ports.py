@@ -1,4 +1,4 @@
-"""The protocols of a repository: three between the rules and your database, and one that combines them.
+"""The protocols of a repository: four between the rules and your database, and one that combines them.
 
 A `Resolver` and a `Reconciler` need only `CoreRepository`. `put` alone writes data from Clerk, and is idempotent: the
 record with the greatest rank wins, in any order and with any repetition. `clerkmap.testing.contract` has a contract
@@ -16,7 +16,7 @@ from .core.model import Change, Count, Erasure, Id, Organization, User
 from .core.principal import Standing
 from .core.records import AnyRecord, ClerkOrganization, ClerkUser, Kind
 from .core.writeback import OutboxEntry, OutboxKind, WriteBack
-from .hooks import Listeners
+from .hooks import Listeners, Then
 
 # The source of your ids: a name, or a function of Clerk's record. If a function reads more than the Clerk id, the ids
 # depend on the order of the records.
@@ -224,8 +224,32 @@ class OutboxRepository(Protocol):
         ...
 
 
-class Repository(CoreRepository, DirectoryRepository, OutboxRepository, Protocol):
-    """All three protocols, as the repositories of clerkmap have them. A context manager that closes the repository."""
+class DeliveryRepository(Protocol):
+    """The operation for handlers of events: a `Reconciler` with `on_event` needs it."""
+
+    def put_once(
+        self, key: str, records: Sequence[AnyRecord], then: Then, *, again: bool = False
+    ) -> list[Change] | None:
+        """Put the records of a delivery, then call a function, in one transaction and once for each key.
+
+        `then` gets the transaction, as hooks do, and is called after them. If it raises, nothing is written, and its
+        error passes unchanged. Of several callers with one key at the same time, one calls `then`. A key is kept for 90
+        days.
+
+        Args:
+            key: The key of the delivery.
+            records: The records, which may be none.
+            then: The function.
+            again: Whether to do all this for a known key, too.
+
+        Returns:
+            The changes, as from `put`. None if the key is known: then nothing was written or called.
+        """
+        ...
+
+
+class Repository(CoreRepository, DirectoryRepository, OutboxRepository, DeliveryRepository, Protocol):
+    """All four protocols, as the repositories of clerkmap have them. A context manager that closes the repository."""
 
     def within(self, connection: Any) -> Self:
         """Return the same repository on your connection. Its writes join your transaction, and you commit.
@@ -300,7 +324,17 @@ class AsyncOutboxRepository(Protocol):
     async def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool: ...
 
 
-class AsyncRepository(AsyncCoreRepository, AsyncDirectoryRepository, AsyncOutboxRepository, Protocol):
+class AsyncDeliveryRepository(Protocol):
+    """`DeliveryRepository` for async drivers. `then` may return an awaitable."""
+
+    async def put_once(
+        self, key: str, records: Sequence[AnyRecord], then: Then, *, again: bool = False
+    ) -> list[Change] | None: ...
+
+
+class AsyncRepository(
+    AsyncCoreRepository, AsyncDirectoryRepository, AsyncOutboxRepository, AsyncDeliveryRepository, Protocol
+):
     """`Repository` for async drivers."""
 
     def within(self, connection: Any) -> Self: ...

@@ -42,6 +42,9 @@ class Closing(DjangoRepository):
     def _write(self, *args: Any, **kwargs: Any) -> Any:
         return self._closing(super()._write, *args, **kwargs)
 
+    def _write_then(self, *args: Any, **kwargs: Any) -> Any:
+        return self._closing(super()._write_then, *args, **kwargs)
+
     def _is_settled(self) -> bool:
         return bool(self._closing(super()._is_settled))
 

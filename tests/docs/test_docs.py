@@ -138,6 +138,7 @@ def test_the_repositories_page_explains_every_column() -> None:
         "sessions",
         "checkpoints",
         "outbox",
+        "deliveries",
         "changes",
     ):
         columns = connection.execute("SELECT name FROM pragma_table_xinfo(?)", (f"clerkmap_{table}",)).fetchall()

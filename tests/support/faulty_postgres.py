@@ -22,7 +22,7 @@ T = TypeVar("T")
 How = Literal["terminated before", "terminated after", "refused"]
 Dump = dict[str, Any]
 # In which order they are filled.
-TABLES = ("users", "identities", "organizations", "memberships", "sessions", "checkpoints", "outbox")
+TABLES = ("users", "identities", "organizations", "memberships", "sessions", "checkpoints", "outbox", "deliveries")
 OTHERS = ("clerkmap_heard", "orders")  # what a hook has written, and what you have
 
 

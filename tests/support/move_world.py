@@ -71,6 +71,7 @@ class Story:
         repository.set_checkpoint(PROGRESS, "page 5")
         other = ClerkUser.full("elsewhere", "user_x", observed_at=1, email="x@example.com")
         repository.put([other])
+        assert repository.put_once("0" * 32, [], lambda tx: None) == []
         assert repository.outbox(instance)
         assert all(repository.contents.count(table) for table in MOVED)
 

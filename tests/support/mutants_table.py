@@ -217,7 +217,7 @@ MUTANTS = (
         Edit(SETUP, "Setup.notify", "self._notify, (payloads,", '"SELECT 1", ('),
     )),
     Mutant("SQLite: watchers before the commit", "a reader would keep the old state", TRANSACTIONS, (
-        Edit(SQLITE, "SqliteRepository._write", "self.listeners.tell", "    self.listeners.tell"),
+        Edit(SQLITE, "SqliteRepository._transact", "self.listeners.tell", "    self.listeners.tell"),
     )),
     Mutant("memory: watchers before the commit", "a watcher that fails would undo what was written", TRANSACTIONS, (
         Edit(MEMORY, "MemoryRepository._write", "self.listeners.tell", "    self.listeners.tell"),
@@ -263,7 +263,7 @@ MUTANTS = (
     )),
     Mutant("hooks: after the commit", "a hook that fails would undo nothing", ON_SQLITE, (
         Edit(SQLITE, "SqliteRepository._work_in",
-             "self.listeners.call(written, connection, lambda: is_open(connection))", "pass"),
+             "self.listeners.call(written, connection, lambda: is_open(connection), then)", "pass"),
     )),
     Mutant("changes: a rejoining is a joining", "a hook would make the same row again", ORDERS, (
         Edit(MERGING, "latest_membership", "records) or over", "records)"),

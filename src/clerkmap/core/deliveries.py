@@ -9,12 +9,16 @@ from typing import NamedTuple
 
 from ..errors import WebhookHeadersRefused, WebhookMalformed, WebhookOutOfTime, WebhookTooLarge
 from .http import Headers, read_headers
+from .records import key_of
 
 MAX_BODY = 1_048_576  # Clerk's largest are tens of kilobytes
 MAX_SIGNATURES = 16  # two while a secret is rotated; the standard names no limit
 MAX_WEBHOOK_HEADER = 8_192
 TOLERANCE = 300  # seconds, in both directions, as Standard Webhooks says
 FAMILIES = ("svix", "webhook")
+# Clerk retries for about a day. A delivery can be sent again from the dashboard for longer.
+HANDLED_KEPT = 90 * 86_400_000  # milliseconds for which the key of a handled delivery is kept
+FORGOTTEN_AT_ONCE = 100  # older keys that one write removes, so that no write waits for many
 
 _PARTS = ("id", "timestamp", "signature")
 _NAMES = {name: name for name in (f"{family}-{part}" for family in FAMILIES for part in _PARTS)}
@@ -58,6 +62,16 @@ def read_delivery(
     except UnicodeDecodeError:
         raise WebhookMalformed("the body is not UTF-8") from None
     return UnverifiedDelivery(identifier, int(timestamp), signatures, text)
+
+
+def delivery_key(instance: str, id: str) -> str:
+    """Return the key of a delivery to an instance: a digest, since an id from outside may have any form."""
+    return key_of(f"delivery {id} {instance}")
+
+
+def is_delivery_id(id: object) -> bool:
+    """Return whether this can be the id of a delivery."""
+    return isinstance(id, str) and _ID.fullmatch(id) is not None
 
 
 def _one_family(headers: Headers) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ from ..core.model import Change, Count, Erasure, Id, Organization, User
 from ..core.principal import Standing
 from ..core.records import AnyRecord, Kind
 from ..core.writeback import OutboxEntry, OutboxKind, WriteBack
-from ..hooks import Listeners
+from ..hooks import Listeners, Then
 from ..ports import CoreRepository, Repository
 
 T = TypeVar("T")
@@ -164,3 +164,8 @@ class Threaded(ThreadedCore):
 
     async def purge(self, before: datetime) -> int:
         return await self._threads.write(self._whole.purge, before)
+
+    async def put_once(
+        self, key: str, records: Sequence[AnyRecord], then: Then, *, again: bool = False
+    ) -> list[Change] | None:
+        return await self._threads.write(lambda: self._whole.put_once(key, records, then, again=again))

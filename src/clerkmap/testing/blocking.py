@@ -18,7 +18,7 @@ from ..core.principal import Standing
 from ..core.records import AnyRecord, Kind
 from ..core.writeback import OutboxEntry, OutboxKind, WriteBack
 from ..errors import ConfigurationError
-from ..hooks import AfterCommit, Hook, Listeners
+from ..hooks import AfterCommit, Hook, Listeners, Then
 from ..ports import AsyncRepository
 
 T = TypeVar("T")
@@ -140,6 +140,11 @@ class Blocking:
     def purge(self, before: datetime) -> int:
         return self.wait(self._repository.purge(before))
 
+    def put_once(
+        self, key: str, records: Sequence[AnyRecord], then: Then, *, again: bool = False
+    ) -> list[Change] | None:
+        return self.wait(self._repository.put_once(key, records, in_a_thread(then), again=again))
+
     def poll(self) -> None:
         self.wait(self._repository.poll())
 
@@ -197,9 +202,14 @@ class _InThreads(Listeners):
 
     def _in_a_thread(self, function: Callable[..., object]) -> Any:
         Listeners([function])  # refuses a hook that is not callable
+        return self._made.setdefault(function, in_a_thread(function))
 
-        async def call(*args: Any) -> object:
-            return await asyncio.to_thread(function, *args)
 
-        call.__qualname__ = getattr(function, "__qualname__", type(function).__qualname__)
-        return self._made.setdefault(function, call)
+def in_a_thread(function: Callable[..., object]) -> Any:
+    """Return an async function that calls this one in another thread."""
+
+    async def call(*args: Any) -> object:
+        return await asyncio.to_thread(function, *args)
+
+    call.__qualname__ = getattr(function, "__qualname__", type(function).__qualname__)
+    return call

@@ -34,6 +34,7 @@ from ..core.records import (
 from ..core.times import to_datetime
 from ..errors import ConfigurationError
 from ..ports import CoreRepository, Repository
+from .contract_deliveries import DeliveryContract
 from .contract_facts import FactsContract
 from .contract_hooks import DirectoryHooksContract, HooksContract
 from .contract_ids import IdsContract
@@ -334,7 +335,7 @@ class DirectoryContract(_Fixtures, IdsContract, FactsContract, DirectoryHooksCon
         assert (standing.organization.name, standing.memberships) == ("Acme", ())
 
 
-class RepositoryContract(CoreContract, DirectoryContract, OutboxContract):
+class RepositoryContract(CoreContract, DirectoryContract, OutboxContract, DeliveryContract):
     """The contract of repositories. Subclass it, and add the fixture `make_repository`."""
 
     @pytest.mark.parametrize("connection", [None, "postgresql://localhost", object()], ids=["none", "text", "object"])

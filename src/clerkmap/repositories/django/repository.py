@@ -18,7 +18,7 @@ from django.db import connections, transaction
 from ..._runtime.driving import drive
 from ..._runtime.threads import Threads
 from ...errors import CommitUnknown, ConfigurationError, HookFailed, RepositoryUnavailable
-from ...hooks import Listeners, written_from_within
+from ...hooks import Listeners, Then, written_from_within
 from ..options import IdType, Options
 from ..sql.errors import Backoff
 from ..sql.repository import SqlRepository
@@ -138,6 +138,12 @@ class DjangoRepository(SqlRepository):
             return None if self._joins() else self._run(work)
 
     def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._write_and_call(lambda: work(*args, **kwargs), None)
+
+    def _write_then(self, then: Then, work: Callable[[], Work[Written[T]]], *, repeatable: bool) -> T:
+        return self._write_and_call(work, then)
+
+    def _write_and_call(self, work: Callable[[], Work[Written[T]]], then: Then | None) -> T:
         if getattr(self._here, "is_writing", False):
             raise written_from_within()
         self._check_open()
@@ -147,7 +153,7 @@ class DjangoRepository(SqlRepository):
             try:
                 with told(self._alias):
                     joins = self._joins()
-                    written, result = self._transact(work(*args, **kwargs), joins=joins)
+                    written, result = self._transact(work(), then, joins=joins)
             except (RepositoryUnavailable, HookFailed) as error:
                 if isinstance(error, RepositoryUnavailable):  # it may have interrupted the commit
                     self.listeners.keys_changed(None)
@@ -166,7 +172,7 @@ class DjangoRepository(SqlRepository):
                 return result
             time.sleep(backoff.pause())
 
-    def _transact(self, work: Work[Written[T]], *, joins: bool) -> Written[T]:
+    def _transact(self, work: Work[Written[T]], then: Then | None, *, joins: bool) -> Written[T]:
         self._here.is_writing = True
         try:
             self._make_ready()
@@ -178,17 +184,17 @@ class DjangoRepository(SqlRepository):
                     self._run(self._database.begin())
                 written, result = self._run(self._tables.write(work))
                 self._run(self._database.notify(written))
-                self._call_hooks(written)
+                self._call_hooks(written, then if result is not None else None)
                 self._run(self._tables.users.check_rows(written))
                 self._here.is_committing = not joins
         finally:
             self._here.is_writing = False
         return written, result
 
-    def _call_hooks(self, written: list[Any]) -> None:
-        if self.listeners.has_hooks:
+    def _call_hooks(self, written: list[Any], then: Then | None) -> None:
+        if self.listeners.has_hooks or then is not None:
             connection = connections[self._alias]
-            self.listeners.call(written, connection, lambda: self._database.is_open(connection.connection))
+            self.listeners.call(written, connection, lambda: self._database.is_open(connection.connection), then)
             if connection.needs_rollback or self._database.is_failed(connection.connection):
                 told = "a hook caught a database error, which rolls the transaction back: put atomic() around it"
                 raise HookFailed(told)

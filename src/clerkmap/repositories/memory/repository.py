@@ -10,8 +10,9 @@ from ...core.principal import Standing
 from ...core.records import AnyRecord, Kind
 from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
 from ...errors import ConfigurationError
-from ...hooks import Listeners
+from ...hooks import Listeners, Then
 from ..options import Configuration, Options
+from .deliveries import MemoryDeliveries
 from .links import MemoryLinks
 from .outbox import MemoryCheckpoints, MemoryOutbox
 from .put import MemoryPut
@@ -47,6 +48,7 @@ class MemoryRepository:
         self._links = MemoryLinks(tables, configuration, reading, users, put)
         self._outbox = MemoryOutbox(tables, configuration, reading)
         self._checkpoints = MemoryCheckpoints(tables)
+        self._deliveries = MemoryDeliveries(tables, configuration, put)
 
     @property
     def database(self) -> "Connection":
@@ -162,19 +164,25 @@ class MemoryRepository:
     def purge(self, before: datetime) -> int:
         return self._write(lambda: self._links.purge(before))
 
+    def put_once(
+        self, key: str, records: Sequence[AnyRecord], then: Then, *, again: bool = False
+    ) -> list[Change] | None:
+        return self._write(lambda: self._deliveries.put_once(key, records, again), then)
+
     def poll(self) -> None:
         """Do nothing: no other process can write."""
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
 
-    def _write(self, write: Callable[[], Written[T]]) -> T:
+    def _write(self, write: Callable[[], Written[T]], then: Then | None = None) -> T:
         try:
             with self._tables.transaction():
                 written, result = write()
                 self._outbox.note(written)
-                if written and self.listeners.has_hooks:
-                    self._tables.call_hooks(self.listeners, written)
+                then = then if result is not None else None
+                if then is not None or (written and self.listeners.has_hooks):
+                    self._tables.call_hooks(self.listeners, written, then)
                 self._users.check_rows(written)
             self.listeners.tell(written)
         except Exception:

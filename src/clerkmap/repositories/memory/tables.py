@@ -11,7 +11,7 @@ from ..._runtime.forks import SurvivesForks
 from ...core.model import Change, Id, Organization
 from ...core.records import ClerkMembership, ClerkSession, ClerkUser
 from ...core.writeback import OutboxEntry
-from ...hooks import Listeners, written_from_within
+from ...hooks import Listeners, Then, written_from_within
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -50,6 +50,7 @@ class MemoryTables(SurvivesForks):
         self.sessions: dict[Place, ClerkSession] = {}
         self.checkpoints: dict[str, str] = {}
         self.outbox: dict[EntryPlace, OutboxEntry] = {}
+        self.deliveries: dict[str, int] = {}
         self.lock: threading.RLock = threading.RLock()
         self._writing = False
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
@@ -92,13 +93,13 @@ class MemoryTables(SurvivesForks):
                 self._undo_all()
                 self._writing = False
 
-    def call_hooks(self, listeners: Listeners, written: Collection[Change]) -> None:
-        """Call the hooks with the database, inside its transaction."""
+    def call_hooks(self, listeners: Listeners, written: Collection[Change], then: Then | None) -> None:
+        """Call the hooks with the database, and last `then`, inside its transaction."""
         from ..sqlite.connections import no_other_transactions  # most tests have no hooks
 
         database = self.database
         with no_other_transactions(database):
-            listeners.call(written, database, lambda: database.in_transaction)
+            listeners.call(written, database, lambda: database.in_transaction, then)
 
     @property
     def is_settled(self) -> bool:

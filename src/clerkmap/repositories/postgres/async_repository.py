@@ -14,7 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from ..._runtime.driving import adrive
 from ...errors import ClerkmapError
-from ...hooks import Listeners, written_from_within
+from ...hooks import Listeners, Then, written_from_within
 from ...ports import served_first
 from ..arguments import not_a_connection
 from ..sql.repository import AsyncSqlRepository
@@ -156,7 +156,11 @@ class AsyncPostgresRepository(AsyncSqlRepository):
         await self._prepare()
         return await self._transact(lambda: work(*args, **kwargs), repeatable=True)
 
-    async def _transact(self, work: Callable[[], Work[Written[T]]], *, repeatable: bool) -> T:
+    async def _write_then(self, then: Then, work: Callable[[], Work[Written[T]]], *, repeatable: bool) -> T:
+        await self._prepare()
+        return await self._transact(work, repeatable=repeatable, then=then)
+
+    async def _transact(self, work: Callable[[], Work[Written[T]]], *, repeatable: bool, then: Then | None = None) -> T:
         if self._setup.lending.connection() is not None:
             raise written_from_within()
         attempts = self._attempts()
@@ -165,7 +169,7 @@ class AsyncPostgresRepository(AsyncSqlRepository):
                 async with self._source.borrowed(again=attempts.have_failed) as connection:
                     attempts.connection = connection
                     async with self._source.transaction(connection) as joins:
-                        written, result = await self._work_in(connection, work())
+                        written, result = await self._work_in(connection, work(), then)
                         attempts.is_committing = not joins
             except Exception as error:  # noqa: BLE001 - it is raised, unless there is another attempt
                 if attempts.is_unknown(error):
@@ -181,13 +185,14 @@ class AsyncPostgresRepository(AsyncSqlRepository):
             await asyncio.sleep(pause)
             attempts.begin()
 
-    async def _work_in(self, connection: AsyncConnection[Any], work: Work[Written[T]]) -> Written[T]:
+    async def _work_in(self, connection: AsyncConnection[Any], work: Work[Written[T]], then: Then | None) -> Written[T]:
         with self._setup.lending.of(connection):
             cursor = self._source.cursor(connection)
             written, result = await _arun(cursor, self._tables.write(work))
             await _arun(cursor, self._setup.notify(written))
-            if self.listeners.has_hooks:
-                await self.listeners.acall(written, connection, lambda: is_open(connection))
+            then = then if result is not None else None
+            if self.listeners.has_hooks or then is not None:
+                await self.listeners.acall(written, connection, lambda: is_open(connection), then)
             await _arun(cursor, self._tables.users.check_rows(written))
         return written, result
 

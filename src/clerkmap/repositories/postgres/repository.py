@@ -16,7 +16,7 @@ from psycopg_pool import ConnectionPool
 
 from ..._runtime.driving import drive
 from ...errors import ClerkmapError
-from ...hooks import Listeners, written_from_within
+from ...hooks import Listeners, Then, written_from_within
 from ...ports import served_first
 from ..arguments import not_a_connection
 from ..sql.repository import SqlRepository
@@ -139,7 +139,10 @@ class PostgresRepository(SqlRepository):
     def _merge(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._transact(lambda: work(*args, **kwargs), repeatable=True)
 
-    def _transact(self, work: Callable[[], Work[Written[T]]], *, repeatable: bool) -> T:
+    def _write_then(self, then: Then, work: Callable[[], Work[Written[T]]], *, repeatable: bool) -> T:
+        return self._transact(work, repeatable=repeatable, then=then)
+
+    def _transact(self, work: Callable[[], Work[Written[T]]], *, repeatable: bool, then: Then | None = None) -> T:
         if self._setup.lending.connection() is not None:
             raise written_from_within()
         attempts = self._attempts()
@@ -148,7 +151,7 @@ class PostgresRepository(SqlRepository):
                 with self._source.borrowed(again=attempts.have_failed) as connection:
                     attempts.connection = connection
                     with self._source.transaction(connection) as joins:
-                        written, result = self._work_in(connection, work())
+                        written, result = self._work_in(connection, work(), then)
                         attempts.is_committing = not joins
             except Exception as error:  # noqa: BLE001 - it is raised, unless there is another attempt
                 if attempts.is_unknown(error):
@@ -164,13 +167,14 @@ class PostgresRepository(SqlRepository):
             time.sleep(pause)
             attempts.begin()
 
-    def _work_in(self, connection: Connection[Any], work: Work[Written[T]]) -> Written[T]:
+    def _work_in(self, connection: Connection[Any], work: Work[Written[T]], then: Then | None) -> Written[T]:
         with self._setup.lending.of(connection):
             cursor = self._source.cursor(connection)
             written, result = _run(cursor, self._tables.write(work))
             _run(cursor, self._setup.notify(written))
-            if self.listeners.has_hooks:
-                self.listeners.call(written, connection, lambda: is_open(connection))
+            then = then if result is not None else None
+            if self.listeners.has_hooks or then is not None:
+                self.listeners.call(written, connection, lambda: is_open(connection), then)
             _run(cursor, self._tables.users.check_rows(written))
         return written, result
 

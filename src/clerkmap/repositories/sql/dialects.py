@@ -48,6 +48,7 @@ class Dialect:
     origin: str  # a text that identifies this database's table among all databases
     notifies: bool = False  # whether the database itself notifies other processes of changes
     locked: str = ""  # how a SELECT locks its rows, if writers do not wait in line anyway
+    unlocked: str = ""  # how a SELECT locks its rows, and passes over those that another writer has locked
     lock: str | None = None  # the same for several keys at once, whether or not they have rows
     next_id: str = ""  # the number of a table's next row, if the database does not count by itself
     rows: str = ""  # how one JSON text becomes rows, if that is faster than a statement for each row
@@ -82,6 +83,7 @@ POSTGRES = Dialect(
     pairs="SELECT pair->>0, pair->>1 FROM json_array_elements(?) AS pair",
     origin="SELECT current_database() || ' ' || to_regclass('{}')::oid::text",
     locked=" FOR NO KEY UPDATE",
+    unlocked=" FOR UPDATE SKIP LOCKED",
     lock="SELECT pg_advisory_xact_lock({}, slot) FROM unnest(?::int[]) slot",
     next_id="nextval('{}_id_seq')",
     rows="json_to_recordset(?) AS r({})",

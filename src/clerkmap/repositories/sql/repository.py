@@ -14,8 +14,9 @@ from ...core.model import Change, Count, Erasure, Id, Organization, User
 from ...core.principal import Standing
 from ...core.records import AnyRecord, Kind
 from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
-from ...hooks import Listeners
+from ...hooks import Listeners, Then
 from ..options import Configuration
+from .deliveries import SqlDeliveries
 from .links import SqlLinks
 from .outbox import SqlCheckpoints, SqlOutbox
 from .put import Locks, SqlPut
@@ -41,6 +42,7 @@ class SqlTables:
         self.links: SqlLinks = SqlLinks(sql, configuration, self.reading, self.users, locks, self.put)
         self.outbox: SqlOutbox = SqlOutbox(sql, configuration, self.reading)
         self.checkpoints: SqlCheckpoints = SqlCheckpoints(sql)
+        self.deliveries: SqlDeliveries = SqlDeliveries(sql, configuration, self.put)
 
     def write(self, work: Work[Written[T]]) -> Work[Written[T]]:
         """Do work that writes, and add outbox entries for the data that it has made stale at Clerk."""
@@ -82,6 +84,13 @@ class SqlRepository(ABC):
     def _merge(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work that may be retried even then: if it has been committed, a second run changes nothing."""
         return self._write(work, *args, **kwargs)
+
+    @abstractmethod
+    def _write_then(self, then: Then, work: Callable[[], Work[Written[T]]], *, repeatable: bool) -> T:
+        """Run work that writes, and then a function in the same transaction, unless the result of the work is None.
+
+        If `repeatable`, the work may be retried after a commit of unknown outcome.
+        """
 
     @abstractmethod
     def _is_settled(self) -> bool:
@@ -195,6 +204,13 @@ class SqlRepository(ABC):
     def purge(self, before: datetime) -> int:
         return self._write(self._tables.links.purge, before)
 
+    def put_once(
+        self, key: str, records: Sequence[AnyRecord], then: Then, *, again: bool = False
+    ) -> list[Change] | None:
+        # If a first run has been committed, a second run finds the key.
+        put_once = self._tables.deliveries.put_once
+        return self._write_then(then, lambda: put_once(key, records, again), repeatable=not again)
+
 
 class AsyncSqlRepository(ABC):
     """The methods of `AsyncRepository`, for async drivers."""
@@ -219,6 +235,9 @@ class AsyncSqlRepository(ABC):
 
     async def _merge(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._write(work, *args, **kwargs)
+
+    @abstractmethod
+    async def _write_then(self, then: Then, work: Callable[[], Work[Written[T]]], *, repeatable: bool) -> T: ...
 
     @abstractmethod
     def _is_settled(self) -> bool: ...
@@ -320,3 +339,9 @@ class AsyncSqlRepository(ABC):
 
     async def purge(self, before: datetime) -> int:
         return await self._write(self._tables.links.purge, before)
+
+    async def put_once(
+        self, key: str, records: Sequence[AnyRecord], then: Then, *, again: bool = False
+    ) -> list[Change] | None:
+        put_once = self._tables.deliveries.put_once
+        return await self._write_then(then, lambda: put_once(key, records, again), repeatable=not again)

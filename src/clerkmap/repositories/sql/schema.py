@@ -13,7 +13,10 @@ from .statements import Work
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 SCHEMA_VERSION = 1
 
-TABLES = ("users", "identities", "organizations", "memberships", "sessions", "checkpoints", "outbox", "changes")
+TABLES = (
+    *("users", "identities", "organizations", "memberships", "sessions"),
+    *("checkpoints", "outbox", "deliveries", "changes"),
+)
 # These rows make sense only in the database that wrote them: a copy of the tables omits them.
 NOT_COPIED = frozenset({"changes"})
 
@@ -179,6 +182,12 @@ CREATE TABLE {table("outbox")} (
     PRIMARY KEY (instance, kind, key)
 ){d.small_table}""",
         f"CREATE INDEX {index}outbox_due ON {table('outbox')} (instance, due_at)",
+        f"""
+CREATE TABLE {table("deliveries")} (
+    key {d.key} PRIMARY KEY NOT NULL,
+    handled_at {d.integer} NOT NULL
+){d.small_table}""",
+        f"CREATE INDEX {index}deliveries_handled_at ON {table('deliveries')} (handled_at)",
         *(() if d.notifies else _change_log(names, d)),
     )
 

@@ -14,6 +14,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar
 
+from ...core.deliveries import FORGOTTEN_AT_ONCE
 from ...core.model import Change
 from ...core.records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, Kind, key_of
 from ...core.writeback import OutboxEntry
@@ -46,7 +47,7 @@ membership_row: Callable[[ClerkMembership], tuple[Any, ...]] = attrgetter(*MEMBE
 session_row: Callable[[ClerkSession], tuple[Any, ...]] = attrgetter(*SESSION_COLUMNS)
 _TYPES = {
     **dict.fromkeys(("email_verified", "banned"), "boolean"),
-    **dict.fromkeys(("created_at", "deleted_at", "since", "due_at", "changes", "tries"), "bigint"),
+    **dict.fromkeys(("created_at", "deleted_at", "handled_at", "since", "due_at", "changes", "tries"), "bigint"),
 }
 
 
@@ -161,6 +162,15 @@ class Statements:
         self.lock_slots: str | None = None if dialect.lock is None else dialect.lock.format(space)
         self._add_many_rows(dialect, names, id_type, id)
         self._add_outbox(names)
+        deliveries = names.table("deliveries")
+        # A second writer of the same key waits for the first one, and then finds the key.
+        self.insert_delivery: str = (
+            f"INSERT INTO {deliveries} (key, handled_at) VALUES (?, ?) ON CONFLICT (key) DO NOTHING RETURNING key"
+        )
+        self.forget_deliveries: str = (
+            f"DELETE FROM {deliveries} WHERE key IN (SELECT key FROM {deliveries} WHERE handled_at < ? "
+            f"ORDER BY handled_at LIMIT {FORGOTTEN_AT_ONCE}{dialect.unlocked})"
+        )
         self.select_gone: str = f"SELECT key FROM {identities} WHERE rank >= ? AND rank < ?"
         self.purge_identities: str = f"DELETE FROM {identities} WHERE rank >= ? AND rank < ? RETURNING key"
         self.select_left: str = (

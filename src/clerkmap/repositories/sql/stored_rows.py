@@ -56,6 +56,7 @@ MOVED: tuple[Table, ...] = (
     Table("sessions", SESSION_COLUMNS, ("instance", "key")),
     Table("checkpoints", ("name", "text"), ("name",)),
     Table("outbox", OUTBOX_COLUMNS, ("instance", "kind", "key")),
+    Table("deliveries", ("key", "handled_at"), ("key",)),
 )
 
 

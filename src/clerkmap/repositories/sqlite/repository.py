@@ -18,7 +18,7 @@ from ..._runtime.threads import MAX_WAITING, Call, RepositoryThreads
 from ...core.model import Change
 from ...core.principal import Standing
 from ...errors import ConfigurationError, RepositoryUnavailable
-from ...hooks import Listeners, written_from_within
+from ...hooks import Listeners, Then, written_from_within
 from ..arguments import not_a_connection
 from ..options import Configuration, Options
 from ..sql.dialects import SQLITE, Names
@@ -207,11 +207,17 @@ class SqliteRepository(SqlRepository):
             return self._run(connection, work) if self._connections.is_settled() else None
 
     def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._transact(work(*args, **kwargs), None)
+
+    def _write_then(self, then: Then, work: Callable[[], Work[Written[T]]], *, repeatable: bool) -> T:
+        return self._transact(work(), then)
+
+    def _transact(self, work: Work[Written[T]], then: Then | None) -> T:
         if self._several.connection is not None:
-            return self._write_one_of_several(self._several.connection, work(*args, **kwargs))
+            return self._write_one_of_several(self._several.connection, work, then)
         try:
             with self._connections.writing() as connection:
-                written, result = self._work_in(connection, work(*args, **kwargs))
+                written, result = self._work_in(connection, work, then)
             # Only the application knows whether its transaction will be committed.
             self.listeners.tell(written, committed=self._connections.is_settled())
             self._empty_log_after(written)
@@ -222,11 +228,12 @@ class SqliteRepository(SqlRepository):
             raise
         return result
 
-    def _work_in(self, connection: sqlite3.Connection, work: Work[Written[T]]) -> Written[T]:
+    def _work_in(self, connection: sqlite3.Connection, work: Work[Written[T]], then: Then | None) -> Written[T]:
         written, result = self._run(connection, self._tables.write(work))
-        if self.listeners.has_hooks and any(change.is_news for change in written):
+        then = then if result is not None else None
+        if then is not None or (self.listeners.has_hooks and any(change.is_news for change in written)):
             with self._connections.lend(connection):
-                self.listeners.call(written, connection, lambda: is_open(connection))
+                self.listeners.call(written, connection, lambda: is_open(connection), then)
         self._run(connection, self._tables.users.check_rows(written))
         return written, result
 
@@ -265,13 +272,13 @@ class SqliteRepository(SqlRepository):
             call.follow_up(partial(self.listeners.tell, changes, committed=committed))
         self._empty_log_after([change for changes in written for change in changes])
 
-    def _write_one_of_several(self, connection: sqlite3.Connection, work: Work[Written[T]]) -> T:
+    def _write_one_of_several(self, connection: sqlite3.Connection, work: Work[Written[T]], then: Then | None) -> T:
         if self._several.is_busy:
             raise written_from_within()
         self._several.is_busy = True
         try:
             with one_of_several(connection, self._connections.place):
-                written, result = self._work_in(connection, work)
+                written, result = self._work_in(connection, work, then)
         finally:
             self._several.is_busy = False
         self._several.written = written

@@ -90,6 +90,11 @@ CREATE TABLE clerkmap_outbox (
     PRIMARY KEY (instance, kind, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX clerkmap_outbox_due ON clerkmap_outbox (instance, due_at);
+CREATE TABLE clerkmap_deliveries (
+    key TEXT PRIMARY KEY NOT NULL,
+    handled_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX clerkmap_deliveries_handled_at ON clerkmap_deliveries (handled_at);
 CREATE TABLE clerkmap_changes (
     id INTEGER PRIMARY KEY NOT NULL,
     key TEXT NOT NULL
@@ -214,6 +219,11 @@ CREATE TABLE clerkmap_outbox (
     PRIMARY KEY (instance, kind, key)
 );
 CREATE INDEX clerkmap_outbox_due ON clerkmap_outbox (instance, due_at);
+CREATE TABLE clerkmap_deliveries (
+    key text COLLATE "C" PRIMARY KEY NOT NULL,
+    handled_at bigint NOT NULL
+);
+CREATE INDEX clerkmap_deliveries_handled_at ON clerkmap_deliveries (handled_at);
 CREATE TABLE IF NOT EXISTS clerkmap_schema (version bigint NOT NULL, id_type text COLLATE "C" NOT NULL);
 INSERT INTO clerkmap_schema (version, id_type) VALUES (1, '{id}');
 """
@@ -228,7 +238,8 @@ ID_TYPES: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 TABLES: tuple[str, ...] = (
-    *("schema", "outbox", "checkpoints", "sessions", "memberships", "organizations", "identities", "users"),
+    *("schema", "deliveries", "outbox", "checkpoints", "sessions"),
+    *("memberships", "organizations", "identities", "users"),
     "changes",  # last, because triggers of the others write to it; only in SQLite
 )
 
