@@ -210,7 +210,7 @@ def test_a_closed_repository_answers_nothing(repository: SqliteRepository) -> No
 
 def test_only_open_makes_tables(mine: sqlite3.Connection) -> None:
     """The class takes the tables of your connection as they are, unless it may make them."""
-    with pytest.raises(ConfigurationError, match=r"open\(path\), or pass migrate=True"):
+    with pytest.raises(ConfigurationError, match=r"open\(path\), pass migrate=True, or run clerkmap migrate"):
         SqliteRepository(mine)
     assert mine.execute("SELECT name FROM sqlite_schema").fetchall() == []
 
