@@ -36,8 +36,8 @@
     │   ├── LockedOut                 the token is valid, but the user has no access
     │   │   └── UserDeleted · UserBanned · SessionEnded · OrganizationDeleted · MembershipDeleted
     │   ├── NotAllowed                the user has access, but lacks a requirement
-    │   │   ├── UserMissing · OrganizationMissing · RoleMissing · PermissionMissing · FeatureMissing · PlanMissing
-    │   │   └── TokenOutdated · ReverificationNeeded · ImpersonationRefused
+    │   │   ├── UserMissing · OrganizationMissing · RoleMissing · PermissionMissing · ScopeMissing · FeatureMissing
+    │   │   └── PlanMissing · TokenOutdated · ReverificationNeeded · ImpersonationRefused
     │   ├── PrincipalRefused          a serialized principal is not valid
     │   │   └── SealBroken · SealExpired
     │   └── WebhookError              the delivery is not Clerk's, or is not readable
@@ -534,6 +534,13 @@ class PermissionMissing(NotAllowed):
 
     code = "permission_missing"
     text = "the user does not have the required permission"
+
+
+class ScopeMissing(NotAllowed):
+    """The token does not have the required scope. Session tokens have none."""
+
+    code = "scope_missing"
+    text = "the token does not have the required scope"
 
 
 class FeatureMissing(NotAllowed):

@@ -193,7 +193,7 @@ def test_a_warm_token_leaves_the_loop_not_even_once() -> None:
 
     async def run() -> None:
         world = World()
-        closed = AuthMiddleware(app, world.resolver, require=Requirement(role="admin"))
+        closed = AuthMiddleware(app, world.resolver, require=Requirement(organization_role="admin"))
         scope = http_scope(bearer(world.token()))
         await told_by(closed, dict(scope))
         told: list[Any] = []

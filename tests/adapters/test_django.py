@@ -265,7 +265,7 @@ def test_require_takes_what_it_can_mean() -> None:
         require("admin")  # type: ignore[call-overload]
     for takes in (require, requires):
         with pytest.raises(ConfigurationError, match="or its arguments"):  # the second would go unheard
-            takes(Requirement(), role="admin")
+            takes(Requirement(), user_role="admin")
 
 
 class TestUser:

@@ -23,7 +23,7 @@ def test_options_is_refused_like_any_method() -> None:
     """Few functions look at the method. Nor is a mixin let stand behind a view."""
     reached: list[str] = []
 
-    @require(role="admin")
+    @require(organization_role="admin")
     def report(request: Any) -> HttpResponse:
         reached.append(request.method)
         return HttpResponse("salaries")

@@ -116,10 +116,10 @@ def test_require_takes_a_requirement_or_the_words_of_one() -> None:
     """Either gives the same dependency; a mistake is an error at the start."""
     clerk = Clerk(make_resolver())
     assert clerk.require(Requirement(permission=PERMISSION)) is clerk.require(permission=PERMISSION)
-    with pytest.raises(TypeError, match="clearance"):
+    with pytest.raises(ConfigurationError, match="no option clearance"):
         clerk.require(clearance="top")  # type: ignore[call-arg]
     with pytest.raises(ConfigurationError, match="or its arguments"):
-        clerk.require(Requirement(), role="admin")
+        clerk.require(Requirement(), user_role="admin")
 
 
 @pytest.mark.parametrize("cookies", [True, False])
@@ -130,7 +130,7 @@ def test_openapi_tells_how_to_sign_in(cookies: bool) -> None:
     @app.get("/user")
     def user(user: Annotated[User, Depends(clerk.user)]) -> None: ...
 
-    @app.get("/guarded", dependencies=[Depends(clerk.require(role="admin"))])
+    @app.get("/guarded", dependencies=[Depends(clerk.require(organization_role="admin"))])
     def guarded() -> None: ...
 
     @app.get("/public")

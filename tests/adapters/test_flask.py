@@ -59,7 +59,7 @@ def test_what_cannot_work_is_said_at_the_start(world: FlaskWorld) -> None:
     with pytest.raises(TypeError):
         world.clerk.require(rol="admin")  # type: ignore[call-arg]
     with pytest.raises(ConfigurationError, match="or its arguments"):
-        world.clerk.require(Requirement(), role="admin")
+        world.clerk.require(Requirement(), user_role="admin")
 
 
 def test_a_guard_where_nobody_looks_is_an_error_of_ours(world: FlaskWorld) -> None:
@@ -93,7 +93,7 @@ def test_decorated_views_stay_what_they_are(world: FlaskWorld) -> None:
     """Name, text and colour of a view survive its guard, and its arguments arrive."""
 
     @world.app.get("/add/<int:a>/<int:b>")
-    @world.clerk.require(role="admin")
+    @world.clerk.require(organization_role="admin")
     async def add(a: int, b: int) -> str:
         """Adds."""
         return str(a + b)

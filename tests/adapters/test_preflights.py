@@ -42,7 +42,7 @@ OTHERS = [
     ("X-Salary", "12"),
     ("ETag", "1"),
 ]
-NEEDS = Requirement(role="admin", fresh_membership=True)
+NEEDS = Requirement(organization_role="admin", fresh_membership=True)
 
 Headers = list[tuple[str, str]]
 

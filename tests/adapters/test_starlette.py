@@ -61,7 +61,7 @@ class Site:
             assert isinstance(request.user, SignedInUser)
             return JSONResponse(request.user.principal is principal_of(request.scope))
 
-        @requires(["role:org:admin", f"permission:{PERMISSION}"])
+        @requires(["organization_role:org:admin", f"permission:{PERMISSION}"])
         async def scoped(request: Request) -> Response:
             self.reached.append("scoped")
             return JSONResponse("scoped")
@@ -135,7 +135,7 @@ def test_who_is_signed_in_is_the_user_of_the_request() -> None:
     resolver = make_resolver()
     site = Site(resolver)
     user = resolver.resolve(TOKEN).user
-    scopes = '["authenticated","organization","role:org:admin","permission:org:invoices:create"]'
+    scopes = '["authenticated","organization","organization_role:org:admin","permission:org:invoices:create"]'
     assert site.ask("/me", bearer(TOKEN))[2] == f'[true,"{user.id}",{scopes}]'.encode()
     assert site.ask("/signed-in", bearer(TOKEN))[2] == b"true"
     assert site.ask("/scoped", bearer(TOKEN))[2] == b'"scoped"'
@@ -179,7 +179,7 @@ def test_a_scope_is_there_where_a_requirement_would_be_met() -> None:
     assert scopes_of(resolver.resolve(TOKEN)) == [
         "authenticated",
         "organization",
-        "role:org:member",
+        "organization_role:org:member",
         "user_role:editor",
     ]
 

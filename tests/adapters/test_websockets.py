@@ -25,7 +25,7 @@ def test_who_is_refused_is_answered_before_it_opens(server: str) -> None:
         world = World()
         banned = world.clerk.create_user()
         world.rows.put([world.clerk.record(banned, banned=True)])
-        room = Room(world, require=Requirement(role="org:admin"))
+        room = Room(world, require=Requirement(organization_role="org:admin"))
         cookie = {"Cookie": f"__session={world.token()}"}
         bearers = {
             "token_expired": world.token(expires_in=-60),

@@ -129,7 +129,10 @@ def agrees(claims: Claims, token: str, public: Any, bed: Bed, verifier: Verifier
     options: Any = {"require": ["exp", "iat", "sub", "iss"], "verify_aud": claims.kind != "m2m", **bed.unchecked}
     theirs = jwt.decode(token, public, ["RS256"], options, audience=audiences, issuer=bed.clerk.issuer, leeway=5)
     granted = claims.permissions
-    answers = [claims.has(role="admin", permission="a:b", feature="a", plan="o:a", reverified="lax") in (True, False)]
+    answers = [
+        claims.has(organization_role="admin", permission="a:b", feature="a", plan="o:a", reverified="lax")
+        in (True, False)
+    ]
     answers += [
         all(permission.startswith("org:") for permission in granted),
         not granted or claims.organization is not None,

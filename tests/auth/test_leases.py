@@ -200,7 +200,7 @@ def test_what_was_required_goes_on_to_be() -> None:
         world.clerk.create_organization("Other"),
     )
     world.clerk.add_member(other, world.user)
-    required = Requirement(role="admin", reverified="strict")
+    required = Requirement(organization_role="admin", reverified="strict")
     principal = world.resolver.resolve(world.clerk.token(world.user, acme, factor_ages=(1, 1)))
     lease = Lease(world.resolver, principal, required=required)
 

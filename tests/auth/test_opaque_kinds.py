@@ -33,7 +33,7 @@ def test_what_a_good_one_proves(kind: TokenKind) -> None:
     assert (claims.issuer, claims.session_id, claims.actor) == (world.clerk.issuer, None, None)
     assert claims.payload.get("claims") == made.claims
     assert claims.client_id == made.client_id
-    assert not claims.has(role="admin")
+    assert not claims.has(organization_role="admin")
     assert (claims.organization is not None) == (kind == "organization_api_key")
 
 

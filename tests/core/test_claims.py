@@ -33,7 +33,7 @@ def test_both_versions_give_the_same() -> None:
     assert [claims.version for claims in both] == [1, 2]
     assert [claims.organization for claims in both] == [ActiveOrganization(acme.id, "acme", "org:admin")] * 2
     assert [claims.permissions for claims in both] == [frozenset(granted)] * 2
-    assert all(claims.has(role="admin") and claims.has(role="org:admin") for claims in both)
+    assert all(claims.has(organization_role="admin") and claims.has(organization_role="org:admin") for claims in both)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_the_active_organization(claims: dict[str, Any], expected: ActiveOrganiz
     """Each version has its own claims for it; a role has one `org:` in front, and a bare `org:` is no role."""
     found = read(**claims)
     assert found.organization == expected
-    assert not found.has(role="")
-    assert not found.has(role="org:")
+    assert not found.has(organization_role="")
+    assert not found.has(organization_role="org:")
 
 
 @pytest.mark.parametrize(

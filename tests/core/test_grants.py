@@ -101,7 +101,7 @@ def test_no_organization_no_permissions() -> None:
     assert read(v=2, fea="o:a", per="read", fpm="1").permissions == frozenset()
     assert read(org_permissions=["org:a:read"]).permissions == frozenset()
     assert organized(org_permissions=["org:a:read"]).permissions == frozenset()
-    assert not read(v=2, org_id="org_a", org_role="admin").has(role="admin")
+    assert not read(v=2, org_id="org_a", org_role="admin").has(organization_role="admin")
 
 
 HOLDER = organized(

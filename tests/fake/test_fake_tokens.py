@@ -32,9 +32,9 @@ def test_a_session_token_says_who_where_and_in_which_role() -> None:
         assert (claims.subject, claims.version, claims.party) == (ada.id, version, ORIGIN)
         assert claims.organization is not None
         assert (claims.organization.id, claims.organization.slug) == (acme.id, "acme")
-        assert claims.has(role="org:admin")
-        assert verify(clerk.token(bea, acme, version=version)).has(role="org:member")
-        assert verify(clerk.token(ada, acme, role="org:editor", version=version)).has(role="editor")
+        assert claims.has(organization_role="org:admin")
+        assert verify(clerk.token(bea, acme, version=version)).has(organization_role="org:member")
+        assert verify(clerk.token(ada, acme, role="org:editor", version=version)).has(organization_role="editor")
         assert verify(clerk.token(ada, version=version)).organization is None
 
 

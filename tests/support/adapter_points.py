@@ -136,7 +136,7 @@ class Failing:
         self.resolver = Resolver(world.clerk.instance, repository, verifier=verifier, monotonic=monotonic)
 
 
-FRESH = Requirement(fresh_membership=True, permission="org:invoices:read", role="admin")
+FRESH = Requirement(fresh_membership=True, permission="org:invoices:read", organization_role="admin")
 
 
 def protect_asgi(how: str, app: Any, resolver: Resolver) -> Any:

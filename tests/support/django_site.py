@@ -61,11 +61,11 @@ User: Any = get_user_model()
 
 REQUIREMENTS: dict[str, dict[str, Any]] = {
     "signed-in": {},
-    "admin": {"role": "admin"},
+    "admin": {"organization_role": "admin"},
     "organization": {"organization_page": "/choose"},
     "permission": {"permission": "org:invoices:create"},
     "strict": {"reverified": "strict"},
-    "fresh": {"fresh_membership": True, "role": "admin"},
+    "fresh": {"fresh_membership": True, "organization_role": "admin"},
     "real": {"not_impersonated": True},
 }
 reached: list[str] = []  # who has come as far as a view

@@ -82,7 +82,7 @@ class FlaskWorld:
         add("/me", clerk.signed_in(self.page))
         add("/ame", clerk.signed_in(self.apage))
         for name, guard in {
-            "admin": clerk.require(role="admin"),
+            "admin": clerk.require(organization_role="admin"),
             "organization": clerk.require(organization=True),
             "chosen": clerk.require(organization_page="/choose"),
             "strict": clerk.require(reverified="strict"),

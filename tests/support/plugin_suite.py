@@ -26,7 +26,7 @@ def create_app() -> FastAPI:
     async def me(user: Annotated[User, Depends(clerk.user)]) -> str | None:
         return user.clerk_id
 
-    @app.get("/invoices", dependencies=[Depends(clerk.require(role="admin"))])
+    @app.get("/invoices", dependencies=[Depends(clerk.require(organization_role="admin"))])
     async def invoices() -> list[str]:
         return []
 
@@ -113,7 +113,7 @@ class TestMarked:
         assert (ada.email, ada.first_name, principal.user.clerk_id) == ("ada@example.com", "Ada", ada.id)
         assert principal.organization is not None
         assert principal.organization.slug == "analytical"
-        assert principal.claims.has(role="admin", plan="pro")
+        assert principal.claims.has(organization_role="admin", plan="pro")
 
     def test_a_client_is_theirs(self, clerk: FakeClerk, client: TestClient) -> None:
         """A signed-in client is the same person."""

@@ -32,7 +32,7 @@ from clerkmap.adapters.django.settings import resolver
 from clerkmap.testing import FakeClerk
 
 
-@require(role="admin")
+@require(organization_role="admin")
 def me(request: Any) -> Any:
     """Who is calling."""
     user = request.clerk.principal.user

@@ -158,6 +158,7 @@ def _not_allowed(code: str, message: str) -> Refusal:
 
 
 ROLE = _not_allowed("role_missing", "the user does not have the required role")
+SCOPE = _not_allowed("scope_missing", "the token does not have the required scope")
 PERMISSION = _not_allowed("permission_missing", "the user does not have the required permission")
 FEATURE = _not_allowed("feature_missing", "neither the organization nor the user has the required feature")
 PLAN = _not_allowed("plan_missing", "neither the organization nor the user is on the required plan")

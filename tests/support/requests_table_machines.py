@@ -17,6 +17,7 @@ from requests_answers import (
     PERMISSION,
     PLAN,
     ROLE,
+    SCOPE,
     STRICT,
     UNKNOWN,
     USER_MISSING,
@@ -24,7 +25,7 @@ from requests_answers import (
     Who,
 )
 from requests_row import ADA, IS_ADA, Row, bearer, cookie, session, suffixed
-from requests_world import CLIENT_OF_ADA, KEY_OF_ACME, KEY_OF_FRESH, KEY_OF_GONE, KEYS, REVOKED, token
+from requests_world import CLIENT_OF_ADA, KEY_OF_ACME, KEY_OF_FRESH, KEY_OF_GONE, KEYS, READER, REVOKED, token
 from requests_world import MACHINE as OF_A_MACHINE
 
 MADE_UP = "ak_" + "0123456789abcdef" * 2
@@ -62,6 +63,11 @@ def _in_authorization() -> Iterator[Row]:
         "opaque: acts from anywhere", "/machines/signed-in", bearer(ada, ("Origin", "https://x.y")), IS_ADA, "POST"
     )
     yield Row("opaque: proves no permission", "/machines/permission", bearer(ada), NO_ORGANIZATION)
+    reader = bearer(READER.secret)
+    yield Row("opaque, scope: held", "/machines/scope", reader, IS_ADA)
+    yield Row("opaque, scope: another", "/machines/scope", bearer(ada), SCOPE)
+    yield Row("opaque, any of two scopes: held", "/machines/scopes", reader, IS_ADA)
+    yield Row("opaque, any of two scopes: another", "/machines/scopes", bearer(CLIENT_OF_ADA.secret), SCOPE)
     yield Row("opaque: your own role", "/machines/user-role", bearer(ada), IS_ADA)
     yield Row("opaque: asked anew", "/machines/fresh", bearer(ada), IS_ADA)
     yield Row("opaque: where nothing of the kind is accepted", "/clerk/signed-in", bearer(ada), MALFORMED)

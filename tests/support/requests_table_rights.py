@@ -13,6 +13,7 @@ from requests_answers import (
     PLAN,
     REMOVED,
     ROLE,
+    SCOPE,
     STRICT,
     Want,
     Who,
@@ -51,6 +52,11 @@ def _organizations() -> Iterator[Row]:
     )
     yield Row("user role: held", "/clerk/user-role", bearer(none), IS_ADA)
     yield Row("user role: none", "/clerk/user-role", bearer(BOB), ROLE)
+    yield Row("user role, any of two: held", "/clerk/user-roles", bearer(none), IS_ADA)
+    yield Row("user role, any of two: none", "/clerk/user-roles", bearer(BOB), ROLE)
+    yield Row("role, any of two: held", "/clerk/roles", bearer(admin), AT_ACME)
+    yield Row("role, any of two: another", "/clerk/roles", bearer(member), ROLE)
+    yield Row("role, any of two: no organization", "/clerk/roles", bearer(none), NO_ORGANIZATION)
     yield Row("user role: only in an organization", "/clerk/user-role", bearer(token("zoe", ACME)), ROLE)
     for who, want in (("ada", IS_ADA), ("bob", ROLE)):
         trusted = bearer(token(who, claims={"own_id": who}))
@@ -86,6 +92,19 @@ def _grants() -> Iterator[Row]:
     )
     yield Row("plan: the organization's", "/clerk/plan", at_acme("bob", plan="o:pro"), MEMBER)
     yield Row("plan: the person's", "/clerk/plan", at_acme("bob", plan="u:pro"), PLAN)
+    yield Row("permission, any of two: held", "/clerk/permissions", at_acme("bob", permissions=create), MEMBER)
+    yield Row("permission, any of two: another", "/clerk/permissions", at_acme("bob", permissions=read), PERMISSION)
+    yield Row("feature, any of two: held", "/clerk/features", bearer(token("ada", features=["u:themes"])), IS_ADA)
+    yield Row("feature, any of two: another", "/clerk/features", at_acme("bob", features=["o:themes"]), FEATURE)
+    yield Row("plan, any of two: held", "/clerk/plans", at_acme("bob", plan="o:pro"), MEMBER)
+    yield Row("plan, any of two: another", "/clerk/plans", at_acme("bob", plan="u:pro"), PLAN)
+    yield Row("scope: a session token has none", "/clerk/scope", bearer(ADA), SCOPE)
+    yield Row(
+        "scope: a scope claim in a session token",
+        "/clerk/scope",
+        bearer(token("ada", claims={"scope": "notes:read"})),
+        SCOPE,
+    )
     yield Row("plan: none", "/clerk/plan", bearer(ADA), PLAN)
 
 

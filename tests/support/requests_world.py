@@ -40,6 +40,7 @@ YOURS = {user.id: name for name, user in PEOPLE.items()} | {each.id: each.name f
 KEYS = {name: CLERK.create_api_key(PEOPLE[name]) for name in ("ada", "nova", "eve", "dan")}
 KEY_OF_ACME, KEY_OF_GONE, KEY_OF_FRESH = (CLERK.create_api_key(each) for each in (ACME, GONE, FRESH))
 REVOKED = CLERK.create_api_key(PEOPLE["ada"])
+READER = CLERK.create_api_key(PEOPLE["ada"], scopes=["notes:read"])
 CLIENT_OF_ADA, MACHINE = CLERK.create_oauth_token(PEOPLE["ada"]), CLERK.create_machine_token()
 CLERK.revoke_machine_token(REVOKED)
 
@@ -211,22 +212,29 @@ ROUTES: dict[str, Route] = {
     "/blind": Route(asks=False),
     "/open": Route(),
     "/signed-in": Route(required=Requirement()),
-    "/role": Route(required=Requirement(role="admin")),
+    "/role": Route(required=Requirement(organization_role="admin")),
     "/user-role": Route(required=Requirement(user_role="staff")),
+    "/user-roles": Route(required=Requirement(user_role=("staff", "author"))),
+    "/roles": Route(required=Requirement(organization_role=("admin", "billing"))),
+    "/scope": Route(required=Requirement(scope="notes:read")),
+    "/scopes": Route(required=Requirement(scope=("notes:read", "notes:write"))),
+    "/permissions": Route(required=Requirement(permission=("invoices:create", "invoices:approve"))),
+    "/features": Route(required=Requirement(feature=["invoices", "user:themes"])),
+    "/plans": Route(required=Requirement(plan={"org:pro", "org:team"})),
     "/permission": Route(required=Requirement(permission="org:invoices:create")),
     "/feature": Route(required=Requirement(feature="invoices")),
     "/own-feature": Route(required=Requirement(feature="user:themes")),
     "/plan": Route(required=Requirement(plan="org:pro")),
     "/organization": Route(required=Requirement(organization=True)),
     "/page": Route(required=Requirement(organization=True, organization_page="/choose?next=%2F")),
-    "/role-page": Route(required=Requirement(role="org:admin", organization_page="/choose")),
+    "/role-page": Route(required=Requirement(organization_role="org:admin", organization_page="/choose")),
     "/reverified": Route(required=Requirement(reverified="strict")),
     "/reverified-lately": Route(required=Requirement(reverified=("first_factor", 5))),
     "/in-person": Route(required=Requirement(not_impersonated=True)),
     "/fresh": Route(required=Requirement(fresh_membership=True)),
     "/everything": Route(
         required=Requirement(
-            role="admin",
+            organization_role="admin",
             user_role="staff",
             permission="invoices:create",
             feature="invoices",
@@ -242,8 +250,14 @@ ROUTES: dict[str, Route] = {
 
 def words(required: Requirement) -> dict[str, Any]:
     """What a requirement names, as keywords: frameworks have a `require(...)` that takes those."""
-    named = {each.name: getattr(required, each.name) for each in fields(required)}
+    named = {each.name: _written(getattr(required, each.name)) for each in fields(required)}
     return {name: value for name, value in named.items() if value is not None and value is not False}
+
+
+def _written(value: Any) -> Any:
+    """Return an option as an application writes it: one name, or a tuple of names of which any suffices."""
+    named_once = isinstance(value, tuple) and len(value) == 1
+    return value[0] if named_once else value
 
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

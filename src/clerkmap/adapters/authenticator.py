@@ -200,6 +200,11 @@ def as_requirement(require: bool | Requirement, *, always: bool = False) -> Requ
 
 def requirement_of(requirement: Requirement | None, options: RequirementOptions) -> Requirement:
     """Return the requirement for the arguments of a `require(...)`: a `Requirement`, or the arguments of one."""
+    unknown = sorted(options.keys() - RequirementOptions.__optional_keys__)
+    if unknown:
+        raise ConfigurationError(
+            f"require has no option {', '.join(unknown)}: choose from {', '.join(RequirementOptions.__annotations__)}"
+        )
     if requirement is None:
         return Requirement(**options)
     if not isinstance(requirement, Requirement) or options:

@@ -93,16 +93,18 @@ def on_error(conn: HTTPConnection, error: AuthenticationError) -> Response:
 
 
 def scopes_of(principal: Principal) -> list[str]:
-    """Return the scopes for `@requires`: `authenticated`, `organization`, `role:org:admin`, `user_role:editor` and
-    `permission:org:invoices:create`. A scope is present if a `Requirement` for it would pass."""
+    """Return the scopes for `@requires`: `authenticated`, `organization`, `organization_role:org:admin`,
+    `user_role:editor`, `permission:org:invoices:create` and `scope:notes:read`. A scope is present if a `Requirement`
+    for it would pass."""
     scopes = ["authenticated"]
     if principal.organization is not None:
         scopes.append("organization")
     if principal.membership is not None and principal.membership.role is not None:
-        scopes.append(f"role:{principal.membership.role}")
+        scopes.append(f"organization_role:{principal.membership.role}")
     if principal.optional_user is not None and principal.optional_user.role is not None:
         scopes.append(f"user_role:{principal.optional_user.role}")
     scopes += [f"permission:{each}" for each in sorted(principal.claims.permissions) if _permits(principal, each)]
+    scopes += [f"scope:{each}" for each in principal.claims.scopes]
     return scopes
 
 

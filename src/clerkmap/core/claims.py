@@ -89,6 +89,12 @@ def grants(held: frozenset[str], wanted: object) -> bool:
     return scope in _SCOPES and f"{_SCOPES[scope]}:{slug}" in held
 
 
+def is_grant(wanted: str) -> bool:
+    """Return whether a feature or plan is spelled so that a token can grant it."""
+    scope, colon, slug = wanted.rpartition(":")
+    return bool(slug) and (not colon or scope in _SCOPES)
+
+
 def prefixed(name: str) -> str:
     while name.startswith("org:"):
         name = name[4:]
@@ -242,21 +248,24 @@ class Claims:
     def has(
         self,
         *,
-        role: str | None = None,
+        organization_role: str | None = None,
         permission: str | None = None,
+        scope: str | None = None,
         feature: str | None = None,
         plan: str | None = None,
         reverified: str | tuple[FactorLevel, int] | None = None,
     ) -> bool:
         """Return whether the token proves all arguments. Without arguments, return False.
 
-        Roles and permissions belong to the active organization, with or without the prefix `org:`. Features and plans
+        Roles and permissions belong to the active organization, with or without the prefix `org:`. A scope belongs to
+        an access token, an API key or a machine token. Features and plans
         belong to the organization or the user; the prefix `org:` or `user:` selects one of them. `reverified` is one of
         Clerk's presets, or a level and a number of minutes: `("second_factor", 30)`.
         """
         asked = [
-            None if role is None else self._has_role(role),
+            None if organization_role is None else self._has_role(organization_role),
             None if permission is None else isinstance(permission, str) and prefixed(permission) in self.permissions,
+            None if scope is None else isinstance(scope, str) and scope in self.scopes,
             None if feature is None else grants(self.features, feature),
             None if plan is None else grants(self.plans, plan),
             None if reverified is None else is_fresh(self.factor_ages, reverified),

@@ -1,5 +1,6 @@
 """Requirements: the properties that a principal must have. All frameworks share them."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -12,23 +13,28 @@ from ..errors import (
     PlanMissing,
     ReverificationNeeded,
     RoleMissing,
+    ScopeMissing,
     TokenOutdated,
 )
-from .claims import REVERIFICATION, FactorLevel, is_fresh, prefixed
+from .claims import REVERIFICATION, FactorLevel, grants, is_fresh, is_grant, prefixed
 from .principal import Principal
 from .validation import OWN_PATH
 
 _LEVELS = ("first_factor", "second_factor", "multi_factor")
+_ANY_OF = ("organization_role", "user_role", "permission", "scope", "feature", "plan")
+
+AnyOf = str | Collection[str]  # one name, or several of which any suffices
 
 
 class RequirementOptions(TypedDict, total=False):
     """The keywords of a `Requirement`, for functions that pass them on: `**options: Unpack[RequirementOptions]`."""
 
-    role: str | None
-    user_role: str | None
-    permission: str | None
-    feature: str | None
-    plan: str | None
+    organization_role: AnyOf | None
+    user_role: AnyOf | None
+    permission: AnyOf | None
+    scope: AnyOf | None
+    feature: AnyOf | None
+    plan: AnyOf | None
     organization: bool
     organization_page: str | None
     reverified: str | tuple[FactorLevel, int] | None
@@ -40,12 +46,17 @@ class RequirementOptions(TypedDict, total=False):
 class Requirement:
     """The properties that a principal must have, all of them. An empty requirement asks for a signed-in caller.
 
+    The first six options take a string, or a collection of strings of which any suffices: `user_role=("admin",
+    "editor")`. They are kept as sorted tuples.
+
     Args:
-        role: The role in the active organization, with or without the prefix `org:`. The repository's role counts.
+        organization_role: The role in the active organization, with or without the prefix `org:`. The repository's role
+            counts.
         user_role: The role of your user, which your application sets.
         permission: A permission in the active organization, such as `org:invoices:create`.
-        feature: A feature of the organization or of the user.
-        plan: A plan of the organization or of the user.
+        scope: A scope of the access token or API key. A session token has no scopes, so it never has the required one.
+        feature: A feature of the organization or of the user. The prefix `org:` or `user:` selects one of them.
+        plan: A plan of the organization or of the user, like a feature.
         organization: Require an active organization.
         organization_page: The page to redirect a browser to if no organization is active: a path within this
             application, relative to `SCRIPT_NAME` or `root_path`.
@@ -55,11 +66,12 @@ class Requirement:
         fresh_membership: Read the membership from the repository, and not from the cache.
     """
 
-    role: str | None = None
-    user_role: str | None = None
-    permission: str | None = None
-    feature: str | None = None
-    plan: str | None = None
+    organization_role: AnyOf | None = None
+    user_role: AnyOf | None = None
+    permission: AnyOf | None = None
+    scope: AnyOf | None = None
+    feature: AnyOf | None = None
+    plan: AnyOf | None = None
     organization: bool = False
     organization_page: str | None = None
     reverified: str | tuple[FactorLevel, int] | None = None
@@ -67,14 +79,16 @@ class Requirement:
     fresh_membership: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("role", "user_role", "permission", "feature", "plan", "organization_page"):
+        for name in _ANY_OF:
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, str) or not value.strip()):
-                raise ConfigurationError(f"{name} must be a non-empty string")
+            if value is not None:
+                # A sorted tuple, so that a requirement has one form to compare, hash and print.
+                object.__setattr__(self, name, _names(name, value))
         for name in ("organization", "not_impersonated", "fresh_membership"):
             if type(getattr(self, name)) is not bool:
                 raise ConfigurationError(f"{name} must be True or False")
-        if self.organization_page is not None and not OWN_PATH.fullmatch(self.organization_page):
+        page = self.organization_page
+        if page is not None and (not isinstance(page, str) or not OWN_PATH.fullmatch(page)):
             raise ConfigurationError("organization_page must be a path of this application, such as /organizations")
         if self.reverified is not None:
             _check_reverified(self.reverified)
@@ -84,9 +98,9 @@ class Requirement:
         claims = principal.claims
         if self._needs_organization and principal.organization is None:
             raise OrganizationMissing
-        if self.role is not None:
+        if self.organization_role is not None:
             held = principal.membership.role if principal.membership is not None else None
-            if held != prefixed(self.role):
+            if held not in self.organization_role:
                 raise RoleMissing
         if self.user_role is not None:
             if not principal.role_is_known:
@@ -94,16 +108,18 @@ class Requirement:
                     "the user's role is not known, because trust_own_id=True took the id from the token: use the "
                     "adapter's require(user_role=...), or check the principal that Resolver.confirm(principal) returns"
                 )
-            if principal.user.role != self.user_role:
+            if principal.user.role not in self.user_role:
                 raise RoleMissing
         if self.permission is not None:
             if _is_outdated(principal):
                 raise TokenOutdated
-            if not claims.has(permission=self.permission):
+            if claims.permissions.isdisjoint(self.permission):
                 raise PermissionMissing
-        if self.feature is not None and not claims.has(feature=self.feature):
+        if self.scope is not None and set(claims.scopes).isdisjoint(self.scope):
+            raise ScopeMissing
+        if self.feature is not None and not any(grants(claims.features, name) for name in self.feature):
             raise FeatureMissing
-        if self.plan is not None and not claims.has(plan=self.plan):
+        if self.plan is not None and not any(grants(claims.plans, name) for name in self.plan):
             raise PlanMissing
         if self.not_impersonated and claims.actor is not None:
             raise ImpersonationRefused
@@ -118,7 +134,7 @@ class Requirement:
     def _needs_organization(self) -> bool:
         return (
             self.organization
-            or self.role is not None
+            or self.organization_role is not None
             or self.permission is not None
             or self.organization_page is not None
         )
@@ -130,6 +146,24 @@ def _is_outdated(principal: Principal) -> bool:
     if membership is None or active is None or active.role == membership.role:
         return False
     return membership.clerk.observed_at > principal.claims.issued_at * 1000
+
+
+def _names(option: str, value: object) -> tuple[str, ...]:
+    """Return the names of which any suffices. Refuse a name that no principal can have."""
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, Collection) or isinstance(listed, (bytes, bytearray, Mapping)) or not listed:
+        raise ConfigurationError(f"{option} must be a non-empty string, or a collection of one or more of them")
+    for name in listed:
+        if not isinstance(name, str) or not name or name != name.strip():
+            raise ConfigurationError(f"{option} must have non-empty strings, without spaces around them")
+        if option == "scope" and len(name.split()) > 1:
+            raise ConfigurationError("scope must have one scope in each string, such as ('notes:read', 'notes:write')")
+        if option in ("feature", "plan") and not is_grant(name):
+            raise ConfigurationError(f"{option} must be a name, with the prefix org:, user: or none")
+        if option in ("organization_role", "permission") and prefixed(name) == "org:":
+            raise ConfigurationError(f"{option} must have a name after the prefix org:")
+    plain = map(str.__str__, listed)  # the value of a member of an enumeration, and not its name
+    return tuple(sorted(set(map(prefixed, plain) if option in ("organization_role", "permission") else plain)))
 
 
 def _check_reverified(wanted: str | tuple[FactorLevel, int]) -> None:

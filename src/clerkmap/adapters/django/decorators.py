@@ -22,7 +22,7 @@ def require(
     requirement: Requirement | None = None, /, **options: Unpack[RequirementOptions]
 ) -> Callable[[View], View]: ...
 def require(view_or_requirement: Any = None, /, **options: Unpack[RequirementOptions]) -> Any:
-    """Check a requirement before a sync or async view: `@require(role="admin")`.
+    """Check a requirement before a sync or async view: `@require(organization_role="admin")`.
 
     Takes a `Requirement` or the arguments of one; without any, the caller must be signed in. `OPTIONS` is refused like
     any method, so use a CORS middleware. `AuthMiddleware` responds to a refused request.

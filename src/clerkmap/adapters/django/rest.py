@@ -83,7 +83,7 @@ class ClerkAuthentication(BaseAuthentication):
 
 def requires(requirement: Requirement | None = None, /, **options: Unpack[RequirementOptions]) -> type[BasePermission]:
     """Return a permission class for a `Requirement` or the arguments of one:
-    `permission_classes = [requires(role="admin")]`."""
+    `permission_classes = [requires(organization_role="admin")]`."""
     required = requirement_of(requirement, options)
 
     class Permission(BasePermission):
