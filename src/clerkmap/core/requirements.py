@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from ..errors import (
     ConfigurationError,
@@ -150,9 +150,14 @@ def _is_outdated(principal: Principal) -> bool:
 
 def _names(option: str, value: object) -> tuple[str, ...]:
     """Return the names of which any suffices. Refuse a name that no principal can have."""
-    listed = [value] if isinstance(value, str) else value
-    if not isinstance(listed, Collection) or isinstance(listed, (bytes, bytearray, Mapping)) or not listed:
+    listed: Collection[object] = ()
+    if isinstance(value, str):
+        listed = [value]
+    elif isinstance(value, Collection) and not isinstance(value, (bytes, bytearray, Mapping)):
+        listed = cast(Collection[object], value)
+    if not listed:
         raise ConfigurationError(f"{option} must be a non-empty string, or a collection of one or more of them")
+    plain: list[str] = []
     for name in listed:
         if not isinstance(name, str) or not name or name != name.strip():
             raise ConfigurationError(f"{option} must have non-empty strings, without spaces around them")
@@ -162,7 +167,7 @@ def _names(option: str, value: object) -> tuple[str, ...]:
             raise ConfigurationError(f"{option} must be a name, with the prefix org:, user: or none")
         if option in ("organization_role", "permission") and prefixed(name) == "org:":
             raise ConfigurationError(f"{option} must have a name after the prefix org:")
-    plain = map(str.__str__, listed)  # the value of a member of an enumeration, and not its name
+        plain.append(str.__str__(name))  # the value of a member of an enumeration, and not its name
     return tuple(sorted(set(map(prefixed, plain) if option in ("organization_role", "permission") else plain)))
 
 
