@@ -100,7 +100,7 @@ class Requirement:
             raise OrganizationMissing
         if self.organization_role is not None:
             held = principal.membership.role if principal.membership is not None else None
-            if held not in self.organization_role:
+            if held is None or held not in self.organization_role:
                 raise RoleMissing
         if self.user_role is not None:
             if not principal.role_is_known:
@@ -108,7 +108,7 @@ class Requirement:
                     "the user's role is not known, because trust_own_id=True took the id from the token: use the "
                     "adapter's require(user_role=...), or check the principal that Resolver.confirm(principal) returns"
                 )
-            if principal.user.role not in self.user_role:
+            if principal.user.role is None or principal.user.role not in self.user_role:
                 raise RoleMissing
         if self.permission is not None:
             if _is_outdated(principal):
