@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 from .core.model import Change, Count, Erasure, Id, Organization, User
 from .core.principal import Standing
@@ -266,6 +266,22 @@ class Repository(CoreRepository, DirectoryRepository, OutboxRepository, Delivery
     def __exit__(self, *_: object) -> None: ...
 
 
+RepositoryClass = TypeVar("RepositoryClass", bound=type[Any])
+
+
+def documented(repository: RepositoryClass) -> RepositoryClass:
+    """Give each method of a class that has no docstring the one of `Repository`, which is not a base class of it.
+
+    Use it as a decorator, so that `help` shows the text.
+    """
+    for name, member in vars(repository).items():
+        described = None if name.startswith("_") else getattr(Repository, name, None)
+        if described is not None and not member.__doc__:
+            member.__doc__ = inspect.getdoc(described)
+    return repository
+
+
+@documented
 class AsyncCoreRepository(Protocol):
     """`CoreRepository` for async drivers."""
 
@@ -290,6 +306,7 @@ class AsyncCoreRepository(Protocol):
     async def close(self) -> None: ...
 
 
+@documented
 class AsyncDirectoryRepository(Protocol):
     """`DirectoryRepository` for async drivers."""
 
@@ -313,6 +330,7 @@ class AsyncDirectoryRepository(Protocol):
     async def in_transaction(self) -> bool: ...
 
 
+@documented
 class AsyncOutboxRepository(Protocol):
     """`OutboxRepository` for async drivers."""
 
@@ -324,6 +342,7 @@ class AsyncOutboxRepository(Protocol):
     async def swap_outbox_entry(self, before: OutboxEntry | None, after: OutboxEntry | None) -> bool: ...
 
 
+@documented
 class AsyncDeliveryRepository(Protocol):
     """`DeliveryRepository` for async drivers. `then` may return an awaitable."""
 
@@ -332,6 +351,7 @@ class AsyncDeliveryRepository(Protocol):
     ) -> list[Change] | None: ...
 
 
+@documented
 class AsyncRepository(
     AsyncCoreRepository, AsyncDirectoryRepository, AsyncOutboxRepository, AsyncDeliveryRepository, Protocol
 ):

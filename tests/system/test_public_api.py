@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from clerkmap import Repository
+from clerkmap.repositories import AsyncPostgresRepository, MemoryRepository
+from clerkmap.repositories.django import DjangoRepository
+from clerkmap.repositories.threaded import Threaded, ThreadedCore
 from docs_pages import ROOT, fences
 
 DOORS = [
@@ -72,6 +76,24 @@ def test_a_class_for_async_code_has_the_methods_of_its_twin(export: type[Any]) -
     assert set(theirs) - {"contents"} <= set(mine)  # to move a database is a synchronous job
     for name in theirs.keys() & mine.keys():
         assert list(inspect.signature(mine[name]).parameters) == list(inspect.signature(theirs[name]).parameters), name
+
+
+REPOSITORIES = [each for name, each in CLASSES if name.endswith("Repository")]
+
+
+@pytest.mark.parametrize("repository", [*REPOSITORIES, DjangoRepository, Threaded, ThreadedCore])
+def test_each_method_of_a_repository_has_a_docstring(repository: type[Any]) -> None:
+    """`help` shows a text for each public method and property of each repository."""
+    names = [name for name, _ in inspect.getmembers(repository) if not name.startswith("_")]
+    assert names
+    silent = [name for name in names if not inspect.getdoc(inspect.getattr_static(repository, name))]
+    assert silent == []
+
+
+def test_a_docstring_of_a_repository_is_the_one_of_the_protocol() -> None:
+    """A class that says nothing itself has the text of `Repository`, and keeps its own where it has one."""
+    assert AsyncPostgresRepository.put.__doc__ == inspect.getdoc(Repository.put)
+    assert "dictionaries" in (MemoryRepository.within.__doc__ or "")
 
 
 def _methods(export: type[Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ..core.principal import Standing
 from ..core.records import AnyRecord, Kind
 from ..core.writeback import OutboxEntry, OutboxKind, WriteBack
 from ..hooks import Listeners, Then
-from ..ports import CoreRepository, Repository
+from ..ports import CoreRepository, Repository, documented
 
 T = TypeVar("T")
 
@@ -31,6 +31,7 @@ def threaded(repository: Any) -> Any:
 _shared: Threads = RepositoryThreads()
 
 
+@documented
 class ThreadedCore:
     """A synchronous `CoreRepository`, with the methods of an asynchronous one."""
 
@@ -82,6 +83,7 @@ class ThreadedCore:
         await _shared.read(self._repository.close)  # not in the threads that it closes
 
 
+@documented
 class Threaded(ThreadedCore):
     """A synchronous `Repository`, with the methods of an asynchronous one."""
 

@@ -11,6 +11,7 @@ from ...core.records import AnyRecord, Kind
 from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
 from ...errors import ConfigurationError
 from ...hooks import Listeners, Then
+from ...ports import documented
 from ..options import Configuration, Options
 from .deliveries import MemoryDeliveries
 from .links import MemoryLinks
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@documented
 class MemoryRepository:
     """A repository in dictionaries, under one lock.
 

@@ -15,7 +15,7 @@ from psycopg_pool import AsyncConnectionPool
 from ..._runtime.driving import adrive
 from ...errors import ClerkmapError
 from ...hooks import Listeners, Then, written_from_within
-from ...ports import served_first
+from ...ports import documented, served_first
 from ..arguments import not_a_connection
 from ..sql.repository import AsyncSqlRepository
 from ..sql.statements import Ask, Rows, Work, Written
@@ -31,6 +31,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
+@documented
 class AsyncPostgresRepository(AsyncSqlRepository):
     """A repository in PostgreSQL, for async code.
 

@@ -17,7 +17,7 @@ from psycopg_pool import ConnectionPool
 from ..._runtime.driving import drive
 from ...errors import ClerkmapError
 from ...hooks import Listeners, Then, written_from_within
-from ...ports import served_first
+from ...ports import documented, served_first
 from ..arguments import not_a_connection
 from ..sql.repository import SqlRepository
 from ..sql.statements import Ask, Rows, Work, Written
@@ -32,6 +32,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
+@documented
 class PostgresRepository(SqlRepository):
     """A repository in PostgreSQL.
 

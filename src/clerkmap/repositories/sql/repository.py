@@ -15,6 +15,7 @@ from ...core.principal import Standing
 from ...core.records import AnyRecord, Kind
 from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
 from ...hooks import Listeners, Then
+from ...ports import documented
 from ..options import Configuration
 from .deliveries import SqlDeliveries
 from .links import SqlLinks
@@ -58,6 +59,7 @@ class SqlTables:
         return Contents(self._sql, self.configuration, read, write)
 
 
+@documented
 class SqlRepository(ABC):
     """The methods of `Repository`, in terms of two: one that reads, one that writes."""
 
@@ -212,6 +214,7 @@ class SqlRepository(ABC):
         return self._write_then(then, lambda: put_once(key, records, again), repeatable=not again)
 
 
+@documented
 class AsyncSqlRepository(ABC):
     """The methods of `AsyncRepository`, for async drivers."""
 

@@ -19,6 +19,7 @@ from ...core.model import Change
 from ...core.principal import Standing
 from ...errors import ConfigurationError, RepositoryUnavailable
 from ...hooks import Listeners, Then, written_from_within
+from ...ports import documented
 from ..arguments import not_a_connection
 from ..options import Configuration, Options
 from ..sql.dialects import SQLITE, Names
@@ -54,6 +55,7 @@ class _Several(threading.local):
     written: Sequence[Change] = ()
 
 
+@documented
 class SqliteRepository(SqlRepository):
     """A repository in SQLite.
 
