@@ -11,6 +11,7 @@ import pytest
 
 from clerkmap import Change, ClerkmapError, ClerkUser, ConfigurationError
 from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
+from clerkmap.repositories.sql.schema import VIEWS
 from clerkmap.testing.samples import ANN, BEA, HERE, company, found, made_by, person
 from postgres_server import postgres
 from schema_descriptions import connected, opened, run
@@ -38,7 +39,10 @@ def told_nothing(error: BaseException) -> None:
     [
         ("CREATE UNIQUE INDEX one_each ON {s}.clerkmap_identities (email)", "23505, one_each"),
         ("ALTER TABLE {s}.clerkmap_identities ADD CONSTRAINT no_bob CHECK (first_name <> 'Bob')", "23514, no_bob"),
-        ("ALTER TABLE {s}.clerkmap_identities ALTER email TYPE varchar(9)", "22001"),
+        (
+            "DROP VIEW {s}.clerkmap_current_users; ALTER TABLE {s}.clerkmap_identities ALTER email TYPE varchar(9)",
+            "22001",
+        ),
         (BOOM, "P0001"),
         (
             "ALTER TABLE {s}.clerkmap_identities ADD CONSTRAINT one_each UNIQUE (email) DEFERRABLE INITIALLY DEFERRED",
@@ -164,7 +168,8 @@ def test_a_linker_that_somebody_outruns(postgres_schema: str) -> None:
 @pytest.mark.parametrize("column", ["identities ALTER email", "users ALTER role"])
 def test_a_column_whose_type_you_alter(postgres_schema: str, column: str) -> None:
     """What connections have prepared by then fits no more: they are replaced, and nobody notices."""
-    alter = f"ALTER TABLE {postgres_schema}.clerkmap_{column} TYPE varchar(300)"
+    views = ", ".join(f"{postgres_schema}.clerkmap_{view}" for view in VIEWS)
+    alter = f"DROP VIEW IF EXISTS {views}; ALTER TABLE {postgres_schema}.clerkmap_{column} TYPE varchar(300)"
     with opened(postgres_schema, pool_size=1) as repository:
         repository.put([person()])
         for number in range(7):

@@ -23,6 +23,7 @@ How = Literal["terminated before", "terminated after", "refused"]
 Dump = dict[str, Any]
 # In which order they are filled.
 TABLES = ("users", "identities", "organizations", "memberships", "sessions", "checkpoints", "outbox", "deliveries")
+VIEWS = ("current_members", "current_organizations", "current_users")
 OTHERS = ("clerkmap_heard", "orders")  # what a hook has written, and what you have
 
 
@@ -124,7 +125,8 @@ class Server:
         others = "; ".join(f"DELETE FROM {name}" for name in OTHERS)
         if given is None:
             names = ", ".join(f"clerkmap_{name}" for name in ("schema", *TABLES))
-            self._reset = f"{others}; DROP TABLE IF EXISTS {names}"
+            views = ", ".join(f"clerkmap_{name}" for name in VIEWS)
+            self._reset = f"{others}; DROP VIEW IF EXISTS {views}; DROP TABLE IF EXISTS {names}"
             return
         repository = PostgresRepository(self.sound, durable=False, migrate=True, **options)
         emptied = "; ".join(f"DELETE FROM clerkmap_{name}" for name in reversed(TABLES))

@@ -48,6 +48,7 @@ SQLITE_ORDERS = ("webhooks/test_orders.py::test_sqlite_ends_where_memory_does",)
 IN_MEMORY = ("repositories/test_repositories.py::TestMemory",)
 ON_SQLITE = ("repositories/test_repositories.py::TestSqliteFile",)
 BULK = ("repositories/test_bulk.py",)
+VIEWS = ("repositories/test_current_views.py",)
 SQLITE_TESTS = ("repositories/test_sqlite.py",)
 TRANSACTIONS = ("repositories/test_transactions.py",)
 IDS = ("auth/test_lasting_ids.py",)
@@ -201,6 +202,15 @@ MUTANTS = (
     )),
     Mutant("bulk: an older membership", "a change would be told that is none", BULK, (
         Edit(PUT, "_PutMany._put_memberships", "not outranks(record, of_both.get(record.key))", "False"),
+    )),
+    Mutant("views: a former member stays", "two rows of one pair would be current", VIEWS, (
+        Edit(PUT, "CurrentFlags.turn", "self._former.add(old)", "pass"),
+    )),
+    Mutant("views: nobody follows", "the next current membership would not be listed", VIEWS, (
+        Edit(PUT, "CurrentFlags.set", "others := self._current.difference(written)", "others := set[Place]()"),
+    )),
+    Mutant("views: a banned member is listed", "the resolver refuses the user", VIEWS, (
+        Edit(SCHEMA, "_views", "m.is_current AND NOT i.banned", "m.is_current"),
     )),
     Mutant("bulk: each membership by itself", "of two in a page, the second would not follow the first", BULK, (
         Edit(PUT, "_PutMany._put_memberships",

@@ -37,7 +37,10 @@ class Dialect:
 
     integer: str
     boolean: str
+    true: str
+    false: str
     key: str  # text that is compared byte by byte
+    time: str  # the time of a column in milliseconds, as readers of SQL expect it
     generated: str  # how a column that is computed from others is stored
     table: str  # the options after a table's columns
     small_table: str  # the same, for small rows that are always found by their primary key
@@ -58,6 +61,9 @@ class Dialect:
 SQLITE = Dialect(
     integer="INTEGER",
     boolean="INTEGER",
+    true="1",
+    false="0",
+    time="strftime('%Y-%m-%d %H:%M:%f', {} / 1000.0, 'unixepoch')",  # like `datetime('now')`, in UTC
     key="TEXT",
     generated="VIRTUAL",
     table=" STRICT",
@@ -73,6 +79,9 @@ POSTGRES = Dialect(
     notifies=True,
     integer="bigint",
     boolean="boolean",
+    true="true",
+    false="false",
+    time="to_timestamp({} / 1000.0)",
     key='text COLLATE "C"',
     generated="STORED",
     table="",

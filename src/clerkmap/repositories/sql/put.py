@@ -4,10 +4,11 @@ If writers do not wait in line for the whole database, each locks the rows that 
 insert a missing row first: then the work on that record is retried.
 """
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from ...core.merging import deletion_time, latest_membership, outranks, winning_records
+from ...core.merging import current_membership, deletion_time, latest_membership, outranks, winning_records
 from ...core.model import Change, Id, Membership, Organization, Session, User
 from ...core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, Kind
 from ...core.times import to_datetime
@@ -38,6 +39,41 @@ class Locks:
     def of_keys(self, keys: Collection[str]) -> Work[None]:
         if self._sql.lock_slots is not None and keys:
             yield self._sql.lock_slots, (sorted({int(key[:8], 16) % _SLOTS for key in keys}),)
+
+
+class CurrentFlags:
+    """The column `is_current` of memberships: of all records of one user in one organization, the one that
+    `current_membership` returns has it.
+
+    The old flag is removed before the new one is set, because a unique index allows only one.
+    """
+
+    def __init__(self, sql: Statements) -> None:
+        self._sql = sql
+        self._current: set[Place] = set()
+        self._former: set[Place] = set()
+
+    def turn(self, before: ClerkMembership | None, after: ClerkMembership | None) -> None:
+        """Note the current membership between two ends: as it is stored, and as it will be."""
+        old, new = (None if each is None else place_of(each) for each in (before, after))
+        if old is not None and old != new:
+            self._former.add(old)
+        if new is not None and (old != new or after != before):
+            self._current.add(new)
+
+    def row(self, record: ClerkMembership) -> tuple[object, ...]:
+        """Return the row of a record that will be written."""
+        return (*membership_row(record), place_of(record) in self._current)
+
+    def unset(self) -> Work[None]:
+        """Remove the flag from records that are not current any more."""
+        if self._former:
+            yield self._sql.unset_current, (json.dumps(sorted(self._former)),)
+
+    def set(self, written: Collection[Place]) -> Work[None]:
+        """Set the flag of stored records that have become current, but for those that were written with it."""
+        if others := self._current.difference(written):
+            yield self._sql.set_current, (json.dumps(sorted(others)),)
 
 
 class SqlPut:
@@ -158,10 +194,16 @@ class SqlPut:
 
     def _put_membership(self, record: ClerkMembership) -> Work[Change | None]:
         said = yield from self._reading.memberships_of(*ends_of(record))
-        if not (yield self._sql.upsert_membership, membership_row(record)):
+        others = [each for each in said if each.key != record.key]
+        if not outranks(record, next((each for each in said if each.key == record.key), None)):
             return None
-        before = latest_membership(said)
-        after = latest_membership([*(each for each in said if each.key != record.key), record])
+        flags = CurrentFlags(self._sql)
+        flags.turn(current_membership(said), current_membership([*others, record]))
+        yield from flags.unset()
+        if not (yield self._sql.upsert_membership, flags.row(record)):
+            raise not_inserted("memberships")
+        yield from flags.set({place_of(record)})
+        before, after = latest_membership(said), latest_membership([*others, record])
         assert after is not None
         return Change(None if before is None else Membership(before), Membership(after))
 
@@ -290,6 +332,7 @@ class _PutMany:
         said = yield from self._reading.memberships_between(records)
         done: _Done = {}
         better: dict[Place, Change] = {}
+        stored = {ends: current_membership(each.values()) for ends, each in said.items()}
         for record in records:
             of_both = said.setdefault(ends_of(record), {})
             if not outranks(record, of_both.get(record.key)):
@@ -300,7 +343,12 @@ class _PutMany:
             after = latest_membership(of_both.values())
             assert after is not None
             better[place_of(record)] = Change(None if before is None else Membership(before), Membership(after))
-        rows = [membership_row(record) for record in records if place_of(record) in better]
+        flags = CurrentFlags(self._sql)
+        for ends in {ends_of(record) for record in records if place_of(record) in better}:
+            flags.turn(stored.get(ends), current_membership(said[ends].values()))
+        yield from flags.unset()
+        rows = [flags.row(record) for record in records if place_of(record) in better]
         for instance, key, *_ in (yield from self._sql.upsert_memberships.of(rows)):
             done[instance, key] = better[instance, key]
+        yield from flags.set(better)
         return done

@@ -6,6 +6,7 @@ name. A record's columns are its fields, in their order, so that a row becomes a
 
 import logging
 
+from ...core.records import DELETED
 from ...errors import ConfigurationError
 from .dialects import Dialect, Names
 from .statements import Work
@@ -17,6 +18,7 @@ TABLES = (
     *("users", "identities", "organizations", "memberships", "sessions"),
     *("checkpoints", "outbox", "deliveries", "changes"),
 )
+VIEWS = ("current_users", "current_organizations", "current_members")
 # These rows make sense only in the database that wrote them: a copy of the tables omits them.
 NOT_COPIED = frozenset({"changes"})
 
@@ -151,11 +153,15 @@ CREATE TABLE {table("memberships")} (
     organization_key {d.key} NOT NULL,
     role TEXT,
     created_at {d.integer},
+    is_current {d.boolean} NOT NULL,
     {updated_at},
     PRIMARY KEY (instance, key)
 ){d.table}""",
         # And that table has row ids: without them SQLite would read a whole instance by its primary key instead.
         f"CREATE INDEX {index}memberships_ends ON {table('memberships')} (instance, user_key, organization_key)",
+        # Unique: a user has one place in an organization, even if your transaction reads an old snapshot.
+        f"CREATE UNIQUE INDEX {index}memberships_current ON {table('memberships')}\n"
+        "    (instance, organization_key, user_key) WHERE is_current",
         f"""
 CREATE TABLE {table("sessions")} (
     instance {d.key} NOT NULL,
@@ -189,6 +195,41 @@ CREATE TABLE {table("deliveries")} (
 ){d.small_table}""",
         f"CREATE INDEX {index}deliveries_handled_at ON {table('deliveries')} (handled_at)",
         *(() if d.notifies else _change_log(names, d)),
+        *_views(names, d),
+    )
+
+
+def _views(names: Names, d: Dialect) -> tuple[str, ...]:
+    """Return the views of everything that exists now, as the resolver sees it: `current_membership`,
+    `representative_order` and `why_user_is_locked_out` in SQL. A rank below 3 is that of no tombstone."""
+    table = names.table
+    return (
+        f"""
+CREATE VIEW {table("current_users")} AS
+SELECT u.id, u.role, i.banned, i.instance, i.clerk_id, i.email, i.email_verified, i.name, i.first_name, i.last_name,
+    i.username, i.image_url,
+    {d.time.format("u.created_at")} AS created_at
+FROM {table("users")} u
+JOIN {table("identities")} i ON i.user_id = u.id AND i.rank < '{DELETED}'
+WHERE u.deleted_at IS NULL AND NOT EXISTS (
+    SELECT 1 FROM {table("identities")} other
+    WHERE other.user_id = u.id AND other.rank < '{DELETED}' AND other.rank > i.rank)""",
+        f"""
+CREATE VIEW {table("current_organizations")} AS
+SELECT o.id, o.instance, o.clerk_id, o.name, o.slug, o.image_url,
+    {d.time.format("o.created_at")} AS created_at
+FROM {table("organizations")} o
+WHERE o.rank < '{DELETED}'""",
+        f"""
+CREATE VIEW {table("current_members")} AS
+SELECT u.id AS user_id, o.id AS organization_id, m.instance, m.role,
+    {d.time.format("m.created_at")} AS since,
+    i.clerk_id AS clerk_user_id, o.clerk_id AS clerk_organization_id, m.clerk_id AS clerk_membership_id
+FROM {table("memberships")} m
+JOIN {table("organizations")} o ON o.instance = m.instance AND o.key = m.organization_key AND o.rank < '{DELETED}'
+JOIN {table("identities")} i ON i.instance = m.instance AND i.key = m.user_key AND i.rank < '{DELETED}'
+JOIN {table("users")} u ON u.id = i.user_id AND u.deleted_at IS NULL
+WHERE m.is_current AND NOT i.banned""",
     )
 
 

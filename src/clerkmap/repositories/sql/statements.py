@@ -34,6 +34,7 @@ Written = tuple[list[Change], T]  # the changes that were written, and the resul
 USER_COLUMNS = COLUMNS["user"]
 ORGANIZATION_COLUMNS = COLUMNS["organization"]
 MEMBERSHIP_COLUMNS = COLUMNS["membership"]
+STORED_MEMBERSHIP_COLUMNS = (*MEMBERSHIP_COLUMNS, "is_current")
 SESSION_COLUMNS = ("instance", "key", "rank")
 IDENTITY_COLUMNS = (*USER_COLUMNS, "user_id")
 OUTBOX_COLUMNS = tuple(field.name for field in fields(OutboxEntry))
@@ -46,7 +47,7 @@ organization_row: Callable[[ClerkOrganization], tuple[Any, ...]] = attrgetter(*O
 membership_row: Callable[[ClerkMembership], tuple[Any, ...]] = attrgetter(*MEMBERSHIP_COLUMNS)
 session_row: Callable[[ClerkSession], tuple[Any, ...]] = attrgetter(*SESSION_COLUMNS)
 _TYPES = {
-    **dict.fromkeys(("email_verified", "banned"), "boolean"),
+    **dict.fromkeys(("email_verified", "banned", "is_current"), "boolean"),
     **dict.fromkeys(("created_at", "deleted_at", "handled_at", "since", "due_at", "changes", "tries"), "bigint"),
 }
 
@@ -125,7 +126,10 @@ class Statements:
         self.upsert_identity: str = _upsert(identities, IDENTITY_COLUMNS)
         self.insert_organization: str = _insert(organizations, (*ORGANIZATION_COLUMNS, "id"), new_organization, id, "")
         self.upsert_organization: str = _upsert(organizations, (*ORGANIZATION_COLUMNS, "id"))
-        self.upsert_membership: str = _upsert(memberships, MEMBERSHIP_COLUMNS)
+        self.upsert_membership: str = _upsert(memberships, STORED_MEMBERSHIP_COLUMNS)
+        these = f"WHERE (instance, key) IN ({dialect.pairs})"
+        self.unset_current: str = f"UPDATE {memberships} SET is_current = {dialect.false} {these}"
+        self.set_current: str = f"UPDATE {memberships} SET is_current = {dialect.true} {these}"
         self.insert_session: str = _insert(sessions, SESSION_COLUMNS)
         self.upsert_session: str = _upsert(sessions, SESSION_COLUMNS)
         self.forget_sessions: str = f"DELETE FROM {sessions} WHERE rank < ?"
@@ -212,7 +216,7 @@ class Statements:
         )
         self.upsert_identities: ManyRows = upsert("identities", IDENTITY_COLUMNS)
         self.upsert_organizations: ManyRows = upsert("organizations", NEW_ORGANIZATION_COLUMNS)
-        self.upsert_memberships: ManyRows = upsert("memberships", MEMBERSHIP_COLUMNS)
+        self.upsert_memberships: ManyRows = upsert("memberships", STORED_MEMBERSHIP_COLUMNS)
 
     def _add_lists(self, dialect: Dialect, names: Names, user_id: str) -> None:
         """Add statements about all rows: a page in the order of the primary key, or a scan."""

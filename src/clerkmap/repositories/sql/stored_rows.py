@@ -16,11 +16,11 @@ from ..options import Configuration, IdType, fits, not_inserted
 from .dialects import Dialect, Names
 from .statements import (
     IDENTITY_COLUMNS,
-    MEMBERSHIP_COLUMNS,
     NEW_ORGANIZATION_COLUMNS,
     NEW_USER_COLUMNS,
     OUTBOX_COLUMNS,
     SESSION_COLUMNS,
+    STORED_MEMBERSHIP_COLUMNS,
     ManyRows,
     Rows,
     Statements,
@@ -33,7 +33,7 @@ Row = tuple[Any, ...]
 
 PAGE = 500  # rows per read or write
 MARKER = "clerkmap move"  # the name of the marker in a target while rows are moved into it
-_FLAGS = ("email_verified", "banned")  # SQLite stores numbers
+_FLAGS = ("email_verified", "banned", "is_current")  # SQLite stores numbers
 _IDS = ("id", "user_id")
 _MODULUS = 1 << 256
 
@@ -52,7 +52,7 @@ MOVED: tuple[Table, ...] = (
     Table("users", NEW_USER_COLUMNS, ("id",)),
     Table("identities", IDENTITY_COLUMNS, ("instance", "key")),
     Table("organizations", NEW_ORGANIZATION_COLUMNS, ("id",)),
-    Table("memberships", MEMBERSHIP_COLUMNS, ("instance", "key")),
+    Table("memberships", STORED_MEMBERSHIP_COLUMNS, ("instance", "key")),
     Table("sessions", SESSION_COLUMNS, ("instance", "key")),
     Table("checkpoints", ("name", "text"), ("name",)),
     Table("outbox", OUTBOX_COLUMNS, ("instance", "kind", "key")),

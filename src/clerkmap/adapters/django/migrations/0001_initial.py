@@ -63,10 +63,13 @@ CREATE TABLE clerkmap_memberships (
     organization_key TEXT NOT NULL,
     role TEXT,
     created_at INTEGER,
+    is_current INTEGER NOT NULL,
     updated_at INTEGER GENERATED ALWAYS AS (nullif(CAST(substr(rank, 3, 15) AS INTEGER), 0)) VIRTUAL,
     PRIMARY KEY (instance, key)
 ) STRICT;
 CREATE INDEX clerkmap_memberships_ends ON clerkmap_memberships (instance, user_key, organization_key);
+CREATE UNIQUE INDEX clerkmap_memberships_current ON clerkmap_memberships
+    (instance, organization_key, user_key) WHERE is_current;
 CREATE TABLE clerkmap_sessions (
     instance TEXT NOT NULL,
     key TEXT NOT NULL,
@@ -136,6 +139,29 @@ CREATE TRIGGER clerkmap_sessions_moved AFTER UPDATE OF key ON clerkmap_sessions 
     INSERT INTO clerkmap_changes (key) VALUES (NEW.key); END;
 CREATE TRIGGER clerkmap_sessions_deleted AFTER DELETE ON clerkmap_sessions BEGIN
     INSERT INTO clerkmap_changes (key) VALUES (OLD.key); END;
+CREATE VIEW clerkmap_current_users AS
+SELECT u.id, u.role, i.banned, i.instance, i.clerk_id, i.email, i.email_verified, i.name, i.first_name, i.last_name,
+    i.username, i.image_url,
+    strftime('%Y-%m-%d %H:%M:%f', u.created_at / 1000.0, 'unixepoch') AS created_at
+FROM clerkmap_users u
+JOIN clerkmap_identities i ON i.user_id = u.id AND i.rank < '3'
+WHERE u.deleted_at IS NULL AND NOT EXISTS (
+    SELECT 1 FROM clerkmap_identities other
+    WHERE other.user_id = u.id AND other.rank < '3' AND other.rank > i.rank);
+CREATE VIEW clerkmap_current_organizations AS
+SELECT o.id, o.instance, o.clerk_id, o.name, o.slug, o.image_url,
+    strftime('%Y-%m-%d %H:%M:%f', o.created_at / 1000.0, 'unixepoch') AS created_at
+FROM clerkmap_organizations o
+WHERE o.rank < '3';
+CREATE VIEW clerkmap_current_members AS
+SELECT u.id AS user_id, o.id AS organization_id, m.instance, m.role,
+    strftime('%Y-%m-%d %H:%M:%f', m.created_at / 1000.0, 'unixepoch') AS since,
+    i.clerk_id AS clerk_user_id, o.clerk_id AS clerk_organization_id, m.clerk_id AS clerk_membership_id
+FROM clerkmap_memberships m
+JOIN clerkmap_organizations o ON o.instance = m.instance AND o.key = m.organization_key AND o.rank < '3'
+JOIN clerkmap_identities i ON i.instance = m.instance AND i.key = m.user_key AND i.rank < '3'
+JOIN clerkmap_users u ON u.id = i.user_id AND u.deleted_at IS NULL
+WHERE m.is_current AND NOT i.banned;
 CREATE TABLE IF NOT EXISTS clerkmap_schema (version INTEGER NOT NULL, id_type TEXT NOT NULL) STRICT;
 INSERT INTO clerkmap_schema (version, id_type) VALUES (1, '{id}');
 """
@@ -192,10 +218,13 @@ CREATE TABLE clerkmap_memberships (
     organization_key text COLLATE "C" NOT NULL,
     role TEXT,
     created_at bigint,
+    is_current boolean NOT NULL,
     updated_at bigint GENERATED ALWAYS AS (nullif(CAST(substr(rank, 3, 15) AS bigint), 0)) STORED,
     PRIMARY KEY (instance, key)
 );
 CREATE INDEX clerkmap_memberships_ends ON clerkmap_memberships (instance, user_key, organization_key);
+CREATE UNIQUE INDEX clerkmap_memberships_current ON clerkmap_memberships
+    (instance, organization_key, user_key) WHERE is_current;
 CREATE TABLE clerkmap_sessions (
     instance text COLLATE "C" NOT NULL,
     key text COLLATE "C" NOT NULL,
@@ -224,6 +253,29 @@ CREATE TABLE clerkmap_deliveries (
     handled_at bigint NOT NULL
 );
 CREATE INDEX clerkmap_deliveries_handled_at ON clerkmap_deliveries (handled_at);
+CREATE VIEW clerkmap_current_users AS
+SELECT u.id, u.role, i.banned, i.instance, i.clerk_id, i.email, i.email_verified, i.name, i.first_name, i.last_name,
+    i.username, i.image_url,
+    to_timestamp(u.created_at / 1000.0) AS created_at
+FROM clerkmap_users u
+JOIN clerkmap_identities i ON i.user_id = u.id AND i.rank < '3'
+WHERE u.deleted_at IS NULL AND NOT EXISTS (
+    SELECT 1 FROM clerkmap_identities other
+    WHERE other.user_id = u.id AND other.rank < '3' AND other.rank > i.rank);
+CREATE VIEW clerkmap_current_organizations AS
+SELECT o.id, o.instance, o.clerk_id, o.name, o.slug, o.image_url,
+    to_timestamp(o.created_at / 1000.0) AS created_at
+FROM clerkmap_organizations o
+WHERE o.rank < '3';
+CREATE VIEW clerkmap_current_members AS
+SELECT u.id AS user_id, o.id AS organization_id, m.instance, m.role,
+    to_timestamp(m.created_at / 1000.0) AS since,
+    i.clerk_id AS clerk_user_id, o.clerk_id AS clerk_organization_id, m.clerk_id AS clerk_membership_id
+FROM clerkmap_memberships m
+JOIN clerkmap_organizations o ON o.instance = m.instance AND o.key = m.organization_key AND o.rank < '3'
+JOIN clerkmap_identities i ON i.instance = m.instance AND i.key = m.user_key AND i.rank < '3'
+JOIN clerkmap_users u ON u.id = i.user_id AND u.deleted_at IS NULL
+WHERE m.is_current AND NOT i.banned;
 CREATE TABLE IF NOT EXISTS clerkmap_schema (version bigint NOT NULL, id_type text COLLATE "C" NOT NULL);
 INSERT INTO clerkmap_schema (version, id_type) VALUES (1, '{id}');
 """
@@ -237,6 +289,7 @@ ID_TYPES: dict[str, dict[str, tuple[str, str]]] = {
         "uuid": ("uuid", ""),
     },
 }
+VIEWS: tuple[str, ...] = ("current_members", "current_organizations", "current_users")
 TABLES: tuple[str, ...] = (
     *("schema", "deliveries", "outbox", "checkpoints", "sessions"),
     *("memberships", "organizations", "identities", "users"),
@@ -262,6 +315,8 @@ def make_tables(apps: Any, schema_editor: Any) -> None:
 def drop_tables(apps: Any, schema_editor: Any) -> None:
     """Drop the tables, for `migrate clerkmap zero`. This deletes all users and links."""
     if schema_editor.connection.vendor in ID_TYPES:
+        for view in VIEWS:
+            schema_editor.execute(f"DROP VIEW IF EXISTS clerkmap_{view}", params=None)
         for table in TABLES:
             schema_editor.execute(f"DROP TABLE IF EXISTS clerkmap_{table}", params=None)
 

@@ -1,0 +1,185 @@
+"""The views of everything current agree with the resolver, after any history. `CLERKMAP_SOAK=1` tries 10,000."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+import psycopg
+import pytest
+
+from clerkmap import Repository
+from clerkmap.core.admission import why_user_is_locked_out
+from clerkmap.core.merging import current_membership
+from clerkmap.core.records import (
+    DELETED,
+    EMBEDDED,
+    FROM_TOKEN,
+    FULL,
+    AnyRecord,
+    ClerkMembership,
+    ClerkOrganization,
+    ClerkUser,
+)
+from clerkmap.errors import LinkRefused, UserTaken, UserUnknown
+from clerkmap.repositories import PostgresRepository, SqliteRepository
+from clerkmap.repositories.sql.put import MANY
+from clerkmap.testing.samples import ACME, ANN, BEA, HERE, THERE, company, left, member, person
+from postgres_server import postgres
+
+HISTORIES = 10_000 if os.environ.get("CLERKMAP_SOAK") else 150
+USERS, ORGANIZATIONS = (ANN, BEA, "user_cid"), (ACME, "org_beta")
+NOW = 40 * 86_400  # seconds: a purge may take all that these histories delete
+Rows = Callable[[str], list[tuple[Any, ...]]]
+
+
+@contextmanager
+def on_sqlite() -> Iterator[tuple[Repository, Rows]]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        repository = SqliteRepository(connection, migrate=True, clock=lambda: NOW)
+        yield repository, lambda query: connection.execute(query).fetchall()
+
+
+@contextmanager
+def on_postgres(schema: str) -> Iterator[tuple[Repository, Rows]]:
+    path = f"-csearch_path={schema}"
+    with psycopg.connect(postgres(), options=path) as connection, connection.transaction(force_rollback=True):
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}".encode())
+        repository = PostgresRepository(connection, migrate=True, listen=False, clock=lambda: NOW)
+        yield repository, lambda query: connection.execute(query.encode()).fetchall()
+
+
+def record(random: Random) -> AnyRecord:
+    """Any record of a small world, in which ties, late records and deletions are frequent."""
+    instance, user, organization = random.choice([HERE, HERE, THERE]), random.choice(USERS), random.choice([ACME] * 3)
+    grade, at, kind = (
+        random.choice([FROM_TOKEN, EMBEDDED, FULL, FULL, DELETED]),
+        random.randrange(1, 6),
+        random.random(),
+    )
+    if kind < 0.2:
+        return (
+            ClerkUser.deleted(instance, user, observed_at=at)
+            if grade == DELETED and random.random() < 0.3
+            else person(user, at=at, grade=FULL, instance=instance, banned=random.random() < 0.2, first_name=str(at))
+        )
+    if kind < 0.35:
+        organization = random.choice(ORGANIZATIONS)
+        if grade == DELETED and random.random() < 0.3:
+            return ClerkOrganization.deleted(instance, organization, observed_at=at)
+        return company(organization, at=at, instance=instance, name=str(at))
+    organization = random.choice(ORGANIZATIONS)
+    ends = {"clerk_user_id": user, "clerk_organization_id": organization}
+    if grade == FROM_TOKEN:
+        return ClerkMembership.from_token(instance, **ends, role=f"org:{at}", observed_at=at)
+    clerk_id, joined = f"orgmem_{random.randrange(3)}", random.choice([None, *range(1, 5)])
+    if grade == DELETED:
+        return ClerkMembership.deleted(instance, clerk_id, **ends, observed_at=at, created_at=joined)
+    seen = at + random.randrange(3)
+    return ClerkMembership.full(
+        instance, clerk_id, **ends, role=f"org:{at}", updated_at=at, observed_at=seen, created_at=joined
+    )
+
+
+def step(random: Random, repository: Repository) -> None:
+    """Put some records, one or many at once, or change a link, or forget."""
+    kind = random.random()
+    if kind < 0.75:
+        repository.put([record(random) for _ in range(random.choice([1, 1, 2, 4, 2 * MANY]))])
+        return
+    instance, user = random.choice([HERE, THERE]), random.choice(USERS)
+    mine, other = repository.find(instance, user), repository.find(random.choice([HERE, THERE]), random.choice(USERS))
+    try:
+        if kind < 0.8 and other is not None:
+            repository.link(instance, user, other.user.id, shared=True)
+        elif kind < 0.87 and mine is not None and other is not None:
+            repository.relink(instance, user, mine.user.id, to=other.user.id)
+        elif kind < 0.92 and mine is not None:
+            repository.unlink(instance, user, mine.user.id)
+        elif kind < 0.95 and mine is not None:
+            repository.erase(mine.user.id)
+        elif kind > 0.97:
+            repository.purge(datetime.fromtimestamp(5, UTC))
+    except (LinkRefused, UserTaken, UserUnknown):
+        pass
+
+
+def check(repository: Repository, rows: Rows, *, of: Random | None = None) -> None:
+    """Compare the views with the answers for every caller."""
+    members, users = [], {}
+    for instance in (HERE, THERE):
+        for user in USERS:
+            for organization in ORGANIZATIONS:
+                standing = repository.find(instance, user, organization)
+                if standing is None:
+                    continue
+                row = repository.user(standing.user.id)
+                if row is not None and row.deleted_at is None:
+                    users[row.id] = (row.role, row.clerk.banned, row.clerk.instance, row.clerk_id, row.name)
+                current = current_membership(standing.memberships)
+                there = standing.organization
+                if why_user_is_locked_out(standing) is None and current and there and not there.clerk.is_deleted:
+                    ids = standing.user.id, there.id, instance, current.role, user, organization, current.clerk_id
+                    members.append(ids)
+    columns = "user_id, organization_id, instance, role, clerk_user_id, clerk_organization_id, clerk_membership_id"
+    assert sorted(rows(f"SELECT {columns} FROM clerkmap_current_members"), key=repr) == sorted(members, key=repr)
+    found = rows("SELECT id, role, banned, instance, clerk_id, name FROM clerkmap_current_users")
+    assert len(found) == len(users)
+    assert {id: (role, bool(banned), *others) for id, role, banned, *others in found} == users
+    organizations = [
+        (each.clerk_id, each.name)
+        for instance in (HERE, THERE)
+        for each in repository.records("organization", instance)
+        if isinstance(each, ClerkOrganization) and not each.is_deleted
+    ]
+    assert sorted(rows("SELECT clerk_id, name FROM clerkmap_current_organizations"), key=repr) == sorted(
+        [(clerk_id, name) for clerk_id, name in organizations], key=repr
+    )
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_after_any_history(database: str, postgres_schema: str) -> None:
+    """Views and resolver agree on every user in every organization."""
+    for seed in range(HISTORIES if database == "sqlite" else HISTORIES // 10):
+        random = Random(seed)
+        with on_sqlite() if database == "sqlite" else on_postgres(postgres_schema) as (repository, rows):
+            for _ in range(random.randrange(4, 14)):
+                step(random, repository)
+                check(repository, rows)
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_times_are_those_of_the_database(database: str, postgres_schema: str) -> None:
+    """In PostgreSQL a time has a time zone; in SQLite it is text in UTC that sorts with `datetime('now')`."""
+    with on_sqlite() if database == "sqlite" else on_postgres(postgres_schema) as (repository, rows):
+        joined = ClerkMembership.full(
+            HERE,
+            "orgmem_1",
+            clerk_user_id=ANN,
+            clerk_organization_id=ACME,
+            role="org:admin",
+            observed_at=2,
+            created_at=1_718_887_201_234,
+        )
+        repository.put([person(), company(created_at=0), joined])
+        ((since,),) = rows("SELECT since FROM clerkmap_current_members")
+        ((created_at,),) = rows("SELECT created_at FROM clerkmap_current_organizations")
+        if database == "sqlite":
+            assert (since, created_at) == ("2024-06-20 12:40:01.234", "1970-01-01 00:00:00.000")
+        else:
+            assert since == datetime(2024, 6, 20, 12, 40, 1, 234_000, tzinfo=UTC)
+            assert created_at == datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def test_the_database_allows_one_place(postgres_schema: str) -> None:
+    """Also after many joined and left in one batch, the flag is on one record of each pair."""
+    for world in (on_sqlite(), on_postgres(postgres_schema)):
+        with world as (repository, rows):
+            repository.put([person(), company(), member("orgmem_1", at=1)])
+            many = [member(f"orgmem_{number}", at=number) for number in range(2, 3 * MANY)]
+            repository.put([left("orgmem_1", at=2), *many])
+            ((clerk_id,),) = rows("SELECT clerk_id FROM clerkmap_memberships WHERE is_current")
+            assert clerk_id == f"orgmem_{3 * MANY - 1}"
