@@ -69,6 +69,16 @@ def test_an_opaque_token_and_a_jwt(name: str, audience: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "is_let_in"), [("of a client with a URL", True), ("of a client with too long a URL", False)]
+)
+def test_a_client_may_be_named_by_a_url(name: str, is_let_in: bool) -> None:
+    """Clients that publish their metadata have the address of these as their id."""
+    world = World()
+    token = world.clerk.oauth_token(world.ann, scopes=["read"], claims=GRANTS[name])
+    assert isinstance(verdict(lambda: world.resolver.resolve(token)), tuple) == is_let_in
+
+
+@pytest.mark.parametrize(
     ("audience", "name", "is_let_in"),
     [
         (None, "plain", True),

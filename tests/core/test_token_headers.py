@@ -1,6 +1,7 @@
 """The header of a session token is read once for each key, although Clerk writes another time into each."""
 
 import json
+from base64 import urlsafe_b64decode
 from typing import Any
 
 import pytest
@@ -84,8 +85,12 @@ def test_every_session_token_of_a_clerk_has_a_time_and_verifies() -> None:
     """As many as there are; and a header with another algorithm is refused after them as before."""
     clerk = FakeClerk(3, clock=Clock(NOW))
     verifier, user = clerk.verifier(), clerk.create_user()
+    times = set[int]()
     for _ in range(200):
         clerk.clock.advance(1)
-        assert verifier.verify(clerk.token(user)).subject == user.id
+        token = clerk.token(user)
+        times.add(json.loads(urlsafe_b64decode(token.partition(".")[0] + "=="))["oiat"])
+        assert verifier.verify(token).subject == user.id
+    assert len(times) == 200
     with pytest.raises(AlgorithmRefused):
         verifier.verify(clerk.token(user, header={"alg": "none"}))
