@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .core.claims import ActiveOrganization, Actor, Claims
     from .core.events import Event, parse_event
     from .core.instance import Instance
-    from .core.model import Change, Erasure, Id, Membership, Organization, Session, User
+    from .core.model import Change, Erasure, Id, Member, Membership, Organization, ResultPage, Session, User
     from .core.principal import Principal, Standing
     from .core.records import (
         DELETED,
@@ -76,7 +76,7 @@ _HOMES = {
     "core.roles": ("role_in_metadata",),
     "core.events": ("Event", "parse_event"),
     "core.instance": ("Instance",),
-    "core.model": ("Change", "Erasure", "Id", "Membership", "Organization", "Session", "User"),
+    "core.model": ("Change", "Erasure", "Id", "Member", "Membership", "Organization", "ResultPage", "Session", "User"),
     "core.principal": ("Principal", "Standing"),
     "core.records": (
         *("DELETED", "EMBEDDED", "FROM_TOKEN", "FULL"),
@@ -158,6 +158,7 @@ __all__ = [
     "KeysUnavailable",
     "LinkRefused",
     "LockedOut",
+    "Member",
     "Membership",
     "Organization",
     "OutboxEntry",
@@ -171,6 +172,7 @@ __all__ = [
     "RepositoryUnavailable",
     "Requirement",
     "Resolver",
+    "ResultPage",
     "Session",
     "Standing",
     "TokenError",

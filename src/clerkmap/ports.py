@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Literal, Protocol, Self, TypeVar
 
-from .core.model import Change, Count, Erasure, Id, Organization, User
+from .core.model import Change, Count, Erasure, Id, Member, Organization, ResultPage, User
 from .core.principal import Standing
 from .core.records import AnyRecord, ClerkOrganization, ClerkUser, Kind
 from .core.writeback import OutboxEntry, OutboxKind, WriteBack
@@ -176,6 +176,24 @@ class DirectoryRepository(Protocol):
         """
         ...
 
+    def members(
+        self, organization_id: Id, *, role: str | None = None, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Member]:
+        """Return a page of the members of your organization, in a fixed order.
+
+        A member is listed while a request as this member would be accepted: removed members, banned and deleted users,
+        and all members of a deleted organization are not.
+        """
+        ...
+
+    def count_members(self, organization_id: Id, *, role: str | None = None, at_most: int = 10_000) -> int:
+        """Return the number of these members. Counting stops at `at_most`."""
+        ...
+
+    def organizations_of(self, user_id: Id) -> list[Member]:
+        """Return your user's place in each organization, under the same condition."""
+        ...
+
     def purge(self, before: datetime) -> int:
         """Remove the tombstones of users deleted, and memberships ended, before a time. Return their number.
 
@@ -323,6 +341,11 @@ class AsyncDirectoryRepository(Protocol):
     async def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]: ...
     async def counts(self, instance: str) -> dict[Kind, Count]: ...
     async def search(self, text: str, limit: int = 20) -> list[User]: ...
+    async def members(
+        self, organization_id: Id, *, role: str | None = None, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Member]: ...
+    async def count_members(self, organization_id: Id, *, role: str | None = None, at_most: int = 10_000) -> int: ...
+    async def organizations_of(self, user_id: Id) -> list[Member]: ...
     async def purge(self, before: datetime) -> int: ...
     async def checkpoint(self, name: str) -> str | None: ...
     async def set_checkpoint(self, name: str, text: str | None) -> None: ...

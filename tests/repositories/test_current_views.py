@@ -1,4 +1,4 @@
-"""The views of everything current agree with the resolver, after any history. `CLERKMAP_SOAK=1` tries 10,000."""
+"""Views and lists of everything current agree with the resolver, after any history. `CLERKMAP_SOAK=1` tries 10,000."""
 
 import os
 import sqlite3
@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from clerkmap import Repository
+from clerkmap import Member, Repository
 from clerkmap.core.admission import why_user_is_locked_out
 from clerkmap.core.merging import current_membership
 from clerkmap.core.records import (
@@ -107,6 +107,30 @@ def step(random: Random, repository: Repository) -> None:
         pass
 
 
+def check_lists(repository: Repository, members: list[tuple[Any, ...]]) -> None:
+    """Compare the lists of the repository, in pages of two, with the rows of the view."""
+    for id in {organization for _, organization, *_ in members}:
+        listed: list[Member] = []
+        after: str | None = None
+        while True:
+            page = repository.members(id, after=after, limit=2)
+            listed += page.items
+            after = page.after
+            if after is None:
+                break
+        assert sorted(map(place_of, listed), key=repr) == sorted((row for row in members if row[1] == id), key=repr)
+        assert repository.count_members(id) == len(listed)
+    for id in {user for user, *_ in members}:
+        listed = repository.organizations_of(id)
+        assert sorted(map(place_of, listed), key=repr) == sorted((row for row in members if row[0] == id), key=repr)
+
+
+def place_of(each: Member) -> tuple[Any, ...]:
+    """A member as the view shows it."""
+    clerk_ids = each.user.clerk_id, each.organization.clerk_id, each.membership.clerk_id
+    return (each.user.id, each.organization.id, each.user.clerk.instance, each.role, *clerk_ids)
+
+
 def check(repository: Repository, rows: Rows, *, of: Random | None = None) -> None:
     """Compare the views with the answers for every caller."""
     members, users = [], {}
@@ -126,6 +150,7 @@ def check(repository: Repository, rows: Rows, *, of: Random | None = None) -> No
                     members.append(ids)
     columns = "user_id, organization_id, instance, role, clerk_user_id, clerk_organization_id, clerk_membership_id"
     assert sorted(rows(f"SELECT {columns} FROM clerkmap_current_members"), key=repr) == sorted(members, key=repr)
+    check_lists(repository, members)
     found = rows("SELECT id, role, banned, instance, clerk_id, name FROM clerkmap_current_users")
     assert len(found) == len(users)
     assert {id: (role, bool(banned), *others) for id, role, banned, *others in found} == users
@@ -142,7 +167,7 @@ def check(repository: Repository, rows: Rows, *, of: Random | None = None) -> No
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_after_any_history(database: str, postgres_schema: str) -> None:
-    """Views and resolver agree on every user in every organization."""
+    """Views, lists and resolver agree on every user in every organization."""
     for seed in range(HISTORIES if database == "sqlite" else HISTORIES // 10):
         random = Random(seed)
         with on_sqlite() if database == "sqlite" else on_postgres(postgres_schema) as (repository, rows):

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from .merging import representative_order
 from .records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
@@ -38,6 +38,7 @@ class Count:
 
 
 Id = str | int
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -126,6 +127,31 @@ class Membership:
 
     def __repr__(self) -> str:
         return f"Membership({self.role!r})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Member:
+    """A user in an organization, with the membership that counts now."""
+
+    user: User
+    organization: Organization
+    membership: Membership
+
+    @property
+    def role(self) -> str | None:
+        """The role in the organization, such as `org:admin`."""
+        return self.membership.role
+
+    def __repr__(self) -> str:
+        return f"Member({self.user.id!r}, {self.organization.id!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class ResultPage(Generic[T]):
+    """A part of a list. Pass `after` to the same method to get the next page; it is None on the last one."""
+
+    items: tuple[T, ...]
+    after: str | None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -46,6 +46,20 @@ def check_after(after: str) -> str:
     return after
 
 
+def check_page_after(after: str | None) -> str:
+    """Return the place before a page, empty for the first one, or raise `ConfigurationError`."""
+    if after is not None and not is_storable(after):
+        raise ConfigurationError("after must be the `after` of the previous page, or None for the first page")
+    return after or ""
+
+
+def check_role_filter(role: str | None) -> str | None:
+    """Return the role that a list is limited to, or raise `ConfigurationError`."""
+    if role is not None and not is_storable(role):
+        raise ConfigurationError("role must be text such as 'org:admin', or None for every role")
+    return role
+
+
 def check_keys(keys: Sequence[str]) -> Sequence[str]:
     """Return the keys, or raise `ConfigurationError`."""
     if isinstance(keys, str) or len(keys) > MOST or not all(isinstance(key, str) for key in keys):

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Self, TypeVar, overload
 
 from .._runtime.threads import RepositoryThreads, Threads
-from ..core.model import Change, Count, Erasure, Id, Organization, User
+from ..core.model import Change, Count, Erasure, Id, Member, Organization, ResultPage, User
 from ..core.principal import Standing
 from ..core.records import AnyRecord, Kind
 from ..core.writeback import OutboxEntry, OutboxKind, WriteBack
@@ -142,6 +142,19 @@ class Threaded(ThreadedCore):
 
     async def search(self, text: str, limit: int = 20) -> list[User]:
         return await self._threads.read(self._whole.search, text, limit)
+
+    async def members(
+        self, organization_id: Id, *, role: str | None = None, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Member]:
+        return await self._threads.read(
+            lambda: self._whole.members(organization_id, role=role, after=after, limit=limit)
+        )
+
+    async def count_members(self, organization_id: Id, *, role: str | None = None, at_most: int = 10_000) -> int:
+        return await self._threads.read(lambda: self._whole.count_members(organization_id, role=role, at_most=at_most))
+
+    async def organizations_of(self, user_id: Id) -> list[Member]:
+        return await self._threads.read(self._whole.organizations_of, user_id)
 
     async def checkpoint(self, name: str) -> str | None:
         return await self._threads.read(self._whole.checkpoint, name)

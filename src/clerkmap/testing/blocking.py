@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
-from ..core.model import Change, Count, Erasure, Id, Organization, User
+from ..core.model import Change, Count, Erasure, Id, Member, Organization, ResultPage, User
 from ..core.principal import Standing
 from ..core.records import AnyRecord, Kind
 from ..core.writeback import OutboxEntry, OutboxKind, WriteBack
@@ -115,6 +115,17 @@ class Blocking:
 
     def search(self, text: str, limit: int = 20) -> list[User]:
         return self.wait(self._repository.search(text, limit))
+
+    def members(
+        self, organization_id: Id, *, role: str | None = None, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Member]:
+        return self.wait(self._repository.members(organization_id, role=role, after=after, limit=limit))
+
+    def count_members(self, organization_id: Id, *, role: str | None = None, at_most: int = 10_000) -> int:
+        return self.wait(self._repository.count_members(organization_id, role=role, at_most=at_most))
+
+    def organizations_of(self, user_id: Id) -> list[Member]:
+        return self.wait(self._repository.organizations_of(user_id))
 
     def checkpoint(self, name: str) -> str | None:
         return self.wait(self._repository.checkpoint(name))

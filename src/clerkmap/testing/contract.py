@@ -39,6 +39,7 @@ from .contract_facts import FactsContract
 from .contract_hooks import DirectoryHooksContract, HooksContract
 from .contract_ids import IdsContract
 from .contract_listing import ListingContract
+from .contract_members import MembersContract
 from .contract_outbox import OutboxContract
 from .samples import (
     ACME,
@@ -300,7 +301,9 @@ class CoreContract(_Fixtures, HooksContract):
         assert [is_over(each) for each in ("sess_1", "sess_2")] == [False, True]
 
 
-class DirectoryContract(_Fixtures, IdsContract, FactsContract, DirectoryHooksContract, ListingContract):
+class DirectoryContract(
+    _Fixtures, IdsContract, FactsContract, DirectoryHooksContract, ListingContract, MembersContract
+):
     """The contract of a `DirectoryRepository` that is a `CoreRepository` as well, and takes all `Options`."""
 
     def test_rows_are_found_by_your_ids(self, repository: Repository) -> None:

@@ -13,7 +13,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from ..core.merging import current_membership
 from ..core.model import Change
+from ..core.principal import Standing
 from ..core.records import (
     EMBEDDED,
     FROM_TOKEN,
@@ -166,6 +168,19 @@ def repository_machine(make_repository: MakeRepository, **chosen: Any) -> type[A
                         assert standing == self.real.find(instance, user, organization, SESSION)
                         if standing is not None:
                             assert self.model.user(standing.user.id) == self.real.user(standing.user.id)
+                            self.they_list_the_same(standing)
+
+        def they_list_the_same(self, standing: Standing) -> None:
+            """Compare the lists of members of one organization and of one user, and both with the standing."""
+            user, organization = standing.user, standing.organization
+            places = self.model.organizations_of(user.id)
+            assert places == self.real.organizations_of(user.id)
+            if organization is not None:
+                members = self.model.members(organization.id)
+                assert members == self.real.members(organization.id)
+                assert (current_membership(standing.memberships) is not None) >= any(
+                    each.user == user and each.organization == organization for each in members.items
+                )
 
         def teardown(self) -> None:
             """Compare everything at the end of each history."""

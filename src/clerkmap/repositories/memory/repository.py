@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack
 
-from ...core.model import Change, Count, Erasure, Id, Organization, User
+from ...core.model import Change, Count, Erasure, Id, Member, Organization, ResultPage, User
 from ...core.principal import Standing
 from ...core.records import AnyRecord, Kind
 from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
@@ -137,6 +137,20 @@ class MemoryRepository:
     def search(self, text: str, limit: int = 20) -> list[User]:
         with self._tables.lock:
             return self._reading.search(text, limit)
+
+    def members(
+        self, organization_id: Id, *, role: str | None = None, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Member]:
+        with self._tables.lock:
+            return self._reading.members(organization_id, role, after, limit)
+
+    def count_members(self, organization_id: Id, *, role: str | None = None, at_most: int = 10_000) -> int:
+        with self._tables.lock:
+            return self._reading.count_members(organization_id, role, at_most)
+
+    def organizations_of(self, user_id: Id) -> list[Member]:
+        with self._tables.lock:
+            return self._reading.organizations_of(user_id)
 
     def checkpoint(self, name: str) -> str | None:
         with self._tables.lock:

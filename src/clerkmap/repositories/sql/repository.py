@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, ParamSpec, Self, TypeVar
 
-from ...core.model import Change, Count, Erasure, Id, Organization, User
+from ...core.model import Change, Count, Erasure, Id, Member, Organization, ResultPage, User
 from ...core.principal import Standing
 from ...core.records import AnyRecord, Kind
 from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
@@ -182,6 +182,17 @@ class SqlRepository(ABC):
     def search(self, text: str, limit: int = 20) -> list[User]:
         return self._read(self._tables.reading.search, text, limit)
 
+    def members(
+        self, organization_id: Id, *, role: str | None = None, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Member]:
+        return self._read(self._tables.reading.members, organization_id, role, after, limit)
+
+    def count_members(self, organization_id: Id, *, role: str | None = None, at_most: int = 10_000) -> int:
+        return self._read(self._tables.reading.count_members, organization_id, role, at_most)
+
+    def organizations_of(self, user_id: Id) -> list[Member]:
+        return self._read(self._tables.reading.organizations_of, user_id)
+
     def checkpoint(self, name: str) -> str | None:
         return self._read(self._tables.checkpoints.get, name)
 
@@ -318,6 +329,17 @@ class AsyncSqlRepository(ABC):
 
     async def search(self, text: str, limit: int = 20) -> list[User]:
         return await self._read(self._tables.reading.search, text, limit)
+
+    async def members(
+        self, organization_id: Id, *, role: str | None = None, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Member]:
+        return await self._read(self._tables.reading.members, organization_id, role, after, limit)
+
+    async def count_members(self, organization_id: Id, *, role: str | None = None, at_most: int = 10_000) -> int:
+        return await self._read(self._tables.reading.count_members, organization_id, role, at_most)
+
+    async def organizations_of(self, user_id: Id) -> list[Member]:
+        return await self._read(self._tables.reading.organizations_of, user_id)
 
     async def checkpoint(self, name: str) -> str | None:
         return await self._read(self._tables.checkpoints.get, name)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from ...core.deliveries import FORGOTTEN_AT_ONCE
 from ...core.model import Change
-from ...core.records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, Kind, key_of
+from ...core.records import COLUMNS, DELETED, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, Kind, key_of
 from ...core.writeback import OutboxEntry
 from ...errors import ConfigurationError
 from ..options import id_taken, not_inserted
@@ -160,6 +160,7 @@ class Statements:
             f"SELECT {membership} FROM {memberships} m WHERE m.instance = ? AND m.user_key = ?"
         )
         self.select_memberships: str = f"{self.select_all_memberships} AND m.organization_key = ?"
+        self._add_members(names, user, organization, membership)
         self._add_lists(dialect, names, "user_id::text" if id_type == "uuid" else "user_id")
         # From the prefix alone: one process may name the schema, and another may find it by its `search_path`.
         space = int(key_of(names.prefix)[:7], 16)
@@ -186,6 +187,29 @@ class Statements:
         for name, statement in list(vars(self).items()):
             if isinstance(statement, str) and name != "id_type":
                 setattr(self, name, statement.replace("?", dialect.value))
+
+    def _add_members(self, names: Names, user: str, organization: str, membership: str) -> None:
+        """Add statements about members: a page of one organization, their number, and the organizations of a user."""
+        users, identities = names.table("users"), names.table("identities")
+        organizations, memberships = names.table("organizations"), names.table("memberships")
+        # The rules of the view `current_members`.
+        counts = f"m.is_current AND i.rank < '{DELETED}' AND NOT i.banned AND u.deleted_at IS NULL"
+        member = f"i.instance = m.instance AND i.key = m.user_key JOIN {users} u ON u.id = i.user_id"
+        in_it = f"FROM {memberships} m JOIN {identities} i ON {member} WHERE m.instance = ? AND m.organization_key = ?"
+        page = "AND m.user_key > ? ORDER BY m.user_key LIMIT ?"
+        members, of_role = f"SELECT {user}, {membership} {in_it} AND {counts}", "AND m.role = ?"
+        self.select_members: str = f"{members} {page}"
+        self.select_members_of_role: str = f"{members} {of_role} {page}"
+        how_many = f"SELECT count(*) FROM (SELECT 1 {in_it} AND {counts}"
+        self.count_members: str = f"{how_many} LIMIT ?) AS counted"
+        self.count_members_of_role: str = f"{how_many} {of_role} LIMIT ?) AS counted"
+        self.select_organizations_of: str = (
+            f"SELECT {user}, {organization}, {membership} FROM {users} u JOIN {identities} i ON i.user_id = u.id "
+            f"JOIN {memberships} m ON m.instance = i.instance AND m.user_key = i.key "
+            f"JOIN {organizations} o ON o.instance = m.instance AND o.key = m.organization_key "
+            f"WHERE u.id = ? AND {counts} AND o.rank < '{DELETED}' "
+            "ORDER BY m.instance, m.organization_key, m.user_key"
+        )
 
     def _add_many_rows(self, dialect: Dialect, names: Names, id_type: str, id: str) -> None:
         """Add statements for many rows at once, made of those that find one row by its instance and key."""
