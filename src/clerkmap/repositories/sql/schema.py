@@ -126,7 +126,7 @@ CREATE TABLE {table("identities")} (
         (nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '')) {d.generated},
     {updated_at},
     PRIMARY KEY (instance, key)
-){d.small_table}""",
+){d.table}""",
         f"CREATE INDEX {index}identities_user ON {table('identities')} (user_id)",
         f"""
 CREATE TABLE {table("organizations")} (

@@ -38,7 +38,7 @@ CREATE TABLE clerkmap_identities (
         (nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '')) VIRTUAL,
     updated_at INTEGER GENERATED ALWAYS AS (nullif(CAST(substr(rank, 3, 15) AS INTEGER), 0)) VIRTUAL,
     PRIMARY KEY (instance, key)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX clerkmap_identities_user ON clerkmap_identities (user_id);
 CREATE TABLE clerkmap_organizations (
     id {id} {new_id}PRIMARY KEY NOT NULL,
