@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .auth.result import current_principal
     from .auth.sealing import seal, unseal
     from .auth.verifier import Verifier
-    from .core.claims import ActiveOrganization, Actor, Claims
+    from .core.claims import ActiveOrganization, Actor, Claims, Profile
     from .core.events import Event, parse_event
     from .core.instance import Instance
     from .core.model import Change, Erasure, Id, Member, Membership, Organization, ResultPage, Session, User
@@ -72,7 +72,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "auth.result": ("current_principal",),
-    "core.claims": ("ActiveOrganization", "Actor", "Claims"),
+    "core.claims": ("ActiveOrganization", "Actor", "Claims", "Profile"),
     "core.roles": ("role_in_metadata",),
     "core.events": ("Event", "parse_event"),
     "core.instance": ("Instance",),
@@ -166,6 +166,7 @@ __all__ = [
     "Outcome",
     "Principal",
     "PrincipalRefused",
+    "Profile",
     "Reconciler",
     "Refused",
     "Repository",

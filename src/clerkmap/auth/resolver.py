@@ -457,7 +457,11 @@ class Resolver:
         if self._serve_stale <= 0:
             return None
         standing = self._standings.last_known(_ids_of_caller(claims), self._monotonic() - self._serve_stale)
-        return None if standing is None or new_records_of_token(claims, standing) else standing
+        if standing is None:
+            return None
+        # The profile of a token is not worth a refusal: the next token has it, too.
+        needed = [each for each in new_records_of_token(claims, standing) if not isinstance(each, ClerkUser)]
+        return None if needed else standing
 
     def _seconds_fresh(self) -> float:
         """Return the seconds until the repository has to be polled for changes."""

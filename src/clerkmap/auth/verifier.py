@@ -1,7 +1,7 @@
 """Verify a token and return its claims: sync, async or from memory, with keys from a key source."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from copy import copy
 
 from .._runtime.driving import adrive, drive
@@ -28,6 +28,9 @@ class Verifier:
         allow_no_party: Accept tokens that name no party, as those of native applications, although parties are
             configured.
         own_id: The claim with your id, if you write it back to Clerk: `userId`, or `metadata.userId`.
+        profile: The custom claims with the user's profile, for a user that only tokens have named:
+            `{"email": "email", "name": "full_name"}`. The fields are email, first_name, last_name, username, image_url
+            and, instead of the two names, name. See the page "E-mail on the first request".
         clock: Returns the time, in seconds since 1970.
     """
 
@@ -42,11 +45,14 @@ class Verifier:
         allow_pending: bool = False,
         allow_no_party: bool = False,
         own_id: str | None = None,
+        profile: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.instance: Instance = instance
         allowed = {"allow_pending": allow_pending, "allow_no_party": allow_no_party}
-        self.rules: TokenRules = TokenRules(instance, accept=accept, leeway=leeway, own_id=own_id, **allowed)
+        self.rules: TokenRules = TokenRules(
+            instance, accept=accept, leeway=leeway, own_id=own_id, profile=profile, **allowed
+        )
         self.keys: KeySource = _key_source(instance) if keys is None else keys
         self.clock: Callable[[], float] = clock
         self.opaque: OpaqueSource | None = opaque

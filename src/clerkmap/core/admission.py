@@ -3,12 +3,16 @@
 Also the records of a token that are new to the repository: those of a caller whom it does not know yet.
 """
 
+from dataclasses import replace
+
 from ..errors import LockedOut, MembershipDeleted, OrganizationDeleted, SessionEnded, UserBanned, UserDeleted
-from .claims import Claims
+from .claims import Claims, Profile
 from .merging import current_membership
 from .model import Membership, Organization
 from .principal import Principal, Standing
 from .records import FROM_TOKEN, AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser
+
+_NO_PROFILE = Profile()
 
 
 def admit_organization(claims: Claims, organization: Organization) -> Principal:
@@ -22,8 +26,8 @@ def new_records_of_token(claims: Claims, standing: Standing | None) -> list[AnyR
     """Return the records of a token that are new to the repository. A record of a higher grade always wins."""
     instance, observed_at, active = claims.instance, claims.issued_at * 1000, claims.organization
     found: list[AnyRecord] = []
-    if standing is None:
-        found.append(ClerkUser.make(FROM_TOKEN, instance, claims.subject, observed_at=observed_at))
+    if standing is None or (claims.profile is not None and _updates_profile(claims, standing, observed_at)):
+        found.append(_user_of_token(claims, observed_at))
     if active is None or (standing is not None and why_user_is_locked_out(standing) is not None):
         return found
     organization = standing.organization if standing is not None else None
@@ -42,6 +46,30 @@ def new_records_of_token(claims: Claims, standing: Standing | None) -> list[AnyR
         if current is not None or current_membership([*memberships, from_token]) is not None:
             found.append(from_token)
     return found
+
+
+def _user_of_token(claims: Claims, observed_at: int) -> ClerkUser:
+    """Return the record of a user that a token names. Its address is never verified, and it names no role."""
+    said = {} if claims.profile is None else claims.profile._asdict()
+    if claims.profile == _NO_PROFILE:
+        observed_at = 0  # it tells nothing, so a token with a profile outranks it, even an older one
+    return ClerkUser.make(FROM_TOKEN, claims.instance, claims.subject, observed_at=observed_at, **said)
+
+
+def _updates_profile(claims: Claims, standing: Standing, observed_at: int) -> bool:
+    """Return whether a token has another profile than earlier tokens, and only tokens have told of the user."""
+    known = standing.user.clerk
+    if claims.profile == _NO_PROFILE:
+        return False
+    # Without the role, the standing was made from a token: the repository may have a better record.
+    if known.grade != FROM_TOKEN or not standing.role_is_known or why_user_is_locked_out(standing) is not None:
+        return False
+    new = _user_of_token(claims, observed_at)
+    if new.rank <= known.rank or new.said() == known.said():
+        return False
+    # An import of partial records may have told more than a profile, such as a ban. That must stay.
+    profile = {name: getattr(known, name) for name in Profile._fields}
+    return replace(new, **profile).said() == known.said()
 
 
 def _updates_older_token(told: str | None, known: str | None, record: AnyRecord, observed_at: int) -> bool:

@@ -8,7 +8,7 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 from ..errors import ClaimInvalid, ClaimMissing, VersionUnknown
 from .strict_json import fields, items
@@ -111,6 +111,7 @@ _ORGANIZATION = re.compile(r"org_[0-9A-Za-z_-]{1,124}")
 _MAX_SECONDS = 253_402_300_799  # the last second of the year 9999: later ones break every calendar downstream
 _MAX_TEXT = 255
 _MAX_CLIENT = 2_048  # a client may be named by the URL of its metadata document
+MAX_PROFILE_TEXT = 1_000  # characters, as of a name or an address in a webhook
 _MAX_ACTORS = 8
 _CLIENT_GRANTS = ("client-credentials", "client_credentials")
 
@@ -142,6 +143,22 @@ class ActiveOrganization:
     role: str | None = None
 
 
+class Profile(NamedTuple):
+    """The profile in custom claims of a token. It proves nothing: an address is not known to be verified."""
+
+    email: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    username: str | None = None
+    image_url: str | None = None
+
+    def __repr__(self) -> str:
+        return "Profile()"  # never personal: reprs end up in logs
+
+
+ProfilePaths = tuple[tuple[str, tuple[str, ...]], ...]  # the field of each claim, and the names that lead to the claim
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Claims:
     """The claims of one verified token. The values never change; `payload` is a copy for each reader.
@@ -162,6 +179,8 @@ class Claims:
     _payload: dict[str, Any] = field(hash=False)
     # Your id, if the verifier has `own_id`. It is not serialized: another process must read it from the repository.
     own_id: str | int | None = field(default=None, compare=False)
+    # The profile, if the verifier has `profile`; empty if the token has none. It is not serialized either.
+    profile: Profile | None = field(default=None, compare=False)
 
     # The rarely used claims are read on access. `read_claims` has checked all of them.
 
@@ -313,7 +332,13 @@ def is_of_client(payload: Mapping[str, Any]) -> bool:
     return isinstance(name, str) and name.startswith("service-account-")
 
 
-def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any], own_id_at: Sequence[str] = ()) -> Claims:
+def read_claims(
+    kind: TokenKind,
+    instance: str,
+    payload: dict[str, Any],
+    own_id_at: Sequence[str] = (),
+    profile_at: ProfilePaths = (),
+) -> Claims:
     """Check types and ranges, and return the claims. The verifier checks time, party and audience."""
     if kind == "oidc_machine" and payload.get("sub") is None:
         subject = client_of(payload) or _text(payload, "sub", required=True)
@@ -349,10 +374,12 @@ def read_claims(kind: TokenKind, instance: str, payload: dict[str, Any], own_id_
         organization = ActiveOrganization(subject)
     party = _text(payload, "azp", limit=_MAX_CLIENT)
     actor = _actor(payload)
-    # The creator of an API key writes its name and claims, so that other kinds prove no id.
-    own_id = _own_id(payload, own_id_at) if own_id_at and kind in ("session", "oidc") else None
+    # The creator of an API key writes its name and claims, so that other kinds prove no id and no profile.
+    has_custom_claims = kind in ("session", "oidc")
+    own_id = _own_id(payload, own_id_at) if own_id_at and has_custom_claims else None
+    profile = _profile(payload, profile_at) if profile_at and has_custom_claims else None
     people = (session_id, party, organization, actor)
-    return Claims(kind, instance, subject, issued_at, expires_at, *people, payload, own_id)
+    return Claims(kind, instance, subject, issued_at, expires_at, *people, payload, own_id, profile)
 
 
 def _text(payload: Mapping[str, Any], name: str, required: bool = False, limit: int = _MAX_TEXT) -> Any:
@@ -377,11 +404,26 @@ def _absent(payload: Mapping[str, Any], name: str, required: bool) -> None:
         raise ClaimMissing(name)
 
 
-def _own_id(payload: Mapping[str, Any], path: Sequence[str]) -> str | int | None:
-    """Return your id from a custom claim, or None. Without it, the resolver reads the id from the repository."""
+def _at(payload: Mapping[str, Any], path: Sequence[str]) -> Any:
     value: Any = payload
     for name in path:
         value = fields(value).get(name)
+    return value
+
+
+def _profile(payload: Mapping[str, Any], paths: ProfilePaths) -> Profile:
+    """Return the profile in custom claims. A claim that cannot be stored is ignored."""
+    return Profile(**{field: value for field, path in paths if _is_profile_text(value := _at(payload, path))})
+
+
+def _is_profile_text(value: object) -> bool:
+    is_text = type(value) is str and 0 < len(value) <= MAX_PROFILE_TEXT
+    return is_text and str(value).isprintable() and not str(value).isspace()
+
+
+def _own_id(payload: Mapping[str, Any], path: Sequence[str]) -> str | int | None:
+    """Return your id from a custom claim, or None. Without it, the resolver reads the id from the repository."""
+    value = _at(payload, path)
     if type(value) is int:
         return value if -(2**63) <= value < 2**63 else None
     return value if type(value) is str and 0 < len(value) <= _MAX_TEXT and value.isprintable() else None

@@ -14,7 +14,7 @@ signature alone makes no session.
 
 from collections.abc import Collection, Generator, Mapping
 from copy import copy
-from typing import Any
+from typing import Any, cast
 
 from ..errors import (
     AlgorithmRefused,
@@ -37,7 +37,7 @@ from ..errors import (
     UnknownKey,
     UnknownKind,
 )
-from .claims import Claims, TokenKind, is_of_client, read_claims
+from .claims import Claims, Profile, ProfilePaths, TokenKind, is_of_client, read_claims
 from .instance import Instance
 from .jose import UnverifiedToken, read_token
 from .keys import VerifyingKey
@@ -86,6 +86,7 @@ class TokenRules:
         allow_pending: bool = False,
         allow_no_party: bool = False,
         own_id: str | None = None,
+        profile: Mapping[str, str] | None = None,
     ) -> None:
         if type(leeway) not in (int, float) or not 0 <= leeway <= 60:
             raise ConfigurationError("leeway must be a number of seconds from 0 to 60")
@@ -95,7 +96,8 @@ class TokenRules:
         wanted = possible[:1] if accept is None else strings("accept", accept)
         if not wanted or not set(wanted) <= set(possible):
             raise ConfigurationError(f"accept must be one or more of: {', '.join(possible)}")
-        self.own_id_at: tuple[str, ...] = _path(own_id)
+        self.own_id_at: tuple[str, ...] = () if own_id is None else _path("own_id", own_id)
+        self.profile_at: ProfilePaths = () if profile is None else _profile_paths(profile)
         self.instance: Instance = instance
         self.accept: frozenset[str] = frozenset(wanted)
         self.leeway: float = leeway
@@ -220,7 +222,7 @@ class TokenRules:
         issuer = payload.get("iss")
         if not isinstance(issuer, str) or issuer not in self.instance.issuers:
             raise IssuerRefused
-        return read_claims(kind, self.instance.name, payload, self.own_id_at)
+        return read_claims(kind, self.instance.name, payload, self.own_id_at, self.profile_at)
 
     def _check_time(self, claims: Claims, now: float) -> None:
         if claims.expires_at + self.leeway <= now:
@@ -274,11 +276,23 @@ def _without_query(url: str) -> str:
     return url.partition("?")[0].removesuffix("/")
 
 
-def _path(own_id: str | None) -> tuple[str, ...]:
+def _path(option: str, claim: object) -> tuple[str, ...]:
     """Return the path of names that leads to a claim."""
-    if own_id is None:
-        return ()
-    path = tuple(own_id.split(".")) if isinstance(own_id, str) else ("",)
+    path = tuple(claim.split(".")) if isinstance(claim, str) else ("",)
     if not all(path) or path[0] == "unsafe_metadata":  # users write their own unsafe_metadata
-        raise ConfigurationError("own_id must be the name of a custom claim, such as userId or metadata.userId")
+        raise ConfigurationError(f"{option} must be the name of a custom claim, such as userId or metadata.userId")
     return path
+
+
+def _profile_paths(profile: object) -> ProfilePaths:
+    """Return the path of the claim for each field. A full name is stored as the first name: see `Verifier`."""
+    claims = cast(Mapping[object, object], profile) if isinstance(profile, Mapping) else {}
+    known = (*Profile._fields, "name")
+    if not claims or not set(claims) <= set(known):
+        raise ConfigurationError(
+            f"profile must be a dictionary from one or more of {', '.join(known)} to the names of custom claims"
+        )
+    if "name" in claims and not claims.keys().isdisjoint(("first_name", "last_name")):
+        raise ConfigurationError("profile must have name, or first_name and last_name, and not both")
+    fields = [("first_name" if field == "name" else str(field), claim) for field, claim in claims.items()]
+    return tuple((field, _path(f"profile[{field!r}]", claim)) for field, claim in fields)

@@ -8,11 +8,12 @@ import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from inspect import iscoroutinefunction
 from typing import Literal, TypedDict
 
 from ..core.model import Change, Id, User
-from ..core.records import FULL, AnyRecord, ClerkOrganization, ClerkUser
+from ..core.records import FROM_TOKEN, FULL, AnyRecord, ClerkOrganization, ClerkUser
 from ..core.roles import MAX_ROLE, is_role, role_in_metadata
 from ..core.tombstone_retention import MAX_TOKEN_LIFETIME, oldest_session_rank, tombstone_retention
 from ..core.writeback import WriteBack
@@ -180,14 +181,14 @@ class Configuration:
 
     def is_enough(self, record: ClerkUser) -> bool:
         """Return whether a record has enough data to make a new user."""
-        return self._is_enough is None or record.is_deleted or self._is_enough(record)
+        return self._is_enough is None or record.is_deleted or self._is_enough(_for_linker(record))
 
     def linked_id(self, record: ClerkUser) -> Id | None:
         """Return the id of your existing user that your linker names for this record, or None."""
         # A tombstone names no Clerk user, and must not use up a claim.
         if self._linker is None or record.is_deleted:
             return None
-        id = self._linker(record)
+        id = self._linker(_for_linker(record))
         if id is not None and not self.is_id(id):
             name = getattr(self._linker, "__name__", type(self._linker).__name__)
             wanted = _WANTED[self.id_type]
@@ -281,6 +282,16 @@ def not_inserted(table: str) -> ConfigurationError:
         f"a row of the table of {table} could not be inserted, or could not be read afterwards: "
         "check your unique indexes, triggers, rules and policies on it"
     )
+
+
+def _for_linker(record: ClerkUser) -> ClerkUser:
+    """Return a record as a linker may see it: without a profile that only a token has told.
+
+    A custom claim proves no address or name, so it must not give anyone your existing user's rows.
+    """
+    if record.grade != FROM_TOKEN or record.email_verified:
+        return record
+    return replace(record, email=None, first_name=None, last_name=None, username=None, image_url=None)
 
 
 def no_other_id() -> ConfigurationError:

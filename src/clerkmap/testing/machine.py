@@ -56,7 +56,10 @@ def records() -> st.SearchStrategy[AnyRecord]:
         ClerkUser.make, _grades, _instances, _users, observed_at=_times, updated_at=_times, first_name=_names,
         username=_names, banned=st.booleans(), public_metadata=st.sampled_from(["{}", '{"role":"a"}', '{"role":"b"}']),
     )  # fmt: skip
-    token_user = st.builds(ClerkUser.make, st.just(FROM_TOKEN), _instances, _users, observed_at=_times)
+    token_user = st.builds(
+        ClerkUser.make, st.just(FROM_TOKEN), _instances, _users, observed_at=_times, email=_names, first_name=_names,
+        username=_names,
+    )  # fmt: skip
     organization = st.builds(
         ClerkOrganization.make, st.sampled_from([FROM_TOKEN, FULL]), _instances, _organizations, observed_at=_times,
         updated_at=_times, name=_names, slug=_names,

@@ -310,6 +310,7 @@ def _shortcode_value(code: str, user: FakeUser) -> Any:
         **{name: getattr(user, name) for name in ("id", "external_id", "username", "first_name", "last_name")},
         "public_metadata": user.public_metadata,
         "primary_email_address": user.email,
+        "full_name": " ".join(name for name in (user.first_name, user.last_name) if name) or None,
     }
     for alternative in code.split("||"):
         value: Any = {"user": profile}
