@@ -118,14 +118,14 @@ HOLDER = organized(
     ("asked", "expected"),
     [
         ({}, False),
-        ({"role": None, "permission": None}, False),
-        ({"role": "admin"}, True),
-        ({"role": "org:admin"}, True),
-        ({"role": "org:org:admin"}, True),
-        ({"role": "Admin"}, False),
-        ({"role": "admin "}, False),
-        ({"role": "member"}, False),
-        ({"role": ""}, False),
+        ({"organization_role": None, "permission": None}, False),
+        ({"organization_role": "admin"}, True),
+        ({"organization_role": "org:admin"}, True),
+        ({"organization_role": "org:org:admin"}, True),
+        ({"organization_role": "Admin"}, False),
+        ({"organization_role": "admin "}, False),
+        ({"organization_role": "member"}, False),
+        ({"organization_role": ""}, False),
         ({"permission": "org:invoices:read"}, True),
         ({"permission": "invoices:read"}, True),
         ({"permission": "org:org:invoices:read"}, True),
@@ -149,13 +149,17 @@ HOLDER = organized(
         ({"plan": "bad"}, False),
         ({"reverified": "strict"}, True),
         ({"reverified": ("first_factor", 3)}, False),
-        ({"role": "admin", "permission": "invoices:read", "feature": "themes", "plan": "pro"}, True),
-        ({"role": "member", "permission": "invoices:read", "feature": "themes", "plan": "pro"}, False),
-        ({"role": "admin", "permission": "invoices:write", "feature": "themes", "plan": "pro"}, False),
-        ({"role": "admin", "permission": "invoices:read", "feature": "none", "plan": "pro"}, False),
-        ({"role": "admin", "permission": "invoices:read", "feature": "themes", "plan": "none"}, False),
-        ({"role": "admin", "reverified": ("first_factor", 1)}, False),
-        *(({asked: odd}, False) for asked in ("role", "permission", "feature", "plan") for odd in NO_TEXT[2:]),
+        ({"organization_role": "admin", "permission": "invoices:read", "feature": "themes", "plan": "pro"}, True),
+        ({"organization_role": "member", "permission": "invoices:read", "feature": "themes", "plan": "pro"}, False),
+        ({"organization_role": "admin", "permission": "invoices:write", "feature": "themes", "plan": "pro"}, False),
+        ({"organization_role": "admin", "permission": "invoices:read", "feature": "none", "plan": "pro"}, False),
+        ({"organization_role": "admin", "permission": "invoices:read", "feature": "themes", "plan": "none"}, False),
+        ({"organization_role": "admin", "reverified": ("first_factor", 1)}, False),
+        *(
+            ({asked: odd}, False)
+            for asked in ("organization_role", "permission", "feature", "plan")
+            for odd in NO_TEXT[2:]
+        ),
     ],
 )
 def test_has(asked: dict[str, Any], expected: bool) -> None:

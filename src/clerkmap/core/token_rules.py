@@ -286,7 +286,9 @@ def _path(option: str, claim: object) -> tuple[str, ...]:
 
 def _profile_paths(profile: object) -> ProfilePaths:
     """Return the path of the claim for each field. A full name is stored as the first name: see `Verifier`."""
-    claims = cast(Mapping[object, object], profile) if isinstance(profile, Mapping) else {}
+    claims: Mapping[object, object] = {}
+    if isinstance(profile, Mapping):
+        claims = cast(Mapping[object, object], profile)
     known = (*Profile._fields, "name")
     if not claims or not set(claims) <= set(known):
         raise ConfigurationError(
