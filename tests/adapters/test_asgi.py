@@ -27,7 +27,7 @@ def test_a_header_is_no_key_of_the_scope(server: str) -> None:
         world = World()
         async with (
             served(server, asgi.AuthMiddleware(me, world.resolver)) as port,
-            httpx.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}") as client,
+            httpx.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}", timeout=120) as client,
         ):
             for key in KEYS:
                 for name in (key, f"x-{key}", key.replace(".", "-"), key.replace(".", "_")):

@@ -199,7 +199,7 @@ def test_a_start_fetches_the_keys_once(server: str, listener: Listener) -> None:
         app = asgi.AuthMiddleware(asgi.AuthMiddleware(_with_lifespan, resolver), resolver)
         async with (
             served(server, app, lifespan=True) as port,
-            httpx.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}") as client,
+            httpx.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}", timeout=120) as client,
         ):
             for _ in range(3):
                 answer = await client.get("/", headers={"authorization": f"Bearer {remote.token()}"})
@@ -221,7 +221,7 @@ def test_it_starts_although_the_key_server_is_away(server: str) -> None:
         resolver = Resolver(remote.instance, world.rows, verifier=remote.verifier)
         async with (
             served(server, asgi.AuthMiddleware(_with_lifespan, resolver), lifespan=True) as port,
-            httpx.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}") as client,
+            httpx.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}", timeout=120) as client,
         ):
             headers = {"authorization": f"Bearer {remote.token()}"}
             assert (await client.get("/")).text == "nobody"

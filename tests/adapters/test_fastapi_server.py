@@ -120,7 +120,7 @@ def test_a_real_server() -> None:
             answers = asked(connection, b"GET /user HTTP/1.1\r\n" + head, b"GET /public HTTP/1.1\r\nHost: a\r\n\r\n")
             may_end.set()
             assert answers == [b"true", b'"nobody"']
-        told = httpx.get(f"http://{host}:{port}/user")
+        told = httpx.get(f"http://{host}:{port}/user", timeout=120)
         assert shown(told.status_code, dict(told.headers), told.content) == wanted(TokenMissing())
         with connect(f"ws://{host}:{port}/socket", additional_headers=bearer(TOKEN)) as websocket:
             assert websocket.recv() == ADA.id

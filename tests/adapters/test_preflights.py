@@ -395,7 +395,10 @@ def test_a_browser_is_let_in_by_a_cors_middleware(place: str, http: str) -> None
     """Preflight and request, one after the other on one connection."""
     world = World()
     headers = {"Authorization": f"Bearer {world.token()}", "Origin": "https://front.example"}
-    with serving(cors_app(world, place, True), http) as (host, port), httpx.Client(trust_env=False) as client:
+    with (
+        serving(cors_app(world, place, True), http) as (host, port),
+        httpx.Client(trust_env=False, timeout=120) as client,
+    ):
         for _ in range(2):
             asked = client.options(f"http://{host}:{port}/", headers=dict(PREFLIGHT))
             assert asked.status_code == 200
@@ -456,7 +459,7 @@ def test_a_real_wsgi_server_sends_a_reduced_answer() -> None:
         return [b"salaries"]
 
     app = wsgi.AuthMiddleware(cors, world.resolver, require=True)
-    with waitress(app) as address, httpx.Client(trust_env=False) as client:
+    with waitress(app) as address, httpx.Client(trust_env=False, timeout=120) as client:
         for _ in range(2):
             asked = client.options(address, headers=dict(PREFLIGHT))
             assert (asked.status_code, asked.content, asked.headers["content-length"]) == (200, b"", "0")

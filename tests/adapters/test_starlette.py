@@ -255,9 +255,9 @@ def test_a_real_server() -> None:
     """Under uvicorn."""
     with serving(Site(make_resolver()).app) as (host, port):
         for case in REFUSED[:5]:
-            told = httpx.get(f"http://{host}:{port}/me", headers=case.headers)
+            told = httpx.get(f"http://{host}:{port}/me", headers=case.headers, timeout=120)
             assert shown(told.status_code, dict(told.headers), told.content) == wanted(case.error)
-        assert httpx.get(f"http://{host}:{port}/signed-in", headers=bearer(TOKEN)).json() is True
+        assert httpx.get(f"http://{host}:{port}/signed-in", headers=bearer(TOKEN), timeout=120).json() is True
         with connect(f"ws://{host}:{port}/socket", additional_headers=bearer(TOKEN)) as websocket:
             assert websocket.recv() == ADA.id
         with pytest.raises(Exception, match="403"):

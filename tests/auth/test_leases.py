@@ -41,7 +41,7 @@ def test_a_long_stream_checks_its_lease(server: str, how: str) -> None:
         headers = {"Authorization": f"Bearer {world.token(expires_in=60)}"}
         async with (
             served(server, protected) as port,
-            httpx.AsyncClient(trust_env=False, headers=headers) as client,
+            httpx.AsyncClient(trust_env=False, headers=headers, timeout=120) as client,
             asyncio.timeout(PATIENCE),
             client.stream("GET", f"http://127.0.0.1:{port}") as response,
         ):

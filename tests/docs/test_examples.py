@@ -58,7 +58,7 @@ def printed_requests(process: "subprocess.Popen[str]") -> Requests:
 
 
 def ask(request: httpx.Request) -> httpx.Response:
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=120) as client:
         return client.send(request)
 
 

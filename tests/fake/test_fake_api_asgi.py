@@ -49,7 +49,7 @@ def client(server: tuple[Site, str], clerk: FakeClerk) -> Iterator[httpx.Client]
     site, url = server
     site.app = clerk.app
     headers = {"Authorization": f"Bearer {clerk.secret_key}"}
-    with httpx.Client(base_url=url, headers=headers, trust_env=False) as client:
+    with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=120) as client:
         yield client
 
 

@@ -72,7 +72,7 @@ def test_what_was_answered_survives_a_kill_in_the_middle_of_writing(tmp_path: Pa
     with Local(tmp_path) as local:
 
         def sign_up() -> None:
-            with httpx.Client(base_url=local.address) as client:
+            with httpx.Client(base_url=local.address, timeout=120) as client:
                 try:
                     while True:
                         asked = {"action": "sign_up", "first_name": f"Person {len(answered)}"}

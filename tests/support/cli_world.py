@@ -3,6 +3,7 @@
 Clerk is made up, and served by a real server, to which CLERK_API_URL points.
 """
 
+import codecs
 import os
 import pty
 import select
@@ -87,6 +88,7 @@ class Terminal:
         self._process = subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True, **streams)
         finalize(self, _stop, self._process)  # a test that fails leaves nothing running
         os.close(theirs)
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a letter may come in two parts
         self.seen = ""
 
     def type(self, text: str) -> None:
@@ -117,10 +119,10 @@ class Terminal:
         readable, _, _ = select.select([self._ours], [], [], PATIENCE)
         assert readable, f"nothing more comes: {self.seen}"
         try:
-            read = os.read(self._ours, 65_536).decode()
+            read = os.read(self._ours, 65_536)
         except OSError:  # its other end is closed
-            read = ""
-        self.seen += read
+            read = b""
+        self.seen += self._decoder.decode(read)
         return bool(read)
 
 
