@@ -32,7 +32,7 @@ class Listeners:
     def __init__(
         self, hooks: Iterable[Hook] = (), after_commit: Iterable[AfterCommit] = (), *, speaks_async: bool = False
     ) -> None:
-        self._speaks_async = speaks_async
+        self.speaks_async: bool = speaks_async
         self._watchers: list[Watcher] = []
         self._hooks: list[Hook] = []
         self._after_commit: list[AfterCommit] = []
@@ -137,7 +137,7 @@ class Listeners:
             raise ConfigurationError(
                 "a hook must be a function of a change and a transaction; an after_commit listener, of a change"
             )
-        if not would_run(listener, speaks_async=self._speaks_async):
+        if not would_run(listener, speaks_async=self.speaks_async):
             raise ConfigurationError(
                 "hooks and listeners of this repository must be sync functions: an async one would never be awaited"
             )

@@ -246,7 +246,7 @@ class DeliveryRepository(Protocol):
     """The operation for handlers of events: a `Reconciler` with `on_event` needs it."""
 
     def put_once(
-        self, key: str, records: Sequence[AnyRecord], then: Then, *, again: bool = False
+        self, key: str | None, records: Sequence[AnyRecord], then: Then, *, again: bool = False
     ) -> list[Change] | None:
         """Put the records of a delivery, then call a function, in one transaction and once for each key.
 
@@ -255,7 +255,7 @@ class DeliveryRepository(Protocol):
         days.
 
         Args:
-            key: The key of the delivery.
+            key: The key of the delivery. None for a delivery without one: nothing is remembered.
             records: The records, which may be none.
             then: The function.
             again: Whether to do all this for a known key, too.
@@ -370,7 +370,7 @@ class AsyncDeliveryRepository(Protocol):
     """`DeliveryRepository` for async drivers. `then` may return an awaitable."""
 
     async def put_once(
-        self, key: str, records: Sequence[AnyRecord], then: Then, *, again: bool = False
+        self, key: str | None, records: Sequence[AnyRecord], then: Then, *, again: bool = False
     ) -> list[Change] | None: ...
 
 

@@ -159,7 +159,7 @@ def test_its_tokens_are_refused_from_then_on(kind: str, what: SessionEnd, tmp_pa
     for token in (seen, other, bea):
         ours.resolve(token)
 
-    assert [repr(change.after) for change in mine.apply(over(phone, what))] == ["Session()"]
+    assert [repr(change.after) for change in mine.apply(over(phone, what)).changes] == ["Session()"]
 
     for token in (seen, CLERK.token(ANN, session=phone, claims={"n": 2})):
         with pytest.raises(SessionEnded) as refused:
@@ -190,7 +190,7 @@ def test_it_tells_of_the_person_too() -> None:
     phone, laptop = clerk.sign_in(ann), clerk.sign_in(ann)
     clerk.ban(ann)
     revoked, _ = (parse_event(each.body) for each in clerk.deliveries() if each.type == "session.revoked")
-    changes = Reconciler(INSTANCE, rows).apply(revoked)
+    changes = Reconciler(INSTANCE, rows).apply(revoked).changes
 
     assert (phone.status, len(changes)) == ("revoked", 2)
     with pytest.raises(LockedOut) as refused:
@@ -205,7 +205,7 @@ def test_an_end_of_long_ago_is_not_kept() -> None:
     ann = clerk.create_user()
     rows.put([clerk.record(ann)])
 
-    assert Reconciler(INSTANCE, rows).apply(over(clerk.sign_in(ann), "ended", clerk)) == []
+    assert Reconciler(INSTANCE, rows).apply(over(clerk.sign_in(ann), "ended", clerk)).changes == ()
 
 
 def _watch(path: str, token: str, ready: threading.Event) -> float:

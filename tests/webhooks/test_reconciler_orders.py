@@ -123,7 +123,7 @@ def test_duplicates_bring_nothing_new(store: Store, name: str) -> None:
         mine = reconciler(repository)
         assert mine.receive(given.headers, given.body).kind == "applied"
         assert [mine.receive(given.headers, given.body).kind for _ in range(3)] == ["nothing_new"] * 3
-        assert mine.apply(given.event) == []
+        assert mine.apply(given.event).changes == ()
 
 
 def test_the_same_state_told_again_changes_nothing() -> None:
@@ -131,7 +131,7 @@ def test_the_same_state_told_again_changes_nothing() -> None:
     mine = reconciler()
     mine.apply(UPDATED)
 
-    assert mine.apply(UPDATED_IN_PRIVATE) == []
+    assert mine.apply(UPDATED_IN_PRIVATE).changes == ()
 
 
 @pytest.mark.parametrize("order", list(permutations([JOINED, LEFT, REJOINED])))
@@ -217,7 +217,7 @@ def test_an_address_is_nobodys_identity(store: Store, how: str) -> None:
         events = [parse_event(delivery.body) for delivery in clerk.deliveries()]
     with store() as repository:
         mine = reconciler(repository)
-        assert [len(mine.apply(each)) for each in events] == [1] * len(events)
+        assert [len(mine.apply(each).changes) for each in events] == [1] * len(events)
         one, other = repository.find(NAME, ann.id), repository.find(NAME, bea.id)
     assert one is not None
     assert other is not None

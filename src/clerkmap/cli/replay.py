@@ -107,4 +107,4 @@ def _applied(row: "FileRow", clerk: "Instance", reconciler: "Reconciler | None")
         raise _NotRead(str(error).removeprefix(f"{WebhookMalformed.text}: ")) from None
     if reconciler is None:
         return "readable"
-    return "applied" if reconciler.apply(event) else "nothing_new"
+    return reconciler.apply(event).kind

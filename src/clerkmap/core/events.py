@@ -66,6 +66,11 @@ class Event:
             return []
         return read(instance, self._data, self.timestamp, self.timestamp + AHEAD_OF_EVENT)
 
+    def payload(self) -> dict[str, Any]:
+        """Return a copy of the event's data, with texts that every database can store."""
+        copied: dict[str, Any] = _storable_all(self._data)
+        return copied
+
     def not_after(self, moment: int) -> "Event":
         """Return this event, with this moment as its timestamp if its own is more than five minutes later."""
         return self if self.timestamp <= moment + CLOCKS else replace(self, timestamp=moment)

@@ -181,6 +181,6 @@ class Threaded(ThreadedCore):
         return await self._threads.write(self._whole.purge, before)
 
     async def put_once(
-        self, key: str, records: Sequence[AnyRecord], then: Then, *, again: bool = False
+        self, key: str | None, records: Sequence[AnyRecord], then: Then, *, again: bool = False
     ) -> list[Change] | None:
         return await self._threads.write(lambda: self._whole.put_once(key, records, then, again=again))

@@ -152,7 +152,7 @@ class Blocking:
         return self.wait(self._repository.purge(before))
 
     def put_once(
-        self, key: str, records: Sequence[AnyRecord], then: Then, *, again: bool = False
+        self, key: str | None, records: Sequence[AnyRecord], then: Then, *, again: bool = False
     ) -> list[Change] | None:
         return self.wait(self._repository.put_once(key, records, in_a_thread(then), again=again))
 

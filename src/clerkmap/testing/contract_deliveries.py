@@ -57,6 +57,14 @@ class DeliveryContract:
         assert repository.put_once(FIRST, [person()], lambda tx: told.append(3)) is None
         assert told == [1, 2]
 
+    def test_a_delivery_without_a_key_is_not_remembered(self, repository: Repository) -> None:
+        """Each call is the first."""
+        told: list[object] = []
+        for _ in range(2):
+            assert repository.put_once(None, [], told.append, again=True) == []
+            assert repository.put_once(None, [], told.append) == []
+        assert len(told) == 4
+
     @pytest.mark.parametrize("error", [ValueError("no seats left"), Interrupted()], ids=["error", "interrupt"])
     def test_a_handler_that_raises_undoes_everything(self, repository: Repository, error: BaseException) -> None:
         """Its error passes unchanged, and the next attempt does all of it."""

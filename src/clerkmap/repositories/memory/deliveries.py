@@ -19,11 +19,11 @@ class MemoryDeliveries:
         self._configuration = configuration
         self._put = put
 
-    def put_once(self, key: str, records: Collection[AnyRecord], again: bool) -> Written[list[Change] | None]:
+    def put_once(self, key: str | None, records: Collection[AnyRecord], again: bool) -> Written[list[Change] | None]:
         deliveries, now = self._tables.deliveries, self._configuration.now()
         if key in deliveries and not again:
             return [], None
-        if key not in deliveries:
+        if key is not None and key not in deliveries:
             self._tables.set(deliveries, key, now)
         for each, handled_at in list(islice(deliveries.items(), FORGOTTEN_AT_ONCE)):  # the oldest are the first
             if handled_at < now - HANDLED_KEPT:

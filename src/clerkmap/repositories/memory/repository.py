@@ -181,7 +181,7 @@ class MemoryRepository:
         return self._write(lambda: self._links.purge(before))
 
     def put_once(
-        self, key: str, records: Sequence[AnyRecord], then: Then, *, again: bool = False
+        self, key: str | None, records: Sequence[AnyRecord], then: Then, *, again: bool = False
     ) -> list[Change] | None:
         return self._write(lambda: self._deliveries.put_once(key, records, again), then)
 

@@ -18,10 +18,12 @@ class SqlDeliveries:
         self._configuration = configuration
         self._put = put
 
-    def put_once(self, key: str, records: Collection[AnyRecord], again: bool) -> Work[Written[list[Change] | None]]:
+    def put_once(
+        self, key: str | None, records: Collection[AnyRecord], again: bool
+    ) -> Work[Written[list[Change] | None]]:
         """Put the records, unless the key is known. Old keys are removed."""
         now = self._configuration.now()
-        is_new = yield self._sql.insert_delivery, (key, now)
+        is_new = key is None or (yield self._sql.insert_delivery, (key, now))
         if not is_new and not again:
             return [], None
         yield self._sql.forget_deliveries, (now - HANDLED_KEPT,)

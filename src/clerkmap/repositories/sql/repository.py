@@ -218,11 +218,11 @@ class SqlRepository(ABC):
         return self._write(self._tables.links.purge, before)
 
     def put_once(
-        self, key: str, records: Sequence[AnyRecord], then: Then, *, again: bool = False
+        self, key: str | None, records: Sequence[AnyRecord], then: Then, *, again: bool = False
     ) -> list[Change] | None:
         # If a first run has been committed, a second run finds the key.
         put_once = self._tables.deliveries.put_once
-        return self._write_then(then, lambda: put_once(key, records, again), repeatable=not again)
+        return self._write_then(then, lambda: put_once(key, records, again), repeatable=key is not None and not again)
 
 
 @documented
@@ -366,7 +366,9 @@ class AsyncSqlRepository(ABC):
         return await self._write(self._tables.links.purge, before)
 
     async def put_once(
-        self, key: str, records: Sequence[AnyRecord], then: Then, *, again: bool = False
+        self, key: str | None, records: Sequence[AnyRecord], then: Then, *, again: bool = False
     ) -> list[Change] | None:
         put_once = self._tables.deliveries.put_once
-        return await self._write_then(then, lambda: put_once(key, records, again), repeatable=not again)
+        return await self._write_then(
+            then, lambda: put_once(key, records, again), repeatable=key is not None and not again
+        )
