@@ -154,6 +154,11 @@ class Reconciler(SurvivesForks):
         """The instance."""
         return self._instance
 
+    @property
+    def repository(self) -> CoreRepository | AsyncCoreRepository:
+        """The repository."""
+        return self._async_repository if self._repository is None else self._repository
+
     def counts(self) -> dict[str, Any]:
         """Return the counts since the start, for a metrics library.
 

@@ -9,14 +9,17 @@ import inspect
 import os
 import sys
 import threading
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from typing import Any, cast
 
+from ..core.events import Event
+from ..core.instance import Instance
 from ..errors import ClerkmapError, ConfigurationError
 from ..ports import Repository, is_async
 from ..repositories.sql.schema import SCHEMA_VERSION
+from ..webhooks import Outcome, Reconciler
 from .database import CommandDatabase, DatabaseState, NewIds, NotWritten
 
 
@@ -59,11 +62,46 @@ class Application(CommandDatabase):
             self._repository.close()
 
 
+class ApplicationReconciler:
+    """The reconciler with this name, with its repository and handlers. An async one runs like an async repository."""
+
+    def __init__(self, name: str) -> None:
+        shown = f"the reconciler {name}"
+        found, loop = _found(name, shown, "--reconciler", lambda found: isinstance(found, Reconciler))
+        if not isinstance(found, Reconciler):
+            raise ConfigurationError(f"{shown} is neither a Reconciler nor a function that makes one")
+        self._reconciler = found
+        self._loop = (loop or _Loop()) if is_async(found.repository) else None
+        self.instance: Instance = found.instance
+
+    def apply(self, event: Event, *, delivery_id: str | None, again: bool) -> Outcome:
+        """Apply an event."""
+        if self._loop is None:
+            return self._reconciler.apply(event, delivery_id=delivery_id, again=again)
+        outcome: Outcome = self._loop.wait(self._reconciler.aapply(event, delivery_id=delivery_id, again=again))
+        return outcome
+
+    def close(self) -> None:
+        """Close the repository."""
+        closing: Any = self._reconciler.repository.close()
+        if self._loop is not None:
+            self._loop.wait(closing)
+            self._loop.end()
+
+
 def _loaded(name: str, shown: str) -> Repository:
     """Return the repository with this name."""
+    found, loop = _found(name, shown, "--repository", _is_repository)
+    if not _is_repository(found):
+        raise ConfigurationError(f"{shown} is neither a repository nor a function that makes one")
+    return cast(Repository, _Driven(found, loop or _Loop()) if is_async(found) else found)
+
+
+def _found(name: str, shown: str, option: str, is_wanted: Callable[[object], bool]) -> "tuple[Any, _Loop | None]":
+    """Return the object with this name, or the result of the function with this name, and the loop that awaited it."""
     module, _, attribute = name.partition(":")
     if not module or not attribute:
-        raise ConfigurationError("--repository must be module:name, such as app.clerk:repository")
+        raise ConfigurationError(f"{option} must be module:name, such as app.clerk:{option.removeprefix('--')}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     with _application_code(shown, module):
@@ -76,15 +114,13 @@ def _loaded(name: str, shown: str) -> Repository:
             found = getattr(found, part, None)
         if found is None:
             raise ConfigurationError(f"{shown} is not found: the module does not have this name")
-        if not _is_repository(found) and callable(found):
+        if not is_wanted(found) and callable(found):
             found = found()
         loop = None
         if inspect.iscoroutine(found):
             loop = _Loop()
             found = loop.wait(found)
-    if not _is_repository(found):
-        raise ConfigurationError(f"{shown} is neither a repository nor a function that makes one")
-    return cast(Repository, _Driven(found, loop or _Loop()) if is_async(found) else found)
+    return found, loop
 
 
 def _is_repository(found: object) -> bool:

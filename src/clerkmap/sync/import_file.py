@@ -29,6 +29,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from ..clerk.endpoints import Shape
+from ..core.deliveries import is_delivery_id
 from ..core.events import CLOCKS, MAX_BODY_DEPTH, Event, Unreadable, parse_event, records_of
 from ..core.instance import Instance
 from ..core.model import Change
@@ -152,6 +153,12 @@ def event_of(row: FileRow) -> Event | None:
     if "body_b64" in said:
         return parse_event(_decoded(said["body_b64"]))
     return parse_event(row.text) if "type" in said and "data" in said else None
+
+
+def delivery_id_of(row: FileRow) -> str | None:
+    """Return the id of the delivery in a row of `clerk webhooks listen --json`, or None."""
+    id = (row.said or {}).get("svix_id")
+    return id if is_delivery_id(id) else None
 
 
 def is_status_line(said: Shape) -> bool:
