@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .auth.sealing import seal, unseal
     from .auth.verifier import Verifier
     from .core.claims import ActiveOrganization, Actor, Claims, Profile
-    from .core.event_handlers import EventHandler, ReceivedEvent
+    from .core.event_handlers import ReceivedEvent
     from .core.events import Event, parse_event
     from .core.instance import Instance
     from .core.model import Change, Erasure, Id, Member, Membership, Organization, ResultPage, Session, User
@@ -75,7 +75,7 @@ _HOMES = {
     "auth.result": ("current_principal",),
     "core.claims": ("ActiveOrganization", "Actor", "Claims", "Profile"),
     "core.roles": ("role_in_metadata",),
-    "core.event_handlers": ("EventHandler", "ReceivedEvent"),
+    "core.event_handlers": ("ReceivedEvent",),
     "core.events": ("Event", "parse_event"),
     "core.instance": ("Instance",),
     "core.model": ("Change", "Erasure", "Id", "Member", "Membership", "Organization", "ResultPage", "Session", "User"),
@@ -152,7 +152,6 @@ __all__ = [
     "DirectoryRepository",
     "Erasure",
     "Event",
-    "EventHandler",
     "Explanation",
     "HandlerFailed",
     "HookFailed",

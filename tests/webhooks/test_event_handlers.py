@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from clerkmap import Change, EventHandler, ReceivedEvent, Reconciler, Resolver, parse_event, threaded
+from clerkmap import Change, ReceivedEvent, Reconciler, Resolver, parse_event, threaded
+from clerkmap.core.event_handlers import EventHandler
 from clerkmap.errors import ConfigurationError, HandlerFailed
 from clerkmap.hooks import Hook
 from clerkmap.repositories import AsyncPostgresRepository, MemoryRepository, SqliteRepository
