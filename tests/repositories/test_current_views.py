@@ -133,7 +133,8 @@ def place_of(each: Member) -> tuple[Any, ...]:
 
 def check(repository: Repository, rows: Rows, *, of: Random | None = None) -> None:
     """Compare the views with the answers for every caller."""
-    members, users = [], {}
+    members: list[tuple[Any, ...]] = []
+    users: dict[Any, tuple[Any, ...]] = {}
     for instance in (HERE, THERE):
         for user in USERS:
             for organization in ORGANIZATIONS:
