@@ -139,7 +139,8 @@ class Listeners:
             )
         if not would_run(listener, speaks_async=self.speaks_async):
             raise ConfigurationError(
-                "hooks and listeners of this repository must be sync functions: an async one would never be awaited"
+                "this repository takes plain functions as hooks and listeners, because it awaits none: "
+                "AsyncPostgresRepository takes async ones"
             )
         if listener not in listeners:  # two reconcilers of one repository may get the same hooks
             listeners.append(listener)

@@ -12,10 +12,12 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Literal, Protocol, Self, TypeVar
 
+from .core.instance import Instance
 from .core.model import Change, Count, Erasure, Id, Member, Organization, ResultPage, User
 from .core.principal import Standing
 from .core.records import AnyRecord, ClerkOrganization, ClerkUser, Kind
 from .core.writeback import OutboxEntry, OutboxKind, WriteBack
+from .errors import ConfigurationError
 from .hooks import Listeners, Then
 
 # The source of your ids: a name, or a function of Clerk's record. If a function reads more than the Clerk id, the ids
@@ -383,6 +385,13 @@ class AsyncRepository(
     def within(self, connection: Any) -> Self: ...
     async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *_: object) -> None: ...
+
+
+def check_parts(name: str, instance: object, repository: object) -> None:
+    """Raise `ConfigurationError` if the first arguments of a resolver or reconciler are something else, or swapped."""
+    if not isinstance(instance, Instance) or not hasattr(repository, "find"):
+        given = f"{type(instance).__name__} and {type(repository).__name__}"
+        raise ConfigurationError(f"{name}(instance, repository) takes an instance, then a repository; got {given}")
 
 
 def is_async(repository: CoreRepository | AsyncCoreRepository) -> bool:

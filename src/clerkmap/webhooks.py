@@ -38,7 +38,14 @@ from .core.records import AnyRecord
 from .core.times import to_datetime
 from .errors import ConfigurationError, HandlerFailed, WebhookError, WebhookFromElsewhere, WebhookSignatureInvalid
 from .hooks import AfterCommit, Hook, Then, name_of, would_run
-from .ports import AsyncCoreRepository, AsyncDeliveryRepository, CoreRepository, DeliveryRepository, is_async
+from .ports import (
+    AsyncCoreRepository,
+    AsyncDeliveryRepository,
+    CoreRepository,
+    DeliveryRepository,
+    check_parts,
+    is_async,
+)
 from .repositories.threaded import threaded
 
 if TYPE_CHECKING:
@@ -94,6 +101,7 @@ class Reconciler(SurvivesForks):
         max_body: int = MAX_BODY,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        check_parts("Reconciler", instance, repository)
         if type(tolerance) not in (int, float) or not 0 < tolerance <= 3600:
             raise ConfigurationError("tolerance must be more than 0 and at most 3600 seconds")
         if type(max_body) is not int or max_body < 1024:
@@ -134,6 +142,22 @@ class Reconciler(SurvivesForks):
         """Do the same without blocking the event loop."""
         return await self._aput(*self._read_verified_event(headers, body))
 
+    def check_receives(self, *, synchronous: bool = False) -> None:
+        """Raise `ConfigurationError` if no delivery can be received. An endpoint calls it at the start.
+
+        Args:
+            synchronous: Whether the endpoint calls `receive`, and not `areceive`.
+        """
+        if not self._instance.webhook_secrets:
+            raise ConfigurationError(
+                "the instance has no webhook_secrets: pass the endpoint's signing secret, or set "
+                "CLERK_WEBHOOK_SIGNING_SECRET"
+            )
+        if synchronous and self._repository is None:
+            raise ConfigurationError(
+                "a synchronous endpoint needs a synchronous repository, such as PostgresRepository or SqliteRepository"
+            )
+
     def apply(self, event: Event, *, delivery_id: str | None = None, again: bool = False) -> Outcome:
         """Apply an event from a trusted source: a replay, your queue, a test.
 
@@ -170,8 +194,7 @@ class Reconciler(SurvivesForks):
 
     def _read_verified_event(self, headers: Headers, body: bytes) -> tuple[Event, str]:
         """Return the event of a delivery that Clerk has signed, and the id of the delivery."""
-        if not self._instance.webhook_secrets:
-            raise ConfigurationError("the instance has no webhook_secrets: pass the endpoint's signing secret")
+        self.check_receives()
         try:
             now = self._clock()
             delivery = read_delivery(headers, body, now, tolerance=self._tolerance, max_body=self.max_body)

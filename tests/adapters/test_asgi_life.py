@@ -143,14 +143,12 @@ def test_a_cookie_carries_a_session_and_nothing_else() -> None:
 
 
 def test_a_wrong_configuration_is_nobodys_fault_who_calls() -> None:
-    """It comes out, and the application is not reached, although it would let everybody in."""
-    world = World()
-    calls = Calls(wsgi.AuthMiddleware(wsgi_plain, World(threaded(world.rows)).resolver))
-    calls()
-    assert calls.status == "204 No Content"
-    with pytest.raises(ConfigurationError, match="asynchronous"):
-        calls(world.token())
-    assert calls.status == ""
+    """It is refused at the start: no request of a synchronous server could be answered."""
+    with pytest.raises(ConfigurationError, match="synchronous repository"):
+        wsgi.AuthMiddleware(wsgi_plain, World(threaded(World().rows)).resolver)
+    wrong: Any = World().rows
+    with pytest.raises(ConfigurationError, match="takes a resolver"):
+        asgi.AuthMiddleware(me, wrong)
 
 
 def test_one_requests_refusal_is_not_anothers() -> None:

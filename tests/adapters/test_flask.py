@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from flask import Flask, Response, g, request, stream_with_context
 
-from clerkmap import Requirement, Resolver, current_principal, threaded
-from clerkmap.adapters.flask import Clerk, current_user
+from clerkmap import Reconciler, Requirement, Resolver, current_principal, threaded
+from clerkmap.adapters.flask import Clerk, current_user, webhook
 from clerkmap.adapters.wsgi import principal_of
 from clerkmap.errors import ConfigurationError, TokenMissing
 from clerkmap.repositories import MemoryRepository
@@ -196,12 +196,24 @@ def test_a_stream_knows_its_caller_to_the_end(world: FlaskWorld, keep: Any) -> N
 
 
 def test_an_asynchronous_repository_cannot_be_used(world: FlaskWorld) -> None:
-    """Flask is synchronous, and says so."""
-    app = Flask("async")
-    Clerk(app, Resolver(world.fake.instance, threaded(MemoryRepository())))
-    app.testing = True
-    with pytest.raises(ConfigurationError, match="asynchronous"):
-        app.test_client().get("/", headers=world.bearer())
+    """Flask is synchronous: the extension refuses an async repository at the start, however it gets the resolver."""
+    resolver = Resolver(world.fake.instance, threaded(MemoryRepository()))
+    for start in (
+        lambda: Clerk(resolver),
+        lambda: Clerk(Flask("async"), resolver),
+        lambda: Clerk().init_app(Flask("async"), resolver),
+        lambda: webhook(Reconciler(world.fake.instance, threaded(MemoryRepository()))),
+    ):
+        with pytest.raises(ConfigurationError, match="synchronous repository, such as PostgresRepository"):
+            start()
+
+
+def test_another_argument_than_a_resolver_is_refused(world: FlaskWorld) -> None:
+    """The extension names what it takes where it gets an instance or a repository."""
+    wrong: Any
+    for wrong in (world.fake.instance, world.repository):
+        with pytest.raises(ConfigurationError, match=r"takes a resolver, .*; got (Instance|MayBeAway)"):
+            Clerk(wrong)
 
 
 def test_without_flask_it_says_what_to_install() -> None:

@@ -1,6 +1,8 @@
 """The record that wins is a maximum in a total order, and obeys the laws of one. The spelling of the rank is fixed."""
 
+from datetime import UTC, datetime
 from itertools import permutations
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from clerkmap.core.merging import current_membership, deletion_time, outranks, winning_records
 from clerkmap.core.records import FROM_TOKEN, FULL, MAX_TIME, AnyRecord, ClerkMembership, ClerkUser, key_of
+from clerkmap.errors import ConfigurationError
 from clerkmap.testing.machine import records
 from clerkmap.testing.samples import left, member, person
 
@@ -148,3 +151,16 @@ def test_half_a_character_is_refused(text: str) -> None:
     """What no database can store is no record, and two spellings of one character cannot tie."""
     with pytest.raises(UnicodeEncodeError):
         person(first_name=text)
+
+
+def test_a_time_of_another_type_is_refused() -> None:
+    """A record has milliseconds: a datetime or a float is refused with the function that converts one."""
+    wrong: Any
+    for wrong in (datetime.now(UTC), 1.5e12, "1700000000000"):
+        for name in ("updated_at", "observed_at"):
+            times: dict[str, Any] = {"observed_at": 1, name: wrong}
+            with pytest.raises(ConfigurationError, match="to_milliseconds"):
+                ClerkUser.full("here", "user_1", **times)
+    moment: Any = datetime.now(UTC)
+    with pytest.raises(ConfigurationError, match="whole milliseconds"):
+        ClerkUser.full("here", "user_1", observed_at=1, created_at=moment)

@@ -1,10 +1,12 @@
 """What the made-up Clerk refuses, as Clerk does: nothing has changed then, and nothing was said."""
 
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
-from clerkmap.testing import ClerkRefuses, FakeClerk, FakeOrganization, FakeUser
+from clerkmap.testing import ClerkRefuses, Clock, FakeClerk, FakeOrganization, FakeUser
 from fake_world import World
 
 Act = Callable[[World], object]
@@ -169,3 +171,33 @@ def test_nothing_happens_to_what_else_is_another_clerks() -> None:
             act()
         assert refused.value.status == 404
     assert world.state() == before
+
+
+def test_a_role_without_its_prefix_is_refused() -> None:
+    """Each role of Clerk begins with `org:`, also in an invitation."""
+    clerk = FakeClerk(1)
+    ada = clerk.create_user()
+    acme = clerk.create_organization(created_by=ada)
+    for refused in (
+        lambda: clerk.add_member(acme, ada, role="admin"),
+        lambda: clerk.invite(acme, "bea@example.com", role="admin"),
+        lambda: clerk.create_role("admin"),
+    ):
+        with pytest.raises(ClerkRefuses, match="org:admin"):
+            refused()
+
+
+def test_a_token_is_for_a_user_and_not_for_an_address() -> None:
+    """The error names the function that returns the user, and not the address."""
+    clerk, address = FakeClerk(1), cast(Any, "ada@example.com")
+    for make in (clerk.token, clerk.template_token):
+        with pytest.raises(TypeError, match=r"create_user.*not str"):
+            make(address)
+
+
+def test_the_clock_advances_by_a_timedelta() -> None:
+    """Seconds and a `timedelta` move it alike."""
+    clock = Clock(1000)
+    clock.advance(timedelta(minutes=1))
+    clock.advance(-30)
+    assert clock() == 1030

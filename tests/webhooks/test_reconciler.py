@@ -166,6 +166,15 @@ def test_without_a_secret_nothing_is_received() -> None:
     assert len(mine.apply(given.event).changes) == 1
 
 
+def test_swapped_arguments_are_named() -> None:
+    """A reconciler and a resolver name their first arguments where these are swapped or of another type."""
+    repository: Any = MemoryRepository()
+    given: Any = instance()
+    for make in (Reconciler, Resolver):
+        with pytest.raises(ConfigurationError, match=r"takes an instance, then a repository; got MemoryRepository and"):
+            make(repository, given)
+
+
 @pytest.mark.parametrize(
     "options",
     [{"tolerance": value} for value in (0, -1, 3600.1, float("nan"), float("inf"), "300", None, True)]

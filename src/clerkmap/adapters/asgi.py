@@ -397,6 +397,7 @@ class WebhookEndpoint:
     """
 
     def __init__(self, reconciler: Reconciler, *, body_timeout: float = BODY_TIMEOUT) -> None:
+        reconciler.check_receives()
         self._reconciler = reconciler
         self._body_timeout = body_timeout
         self._max_digits = len(str(reconciler.max_body))

@@ -33,6 +33,7 @@ __all__ = [
     "make_request",
     "make_wsgi_request",
     "requirement_of",
+    "synchronous",
 ]
 
 logger: logging.Logger = logging.getLogger("clerkmap.adapters")
@@ -54,7 +55,7 @@ class Authenticator:
     """
 
     def __init__(self, resolver: Resolver, *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
-        self.resolver: Resolver = resolver
+        self.resolver: Resolver = _checked(resolver)
         self._finder = TokenFinder(resolver.verifier.instance, cookies=cookies, origins=origins)
         self._headers: Bounded[bytes, FoundToken] = Bounded(CACHED_HEADERS)
         self._logged_at = float("-inf")
@@ -184,6 +185,24 @@ def _at(source: str) -> Generator[None]:
         yield
     finally:
         request_source.reset(before)
+
+
+def synchronous(resolver: Resolver) -> Resolver:
+    """Return a resolver for a synchronous framework, or raise `ConfigurationError` if its repository is async."""
+    if _checked(resolver).is_async:
+        raise ConfigurationError(
+            "this framework needs a resolver with a synchronous repository, such as PostgresRepository or "
+            "SqliteRepository"
+        )
+    return resolver
+
+
+def _checked(resolver: object) -> Resolver:
+    if not isinstance(resolver, Resolver):
+        raise ConfigurationError(
+            f"the adapter takes a resolver, Resolver(instance, repository); got {type(resolver).__name__}"
+        )
+    return resolver
 
 
 def as_requirement(require: bool | Requirement, *, always: bool = False) -> Requirement | None:

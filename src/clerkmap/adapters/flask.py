@@ -35,7 +35,7 @@ from ..core.requirements import Requirement, RequirementOptions
 from ..core.responses import RawResponse, error_response
 from ..errors import ClerkmapError, ConfigurationError, Refused, Unavailable
 from ..webhooks import Reconciler
-from .authenticator import Authenticator, requirement_of
+from .authenticator import Authenticator, requirement_of, synchronous
 from .wsgi import Isolated, WebhookEndpoint, is_isolated, mounted_at
 
 __all__ = ["Clerk", "Guard", "current_user", "response_to", "webhook"]
@@ -118,6 +118,8 @@ class Clerk:
     ) -> None:
         if not isinstance(app, Flask):
             app, resolver = None, app or resolver
+        if resolver is not None:
+            synchronous(resolver)
         self._resolver = resolver
         self._cookies = cookies
         # Copied, because an iterator would serve only one application. The authenticator refuses a string.
@@ -135,7 +137,7 @@ class Clerk:
         if "clerkmap" in app.extensions:
             raise ConfigurationError("the application already has a Clerk extension: call init_app once")
         authenticator = app.extensions["clerkmap"] = Authenticator(
-            resolver, cookies=self._cookies, origins=self._origins
+            synchronous(resolver), cookies=self._cookies, origins=self._origins
         )
         # The current principal is set until the last piece of a stream and no longer: its context ends then, even if
         # another teardown function raises.

@@ -28,7 +28,7 @@ from ..errors import (
     WebhookIncomplete,
 )
 from ..webhooks import Reconciler
-from .authenticator import Authenticator, as_requirement
+from .authenticator import Authenticator, as_requirement, synchronous
 from .preflights import ENVIRON_HEADERS, Preflight, check_preflight, reduced_headers
 from .webhook_responses import (
     NOT_POST,
@@ -104,7 +104,7 @@ class AuthMiddleware:
         origins: Iterable[str] | None = None,
     ) -> None:
         self.app = app
-        self._authenticator = Authenticator(resolver, cookies=cookies, origins=origins)
+        self._authenticator = Authenticator(synchronous(resolver), cookies=cookies, origins=origins)
         self._required = as_requirement(require)
         self._passes_preflight = check_preflight(preflight)
 
@@ -156,6 +156,7 @@ class WebhookEndpoint:
     """
 
     def __init__(self, reconciler: Reconciler) -> None:
+        reconciler.check_receives(synchronous=True)
         self._reconciler = reconciler
 
     def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:

@@ -36,7 +36,7 @@ from ..errors import (
     TokenMalformed,
     UserDeleted,
 )
-from ..ports import AsyncCoreRepository, CoreRepository, is_async, served_first
+from ..ports import AsyncCoreRepository, CoreRepository, check_parts, is_async, served_first
 from ..repositories.threaded import threaded
 from .caches import CachedStanding, CallerIds, LastChanges, StandingCache, VerifiedToken
 from .shared_lookups import SharedLookUps, Turns
@@ -97,6 +97,7 @@ class Resolver:
         serve_stale: float = 0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        check_parts("Resolver", instance, repository)
         self.verifier: Verifier = Verifier(instance) if verifier is None else verifier
         if self.verifier.instance is not instance:
             raise ConfigurationError("verifier and resolver must have the same instance")
@@ -148,6 +149,11 @@ class Resolver:
         bound.verifier = self.verifier.for_resource(resource, allow_no_audience=allow_no_audience)
         bound._tokens = Bounded(self._tokens.limit)
         return bound
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the repository is async, so that only `aresolve` works."""
+        return self._repository is None
 
     def resolve(self, token: str, *, within: CoreRepository | None = None) -> Principal:
         """Return the principal of a token.

@@ -28,6 +28,8 @@ from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, ClassVar, Literal, Self, cast
 
+from ..errors import ConfigurationError
+
 Grade = Literal["0", "1", "2", "3"]
 Kind = Literal["organization", "user", "membership", "session"]
 FROM_TOKEN: Grade = "0"  # noqa: S105 - a grade
@@ -80,10 +82,20 @@ class Record:
 
     def ranked(self, grade: Grade, updated_at: int, observed_at: int) -> Self:
         """Give a new record its rank, in place, and return it. Do not call this on a record that is in use."""
+        if not (isinstance(updated_at, int) and isinstance(observed_at, int)):
+            raise ConfigurationError(
+                "observed_at and updated_at must be whole milliseconds since 1970: convert a datetime with "
+                "clerkmap.repositories.to_milliseconds"
+            )
         if not (0 <= updated_at <= MAX_TIME and 0 <= observed_at <= MAX_TIME):
             raise ValueError("a record's times are milliseconds between 1970 and 9999")
         # Encoding raises for half of a surrogate pair, which no database can store.
-        digest = blake2b(_written.encode(self.said()).encode(), digest_size=16).hexdigest()
+        try:
+            digest = blake2b(_written.encode(self.said()).encode(), digest_size=16).hexdigest()
+        except TypeError:
+            raise ConfigurationError(
+                "a field of the record has a wrong type: times are whole milliseconds since 1970, names are text"
+            ) from None
         # In place, because a copy would double the cost of making a record.
         object.__setattr__(self, "rank", f"{grade}.{updated_at:015d}.{observed_at:015d}.{digest}")
         return self

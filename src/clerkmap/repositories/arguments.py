@@ -26,9 +26,11 @@ def checked_timeout(timeout: float) -> float:
 
 def not_a_connection(wanted: str, connection: object) -> ConfigurationError:
     """Return the error for an argument of `within` that is no connection of the driver."""
+    expression = "session.connection().connection.driver_connection"
+    if "Async" in wanted:
+        expression = "(await (await session.connection()).get_raw_connection()).driver_connection"
     return ConfigurationError(
-        f"within() takes a {wanted}, not {type(connection).__name__}; in SQLAlchemy that is "
-        "session.connection().connection.driver_connection"
+        f"within() takes a {wanted}, not {type(connection).__name__}; in SQLAlchemy that is {expression}"
     )
 
 

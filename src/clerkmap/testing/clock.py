@@ -1,6 +1,7 @@
 """A clock that tests can move."""
 
 import time
+from datetime import timedelta
 
 
 class Clock:
@@ -17,9 +18,9 @@ class Clock:
         """Stop the clock at the current second."""
         self._start, self._shift = self(), 0.0
 
-    def advance(self, seconds: float) -> None:
-        """Move the clock forward, or back by a negative number."""
-        self._shift += seconds
+    def advance(self, by: float | timedelta) -> None:
+        """Move the clock forward by seconds or a `timedelta`, or back by a negative one."""
+        self._shift += by.total_seconds() if isinstance(by, timedelta) else by
 
     @property
     def shift(self) -> float:

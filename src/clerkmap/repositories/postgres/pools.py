@@ -386,6 +386,10 @@ def _parsed(conninfo: str) -> dict[str, Any]:
     if isinstance(conninfo, str):
         with suppress(Error, ValueError):  # its text may be the password
             return dict(conninfo_to_dict(conninfo))
+        if conninfo.startswith(("postgresql+", "postgres+")):
+            raise ConfigurationError(
+                "the connection string names a driver of SQLAlchemy: write postgresql://, without +psycopg or +asyncpg"
+            )
     raise ConfigurationError(
         "the connection string cannot be read: write postgresql://user@host/name, or name=value pairs"
     )

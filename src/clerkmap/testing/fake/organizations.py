@@ -33,6 +33,12 @@ class InvitationOptions(MemberOptions, total=False):
     expires_in: int
 
 
+def check_role(role: str) -> None:
+    """Refuse a role without the prefix that each role of Clerk has."""
+    if not role.startswith("org:"):
+        raise ClerkRefuses(422, "form_param_value_invalid", "a role is org: and its name, such as org:admin", "role")
+
+
 class OrganizationDirectory:
     """Creates, changes and deletes organizations, memberships and invitations."""
 
@@ -118,6 +124,7 @@ class OrganizationDirectory:
         private_metadata: Metadata | None = None,
     ) -> FakeMembership:
         """Make a user a member, or give a member another role."""
+        check_role(role)
         store = self.store
         store.require(organization, user)
         membership = store.membership(organization, user)
@@ -144,6 +151,7 @@ class OrganizationDirectory:
 
     def create_role(self, key: str, permissions: Iterable[str], name: str | None) -> FakeRole:
         """Create or replace a role."""
+        check_role(key)
         role = FakeRole(key, name or key.removeprefix("org:").title(), tuple(permissions))
         self.store.roles[key] = role
         return role
@@ -163,6 +171,7 @@ class OrganizationDirectory:
         expires_in: int = MONTH,
     ) -> FakeInvitation:
         """Invite an email address to an organization."""
+        check_role(role)
         store = self.store
         store.require(organization, *([inviter] if inviter else []))
         inviter_id = inviter.id if inviter else None
