@@ -190,7 +190,9 @@ def test_postgresql_that_is_read_only_is_not_ticked(right: World, postgres_schem
         finally:
             owner.execute(f"DROP OWNED BY {role}".encode())
             owner.execute(f"DROP ROLE {role}".encode())
-    assert "may not write to clerkmap_users" in findings(reader.stdout)["tables"]["told"], reader.output
+    found = findings(reader.stdout)["tables"]
+    assert "this role may not write to clerkmap_users" in found["told"], reader.output
+    assert found["remedy"].startswith("GRANT SELECT, INSERT, UPDATE and DELETE on the tables")
 
 
 def test_what_is_erased_here_is_no_drift(right: World, tmp_path: Path) -> None:

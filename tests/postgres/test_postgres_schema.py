@@ -59,6 +59,33 @@ def test_nothing_is_made_unasked(postgres_schema: str) -> None:
         assert connection.execute("SELECT to_regnamespace(%s)", [postgres_schema]).fetchall() == [(None,)]
 
 
+def test_missing_tables_are_named_with_their_schema(postgres_schema: str) -> None:
+    """The error says which tables, where, and which command makes them."""
+    run(f"CREATE SCHEMA {postgres_schema}")
+    wanted = f"clerkmap_. are missing in schema {postgres_schema}: run clerkmap migrate"
+    with pytest.raises(ConfigurationError, match=wanted), opened(postgres_schema, migrate=False):
+        pass
+
+
+def test_a_role_that_may_not_create_tables_is_named(postgres_schema: str) -> None:
+    """To migrate as the application's role is refused with the role and the schema."""
+    run(f"CREATE SCHEMA {postgres_schema}")
+    with lesser_role() as role:
+        conninfo = make_conninfo(postgres(), user=role)
+        run(f"GRANT USAGE ON SCHEMA {postgres_schema} TO {role}")
+        wanted = f"the role {role} may not create tables in schema {postgres_schema}: migrate with"
+        with pytest.raises(ConfigurationError, match=wanted), opened(postgres_schema, conninfo, migrate=True):
+            pass
+
+
+def test_a_search_path_without_a_schema_is_named(postgres_schema: str) -> None:
+    """Neither making nor finding tables raises an error of the database."""
+    conninfo = make_conninfo(postgres(), options=f"-csearch_path={postgres_schema}")
+    for migrate in (False, True):
+        with pytest.raises(ConfigurationError, match="search_path"):
+            PostgresRepository.open(conninfo, migrate=migrate)
+
+
 @pytest.mark.parametrize("id_type", get_args(IdType))
 def test_a_role_with_few_privileges(postgres_schema: str, id_type: IdType) -> None:
     """Who may not make tables can do everything else: four privileges on the tables, two on sequences, are enough."""

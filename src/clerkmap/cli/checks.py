@@ -349,7 +349,8 @@ def database(case: Case) -> str:
     except ImportError as missing:
         raise Wrong("the driver of the database is not installed", str(missing)) from None
     except ConfigurationError as error:
-        raise Wrong(_without_label(error), f"Set {DATABASE} or --database to your database") from None
+        told, remedy = _with_grants(error, f"Set {DATABASE} or --database to your database")
+        raise Wrong(told, remedy) from None
     except RepositoryUnavailable as error:
         raise Wrong(
             _without_label(error), f"Check that it runs, and compare {DATABASE} with the setting of your application"
@@ -375,14 +376,15 @@ def tables(case: Case) -> str:
     repository = case.place.open(case.found, writes=False)
     case.closing.append(repository.close)
     try:
+        is_writable = case.place.check_writable()  # first, because it names the tables
         repository.checkpoint(_PROBE)
-        is_writable = case.place.check_writable()
     except (ConfigurationError, RepositoryUnavailable) as error:
-        raise Wrong(
-            _without_label(error),
+        told, remedy = _with_grants(
+            error,
             "Run this as the user of your application, and allow that user to write to the file and its folder, "
             "or to the tables",
-        ) from None
+        )
+        raise Wrong(told, remedy) from None
     case.repository = repository
     if not is_writable:
         return "the repository responds; whether it is writable is not checked"
@@ -438,24 +440,25 @@ def counts(case: Case) -> str:
     if case.counted is None or case.api is None:
         raise Skipped("needs the tables and a response of the API")
     from ..clerk import endpoints
+    from .formatting import many
 
     users, organizations = case.counted["user"], case.counted["organization"]
     rows = [
-        ("users", case.api.send(endpoints.user_count()), users.alive, users.deleted),
-        ("organizations", case.api.send(endpoints.organizations(limit=1)).total, organizations.alive, 0),
+        ("user", case.api.send(endpoints.user_count()), users.alive, users.deleted),
+        ("organization", case.api.send(endpoints.organizations(limit=1)).total, organizations.alive, 0),
     ]
     if not users.deleted and not organizations.deleted:  # memberships of deleted users stay, and do not count
         theirs = case.api.send(endpoints.memberships(limit=1)).total
-        rows.append(("memberships", theirs, case.counted["membership"].told, 0))
+        rows.append(("membership", theirs, case.counted["membership"].told, 0))
     # Clerk still has the users that you have erased.
     apart = [
-        f"{theirs:,} {kind} at Clerk, and {ours:,} here"
+        f"{many(theirs, kind)} at Clerk, and {ours:,} here"
         for kind, theirs, ours, erased in rows
         if not 0 <= theirs - ours <= erased
     ]
     if apart:
         raise Wrong("; ".join(apart), "See the differences with `clerkmap diff`, and repair them with `clerkmap sync`")
-    return "as at Clerk: " + ", ".join(f"{ours:,} {kind}" for kind, _, ours, _ in rows)
+    return "as at Clerk: " + ", ".join(many(ours, kind) for kind, _, ours, _ in rows)
 
 
 def outbox(case: Case) -> str:
@@ -478,6 +481,12 @@ def outbox(case: Case) -> str:
             "Run an OutboxWorker in your application, or `clerkmap outbox drain` regularly",
         )
     return f"{len(outbox_entry):,} wait to be written back" if outbox_entry else "no entry waits to be written back"
+
+
+def _with_grants(error: Exception, remedy: str) -> tuple[str, str]:
+    """Return the text of an error, and its remedy: the privileges to grant if it names them, or the one given."""
+    told, lacks, privileges = _without_label(error).partition(": GRANT ")
+    return told, f"GRANT {privileges}" if lacks else remedy
 
 
 def _without_label(error: Exception) -> str:

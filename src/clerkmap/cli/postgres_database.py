@@ -18,6 +18,7 @@ from ..repositories.sql.schema import TABLES
 from .database import CommandDatabase, DatabaseState, NewIds, found, ids_type
 
 _TIMEOUT = 5
+_GRANTED = "SELECT, INSERT, UPDATE and DELETE on the tables, and USAGE on their schema"
 _HOST = re.compile(r"[^@?#]*")
 _PORT = re.compile(r"[0-9,]*")
 _EXAMPLE = "SELECT user_id, clerk_id FROM clerkmap_identities WHERE clerk_id IS NOT NULL LIMIT 1"
@@ -86,7 +87,7 @@ class PostgresDatabase(CommandDatabase):
             raise ConfigurationError(f"{self.shown} is read-only: a standby, or default_transaction_read_only is on")
         if refused:
             tables = ", ".join(name for (name,) in refused)
-            raise ConfigurationError(f"this user may not write to {tables} in {self.shown}: GRANT it the privileges")
+            raise ConfigurationError(f"this role may not write to {tables} in {self.shown}: GRANT {_GRANTED}")
         return True
 
     def open(self, found: DatabaseState, *, writes: bool) -> Repository:
@@ -117,9 +118,7 @@ class PostgresDatabase(CommandDatabase):
             ) as connection:
                 yield connection
         except psycopg.errors.InsufficientPrivilege:
-            raise ConfigurationError(
-                f"this user may not use the tables in {self.shown}: GRANT it the privileges"
-            ) from None
+            raise ConfigurationError(f"this role may not use the tables in {self.shown}: GRANT {_GRANTED}") from None
         except psycopg.Error as error:
             raise RepositoryUnavailable(f"{self.shown}: {_cause(error)}") from None
 

@@ -96,7 +96,11 @@ class _Shown:
                     note = {True: " (verified)", False: " (not verified)"}[each["email_verified"]] * (name == "email")
                     click.echo(f"    {name:<16}{plain(_text(each[name]))}{note}")
             _say_source(each)
-        for each in self.data["memberships"]:
+        memberships = self.data["memberships"]
+        full = {(each["instance"], each["organization_key"]) for each in memberships if each["rank"][0] in "12"}
+        for each in memberships:
+            if each["rank"][0] == "0" and (each["instance"], each["organization_key"]) in full:
+                continue  # a token showed the membership before Clerk's own record of it
             where = each["organization"]
             name = plain(where["name"] or where["clerk_id"] or "an unknown organization")
             over = ": the organization is deleted" if where["is_deleted"] else ""

@@ -8,7 +8,6 @@ from ...errors import ClerkmapError, CommitUnknown, ConfigurationError, HookFail
 from ..sql.errors import FIRST_PAUSE, GAVE_WAY, Backoff, without_text
 from .connections import AnyConnection
 
-_MISPLACED = (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName, errors.ReservedName)
 # Refusals of a clerkmap row: by your constraint or trigger, or because the database does not accept a value.
 REFUSALS = (psycopg.IntegrityError, psycopg.DataError, errors.RaiseException, UnicodeError)
 _NO_CONNECTION = "your pool gave no connection in time: see the log psycopg.pool for the cause"
@@ -92,9 +91,17 @@ def _translated(error: psycopg.Error) -> ClerkmapError:
     if isinstance(error, errors.ReadOnlySqlTransaction):
         told = "the server does not accept writes: if it is a standby, connect with target_session_attrs=read-write"
         return RepositoryUnavailable(told)
-    if isinstance(error, _MISPLACED):
-        told = f"the database raised {type(error).__name__}: run the migrations, and grant this role the privileges"
+    if isinstance(error, errors.InsufficientPrivilege):
+        told = "InsufficientPrivilege: the role of this connection needs SELECT, INSERT, UPDATE and DELETE on the "
+        return ConfigurationError(f"{told}tables, and USAGE on their schema: see Migrations in docs/postgres.md")
+    if isinstance(error, errors.UndefinedTable):
+        told = "UndefinedTable: a table is missing; run clerkmap migrate, or correct schema= or the search_path"
         return ConfigurationError(told)
+    if isinstance(error, errors.InvalidSchemaName):
+        told = "InvalidSchemaName: the schema does not exist; create it, or correct schema= or the search_path"
+        return ConfigurationError(told)
+    if isinstance(error, errors.ReservedName):
+        return ConfigurationError("ReservedName: choose another schema or prefix, which the server does not reserve")
     if is_fault(error) or isinstance(error, errors.FeatureNotSupported):  # a table was altered: connect anew
         return RepositoryUnavailable(type(error).__name__)
     if isinstance(error, (psycopg.ProgrammingError, psycopg.NotSupportedError)):
