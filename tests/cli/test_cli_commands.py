@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from clerkmap import Resolver
 from clerkmap.cli.failures import CONFIGURATION, FINE, NOT_FINE, UNAVAILABLE, USAGE
+from clerkmap.repositories import SqliteRepository
 from clerkmap.testing import FakeClerk
 from cli_world import World, fresh, synced, world
 from postgres_server import postgres, url_of_a_new_schema
@@ -112,6 +114,18 @@ def test_what_strangers_call_themselves_does_nothing_to_a_terminal(fresh: World)
     token = fresh.clerk.token(nasty)
     for done in (fresh.run("show", nasty.id), fresh.run("show", nasty.id, "--json"), fresh.run("verify", token)):
         assert not set("\x1b\x07\u202e\r") & set(done.output)
+
+
+def test_show_prints_a_membership_once(fresh: World) -> None:
+    """A token has shown the membership before Clerk's complete object came: the complete one is printed."""
+    (ada, *_), (acme,) = fresh.clerk.users.values(), fresh.clerk.organizations.values()
+    assert fresh.run("migrate", "--create").exit_code == FINE
+    path = fresh.environment["CLERKMAP_DATABASE_URL"].removeprefix("sqlite:///")
+    with closing(SqliteRepository.open(path)) as repository:
+        Resolver(fresh.clerk.instance, repository).resolve(fresh.clerk.token(ada, acme))
+    assert fresh.run("show", ada.id).stdout.count("member      of") == 1
+    assert fresh.run("sync").exit_code == FINE
+    assert fresh.run("show", ada.id).stdout.count("member      of") == 1
 
 
 def test_verify_tells_each_check_and_whom_it_stands_for(synced: World) -> None:
