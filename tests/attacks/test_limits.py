@@ -71,6 +71,7 @@ CONSTANTS = [
     "clerk.opaque_tokens.MOST_FLIGHTS",
     "clerk.opaque_tokens.OpaqueTokens(keep)",
     "clerk.responses.MAX_BODY",
+    "core.claims.MAX_PROFILE_TEXT",
     "core.deliveries.MAX_BODY",
     "core.deliveries.MAX_SIGNATURES",
     "core.deliveries.MAX_WEBHOOK_HEADER",
