@@ -9,7 +9,8 @@ TESTS ?= tests
 PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS)
 # The tests that together take every branch of the core.
 CORE := tests/core tests/attacks $(wildcard tests/auth/test_opaque*.py) tests/sync/test_relink.py \
-	$(addprefix tests/auth/test_,own_id.py oidc_machines.py resolver.py sessions.py) \
+	$(addprefix tests/auth/test_,own_id.py oidc_machines.py profile.py resolver.py sessions.py) \
+	tests/webhooks/test_event_handlers.py tests/webhooks/test_reconciler.py \
 	$(addprefix tests/sync/test_,writeback.py backfill.py)
 
 .DEFAULT_GOAL := help

@@ -74,3 +74,12 @@ def test_an_export_has_all_that_is_stored() -> None:
         ("ann@example.com", {"plan": "pro"})
     ]
     assert [each["role"] for each in data["memberships"]] == ["org:member"]
+
+
+def test_a_member_in_a_list_shows_ids_alone() -> None:
+    """A repr ends in logs. The role is that of the membership."""
+    repository = MemoryRepository()
+    repository.put([person(email="ann@example.com"), company(name="Acme"), member()])
+    (one,) = repository.organizations_of(found(repository).id)
+    assert repository.members(one.organization.id).items == (one,)
+    assert (one.role, repr(one)) == ("org:member", f"Member({one.user.id!r}, {one.organization.id!r})")
