@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from .core.event_handlers import ReceivedEvent
     from .core.events import Event, parse_event
     from .core.instance import Instance
-    from .core.model import Change, Erasure, Id, Member, Membership, Organization, ResultPage, Session, User
+    from .core.model import (
+        Change,
+        Erasure,
+        Id,
+        Member,
+        Membership,
+        Organization,
+        ResultPage,
+        Session,
+        User,
+        role_in_metadata,
+    )
     from .core.principal import Principal, Standing
     from .core.records import (
         DELETED,
@@ -34,7 +45,6 @@ if TYPE_CHECKING:
         ClerkUser,
     )
     from .core.requirements import Requirement
-    from .core.roles import role_in_metadata
     from .core.writeback import OutboxEntry, WriteBack
     from .errors import (
         ApiError,
@@ -74,11 +84,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "auth.result": ("current_principal",),
     "core.claims": ("ActiveOrganization", "Actor", "Claims", "Profile"),
-    "core.roles": ("role_in_metadata",),
     "core.event_handlers": ("ReceivedEvent",),
     "core.events": ("Event", "parse_event"),
     "core.instance": ("Instance",),
-    "core.model": ("Change", "Erasure", "Id", "Member", "Membership", "Organization", "ResultPage", "Session", "User"),
+    "core.model": (
+        *("Change", "Erasure", "Id", "Member", "Membership", "Organization", "ResultPage", "Session", "User"),
+        "role_in_metadata",
+    ),
     "core.principal": ("Principal", "Standing"),
     "core.records": (
         *("DELETED", "EMBEDDED", "FROM_TOKEN", "FULL"),

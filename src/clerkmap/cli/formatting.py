@@ -15,7 +15,11 @@ import click
 if TYPE_CHECKING:
     from ..sync.job import OnProgress, Progress
 
-_MARKS = {True: ("✓", "ok", "green"), False: ("✗", "NO", "red"), None: ("–", "--", "yellow")}  # noqa: RUF001 - the dash is meant
+_MARKS = {
+    True: ("✓", "ok", "green"),
+    False: ("✗", "NO", "red"),
+    None: ("\u2013", "--", "yellow"),  # an en dash
+}
 _SPANS = ((86_400, "days"), (3_600, "h"), (60, "min"))
 
 

@@ -78,7 +78,7 @@ def printable(_context: click.Context, _parameter: click.Parameter, text: str | 
 
 def role_text(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
     """Check a role."""
-    from ..core.roles import MAX_ROLE, is_role
+    from ..core.model import MAX_ROLE, is_role
 
     if text is not None and not is_role(text):
         raise click.BadParameter(f"a role is printable text of 1 to {MAX_ROLE} characters")

@@ -67,7 +67,7 @@ class _Shown:
     """The stored data of one user, read when this is created."""
 
     def __init__(self, records: "Repository", user: "User") -> None:
-        from ..core.roles import role_in_metadata
+        from ..core.model import role_in_metadata
 
         self.data: dict[str, Any] = records.export(user.id)
         for each in (*self.data["identities"], *self.data["memberships"]):

@@ -37,6 +37,8 @@ class Count:
         return self.told + self.from_token
 
 
+MAX_ROLE = 255  # characters
+
 Id = str | int
 T = TypeVar("T")
 
@@ -316,3 +318,16 @@ def _as_json(record: ClerkUser | ClerkMembership) -> dict[str, Any]:
         told["public_metadata"] = json.loads(record.public_metadata)
     told |= {"created_at": to_text(record.created_at), "updated_at": to_text(record.updated_at)}
     return told | {"observed_at": to_text(record.observed_at or None)}
+
+
+def is_role(role: object) -> bool:
+    """Return whether a value is a role that every database can store."""
+    return isinstance(role, str) and 0 < len(role) <= MAX_ROLE and role.isprintable()
+
+
+def role_in_metadata(record: ClerkUser) -> str | None:
+    """Return the role in `public_metadata.role`, or None."""
+    if '"role"' not in record.public_metadata:
+        return None
+    role: str | None = json.loads(record.public_metadata).get("role")
+    return role if is_role(role) else None

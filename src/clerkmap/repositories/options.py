@@ -12,9 +12,8 @@ from dataclasses import replace
 from inspect import iscoroutinefunction
 from typing import Literal, TypedDict
 
-from ..core.model import Change, Id, User
+from ..core.model import MAX_ROLE, Change, Id, User, is_role, role_in_metadata
 from ..core.records import FROM_TOKEN, FULL, AnyRecord, ClerkOrganization, ClerkUser
-from ..core.roles import MAX_ROLE, is_role, role_in_metadata
 from ..core.tombstone_retention import MAX_TOKEN_LIFETIME, oldest_session_rank, tombstone_retention
 from ..core.writeback import WriteBack
 from ..errors import ConfigurationError, UserTaken

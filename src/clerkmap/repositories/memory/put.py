@@ -1,8 +1,10 @@
 """Put Clerk's records into the memory repository. `sql/put.py` does the same in SQL."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
+from itertools import islice
 
+from ...core.deliveries import FORGOTTEN_AT_ONCE, HANDLED_KEPT
 from ...core.merging import latest_membership, outranks, winning_records
 from ...core.model import Change, Id, Membership, Organization, Session, keys_of
 from ...core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
@@ -134,3 +136,24 @@ class MemoryPut:
         user = self._reading.user_at((clerk.instance, clerk.user_key))
         organization = self._tables.organizations.get((clerk.instance, clerk.organization_key))
         return replace(change, user=user, organization=organization)
+
+
+class MemoryDeliveries:
+    """The records of a delivery, put in the transaction that adds its key."""
+
+    def __init__(self, tables: MemoryTables, configuration: Configuration, put: MemoryPut) -> None:
+        self._tables = tables
+        self._configuration = configuration
+        self._put = put
+
+    def put_once(self, key: str | None, records: Collection[AnyRecord], again: bool) -> Written[list[Change] | None]:
+        deliveries, now = self._tables.deliveries, self._configuration.now()
+        if key in deliveries and not again:
+            return [], None
+        if key is not None and key not in deliveries:
+            self._tables.set(deliveries, key, now)
+        for each, handled_at in list(islice(deliveries.items(), FORGOTTEN_AT_ONCE)):  # the oldest are the first
+            if handled_at < now - HANDLED_KEPT:
+                self._tables.set(deliveries, each, None)
+        written, changes = self._put(records)
+        return written, changes

@@ -13,10 +13,9 @@ from ...errors import ConfigurationError
 from ...hooks import Listeners, Then
 from ...ports import documented
 from ..options import Configuration, Options
-from .deliveries import MemoryDeliveries
 from .links import MemoryLinks
 from .outbox import MemoryCheckpoints, MemoryOutbox
-from .put import MemoryPut
+from .put import MemoryDeliveries, MemoryPut
 from .reading import MemoryReading
 from .tables import MemoryTables, Written
 from .users import MemoryUsers

@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
+from ...core.deliveries import HANDLED_KEPT
 from ...core.merging import current_membership, deletion_time, latest_membership, outranks, winning_records
 from ...core.model import Change, Id, Membership, Organization, Session, User
 from ...core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, Kind
@@ -352,3 +353,25 @@ class _PutMany:
             done[instance, key] = better[instance, key]
         yield from flags.set(better)
         return done
+
+
+class SqlDeliveries:
+    """The records of a delivery, put in the transaction that adds its key."""
+
+    def __init__(self, sql: Statements, configuration: Configuration, put: SqlPut) -> None:
+        self._sql = sql
+        self._configuration = configuration
+        self._put = put
+
+    def put_once(
+        self, key: str | None, records: Collection[AnyRecord], again: bool
+    ) -> Work[Written[list[Change] | None]]:
+        """Put the records, unless the key is known. Old keys are removed."""
+        now = self._configuration.now()
+        is_new = key is None or (yield self._sql.insert_delivery, (key, now))
+        if not is_new and not again:
+            return [], None
+        yield self._sql.forget_deliveries, (now - HANDLED_KEPT,)
+        if not records:
+            return [], []
+        return (yield from self._put(records))

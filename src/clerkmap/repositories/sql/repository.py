@@ -17,10 +17,9 @@ from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
 from ...hooks import Listeners, Then
 from ...ports import documented
 from ..options import Configuration
-from .deliveries import SqlDeliveries
 from .links import SqlLinks
 from .outbox import SqlCheckpoints, SqlOutbox
-from .put import Locks, SqlPut
+from .put import Locks, SqlDeliveries, SqlPut
 from .reading import SqlReading
 from .statements import Statements, Work, Written
 from .stored_rows import Contents, Reads, Writes
