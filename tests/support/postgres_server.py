@@ -8,13 +8,14 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg.errors import DuplicateDatabase
 
 _numbers = itertools.count()
 
@@ -39,7 +40,16 @@ def _started() -> Any:
 
 def postgres() -> str:
     """The connection string of a server."""
-    return os.environ.get("CLERKMAP_TEST_POSTGRES") or str(_started().get_uri())
+    return os.environ.get("CLERKMAP_TEST_POSTGRES") or _own_database()
+
+
+@cache
+def _own_database() -> str:
+    """The database of this worker. Locks of keys belong to a database: tests that run at once must not share them."""
+    name = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    with psycopg.connect(_started().get_uri(), autocommit=True) as connection, suppress(DuplicateDatabase):
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return str(_started().get_uri(database=name))
 
 
 def bin_path() -> Path:
