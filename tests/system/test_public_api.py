@@ -20,7 +20,7 @@ DOORS = [
     *("clerkmap", "clerkmap.repositories", "clerkmap.clerk", "clerkmap.sync", "clerkmap.testing"),
     *(
         f"clerkmap.adapters.{name}"
-        for name in ("authenticator", "asgi", "fastapi", "flask", "mcp", "starlette", "wsgi")
+        for name in ("authenticator", "asgi", "fastapi", "flask", "mcp", "sqlalchemy", "starlette", "wsgi")
     ),
 ]
 # Modules that are public as a whole, besides the doors: errors, and what Django's settings or a test suite names.

@@ -77,13 +77,17 @@ class Schema:
         """Return the script that `migrate` runs on tables at a version, 0 for none, to run it by other means."""
         if type(since) is not int or not 0 <= since <= SCHEMA_VERSION:
             raise ConfigurationError(f"since must be a schema version from 0 to {SCHEMA_VERSION}")
-        statements = [statement for step in self._steps[since:] for statement in step]
+        return "".join(f"{statement};\n" for statement in self.statements(since, SCHEMA_VERSION))
+
+    def statements(self, since: int, until: int) -> list[str]:
+        """Return the statements that bring the tables from one version, 0 for none, to a later one."""
+        statements = [statement.strip() for step in self._steps[since:until] for statement in step]
         if since == 0:
-            filled = self._insert.replace(self._dialect.value, str(SCHEMA_VERSION), 1)
+            filled = self._insert.replace(self._dialect.value, str(until), 1)
             statements += [self._create, filled.replace(self._dialect.value, f"'{self._id_type}'")]
-        elif since < SCHEMA_VERSION:
-            statements.append(self._move.replace(self._dialect.value, str(SCHEMA_VERSION)))
-        return "".join(f"{statement.strip()};\n" for statement in statements)
+        elif since < until:
+            statements.append(self._move.replace(self._dialect.value, str(until)))
+        return statements
 
 
 _SCHEMA = "version {d.integer} NOT NULL, id_type {d.key} NOT NULL"
