@@ -22,6 +22,7 @@ from postgres_server import url_of_a_new_schema
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Pages whose pieces are the files of a project: another test writes them where they say, runs and serves them.
 PROJECTS = {
+    ROOT / "docs" / "alembic.md": "test_alembic.py",
     ROOT / "docs" / "django.md": "test_django_project.py",
     ROOT / "docs" / "testing.md": "test_plugin_page.py",
 }

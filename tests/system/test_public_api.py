@@ -138,7 +138,7 @@ MOMENT = re.compile(r"(\w*_at|created_at_after|due|moment|timestamp|not_before|s
 NUMBERS = {
     *("ClerkUser", "ClerkOrganization", "ClerkMembership", "ClerkSession", "Event", "Claims", "deletion_time"),
     *("FakeAddress", "FakeClerk", "FakeInvitation", "FakeMachineToken", "FakeMembership", "FakeOrganization"),
-    *("FakeSession", "FakeUser", "Message", "ddl", "Move"),
+    *("FakeSession", "FakeUser", "Message", "ddl", "Move", "upgrade_to"),
 }
 
 
