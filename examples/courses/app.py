@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from clerkmap import (
     Change,
     ClerkUser,
-    Id,
     Instance,
     Reconciler,
     RepositoryUnavailable,
@@ -47,7 +46,7 @@ MergeMetadata = Callable[[str, dict[str, Any]], None]
 class Caller(NamedTuple):
     """The caller's id and role. A cached caller needs no database read."""
 
-    id: Id
+    id: str
     role: str
 
 
@@ -100,7 +99,7 @@ class Courses:
             connection.execute("INSERT OR IGNORE INTO enrolments VALUES (?, ?)", (self.caller(token).id, course))
         self._cache.pop(f"courses of {self.caller(token).id}", None)
 
-    def courses_of(self, id: Id) -> list[str]:
+    def courses_of(self, id: str) -> list[str]:
         """Return the courses of a user."""
         return [course for (course,) in self._cached(f"courses of {id}", COURSES, id)]
 
@@ -110,7 +109,7 @@ class Courses:
             raise NotAllowed
         return self._cached("people", PEOPLE)
 
-    def promote(self, token: str, id: Id, role: str) -> None:
+    def promote(self, token: str, id: str, role: str) -> None:
         """Set a user's role. It takes effect on the next request. Only for admins."""
         if self.caller(token).role != "admin" or role not in ROLES:
             raise NotAllowed

@@ -13,16 +13,16 @@ from datetime import datetime
 from typing import Any, Literal, Protocol, Self, TypeVar
 
 from .core.instance import Instance
-from .core.model import Change, Count, Erasure, Id, Member, Organization, ResultPage, User
+from .core.model import Change, Count, Erasure, Id, IdT, Member, Organization, ResultPage, User
 from .core.principal import Standing
 from .core.records import AnyRecord, ClerkOrganization, ClerkUser, Kind
 from .core.writeback import OutboxEntry, OutboxKind, WriteBack
 from .errors import ConfigurationError
 from .hooks import Listeners, Then
 
-# The source of your ids: a name, or a function of Clerk's record. If a function reads more than the Clerk id, the ids
-# depend on the order of the records.
-Ids = Literal["uuid7", "integer", "clerk"] | Callable[[ClerkUser | ClerkOrganization], Id]
+# The source of your ids: a name, `int`, or a function of Clerk's record. If a function reads more than the Clerk id,
+# the ids depend on the order of the records.
+Ids = Literal["uuid7", "clerk"] | type[IdT] | Callable[[ClerkUser | ClerkOrganization], IdT]
 # Called with the first record of a new identity. Returns the id of an existing user, or None for a new user. A linker
 # may have a method `is_enough(record)`. If it returns False, no user is made from the record, and a resolver asks
 # Clerk's API.
@@ -46,7 +46,7 @@ def served_first(*, only_if: bool = True) -> Generator[None, None, None]:
         first_in_line.reset(token)
 
 
-class CoreRepository(Protocol):
+class CoreRepository(Protocol[IdT]):
     """The operations that requests and webhooks need: your users and organizations, found by Clerk's ids."""
 
     poll_every: float | None
@@ -65,7 +65,7 @@ class CoreRepository(Protocol):
         """The longest lifetime of a token, in seconds. All tombstones, also of sessions, are kept for two days more."""
         ...
 
-    def put(self, records: Iterable[AnyRecord]) -> list[Change]:
+    def put(self, records: Iterable[AnyRecord]) -> list[Change[IdT]]:
         """Write Clerk's records, all or none, and return the changes they made.
 
         If the repository retries because the answer to a commit is lost, the changes of the first try are not returned.
@@ -78,11 +78,11 @@ class CoreRepository(Protocol):
         clerk_user_id: str,
         clerk_organization_id: str | None = None,
         clerk_session_id: str | None = None,
-    ) -> Standing | None:
+    ) -> Standing[IdT] | None:
         """Return a caller's standing by the name of an instance and Clerk's ids. None if the user is unknown."""
         ...
 
-    def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None:
+    def row(self, kind: OutboxKind, instance: str, key: str) -> User[IdT] | Organization[IdT] | None:
         """Return your user or organization with this Clerk key, or None."""
         ...
 
@@ -95,22 +95,22 @@ class CoreRepository(Protocol):
         ...
 
 
-class DirectoryRepository(Protocol):
+class DirectoryRepository(Protocol[IdT]):
     """The operations for your application and jobs: users by your ids, roles, links, records, checkpoints."""
 
-    def user(self, id: Id) -> User | None:
+    def user(self, id: IdT) -> User[IdT] | None:
         """Return your user by your id, with the newest of its identities. None if no identity is linked to it."""
         ...
 
-    def organization(self, id: Id) -> Organization | None:
+    def organization(self, id: IdT) -> Organization[IdT] | None:
         """Return your organization by your id."""
         ...
 
-    def set_role(self, id: Id, role: str | None) -> User:
+    def set_role(self, id: IdT, role: str | None) -> User[IdT]:
         """Set the role of your user. After that, no record from Clerk changes it."""
         ...
 
-    def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
+    def link(self, instance: str, clerk_id: str, id: IdT, *, shared: bool = False) -> User[IdT]:
         """Link a Clerk user to your user with this id. Create your user if it does not exist.
 
         Raises:
@@ -119,7 +119,7 @@ class DirectoryRepository(Protocol):
         """
         ...
 
-    def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
+    def unlink(self, instance: str, clerk_id: str, id: IdT) -> User[IdT]:
         """Unlink a Clerk user from your user with this id, and return the new user that it is linked to.
 
         `relink` undoes it.
@@ -129,7 +129,7 @@ class DirectoryRepository(Protocol):
         """
         ...
 
-    def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
+    def relink(self, instance: str, clerk_id: str, id: IdT, *, to: IdT) -> User[IdT]:
         """Move the link of a Clerk user from your user `id` to your user `to`.
 
         Call it again with the two ids swapped to undo it.
@@ -140,11 +140,11 @@ class DirectoryRepository(Protocol):
         """
         ...
 
-    def export(self, id: Id) -> dict[str, Any]:
+    def export(self, id: IdT) -> dict[str, Any]:
         """Return all stored data of your user, ready for `json.dumps`."""
         ...
 
-    def erase(self, id: Id) -> Erasure:
+    def erase(self, id: IdT) -> Erasure[IdT]:
         """Erase the personal data of your user for good, as if the account had been deleted at Clerk.
 
         The row, its id and the references to it stay. The result says whether a file may still hold the data.
@@ -171,7 +171,7 @@ class DirectoryRepository(Protocol):
         """Return the number of records of each kind in one instance. Reads all of them."""
         ...
 
-    def search(self, text: str, limit: int = 20) -> list[User]:
+    def search(self, text: str, limit: int = 20) -> list[User[IdT]]:
         """Return your users by a whole id, Clerk id, username, external id or e-mail address. Reads all users.
 
         The case of ASCII letters does not matter.
@@ -179,8 +179,8 @@ class DirectoryRepository(Protocol):
         ...
 
     def members(
-        self, organization_id: Id, *, role: str | None = None, after: str | None = None, limit: int = 50
-    ) -> ResultPage[Member]:
+        self, organization_id: IdT, *, role: str | None = None, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Member[IdT]]:
         """Return a page of the members of your organization, in a fixed order.
 
         A member is listed while a request as this member would be accepted: removed members, banned and deleted users,
@@ -188,11 +188,11 @@ class DirectoryRepository(Protocol):
         """
         ...
 
-    def count_members(self, organization_id: Id, *, role: str | None = None, at_most: int = 10_000) -> int:
+    def count_members(self, organization_id: IdT, *, role: str | None = None, at_most: int = 10_000) -> int:
         """Return the number of these members. Counting stops at `at_most`."""
         ...
 
-    def organizations_of(self, user_id: Id) -> list[Member]:
+    def organizations_of(self, user_id: IdT) -> list[Member[IdT]]:
         """Return your user's place in each organization, under the same condition."""
         ...
 
@@ -244,12 +244,12 @@ class OutboxRepository(Protocol):
         ...
 
 
-class DeliveryRepository(Protocol):
+class DeliveryRepository(Protocol[IdT]):
     """The operation for handlers of events: a `Reconciler` with `on_event` needs it."""
 
     def put_once(
         self, key: str | None, records: Sequence[AnyRecord], then: Then, *, again: bool = False
-    ) -> list[Change] | None:
+    ) -> list[Change[IdT]] | None:
         """Put the records of a delivery, then call a function, in one transaction and once for each key.
 
         `then` gets the transaction, as hooks do, and is called after them. If it raises, nothing is written, and its
@@ -268,7 +268,9 @@ class DeliveryRepository(Protocol):
         ...
 
 
-class Repository(CoreRepository, DirectoryRepository, OutboxRepository, DeliveryRepository, Protocol):
+class Repository(
+    CoreRepository[IdT], DirectoryRepository[IdT], OutboxRepository, DeliveryRepository[IdT], Protocol[IdT]
+):
     """All four protocols, as the repositories of clerkmap have them. A context manager that closes the repository."""
 
     def within(self, connection: Any) -> Self:
@@ -302,7 +304,7 @@ def documented(repository: RepositoryClass) -> RepositoryClass:
 
 
 @documented
-class AsyncCoreRepository(Protocol):
+class AsyncCoreRepository(Protocol[IdT]):
     """`CoreRepository` for async drivers."""
 
     poll_every: float | None
@@ -313,41 +315,41 @@ class AsyncCoreRepository(Protocol):
     @property
     def max_token_lifetime(self) -> float: ...
 
-    async def put(self, records: Iterable[AnyRecord]) -> list[Change]: ...
+    async def put(self, records: Iterable[AnyRecord]) -> list[Change[IdT]]: ...
     async def find(
         self,
         instance: str,
         clerk_user_id: str,
         clerk_organization_id: str | None = None,
         clerk_session_id: str | None = None,
-    ) -> Standing | None: ...
-    async def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None: ...
+    ) -> Standing[IdT] | None: ...
+    async def row(self, kind: OutboxKind, instance: str, key: str) -> User[IdT] | Organization[IdT] | None: ...
     async def poll(self) -> None: ...
     async def close(self) -> None: ...
 
 
 @documented
-class AsyncDirectoryRepository(Protocol):
+class AsyncDirectoryRepository(Protocol[IdT]):
     """`DirectoryRepository` for async drivers."""
 
-    async def user(self, id: Id) -> User | None: ...
-    async def organization(self, id: Id) -> Organization | None: ...
-    async def set_role(self, id: Id, role: str | None) -> User: ...
-    async def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User: ...
-    async def unlink(self, instance: str, clerk_id: str, id: Id) -> User: ...
-    async def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User: ...
-    async def export(self, id: Id) -> dict[str, Any]: ...
-    async def erase(self, id: Id) -> Erasure: ...
+    async def user(self, id: IdT) -> User[IdT] | None: ...
+    async def organization(self, id: IdT) -> Organization[IdT] | None: ...
+    async def set_role(self, id: IdT, role: str | None) -> User[IdT]: ...
+    async def link(self, instance: str, clerk_id: str, id: IdT, *, shared: bool = False) -> User[IdT]: ...
+    async def unlink(self, instance: str, clerk_id: str, id: IdT) -> User[IdT]: ...
+    async def relink(self, instance: str, clerk_id: str, id: IdT, *, to: IdT) -> User[IdT]: ...
+    async def export(self, id: IdT) -> dict[str, Any]: ...
+    async def erase(self, id: IdT) -> Erasure[IdT]: ...
     async def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]: ...
     async def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None: ...
     async def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]: ...
     async def counts(self, instance: str) -> dict[Kind, Count]: ...
-    async def search(self, text: str, limit: int = 20) -> list[User]: ...
+    async def search(self, text: str, limit: int = 20) -> list[User[IdT]]: ...
     async def members(
-        self, organization_id: Id, *, role: str | None = None, after: str | None = None, limit: int = 50
-    ) -> ResultPage[Member]: ...
-    async def count_members(self, organization_id: Id, *, role: str | None = None, at_most: int = 10_000) -> int: ...
-    async def organizations_of(self, user_id: Id) -> list[Member]: ...
+        self, organization_id: IdT, *, role: str | None = None, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Member[IdT]]: ...
+    async def count_members(self, organization_id: IdT, *, role: str | None = None, at_most: int = 10_000) -> int: ...
+    async def organizations_of(self, user_id: IdT) -> list[Member[IdT]]: ...
     async def purge(self, before: datetime) -> int: ...
     async def checkpoint(self, name: str) -> str | None: ...
     async def set_checkpoint(self, name: str, text: str | None) -> None: ...
@@ -368,17 +370,21 @@ class AsyncOutboxRepository(Protocol):
 
 
 @documented
-class AsyncDeliveryRepository(Protocol):
+class AsyncDeliveryRepository(Protocol[IdT]):
     """`DeliveryRepository` for async drivers. `then` may return an awaitable."""
 
     async def put_once(
         self, key: str | None, records: Sequence[AnyRecord], then: Then, *, again: bool = False
-    ) -> list[Change] | None: ...
+    ) -> list[Change[IdT]] | None: ...
 
 
 @documented
 class AsyncRepository(
-    AsyncCoreRepository, AsyncDirectoryRepository, AsyncOutboxRepository, AsyncDeliveryRepository, Protocol
+    AsyncCoreRepository[IdT],
+    AsyncDirectoryRepository[IdT],
+    AsyncOutboxRepository,
+    AsyncDeliveryRepository[IdT],
+    Protocol[IdT],
 ):
     """`Repository` for async drivers."""
 

@@ -40,7 +40,7 @@ def written_down(vendor: str, id_type: str) -> str:
 @pytest.mark.parametrize("id_type", ["text", "bigint", "uuid"])
 def test_the_migration_is_what_the_others_run(id_type: Any) -> None:
     """The statements of the migration equal, character by character, those of the other repositories."""
-    options: dict[str, Any] = {"id_type": id_type, **made_by("integer" if id_type == "bigint" else "uuid7")}
+    options: dict[str, Any] = {"id_type": id_type, **made_by(int if id_type == "bigint" else "uuid7")}
     assert written_down("postgresql", id_type) == PostgresRepository.ddl(**options)
     if id_type != "uuid":
         schema = Schema(SQLITE, Names("clerkmap_"), initial.ID_TYPES["sqlite"][id_type][0])

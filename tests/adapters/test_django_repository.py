@@ -57,7 +57,7 @@ class Closing(DjangoRepository):
 
 
 def a_repository(alias: str, **options: Any) -> DjangoRepository:
-    id_type = options.get("id_type") or ("bigint" if options.get("ids") == "integer" else "text")
+    id_type = options.get("id_type") or ("bigint" if options.get("ids") is int else "text")
     make_tables(alias, id_type)
     return Closing(alias, **options)
 
@@ -256,7 +256,7 @@ def test_tables_that_are_missing_are_yours_to_make(make: MakeRepository, tmp_pat
         DjangoRepository(alias).find(HERE, ANN)
     full = make()._alias  # type: ignore[attr-defined]
     with pytest.raises(ConfigurationError, match="hold ids of type"):
-        DjangoRepository(full, ids="integer", first_id=1).put([person()])
+        DjangoRepository(full, ids=int, first_id=1).put([person()])
     connections.close_all()
 
 

@@ -335,7 +335,8 @@ def test_beyond_max_waiting_a_writer_is_refused_at_once(repository: SqliteReposi
             await asyncio.sleep(0)
             await asyncio.wait(waiting[5:])
             assert not any(each.done() for each in waiting[:5])
-        return await asyncio.gather(*waiting, return_exceptions=True)
+        results: list[Any] = await asyncio.gather(*waiting, return_exceptions=True)
+        return results
 
     done = asyncio.run(run())
     assert [type(each) for each in done] == [list] * 5 + [RepositoryUnavailable] * 3
@@ -369,7 +370,8 @@ def test_one_that_fails_fails_alone(repository: SqliteRepository, hook: Hook, pa
             puts = [lent.put([person(f"user_{number}")]) for number in range(3)]
             waiting = [*map(asyncio.ensure_future, puts), asyncio.ensure_future(lent.set_role("nobody", "admin"))]
             await asyncio.sleep(0)
-        return await asyncio.gather(*waiting, return_exceptions=True)
+        results: list[Any] = await asyncio.gather(*waiting, return_exceptions=True)
+        return results
 
     first, second, third, fourth = asyncio.run(run())
     assert (len(first), type(second), len(third), fourth.code) == (1, HookFailed, 1, "user_unknown")
@@ -391,7 +393,8 @@ def test_a_hook_cannot_end_what_it_shares_with_others(
         async with held(repository, hook) as lent:
             waiting = [asyncio.ensure_future(lent.put([person(f"user_{number}")])) for number in range(3)]
             await asyncio.sleep(0)
-        return await asyncio.gather(*waiting, return_exceptions=True)
+        results: list[Any] = await asyncio.gather(*waiting, return_exceptions=True)
+        return results
 
     assert [type(each) for each in asyncio.run(run())] == [list, HookFailed, list]
     assert _count(path) == 3
@@ -414,7 +417,8 @@ def test_a_hook_that_undoes_the_transaction_undoes_them_all(
         async with held(repository, hook) as lent:
             waiting = [asyncio.ensure_future(lent.put([person(f"user_{number}")])) for number in range(3)]
             await asyncio.sleep(0)
-        return await asyncio.gather(*waiting, return_exceptions=True)
+        results: list[Any] = await asyncio.gather(*waiting, return_exceptions=True)
+        return results
 
     errors = [RepositoryUnavailable, ConfigurationError, RepositoryUnavailable]
     assert [type(each) for each in asyncio.run(run())] == errors
@@ -466,7 +470,8 @@ def test_a_hook_among_several_must_not_write_through_the_repository(
         async with held(repository, hook) as lent:
             waiting = [asyncio.ensure_future(lent.put([person(f"user_{number}")])) for number in range(3)]
             await asyncio.sleep(0)
-        return await asyncio.gather(*waiting, return_exceptions=True)
+        results: list[Any] = await asyncio.gather(*waiting, return_exceptions=True)
+        return results
 
     first, second, third = asyncio.run(run())
     assert (type(first), type(second.__cause__), type(third)) == (list, ConfigurationError, list)

@@ -23,9 +23,9 @@ def ids_of(repository: Repository) -> tuple[object, object]:
     return standing.user.id, standing.organization.id
 
 
-@pytest.mark.parametrize("ids", ["uuid7", "integer"])
+@pytest.mark.parametrize("ids", ["uuid7", int])
 @pytest.mark.parametrize("make", [MemoryRepository, on_sqlite])
-def test_an_id_lasts(make: MakeRepository, ids: str) -> None:
+def test_an_id_lasts(make: MakeRepository, ids: Any) -> None:
     """Renamed, told late, told again or deleted: the same row under the same id, and the change says so."""
     repository = make(**made_by(ids))
     repository.put([person("user_first"), company("org_first"), person(), company()])

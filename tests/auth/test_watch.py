@@ -102,6 +102,7 @@ def test_a_ban_made_elsewhere_costs_the_same_however_many_sockets_are_open(tmp_p
     """One look-up, for the person concerned. A change of somebody else costs none, and so does an idle second."""
     clerk = FakeClerk()
     here, there = Counting.open(tmp_path / "app.db"), SqliteRepository.open(tmp_path / "app.db")
+    assert isinstance(here, Counting)
     resolver = Looks(clerk.instance, here)
     people = [clerk.create_user() for _ in range(many)]
     stranger = clerk.create_user()

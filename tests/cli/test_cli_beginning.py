@@ -119,7 +119,7 @@ def test_init_overwrites_nothing(fresh: World, tmp_path: Path) -> None:
     assert again.returncode == FINE, again.stderr
     assert "exist already" in again.stderr
     assert again.stdout == made.stdout
-    assert 'SqliteRepository.open("app.db", ids="integer", first_id=1)' in again.stdout
+    assert 'SqliteRepository.open("app.db", ids=int, first_id=1)' in again.stdout
     assert fresh.process("init", "--framework", "wsgi", "--ids", "uuid7").returncode == CONFIGURATION
     assert fresh.process("init").returncode == USAGE
     told = fresh.process("init", "--framework", "wsgi", CLERK_SECRET_KEY="").stderr

@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,9 +31,11 @@ FROM_ONE = ("--first-id", "1")
 
 
 @pytest.mark.parametrize(("made", "type"), [("uuid7", str), ("integer", int), ("clerk", str)])
-def test_new_ids_are_made_like_those_that_are_there(fresh: World, tmp_path: Path, made: str, type: type) -> None:
+def test_new_ids_are_made_like_those_that_are_there(fresh: World, tmp_path: Path, made: Any, type: type) -> None:
     """The command goes by the tables, and by the ids in them."""
-    with closing(SqliteRepository.open(tmp_path / "app.db", **made_by(made))) as repository:
+    with closing(
+        SqliteRepository.open(tmp_path / "app.db", **made_by(int if made == "integer" else made))
+    ) as repository:
         repository.put([FIRST])
     assert fresh.run("sync", *FROM_ONE * (made == "integer")).exit_code == FINE
     found = ids(tmp_path / "app.db")

@@ -55,7 +55,7 @@ def test_pages_end_like_single_records(seed: int, postgres_schema: str) -> None:
     real.close()
 
 
-@pytest.mark.parametrize("ids", ["uuid7", "integer", "clerk"])
+@pytest.mark.parametrize("ids", ["uuid7", int, "clerk"])
 def test_pages_at_once(ids: Any, postgres_schema: str) -> None:
     """Eight writers with the same pages make one user of each person, and leave no row without an identity."""
     repository = PostgresRepository.open(postgres(), schema=postgres_schema, **made_by(ids))
@@ -84,7 +84,7 @@ def test_pages_at_once(ids: Any, postgres_schema: str) -> None:
 
 def test_numbers_that_are_taken_are_passed_over(postgres_schema: str) -> None:
     """People whom you have linked to numbers of yours do not get in the way of the numbers that the database makes."""
-    repository = PostgresRepository.open(postgres(), schema=postgres_schema, ids="integer", first_id=1)
+    repository = PostgresRepository.open(postgres(), schema=postgres_schema, ids=int, first_id=1)
     for number in range(1, 8):
         repository.link(HERE, f"user_linked_{number}", number)
 

@@ -118,7 +118,7 @@ def test_a_value_that_cannot_be_stored(postgres_schema: str) -> None:
             told_nothing(raised.value)
 
 
-@pytest.mark.parametrize("ids", ["uuid7", "integer", "clerk"])
+@pytest.mark.parametrize("ids", ["uuid7", int, "clerk"])
 @pytest.mark.parametrize("table", ["identities", "organizations", "users"])
 def test_a_row_that_yours_swallows(postgres_schema: str, table: str, ids: Any) -> None:
     """What is neither inserted nor refused is not tried for ever, and it is said where to look."""
@@ -128,12 +128,12 @@ def test_a_row_that_yours_swallows(postgres_schema: str, table: str, ids: Any) -
             repository.put([company() if table == "organizations" else person()])
         if table == "identities":
             with pytest.raises(ConfigurationError, match="triggers"):
-                repository.link(HERE, BEA, 7 if ids == "integer" else "mine")
+                repository.link(HERE, BEA, 7 if ids is int else "mine")
 
 
 def test_a_unique_index_of_yours_on_organizations(postgres_schema: str) -> None:
     """Which a second one of the same name meets."""
-    with opened(postgres_schema, ids="integer", first_id=1) as repository:
+    with opened(postgres_schema, ids=int, first_id=1) as repository:
         run(f"CREATE UNIQUE INDEX ON {postgres_schema}.clerkmap_organizations (name)")
         repository.put([company(name="Acme")])
         with pytest.raises(ConfigurationError, match="unique indexes"):
@@ -142,7 +142,7 @@ def test_a_unique_index_of_yours_on_organizations(postgres_schema: str) -> None:
 
 def test_numbers_that_are_used_up(postgres_schema: str) -> None:
     """After a link to the greatest number there is, the database has none left, and says so."""
-    with opened(postgres_schema, ids="integer", first_id=1) as repository:
+    with opened(postgres_schema, ids=int, first_id=1) as repository:
         repository.link(HERE, ANN, 2**63 - 1)
         run(f"SELECT setval('{postgres_schema}.clerkmap_users_id_seq', {2**63 - 1})")
         with pytest.raises(ConfigurationError, match="SequenceGeneratorLimitExceeded"):

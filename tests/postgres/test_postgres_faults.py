@@ -112,7 +112,7 @@ class Trial:
         self.told = world.told
         self.statements = calm.statements
         self.is_once = not operation.name.startswith(REPEATED)
-        self.counts = operation.options.get("ids") == "integer"  # numbers that were lost do not come again
+        self.counts = operation.options.get("ids") is int  # numbers that were lost do not come again
 
     def attempt(self, at: int, how: How) -> None:
         """Do it with a fault: it is done or it is not; and do it again: it ends where it would have ended at once."""

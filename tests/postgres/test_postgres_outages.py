@@ -102,7 +102,8 @@ class AsyncWay(Way):
     def many(self, number: int) -> list[BaseException | object]:
         async def all_of_them() -> list[BaseException | object]:
             finds = (self._async.find(HERE, ANN) for _ in range(number))
-            return await asyncio.gather(*finds, return_exceptions=True)
+            results: list[BaseException | object] = await asyncio.gather(*finds, return_exceptions=True)
+            return results
 
         return asyncio.run_coroutine_threadsafe(all_of_them(), self._loop).result()
 

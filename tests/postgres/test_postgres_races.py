@@ -59,8 +59,8 @@ def test_thousands_of_first_requests(processes: ProcessPoolExecutor, postgres_sc
     assert rows(uri, "SELECT count(*) FROM clerkmap_memberships") == [(1,)]
 
 
-@pytest.mark.parametrize("ids", ["uuid7", "integer", "clerk"])
-def test_webhooks_race_first_requests(processes: ProcessPoolExecutor, postgres_schema: str, ids: str) -> None:
+@pytest.mark.parametrize("ids", ["uuid7", int, "clerk"])
+def test_webhooks_race_first_requests(processes: ProcessPoolExecutor, postgres_schema: str, ids: Any) -> None:
     """Person by person, first requests and full statements at once: one row, one id, and every hook hears it once."""
     uri = url_of_a_new_schema(postgres_schema)
     rows(uri, "CREATE TABLE calls (kind text, key text)")

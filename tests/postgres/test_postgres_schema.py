@@ -180,7 +180,7 @@ def test_repositories_in_one_database(postgres_schema: str) -> None:
     other = f"{postgres_schema}_other"
     with (
         opened(postgres_schema) as one,
-        opened(postgres_schema, prefix="second_", ids="integer", first_id=1) as two,
+        opened(postgres_schema, prefix="second_", ids=int, first_id=1) as two,
         opened(other) as three,
     ):
         repositories = (one, two, three)

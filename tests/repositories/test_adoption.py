@@ -442,7 +442,7 @@ class ByUsername:
 def test_a_linker_of_yours_says_what_is_enough() -> None:
     """Clerk is asked about a person whose record is not enough for it, as with the linkers of clerkmap."""
     clerk = FakeClerk()
-    repository = MemoryRepository(ids="integer", first_id=100, linker=ByUsername({"ada": 7}))
+    repository = MemoryRepository(ids=int, first_id=100, linker=ByUsername({"ada": 7}))
     assert repository.needs_full_user
     with pytest.raises(ConfigurationError, match="api=ClerkApi"):
         Resolver(clerk.instance, repository)
@@ -462,7 +462,7 @@ def wrong_id(record: ClerkUser) -> Any:
 @pytest.mark.parametrize(("linker", "name"), [(ByUsername({"ann": "7"}), "ByUsername"), (wrong_id, "wrong_id")])
 def test_what_a_linker_of_yours_must_return(linker: Any, name: str) -> None:
     """The error names the linker, and the type of an id."""
-    repository = MemoryRepository(ids="integer", first_id=100, linker=linker)
+    repository = MemoryRepository(ids=int, first_id=100, linker=linker)
     with pytest.raises(ConfigurationError, match=f"linker {name} must return .* int"):
         repository.put([ClerkUser.full("app", "user_a", observed_at=1, username="ann")])
 
@@ -539,7 +539,7 @@ FULL = ClerkUser.full("app", "user_a", observed_at=1, email=ADDRESS.format(1), e
 )
 def test_a_find_that_returns_something_else(rows: Any) -> None:
     """It is told whose fault it is, and nobody is made."""
-    repository = MemoryRepository(ids="integer", first_id=100, linker=ByVerifiedEmail(lambda email: rows))
+    repository = MemoryRepository(ids=int, first_id=100, linker=ByVerifiedEmail(lambda email: rows))
     with pytest.raises(ConfigurationError, match=r"ByVerifiedEmail.*(\(id, address\)|the id of your user)"):
         repository.put([FULL])
     assert repository.find("app", "user_a") is None
@@ -547,7 +547,7 @@ def test_a_find_that_returns_something_else(rows: Any) -> None:
 
 @pytest.mark.parametrize("id", ["1", True, 1.0, [], (1,), [(1,)], 2**63])
 def test_a_find_that_returns_no_id(id: Any) -> None:
-    repository = MemoryRepository(ids="integer", first_id=100, linker=ByExternalId(lambda external_id: id))
+    repository = MemoryRepository(ids=int, first_id=100, linker=ByExternalId(lambda external_id: id))
     with pytest.raises(ConfigurationError, match=r"linker ByExternalId must return .* int"):
         repository.put([FULL])
     assert repository.find("app", "user_a") is None
@@ -561,13 +561,13 @@ def test_a_find_that_fails_by_itself() -> None:
         raise TypeError("mine")
 
     with pytest.raises(TypeError, match="mine"):
-        MemoryRepository(ids="integer", first_id=100, linker=ByVerifiedEmail(find)).put([FULL])
+        MemoryRepository(ids=int, first_id=100, linker=ByVerifiedEmail(find)).put([FULL])
 
 
 @pytest.mark.parametrize("row", [(7, ADDRESS.format(1)), [7, ADDRESS.format(1)], Columns(7, ADDRESS.format(1))])
 def test_rows_of_other_kinds(row: Any) -> None:
     """Beside addresses that no person can have: half of a surrogate pair, a zero character, none."""
     rows = [(1, "customer1@example.com\ud800"), (2, "\udcff"), (3, "a\x00b"), (4, None), (5, ""), row]
-    repository = MemoryRepository(ids="integer", first_id=100, linker=ByVerifiedEmail(lambda email: rows))
+    repository = MemoryRepository(ids=int, first_id=100, linker=ByVerifiedEmail(lambda email: rows))
     repository.put([FULL])
     assert found(repository, "user_a", "app").id == 7

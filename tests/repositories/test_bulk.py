@@ -90,7 +90,7 @@ def test_pages_end_like_single_records(seed: int, opened: Open) -> None:
 @pytest.mark.parametrize("linked", [7, 2**62])
 def test_numbers_follow_the_greatest_there_is(opened: Open, linked: int) -> None:
     """Also behind a number of yours that leaves hardly any: nobody gets one that is taken."""
-    repository = opened(ids="integer", first_id=1)
+    repository = opened(ids=int, first_id=1)
     repository.link(HERE, "user_linked", linked)
     repository.put([person(f"user_{each}") for each in range(2 * MANY)])
     repository.put([company(f"org_{each}") for each in range(2 * MANY)])

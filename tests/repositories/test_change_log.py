@@ -163,6 +163,7 @@ def test_only_the_person_concerned_is_looked_up_again(there: SqliteRepository, t
     """Of a hundred remembered callers, a ban made elsewhere costs one look-up."""
     clerk, monotonic = FakeClerk(clock=Clock(1_790_000_000)), Clock(0)
     here = Counting.open(tmp_path / "app.db")
+    assert isinstance(here, Counting)
     resolver = Resolver(clerk.instance, here, verifier=Verifier(clerk.instance, clock=clerk.clock), monotonic=monotonic)
     people = [clerk.create_user() for _ in range(100)]
     tokens = [clerk.token(user) for user in people]

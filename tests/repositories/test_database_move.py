@@ -49,9 +49,9 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize("ids", ["uuid7", "integer"])
+@pytest.mark.parametrize("ids", ["uuid7", int])
 @pytest.mark.parametrize(("here", "there"), WAYS, ids=[f"{here} to {there}" for here, there in WAYS])
-def test_everything_moves(place: Place, here: str, there: str, ids: str) -> None:
+def test_everything_moves(place: Place, here: str, there: str, ids: Any) -> None:
     """Each row of each table; then onboarding, write-back, tombstones and new ids work as before."""
     story = Story()
     source, target = place(here)(**made_by(ids), **story.options), place(there)(**made_by(ids), **story.options)
@@ -70,9 +70,9 @@ def test_everything_moves(place: Place, here: str, there: str, ids: str) -> None
 def test_sequences_continue_after_the_greatest_id(place: Place, postgres_schema: str) -> None:
     """Of users and of organizations: also what SQL of your own inserts gets an id that is free."""
     url = url_of_a_new_schema(postgres_schema)
-    source = place("sqlite")(ids="integer", first_id=1)
+    source = place("sqlite")(ids=int, first_id=1)
     source.put([*people(3), ClerkOrganization.full("here", "org_1", observed_at=1, name="One")])
-    with closing(PostgresRepository.open(url, ids="integer", first_id=1, listen=False)) as target:
+    with closing(PostgresRepository.open(url, ids=int, first_id=1, listen=False)) as target:
         assert move(source, target).complete
     with psycopg.connect(url) as connection:
         for table, expected in (("users", 4), ("organizations", 2)):
@@ -188,7 +188,7 @@ def test_a_dry_run_writes_nothing(place: Place) -> None:
     assert target.contents.is_empty()
     assert target.checkpoint(MARKER) is None
     with pytest.raises(ConfigurationError, match="ids of type text, and the target bigint"):
-        move(source, place("postgres")(ids="integer", first_id=1), dry_run=True)
+        move(source, place("postgres")(ids=int, first_id=1), dry_run=True)
 
 
 def filled(repository: Any) -> Any:
@@ -245,13 +245,13 @@ def test_another_writer_in_the_target_is_noticed(place: Place, anew: bool) -> No
 @pytest.mark.parametrize(
     ("here", "of_source", "there", "of_target", "said"),
     [
-        ("sqlite", {"ids": "integer", "first_id": 1}, "postgres", {}, "ids of type bigint, and the target text"),
-        ("sqlite", {}, "postgres", {"ids": "integer", "first_id": 1}, "ids of type text, and the target bigint"),
+        ("sqlite", {"ids": int, "first_id": 1}, "postgres", {}, "ids of type bigint, and the target text"),
+        ("sqlite", {}, "postgres", {"ids": int, "first_id": 1}, "ids of type text, and the target bigint"),
         (
             "postgres",
             {"id_type": "uuid"},
             "sqlite",
-            {"ids": "integer", "first_id": 1},
+            {"ids": int, "first_id": 1},
             "ids of type uuid, and the target bigint",
         ),
         ("sqlite", {"ids": "clerk"}, "postgres", {"id_type": "uuid"}, "that do not fit uuid"),
@@ -260,13 +260,13 @@ def test_another_writer_in_the_target_is_noticed(place: Place, anew: bool) -> No
             "sqlite",
             {"ids": lambda record: record.key},
             "postgres",
-            {"ids": "integer", "first_id": 1},
+            {"ids": int, "first_id": 1},
             "that do not fit bigint",
         ),
         ("sqlite", {}, "postgres", {"id_type": "uuid"}, None),
         ("postgres", {"id_type": "uuid"}, "sqlite", {}, None),
-        ("sqlite", {"ids": lambda record: len(record.key)}, "postgres", {"ids": "integer", "first_id": 1}, None),
-        ("postgres", {"ids": "integer", "first_id": 1}, "sqlite", {"ids": lambda record: record.key}, None),
+        ("sqlite", {"ids": lambda record: len(record.key)}, "postgres", {"ids": int, "first_id": 1}, None),
+        ("postgres", {"ids": int, "first_id": 1}, "sqlite", {"ids": lambda record: record.key}, None),
     ],
 )
 def test_ids_have_to_fit(

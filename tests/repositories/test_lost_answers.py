@@ -170,7 +170,7 @@ def state(repository: Repository) -> Any:
 
 
 def options_of(case: Case) -> dict[str, Any]:
-    return {"ids": "integer", "first_id": 1, "clock": lambda: NOW / 1000, "first_role": _role, **case.options}
+    return {"ids": int, "first_id": 1, "clock": lambda: NOW / 1000, "first_role": _role, **case.options}
 
 
 def _role(record: ClerkUser) -> str | None:

@@ -83,7 +83,7 @@ OPERATIONS = [
     Operation("open a file with tables", lambda repository: None, given=ALL, opens=True),
     put("a new person", person()),
     put("a new person who is linked", person(), linker=lambda record: "mine"),
-    put("a new person with a number for an id", person(), ids="integer", first_id=1),
+    put("a new person with a number for an id", person(), ids=int, first_id=1),
     put("a known person", person(at=2), given=ALL),
     put("a person who is gone", NOBODY, given=ALL),
     put("a stranger who is gone", NOBODY),
@@ -108,7 +108,7 @@ OPERATIONS = [
     Operation("link somebody again", lambda repository: repository.link(HERE, ANN, MY_ANN), ALL),
     Operation("link to a user who is told of", lambda r: r.link(HERE, "user_2", MY_ANN, shared=True), [NAMING]),
     Operation("set a role", lambda repository: repository.set_role(MY_ANN, "admin"), ALL),
-    Operation("unlink", once(lambda r: r.unlink(HERE, ANN, 1)), ALL, options={"ids": "integer", "first_id": 1}),
+    Operation("unlink", once(lambda r: r.unlink(HERE, ANN, 1)), ALL, options={"ids": int, "first_id": 1}),
     Operation("relink", once(lambda r: r.relink(HERE, ANN, MY_ANN, to=by_key(person(BEA)))), ALL),
     Operation(
         "relink the last of a user", once(lambda r: r.relink(HERE, ANN, MY_ANN, to=by_key(person(BEA)))), [*ALL, NOBODY]

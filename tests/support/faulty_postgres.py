@@ -132,7 +132,7 @@ class Server:
         repository = PostgresRepository(self.sound, durable=False, migrate=True, **options)
         emptied = "; ".join(f"DELETE FROM clerkmap_{name}" for name in reversed(TABLES))
         self._run(f"{others}; {emptied}")
-        if options.get("ids") == "integer":
+        if options.get("ids") is int:
             for name in ("users", "organizations"):
                 self._run(f"ALTER SEQUENCE clerkmap_{name}_id_seq RESTART")
         # All tests share the locks of keys, and nobody else repeats what met a deadlock on a connection of yours.

@@ -166,7 +166,7 @@ def _opened(name: str, schema: str, path: Path, options: dict[str, Any]) -> Sql:
     from django_databases import add_database, add_postgres, make_tables
 
     alias = add_postgres(schema) if name == "django, postgres" else add_database("sqlite", NAME=str(path))
-    id_type = "bigint" if options.get("ids") == "integer" else "text"
+    id_type = "bigint" if options.get("ids") is int else "text"
     make_tables(alias, id_type)
     repository: Any = DjangoRepository(alias, **options)
     return repository  # type: ignore[no-any-return]

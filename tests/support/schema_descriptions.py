@@ -25,7 +25,7 @@ def connected(conninfo: str | None = None) -> Iterator[psycopg.Connection[Any]]:
 
 
 @contextmanager
-def opened(schema: str | None, conninfo: str | None = None, **options: Any) -> Iterator[PostgresRepository]:
+def opened(schema: str | None, conninfo: str | None = None, **options: Any) -> Iterator[PostgresRepository[Any]]:
     repository = PostgresRepository.open(conninfo or postgres(), schema=schema, **options)
     try:
         yield repository
@@ -106,4 +106,4 @@ def lesser_role() -> Iterator[str]:
 
 def options_of(id_type: IdType) -> dict[str, Any]:
     """What makes ids of a type."""
-    return {"id_type": id_type, **made_by("integer" if id_type == "bigint" else "uuid7")}
+    return {"id_type": id_type, **made_by(int if id_type == "bigint" else "uuid7")}

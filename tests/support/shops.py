@@ -46,7 +46,7 @@ class Shop(ABC):
         tx.execute(statement)
 
     def open(self, **options: Any) -> Repository:
-        repository = self.made(ids="integer", **options)
+        repository = self.made(ids=int, **options)
         self.stack.callback(repository.close)
         return repository
 

@@ -30,7 +30,7 @@ def principals(seed: int = 71) -> dict[str, Principal]:
         ]
     )
     custom = {"nested": {"list": [1, 2.5, -0.0, "ü", None, {"": []}]}, "big": 2**70}
-    numbered = MemoryRepository(ids="integer", first_id=1)
+    numbered = MemoryRepository(ids=int, first_id=1)
     other = FakeClerk(seed=seed + 1, clock=Clock(NOW))
     oidc = other.make_oidc_instance("api")
     elsewhere = Resolver(oidc, MemoryRepository(), verifier=Verifier(oidc, clock=other.clock))

@@ -187,7 +187,7 @@ def test_it_works_where_ids_are_numbers_or_of_your_own_making(synced: World, tmp
     """No id is made, so none has to be chosen; 0 is an id like others."""
     file = tmp_path / "who.jsonl"
     file.write_text('{"from": "ada", "to": "ada"}')
-    made: list[Ids] = ["integer", lambda record: f"mine-{record.clerk_id}"]
+    made: list[Ids] = [int, lambda record: f"mine-{record.clerk_id}"]
     for number, ids in enumerate(made):
         path = tmp_path / f"{number}.db"
         with closing(SqliteRepository.open(path, ids=ids, first_id=None if number else 1)) as repository:

@@ -82,7 +82,7 @@ def lease_of(scope: Scope) -> Lease:
 
 def auth_result_of(scope: Scope) -> AuthResult:
     """Return the request's auth result: the principal, or the error that says why there is none."""
-    result = scope.get(_AUTH_RESULT)
+    result: AuthResult | None = scope.get(_AUTH_RESULT)
     if not isinstance(result, AuthResult):
         raise ConfigurationError("AuthMiddleware is not installed: wrap the application in it")
     return result
@@ -151,7 +151,7 @@ class AuthMiddleware:
             return
         if kind not in ("http", "websocket"):
             raise ConfigurationError("AuthMiddleware authenticates only http and websocket connections")
-        lease = scope.get(_LEASE)
+        lease: Lease | None = scope.get(_LEASE)
         result = await _authenticate(self._authenticator, scope)
         app = self.app
         if kind == "websocket" and result.error is None:

@@ -5,12 +5,13 @@ import logging
 import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Generic
 
 from .._runtime.bounded import Bounded
 from ..auth.resolver import Resolver
 from ..auth.result import SIGNED_IN, AuthResult, enter, leave
 from ..core.http import FoundToken, Request, TokenFinder, make_asgi_request, make_request, make_wsgi_request
+from ..core.model import IdT
 from ..core.opaque_tokens import prefix_of, request_source
 from ..core.principal import Principal
 from ..core.requirements import Requirement, RequirementOptions
@@ -45,7 +46,7 @@ LOG_INTERVAL = 10.0  # seconds between two log lines about 503 responses
 _NO_SOURCE: AbstractContextManager[None] = nullcontext()
 
 
-class Authenticator:
+class Authenticator(Generic[IdT]):
     """Finds the caller of a request.
 
     Args:
@@ -54,8 +55,8 @@ class Authenticator:
         origins: The origins that may send unsafe requests with a cookie, see `TokenFinder`.
     """
 
-    def __init__(self, resolver: Resolver, *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
-        self.resolver: Resolver = _checked(resolver)
+    def __init__(self, resolver: Resolver[IdT], *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
+        self.resolver: Resolver[IdT] = _checked(resolver)
         self._finder = TokenFinder(resolver.verifier.instance, cookies=cookies, origins=origins)
         self._headers: Bounded[bytes, FoundToken] = Bounded(CACHED_HEADERS)
         self._logged_at = float("-inf")
@@ -71,7 +72,7 @@ class Authenticator:
         mine, theirs = self._finder, other._finder
         return self.resolver is other.resolver and (mine.cookies, mine.origins) == (theirs.cookies, theirs.origins)
 
-    def identify(self, request: Request) -> AuthResult:
+    def identify(self, request: Request) -> AuthResult[IdT]:
         """Authenticate a request. The result holds the error of a refused request, or of an outage; neither raises."""
         try:
             found = self._finder.find(request)
@@ -82,7 +83,7 @@ class Authenticator:
         except ClerkmapError as error:
             return self._error(error)
 
-    async def aidentify(self, request: Request) -> AuthResult:
+    async def aidentify(self, request: Request) -> AuthResult[IdT]:
         """Authenticate a request without blocking the event loop."""
         try:
             found = self._finder.find(request)
@@ -93,7 +94,7 @@ class Authenticator:
         except ClerkmapError as error:
             return self._error(error)
 
-    def identify_cached(self, headers: Iterable[tuple[bytes, bytes]]) -> AuthResult | None:
+    def identify_cached(self, headers: Iterable[tuple[bytes, bytes]]) -> AuthResult[IdT] | None:
         """Return the auth result for an Authorization header that has led to a principal before, or None.
 
         A front end sends the same header for about a minute, and parsing it again would take most of the time of a
@@ -114,7 +115,7 @@ class Authenticator:
         except ClerkmapError as error:
             return self._error(error)
 
-    async def aidentify_scope(self, scope: Mapping[str, Any]) -> AuthResult:
+    async def aidentify_scope(self, scope: Mapping[str, Any]) -> AuthResult[IdT]:
         """Authenticate an ASGI request that is not cached.
 
         Cache its Authorization header for `identify_cached` if it leads to a principal, so that strangers cannot fill
@@ -135,15 +136,15 @@ class Authenticator:
                 self._headers.keep(sent, found)
         return result
 
-    def _no_token(self) -> AuthResult:
+    def _no_token(self) -> AuthResult[IdT]:
         # A new error for each request, because raising it sets its traceback and context.
         return AuthResult(self.resolver, TokenMissing())
 
-    def _result(self, found: FoundToken, principal: Principal) -> AuthResult:
+    def _result(self, found: FoundToken, principal: Principal[IdT]) -> AuthResult[IdT]:
         found.check(principal.claims)
         return AuthResult(self.resolver, principal)
 
-    def _error(self, error: ClerkmapError) -> AuthResult:
+    def _error(self, error: ClerkmapError) -> AuthResult[IdT]:
         if isinstance(error, ConfigurationError):  # not the caller's fault
             raise error
         if isinstance(error, Unavailable):
@@ -187,7 +188,7 @@ def _at(source: str) -> Generator[None]:
         request_source.reset(before)
 
 
-def synchronous(resolver: Resolver) -> Resolver:
+def synchronous(resolver: Resolver[IdT]) -> Resolver[IdT]:
     """Return a resolver for a synchronous framework, or raise `ConfigurationError` if its repository is async."""
     if _checked(resolver).is_async:
         raise ConfigurationError(
@@ -197,7 +198,7 @@ def synchronous(resolver: Resolver) -> Resolver:
     return resolver
 
 
-def _checked(resolver: object) -> Resolver:
+def _checked(resolver: Resolver[IdT]) -> Resolver[IdT]:
     if not isinstance(resolver, Resolver):
         raise ConfigurationError(
             f"the adapter takes a resolver, Resolver(instance, repository); got {type(resolver).__name__}"

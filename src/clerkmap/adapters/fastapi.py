@@ -13,7 +13,7 @@ first error installs a handler for `ClerkHTTPException`, unless the application 
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager
-from typing import Annotated, Any, Unpack, cast
+from typing import Annotated, Any, Generic, Unpack, cast
 
 try:
     from fastapi import APIRouter, Depends, FastAPI, HTTPException
@@ -30,7 +30,7 @@ except ModuleNotFoundError as _error:
 from ..auth.resolver import Resolver
 from ..auth.result import AuthResult, current_within
 from ..core.http import SESSION_COOKIE, make_asgi_request
-from ..core.model import Organization, User
+from ..core.model import IdT, Organization, User
 from ..core.principal import Principal
 from ..core.requirements import Requirement, RequirementOptions
 from ..core.responses import RawResponse, error_response
@@ -54,7 +54,7 @@ class ClerkHTTPException(HTTPException):
         self.response: RawResponse = response
 
 
-class Clerk:
+class Clerk(Generic[IdT]):
     """The dependencies. They are async and do not block the event loop. A request is authenticated once for all of
     them, and `current_principal()` works until the path function returns.
 
@@ -73,10 +73,10 @@ class Clerk:
         organization: The active organization. Raises `OrganizationMissing` if there is none.
     """
 
-    def __init__(self, resolver: Resolver, *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
+    def __init__(self, resolver: Resolver[IdT], *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
         authenticator = Authenticator(resolver, cookies=cookies, origins=origins)
-        self.resolver: Resolver = resolver
-        self._requirements: dict[Requirement, Callable[..., Awaitable[Principal]]] = {}
+        self.resolver: Resolver[IdT] = resolver
+        self._requirements: dict[Requirement, Callable[..., Awaitable[Principal[IdT]]]] = {}
         in_header = _Scheme("Clerk", HTTPBearer(bearerFormat="JWT", description="A session token"))
         in_cookie = _Scheme("ClerkCookie", APIKey.model_validate({"in": APIKeyIn.cookie, "name": SESSION_COOKIE}))
 
@@ -124,16 +124,16 @@ class Clerk:
                     raise OrganizationMissing
                 return principal.organization
 
-        self.auth_result: Callable[..., Awaitable[AuthResult]] = auth_result
-        self.principal: Callable[..., Awaitable[Principal]] = principal
-        self.optional_principal: Callable[..., Awaitable[Principal | None]] = optional_principal
-        self.user: Callable[..., Awaitable[User]] = user
-        self.optional_user: Callable[..., Awaitable[User | None]] = optional_user
-        self.organization: Callable[..., Awaitable[Organization]] = organization
+        self.auth_result: Callable[..., Awaitable[AuthResult[IdT]]] = auth_result
+        self.principal: Callable[..., Awaitable[Principal[IdT]]] = principal
+        self.optional_principal: Callable[..., Awaitable[Principal[IdT] | None]] = optional_principal
+        self.user: Callable[..., Awaitable[User[IdT]]] = user
+        self.optional_user: Callable[..., Awaitable[User[IdT] | None]] = optional_user
+        self.organization: Callable[..., Awaitable[Organization[IdT]]] = organization
 
     def require(
         self, requirement: Requirement | None = None, /, **options: Unpack[RequirementOptions]
-    ) -> Callable[..., Awaitable[Principal]]:
+    ) -> Callable[..., Awaitable[Principal[IdT]]]:
         """Return a dependency that checks a requirement and returns the principal. It takes a `Requirement` or the
         arguments of one. Equal requirements give the same dependency, so that tests can override it."""
         required = requirement_of(requirement, options)

@@ -185,7 +185,7 @@ def _raise_errors(_app: Flask, exception: BaseException, **_rest: Any) -> None:
 
 def auth_result() -> AuthResult:
     """Return the current request's auth result: the principal, or the error that says why there is none."""
-    result = request.environ.get(_AUTH_RESULT)
+    result: AuthResult | None = request.environ.get(_AUTH_RESULT)
     if not isinstance(result, AuthResult):
         raise ConfigurationError("the extension is not installed: call Clerk(app, resolver)")
     return result

@@ -68,7 +68,7 @@ def optional_principal_of(environ: Environ) -> Principal | None:
 
 def auth_result_of(environ: Environ) -> AuthResult:
     """Return the request's auth result: the principal, or the error that says why there is none."""
-    result = environ.get(_AUTH_RESULT)
+    result: AuthResult | None = environ.get(_AUTH_RESULT)
     if not isinstance(result, AuthResult):
         raise ConfigurationError("AuthMiddleware is not installed: wrap the application in it")
     return result

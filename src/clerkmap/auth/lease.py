@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Generic
 
-from ..core.model import Id
+from ..core.model import Id, IdT
 from ..core.principal import Principal
 from ..core.requirements import Requirement
 from ..errors import ClerkmapError, ConfigurationError, LockedOut, NotForUs, TokenExpired, Unavailable
@@ -18,7 +19,7 @@ from .resolver import Resolver
 GRACE = 60.0  # seconds after the token's end: front ends renew tokens shortly before it, and networks are slow
 
 
-class Lease:
+class Lease(Generic[IdT]):
     """The admission of a principal for a long connection.
 
     Args:
@@ -29,10 +30,15 @@ class Lease:
     """
 
     def __init__(
-        self, resolver: Resolver, principal: Principal, *, grace: float = GRACE, required: Requirement | None = None
+        self,
+        resolver: Resolver[IdT],
+        principal: Principal[IdT],
+        *,
+        grace: float = GRACE,
+        required: Requirement | None = None,
     ) -> None:
         check_grace(grace)
-        self.resolver: Resolver = resolver
+        self.resolver: Resolver[IdT] = resolver
         self._clock: Callable[[], float] = resolver.verifier.clock
         self._grace = grace
         # The age of the factors is checked only at the start, because it grows during the lease.
@@ -41,7 +47,7 @@ class Lease:
         self._connections: list[_Connection] = []
 
     @property
-    def principal(self) -> Principal:
+    def principal(self) -> Principal[IdT]:
         """The admitted principal, as of the last check or renewal. Call `check` for the current state."""
         return self._principal
 
@@ -55,7 +61,7 @@ class Lease:
         """The time at which the lease ends, in seconds since 1970."""
         return self._principal.claims.expires_at + self._grace
 
-    async def check(self) -> Principal:
+    async def check(self) -> Principal[IdT]:
         """Return the current principal. As a rule, this is answered from memory.
 
         Raises:
@@ -81,7 +87,7 @@ class Lease:
                 if self.seconds_left > 0:  # the repository may have been slow
                     return confirmed
 
-    async def renew(self, token: str) -> Principal:
+    async def renew(self, token: str) -> Principal[IdT]:
         """Continue with a newer token of the same user. It may name another organization: see the principal."""
         principal = await self.resolver.aresolve(token)
         if _id_of_caller(principal) != _id_of_caller(self._principal):

@@ -13,14 +13,14 @@ or awaits an async repository. `resolve_nowait` uses memory alone.
 import time
 from collections.abc import Callable
 from copy import copy
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Generic, NamedTuple, cast
 
 from .._runtime.bounded import Bounded
 from ..clerk.first_sight import FirstSights
 from ..core.admission import admit_organization, admit_user, new_records_of_token
 from ..core.claims import MACHINES, Claims
 from ..core.instance import Instance
-from ..core.model import Organization, User
+from ..core.model import IdT, Organization, User
 from ..core.opaque_tokens import prefix_of
 from ..core.principal import Principal, Standing
 from ..core.records import FROM_TOKEN, AnyRecord, ClerkOrganization, ClerkUser, key_of
@@ -66,7 +66,7 @@ class _Found(NamedTuple):
     at: float = float("-inf")
 
 
-class Resolver:
+class Resolver(Generic[IdT]):
     """Resolves tokens of one instance to principals.
 
     Args:
@@ -88,7 +88,7 @@ class Resolver:
     def __init__(
         self,
         instance: Instance,
-        repository: CoreRepository | AsyncCoreRepository,
+        repository: CoreRepository[IdT] | AsyncCoreRepository[IdT],
         *,
         verifier: Verifier | None = None,
         trust_own_id: bool = False,
@@ -140,7 +140,7 @@ class Resolver:
         # After that: a woken connection must not find the old standing in memory.
         self.watch: Watch = Watch(repository.listeners, self.arefresh, self._seconds_fresh, self._clock)
 
-    def for_resource(self, resource: str, *, allow_no_audience: bool = False) -> "Resolver":
+    def for_resource(self, resource: str, *, allow_no_audience: bool = False) -> "Resolver[IdT]":
         """Return a resolver of the same users for tokens of one resource: see `Verifier.for_resource`.
 
         The two resolvers share the cache of users. Each has its own cache of tokens.
@@ -155,7 +155,7 @@ class Resolver:
         """Whether the repository is async, so that only `aresolve` works."""
         return self._repository is None
 
-    def resolve(self, token: str, *, within: CoreRepository | None = None) -> Principal:
+    def resolve(self, token: str, *, within: CoreRepository[IdT] | None = None) -> Principal[IdT]:
         """Return the principal of a token.
 
         Args:
@@ -193,7 +193,7 @@ class Resolver:
                 raise
             return admit_user(verified.claims, stale)
 
-    async def aresolve(self, token: str, *, within: AsyncCoreRepository | None = None) -> Principal:
+    async def aresolve(self, token: str, *, within: AsyncCoreRepository[IdT] | None = None) -> Principal[IdT]:
         """Do the same without blocking the event loop, and without leaving it if memory has the answer."""
         verified = self._remembered_token(token)
         if verified is None:
@@ -222,12 +222,12 @@ class Resolver:
                 raise
             return admit_user(checked.claims, stale)
 
-    def resolve_nowait(self, token: str) -> Principal | None:
+    def resolve_nowait(self, token: str) -> Principal[IdT] | None:
         """Do the same from memory alone. Return None if this would need keys or the repository."""
         verified = self._remembered_token(token) or self._verify_nowait(token)
         return None if verified is None else self._principal_from_memory(verified)
 
-    def confirm(self, principal: Principal) -> Principal:
+    def confirm(self, principal: Principal[IdT]) -> Principal[IdT]:
         """Return the same caller from the current state of the repository, without any cache.
 
         This does not check whether the token has expired meanwhile.
@@ -241,19 +241,19 @@ class Resolver:
         found = self._find_in_repository(self._repository, self._claims_of_instance(principal))
         return _admit_again(principal, found.caller)
 
-    async def aconfirm(self, principal: Principal) -> Principal:
+    async def aconfirm(self, principal: Principal[IdT]) -> Principal[IdT]:
         """Do the same without blocking the event loop."""
         found = await self._afind_in_repository(self._async_repository, self._claims_of_instance(principal))
         return _admit_again(principal, found.caller)
 
-    def confirm_nowait(self, principal: Principal) -> Principal | None:
+    def confirm_nowait(self, principal: Principal[IdT]) -> Principal[IdT] | None:
         """Do the same from memory alone. Return None if the caller is not in memory, or memory may be out of date."""
         cached = self._standings.get(_ids_of_caller(self._claims_of_instance(principal)))
         if cached is None or self._monotonic() >= self._fresh_until:
             return None
         return _admit_again(principal, cached.standing)
 
-    async def arecall(self, principal: Principal) -> Principal:
+    async def arecall(self, principal: Principal[IdT]) -> Principal[IdT]:
         """Return the same caller from memory, or from the repository if the caller is not in memory.
 
         Unlike `aconfirm`, this asks the repository no more than a request does: it polls for changes at intervals.
@@ -276,11 +276,11 @@ class Resolver:
             await self._async_repository.poll()
             self._note_poll(now)
 
-    def keys_of(self, principal: Principal) -> tuple[str, ...]:
+    def keys_of(self, principal: Principal[IdT]) -> tuple[str, ...]:
         """Return the keys that a caller depends on: of the user, the organization and the session."""
         return tuple(key_of(id) for id in _ids_of_caller(self._claims_of_instance(principal)) if id is not None)
 
-    def with_role(self, principal: Principal) -> Principal:
+    def with_role(self, principal: Principal[IdT]) -> Principal[IdT]:
         """Return the same caller with the role from the repository. Unlike `confirm`, this caches the standing."""
         if self._repository is None:
             raise ConfigurationError("the repository is asynchronous: await awith_role(principal)")
@@ -289,7 +289,7 @@ class Resolver:
         self._remember_standing(claims, found)
         return _admit_again(principal, found.caller)
 
-    async def awith_role(self, principal: Principal) -> Principal:
+    async def awith_role(self, principal: Principal[IdT]) -> Principal[IdT]:
         """Do the same without blocking the event loop."""
         claims = self._claims_of_instance(principal)
         found = await self._afind_in_repository(self._async_repository, claims)

@@ -9,7 +9,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from copy import copy
+from typing import Generic
 
+from ..core.model import IdT
 from ..core.principal import Principal
 from ..core.requirements import Requirement
 from ..errors import ClerkmapError, TokenMissing
@@ -19,18 +21,18 @@ from .resolver import Resolver
 SIGNED_IN = Requirement()
 
 
-class AuthResult:
+class AuthResult(Generic[IdT]):
     """The principal of a request, or the error why there is none."""
 
     __slots__ = ("_principal", "_resolver", "error")
 
-    def __init__(self, resolver: Resolver, found: Principal | ClerkmapError) -> None:
+    def __init__(self, resolver: Resolver[IdT], found: Principal[IdT] | ClerkmapError) -> None:
         self._resolver = resolver
         self._principal = found if isinstance(found, Principal) else None
         self.error: ClerkmapError | None = found if isinstance(found, ClerkmapError) else None
 
     @property
-    def principal(self) -> Principal:
+    def principal(self) -> Principal[IdT]:
         """The principal. Raises `error` if there is none."""
         if self._principal is None:
             assert self.error is not None
@@ -38,7 +40,7 @@ class AuthResult:
         return self._principal
 
     @property
-    def optional_principal(self) -> Principal | None:
+    def optional_principal(self) -> Principal[IdT] | None:
         """The principal, or None if the request has no token. Raises the error of a bad token.
 
         So no caller becomes anonymous by accident. While an exception is handled, this is None for a bad token too: an
@@ -49,14 +51,14 @@ class AuthResult:
         return self.principal
 
     @property
-    def principal_or_none(self) -> Principal | None:
+    def principal_or_none(self) -> Principal[IdT] | None:
         """The principal, or None for any reason. Never raises.
 
         For layouts, logs and metrics. For access control, use `principal` or `optional_principal`.
         """
         return self._principal
 
-    def require(self, requirement: Requirement = SIGNED_IN) -> Principal:
+    def require(self, requirement: Requirement = SIGNED_IN) -> Principal[IdT]:
         """Return the principal if it meets the requirement. May read from the repository."""
         principal = self.principal
         if requirement.fresh_membership:
@@ -67,7 +69,7 @@ class AuthResult:
             requirement.check(principal)
         return principal
 
-    async def arequire(self, requirement: Requirement = SIGNED_IN) -> Principal:
+    async def arequire(self, requirement: Requirement = SIGNED_IN) -> Principal[IdT]:
         """Do the same as `require` without blocking the event loop."""
         principal = self.principal
         if requirement.fresh_membership:
@@ -78,17 +80,17 @@ class AuthResult:
             requirement.check(principal)
         return principal
 
-    def with_role(self) -> Principal:
+    def with_role(self) -> Principal[IdT]:
         """Return the principal with its role. Read it from the repository if the token does not contain it."""
         principal = self.principal
         return principal if principal.role_is_known else self._learned(self._resolver.with_role(principal))
 
-    async def awith_role(self) -> Principal:
+    async def awith_role(self) -> Principal[IdT]:
         """Do the same as `with_role` without blocking the event loop."""
         principal = self.principal
         return principal if principal.role_is_known else self._learned(await self._resolver.awith_role(principal))
 
-    def _learned(self, principal: Principal) -> Principal:
+    def _learned(self, principal: Principal[IdT]) -> Principal[IdT]:
         """Keep a principal with a known role, here and in the copy that `current_within` made."""
         before, self._principal = self._principal, principal
         current = _current.get()
@@ -96,7 +98,7 @@ class AuthResult:
             current._principal = principal
         return principal
 
-    def lease(self, *, grace: float = GRACE, required: Requirement | None = None) -> Lease:
+    def lease(self, *, grace: float = GRACE, required: Requirement | None = None) -> Lease[IdT]:
         """Return a lease of the principal, for a connection that outlives the token."""
         return Lease(self._resolver, self.principal, grace=grace, required=required)
 

@@ -69,8 +69,10 @@ def _opened(place: "CommandDatabase", found: "DatabaseState") -> tuple[str, str]
     from .sqlite_database import SqliteDatabase
 
     # The reader must check the number: clerkmap does not know the tables of an application.
-    first = ", first_id=1" * (found.ids == "integer")
-    options = f', ids="{found.ids}"{first}' * (found.ids != "uuid7") + ', id_type="uuid"' * (found.id_type == "uuid")
+    is_number = found.ids == "integer"
+    options = (", ids=int, first_id=1" if is_number else f', ids="{found.ids}"') * (
+        found.ids != "uuid7"
+    ) + ', id_type="uuid"' * (found.id_type == "uuid")
     if isinstance(place, SqliteDatabase):
         is_plain = place.shown.isprintable() and not set('"\\') & set(place.shown)
         path = f'"{place.shown}"' if is_plain else ascii(place.shown)

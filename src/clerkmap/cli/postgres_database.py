@@ -135,7 +135,7 @@ def _options(
     id_type = cast(IdType, found.id_type or ids_type(ids))
     made = ids or found.ids
     options: PostgresOptions = {
-        "ids": made if made is not None else lambda record: record.key,
+        "ids": int if made == "integer" else made or (lambda record: record.key),
         "id_type": id_type,
         "listen": listen,
         "migrate": migrate,

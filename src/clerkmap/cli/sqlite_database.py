@@ -107,7 +107,7 @@ def _ids(found: DatabaseState) -> Options:
     if found.id_type == "ANY" and found.ids is None:
         return {"ids": lambda record: record.key}
     if found.ids == "integer":
-        return {"ids": "integer", "first_id": found.first_id}
+        return {"ids": int, "first_id": found.first_id}
     return {"ids": found.ids or "uuid7"}
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
 
 from .merging import representative_order
 from .records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
@@ -40,17 +40,31 @@ class Count:
 MAX_ROLE = 255  # characters
 
 Id = str | int
-T = TypeVar("T")
+
+# The type of your ids: `str` or `int`. `User` alone is `User[Any]`, which accepts both. A repository that you make
+# without `ids=` makes text. Before Python 3.13 a type variable has no default, so only type checkers see it.
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T")
+    IdT = TypeVar("IdT", bound=Id, default=Any)
+    NewIdT = TypeVar("NewIdT", bound=Id, default=str)
+    OpenedIdT = TypeVar("OpenedIdT", bound=Id, default=str)  # of `open`, which cannot use the type of its class
+else:
+    from typing import TypeVar
+
+    T, IdT = TypeVar("T"), TypeVar("IdT")
+    NewIdT, OpenedIdT = TypeVar("NewIdT"), TypeVar("OpenedIdT")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class User:
+class User(Generic[IdT]):
     """Your user: your id, and the Clerk record of the identity that led to it.
 
     Times are in UTC. Those of `clerk` are milliseconds since 1970, as in Clerk's JSON.
     """
 
-    id: Id
+    id: IdT
     role: str | None
     created_at: datetime
     deleted_at: datetime | None
@@ -81,10 +95,10 @@ class User:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Organization:
+class Organization(Generic[IdT]):
     """Your organization."""
 
-    id: Id
+    id: IdT
     clerk: ClerkOrganization
 
     @property
@@ -132,11 +146,11 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Member:
+class Member(Generic[IdT]):
     """A user in an organization, with the membership that counts now."""
 
-    user: User
-    organization: Organization
+    user: User[IdT]
+    organization: Organization[IdT]
     membership: Membership
 
     @property
@@ -166,23 +180,23 @@ class Session:
         return "Session()"
 
 
-Mapped = User | Organization | Membership | Session
+Mapped = User[IdT] | Organization[IdT] | Membership | Session
 
 
 @dataclass(frozen=True, slots=True)
-class Erasure:
+class Erasure(Generic[IdT]):
     """The result of `erase`: your user after the erasure.
 
     `is_pending` is True while a file may still hold the erased data: your transaction is open, or another connection to
     the SQLite file has an old snapshot. The repository finishes the erasure at its next write or `poll`.
     """
 
-    user: User
+    user: User[IdT]
     is_pending: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Change(Generic[IdT]):
     """One change to a user, organization, membership or session: its state before and after.
 
     Exactly one of `made`, `altered`, `deleted` and `regained` is True. `user` and `organization` are your rows; for a
@@ -190,10 +204,10 @@ class Change:
     new identity to an existing user: a hook makes no row for that user.
     """
 
-    before: Mapped | None
-    after: Mapped
-    user: User | None = None
-    organization: Organization | None = None
+    before: Mapped[IdT] | None
+    after: Mapped[IdT]
+    user: User[IdT] | None = None
+    organization: Organization[IdT] | None = None
     linked: bool = False
     also_touches: tuple[str, ...] = field(default=(), compare=False, repr=False)
 

@@ -1,25 +1,25 @@
 """The principal: the caller of a request, made of the token's claims and the repository's standing."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 from ..errors import UserMissing
 from .claims import Actor, Claims
-from .model import Membership, Organization, User
+from .model import IdT, Membership, Organization, User
 from .records import ClerkMembership
 from .serialization import pack, unpack
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Generic[IdT]):
     """The repository's view of a caller: the user, and the organization with all records of the membership.
 
     `session_is_over` refers to the token's session. `settled` is False for a read inside a transaction that may be
     rolled back. `role_is_known` is False if only a token was read: it has the user's id, but no role.
     """
 
-    user: User
-    organization: Organization | None = None
+    user: User[IdT]
+    organization: Organization[IdT] | None = None
     memberships: tuple[ClerkMembership, ...] = ()
     session_is_over: bool = False
     settled: bool = True
@@ -27,21 +27,21 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(Generic[IdT]):
     """The caller of a request: a user or, with an organization's API key, an organization.
 
     `role_is_known` is False if the user's id was taken from the token (`trust_own_id=True`). Then `user.role` is None,
     even if the user has a role. A requirement of a role reads the repository first, and so does `Resolver.confirm`.
     """
 
-    optional_user: User | None
-    organization: Organization | None
+    optional_user: User[IdT] | None
+    organization: Organization[IdT] | None
     membership: Membership | None
     claims: Claims
     role_is_known: bool = True
 
     @property
-    def user(self) -> User:
+    def user(self) -> User[IdT]:
         """Your user. Raises `UserMissing` if the caller is an organization.
 
         This only happens if you accept `organization_api_key`. Use `optional_user` there.

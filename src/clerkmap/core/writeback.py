@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from ..errors import ConfigurationError
-from .model import Organization, User
+from .model import Mapped, Organization, User
 from .times import to_datetime
 
 MAX_NAME = 100  # characters of a name in the metadata
@@ -47,7 +47,7 @@ class WriteBack:
         facts: dict[str, Any] = {"public_metadata": {name: value for name, value in named.items() if name}}
         return facts | {"external_id": str(row.id)} if self.external_id else facts
 
-    def is_changed(self, before: object, user: User) -> bool:
+    def is_changed(self, before: Mapped | None, user: User) -> bool:
         """Return whether the values of a user that Clerk should hold have changed."""
         return isinstance(before, User) and self.facts(before) != self.facts(user)
 

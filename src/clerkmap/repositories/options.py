@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from inspect import iscoroutinefunction
-from typing import Literal, TypedDict
+from typing import Generic, Literal, TypedDict, TypeGuard
 
-from ..core.model import MAX_ROLE, Change, Id, User, is_role, role_in_metadata
+from ..core.model import MAX_ROLE, Change, Id, IdT, User, is_role, role_in_metadata
 from ..core.records import FROM_TOKEN, FULL, AnyRecord, ClerkOrganization, ClerkUser
 from ..core.tombstone_retention import MAX_TOKEN_LIFETIME, oldest_session_rank, tombstone_retention
 from ..core.writeback import WriteBack
@@ -29,7 +29,7 @@ FirstRoles = dict[tuple[str, str], tuple[str, str]]
 
 # The type of your ids in the database, and in Python.
 IdType = Literal["text", "bigint", "uuid"]
-_STRATEGIES: dict[str, IdType] = {"uuid7": "text", "clerk": "text", "integer": "bigint"}
+_STRATEGIES: dict[object, IdType] = {"uuid7": "text", "clerk": "text", int: "bigint"}
 _WANTED: dict[IdType | None, str] = {
     "text": "str (for numbers, set id_type=)",
     "bigint": "int",
@@ -41,13 +41,14 @@ _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
-class Options(TypedDict, total=False):
+class Options(TypedDict, Generic[IdT], total=False):
     """The options that every repository takes.
 
-    ids: How your ids are made: `uuid7`, `integer`, `clerk` (Clerk's own), or a function of Clerk's record.
-    users_table: With `ids="integer"`, the table of your users: its name, or a `UsersTable`. Each new user
+    ids: How your ids are made: `"uuid7"`, `int` (numbers), `"clerk"` (Clerk's own), or a function of Clerk's record. It
+        is also their type: see `User`.
+    users_table: With `ids=int`, the table of your users: its name, or a `UsersTable`. Each new user
         must have a row there when the transaction ends, which a hook inserts; a link names an existing row.
-    first_id: With `ids="integer"`, the number from which on all numbers are clerkmap's: 1 if you have no rows yet. For
+    first_id: With `ids=int`, the number from which on all numbers are clerkmap's: 1 if you have no rows yet. For
         users and for organizations. Beside a `users_table`, new users need no row, and all rows have smaller numbers.
     linker: Returns, at the first sight of a Clerk user, the id of your existing user: a function of Clerk's record,
         `ByVerifiedEmail(find)`, `ByExternalId(find)` or `FirstUserTakes(id)`. Your user with an identity, or a deleted
@@ -63,7 +64,7 @@ class Options(TypedDict, total=False):
         longer. The ends of sessions are remembered, and tombstones kept, for two days more than that.
     """
 
-    ids: Ids
+    ids: Ids[IdT]
     users_table: str | UsersTable | None
     first_id: int | None
     linker: Linker | FirstUserTakes | None
@@ -96,13 +97,13 @@ class Configuration:
         id_type: IdType | None = None,
         speaks_async: bool = False,
     ) -> None:
-        if not callable(ids) and ids not in list(_STRATEGIES):
-            raise ConfigurationError(f"ids must be a function or one of {', '.join(_STRATEGIES)}")
+        if not is_function(ids) and ids not in list(_STRATEGIES):
+            raise ConfigurationError('ids must be "uuid7", "clerk", int for numbers, or a function')
         self.numbers: Numbers | None = Numbers.of(ids, first_id, users_table)
         if id_type not in list(_WANTED):
             raise ConfigurationError("id_type must be text, bigint or uuid")
-        if not callable(ids) and id_type not in (None, _STRATEGIES[ids], "uuid" if ids == "uuid7" else None):
-            raise ConfigurationError(f"ids={ids!r} cannot make ids of type {id_type}")
+        if not is_function(ids) and id_type not in (None, _STRATEGIES[ids], "uuid" if ids == "uuid7" else None):
+            raise ConfigurationError(f"ids={getattr(ids, '__name__', repr(ids))} cannot make ids of type {id_type}")
         self.first_user: FirstUserTakes | None = linker if isinstance(linker, FirstUserTakes) else None
         self._linker: Linker | None = None if isinstance(linker, FirstUserTakes) else linker
         self._is_enough: Callable[[ClerkUser], bool] | None = getattr(linker, "is_enough", None)
@@ -126,7 +127,7 @@ class Configuration:
         self.tombstone_retention: int = tombstone_retention(max_token_lifetime)  # milliseconds
         self.ids: Ids = ids
         # None if a function makes ids of both types.
-        self.id_type: IdType | None = id_type or (None if callable(ids) else _STRATEGIES[ids])
+        self.id_type: IdType | None = id_type or (None if is_function(ids) else _STRATEGIES[ids])
         self.listeners: Listeners = Listeners(hooks, after_commit, speaks_async=speaks_async)
         if self.first_user is not None:
             self.check_id(self.first_user.id)
@@ -161,9 +162,9 @@ class Configuration:
 
     def make_id(self, record: ClerkUser | ClerkOrganization) -> Id | None:
         """Return an id for a new row. None if the database makes it."""
-        if callable(self.ids):
+        if is_function(self.ids):
             return self.check_id(self.ids(record))
-        if self.ids == "integer":
+        if self.ids is int:
             return None
         # A tombstone has no Clerk id, and its row still needs an id.
         return record.clerk_id or record.key if self.ids == "clerk" else uuid7()
@@ -239,6 +240,11 @@ class Configuration:
                 if role is not None and (known is None or record.rank < known[1]):
                     first[record.instance, record.key] = (role, record.rank)
         return first
+
+
+def is_function(ids: object) -> TypeGuard[Callable[[ClerkUser | ClerkOrganization], Id]]:
+    """Return whether a function of the application makes the ids: `int` is no such function."""
+    return callable(ids) and not isinstance(ids, type)
 
 
 def fits(id: object, id_type: IdType | None) -> bool:

@@ -1,6 +1,6 @@
 """Numbers for new rows that are not the numbers of rows you have.
 
-With `ids="integer"` a repository makes numbers beside tables that it does not know. Two options keep a new user from
+With `ids=int` a repository makes numbers beside tables that it does not know. Two options keep a new user from
 the data of an existing one. From `first_id` on, all numbers belong to the repository. In `users_table`, each row is a
 user: a new number has no row in that table yet, and the row exists when the transaction ends.
 """
@@ -15,7 +15,7 @@ from ..errors import ConfigurationError
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 GREATEST = 2**62
 WANTED = (
-    'ids="integer" must not make numbers of existing rows: pass users_table="customers" if your users are rows of that '
+    'ids=int must not make numbers of existing rows: pass users_table="customers" if your users are rows of that '
     "table, first_id=1_000_000 if your rows always have smaller numbers, or first_id=1 if you have no rows"
 )
 
@@ -79,9 +79,9 @@ class Numbers:
         Raises:
             ConfigurationError: The options do not say how.
         """
-        if ids != "integer":
+        if ids is not int:
             if first_id is not None or users_table is not None:
-                raise ConfigurationError('first_id and users_table belong to ids="integer"')
+                raise ConfigurationError("first_id and users_table belong to ids=int")
             return None
         if first_id is None and users_table is None:
             raise ConfigurationError(WANTED)

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 from .._runtime.threads import RepositoryThreads, Threads
-from ..core.model import Change, Count, Erasure, Id, Member, Organization, ResultPage, User
+from ..core.model import Change, Count, Erasure, IdT, Member, Organization, ResultPage, User
 from ..core.principal import Standing
 from ..core.records import AnyRecord, Kind
 from ..core.writeback import OutboxEntry, OutboxKind, WriteBack
@@ -16,9 +16,9 @@ T = TypeVar("T")
 
 
 @overload
-def threaded(repository: Repository) -> "Threaded": ...
+def threaded(repository: Repository[IdT]) -> "Threaded[IdT]": ...
 @overload
-def threaded(repository: CoreRepository) -> "ThreadedCore": ...
+def threaded(repository: CoreRepository[IdT]) -> "ThreadedCore[IdT]": ...
 def threaded(repository: Any) -> Any:
     """Return a sync repository for async code: each call runs in a thread. Writes do not delay reads.
 
@@ -32,10 +32,10 @@ _shared: Threads = RepositoryThreads()
 
 
 @documented
-class ThreadedCore:
+class ThreadedCore(Generic[IdT]):
     """A synchronous `CoreRepository`, with the methods of an asynchronous one."""
 
-    def __init__(self, repository: CoreRepository) -> None:
+    def __init__(self, repository: CoreRepository[IdT]) -> None:
         self._repository = repository
         self._threads: Threads = getattr(repository, "threads", None) or _shared
         self.poll_every: float | None = repository.poll_every
@@ -60,7 +60,7 @@ class ThreadedCore:
     def max_token_lifetime(self) -> float:
         return self._repository.max_token_lifetime
 
-    async def put(self, records: Iterable[AnyRecord]) -> list[Change]:
+    async def put(self, records: Iterable[AnyRecord]) -> list[Change[IdT]]:
         return await self._threads.write(self._repository.put, records)
 
     async def find(
@@ -69,11 +69,11 @@ class ThreadedCore:
         clerk_user_id: str,
         clerk_organization_id: str | None = None,
         clerk_session_id: str | None = None,
-    ) -> Standing | None:
+    ) -> Standing[IdT] | None:
         ids = (clerk_user_id, clerk_organization_id, clerk_session_id)
         return await self._threads.read(self._repository.find, instance, *ids)
 
-    async def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None:
+    async def row(self, kind: OutboxKind, instance: str, key: str) -> User[IdT] | Organization[IdT] | None:
         return await self._threads.read(self._repository.row, kind, instance, key)
 
     async def poll(self) -> None:
@@ -84,10 +84,10 @@ class ThreadedCore:
 
 
 @documented
-class Threaded(ThreadedCore):
+class Threaded(ThreadedCore[IdT]):
     """A synchronous `Repository`, with the methods of an asynchronous one."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository[IdT]) -> None:
         super().__init__(repository)
         self._whole = repository
 
@@ -104,28 +104,28 @@ class Threaded(ThreadedCore):
     def write_back(self) -> WriteBack | None:
         return self._whole.write_back
 
-    async def user(self, id: Id) -> User | None:
+    async def user(self, id: IdT) -> User[IdT] | None:
         return await self._threads.read(self._whole.user, id)
 
-    async def organization(self, id: Id) -> Organization | None:
+    async def organization(self, id: IdT) -> Organization[IdT] | None:
         return await self._threads.read(self._whole.organization, id)
 
-    async def set_role(self, id: Id, role: str | None) -> User:
+    async def set_role(self, id: IdT, role: str | None) -> User[IdT]:
         return await self._threads.write(self._whole.set_role, id, role)
 
-    async def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
+    async def link(self, instance: str, clerk_id: str, id: IdT, *, shared: bool = False) -> User[IdT]:
         return await self._threads.write(lambda: self._whole.link(instance, clerk_id, id, shared=shared))
 
-    async def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
+    async def unlink(self, instance: str, clerk_id: str, id: IdT) -> User[IdT]:
         return await self._threads.write(self._whole.unlink, instance, clerk_id, id)
 
-    async def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
+    async def relink(self, instance: str, clerk_id: str, id: IdT, *, to: IdT) -> User[IdT]:
         return await self._threads.write(lambda: self._whole.relink(instance, clerk_id, id, to=to))
 
-    async def export(self, id: Id) -> dict[str, Any]:
+    async def export(self, id: IdT) -> dict[str, Any]:
         return await self._threads.read(self._whole.export, id)
 
-    async def erase(self, id: Id) -> Erasure:
+    async def erase(self, id: IdT) -> Erasure[IdT]:
         return await self._threads.write(self._whole.erase, id)
 
     async def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
@@ -140,20 +140,20 @@ class Threaded(ThreadedCore):
     async def counts(self, instance: str) -> dict[Kind, Count]:
         return await self._threads.read(self._whole.counts, instance)
 
-    async def search(self, text: str, limit: int = 20) -> list[User]:
+    async def search(self, text: str, limit: int = 20) -> list[User[IdT]]:
         return await self._threads.read(self._whole.search, text, limit)
 
     async def members(
-        self, organization_id: Id, *, role: str | None = None, after: str | None = None, limit: int = 50
-    ) -> ResultPage[Member]:
+        self, organization_id: IdT, *, role: str | None = None, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Member[IdT]]:
         return await self._threads.read(
             lambda: self._whole.members(organization_id, role=role, after=after, limit=limit)
         )
 
-    async def count_members(self, organization_id: Id, *, role: str | None = None, at_most: int = 10_000) -> int:
+    async def count_members(self, organization_id: IdT, *, role: str | None = None, at_most: int = 10_000) -> int:
         return await self._threads.read(lambda: self._whole.count_members(organization_id, role=role, at_most=at_most))
 
-    async def organizations_of(self, user_id: Id) -> list[Member]:
+    async def organizations_of(self, user_id: IdT) -> list[Member[IdT]]:
         return await self._threads.read(self._whole.organizations_of, user_id)
 
     async def checkpoint(self, name: str) -> str | None:
@@ -182,5 +182,5 @@ class Threaded(ThreadedCore):
 
     async def put_once(
         self, key: str | None, records: Sequence[AnyRecord], then: Then, *, again: bool = False
-    ) -> list[Change] | None:
+    ) -> list[Change[IdT]] | None:
         return await self._threads.write(lambda: self._whole.put_once(key, records, then, again=again))

@@ -18,7 +18,7 @@ from ..clerk import endpoints
 from ..clerk.api import AsyncClerkApi, ClerkApi
 from ..clerk.endpoints import ClerkRequest, Page, Shape
 from ..core.events import Unreadable, records_of
-from ..core.model import Organization
+from ..core.model import IdT, Organization
 from ..core.records import MAX_TIME, key_of
 from ..core.strict_json import fields
 from ..errors import ApiNotFound, ApiRefused, ApiUnavailable, ConfigurationError, OperationUnderWay
@@ -34,7 +34,7 @@ OVERLAP = 50  # rows that the next page repeats, since rows may be deleted meanw
 
 def create_organization(
     api: ClerkApi,
-    repository: Repository,
+    repository: Repository[IdT],
     *,
     idempotency_key: str,
     name: str,
@@ -42,7 +42,7 @@ def create_organization(
     clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
     **said: Any,
-) -> Organization:
+) -> Organization[IdT]:
     """Return the organization of this operation, and create it at Clerk if no earlier call has.
 
     Args:
@@ -67,7 +67,7 @@ def create_organization(
 
 async def acreate_organization(
     api: AsyncClerkApi,
-    repository: AsyncRepository,
+    repository: AsyncRepository[IdT],
     *,
     idempotency_key: str,
     name: str,
@@ -75,7 +75,7 @@ async def acreate_organization(
     clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
     **said: Any,
-) -> Organization:
+) -> Organization[IdT]:
     """Do the same in async code."""
     job = Job(api.instance.name, api, repository, clock=clock)
     return await _Attempt(job, idempotency_key, {"name": name, "created_by": created_by, **said}, monotonic).run()

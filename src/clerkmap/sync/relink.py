@@ -11,9 +11,9 @@ instances, and sends no requests to Clerk. An ambiguous identity is not moved.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Generic, Literal
 
-from ..core.model import Id, User
+from ..core.model import Id, IdT, User
 from ..core.records import ClerkUser
 from ..errors import ConfigurationError, LinkRefused, UserUnknown
 from ..ports import Repository
@@ -46,7 +46,7 @@ REASONS: dict[Reason, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class Move(Generic[IdT]):
     """The move of one identity, from your user `before` to your user `after`.
 
     `before` is None if the identity in the new instance was never seen.
@@ -54,8 +54,8 @@ class Move:
 
     from_clerk_id: str = field(repr=False)
     to_clerk_id: str = field(repr=False)
-    before: Id | None
-    after: Id
+    before: IdT | None
+    after: IdT
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Relink:
+class Relink(Generic[IdT]):
     """A relink, planned or done: the moves, the number of identities that are moved already, and the refusals."""
 
     from_: str
     to: str
     by: Way
-    moves: tuple[Move, ...]
+    moves: tuple[Move[IdT], ...]
     already: int
     refusals: tuple[Refusal, ...]
 
@@ -200,8 +200,13 @@ MAX_ID = 255  # characters
 
 
 def plan_relink(
-    repository: Repository, *, from_: str, to: str, by: By | Mapping[str, str], progress: OnProgress | None = None
-) -> Relink:
+    repository: Repository[IdT],
+    *,
+    from_: str,
+    to: str,
+    by: By | Mapping[str, str],
+    progress: OnProgress | None = None,
+) -> Relink[IdT]:
     """Match the users of two instances, and change nothing.
 
     Args:
@@ -246,7 +251,7 @@ def plan_relink(
     return Relink(from_, to, way, tuple(moves), already, tuple(refusals))
 
 
-def apply_relink(repository: Repository, plan: Relink, *, progress: OnProgress | None = None) -> Relink:
+def apply_relink(repository: Repository[IdT], plan: Relink[IdT], *, progress: OnProgress | None = None) -> Relink[IdT]:
     """Make the moves of a plan, each in one transaction, and return the moves that were made.
 
     Just before each move, its identity is checked again, and refused if it differs from the plan. The write itself

@@ -9,7 +9,7 @@ from ..core.model import Change
 from ..core.records import FROM_TOKEN, ClerkUser, key_of
 from ..core.times import to_datetime
 from ..errors import ConfigurationError, HookFailed, LinkRefused, UserTaken
-from ..ports import Repository
+from ..ports import Ids, Repository
 from ..repositories.linkers import FirstUserTakes
 from .samples import ANN, BEA, HERE, THERE, MakeRepository, always_the_same, by_key, company, found, made_by, person
 
@@ -24,7 +24,8 @@ class IdsContract:
 
     def test_ids_by_name(self, make_repository: MakeRepository) -> None:
         """Each strategy makes ids of its kind, and never the same id twice."""
-        for ids, kind in (("uuid7", str), ("integer", int), ("clerk", str)):
+        strategies: list[tuple[Ids, type]] = [("uuid7", str), (int, int), ("clerk", str)]
+        for ids, kind in strategies:
             repository = make_repository(**made_by(ids))
             repository.put([person(), person(BEA), company(), company("org_b")])
             made = [found(repository).id, found(repository, BEA).id]

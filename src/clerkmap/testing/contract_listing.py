@@ -183,7 +183,7 @@ class ListingContract:
 
     def test_numbers_are_found_as_they_are_spelled(self, make_repository: MakeRepository) -> None:
         """An id that is a number is found by its digits."""
-        repository = make_repository(ids="integer", first_id=1)
+        repository = make_repository(ids=int, first_id=1)
         repository.put([person(external_id="2"), person(BEA)])
         ann, bea = found(repository), found(repository, BEA)
         assert {ann.id, bea.id} == {1, 2}

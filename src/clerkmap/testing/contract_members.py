@@ -16,7 +16,8 @@ def organization_id(repository: Repository, clerk_id: str = ACME) -> Id:
     standing = repository.find(HERE, ANN, clerk_id)
     assert standing is not None
     assert standing.organization is not None
-    return standing.organization.id
+    id: Id = standing.organization.id
+    return id
 
 
 def all_members(repository: Repository, organization: Id, limit: int, role: str | None = None) -> list[Member]:

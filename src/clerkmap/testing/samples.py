@@ -5,7 +5,7 @@ from typing import Any
 
 from ..core.model import User
 from ..core.records import FULL, ClerkMembership, ClerkOrganization, ClerkUser, Grade, Record
-from ..ports import CoreRepository, Repository
+from ..ports import CoreRepository, Ids, Repository
 
 MakeRepository = Callable[..., Repository]
 MakeCoreRepository = Callable[..., CoreRepository]
@@ -47,9 +47,9 @@ def found(repository: CoreRepository, clerk_id: str = ANN, instance: str = HERE)
     return standing.user
 
 
-def made_by(ids: str) -> dict[str, Any]:
+def made_by(ids: Ids) -> dict[str, Any]:
     """Return the options for ids of this kind, in an application without other rows."""
-    return {"ids": ids, "first_id": 1} if ids == "integer" else {"ids": ids}
+    return {"ids": ids, "first_id": 1} if ids is int else {"ids": ids}
 
 
 def always_the_same(record: Record) -> str:

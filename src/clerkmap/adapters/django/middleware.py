@@ -21,7 +21,7 @@ _PAGE = "_clerkmap_organization_page"
 
 def auth_result_of(request: Any) -> AuthResult:
     """Return the request's auth result: the principal, or the error that says why there is none."""
-    result = getattr(request, "clerk", None)
+    result: AuthResult | None = getattr(request, "clerk", None)
     if not isinstance(result, AuthResult):
         path = "clerkmap.adapters.django.AuthMiddleware"
         raise ConfigurationError(f"AuthMiddleware is not installed: add {path!r} to MIDDLEWARE")

@@ -34,7 +34,7 @@ DEFAULTS: Mapping[str, Any] = {
     "USER_FIELD": None,  # a unique field of AUTH_USER_MODEL, for clerkmap's user id
     "USER_FUNCTION": None,  # or a function that returns a user of AUTH_USER_MODEL for a principal
 }
-_IDS = {"text": "uuid7", "uuid": "uuid7", "bigint": "integer"}
+_IDS = {"text": "uuid7", "uuid": "uuid7", "bigint": int}
 
 
 def given() -> dict[str, Any]:
@@ -66,7 +66,7 @@ def id_type() -> str:
 @cache
 def resolver() -> Resolver:
     """Return the resolver."""
-    found = _imported("RESOLVER") or Resolver(_instance(), _repository())
+    found: Resolver = _imported("RESOLVER") or Resolver(_instance(), _repository())
     if not isinstance(found, Resolver):
         raise ConfigurationError("CLERKMAP['RESOLVER'] must be a clerkmap.Resolver, or the dotted path to one")
     return found
@@ -110,12 +110,12 @@ def _repository() -> Any:
     return make(database(), ids=_IDS[id_type()], id_type=id_type(), **given)
 
 
-def _imported(name: str) -> object:
+def _imported(name: str) -> Any:
     found = option(name)
     if not isinstance(found, str):
         return found
     try:
-        return cast(object, import_string(found))
+        return import_string(found)
     except ImportError as error:
         raise ConfigurationError(f"CLERKMAP['{name}'] cannot be imported: {error}") from error
 

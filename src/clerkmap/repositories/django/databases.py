@@ -8,7 +8,7 @@ from typing import Any, Protocol, Unpack, cast
 from ...core.model import Change
 from ...errors import ConfigurationError, RepositoryUnavailable
 from ...hooks import Listeners
-from ..options import Configuration, IdType, Options
+from ..options import Configuration, IdType, Options, is_function
 from ..sql.dialects import SQLITE, Names
 from ..sql.repository import SqlTables
 from ..sql.schema import Schema
@@ -68,7 +68,9 @@ class Sqlite:
 
     def __init__(self, *, id_type: IdType | None, **options: Unpack[Options]) -> None:
         names, dialect = Names(PREFIX), replace(SQLITE, value="%s")  # Django turns them into question marks
-        configuration = Configuration(id_type=id_type or ("text" if callable(options.get("ids")) else None), **options)
+        configuration = Configuration(
+            id_type=id_type or ("text" if is_function(options.get("ids")) else None), **options
+        )
         assert configuration.id_type is not None
         if configuration.id_type not in ID_TYPES["sqlite"]:
             raise ConfigurationError("SQLite has no uuid: id_type must be text or bigint")

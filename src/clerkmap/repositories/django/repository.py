@@ -17,6 +17,7 @@ from django.db import connections, transaction
 
 from ..._runtime.driving import drive
 from ..._runtime.threads import Threads
+from ...core.model import NewIdT
 from ...errors import CommitUnknown, ConfigurationError, HookFailed, RepositoryUnavailable
 from ...hooks import Listeners, Then, written_from_within
 from ..options import IdType, Options
@@ -59,7 +60,7 @@ class _DjangosThread:
         return await self.read(run)
 
 
-class DjangoRepository(SqlRepository):
+class DjangoRepository(SqlRepository[NewIdT]):
     """A repository in Django's database.
 
     Args:
@@ -74,7 +75,12 @@ class DjangoRepository(SqlRepository):
     poll_every: float | None = POLL_EVERY
 
     def __init__(
-        self, alias: str = "default", *, id_type: IdType | None = None, timeout: float = 5, **options: Unpack[Options]
+        self,
+        alias: str = "default",
+        *,
+        id_type: IdType | None = None,
+        timeout: float = 5,
+        **options: Unpack[Options[NewIdT]],
     ) -> None:
         self._alias = alias
         self._database: Database = database(connections[alias].vendor, id_type=id_type, **options)

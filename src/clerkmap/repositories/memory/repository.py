@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, Unpack
 
-from ...core.model import Change, Count, Erasure, Id, Member, Organization, ResultPage, User
+from ...core.model import Change, Count, Erasure, Member, NewIdT, Organization, ResultPage, User
 from ...core.principal import Standing
 from ...core.records import AnyRecord, Kind
 from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 @documented
-class MemoryRepository:
+class MemoryRepository(Generic[NewIdT]):
     """A repository in dictionaries, under one lock.
 
     Args:
@@ -36,7 +36,7 @@ class MemoryRepository:
 
     poll_every: float | None = None
 
-    def __init__(self, **options: Unpack[Options]) -> None:
+    def __init__(self, **options: Unpack[Options[NewIdT]]) -> None:
         configuration = Configuration(**options)
         self.write_back: WriteBack | None = configuration.write_back
         self.max_token_lifetime: float = configuration.max_token_lifetime
@@ -71,7 +71,7 @@ class MemoryRepository:
             "MemoryRepository has no database, so it cannot join a transaction: use SqliteRepository"
         )
 
-    def put(self, records: Iterable[AnyRecord]) -> list[Change]:
+    def put(self, records: Iterable[AnyRecord]) -> list[Change[NewIdT]]:
         return self._write(lambda: self._put(records))
 
     def find(
@@ -80,41 +80,41 @@ class MemoryRepository:
         clerk_user_id: str,
         clerk_organization_id: str | None = None,
         clerk_session_id: str | None = None,
-    ) -> Standing | None:
+    ) -> Standing[NewIdT] | None:
         with self._tables.lock:
             standing = self._reading.find(instance, clerk_user_id, clerk_organization_id, clerk_session_id)
             settled = self._tables.is_settled
         return standing if settled or standing is None else replace(standing, settled=False)
 
-    def user(self, id: Id) -> User | None:
+    def user(self, id: NewIdT) -> User[NewIdT] | None:
         with self._tables.lock:
             return self._reading.user(id)
 
-    def organization(self, id: Id) -> Organization | None:
+    def organization(self, id: NewIdT) -> Organization[NewIdT] | None:
         with self._tables.lock:
             return self._reading.organization(id)
 
-    def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None:
+    def row(self, kind: OutboxKind, instance: str, key: str) -> User[NewIdT] | Organization[NewIdT] | None:
         with self._tables.lock:
             return self._reading.row(kind, instance, key)
 
-    def set_role(self, id: Id, role: str | None) -> User:
+    def set_role(self, id: NewIdT, role: str | None) -> User[NewIdT]:
         return self._write(lambda: self._links.set_role(id, role))
 
-    def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
+    def link(self, instance: str, clerk_id: str, id: NewIdT, *, shared: bool = False) -> User[NewIdT]:
         return self._write(lambda: self._links.link(instance, clerk_id, id, shared))
 
-    def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
+    def unlink(self, instance: str, clerk_id: str, id: NewIdT) -> User[NewIdT]:
         return self._write(lambda: self._links.unlink(instance, clerk_id, id))
 
-    def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
+    def relink(self, instance: str, clerk_id: str, id: NewIdT, *, to: NewIdT) -> User[NewIdT]:
         return self._write(lambda: self._links.relink(instance, clerk_id, id, to))
 
-    def export(self, id: Id) -> dict[str, Any]:
+    def export(self, id: NewIdT) -> dict[str, Any]:
         with self._tables.lock:
             return self._reading.export(id)
 
-    def erase(self, id: Id) -> Erasure:
+    def erase(self, id: NewIdT) -> Erasure[NewIdT]:
         return Erasure(self._write(lambda: self._links.erase(id)), is_pending=False)
 
     def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
@@ -133,21 +133,21 @@ class MemoryRepository:
         with self._tables.lock:
             return self._reading.counts(instance)
 
-    def search(self, text: str, limit: int = 20) -> list[User]:
+    def search(self, text: str, limit: int = 20) -> list[User[NewIdT]]:
         with self._tables.lock:
             return self._reading.search(text, limit)
 
     def members(
-        self, organization_id: Id, *, role: str | None = None, after: str | None = None, limit: int = 50
-    ) -> ResultPage[Member]:
+        self, organization_id: NewIdT, *, role: str | None = None, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Member[NewIdT]]:
         with self._tables.lock:
             return self._reading.members(organization_id, role, after, limit)
 
-    def count_members(self, organization_id: Id, *, role: str | None = None, at_most: int = 10_000) -> int:
+    def count_members(self, organization_id: NewIdT, *, role: str | None = None, at_most: int = 10_000) -> int:
         with self._tables.lock:
             return self._reading.count_members(organization_id, role, at_most)
 
-    def organizations_of(self, user_id: Id) -> list[Member]:
+    def organizations_of(self, user_id: NewIdT) -> list[Member[NewIdT]]:
         with self._tables.lock:
             return self._reading.organizations_of(user_id)
 
@@ -181,7 +181,7 @@ class MemoryRepository:
 
     def put_once(
         self, key: str | None, records: Sequence[AnyRecord], then: Then, *, again: bool = False
-    ) -> list[Change] | None:
+    ) -> list[Change[NewIdT]] | None:
         return self._write(lambda: self._deliveries.put_once(key, records, again), then)
 
     def poll(self) -> None:

@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from ..._runtime.driving import adrive
+from ...core.model import NewIdT, OpenedIdT
 from ...errors import ClerkmapError
 from ...hooks import Listeners, Then, written_from_within
 from ...ports import documented, served_first
@@ -32,7 +33,7 @@ P = ParamSpec("P")
 
 
 @documented
-class AsyncPostgresRepository(AsyncSqlRepository):
+class AsyncPostgresRepository(AsyncSqlRepository[NewIdT]):
     """A repository in PostgreSQL, for async code.
 
         async with AsyncPostgresRepository.open("postgresql://...") as repository:
@@ -52,7 +53,7 @@ class AsyncPostgresRepository(AsyncSqlRepository):
     def __init__(
         self,
         source: AsyncConnection[Any] | AsyncConnectionPool[Any] | AsyncOpenedPool,
-        **options: Unpack[PostgresOptions],
+        **options: Unpack[PostgresOptions[NewIdT]],
     ) -> None:
         self._setup = Setup(speaks_async=True, **options)
         self._tables = self._setup.tables
@@ -65,7 +66,9 @@ class AsyncPostgresRepository(AsyncSqlRepository):
         self._preparing: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     @classmethod
-    def open(cls, conninfo: str, *, pool_size: int = 10, **options: Unpack[PostgresOptions]) -> Self:
+    def open(
+        cls, conninfo: str, *, pool_size: int = 10, **options: Unpack[PostgresOptions[OpenedIdT]]
+    ) -> "AsyncPostgresRepository[OpenedIdT]":
         """Return a repository with its own pool. It connects when its `async with` block begins, or at first use.
 
         Then it also makes the tables if they are missing, and upgrades old tables.
@@ -75,8 +78,9 @@ class AsyncPostgresRepository(AsyncSqlRepository):
             pool_size: How many connections to have at most, besides the one that listens.
             options: See `PostgresOptions` and `Options`.
         """
+        make = cast("type[AsyncPostgresRepository[OpenedIdT]]", cls)  # checkers take `cls` for the class with text ids
         options.setdefault("migrate", True)
-        return cls(AsyncOpenedPool(conninfo, pool_size, options.get("timeout", 5)), **options)
+        return make(AsyncOpenedPool(conninfo, pool_size, options.get("timeout", 5)), **options)
 
     @staticmethod
     def ddl(*, since: int = 0, **options: Unpack[PostgresOptions]) -> str:

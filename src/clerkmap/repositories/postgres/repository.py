@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from ..._runtime.driving import drive
+from ...core.model import NewIdT, OpenedIdT
 from ...errors import ClerkmapError
 from ...hooks import Listeners, Then, written_from_within
 from ...ports import documented, served_first
@@ -33,7 +34,7 @@ P = ParamSpec("P")
 
 
 @documented
-class PostgresRepository(SqlRepository):
+class PostgresRepository(SqlRepository[NewIdT]):
     """A repository in PostgreSQL.
 
     `PostgresRepository.open("postgresql://...")` has its own pool, and makes the tables. Then
@@ -49,7 +50,7 @@ class PostgresRepository(SqlRepository):
     poll_every: float | None = POLL_EVERY
 
     def __init__(
-        self, source: Connection[Any] | ConnectionPool[Any] | OpenedPool, **options: Unpack[PostgresOptions]
+        self, source: Connection[Any] | ConnectionPool[Any] | OpenedPool, **options: Unpack[PostgresOptions[NewIdT]]
     ) -> None:
         self._setup = Setup(speaks_async=False, **options)
         self._tables = self._setup.tables
@@ -62,7 +63,9 @@ class PostgresRepository(SqlRepository):
             self._merge(self._setup.migrate, alone=self._source.is_settled())
 
     @classmethod
-    def open(cls, conninfo: str, *, pool_size: int = 10, **options: Unpack[PostgresOptions]) -> Self:
+    def open(
+        cls, conninfo: str, *, pool_size: int = 10, **options: Unpack[PostgresOptions[OpenedIdT]]
+    ) -> "PostgresRepository[OpenedIdT]":
         """Connect to a server. Make the tables if they are missing, and upgrade old tables.
 
         Args:
@@ -70,10 +73,11 @@ class PostgresRepository(SqlRepository):
             pool_size: How many connections to have at most, besides the one that listens.
             options: See `PostgresOptions` and `Options`.
         """
+        make = cast("type[PostgresRepository[OpenedIdT]]", cls)  # checkers take `cls` for the class with text ids
         options.setdefault("migrate", True)
         pool = OpenedPool(conninfo, pool_size, options.get("timeout", 5))
         try:
-            return cls(pool, **options)
+            return make(pool, **options)
         except BaseException:
             pool.close()
             raise

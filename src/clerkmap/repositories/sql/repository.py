@@ -8,9 +8,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Generic, ParamSpec, Self, TypeVar
 
-from ...core.model import Change, Count, Erasure, Id, Member, Organization, ResultPage, User
+from ...core.model import Change, Count, Erasure, IdT, Member, Organization, ResultPage, User
 from ...core.principal import Standing
 from ...core.records import AnyRecord, Kind
 from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
@@ -59,7 +59,7 @@ class SqlTables:
 
 
 @documented
-class SqlRepository(ABC):
+class SqlRepository(ABC, Generic[IdT]):
     """The methods of `Repository`, in terms of two: one that reads, one that writes."""
 
     listeners: Listeners
@@ -117,7 +117,7 @@ class SqlRepository(ABC):
         """All rows as they are stored. `clerkmap.sync.move` reads and writes them."""
         return self._tables.contents(self._read, self._merge)
 
-    def put(self, records: Iterable[AnyRecord]) -> list[Change]:
+    def put(self, records: Iterable[AnyRecord]) -> list[Change[IdT]]:
         records = list(records)
         write = self._merge if self._tables.put.is_repeatable(records) else self._write
         return write(self._tables.put, records)
@@ -128,37 +128,37 @@ class SqlRepository(ABC):
         clerk_user_id: str,
         clerk_organization_id: str | None = None,
         clerk_session_id: str | None = None,
-    ) -> Standing | None:
+    ) -> Standing[IdT] | None:
         standing = self._read(
             self._tables.reading.find, instance, clerk_user_id, clerk_organization_id, clerk_session_id
         )
         return standing if standing is None or self._is_settled() else replace(standing, settled=False)
 
-    def user(self, id: Id) -> User | None:
+    def user(self, id: IdT) -> User[IdT] | None:
         return self._read(self._tables.reading.user, id)
 
-    def organization(self, id: Id) -> Organization | None:
+    def organization(self, id: IdT) -> Organization[IdT] | None:
         return self._read(self._tables.reading.organization, id)
 
-    def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None:
+    def row(self, kind: OutboxKind, instance: str, key: str) -> User[IdT] | Organization[IdT] | None:
         return self._read(self._tables.reading.row, kind, instance, key)
 
-    def set_role(self, id: Id, role: str | None) -> User:
+    def set_role(self, id: IdT, role: str | None) -> User[IdT]:
         return self._write(self._tables.links.set_role, id, role)
 
-    def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
+    def link(self, instance: str, clerk_id: str, id: IdT, *, shared: bool = False) -> User[IdT]:
         return self._write(self._tables.links.link, instance, clerk_id, id, shared)
 
-    def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
+    def unlink(self, instance: str, clerk_id: str, id: IdT) -> User[IdT]:
         return self._write(self._tables.links.unlink, instance, clerk_id, id)
 
-    def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
+    def relink(self, instance: str, clerk_id: str, id: IdT, *, to: IdT) -> User[IdT]:
         return self._write(self._tables.links.relink, instance, clerk_id, id, to)
 
-    def export(self, id: Id) -> dict[str, Any]:
+    def export(self, id: IdT) -> dict[str, Any]:
         return self._read(self._tables.reading.export, id)
 
-    def erase(self, id: Id) -> Erasure:
+    def erase(self, id: IdT) -> Erasure[IdT]:
         user = self._write(self._tables.links.erase, id)
         return Erasure(user, self._is_erasing())
 
@@ -178,18 +178,18 @@ class SqlRepository(ABC):
     def counts(self, instance: str) -> dict[Kind, Count]:
         return self._read(self._tables.reading.counts, instance)
 
-    def search(self, text: str, limit: int = 20) -> list[User]:
+    def search(self, text: str, limit: int = 20) -> list[User[IdT]]:
         return self._read(self._tables.reading.search, text, limit)
 
     def members(
-        self, organization_id: Id, *, role: str | None = None, after: str | None = None, limit: int = 50
-    ) -> ResultPage[Member]:
+        self, organization_id: IdT, *, role: str | None = None, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Member[IdT]]:
         return self._read(self._tables.reading.members, organization_id, role, after, limit)
 
-    def count_members(self, organization_id: Id, *, role: str | None = None, at_most: int = 10_000) -> int:
+    def count_members(self, organization_id: IdT, *, role: str | None = None, at_most: int = 10_000) -> int:
         return self._read(self._tables.reading.count_members, organization_id, role, at_most)
 
-    def organizations_of(self, user_id: Id) -> list[Member]:
+    def organizations_of(self, user_id: IdT) -> list[Member[IdT]]:
         return self._read(self._tables.reading.organizations_of, user_id)
 
     def checkpoint(self, name: str) -> str | None:
@@ -218,14 +218,14 @@ class SqlRepository(ABC):
 
     def put_once(
         self, key: str | None, records: Sequence[AnyRecord], then: Then, *, again: bool = False
-    ) -> list[Change] | None:
+    ) -> list[Change[IdT]] | None:
         # If a first run has been committed, a second run finds the key.
         put_once = self._tables.deliveries.put_once
         return self._write_then(then, lambda: put_once(key, records, again), repeatable=key is not None and not again)
 
 
 @documented
-class AsyncSqlRepository(ABC):
+class AsyncSqlRepository(ABC, Generic[IdT]):
     """The methods of `AsyncRepository`, for async drivers."""
 
     listeners: Listeners
@@ -270,7 +270,7 @@ class AsyncSqlRepository(ABC):
         """Your facts that are copied to Clerk."""
         return self._tables.configuration.write_back
 
-    async def put(self, records: Iterable[AnyRecord]) -> list[Change]:
+    async def put(self, records: Iterable[AnyRecord]) -> list[Change[IdT]]:
         records = list(records)
         write = self._merge if self._tables.put.is_repeatable(records) else self._write
         return await write(self._tables.put, records)
@@ -281,36 +281,36 @@ class AsyncSqlRepository(ABC):
         clerk_user_id: str,
         clerk_organization_id: str | None = None,
         clerk_session_id: str | None = None,
-    ) -> Standing | None:
+    ) -> Standing[IdT] | None:
         ids = (instance, clerk_user_id, clerk_organization_id, clerk_session_id)
         standing = await self._read(self._tables.reading.find, *ids)
         return standing if standing is None or self._is_settled() else replace(standing, settled=False)
 
-    async def user(self, id: Id) -> User | None:
+    async def user(self, id: IdT) -> User[IdT] | None:
         return await self._read(self._tables.reading.user, id)
 
-    async def organization(self, id: Id) -> Organization | None:
+    async def organization(self, id: IdT) -> Organization[IdT] | None:
         return await self._read(self._tables.reading.organization, id)
 
-    async def row(self, kind: OutboxKind, instance: str, key: str) -> User | Organization | None:
+    async def row(self, kind: OutboxKind, instance: str, key: str) -> User[IdT] | Organization[IdT] | None:
         return await self._read(self._tables.reading.row, kind, instance, key)
 
-    async def set_role(self, id: Id, role: str | None) -> User:
+    async def set_role(self, id: IdT, role: str | None) -> User[IdT]:
         return await self._write(self._tables.links.set_role, id, role)
 
-    async def link(self, instance: str, clerk_id: str, id: Id, *, shared: bool = False) -> User:
+    async def link(self, instance: str, clerk_id: str, id: IdT, *, shared: bool = False) -> User[IdT]:
         return await self._write(self._tables.links.link, instance, clerk_id, id, shared)
 
-    async def unlink(self, instance: str, clerk_id: str, id: Id) -> User:
+    async def unlink(self, instance: str, clerk_id: str, id: IdT) -> User[IdT]:
         return await self._write(self._tables.links.unlink, instance, clerk_id, id)
 
-    async def relink(self, instance: str, clerk_id: str, id: Id, *, to: Id) -> User:
+    async def relink(self, instance: str, clerk_id: str, id: IdT, *, to: IdT) -> User[IdT]:
         return await self._write(self._tables.links.relink, instance, clerk_id, id, to)
 
-    async def export(self, id: Id) -> dict[str, Any]:
+    async def export(self, id: IdT) -> dict[str, Any]:
         return await self._read(self._tables.reading.export, id)
 
-    async def erase(self, id: Id) -> Erasure:
+    async def erase(self, id: IdT) -> Erasure[IdT]:
         user = await self._write(self._tables.links.erase, id)
         return Erasure(user, not self._is_settled())
 
@@ -326,18 +326,18 @@ class AsyncSqlRepository(ABC):
     async def counts(self, instance: str) -> dict[Kind, Count]:
         return await self._read(self._tables.reading.counts, instance)
 
-    async def search(self, text: str, limit: int = 20) -> list[User]:
+    async def search(self, text: str, limit: int = 20) -> list[User[IdT]]:
         return await self._read(self._tables.reading.search, text, limit)
 
     async def members(
-        self, organization_id: Id, *, role: str | None = None, after: str | None = None, limit: int = 50
-    ) -> ResultPage[Member]:
+        self, organization_id: IdT, *, role: str | None = None, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Member[IdT]]:
         return await self._read(self._tables.reading.members, organization_id, role, after, limit)
 
-    async def count_members(self, organization_id: Id, *, role: str | None = None, at_most: int = 10_000) -> int:
+    async def count_members(self, organization_id: IdT, *, role: str | None = None, at_most: int = 10_000) -> int:
         return await self._read(self._tables.reading.count_members, organization_id, role, at_most)
 
-    async def organizations_of(self, user_id: Id) -> list[Member]:
+    async def organizations_of(self, user_id: IdT) -> list[Member[IdT]]:
         return await self._read(self._tables.reading.organizations_of, user_id)
 
     async def checkpoint(self, name: str) -> str | None:
@@ -366,7 +366,7 @@ class AsyncSqlRepository(ABC):
 
     async def put_once(
         self, key: str | None, records: Sequence[AnyRecord], then: Then, *, again: bool = False
-    ) -> list[Change] | None:
+    ) -> list[Change[IdT]] | None:
         put_once = self._tables.deliveries.put_once
         return await self._write_then(
             then, lambda: put_once(key, records, again), repeatable=key is not None and not again

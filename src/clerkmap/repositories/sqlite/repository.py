@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, Self, TypeVar, Unpack
+from typing import ParamSpec, Self, TypeVar, Unpack, cast
 
 from ..._runtime.driving import drive
 from ..._runtime.threads import MAX_WAITING, Call, RepositoryThreads
-from ...core.model import Change
+from ...core.model import Change, NewIdT, OpenedIdT
 from ...core.principal import Standing
 from ...errors import ConfigurationError, RepositoryUnavailable
 from ...hooks import Listeners, Then, written_from_within
@@ -56,7 +56,7 @@ class _Several(threading.local):
 
 
 @documented
-class SqliteRepository(SqlRepository):
+class SqliteRepository(SqlRepository[NewIdT]):
     """A repository in SQLite.
 
     `SqliteRepository.open("app.db")` handles its own connections, and makes the tables. `repository.within(connection)`
@@ -76,7 +76,7 @@ class SqliteRepository(SqlRepository):
         *,
         prefix: str = "clerkmap_",
         migrate: bool = False,
-        **options: Unpack[Options],
+        **options: Unpack[Options[NewIdT]],
     ) -> None:
         check_version()
         if isinstance(connection, sqlite3.Connection):
@@ -124,8 +124,8 @@ class SqliteRepository(SqlRepository):
         max_waiting: int = MAX_WAITING,
         prefix: str = "clerkmap_",
         migrate: bool = True,
-        **options: Unpack[Options],
-    ) -> Self:
+        **options: Unpack[Options[OpenedIdT]],
+    ) -> "SqliteRepository[OpenedIdT]":
         """Open a file or `:memory:`. Make the file and the tables if they are missing, and upgrade old tables.
 
         Args:
@@ -137,6 +137,7 @@ class SqliteRepository(SqlRepository):
             migrate: Whether to make the tables if they are missing, and upgrade old ones. If not, they are refused.
             options: See `Options`.
         """
+        make = cast("type[SqliteRepository[OpenedIdT]]", cls)  # checkers take `cls` for the class with text ids
         connections: Connections
         if str(path).startswith("sqlite:"):
             raise ConfigurationError("open() takes the path of a file, such as 'app.db', not a URL")
@@ -146,7 +147,7 @@ class SqliteRepository(SqlRepository):
         else:
             connections = FileConnections(Path(path), durable=durable, timeout=timeout, max_waiting=max_waiting)
         try:
-            return cls(connections, prefix=prefix, migrate=migrate, **options)
+            return make(connections, prefix=prefix, migrate=migrate, **options)
         except BaseException:
             connections.close()
             raise
@@ -177,7 +178,7 @@ class SqliteRepository(SqlRepository):
         clerk_user_id: str,
         clerk_organization_id: str | None = None,
         clerk_session_id: str | None = None,
-    ) -> Standing | None:
+    ) -> Standing[NewIdT] | None:
         wanted = self._tables.reading.standing_wanted(instance, clerk_user_id, clerk_organization_id, clerk_session_id)
         with self._connections.reading() as connection:
             settled = self._connections.is_settled()
