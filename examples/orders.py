@@ -51,8 +51,8 @@ class Shop:
 
     def place(self, session: Session, token: str, item: str) -> Order:
         """Place an order. A rollback of the session undoes the order and, on first sight, the user."""
-        connection = session.connection().connection.driver_connection
-        assert isinstance(connection, psycopg.Connection)
+        connection: psycopg.Connection | None = session.connection().connection.driver_connection
+        assert connection is not None
         principal = self._resolver.resolve(token, within=self.repository.within(connection))
         order = Order(user_id=principal.user.id, item=item)
         session.add(order)

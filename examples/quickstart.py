@@ -32,7 +32,7 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     """Two pages, and the responses to clerkmap's errors."""
 
-    server: Server
+    server: Server  # pyright: ignore[reportIncompatibleVariableOverride]  # as socketserver means it
 
     def do_GET(self) -> None:
         try:

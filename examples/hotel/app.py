@@ -94,7 +94,7 @@ class HotelApp:
     def create(self, api: ClerkApi, form: str, name: str, clerk_user_id: str) -> str:
         """Create a hotel at Clerk and here, once for each form, however often it is sent, and return its id."""
         hotel = create_organization(api, self.repository, idempotency_key=form, name=name, created_by=clerk_user_id)
-        return str(hotel.id)
+        return hotel.id
 
     def caller(self, environ: dict[str, Any]) -> Principal:
         """Return the principal, or raise the error that says why there is none."""

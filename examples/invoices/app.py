@@ -12,7 +12,7 @@ from clerkmap.adapters.fastapi import Clerk, webhook
 from clerkmap.repositories import SqliteRepository
 
 
-def create_app(repository: Repository | None = None) -> FastAPI:
+def create_app(repository: Repository[str] | None = None) -> FastAPI:
     """Return the application, with invoices in memory."""
     repository = repository or SqliteRepository.open("invoices.db")
     instance = Instance.from_env()
@@ -23,17 +23,17 @@ def create_app(repository: Repository | None = None) -> FastAPI:
     app.include_router(webhook(Reconciler(instance, repository), "/webhooks/clerk"))
 
     @app.get("/invoices")
-    async def read(organization: Annotated[Organization, Depends(clerk.organization)]) -> list[dict[str, str]]:
-        return invoices.get(str(organization.id), [])
+    async def read(organization: Annotated[Organization[str], Depends(clerk.organization)]) -> list[dict[str, str]]:
+        return invoices.get(organization.id, [])
 
     @app.post("/invoices", status_code=201, dependencies=[Depends(clerk.require(permission="org:invoices:create"))])
     async def write(
         text: str,
         user: Annotated[User, Depends(clerk.user)],
-        organization: Annotated[Organization, Depends(clerk.organization)],
+        organization: Annotated[Organization[str], Depends(clerk.organization)],
     ) -> dict[str, str]:
         invoice = {"text": text, "by": str(user.email)}
-        invoices.setdefault(str(organization.id), []).append(invoice)
+        invoices.setdefault(organization.id, []).append(invoice)
         return invoice
 
     return app

@@ -75,7 +75,8 @@ def test_postgresql_has_ids_of_three_types(fresh: World, postgres_schema: str, i
     """All of which are found out."""
     url = url_of_a_new_schema(postgres_schema)
     made = "integer" if id_type == "bigint" else "uuid7"
-    PostgresRepository.open(url, **made_by(made), id_type=id_type, listen=False).close()  # type: ignore[arg-type]
+    options = made_by(int if id_type == "bigint" else "uuid7")
+    PostgresRepository.open(url, **options, id_type=id_type, listen=False).close()  # type: ignore[arg-type]
     assert database(url).look().id_type == id_type
     assert fresh.run("sync", *FROM_ONE * (made == "integer"), CLERKMAP_DATABASE_URL=url).exit_code == FINE
     shown = fresh.run("show", "ada@example.com", CLERKMAP_DATABASE_URL=url).stdout

@@ -61,6 +61,8 @@ else:
 class User(Generic[IdT]):
     """Your user: your id, and the Clerk record of the identity that led to it.
 
+    `User[int]` and `User[str]` say the type of the id, and `User` alone accepts both.
+
     Times are in UTC. Those of `clerk` are milliseconds since 1970, as in Clerk's JSON.
     """
 
