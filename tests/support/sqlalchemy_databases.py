@@ -43,7 +43,7 @@ class Place:
     @contextmanager
     def repository(self, **options: Any) -> Iterator[PostgresRepository | SqliteRepository]:
         """A repository on connections of its own. It makes the tables unless it is told not to."""
-        options = {**made_by("integer" if self.id_type == "bigint" else "uuid7"), **options}
+        options = {**made_by(int if self.id_type == "bigint" else "uuid7"), **options}
         made: PostgresRepository | SqliteRepository
         if self.name == "sqlite":
             made = SqliteRepository.open(self.path, **options)
