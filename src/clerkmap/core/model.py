@@ -129,9 +129,13 @@ class Organization(Generic[IdT]):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Membership:
-    """A user's place in an organization."""
+    """A user's place in an organization.
+
+    It is current while the user and the organization exist, the user is not banned, and Clerk has not ended it.
+    """
 
     clerk: ClerkMembership
+    is_current: bool = True
 
     @property
     def clerk_id(self) -> str | None:
@@ -202,8 +206,9 @@ class Change(Generic[IdT]):
     """One change to a user, organization, membership or session: its state before and after.
 
     Exactly one of `made`, `altered`, `deleted` and `regained` is True. `user` and `organization` are your rows; for a
-    membership they are its two ends, each None if it is not known yet. `linked` is True if a linker or `link` joined a
-    new identity to an existing user: a hook makes no row for that user.
+    membership they are its two ends. `linked` is True if a linker or `link` joined a new identity to an existing user:
+    a hook makes no row for that user. `follows` is True if a membership begins or ends because of its user or
+    organization, and is itself unchanged at Clerk.
     """
 
     before: Mapped[IdT] | None
@@ -211,6 +216,7 @@ class Change(Generic[IdT]):
     user: User[IdT] | None = None
     organization: Organization[IdT] | None = None
     linked: bool = False
+    follows: bool = field(default=False, compare=False, repr=False)
     also_touches: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property
@@ -230,7 +236,10 @@ class Change(Generic[IdT]):
 
     @property
     def regained(self) -> bool:
-        """Whether a deleted row exists again: a member has joined again, or a user has a new identity."""
+        """Whether a deleted row exists again: a member has joined again, or a user has a new identity.
+
+        A membership is also regained when the ban of its user ends.
+        """
         return self.before is not None and not _is_there(self.before) and _is_there(self.after)
 
     @property
@@ -262,13 +271,10 @@ class Change(Generic[IdT]):
     def is_news(self) -> bool:
         """Whether more than the rank changed. Only such changes are returned and passed to hooks.
 
-        A membership of a deleted user or organization never counts.
+        A membership that is current neither before nor after is no news.
         """
-        ends = [end for end in (self.user, self.organization) if end is not None]
-        if self.is_membership and _is_there(self.after) and any(end.clerk.is_deleted for end in ends):
-            return False
         if self.before is None:
-            return True
+            return _is_there(self.after) or not self.is_membership
         if not _is_there(self.before) and not _is_there(self.after):
             return False
         return _content(self.before) != _content(self.after)
@@ -277,6 +283,8 @@ class Change(Generic[IdT]):
     def touches(self) -> tuple[str, ...]:
         """The keys of all standings that this change affects: the user's, the organization's or the session's."""
         clerk = self.after.clerk
+        if self.follows:  # the change of the user or organization touches them
+            return ()
         return (clerk.user_key if isinstance(clerk, ClerkMembership) else clerk.key, *self.also_touches)
 
 
@@ -299,12 +307,15 @@ def keys_of(users: Iterable[User]) -> tuple[str, ...]:
 
 
 def _is_there(row: Mapped) -> bool:
+    if isinstance(row, Membership):
+        return row.is_current
     return row.deleted_at is None if isinstance(row, User) else not row.clerk.is_deleted
 
 
 def _content(row: Mapped) -> tuple[Any, ...]:
-    yours = (row.id, row.role, row.deleted_at) if isinstance(row, User) else ()
-    return row.clerk.said(), yours
+    if isinstance(row, User):
+        return row.clerk.said(), (row.id, row.role, row.deleted_at)
+    return row.clerk.said(), isinstance(row, Membership) and row.is_current
 
 
 def _metadata(record: ClerkUser | ClerkOrganization) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """The promises of every repository about hooks: arguments, order, number of calls, and the effect of errors."""
 
+from itertools import permutations
 from typing import Any
 
 import pytest
 
-from ..core.model import Change
+from ..core.model import Change, Mapped, Membership
 from ..core.records import (
     FROM_TOKEN,
     AnyRecord,
@@ -16,6 +17,7 @@ from ..core.records import (
 )
 from ..errors import ConfigurationError, HookFailed
 from ..ports import CoreRepository
+from ..repositories.sql.put import MANY
 from .samples import (
     ACME,
     ANN,
@@ -40,6 +42,12 @@ def what(change: Change) -> str:
     return " ".join([*about, *happened]) if about else f"session {happened[0]}"
 
 
+def membership_is_current(row: Mapped | None) -> bool:
+    """Return whether a state of a membership is current."""
+    assert isinstance(row, Membership)
+    return row.is_current
+
+
 class HooksContract:
     """A part of `CoreContract`."""
 
@@ -62,10 +70,11 @@ class HooksContract:
             ([left(at=3)], ["membership deleted"]),
             ([left(at=4), member(at=2)], []),
             ([member("orgmem_2", at=5)], ["membership regained"]),
-            ([person(at=6, banned=True)], ["user altered"]),
+            ([person(at=6, banned=True)], ["membership deleted", "user altered"]),
+            ([person(at=7)], ["user altered", "membership regained"]),
             ([ClerkSession.deleted(HERE, "sess_1", observed_at=6)], ["session deleted"]),
             ([ClerkSession.deleted(HERE, "sess_1", observed_at=7)], []),
-            ([ClerkUser.deleted(HERE, ANN, observed_at=8)], ["user deleted"]),
+            ([ClerkUser.deleted(HERE, ANN, observed_at=8)], ["membership deleted", "user deleted"]),
             ([ClerkUser.deleted(HERE, ANN, observed_at=9), person(at=99)], []),
             ([ClerkOrganization.deleted(HERE, ACME, observed_at=9)], ["organization deleted"]),
             ([ClerkUser.deleted(HERE, BEA, observed_at=9)], ["user deleted"]),  # and never existed
@@ -75,25 +84,63 @@ class HooksContract:
             returned = repository.put(records)
             assert told == [what(change) for change in returned] == expected
 
-    def test_a_change_names_whom_of_yours_it_is_about(self, make_repository: MakeCoreRepository) -> None:
-        """The change of a membership has your user and organization, in any order of records; None if unknown."""
+    def test_a_membership_begins_with_its_last_part(self, make_repository: MakeCoreRepository) -> None:
+        """In any order of records, one change makes the membership, with your user and your organization."""
+        records: list[AnyRecord] = [member(), company(name="Acme"), person()]
+        for order in permutations(records):
+            changes: list[Change] = []
+            repository = make_repository(ids=by_key, hooks=[lambda change, tx, told=changes: told.append(change)])
+
+            for record in order:
+                repository.put([record])
+
+            assert [what(change) for change in changes if change.is_membership] == ["membership made"]
+            place = changes[-1]
+            assert place.user is not None
+            assert place.organization is not None
+            assert (place.user.clerk_id, place.organization.name) == (ANN, "Acme")
+            assert place.membership is not None
+            assert (place.membership.role, place.before) == ("org:member", None)
+
+    @pytest.mark.parametrize("several", [1, 2 * MANY])
+    def test_memberships_end_with_their_organization(self, make_repository: MakeCoreRepository, several: int) -> None:
+        """Each membership of a deleted organization ends, before the organization, and so does each one of a user."""
+        people = [f"user_{number}" for number in range(several)]
         changes: list[Change] = []
+        repository = make_repository(hooks=[lambda change, tx: changes.append(change)])
+        repository.put([company(), company("org_beta"), *map(person, people)])
+        repository.put([member(f"orgmem_{user}", user=user) for user in people])
+        ids = {change.user.id for change in changes if change.is_membership and change.user}
+        changes.clear()
 
-        def hook(change: Change, tx: object) -> None:
-            changes.append(change)
+        returned = repository.put([ClerkOrganization.deleted(HERE, ACME, observed_at=5)])
 
-        repository = make_repository(ids=by_key, hooks=[hook])
+        assert returned == changes
+        assert [what(change) for change in changes] == ["membership deleted"] * several + ["organization deleted"]
+        assert {change.user.id for change in changes if change.user} == ids
+        assert {change.organization for change in changes} == {changes[-1].after}
+        assert {membership_is_current(change.before) for change in changes[:-1]} == {True}
+        assert {membership_is_current(change.after) for change in changes[:-1]} == {False}
+        changes.clear()
+        repository.put([ClerkUser.deleted(HERE, people[0], observed_at=6), member(user=people[0], at=9)])
+        assert [what(change) for change in changes] == ["user deleted"]
 
-        repository.put([member()])
-        assert [(change.user, change.organization) for change in changes] == [(None, None)]
-        repository.put([member(at=2, role="org:admin"), company(name="Acme"), person()])
+    def test_one_put_makes_one_change_of_a_membership(self, make_repository: MakeCoreRepository) -> None:
+        """If a member leaves and joins again in one put, the membership is altered once."""
+        changes: list[Change] = []
+        repository = make_repository(hooks=[lambda change, tx: changes.append(change)])
+        repository.put([person(), company(), member()])
+        changes.clear()
 
-        acme, ann, place = changes[1:]
-        assert (acme.organization, acme.user) == (acme.after, None)
-        assert (ann.user, ann.organization) == (ann.after, None)
-        assert (place.user, place.organization) == (ann.after, acme.after)
-        assert place.membership is not None
-        assert (place.membership.role, place.before) == ("org:admin", changes[0].after)
+        again = member("orgmem_2", at=3, role="org:admin")
+        repository.put([left(at=2), again, person(at=2, first_name="Ann")])
+        repository.put([left("orgmem_2", at=4), person(at=5, banned=True)])
+        repository.put([person(at=6), member("orgmem_3", at=6)])
+
+        told = [what(change) for change in changes if change.is_membership]
+        assert told == ["membership altered", "membership deleted", "membership regained"]
+        assert changes[1].before == Membership(member())
+        assert changes[1].after == Membership(again)
 
     @pytest.mark.parametrize("gone", [ClerkUser.deleted, ClerkOrganization.deleted])
     def test_nobody_joins_what_is_gone(self, make_repository: MakeCoreRepository, gone: Any) -> None:
@@ -107,9 +154,10 @@ class HooksContract:
         whom = ANN if gone == ClerkUser.deleted else ACME
         repository.put([gone(HERE, whom, observed_at=5)])
         repository.put([member()])
+        repository.put([company(), person()])
         repository.put([member(at=2, role="org:admin"), left()])
 
-        assert told[1:] == ["membership deleted"]
+        assert [each for each in told if each.startswith("membership")] == []
 
     def test_a_hook_that_raises_undoes_everything(self, make_repository: MakeCoreRepository) -> None:
         """If a hook raises, the put is rolled back without notifications, and the next put does all of it."""
@@ -214,6 +262,36 @@ class DirectoryHooksContract:
         altered = "user altered"
         # Erasing the first identity deletes no user; erasing the last one does.
         assert told == ["user made", altered, altered, altered, altered, altered, "user deleted"]
+
+    def test_a_link_moves_memberships(self, make_repository: MakeRepository) -> None:
+        """A membership of an identity that moves to another user ends for the first user, and begins for the other."""
+        changes: list[Change] = []
+        repository = make_repository(hooks=[lambda change, tx: changes.append(change)])
+        repository.put([company(), member(), person()])
+        id = found(repository).id
+        changes.clear()
+
+        new = repository.unlink(HERE, ANN, id)
+        repository.relink(HERE, ANN, new.id, to=id)
+
+        moved = ["membership deleted", "user altered", "membership made"]
+        assert [what(change) for change in changes] == moved * 2
+        assert [change.user.id for change in changes if change.user] == [id, new.id, new.id, new.id, id, id]
+        changes.clear()
+        repository.erase(id)
+        assert [what(change) for change in changes] == ["membership deleted", "user deleted"]
+
+    def test_a_linked_identity_brings_its_memberships(self, make_repository: MakeRepository) -> None:
+        """A membership that was stored before its user begins with a link."""
+        changes: list[Change] = []
+        repository = make_repository(hooks=[lambda change, tx: changes.append(change)])
+        repository.put([company(), member(user=BEA), person()])
+        changes.clear()
+
+        user = repository.link(HERE, BEA, found(repository).id, shared=True)
+
+        assert [what(change) for change in changes] == ["user altered", "membership made"]
+        assert changes[-1].user == user
 
     def test_a_hook_reads_what_is_written(self, make_repository: MakeRepository) -> None:
         """A hook reads the uncommitted writes of its transaction through the repository."""

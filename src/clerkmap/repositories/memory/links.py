@@ -58,7 +58,8 @@ class MemoryLinks:
         self._users.make_row(id)
         after = self._users.tie(place, record, id)
         touched = keys_of(self._reading.identities_of(id))
-        return [Change(before, after, after, linked=True, also_touches=touched)], after
+        change = Change(before, after, after, linked=True, also_touches=touched)
+        return self._put.with_memberships([change]), after
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> Written[User]:
         before = self._linked(instance, clerk_id, id)
@@ -96,10 +97,8 @@ class MemoryLinks:
             tables.set(tables.identities, place, None)
         over = {ends: records for ends, records in tables.memberships.items() if ended_before(records, moment)}
         for ends, records in over.items():
-            user = ends[:2]
-            tables.set(
-                tables.ends_of_user, user, tuple(each for each in tables.ends_of_user[user] if each != ends) or None
-            )
+            tables.set(tables.ends_of_user[ends[:2]], ends, None)
+            tables.set(tables.ends_of_organization[ends[0], ends[2]], ends, None)
             tables.set(tables.memberships, ends, None)
             for record in records:
                 tables.set(tables.ends_of_membership, (record.instance, record.key), None)
@@ -117,4 +116,4 @@ class MemoryLinks:
         self._users.set_places(before.id, tuple(each for each in self._tables.users[before.id].places if each != place))
         after = self._users.tie(place, before.clerk, to)
         beside = (*self._reading.identities_of(before.id), *self._reading.identities_of(to))
-        return [Change(before, after, after, also_touches=keys_of(beside))], after
+        return self._put.with_memberships([Change(before, after, after, also_touches=keys_of(beside))]), after

@@ -1,11 +1,11 @@
 """Put Clerk's records into the memory repository. `sql/put.py` does the same in SQL."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 from itertools import islice
 
 from ...core.deliveries import FORGOTTEN_AT_ONCE, HANDLED_KEPT
-from ...core.merging import latest_membership, outranks, winning_records
+from ...core.membership_changes import MembershipChanges, ends_of
+from ...core.merging import current_membership, latest_membership, outranks, winning_records
 from ...core.model import Change, Id, Membership, Organization, Session, keys_of
 from ...core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
 from ...errors import UserTaken
@@ -30,8 +30,23 @@ class MemoryPut:
         records = list(records)
         roles = self._configuration.first_roles(records)
         written = [change for record in winning_records(records) if (change := self._put(record, roles)) is not None]
-        written = [self._with_ends(change) for change in written]
+        written = self.with_memberships(written)
         return written, [change for change in written if change.is_news]
+
+    def with_memberships(self, written: Iterable[Change]) -> list[Change]:
+        """Return these changes, with those of all memberships that begin, change or end because of them."""
+        tables, changes = self._tables, MembershipChanges(written)
+        for index, turned in (
+            (tables.ends_of_user, changes.turned_users),
+            (tables.ends_of_organization, changes.turned_organizations),
+        ):
+            for place in turned:
+                found = [current_membership(tables.memberships[ends]) for ends in index.get(place, ())]
+                changes.add(record for record in found if record is not None)
+        return changes.all(
+            {place: user for place in changes.users_to_read if (user := self._reading.user_at(place)) is not None},
+            tables.organizations,
+        )
 
     def _put(self, record: AnyRecord, roles: FirstRoles) -> Change | None:
         if isinstance(record, ClerkUser):
@@ -102,7 +117,7 @@ class MemoryPut:
 
     def _put_membership(self, record: ClerkMembership) -> Change | None:
         tables = self._tables
-        ends = (record.instance, record.user_key, record.organization_key)
+        ends = ends_of(record)
         said = tables.memberships.get(ends, ())
         others = [each for each in said if each.key != record.key]
         if not outranks(record, next((each for each in said if each.key == record.key), None)):
@@ -112,8 +127,8 @@ class MemoryPut:
         tables.set(tables.ends_of_membership, (record.instance, record.key), ends)
         tables.set(tables.memberships, ends, tuple(sorted((*others, record), key=lambda each: each.key)))
         if not said:
-            user = (record.instance, record.user_key)
-            tables.set(tables.ends_of_user, user, (*tables.ends_of_user.get(user, ()), ends))
+            tables.set(tables.ends_of_user.setdefault(ends[:2], {}), ends, True)
+            tables.set(tables.ends_of_organization.setdefault((ends[0], ends[2]), {}), ends, True)
         return Change(None if before is None else Membership(before), Membership(after))
 
     def _put_session(self, record: ClerkSession) -> Change | None:
@@ -127,15 +142,6 @@ class MemoryPut:
         while (oldest := next(iter(sessions.items())))[1].rank < forgotten:
             self._tables.set(sessions, oldest[0], None)
         return Change(None, Session(record)) if before is None else None  # it had ended before
-
-    def _with_ends(self, change: Change) -> Change:
-        """Return the same change, that of a membership with its user and its organization."""
-        clerk = change.after.clerk
-        if not isinstance(clerk, ClerkMembership) or not change.is_news:
-            return change
-        user = self._reading.user_at((clerk.instance, clerk.user_key))
-        organization = self._tables.organizations.get((clerk.instance, clerk.organization_key))
-        return replace(change, user=user, organization=organization)
 
 
 class MemoryDeliveries:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from heapq import nsmallest
 from typing import Any
 
+from ...core.membership_changes import Ends, Place
 from ...core.merging import current_membership
 from ...core.model import Count, Id, Member, Membership, Organization, ResultPage, User, exported, representative
 from ...core.principal import Standing
@@ -25,7 +26,7 @@ from ..arguments import (
     lower_ascii,
 )
 from ..options import Configuration
-from .tables import Ends, MemoryTables, Place
+from .tables import MemoryTables
 
 
 class MemoryReading:
@@ -111,7 +112,7 @@ class MemoryReading:
     def _members(self, organization_id: Id, role: str | None) -> list[Member]:
         check_role_filter(role)
         place = self._tables.organization_places.get(organization_id)
-        ends = sorted(each for each in self._tables.memberships if (each[0], each[2]) == place)
+        ends = sorted(self._tables.ends_of_organization.get(place, ())) if place is not None else []
         members = [member for each in ends if (member := self._member(each)) is not None]
         return [each for each in members if role is None or each.role == role]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import finalize
 
 from ..._runtime.forks import SurvivesForks
+from ...core.membership_changes import Ends, Place
 from ...core.model import Change, Id, Organization
 from ...core.records import ClerkMembership, ClerkSession, ClerkUser
 from ...core.writeback import OutboxEntry
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Written = tuple[list[Change], T]  # the changes that were written, and the result for the caller
-Place = tuple[str, str]  # an instance, and a key in it
-Ends = tuple[str, str, str]  # an instance, and the keys of a user and of an organization
 EntryPlace = tuple[str, str, str]  # an instance, a kind, and a key
 
 
@@ -45,7 +44,9 @@ class MemoryTables(SurvivesForks):
         self.organizations: dict[Place, Organization] = {}
         self.organization_places: dict[Id, Place] = {}
         self.memberships: dict[Ends, tuple[ClerkMembership, ...]] = {}
-        self.ends_of_user: dict[Place, tuple[Ends, ...]] = {}
+        # The values are sets in the form of dictionaries, so that an entry can be undone.
+        self.ends_of_user: dict[Place, dict[Ends, bool]] = {}
+        self.ends_of_organization: dict[Place, dict[Ends, bool]] = {}
         self.ends_of_membership: dict[Place, Ends] = {}
         self.sessions: dict[Place, ClerkSession] = {}
         self.checkpoints: dict[str, str] = {}

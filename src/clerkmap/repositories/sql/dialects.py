@@ -52,7 +52,7 @@ class Dialect:
     notifies: bool = False  # whether the database itself notifies other processes of changes
     locked: str = ""  # how a SELECT locks its rows, if writers do not wait in line anyway
     unlocked: str = ""  # how a SELECT locks its rows, and passes over those that another writer has locked
-    lock: str | None = None  # the same for several keys at once, whether or not they have rows
+    lock: str | None = None  # the same for several keys at once, whether or not they have rows; shared if negative
     next_id: str = ""  # the number of a table's next row, if the database does not count by itself
     rows: str = ""  # how one JSON text becomes rows, if that is faster than a statement for each row
     skip_ids: str = ""  # how those numbers continue after the greatest one
@@ -93,7 +93,10 @@ POSTGRES = Dialect(
     origin="SELECT current_database() || ' ' || to_regclass('{}')::oid::text",
     locked=" FOR NO KEY UPDATE",
     unlocked=" FOR UPDATE SKIP LOCKED",
-    lock="SELECT pg_advisory_xact_lock({}, slot) FROM unnest(?::int[]) slot",
+    lock=(
+        "SELECT CASE WHEN slot < 0 THEN pg_advisory_xact_lock_shared({0}, -slot)::text "
+        "ELSE pg_advisory_xact_lock({0}, slot)::text END FROM unnest(?::int[]) slot"
+    ),
     next_id="nextval('{}_id_seq')",
     rows="json_to_recordset(?) AS r({})",
     skip_ids="SELECT setval('{0}_id_seq', greatest((SELECT max(id) FROM {0}), {1}, 1))",

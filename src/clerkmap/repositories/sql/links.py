@@ -10,7 +10,7 @@ from ...core.tombstone_retention import deletion_rank, ended_before
 from ...errors import LinkRefused, UserUnknown
 from ..arguments import check_names, check_purge
 from ..options import Configuration, check_role, no_other_id, not_inserted
-from .put import Locks, SqlPut
+from .put import Locks, SqlMemberships, SqlPut
 from .reading import SqlReading
 from .statements import Statements, Work, Written
 from .users import TRIES, SqlUsers
@@ -26,6 +26,7 @@ class SqlLinks:
         reading: SqlReading,
         users: SqlUsers,
         locks: Locks,
+        memberships: SqlMemberships,
         put: SqlPut,
     ) -> None:
         self._sql = sql
@@ -33,6 +34,7 @@ class SqlLinks:
         self._reading = reading
         self._users = users
         self._locks = locks
+        self._memberships = memberships
         self._put = put
 
     def set_role(self, id: Id, role: str | None) -> Work[Written[User]]:
@@ -51,6 +53,7 @@ class SqlLinks:
             raise not_inserted("identities")
         self._configuration.check_id(id)
         check_names(instance, clerk_id)
+        yield from self._locks.of_keys([key_of(clerk_id)])
         known = yield from self._reading.user_to_write(instance, key_of(clerk_id))
         if known is not None:
             if known.id != id:
@@ -60,9 +63,13 @@ class SqlLinks:
             raise UserUnknown("users_table has no row with this id")
         record = ClerkUser.make(FROM_TOKEN, instance, clerk_id, observed_at=0)
         tied = yield from self._users.tie(record, id, shared=shared)
-        return tied or (yield from self.link(instance, clerk_id, id, shared, tries - 1))
+        if tied is None:
+            return (yield from self.link(instance, clerk_id, id, shared, tries - 1))
+        written, after = tied
+        return (yield from self._memberships.with_memberships(written)), after
 
     def unlink(self, instance: str, clerk_id: str, id: Id) -> Work[Written[User]]:
+        yield from self._locks.of_keys([key_of(clerk_id)])
         before = yield from self._linked(instance, clerk_id, id)
         # An empty rank: your application sets the role.
         to = yield from self._users.insert(before.clerk, None, "", self._configuration.now(), None)
@@ -72,6 +79,7 @@ class SqlLinks:
 
     def relink(self, instance: str, clerk_id: str, id: Id, to: Id) -> Work[Written[User]]:
         self._configuration.check_id(to)
+        yield from self._locks.of_keys([key_of(clerk_id)])
         for each in sorted([id, to], key=repr):  # in one order, so that two transactions do not deadlock
             if self._configuration.is_id(each):
                 yield self._sql.select_id_to_write, (each,)
@@ -125,4 +133,5 @@ class SqlLinks:
         left = yield from self._reading.identities_of(before.id)
         yield self._sql.set_deleted_at, (deletion_time(user.clerk for user in left), before.id)
         ((change,), after) = yield from self._users.tied_anew(before, before.clerk, to)
-        return [replace(change, also_touches=(*change.also_touches, *keys_of(left)))], after
+        change = replace(change, also_touches=(*change.also_touches, *keys_of(left)))
+        return (yield from self._memberships.with_memberships([change])), after

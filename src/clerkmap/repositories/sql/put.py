@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from ...core.deliveries import HANDLED_KEPT
+from ...core.membership_changes import MembershipChanges, Place, ends_of, place_of
 from ...core.merging import current_membership, deletion_time, latest_membership, outranks, winning_records
 from ...core.model import Change, Id, Membership, Organization, Session, User
 from ...core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, Kind
@@ -16,7 +17,7 @@ from ...core.times import to_datetime
 from ...core.tombstone_retention import deletion_rank
 from ...errors import UserTaken
 from ..options import Configuration, FirstRoles, id_taken, log_taken, not_inserted
-from .reading import Place, SqlReading, ends_of, organization_of, place_of, user_of
+from .reading import SqlReading, organization_of, user_of
 from .statements import Rows, Statements, Work, Written, membership_row, organization_row, session_row, user_row
 from .users import TRIES, SqlUsers
 
@@ -33,13 +34,16 @@ class Locks:
     def __init__(self, sql: Statements) -> None:
         self._sql = sql
 
-    def of_records(self, winners: Sequence[AnyRecord]) -> Work[None]:
-        """Lock the keys of these records."""
-        yield from self.of_keys({each.user_key if isinstance(each, ClerkMembership) else each.key for each in winners})
+    def of_records(self, records: Sequence[AnyRecord]) -> Work[None]:
+        """Lock the keys of these records. Memberships share the lock of their organization."""
+        memberships = [each for each in records if isinstance(each, ClerkMembership)]
+        alone = {each.user_key if isinstance(each, ClerkMembership) else each.key for each in records}
+        yield from self.of_keys(alone, shared={each.organization_key for each in memberships})
 
-    def of_keys(self, keys: Collection[str]) -> Work[None]:
+    def of_keys(self, keys: Collection[str], *, shared: Collection[str] = ()) -> Work[None]:
         if self._sql.lock_slots is not None and keys:
-            yield self._sql.lock_slots, (sorted({int(key[:8], 16) % _SLOTS for key in keys}),)
+            slots = {_slot(key): -_slot(key) for key in shared} | {_slot(key): _slot(key) for key in keys}
+            yield self._sql.lock_slots, ([slots[slot] for slot in sorted(slots)],)
 
 
 class CurrentFlags:
@@ -77,17 +81,50 @@ class CurrentFlags:
             yield self._sql.set_current, (json.dumps(sorted(others)),)
 
 
+def _slot(key: str) -> int:
+    return 1 + int(key[:8], 16) % _SLOTS
+
+
+class SqlMemberships:
+    """The changes of memberships that begin or end with another change."""
+
+    def __init__(self, reading: SqlReading) -> None:
+        self._reading = reading
+
+    def with_memberships(self, written: list[Change]) -> Work[list[Change]]:
+        """Return these changes, with those of all memberships that begin, change or end because of them.
+
+        The caller has locked the keys of the records. A membership that is found here is locked by its row: so a
+        concurrent change of its other end waits, or is seen.
+        """
+        changes = MembershipChanges(written)
+        if users := changes.turned_users:
+            changes.add((yield from self._reading.current_of_users_to_write(users)))
+        if organizations := changes.turned_organizations:
+            changes.add((yield from self._reading.current_in_organizations_to_write(organizations)))
+        known_users = yield from self._reading.users_at(changes.users_to_read)
+        known_organizations = yield from self._reading.organizations_at(changes.organizations_to_read)
+        return changes.all(known_users, known_organizations)
+
+
 class SqlPut:
     """The one way in for Clerk's records."""
 
     def __init__(
-        self, sql: Statements, configuration: Configuration, reading: SqlReading, users: SqlUsers, locks: Locks
+        self,
+        sql: Statements,
+        configuration: Configuration,
+        reading: SqlReading,
+        users: SqlUsers,
+        locks: Locks,
+        memberships: SqlMemberships,
     ) -> None:
         self._sql = sql
         self._configuration = configuration
         self._reading = reading
         self._users = users
         self._locks = locks
+        self._memberships = memberships
         self._many = _PutMany(sql, configuration, reading, users)
 
     def is_repeatable(self, records: Iterable[AnyRecord]) -> bool:
@@ -104,32 +141,30 @@ class SqlPut:
     def __call__(self, records: Collection[AnyRecord]) -> Work[Written[list[Change]]]:
         roles = self._configuration.first_roles(records)
         winners = winning_records(records)
-        # A single record needs no lock but that of its row, unless it is a membership: another membership with the same
-        # ends may be another row.
-        if len(winners) > 1 or [record for record in winners if isinstance(record, ClerkMembership)]:
+        needs_lock = len(winners) > 1 or _may_turn_memberships(winners)
+        if needs_lock:
             yield from self._locks.of_records(winners)
         done = (yield from self._many(winners, roles)) if len(winners) >= MANY else {}
         written: list[Change] = []
         for record in winners:
             of_kind, place = done.get(record.kind, {}), place_of(record)
-            change = of_kind[place] if place in of_kind else (yield from self._put(record, roles))
+            change = of_kind[place] if place in of_kind else (yield from self._put(record, roles, is_locked=needs_lock))
             if change is not None:
                 written.append(change)
-        if [change for change in written if isinstance(change.after, Membership)]:
-            written = yield from self._with_ends(written)
+        written = yield from self._memberships.with_memberships(written)
         return written, [change for change in written if change.is_news]
 
-    def _put(self, record: AnyRecord, roles: FirstRoles) -> Work[Change | None]:
+    def _put(self, record: AnyRecord, roles: FirstRoles, *, is_locked: bool) -> Work[Change | None]:
         if isinstance(record, ClerkUser):
-            return self._put_user(record, *roles.get(place_of(record), (None, None)))
+            return self._put_user(record, *roles.get(place_of(record), (None, None)), is_locked=is_locked)
         if isinstance(record, ClerkOrganization):
-            return self._put_organization(record)
+            return self._put_organization(record, is_locked=is_locked)
         if isinstance(record, ClerkMembership):
             return self._put_membership(record)
         return self._put_session(record)
 
     def _put_user(
-        self, record: ClerkUser, role: str | None, role_rank: str | None, tries: int = TRIES
+        self, record: ClerkUser, role: str | None, role_rank: str | None, tries: int = TRIES, *, is_locked: bool
     ) -> Work[Change | None]:
         if tries == 0:
             raise not_inserted("identities")
@@ -137,10 +172,14 @@ class SqlPut:
         if not rows:
             if not self._configuration.is_enough(record):
                 return None
+            if not is_locked:  # before a row is: a writer of its memberships may have this lock, and wait for the row
+                yield from self._locks.of_records([record])
             make = self._put_new_user if self._configuration.has_linker else self._users.make
             change = yield from make(record, role, role_rank)
-            return change or (yield from self._put_user(record, role, role_rank, tries - 1))
+            return change or (yield from self._put_user(record, role, role_rank, tries - 1, is_locked=True))
         known = user_of(rows[0])
+        if known.clerk.banned and not is_locked:  # memberships begin if the ban ends
+            yield from self._locks.of_records([record])
         is_written = yield self._sql.upsert_identity, (*user_row(record), known.id)
         is_given = yield from self._users.give_role(known.id, role, role_rank)
         if not is_written and not is_given:
@@ -172,7 +211,9 @@ class SqlPut:
                 return tied[0][0] if tied is not None else None
         return (yield from self._users.make(record, role, role_rank))
 
-    def _put_organization(self, record: ClerkOrganization, tries: int = TRIES) -> Work[Change | None]:
+    def _put_organization(
+        self, record: ClerkOrganization, tries: int = TRIES, *, is_locked: bool
+    ) -> Work[Change | None]:
         if tries == 0:
             raise not_inserted("organizations")
         rows = yield self._sql.select_organization_to_write, (record.instance, record.key)
@@ -181,6 +222,8 @@ class SqlPut:
             written = yield self._sql.upsert_organization, (*organization_row(record), before.id)
             after = Organization(before.id, record)
             return Change(before, after, organization=after) if written else None
+        if not is_locked:
+            yield from self._locks.of_records([record])
         made = self._configuration.make_id(record)
         rows = yield self._sql.insert_organization, (*organization_row(record), made)
         if not rows:
@@ -189,7 +232,7 @@ class SqlPut:
                     raise id_taken()
                 if self._sql.skip_organization_ids:
                     yield self._sql.skip_organization_ids, ()
-            return (yield from self._put_organization(record, tries - 1))
+            return (yield from self._put_organization(record, tries - 1, is_locked=True))
         organization = Organization(rows[0][0], record)
         return Change(None, organization, organization=organization)
 
@@ -218,22 +261,14 @@ class SqlPut:
         yield self._sql.forget_sessions, (forgotten,)
         return Change(None, Session(record)) if is_new else None
 
-    def _with_ends(self, written: list[Change]) -> Work[list[Change]]:
-        """Return the same changes, each change of a membership with its user and its organization."""
-        news = [change.after.clerk for change in written if isinstance(change.after, Membership) and change.is_news]
-        users = yield from self._reading.users_at(sorted({(clerk.instance, clerk.user_key) for clerk in news}))
-        organizations = yield from self._reading.organizations_at(
-            sorted({(clerk.instance, clerk.organization_key) for clerk in news})
-        )
-        complete: list[Change] = []
-        for change in written:
-            clerk = change.after.clerk
-            if isinstance(clerk, ClerkMembership) and change.is_news:
-                user = users.get((clerk.instance, clerk.user_key))
-                organization = organizations.get((clerk.instance, clerk.organization_key))
-                change = replace(change, user=user, organization=organization)
-            complete.append(change)
-        return complete
+
+def _may_turn_memberships(records: Sequence[AnyRecord]) -> bool:
+    """Return whether one of these records, if stored, is or ends a membership. Others lock the row that they alter."""
+    return any(
+        isinstance(record, ClerkMembership) or record.is_deleted or (isinstance(record, ClerkUser) and record.banned)
+        for record in records
+        if not isinstance(record, ClerkSession)
+    )
 
 
 class _PutMany:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
+from ...core.membership_changes import Ends, Place, ends_of, place_of
 from ...core.model import Count, Id, Member, Membership, Organization, ResultPage, User, exported, representative
 from ...core.principal import Standing
 from ...core.records import (
@@ -37,9 +38,6 @@ from ..arguments import (
 )
 from ..options import Configuration
 from .statements import ORGANIZATION_COLUMNS, USER_COLUMNS, Ask, Rows, Statements, Work
-
-Place = tuple[str, str]  # an instance and a key
-Ends = tuple[str, str, str]  # an instance, and the keys of a user and an organization
 
 _EMAIL_VERIFIED, _BANNED = USER_COLUMNS.index("email_verified"), USER_COLUMNS.index("banned")
 # The columns of the statement that finds a standing in an organization: the user's, whether the session has ended, ...
@@ -227,20 +225,22 @@ class SqlReading:
                 found.setdefault(ends_of(record), {})[record.key] = record
         return found
 
+    def current_of_users_to_write(self, users: Iterable[Place]) -> Work[list[ClerkMembership]]:
+        """Return the current memberships of these users, and lock their rows."""
+        rows = yield from _rows_at(users, self._sql.select_current_of_users_to_write)
+        return [ClerkMembership(*row) for row in rows]
+
+    def current_in_organizations_to_write(self, organizations: Iterable[Place]) -> Work[list[ClerkMembership]]:
+        """Return the current memberships in these organizations, and lock their rows."""
+        rows = yield from _rows_at(organizations, self._sql.select_current_in_organizations_to_write)
+        return [ClerkMembership(*row) for row in rows]
+
 
 def _rows_at(places: Iterable[Place], statement: str) -> Work[Rows]:
     found: Rows = []
     for instance, group in groupby(places, key=lambda place: place[0]):
         found += yield statement, (instance, json.dumps([key for _, key in group]))
     return found
-
-
-def place_of(record: AnyRecord) -> Place:
-    return record.instance, record.key
-
-
-def ends_of(record: ClerkMembership) -> Ends:
-    return record.instance, record.user_key, record.organization_key
 
 
 def user_of(row: tuple[Any, ...]) -> User:

@@ -19,7 +19,7 @@ from ...ports import documented
 from ..options import Configuration
 from .links import SqlLinks
 from .outbox import SqlCheckpoints, SqlOutbox
-from .put import Locks, SqlDeliveries, SqlPut
+from .put import Locks, SqlDeliveries, SqlMemberships, SqlPut
 from .reading import SqlReading
 from .statements import Statements, Work, Written
 from .stored_rows import Contents, Reads, Writes
@@ -38,8 +38,9 @@ class SqlTables:
         self.reading: SqlReading = SqlReading(sql, configuration)
         self.users: SqlUsers = SqlUsers(sql, configuration, self.reading)
         locks = Locks(sql)
-        self.put: SqlPut = SqlPut(sql, configuration, self.reading, self.users, locks)
-        self.links: SqlLinks = SqlLinks(sql, configuration, self.reading, self.users, locks, self.put)
+        memberships = SqlMemberships(self.reading)
+        self.put: SqlPut = SqlPut(sql, configuration, self.reading, self.users, locks, memberships)
+        self.links: SqlLinks = SqlLinks(sql, configuration, self.reading, self.users, locks, memberships, self.put)
         self.outbox: SqlOutbox = SqlOutbox(sql, configuration, self.reading)
         self.checkpoints: SqlCheckpoints = SqlCheckpoints(sql)
         self.deliveries: SqlDeliveries = SqlDeliveries(sql, configuration, self.put)

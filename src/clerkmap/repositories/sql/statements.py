@@ -221,6 +221,10 @@ class Statements:
         )
         among_ends = f"(m.user_key, m.organization_key) IN ({dialect.pairs})"
         self.select_memberships_between: str = self.select_all_memberships.replace("m.user_key = ?", among_ends)
+        current = self.select_all_memberships.removesuffix("m.user_key = ?")
+        locked = f"AND m.is_current ORDER BY m.key{dialect.locked}"
+        self.select_current_of_users_to_write: str = f"{current}m.user_key {dialect.among} {locked}"
+        self.select_current_in_organizations_to_write: str = f"{current}m.organization_key {dialect.among} {locked}"
 
         def insert(what: str, columns: Sequence[str], ending: str, returned: str = "instance, key") -> ManyRows:
             failed = id_taken if "id" in columns else partial(not_inserted, what)
