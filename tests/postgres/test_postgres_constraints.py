@@ -153,10 +153,13 @@ def test_a_linker_that_somebody_outruns(postgres_schema: str) -> None:
     """The person is made known while your linker is asked: no row stays that nobody leads to."""
 
     def linker(record: ClerkUser) -> str:
-        other.put([record])
+        run(f"INSERT INTO {postgres_schema}.clerkmap_users (id, created_at) VALUES ('theirs', 1)")
+        columns = "instance, key, rank, clerk_id, email_verified, banned, public_metadata, user_id"
+        values = f"'{record.instance}', '{record.key}', '{record.rank}', '{record.clerk_id}', false, false, '{{}}'"
+        run(f"INSERT INTO {postgres_schema}.clerkmap_identities ({columns}) VALUES ({values}, 'theirs')")
         return "mine"
 
-    with opened(postgres_schema) as other:
+    with opened(postgres_schema):
         repository = PostgresRepository.open(postgres(), schema=postgres_schema, linker=linker)
         repository.put([person()])
         assert found(repository).id != "mine"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .._runtime.threads import RepositoryThreads as RepositoryThreads
     from .._runtime.threads import Threads as Threads
+    from ..core.membership_changes import MembershipChanges as MembershipChanges
     from ..core.merging import deletion_time as deletion_time
     from ..core.merging import latest_membership as latest_membership
     from ..core.merging import outranks as outranks
@@ -35,6 +36,7 @@ __all__ = [
     "ByVerifiedEmail",
     "FirstUserTakes",
     "Listeners",
+    "MembershipChanges",
     "MemoryRepository",
     "PostgresRepository",
     "RepositoryThreads",
@@ -59,6 +61,7 @@ _MODULES = {
     "ByVerifiedEmail": ".linkers",
     "FirstUserTakes": ".linkers",
     "Listeners": "..hooks",
+    "MembershipChanges": "..core.membership_changes",
     "MemoryRepository": ".memory",
     "PostgresRepository": ".postgres",
     "RepositoryThreads": ".._runtime.threads",

@@ -199,7 +199,7 @@ class _FileImport:
 
     def count(self, changes: list[Change]) -> None:
         """Count the changes of a batch."""
-        self._changed.update(_STAGE_OF[change.after.clerk.kind] for change in changes)
+        self._changed.update(_STAGE_OF[change.after.clerk.kind] for change in changes if not change.follows)
         self.report.listed, self.report.changed = dict(self._listed), dict(self._changed)
 
     def _records(self, row: FileRow) -> list[AnyRecord]:

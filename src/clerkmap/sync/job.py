@@ -99,8 +99,9 @@ class Job:
         return await self.api.send(request)
 
     async def put(self, records: list[AnyRecord]) -> list[Change]:
-        """Store the records, if there are any, and return the changes."""
-        return await self.repository.put(records) if records else []
+        """Store the records, if there are any, and return the changes of what was stored."""
+        changes = await self.repository.put(records) if records else []
+        return [change for change in changes if not change.follows]
 
     async def stored(self, kind: Kind, key: str) -> AnyRecord | None:
         """Return the stored record with this key."""
