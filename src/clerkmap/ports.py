@@ -171,24 +171,78 @@ class DirectoryRepository(Protocol[IdT]):
         """Return the number of records of each kind in one instance. Reads all of them."""
         ...
 
-    def search(self, text: str, limit: int = 20) -> list[User[IdT]]:
-        """Return your users by a whole id, Clerk id, username, external id or e-mail address. Reads all users.
+    def users(
+        self,
+        search: str | None = None,
+        *,
+        banned: bool | None = None,
+        deleted: bool | None = False,
+        role: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> ResultPage[User[IdT]]:
+        """Return a page of your users, each with the identity that represents it.
 
-        The case of ASCII letters does not matter.
+        The order is that of the ids, or of the names and addresses that a search finds.
+
+        Args:
+            search: The beginning of a name, an e-mail address or a username, in any case. Or a whole id: yours, one at
+                Clerk, or an external one. Users with such an id come first.
+            banned: Whether the users are banned at Clerk. None for both.
+            deleted: Whether the users are deleted. None for both. A search finds deleted users by an id alone.
+            role: The role of the users. None for every role.
+            after: The `after` of the previous page, or None for the first one.
+            limit: The most users in the page, up to 10,000.
+
+        Raises:
+            ConfigurationError: An argument is wrong. So is `after` if it belongs to a list with other filters.
         """
         ...
 
+    def count_users(
+        self,
+        search: str | None = None,
+        *,
+        banned: bool | None = None,
+        deleted: bool | None = False,
+        role: str | None = None,
+        at_most: int = 10_000,
+    ) -> int:
+        """Return the number of these users. Counting stops at `at_most`."""
+        ...
+
+    def organizations(
+        self, search: str | None = None, *, deleted: bool | None = False, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Organization[IdT]]:
+        """Return a page of your organizations, as `users` does. `search` compares the name and the slug."""
+        ...
+
+    def count_organizations(
+        self, search: str | None = None, *, deleted: bool | None = False, at_most: int = 10_000
+    ) -> int:
+        """Return the number of these organizations. Counting stops at `at_most`."""
+        ...
+
     def members(
-        self, organization_id: IdT, *, role: str | None = None, after: str | None = None, limit: int = 50
+        self,
+        organization_id: IdT,
+        *,
+        search: str | None = None,
+        role: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
     ) -> ResultPage[Member[IdT]]:
         """Return a page of the members of your organization, in a fixed order.
 
         A member is listed while a request as this member would be accepted: removed members, banned and deleted users,
-        and all members of a deleted organization are not.
+        and all members of a deleted organization are not. `search` is the beginning of a name, an address or a
+        username.
         """
         ...
 
-    def count_members(self, organization_id: IdT, *, role: str | None = None, at_most: int = 10_000) -> int:
+    def count_members(
+        self, organization_id: IdT, *, search: str | None = None, role: str | None = None, at_most: int = 10_000
+    ) -> int:
         """Return the number of these members. Counting stops at `at_most`."""
         ...
 
@@ -344,11 +398,49 @@ class AsyncDirectoryRepository(Protocol[IdT]):
     async def record(self, kind: Kind, instance: str, key: str) -> AnyRecord | None: ...
     async def ranks(self, kind: Kind, instance: str, keys: Sequence[str]) -> dict[str, str]: ...
     async def counts(self, instance: str) -> dict[Kind, Count]: ...
-    async def search(self, text: str, limit: int = 20) -> list[User[IdT]]: ...
+    async def users(
+        self,
+        search: str | None = None,
+        *,
+        banned: bool | None = None,
+        deleted: bool | None = False,
+        role: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> ResultPage[User[IdT]]: ...
+
+    async def count_users(
+        self,
+        search: str | None = None,
+        *,
+        banned: bool | None = None,
+        deleted: bool | None = False,
+        role: str | None = None,
+        at_most: int = 10_000,
+    ) -> int: ...
+
+    async def organizations(
+        self, search: str | None = None, *, deleted: bool | None = False, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Organization[IdT]]: ...
+
+    async def count_organizations(
+        self, search: str | None = None, *, deleted: bool | None = False, at_most: int = 10_000
+    ) -> int: ...
+
     async def members(
-        self, organization_id: IdT, *, role: str | None = None, after: str | None = None, limit: int = 50
+        self,
+        organization_id: IdT,
+        *,
+        search: str | None = None,
+        role: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
     ) -> ResultPage[Member[IdT]]: ...
-    async def count_members(self, organization_id: IdT, *, role: str | None = None, at_most: int = 10_000) -> int: ...
+
+    async def count_members(
+        self, organization_id: IdT, *, search: str | None = None, role: str | None = None, at_most: int = 10_000
+    ) -> int: ...
+
     async def organizations_of(self, user_id: IdT) -> list[Member[IdT]]: ...
     async def purge(self, before: datetime) -> int: ...
     async def checkpoint(self, name: str) -> str | None: ...

@@ -200,7 +200,7 @@ def test_what_is_erased_here_is_no_drift(right: World, tmp_path: Path) -> None:
     with ExitStack() as stack:
         same = _broken(right, Setup("", "", ""), tmp_path, stack)
         with closing(SqliteRepository.open(tmp_path / "app.db")) as repository:
-            (user,) = repository.search("person-1@example.com")
+            (user,) = repository.users("person-1@example.com").items
             repository.erase(user.id)
         done = same.run(*QUICKLY, "--json")
     assert done.exit_code == FINE, done.output

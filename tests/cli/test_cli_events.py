@@ -199,7 +199,7 @@ def test_a_delivery_can_come_twice_and_say_what_you_like(fresh: World, endpoint:
     assert endpoint.ids == ["msg_mine", "msg_mine"]
     (tmp_path / "data").write_text('{"id": "user_own", "first_name": "Own"}')
     assert fresh.run(*arguments, "--data", str(tmp_path / "data")).exit_code == FINE
-    assert endpoint.repository.search("user_own")[0].name == "Own"
+    assert endpoint.repository.users("user_own").items[0].name == "Own"
     (tmp_path / "event").write_text(json.dumps(samples(5)["user.created"]))
     assert "accepted: applied" in fresh.run(*arguments, "--data", str(tmp_path / "event")).stdout
     (tmp_path / "other").write_text(json.dumps(samples(5)["user.deleted"]))

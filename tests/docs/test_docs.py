@@ -137,6 +137,7 @@ def test_the_repositories_page_explains_every_column() -> None:
         "organizations",
         "memberships",
         "sessions",
+        "search_terms",
         "checkpoints",
         "outbox",
         "deliveries",

@@ -91,10 +91,19 @@ def test_whatever_the_type_of_ids(postgres_schema: str, id_type: IdType) -> None
     """Ids come out as text or numbers, and are found by what they are spelled as."""
     with opened(postgres_schema, **options_of(id_type)) as repository:
         repository.put([person(email="ann@example.com"), company()])
-        (user,) = repository.search("ANN@example.com")
+        (user,) = repository.users("ANN@example").items
         assert type(user.id) is (int if id_type == "bigint" else str)
-        assert repository.search(str(user.id)) == [user]
-        assert repository.search("not-a-uuid") == []
+        assert repository.users(str(user.id)).items == (user,)
+        assert repository.users("not-a-uuid").items == ()
+        repository.put([person(f"user_{number}", first_name="Ann") for number in range(9)])
+        for search in (None, "ann"):
+            after, found = None, 0
+            while True:
+                page = repository.users(search, after=after, limit=3)
+                after, found = page.after, found + len(page.items)
+                if after is None:
+                    break
+            assert found == 10
         assert repository.records("organization", HERE) == [company()]
 
 

@@ -23,7 +23,10 @@ T = TypeVar("T")
 How = Literal["terminated before", "terminated after", "refused"]
 Dump = dict[str, Any]
 # In which order they are filled.
-TABLES = ("users", "identities", "organizations", "memberships", "sessions", "checkpoints", "outbox", "deliveries")
+TABLES = (
+    *("users", "identities", "organizations", "memberships", "sessions", "search_terms"),
+    *("checkpoints", "outbox", "deliveries"),
+)
 VIEWS = ("current_members", "current_organizations", "current_users")
 OTHERS = ("clerkmap_heard", "orders")  # what a hook has written, and what you have
 

@@ -31,6 +31,8 @@ STATEMENTS = "repositories.sql.statements"
 PUT = "repositories.sql.put"
 SCHEMA = "repositories.sql.schema"
 READING = "repositories.sql.reading"
+LISTS = "repositories.sql.listing"
+SHARED_LISTS = "repositories.listing"
 DIALECTS = "repositories.sql.dialects"
 MEMORY_PUT = "repositories.memory.put"
 MEMORY_READING = "repositories.memory.reading"
@@ -212,7 +214,7 @@ MUTANTS = (
         Edit(PUT, "CurrentFlags.set", "others := self._current.difference(written)", "others := set[Place]()"),
     )),
     Mutant("views: a banned member is listed", "the resolver refuses the user", VIEWS, (
-        Edit(SCHEMA, "_views", "m.is_current AND NOT i.banned", "m.is_current"),
+        Edit(LISTS, "current_members", "m.is_current AND NOT i.banned", "m.is_current"),
     )),
     Mutant("bulk: each membership by itself", "of two in a page, the second would not follow the first", BULK, (
         Edit(PUT, "_PutMany._put_memberships",
@@ -294,8 +296,14 @@ MUTANTS = (
              "grade, (_, _, observed) in grades.items() if grade != FROM_TOKEN",
              "_, (_, _, observed) in grades.items()"),
     )),
-    Mutant("listing: an address as it is spelled", "an operator would not find somebody", ON_SQLITE, (
-        Edit(STATEMENTS, "Statements._add_lists", "{dialect.lower_ascii.format('email')}", "email"),
+    Mutant("listing: a name in one case", "a search would not find somebody", ON_SQLITE, (
+        Edit(SHARED_LISTS, "fold", ".casefold()", ""),
+    )),
+    Mutant("listing: each name by itself", "a search would find somebody twice", ON_SQLITE, (
+        Edit(SHARED_LISTS, "_terms", "_shared(before, term)", "0"),
+    )),
+    Mutant("listing: the terms of before stay", "a search would find somebody by an old name", ON_SQLITE, (
+        Edit(LISTS, "SearchTerms.follow", "if gone:", "if False:"),
     )),
     Mutant("listing: a note is kept", "a work would begin anew for ever", ON_SQLITE, (
         Edit(STATEMENTS, "Statements._add_lists", "UPDATE SET text = excluded.text", "NOTHING"),

@@ -194,7 +194,7 @@ def test_who_is_tied_to_another_user_than_clerk_names(world: World) -> None:
     assert dict(diff(world.api, repository, own_id=lambda user: user.external_id, cheap=True).counts) == {"link": 2}
     assert not diff(world.api, repository)
     repository.relink(instance, people[1].id, ids[1], to=ids[2])
-    repository.erase(repository.search(people[2].id)[0].id)
+    repository.erase(repository.users(people[2].id).items[0].id)
     assert not diff(world.api, repository, own_id=lambda user: user.external_id)
 
 

@@ -103,7 +103,7 @@ def test_an_export_makes_rows(world: World) -> None:
     assert (found.grade, found.updated_at) == (FROM_TOKEN, None)
     assert (stored(world, "user_eve").first_name, stored(world, "user_eve").email_verified) == ('E\n"ve", ü', False)
     assert stored(world, "user_both").email_verified is False
-    assert "c4n4ry" not in json.dumps(world.repository.export(world.repository.search(ada.id)[0].id))
+    assert "c4n4ry" not in json.dumps(world.repository.export(world.repository.users(ada.id).items[0].id))
     drift = diff(world.api, world.repository)
     assert {each.how for each in drift.differences if each.clerk_id == ada.id} == {"missing"}
     backfill(world.api, world.repository, most_departures=1)

@@ -53,7 +53,7 @@ def test_memory_and_sqlite() -> None:
         assert_type(numbers, SqliteRepository[int])
         numbers.link("here", "user_ann", 1)
         assert_type(numbers.user(1), User[int] | None)
-        assert_type(numbers.search("1"), list[User[int]])
+        assert_type(numbers.users("1"), ResultPage[User[int]])
         assert_type(numbers.members(1), ResultPage[Member[int]])
         assert_type(numbers.put([]), list[Change[int]])
 

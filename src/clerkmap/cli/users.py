@@ -36,6 +36,7 @@ _SOURCES = {
 _LINKED = "linked: linked by you; Clerk has not sent the user yet"
 _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MOST = 20  # users that one name may mean
 _UNKNOWN = "clerkmap: no stored user matches. `clerkmap sync` copies the users of Clerk."
 
 
@@ -53,7 +54,7 @@ def show(context: click.Context, name: str, url: str | None, as_json: bool) -> N
     Exits with 0 if a user is found, otherwise with 1.
     """
     with repository(url) as records:
-        found = [_Shown(records, user) for user in records.search(name)]
+        found = [_Shown(records, user) for user in _called(records, name)]
     if as_json:
         say_json([each.data for each in found])
     for each in found if not as_json else ():
@@ -273,7 +274,7 @@ def unlink(clerk_id: str, your_id: str, name: str | None, first_id: int | None, 
 
 def one_of(records: "Repository", name: str) -> "User":
     """Return the only user that matches a name, or end the command if none or several match."""
-    users = records.search(name)
+    users = _called(records, name)
     if len(users) == 1:
         return users[0]
     if not users:
@@ -285,6 +286,21 @@ def one_of(records: "Repository", name: str) -> "User":
     raise click.exceptions.Exit(NOT_FINE)
 
 
+def _called(records: "Repository", name: str) -> "list[User]":
+    """Return the users with exactly this id, address or username. A beginning of it is not enough here."""
+    from ..core.records import key_of
+
+    found: list[User] = []
+    for user in records.users(name, deleted=None, limit=_MOST).items:
+        texts = {str(user.id)}
+        for each in records.export(user.id)["identities"]:
+            texts.update(str(each[said]).casefold() for said in ("email", "username") if each[said])
+            texts.update(str(each[said]) for said in ("clerk_id", "external_id", "key"))
+        if {name, name.casefold(), key_of(name)} & texts:
+            found.append(user)
+    return found
+
+
 def described(user: "User") -> str:
     """Return a line that identifies a user to a person."""
     return " ".join(str(each) for each in (user.id, user.name, user.email, user.clerk_id) if each)
@@ -292,7 +308,7 @@ def described(user: "User") -> str:
 
 def known_id(records: "Repository", text: str) -> "Id | None":
     """Return the id that is written like this, in the type of the repository; None if no identity is linked to it."""
-    return next((user.id for user in records.search(text) if str(user.id) == text), None)
+    return next((user.id for user in _called(records, text) if str(user.id) == text), None)
 
 
 def new_id(records: "Repository", text: str, instance: str) -> "Id":

@@ -118,7 +118,7 @@ class Demo:
 
 def _forget(connection: sqlite3.Connection, instance: str) -> None:
     users = connection.execute("SELECT user_id FROM clerkmap_identities WHERE instance = ?", (instance,)).fetchall()
-    for table in reversed(TABLES[1:]):
+    for table in ("search_terms", *reversed(TABLES[1:])):
         connection.execute(f"DELETE FROM clerkmap_{table} WHERE instance = ?", (instance,))
     left = "SELECT user_id FROM clerkmap_identities"
     connection.executemany(f"DELETE FROM clerkmap_users WHERE id = ? AND id NOT IN ({left})", users)

@@ -48,13 +48,6 @@ def check_after(after: str) -> str:
     return after
 
 
-def check_page_after(after: str | None) -> str:
-    """Return the place before a page, empty for the first one, or raise `ConfigurationError`."""
-    if after is not None and not is_storable(after):
-        raise ConfigurationError("after must be the `after` of the previous page, or None for the first page")
-    return after or ""
-
-
 def check_role_filter(role: str | None) -> str | None:
     """Return the role that a list is limited to, or raise `ConfigurationError`."""
     if role is not None and not is_storable(role):
@@ -74,13 +67,6 @@ def check_limit(limit: int) -> int:
     if type(limit) is not int or not 1 <= limit <= MOST:
         raise ConfigurationError(f"limit must be an integer from 1 to {MOST}: for more, request the next page")
     return limit
-
-
-def check_text(text: str) -> str:
-    """Return the text to search for, or raise `ConfigurationError`."""
-    if not isinstance(text, str):
-        raise ConfigurationError("the search text must be a string: an id, an address or a name")
-    return text
 
 
 def check_checkpoint_name(name: str) -> str:

@@ -140,18 +140,66 @@ class Threaded(ThreadedCore[IdT]):
     async def counts(self, instance: str) -> dict[Kind, Count]:
         return await self._threads.read(self._whole.counts, instance)
 
-    async def search(self, text: str, limit: int = 20) -> list[User[IdT]]:
-        return await self._threads.read(self._whole.search, text, limit)
-
-    async def members(
-        self, organization_id: IdT, *, role: str | None = None, after: str | None = None, limit: int = 50
-    ) -> ResultPage[Member[IdT]]:
+    async def users(
+        self,
+        search: str | None = None,
+        *,
+        banned: bool | None = None,
+        deleted: bool | None = False,
+        role: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> ResultPage[User[IdT]]:
         return await self._threads.read(
-            lambda: self._whole.members(organization_id, role=role, after=after, limit=limit)
+            lambda: self._whole.users(search, banned=banned, deleted=deleted, role=role, after=after, limit=limit)
         )
 
-    async def count_members(self, organization_id: IdT, *, role: str | None = None, at_most: int = 10_000) -> int:
-        return await self._threads.read(lambda: self._whole.count_members(organization_id, role=role, at_most=at_most))
+    async def count_users(
+        self,
+        search: str | None = None,
+        *,
+        banned: bool | None = None,
+        deleted: bool | None = False,
+        role: str | None = None,
+        at_most: int = 10_000,
+    ) -> int:
+        return await self._threads.read(
+            lambda: self._whole.count_users(search, banned=banned, deleted=deleted, role=role, at_most=at_most)
+        )
+
+    async def organizations(
+        self, search: str | None = None, *, deleted: bool | None = False, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Organization[IdT]]:
+        return await self._threads.read(
+            lambda: self._whole.organizations(search, deleted=deleted, after=after, limit=limit)
+        )
+
+    async def count_organizations(
+        self, search: str | None = None, *, deleted: bool | None = False, at_most: int = 10_000
+    ) -> int:
+        return await self._threads.read(
+            lambda: self._whole.count_organizations(search, deleted=deleted, at_most=at_most)
+        )
+
+    async def members(
+        self,
+        organization_id: IdT,
+        *,
+        search: str | None = None,
+        role: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> ResultPage[Member[IdT]]:
+        return await self._threads.read(
+            lambda: self._whole.members(organization_id, search=search, role=role, after=after, limit=limit)
+        )
+
+    async def count_members(
+        self, organization_id: IdT, *, search: str | None = None, role: str | None = None, at_most: int = 10_000
+    ) -> int:
+        return await self._threads.read(
+            lambda: self._whole.count_members(organization_id, search=search, role=role, at_most=at_most)
+        )
 
     async def organizations_of(self, user_id: IdT) -> list[Member[IdT]]:
         return await self._threads.read(self._whole.organizations_of, user_id)

@@ -113,16 +113,58 @@ class Blocking:
     def counts(self, instance: str) -> dict[Kind, Count]:
         return self.wait(self._repository.counts(instance))
 
-    def search(self, text: str, limit: int = 20) -> list[User]:
-        return self.wait(self._repository.search(text, limit))
+    def users(
+        self,
+        search: str | None = None,
+        *,
+        banned: bool | None = None,
+        deleted: bool | None = False,
+        role: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> ResultPage[User]:
+        return self.wait(
+            self._repository.users(search, banned=banned, deleted=deleted, role=role, after=after, limit=limit)
+        )
+
+    def count_users(
+        self,
+        search: str | None = None,
+        *,
+        banned: bool | None = None,
+        deleted: bool | None = False,
+        role: str | None = None,
+        at_most: int = 10_000,
+    ) -> int:
+        return self.wait(
+            self._repository.count_users(search, banned=banned, deleted=deleted, role=role, at_most=at_most)
+        )
+
+    def organizations(
+        self, search: str | None = None, *, deleted: bool | None = False, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Organization]:
+        return self.wait(self._repository.organizations(search, deleted=deleted, after=after, limit=limit))
+
+    def count_organizations(
+        self, search: str | None = None, *, deleted: bool | None = False, at_most: int = 10_000
+    ) -> int:
+        return self.wait(self._repository.count_organizations(search, deleted=deleted, at_most=at_most))
 
     def members(
-        self, organization_id: Id, *, role: str | None = None, after: str | None = None, limit: int = 50
+        self,
+        organization_id: Id,
+        *,
+        search: str | None = None,
+        role: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
     ) -> ResultPage[Member]:
-        return self.wait(self._repository.members(organization_id, role=role, after=after, limit=limit))
+        return self.wait(self._repository.members(organization_id, search=search, role=role, after=after, limit=limit))
 
-    def count_members(self, organization_id: Id, *, role: str | None = None, at_most: int = 10_000) -> int:
-        return self.wait(self._repository.count_members(organization_id, role=role, at_most=at_most))
+    def count_members(
+        self, organization_id: Id, *, search: str | None = None, role: str | None = None, at_most: int = 10_000
+    ) -> int:
+        return self.wait(self._repository.count_members(organization_id, search=search, role=role, at_most=at_most))
 
     def organizations_of(self, user_id: Id) -> list[Member]:
         return self.wait(self._repository.organizations_of(user_id))

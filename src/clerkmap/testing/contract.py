@@ -41,6 +41,7 @@ from .contract_ids import IdsContract
 from .contract_listing import ListingContract
 from .contract_members import MembersContract
 from .contract_outbox import OutboxContract
+from .contract_users import UsersContract
 from .samples import (
     ACME,
     ANN,
@@ -302,7 +303,7 @@ class CoreContract(_Fixtures, HooksContract):
 
 
 class DirectoryContract(
-    _Fixtures, IdsContract, FactsContract, DirectoryHooksContract, ListingContract, MembersContract
+    _Fixtures, IdsContract, FactsContract, DirectoryHooksContract, ListingContract, MembersContract, UsersContract
 ):
     """The contract of a `DirectoryRepository` that is a `CoreRepository` as well, and takes all `Options`."""
 

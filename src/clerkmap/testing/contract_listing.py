@@ -1,4 +1,4 @@
-"""The promises of every repository about its content: lists, counts, searches and checkpoints."""
+"""The promises of every repository about its content: lists of records, counts and checkpoints."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..core.records import (
 from ..core.times import to_datetime
 from ..errors import ConfigurationError
 from ..ports import Repository
-from .samples import ACME, ANN, BEA, HERE, THERE, MakeRepository, by_key, company, found, left, member, person
+from .samples import ACME, ANN, HERE, THERE, MakeRepository, company, left, member, person
 
 KINDS: tuple[Kind, ...] = ("user", "organization", "membership")
 
@@ -133,66 +133,6 @@ class ListingContract:
 
         assert repository.counts(HERE)["user"] == Count(from_token=1)
 
-    def test_somebody_is_found_by_whatever_they_are_called(self, repository: Repository) -> None:
-        """A user is found by your id, Clerk id, address in any case, username or external id, in full."""
-        ann = person(email="Ann.Lee@Example.com", username="ann", external_id="7", first_name="A")
-        repository.put([ann, person(BEA, email="bea@example.com", username="bea")])
-        user = found(repository)
-
-        for text in (user.id, ANN, "Ann.Lee@Example.com", "ann.lee@example.COM", "ann", "7"):
-            assert repository.search(str(text)) == [user]
-        for text in ("Ann", "A", "ann.lee@example", "%", "_nn", "' OR '' = '", "", " ann", "\x00", "a\x00", "\ud800"):
-            assert repository.search(text) == []
-
-    def test_an_address_is_not_folded_beyond_ascii(self, repository: Repository) -> None:
-        """Letters outside ASCII are compared exactly: no locale makes two users one."""
-        repository.put([person(email="ZOË@example.com"), person(BEA, email="zoë@example.com")])
-
-        assert [user.clerk_id for user in repository.search("zoË@example.com")] == [ANN]
-        assert [user.clerk_id for user in repository.search("zoë@EXAMPLE.com")] == [BEA]
-
-    def test_a_user_is_found_once(self, repository: Repository) -> None:
-        """A user is found once, by any of its identities, as `user` shows it."""
-        repository.link(HERE, ANN, "mine")
-        repository.link(THERE, ANN, "mine", shared=True)
-        repository.put([person(email="old@example.com", username="mine"), person(instance=THERE, at=9)])
-
-        for text in ("mine", ANN, "old@example.com"):
-            assert repository.search(text) == [repository.user("mine")]
-
-    def test_many_are_found_in_one_order(self, repository: Repository) -> None:
-        """A search has a limit: the user with this id comes first, the others in the order of their keys."""
-        names = [f"user_{number}" for number in range(30)]
-        repository.put([person(name, email="all@example.com") for name in names])
-        repository.link(HERE, "user_named", "all@example.com")
-
-        in_order = ["user_named", *sorted(names, key=key_of)]
-        for limit in (1, 5, 20, 31, 100):
-            there = repository.search("ALL@example.com" if limit == 100 else "all@example.com", limit)
-            wanted = in_order[1:] if limit == 100 else in_order[:limit]
-            assert [user.clerk_id for user in there] == wanted
-        assert len(repository.search("all@example.com")) == 20
-
-    def test_who_is_gone_is_found_by_id_alone(self, repository: Repository) -> None:
-        """A deleted user is found by its Clerk id only."""
-        repository.put([person(email="ann@example.com", username="ann", external_id="7")])
-        repository.put([ClerkUser.deleted(HERE, ANN, observed_at=5)])
-
-        assert [repository.search(text) for text in ("ann@example.com", "ann", "7")] == [[], [], []]
-        assert repository.search(ANN) == repository.search(by_key(person())) == [found(repository)]
-
-    def test_numbers_are_found_as_they_are_spelled(self, make_repository: MakeRepository) -> None:
-        """An id that is a number is found by its digits."""
-        repository = make_repository(ids=int, first_id=1)
-        repository.put([person(external_id="2"), person(BEA)])
-        ann, bea = found(repository), found(repository, BEA)
-        assert {ann.id, bea.id} == {1, 2}
-
-        assert {user.id for user in repository.search("2")} == {ann.id, 2}
-        assert repository.search("2")[0].id == 2
-        for text in ("01", "+1", "1.0", "-1", "\u0661", "9" * 19, "9" * 30):
-            assert repository.search(text) == []
-
     def test_notes_are_kept(self, repository: Repository) -> None:
         """A checkpoint is kept without any change until it is replaced or removed."""
         told: list[Any] = []
@@ -221,16 +161,11 @@ class ListingContract:
         for limit in limits:
             with pytest.raises(ConfigurationError, match="from 1 to 10000"):
                 repository.records("user", HERE, limit=limit)
-            with pytest.raises(ConfigurationError, match="from 1 to 10000"):
-                repository.search(ANN, limit)
         for kind in kinds:
             with pytest.raises(ConfigurationError, match="user, organization, membership"):
                 repository.records(kind, HERE)
             with pytest.raises(ConfigurationError, match="user, organization, membership"):
                 repository.record(kind, HERE, key_of(ANN))
-        for text in texts:
-            with pytest.raises(ConfigurationError, match="text"):
-                repository.search(text)
         for after in (*texts, "\x00", "\ud800"):
             with pytest.raises(ConfigurationError, match="after"):
                 repository.records("user", HERE, after=after)

@@ -7,6 +7,7 @@ records and deletions are frequent. After each step both repositories must have 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from hypothesis import settings
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ..core.merging import current_membership
-from ..core.model import Change
+from ..core.model import Change, ResultPage
 from ..core.principal import Standing
 from ..core.records import (
     EMBEDDED,
@@ -47,6 +48,9 @@ _yours = st.sampled_from(YOURS)
 _kinds = st.sampled_from(KINDS)
 _times = st.integers(0, 3)
 _names = st.sampled_from([None, "x", "y"])
+_flags = st.sampled_from([None, True, False])
+_roles = st.sampled_from([None, None, "a"])
+_searches = st.one_of(st.none(), _users, _yours, st.sampled_from(["", "x", "X Y", "id-", "%", "user"]))
 _grades = st.sampled_from([EMBEDDED, FULL])
 
 
@@ -54,7 +58,8 @@ def records() -> st.SearchStrategy[AnyRecord]:
     """Return any record of the small world."""
     user = st.builds(
         ClerkUser.make, _grades, _instances, _users, observed_at=_times, updated_at=_times, first_name=_names,
-        username=_names, banned=st.booleans(), public_metadata=st.sampled_from(["{}", '{"role":"a"}', '{"role":"b"}']),
+        last_name=_names, username=_names, external_id=_names, banned=st.booleans(),
+        public_metadata=st.sampled_from(["{}", '{"role":"a"}', '{"role":"b"}']),
     )  # fmt: skip
     token_user = st.builds(
         ClerkUser.make, st.just(FROM_TOKEN), _instances, _users, observed_at=_times, email=_names, first_name=_names,
@@ -77,6 +82,18 @@ def records() -> st.SearchStrategy[AnyRecord]:
         st.builds(ClerkSession.deleted, _instances, st.just(SESSION), observed_at=_times),
     )
     return st.one_of(user, token_user, organization, membership, token_membership, deleted)
+
+
+def _all(read: Callable[..., ResultPage[Any]]) -> list[Any]:
+    """Return the items of all pages, in the order of their ids: databases may order ids in other ways."""
+    page = read()
+    items = list(page.items)
+    while page.after is not None:
+        page = read(after=page.after)
+        assert page.items
+        items += page.items
+    assert len({item.id for item in items}) == len(items)
+    return sorted(items, key=lambda item: str(item.id))
 
 
 def _options(machine: Any) -> dict[str, Any]:
@@ -138,9 +155,20 @@ def repository_machine(make_repository: MakeRepository, **chosen: Any) -> type[A
         def list_from(self, kind: Kind, instance: str, user: str, limit: int) -> None:
             self.both(lambda repository: repository.records(kind, instance, after=key_of(user), limit=limit))
 
-        @rule(text=st.one_of(_users, _yours, _names.filter(bool)), limit=st.integers(1, 3))
-        def search(self, text: str, limit: int) -> None:
-            self.both(lambda repository: repository.search(text, limit))
+        @rule(text=_searches, deleted=_flags, banned=_flags, role=_roles, limit=st.integers(1, 3))
+        def list_users(
+            self, text: str | None, deleted: bool | None, banned: bool | None, role: str | None, limit: int
+        ) -> None:
+            """Read all pages of a list of users, and count them."""
+            filters: dict[str, Any] = {"deleted": deleted, "banned": banned, "role": role}
+            self.both(lambda repository: _all(partial(repository.users, text, limit=limit, **filters)))
+            self.both(lambda repository: repository.count_users(text, **filters))
+
+        @rule(text=_searches, deleted=_flags, limit=st.integers(1, 3))
+        def list_organizations(self, text: str | None, deleted: bool | None, limit: int) -> None:
+            """Read all pages of a list of organizations, and count them."""
+            self.both(lambda repository: _all(partial(repository.organizations, text, deleted=deleted, limit=limit)))
+            self.both(lambda repository: repository.count_organizations(text, deleted=deleted))
 
         def both(self, do: Callable[[Repository], object]) -> None:
             """Check that both repositories give the same answer or error, and call the hooks with the same changes."""
@@ -181,6 +209,7 @@ def repository_machine(make_repository: MakeRepository, **chosen: Any) -> type[A
             if organization is not None:
                 members = self.model.members(organization.id)
                 assert members == self.real.members(organization.id)
+                assert self.model.members(organization.id, search="x") == self.real.members(organization.id, search="x")
                 assert (current_membership(standing.memberships) is not None) >= any(
                     each.user == user and each.organization == organization for each in members.items
                 )

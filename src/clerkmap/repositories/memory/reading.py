@@ -4,11 +4,10 @@ from collections.abc import Collection, Iterable, Sequence
 from heapq import nsmallest
 from typing import Any
 
-from ...core.membership_changes import Ends, Place
-from ...core.merging import current_membership
-from ...core.model import Count, Id, Member, Membership, Organization, ResultPage, User, exported, representative
+from ...core.membership_changes import Place
+from ...core.model import Count, Id, Organization, User, exported, representative
 from ...core.principal import Standing
-from ...core.records import EMBEDDED, FROM_TOKEN, FULL, AnyRecord, ClerkMembership, ClerkUser, Kind, key_of
+from ...core.records import EMBEDDED, FROM_TOKEN, FULL, AnyRecord, ClerkMembership, Kind, key_of
 from ...core.times import to_datetime
 from ...core.writeback import OutboxKind
 from ...errors import UserUnknown
@@ -19,11 +18,6 @@ from ..arguments import (
     check_kind,
     check_limit,
     check_outbox_kind,
-    check_page_after,
-    check_role_filter,
-    check_text,
-    is_storable,
-    lower_ascii,
 )
 from ..options import Configuration
 from .tables import MemoryTables
@@ -81,51 +75,6 @@ class MemoryReading:
     def counts(self, instance: str) -> dict[Kind, Count]:
         return {kind: self._count(kind, instance) for kind in LISTED}
 
-    def search(self, text: str, limit: int) -> list[User]:
-        check_limit(limit)
-        ids = self._configuration.ids_spelled(check_text(text))
-        if is_storable(text):
-            places = [place for place, (_, record) in self._tables.identities.items() if _is_named(record, text)]
-            ids.extend(self._tables.identities[place][0] for place in sorted(places, key=" ".join))
-        users = (self.user(id) for id in dict.fromkeys(ids))
-        return [user for user in users if user is not None][:limit]
-
-    def members(self, organization_id: Id, role: str | None, after: str | None, limit: int) -> ResultPage[Member]:
-        begin = check_page_after(after)
-        check_limit(limit)
-        found = [each for each in self._members(organization_id, role) if each.membership.clerk.user_key > begin]
-        last = found[limit - 1].membership.clerk.user_key if len(found) > limit else None
-        return ResultPage(tuple(found[:limit]), last)
-
-    def count_members(self, organization_id: Id, role: str | None, at_most: int) -> int:
-        return min(check_limit(at_most), len(self._members(organization_id, role)))
-
-    def organizations_of(self, user_id: Id) -> list[Member]:
-        ends = [
-            each
-            for user in self.identities_of(user_id)
-            for each in self._tables.ends_of_user.get((user.clerk.instance, user.clerk.key), ())
-        ]
-        ends.sort(key=lambda each: (each[0], each[2], each[1]))
-        return [member for each in ends if (member := self._member(each)) is not None]
-
-    def _members(self, organization_id: Id, role: str | None) -> list[Member]:
-        check_role_filter(role)
-        place = self._tables.organization_places.get(organization_id)
-        ends = sorted(self._tables.ends_of_organization.get(place, ())) if place is not None else []
-        members = [member for each in ends if (member := self._member(each)) is not None]
-        return [each for each in members if role is None or each.role == role]
-
-    def _member(self, ends: Ends) -> Member | None:
-        """Return the member with these ends, if a request as this member would be accepted."""
-        user, current = self.user_at(ends[:2]), current_membership(self._tables.memberships[ends])
-        organization = self._tables.organizations.get((ends[0], ends[2]))
-        if user is None or user.deleted_at is not None or user.clerk.is_deleted or user.clerk.banned:
-            return None
-        if current is None or organization is None or organization.clerk.is_deleted:
-            return None
-        return Member(user, organization, Membership(current))
-
     def known(self, id: Id) -> list[User]:
         """Return the identities of your user, or raise `UserUnknown`."""
         users = self.identities_of(id)
@@ -178,10 +127,3 @@ class MemoryReading:
             to_datetime(max((record.updated_at or 0 for record in told), default=0) or None),
             to_datetime(max((each.observed_at for each in records if each.grade != FROM_TOKEN), default=None)),
         )
-
-
-def _is_named(record: ClerkUser, text: str) -> bool:
-    """Return whether a text is a name of this user. The key stays when the Clerk id itself has been forgotten."""
-    if record.key == key_of(text) or text in (record.username, record.external_id):
-        return True
-    return record.email is not None and lower_ascii(record.email) == lower_ascii(text)

@@ -12,8 +12,10 @@ from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
 from ...errors import ConfigurationError
 from ...hooks import Listeners, Then
 from ...ports import documented
+from ..listing import Listing
 from ..options import Configuration, Options
 from .links import MemoryLinks
+from .listing import MemoryListing
 from .outbox import MemoryCheckpoints, MemoryOutbox
 from .put import MemoryDeliveries, MemoryPut
 from .reading import MemoryReading
@@ -44,6 +46,7 @@ class MemoryRepository(Generic[NewIdT]):
         self.listeners: Listeners = configuration.listeners
         tables = self._tables = MemoryTables()
         reading = self._reading = MemoryReading(tables, configuration)
+        self._listing = MemoryListing(tables, configuration, reading)
         users = self._users = MemoryUsers(tables, configuration, reading)
         put = self._put = MemoryPut(tables, configuration, reading, users)
         self._links = MemoryLinks(tables, configuration, reading, users, put)
@@ -133,23 +136,68 @@ class MemoryRepository(Generic[NewIdT]):
         with self._tables.lock:
             return self._reading.counts(instance)
 
-    def search(self, text: str, limit: int = 20) -> list[User[NewIdT]]:
+    def users(
+        self,
+        search: str | None = None,
+        *,
+        banned: bool | None = None,
+        deleted: bool | None = False,
+        role: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> ResultPage[User[NewIdT]]:
         with self._tables.lock:
-            return self._reading.search(text, limit)
+            return self._listing.users(Listing("users", limit, search, role, banned, deleted), after)
+
+    def count_users(
+        self,
+        search: str | None = None,
+        *,
+        banned: bool | None = None,
+        deleted: bool | None = False,
+        role: str | None = None,
+        at_most: int = 10_000,
+    ) -> int:
+        with self._tables.lock:
+            return self._listing.count_users(Listing("users", at_most, search, role, banned, deleted))
+
+    def organizations(
+        self, search: str | None = None, *, deleted: bool | None = False, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Organization[NewIdT]]:
+        with self._tables.lock:
+            return self._listing.organizations(Listing("organizations", limit, search, deleted=deleted), after)
+
+    def count_organizations(
+        self, search: str | None = None, *, deleted: bool | None = False, at_most: int = 10_000
+    ) -> int:
+        with self._tables.lock:
+            return self._listing.count_organizations(Listing("organizations", at_most, search, deleted=deleted))
 
     def members(
-        self, organization_id: NewIdT, *, role: str | None = None, after: str | None = None, limit: int = 50
+        self,
+        organization_id: NewIdT,
+        *,
+        search: str | None = None,
+        role: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
     ) -> ResultPage[Member[NewIdT]]:
         with self._tables.lock:
-            return self._reading.members(organization_id, role, after, limit)
+            return self._listing.members(
+                Listing("members", limit, search, role, organization_id=organization_id), after
+            )
 
-    def count_members(self, organization_id: NewIdT, *, role: str | None = None, at_most: int = 10_000) -> int:
+    def count_members(
+        self, organization_id: NewIdT, *, search: str | None = None, role: str | None = None, at_most: int = 10_000
+    ) -> int:
         with self._tables.lock:
-            return self._reading.count_members(organization_id, role, at_most)
+            return self._listing.count_members(
+                Listing("members", at_most, search, role, organization_id=organization_id)
+            )
 
     def organizations_of(self, user_id: NewIdT) -> list[Member[NewIdT]]:
         with self._tables.lock:
-            return self._reading.organizations_of(user_id)
+            return self._listing.organizations_of(user_id)
 
     def checkpoint(self, name: str) -> str | None:
         with self._tables.lock:

@@ -45,9 +45,9 @@ class Dialect:
     table: str  # the options after a table's columns
     small_table: str  # the same, for small rows that are always found by their primary key
     value: str  # the placeholder of a value
-    lower_ascii: str  # text with ASCII capitals in lower case
     among: str  # whether a column is one of the texts in a JSON array
     pairs: str  # the rows of two texts in a JSON array of pairs
+    quadruples: str  # the same for four texts
     origin: str  # a text that identifies this database's table among all databases
     notifies: bool = False  # whether the database itself notifies other processes of changes
     locked: str = ""  # how a SELECT locks its rows, if writers do not wait in line anyway
@@ -69,9 +69,12 @@ SQLITE = Dialect(
     table=" STRICT",
     small_table=" STRICT, WITHOUT ROWID",
     value="?",
-    lower_ascii="lower({})",
     among="IN (SELECT value FROM json_each(?))",
     pairs="SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",
+    quadruples=(
+        "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), "
+        "json_extract(value, '$[3]') FROM json_each(?)"
+    ),
     origin="SELECT nullif(file, '') || ' {}' FROM pragma_database_list WHERE name = 'main'",
 )
 # FOR NO KEY UPDATE, since your rows that reference a user's must not wait for it.
@@ -87,9 +90,9 @@ POSTGRES = Dialect(
     table="",
     small_table="",
     value="%s",
-    lower_ascii='lower({} COLLATE "C")',
     among="= ANY(ARRAY(SELECT json_array_elements_text(?)))",
     pairs="SELECT pair->>0, pair->>1 FROM json_array_elements(?) AS pair",
+    quadruples="SELECT part->>0, part->>1, part->>2, part->>3 FROM json_array_elements(?) AS part",
     origin="SELECT current_database() || ' ' || to_regclass('{}')::oid::text",
     locked=" FOR NO KEY UPDATE",
     unlocked=" FOR UPDATE SKIP LOCKED",

@@ -17,6 +17,7 @@ from ...core.times import to_datetime
 from ...core.tombstone_retention import deletion_rank
 from ...errors import UserTaken
 from ..options import Configuration, FirstRoles, id_taken, log_taken, not_inserted
+from .listing import SearchTerms
 from .reading import SqlReading, organization_of, user_of
 from .statements import Rows, Statements, Work, Written, membership_row, organization_row, session_row, user_row
 from .users import TRIES, SqlUsers
@@ -125,6 +126,7 @@ class SqlPut:
         self._users = users
         self._locks = locks
         self._memberships = memberships
+        self._terms = SearchTerms(sql)
         self._many = _PutMany(sql, configuration, reading, users)
 
     def is_repeatable(self, records: Iterable[AnyRecord]) -> bool:
@@ -151,6 +153,7 @@ class SqlPut:
             change = of_kind[place] if place in of_kind else (yield from self._put(record, roles, is_locked=needs_lock))
             if change is not None:
                 written.append(change)
+        yield from self._terms.follow(written)
         written = yield from self._memberships.with_memberships(written)
         return written, [change for change in written if change.is_news]
 

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from ...core.membership_changes import Ends, Place, ends_of, place_of
-from ...core.model import Count, Id, Member, Membership, Organization, ResultPage, User, exported, representative
+from ...core.model import Count, Id, Organization, User, exported, representative
 from ...core.principal import Standing
 from ...core.records import (
     DELETED,
@@ -30,11 +30,7 @@ from ..arguments import (
     check_kind,
     check_limit,
     check_outbox_kind,
-    check_page_after,
-    check_role_filter,
-    check_text,
     is_storable,
-    lower_ascii,
 )
 from ..options import Configuration
 from .statements import ORGANIZATION_COLUMNS, USER_COLUMNS, Ask, Rows, Statements, Work
@@ -43,10 +39,6 @@ _EMAIL_VERIFIED, _BANNED = USER_COLUMNS.index("email_verified"), USER_COLUMNS.in
 # The columns of the statement that finds a standing in an organization: the user's, whether the session has ended, ...
 _OVER = len(USER_COLUMNS) + 4
 _MEMBERSHIP = _OVER + 1 + len(ORGANIZATION_COLUMNS) + 1
-
-# The columns of the statements that list members: the user's, the organization's if it is read, the membership's.
-_MEMBER = len(USER_COLUMNS) + 4
-_MEMBER_OF = _MEMBER + len(ORGANIZATION_COLUMNS) + 1
 
 
 class SqlReading:
@@ -75,7 +67,7 @@ class SqlReading:
         users = yield from self.identities_of(id)
         return representative(users)
 
-    def organization(self, id: Id) -> Work[Organization | None]:
+    def organization(self, id: Id | None) -> Work[Organization | None]:
         rows = (yield self._sql.select_organization_by_id, (id,)) if self._configuration.is_id(id) else []
         return organization_of(rows[0]) if rows and rows[0][-1] == id else None
 
@@ -111,56 +103,6 @@ class SqlReading:
         for kind in LISTED:
             found[kind] = _counted((yield self._sql.count_records[kind], (instance,)))
         return found
-
-    def search(self, text: str, limit: int) -> Work[list[User]]:
-        check_limit(limit)
-        ids: list[Id] = self._configuration.ids_spelled(check_text(text))
-        if is_storable(text):
-            rows = yield self._sql.search, (key_of(text), text, text, lower_ascii(text), limit)
-            ids.extend(id for (id,) in rows)
-        found: list[User] = []
-        for id in dict.fromkeys(ids):
-            user = yield from self.user(id)
-            if user is not None:
-                found.append(user)
-        return found[:limit]
-
-    def members(self, organization_id: Id, role: str | None, after: str | None, limit: int) -> Work[ResultPage[Member]]:
-        begin, more = check_page_after(after), check_limit(limit) + 1  # one more shows whether this is the last page
-        check_role_filter(role)
-        organization = yield from self.organization(organization_id)
-        if organization is None or organization.clerk.is_deleted:
-            return ResultPage((), None)
-        place = organization.clerk.instance, organization.clerk.key
-        if role is None:
-            rows = yield self._sql.select_members, (*place, begin, more)
-        else:
-            rows = yield self._sql.select_members_of_role, (*place, role, begin, more)
-        members = [Member(user_of(row), organization, _membership_of(row[_MEMBER:])) for row in rows]
-        last = members[limit - 1].membership.clerk.user_key if len(members) > limit else None
-        return ResultPage(tuple(members[:limit]), last)
-
-    def count_members(self, organization_id: Id, role: str | None, at_most: int) -> Work[int]:
-        check_limit(at_most)
-        check_role_filter(role)
-        organization = yield from self.organization(organization_id)
-        if organization is None or organization.clerk.is_deleted:
-            return 0
-        place = organization.clerk.instance, organization.clerk.key
-        if role is None:
-            ((number,),) = yield self._sql.count_members, (*place, at_most)
-        else:
-            ((number,),) = yield self._sql.count_members_of_role, (*place, role, at_most)
-        return int(number)
-
-    def organizations_of(self, user_id: Id) -> Work[list[Member]]:
-        rows = (yield self._sql.select_organizations_of, (user_id,)) if self._configuration.is_id(user_id) else []
-        members: list[Member] = []
-        for row in rows:
-            user, organization = user_of(row), organization_of(row[_MEMBER:_MEMBER_OF])
-            if user.id == user_id:  # SQLite finds the user 7 by "7", too
-                members.append(Member(user, organization, _membership_of(row[_MEMBER_OF:])))
-        return members
 
     def known(self, id: Id) -> Work[list[User]]:
         """Return the identities of your user, or raise `UserUnknown`."""
@@ -263,10 +205,6 @@ def _clerk_user_of(row: tuple[Any, ...]) -> ClerkUser:
 
 def _clerk_organization_of(row: tuple[Any, ...]) -> ClerkOrganization:
     return ClerkOrganization(*row)
-
-
-def _membership_of(row: tuple[Any, ...]) -> Membership:
-    return Membership(ClerkMembership(*row))
 
 
 def _clerk_membership_of(row: tuple[Any, ...]) -> ClerkMembership:

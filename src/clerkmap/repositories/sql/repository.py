@@ -16,8 +16,10 @@ from ...core.records import AnyRecord, Kind
 from ...core.writeback import OutboxEntry, OutboxKind, WriteBack
 from ...hooks import Listeners, Then
 from ...ports import documented
+from ..listing import Listing
 from ..options import Configuration
 from .links import SqlLinks
+from .listing import SqlListing
 from .outbox import SqlCheckpoints, SqlOutbox
 from .put import Locks, SqlDeliveries, SqlMemberships, SqlPut
 from .reading import SqlReading
@@ -36,6 +38,7 @@ class SqlTables:
         self._sql = sql
         self.configuration: Configuration = configuration
         self.reading: SqlReading = SqlReading(sql, configuration)
+        self.listing: SqlListing = SqlListing(sql, configuration, self.reading)
         self.users: SqlUsers = SqlUsers(sql, configuration, self.reading)
         locks = Locks(sql)
         memberships = SqlMemberships(self.reading)
@@ -179,19 +182,68 @@ class SqlRepository(ABC, Generic[IdT]):
     def counts(self, instance: str) -> dict[Kind, Count]:
         return self._read(self._tables.reading.counts, instance)
 
-    def search(self, text: str, limit: int = 20) -> list[User[IdT]]:
-        return self._read(self._tables.reading.search, text, limit)
+    def users(
+        self,
+        search: str | None = None,
+        *,
+        banned: bool | None = None,
+        deleted: bool | None = False,
+        role: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> ResultPage[User[IdT]]:
+        return self._read(self._tables.listing.users, Listing("users", limit, search, role, banned, deleted), after)
+
+    def count_users(
+        self,
+        search: str | None = None,
+        *,
+        banned: bool | None = None,
+        deleted: bool | None = False,
+        role: str | None = None,
+        at_most: int = 10_000,
+    ) -> int:
+        return self._read(self._tables.listing.count_users, Listing("users", at_most, search, role, banned, deleted))
+
+    def organizations(
+        self, search: str | None = None, *, deleted: bool | None = False, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Organization[IdT]]:
+        return self._read(
+            self._tables.listing.organizations, Listing("organizations", limit, search, deleted=deleted), after
+        )
+
+    def count_organizations(
+        self, search: str | None = None, *, deleted: bool | None = False, at_most: int = 10_000
+    ) -> int:
+        return self._read(
+            self._tables.listing.count_organizations, Listing("organizations", at_most, search, deleted=deleted)
+        )
 
     def members(
-        self, organization_id: IdT, *, role: str | None = None, after: str | None = None, limit: int = 50
+        self,
+        organization_id: IdT,
+        *,
+        search: str | None = None,
+        role: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
     ) -> ResultPage[Member[IdT]]:
-        return self._read(self._tables.reading.members, organization_id, role, after, limit)
+        return self._read(
+            self._tables.listing.members,
+            Listing("members", limit, search, role, organization_id=organization_id),
+            after,
+        )
 
-    def count_members(self, organization_id: IdT, *, role: str | None = None, at_most: int = 10_000) -> int:
-        return self._read(self._tables.reading.count_members, organization_id, role, at_most)
+    def count_members(
+        self, organization_id: IdT, *, search: str | None = None, role: str | None = None, at_most: int = 10_000
+    ) -> int:
+        return self._read(
+            self._tables.listing.count_members,
+            Listing("members", at_most, search, role, organization_id=organization_id),
+        )
 
     def organizations_of(self, user_id: IdT) -> list[Member[IdT]]:
-        return self._read(self._tables.reading.organizations_of, user_id)
+        return self._read(self._tables.listing.organizations_of, user_id)
 
     def checkpoint(self, name: str) -> str | None:
         return self._read(self._tables.checkpoints.get, name)
@@ -327,19 +379,72 @@ class AsyncSqlRepository(ABC, Generic[IdT]):
     async def counts(self, instance: str) -> dict[Kind, Count]:
         return await self._read(self._tables.reading.counts, instance)
 
-    async def search(self, text: str, limit: int = 20) -> list[User[IdT]]:
-        return await self._read(self._tables.reading.search, text, limit)
+    async def users(
+        self,
+        search: str | None = None,
+        *,
+        banned: bool | None = None,
+        deleted: bool | None = False,
+        role: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> ResultPage[User[IdT]]:
+        return await self._read(
+            self._tables.listing.users, Listing("users", limit, search, role, banned, deleted), after
+        )
+
+    async def count_users(
+        self,
+        search: str | None = None,
+        *,
+        banned: bool | None = None,
+        deleted: bool | None = False,
+        role: str | None = None,
+        at_most: int = 10_000,
+    ) -> int:
+        return await self._read(
+            self._tables.listing.count_users, Listing("users", at_most, search, role, banned, deleted)
+        )
+
+    async def organizations(
+        self, search: str | None = None, *, deleted: bool | None = False, after: str | None = None, limit: int = 50
+    ) -> ResultPage[Organization[IdT]]:
+        return await self._read(
+            self._tables.listing.organizations, Listing("organizations", limit, search, deleted=deleted), after
+        )
+
+    async def count_organizations(
+        self, search: str | None = None, *, deleted: bool | None = False, at_most: int = 10_000
+    ) -> int:
+        return await self._read(
+            self._tables.listing.count_organizations, Listing("organizations", at_most, search, deleted=deleted)
+        )
 
     async def members(
-        self, organization_id: IdT, *, role: str | None = None, after: str | None = None, limit: int = 50
+        self,
+        organization_id: IdT,
+        *,
+        search: str | None = None,
+        role: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
     ) -> ResultPage[Member[IdT]]:
-        return await self._read(self._tables.reading.members, organization_id, role, after, limit)
+        return await self._read(
+            self._tables.listing.members,
+            Listing("members", limit, search, role, organization_id=organization_id),
+            after,
+        )
 
-    async def count_members(self, organization_id: IdT, *, role: str | None = None, at_most: int = 10_000) -> int:
-        return await self._read(self._tables.reading.count_members, organization_id, role, at_most)
+    async def count_members(
+        self, organization_id: IdT, *, search: str | None = None, role: str | None = None, at_most: int = 10_000
+    ) -> int:
+        return await self._read(
+            self._tables.listing.count_members,
+            Listing("members", at_most, search, role, organization_id=organization_id),
+        )
 
     async def organizations_of(self, user_id: IdT) -> list[Member[IdT]]:
-        return await self._read(self._tables.reading.organizations_of, user_id)
+        return await self._read(self._tables.listing.organizations_of, user_id)
 
     async def checkpoint(self, name: str) -> str | None:
         return await self._read(self._tables.checkpoints.get, name)

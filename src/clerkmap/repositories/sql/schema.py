@@ -9,6 +9,7 @@ import logging
 from ...core.records import DELETED
 from ...errors import ConfigurationError
 from .dialects import Dialect, Names
+from .listing import current_members, represents_user
 from .statements import Work
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
@@ -16,7 +17,7 @@ SCHEMA_VERSION = 1
 
 TABLES = (
     *("users", "identities", "organizations", "memberships", "sessions"),
-    *("checkpoints", "outbox", "deliveries", "changes"),
+    *("search_terms", "checkpoints", "outbox", "deliveries", "changes"),
 )
 VIEWS = ("current_users", "current_organizations", "current_members")
 # These rows make sense only in the database that wrote them: a copy of the tables omits them.
@@ -109,6 +110,7 @@ CREATE TABLE {table("users")} (
     created_at {d.integer} NOT NULL,
     deleted_at {d.integer}
 ){d.small_table}""",
+        f"CREATE INDEX {index}users_role ON {table('users')} (role, id) WHERE role IS NOT NULL",
         f"""
 CREATE TABLE {table("identities")} (
     instance {d.key} NOT NULL,
@@ -175,6 +177,15 @@ CREATE TABLE {table("sessions")} (
 ){d.small_table}""",
         f"CREATE INDEX {index}sessions_rank ON {table('sessions')} (rank)",
         f"""
+CREATE TABLE {table("search_terms")} (
+    kind {d.key} NOT NULL,
+    term {d.key} NOT NULL,
+    instance {d.key} NOT NULL,
+    key {d.key} NOT NULL,
+    shared {d.integer} NOT NULL,
+    PRIMARY KEY (kind, term, instance, key)
+){d.small_table}""",
+        f"""
 CREATE TABLE {table("checkpoints")} (
     name {d.key} PRIMARY KEY NOT NULL,
     text TEXT NOT NULL
@@ -204,8 +215,7 @@ CREATE TABLE {table("deliveries")} (
 
 
 def _views(names: Names, d: Dialect) -> tuple[str, ...]:
-    """Return the views of everything that exists now, as the resolver sees it: `current_membership`,
-    `representative_order` and `why_user_is_locked_out` in SQL. A rank below 3 is that of no tombstone."""
+    """Return the views of everything that exists now, as the resolver sees it."""
     table = names.table
     return (
         f"""
@@ -214,10 +224,8 @@ SELECT u.id, u.role, i.banned, i.instance, i.clerk_id, i.email, i.email_verified
     i.username, i.image_url,
     {d.time.format("u.created_at")} AS created_at
 FROM {table("users")} u
-JOIN {table("identities")} i ON i.user_id = u.id AND i.rank < '{DELETED}'
-WHERE u.deleted_at IS NULL AND NOT EXISTS (
-    SELECT 1 FROM {table("identities")} other
-    WHERE other.user_id = u.id AND other.rank < '{DELETED}' AND other.rank > i.rank)""",
+JOIN {table("identities")} i ON i.user_id = u.id
+WHERE u.deleted_at IS NULL AND {represents_user(names)}""",
         f"""
 CREATE VIEW {table("current_organizations")} AS
 SELECT o.id, o.instance, o.clerk_id, o.name, o.slug, o.image_url,
@@ -229,11 +237,7 @@ CREATE VIEW {table("current_members")} AS
 SELECT u.id AS user_id, o.id AS organization_id, m.instance, m.role,
     {d.time.format("m.created_at")} AS since,
     i.clerk_id AS clerk_user_id, o.clerk_id AS clerk_organization_id, m.clerk_id AS clerk_membership_id
-FROM {table("memberships")} m
-JOIN {table("organizations")} o ON o.instance = m.instance AND o.key = m.organization_key AND o.rank < '{DELETED}'
-JOIN {table("identities")} i ON i.instance = m.instance AND i.key = m.user_key AND i.rank < '{DELETED}'
-JOIN {table("users")} u ON u.id = i.user_id AND u.deleted_at IS NULL
-WHERE m.is_current AND NOT i.banned""",
+{current_members(names)}""",
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from ...core.deliveries import FORGOTTEN_AT_ONCE
 from ...core.model import Change
-from ...core.records import COLUMNS, DELETED, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, Kind, key_of
+from ...core.records import COLUMNS, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, Kind, key_of
 from ...core.writeback import OutboxEntry
 from ...errors import ConfigurationError
 from ..options import id_taken, not_inserted
@@ -38,6 +38,7 @@ STORED_MEMBERSHIP_COLUMNS = (*MEMBERSHIP_COLUMNS, "is_current")
 SESSION_COLUMNS = ("instance", "key", "rank")
 IDENTITY_COLUMNS = (*USER_COLUMNS, "user_id")
 OUTBOX_COLUMNS = tuple(field.name for field in fields(OutboxEntry))
+TERM_COLUMNS = ("kind", "term", "instance", "key", "shared")
 NEW_USER_COLUMNS = ("id", "role", "role_rank", "created_at", "deleted_at")
 NEW_ORGANIZATION_COLUMNS = (*ORGANIZATION_COLUMNS, "id")
 
@@ -49,6 +50,7 @@ session_row: Callable[[ClerkSession], tuple[Any, ...]] = attrgetter(*SESSION_COL
 _TYPES = {
     **dict.fromkeys(("email_verified", "banned", "is_current"), "boolean"),
     **dict.fromkeys(("created_at", "deleted_at", "handled_at", "since", "due_at", "changes", "tries"), "bigint"),
+    "shared": "bigint",
 }
 
 
@@ -147,6 +149,9 @@ class Statements:
             f"LEFT JOIN {memberships} m ON m.instance = i.instance AND m.user_key = i.key AND m.organization_key = ? "
             "WHERE i.instance = ? AND i.key = ?"
         )
+        self.user_columns: str = user
+        self.organization_columns: str = organization
+        self.membership_columns: str = membership
         self.select_user: str = f"SELECT {user} {tied} WHERE i.instance = ? AND i.key = ?"
         self.select_user_to_write: str = self.select_user + locked
         self.select_identities: str = f"SELECT {user} {tied} WHERE i.user_id = ?"
@@ -160,8 +165,7 @@ class Statements:
             f"SELECT {membership} FROM {memberships} m WHERE m.instance = ? AND m.user_key = ?"
         )
         self.select_memberships: str = f"{self.select_all_memberships} AND m.organization_key = ?"
-        self._add_members(names, user, organization, membership)
-        self._add_lists(dialect, names, "user_id::text" if id_type == "uuid" else "user_id")
+        self._add_lists(dialect, names)
         # From the prefix alone: one process may name the schema, and another may find it by its `search_path`.
         space = int(key_of(names.prefix)[:7], 16)
         self.lock_slots: str | None = None if dialect.lock is None else dialect.lock.format(space)
@@ -187,29 +191,6 @@ class Statements:
         for name, statement in list(vars(self).items()):
             if isinstance(statement, str) and name != "id_type":
                 setattr(self, name, statement.replace("?", dialect.value))
-
-    def _add_members(self, names: Names, user: str, organization: str, membership: str) -> None:
-        """Add statements about members: a page of one organization, their number, and the organizations of a user."""
-        users, identities = names.table("users"), names.table("identities")
-        organizations, memberships = names.table("organizations"), names.table("memberships")
-        # The rules of the view `current_members`.
-        counts = f"m.is_current AND i.rank < '{DELETED}' AND NOT i.banned AND u.deleted_at IS NULL"
-        member = f"i.instance = m.instance AND i.key = m.user_key JOIN {users} u ON u.id = i.user_id"
-        in_it = f"FROM {memberships} m JOIN {identities} i ON {member} WHERE m.instance = ? AND m.organization_key = ?"
-        page = "AND m.user_key > ? ORDER BY m.user_key LIMIT ?"
-        members, of_role = f"SELECT {user}, {membership} {in_it} AND {counts}", "AND m.role = ?"
-        self.select_members: str = f"{members} {page}"
-        self.select_members_of_role: str = f"{members} {of_role} {page}"
-        how_many = f"SELECT count(*) FROM (SELECT 1 {in_it} AND {counts}"
-        self.count_members: str = f"{how_many} LIMIT ?) AS counted"
-        self.count_members_of_role: str = f"{how_many} {of_role} LIMIT ?) AS counted"
-        self.select_organizations_of: str = (
-            f"SELECT {user}, {organization}, {membership} FROM {users} u JOIN {identities} i ON i.user_id = u.id "
-            f"JOIN {memberships} m ON m.instance = i.instance AND m.user_key = i.key "
-            f"JOIN {organizations} o ON o.instance = m.instance AND o.key = m.organization_key "
-            f"WHERE u.id = ? AND {counts} AND o.rank < '{DELETED}' "
-            "ORDER BY m.instance, m.organization_key, m.user_key"
-        )
 
     def _add_many_rows(self, dialect: Dialect, names: Names, id_type: str, id: str) -> None:
         """Add statements for many rows at once, made of those that find one row by its instance and key."""
@@ -246,7 +227,7 @@ class Statements:
         self.upsert_organizations: ManyRows = upsert("organizations", NEW_ORGANIZATION_COLUMNS)
         self.upsert_memberships: ManyRows = upsert("memberships", STORED_MEMBERSHIP_COLUMNS)
 
-    def _add_lists(self, dialect: Dialect, names: Names, user_id: str) -> None:
+    def _add_lists(self, dialect: Dialect, names: Names) -> None:
         """Add statements about all rows: a page in the order of the primary key, or a scan."""
         tables: dict[Kind, str] = {
             "user": names.table("identities"),
@@ -268,12 +249,6 @@ class Statements:
             ranks = f"SELECT key, rank FROM {table} WHERE instance = ? AND key {dialect.among}"
             self.select_ranks[kind] = ranks.replace("?", dialect.value)
             self.count_records[kind] = counted.replace("?", dialect.value)
-        # The key is a digest of the Clerk id, and stays when the id itself has been forgotten.
-        self.search: str = (
-            f"SELECT {user_id} FROM {tables['user']} "
-            f"WHERE key = ? OR username = ? OR external_id = ? OR {dialect.lower_ascii.format('email')} = ? "
-            "GROUP BY user_id ORDER BY min(instance || ' ' || key) LIMIT ?"
-        )
         checkpoints = names.table("checkpoints")
         self.select_checkpoint: str = f"SELECT text FROM {checkpoints} WHERE name = ?"
         self.delete_checkpoint: str = f"DELETE FROM {checkpoints} WHERE name = ?"

@@ -18,6 +18,7 @@ CREATE TABLE clerkmap_users (
     created_at INTEGER NOT NULL,
     deleted_at INTEGER
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX clerkmap_users_role ON clerkmap_users (role, id) WHERE role IS NOT NULL;
 CREATE TABLE clerkmap_identities (
     instance TEXT NOT NULL,
     key TEXT NOT NULL,
@@ -77,6 +78,14 @@ CREATE TABLE clerkmap_sessions (
     PRIMARY KEY (instance, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX clerkmap_sessions_rank ON clerkmap_sessions (rank);
+CREATE TABLE clerkmap_search_terms (
+    kind TEXT NOT NULL,
+    term TEXT NOT NULL,
+    instance TEXT NOT NULL,
+    key TEXT NOT NULL,
+    shared INTEGER NOT NULL,
+    PRIMARY KEY (kind, term, instance, key)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE clerkmap_checkpoints (
     name TEXT PRIMARY KEY NOT NULL,
     text TEXT NOT NULL
@@ -144,10 +153,10 @@ SELECT u.id, u.role, i.banned, i.instance, i.clerk_id, i.email, i.email_verified
     i.username, i.image_url,
     strftime('%Y-%m-%d %H:%M:%f', u.created_at / 1000.0, 'unixepoch') AS created_at
 FROM clerkmap_users u
-JOIN clerkmap_identities i ON i.user_id = u.id AND i.rank < '3'
+JOIN clerkmap_identities i ON i.user_id = u.id
 WHERE u.deleted_at IS NULL AND NOT EXISTS (
     SELECT 1 FROM clerkmap_identities other
-    WHERE other.user_id = u.id AND other.rank < '3' AND other.rank > i.rank);
+    WHERE other.user_id = i.user_id AND (other.rank < '3', other.rank) > (i.rank < '3', i.rank));
 CREATE VIEW clerkmap_current_organizations AS
 SELECT o.id, o.instance, o.clerk_id, o.name, o.slug, o.image_url,
     strftime('%Y-%m-%d %H:%M:%f', o.created_at / 1000.0, 'unixepoch') AS created_at
@@ -173,6 +182,7 @@ CREATE TABLE clerkmap_users (
     created_at bigint NOT NULL,
     deleted_at bigint
 );
+CREATE INDEX clerkmap_users_role ON clerkmap_users (role, id) WHERE role IS NOT NULL;
 CREATE TABLE clerkmap_identities (
     instance text COLLATE "C" NOT NULL,
     key text COLLATE "C" NOT NULL,
@@ -232,6 +242,14 @@ CREATE TABLE clerkmap_sessions (
     PRIMARY KEY (instance, key)
 );
 CREATE INDEX clerkmap_sessions_rank ON clerkmap_sessions (rank);
+CREATE TABLE clerkmap_search_terms (
+    kind text COLLATE "C" NOT NULL,
+    term text COLLATE "C" NOT NULL,
+    instance text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    shared bigint NOT NULL,
+    PRIMARY KEY (kind, term, instance, key)
+);
 CREATE TABLE clerkmap_checkpoints (
     name text COLLATE "C" PRIMARY KEY NOT NULL,
     text TEXT NOT NULL
@@ -258,10 +276,10 @@ SELECT u.id, u.role, i.banned, i.instance, i.clerk_id, i.email, i.email_verified
     i.username, i.image_url,
     to_timestamp(u.created_at / 1000.0) AS created_at
 FROM clerkmap_users u
-JOIN clerkmap_identities i ON i.user_id = u.id AND i.rank < '3'
+JOIN clerkmap_identities i ON i.user_id = u.id
 WHERE u.deleted_at IS NULL AND NOT EXISTS (
     SELECT 1 FROM clerkmap_identities other
-    WHERE other.user_id = u.id AND other.rank < '3' AND other.rank > i.rank);
+    WHERE other.user_id = i.user_id AND (other.rank < '3', other.rank) > (i.rank < '3', i.rank));
 CREATE VIEW clerkmap_current_organizations AS
 SELECT o.id, o.instance, o.clerk_id, o.name, o.slug, o.image_url,
     to_timestamp(o.created_at / 1000.0) AS created_at
@@ -291,7 +309,7 @@ ID_TYPES: dict[str, dict[str, tuple[str, str]]] = {
 }
 VIEWS: tuple[str, ...] = ("current_members", "current_organizations", "current_users")
 TABLES: tuple[str, ...] = (
-    *("schema", "deliveries", "outbox", "checkpoints", "sessions"),
+    *("schema", "search_terms", "deliveries", "outbox", "checkpoints", "sessions"),
     *("memberships", "organizations", "identities", "users"),
     "changes",  # last, because triggers of the others write to it; only in SQLite
 )
