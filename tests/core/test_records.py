@@ -1,6 +1,9 @@
 """The record that wins is a maximum in a total order, and obeys the laws of one. The spelling of the rank is fixed."""
 
+import json
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -8,8 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clerkmap.core.events import parse_event
 from clerkmap.core.merging import current_membership, deletion_time, outranks, winning_records
-from clerkmap.core.records import FROM_TOKEN, FULL, MAX_TIME, AnyRecord, ClerkMembership, ClerkUser, key_of
+from clerkmap.core.records import (
+    FROM_TOKEN,
+    FULL,
+    MAX_TIME,
+    AnyRecord,
+    ClerkMembership,
+    ClerkOrganization,
+    ClerkSession,
+    ClerkUser,
+    key_of,
+)
 from clerkmap.errors import ConfigurationError
 from clerkmap.testing.machine import records
 from clerkmap.testing.samples import left, member, person
@@ -164,3 +178,37 @@ def test_a_time_of_another_type_is_refused() -> None:
     moment: Any = datetime.now(UTC)
     with pytest.raises(ConfigurationError, match="whole milliseconds"):
         ClerkUser.full("here", "user_1", observed_at=1, created_at=moment)
+
+
+@pytest.mark.parametrize("seconds", [1_262_304_000, 1_700_000_000, 4_102_444_799])
+def test_seconds_are_refused(seconds: int) -> None:
+    """A time in seconds would lose to each other record. Milliseconds from before Clerk existed are no such mistake."""
+    ends = {"clerk_user_id": "user_1", "clerk_organization_id": "org_1"}
+    calls: list[Callable[..., object]] = [
+        partial(ClerkUser.full, "here", "user_1"),
+        partial(ClerkUser.deleted, "here", "user_1"),
+        partial(ClerkOrganization.full, "here", "org_1"),
+        partial(ClerkOrganization.deleted, "here", "org_1"),
+        partial(ClerkMembership.full, "here", "orgmem_1", role="org:admin", **ends),
+        partial(ClerkMembership.deleted, "here", "orgmem_1", **ends),
+        partial(ClerkSession.deleted, "here", "sess_1"),
+    ]
+    for call in calls:
+        with pytest.raises(ConfigurationError, match="observed_at must be milliseconds"):
+            call(observed_at=seconds)
+        call(observed_at=seconds * 1000)
+        call(observed_at=1)
+    for name in ("updated_at", "created_at"):
+        times: dict[str, Any] = {"observed_at": 2**41, name: seconds}
+        with pytest.raises(ConfigurationError, match=f"{name} must be milliseconds since 1970; got seconds"):
+            ClerkUser.full("here", "user_1", **times)
+
+
+def test_seconds_from_clerk_are_converted() -> None:
+    """A delivery that has seconds where milliseconds belong is applied, because a refusal would not correct it."""
+    seconds = 1_700_000_000
+    times = {"created_at": seconds, "updated_at": seconds}
+    data = {"id": "orgmem_1", "public_user_data": {"user_id": "user_1"}, "organization": {"id": "org_1"}, **times}
+    for type in ("organizationMembership.updated", "organizationMembership.deleted"):
+        event = parse_event(json.dumps({"type": type, "data": data, "timestamp": seconds}))
+        assert {record.observed_at for record in event.records("here")} == {seconds * 1000}

@@ -37,6 +37,8 @@ EMBEDDED: Grade = "1"
 FULL: Grade = "2"
 DELETED: Grade = "3"
 MAX_TIME = 253_402_300_799_999  # the last millisecond of the year 9999
+# The seconds of the years 2010 to 2099. As milliseconds they are a month of 1970, which no record of Clerk's has.
+_SECONDS = range(1_262_304_000, 4_102_444_800)
 
 # Module constants, because making an encoder takes longer than encoding a record.
 _sorted = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -51,6 +53,13 @@ def key_of(clerk_id: str) -> str:
 def json_text(value: Mapping[str, Any] | None) -> str:
     """Return the canonical JSON of an object: equal objects have equal texts."""
     return _sorted.encode(dict(value)) if value else "{}"
+
+
+def _check_milliseconds(**times: object) -> None:
+    """Refuse seconds, which a rank would take for times in 1970. `events.py` converts those that Clerk sends."""
+    for name, time in times.items():
+        if type(time) is int and time in _SECONDS:
+            raise ConfigurationError(f"{name} must be milliseconds since 1970; got seconds: multiply them by 1000")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -178,6 +187,7 @@ class ClerkUser(Record):
         created_at: int | None = None,
     ) -> Self:
         """Make a full record."""
+        _check_milliseconds(observed_at=observed_at, updated_at=updated_at, created_at=created_at)
         metadata = json_text(public_metadata)
         names = (first_name, last_name, username, image_url, external_id)
         said = (email, email_verified, *names, banned, metadata, created_at)
@@ -186,6 +196,7 @@ class ClerkUser(Record):
     @classmethod
     def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
         """Make the tombstone of a user."""
+        _check_milliseconds(observed_at=observed_at)
         return cls(instance, key_of(clerk_id), "", None).ranked(DELETED, 0, observed_at)
 
 
@@ -216,12 +227,14 @@ class ClerkOrganization(Record):
         created_at: int | None = None,
     ) -> Self:
         """Make a full record."""
+        _check_milliseconds(observed_at=observed_at, updated_at=updated_at, created_at=created_at)
         said = (name, slug, image_url, json_text(public_metadata), created_at)
         return cls(instance, key_of(clerk_id), "", clerk_id, *said).ranked(FULL, updated_at, observed_at)
 
     @classmethod
     def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
         """Make the tombstone of an organization."""
+        _check_milliseconds(observed_at=observed_at)
         return cls(instance, key_of(clerk_id), "", None).ranked(DELETED, 0, observed_at)
 
 
@@ -265,6 +278,7 @@ class ClerkMembership(Record):
         created_at: int | None = None,
     ) -> Self:
         """Make a full record."""
+        _check_milliseconds(observed_at=observed_at, updated_at=updated_at, created_at=created_at)
         key = key_of(f"{clerk_organization_id} {clerk_user_id} {clerk_id}")
         said = (key_of(clerk_user_id), key_of(clerk_organization_id), role, created_at)
         return cls(instance, key, "", clerk_id, *said).ranked(FULL, updated_at, observed_at)
@@ -281,6 +295,7 @@ class ClerkMembership(Record):
         created_at: int | None = None,
     ) -> Self:
         """Make the tombstone of a membership."""
+        _check_milliseconds(observed_at=observed_at, created_at=created_at)
         key = key_of(f"{clerk_organization_id} {clerk_user_id} {clerk_id}")
         record = cls(instance, key, "", None, key_of(clerk_user_id), key_of(clerk_organization_id), None, created_at)
         return record.ranked(DELETED, 0, observed_at)
@@ -295,6 +310,7 @@ class ClerkSession(Record):
     @classmethod
     def deleted(cls, instance: str, clerk_id: str, *, observed_at: int) -> Self:
         """Make the tombstone of a session that was revoked, ended or removed."""
+        _check_milliseconds(observed_at=observed_at)
         return cls(instance, key_of(clerk_id), "", None).ranked(DELETED, 0, observed_at)
 
 
