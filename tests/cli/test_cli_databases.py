@@ -92,6 +92,27 @@ def test_the_script_makes_the_tables(fresh: World, tmp_path: Path) -> None:
     assert fresh.run("schema", "sqlite", "--since", "9").exit_code == CONFIGURATION
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"schema": "auth", "id_type": "uuid"}, {"prefix": "auth_", "id_type": "bigint"}]
+)
+def test_the_script_is_that_of_ddl(fresh: World, options: dict[str, Any]) -> None:
+    """The command takes the options of `PostgresRepository.ddl`."""
+    given = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", value)]
+    ids: dict[str, Any] = {"ids": int, "first_id": 1} if options.get("id_type") == "bigint" else {}
+    assert fresh.run("schema", "postgresql", *given).stdout == PostgresRepository.ddl(**options, **ids)
+
+
+def test_the_script_for_sqlite_has_a_prefix_and_a_type(fresh: World) -> None:
+    """SQLite has no schemas and no uuid."""
+    script = fresh.run("schema", "sqlite", "--prefix", "auth_", "--id-type", "bigint").stdout
+    assert script.startswith("CREATE TABLE auth_users (\n    id INTEGER PRIMARY KEY")
+    for wrong in (["--schema", "auth"], ["--id-type", "uuid"]):
+        assert "for postgresql" in fresh.run("schema", "sqlite", *wrong).stderr
+    for kind in ("sqlite", "postgresql"):
+        assert "cannot make ids" in fresh.run("schema", kind, "--ids", "clerk", "--id-type", "bigint").stderr
+        assert fresh.run("schema", kind, "--prefix", "Auth-").exit_code == CONFIGURATION
+
+
 @pytest.mark.parametrize("spelled", ["{0}", "sqlite:///{0}", "sqlite+pysqlite:///{0}", "SQLITE:///{0}?timeout=5"])
 def test_a_file_may_be_named_as_others_name_it(fresh: World, tmp_path: Path, spelled: str) -> None:
     """By its path, or by a URL as SQLAlchemy has it; with what a URL would take for its own in it."""

@@ -183,7 +183,7 @@ def test_a_time_of_another_type_is_refused() -> None:
 @pytest.mark.parametrize("seconds", [1_262_304_000, 1_700_000_000, 4_102_444_799])
 def test_seconds_are_refused(seconds: int) -> None:
     """A time in seconds would lose to each other record. Milliseconds from before Clerk existed are no such mistake."""
-    ends = {"clerk_user_id": "user_1", "clerk_organization_id": "org_1"}
+    ends: dict[str, Any] = {"clerk_user_id": "user_1", "clerk_organization_id": "org_1"}
     calls: list[Callable[..., object]] = [
         partial(ClerkUser.full, "here", "user_1"),
         partial(ClerkUser.deleted, "here", "user_1"),

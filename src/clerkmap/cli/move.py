@@ -7,7 +7,7 @@ import click
 
 from .failures import NOT_FINE
 from .formatting import say
-from .options import json_option, say_json
+from .options import id_type_option, json_option, say_json
 
 if TYPE_CHECKING:
     from ..repositories.options import IdType
@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 @click.command("move")
 @click.option("--from", "source", required=True, metavar="DATABASE", help="The database to read from.")
 @click.option("--to", "target", required=True, metavar="DATABASE", help="The database to write to, which is empty.")
-@click.option(
-    "--id-type",
-    type=click.Choice(["text", "bigint", "uuid"]),
-    help="The type of the ids in new tables.  [default: as in the source]",
-)
+@id_type_option("as in the source")
 @click.option("--dry-run", is_flag=True, help="Write nothing: check that the move is possible, and count the rows.")
 @click.option("--anew", is_flag=True, help="Start over, and delete the rows that an unfinished move has written.")
 @json_option

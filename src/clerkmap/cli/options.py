@@ -133,6 +133,15 @@ def ids_option(command: Command) -> Command:
     )(command)
 
 
+def id_type_option(default: str) -> Callable[[Command], Command]:
+    """Add --id-type."""
+    return click.option(
+        "--id-type",
+        type=click.Choice(["text", "bigint", "uuid"]),
+        help=f"The type of the ids in new tables.  [default: {default}]",
+    )
+
+
 def first_id_option(command: Command) -> Command:
     """Add --first-id."""
     return click.option(

@@ -123,9 +123,11 @@ class PostgresDatabase(CommandDatabase):
             raise RepositoryUnavailable(f"{self.shown}: {_cause(error)}") from None
 
 
-def ddl(since: int, ids: NewIds | None) -> str:
+def ddl(since: int, ids: NewIds | None, id_type: IdType | None, *, prefix: str, schema: str | None) -> str:
     """Return the tables as a script, without a database."""
-    return PostgresRepository.ddl(since=since, **_options(DatabaseState(), ids))
+    options = _options(DatabaseState(id_type=id_type or "", ids=None), ids)
+    options["prefix"], options["schema"] = prefix, schema
+    return PostgresRepository.ddl(since=since, **options)
 
 
 def _options(

@@ -94,9 +94,12 @@ class SqliteDatabase(CommandDatabase):
         )
 
 
-def ddl(since: int, ids: NewIds | None, id_type: str = "") -> str:
+def ddl(since: int, ids: NewIds | None, id_type: str, *, prefix: str = "clerkmap_") -> str:
     """Return the tables as a script, without a database."""
-    return Schema(SQLITE, Names("clerkmap_"), id_type or _TYPES[ids or "uuid7"]).ddl(since)
+    made = _TYPES[ids or "uuid7"]
+    if ids is not None and id_type not in ("", made):
+        raise ConfigurationError(f"--ids {ids} cannot make ids of type {id_type}")
+    return Schema(SQLITE, Names(prefix), id_type or made).ddl(since)
 
 
 def _ids(found: DatabaseState) -> Options:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from .formatting import many, say
-from .options import database, database_option, ids_option, repository
+from .options import database, database_option, id_type_option, ids_option, repository
 
 if TYPE_CHECKING:
+    from ..repositories.options import IdType
     from .database import NewIds
 
 DAY = 86_400_000  # milliseconds
@@ -50,7 +51,12 @@ def migrate(url: str | None, ids: "NewIds | None", create: bool, dry_run: bool) 
     "--since", default=0, show_default=True, metavar="VERSION", help="The present schema version; 0 for no tables."
 )
 @ids_option
-def schema(kind: str, since: int, ids: "NewIds | None") -> None:
+@id_type_option("bigint for numbers, otherwise text")
+@click.option("--prefix", default="clerkmap_", show_default=True, help="The beginning of the tables' names.")
+@click.option("--schema", help="The PostgreSQL schema of the tables.  [default: the first of the search_path]")
+def schema(
+    kind: str, since: int, ids: "NewIds | None", id_type: "IdType | None", prefix: str, schema: str | None
+) -> None:
     """Print the tables as a SQL script, for psql, Alembic, or a database administrator.
 
     It connects to no database. For the script of an existing database, use clerkmap migrate --dry-run.
@@ -58,11 +64,14 @@ def schema(kind: str, since: int, ids: "NewIds | None") -> None:
     if kind == "postgresql":
         from . import postgres_database
 
-        click.echo(postgres_database.ddl(since, ids), nl=False)
+        click.echo(postgres_database.ddl(since, ids, id_type, prefix=prefix, schema=schema), nl=False)
+    elif schema is not None or id_type == "uuid":
+        raise click.UsageError("SQLite has no schemas and no uuid: --schema and --id-type uuid are for postgresql")
     else:
         from . import sqlite_database
 
-        click.echo(sqlite_database.ddl(since, ids), nl=False)
+        kept = {"text": "TEXT", "bigint": "INTEGER", None: ""}[id_type]
+        click.echo(sqlite_database.ddl(since, ids, kept, prefix=prefix), nl=False)
 
 
 @click.command("purge")
