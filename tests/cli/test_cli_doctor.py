@@ -191,7 +191,7 @@ def test_postgresql_that_is_read_only_is_not_ticked(right: World, postgres_schem
             owner.execute(f"DROP OWNED BY {role}".encode())
             owner.execute(f"DROP ROLE {role}".encode())
     found = findings(reader.stdout)["tables"]
-    assert "this role may not write to clerkmap_users" in found["told"], reader.output
+    assert f"the role {role} may not write to clerkmap_users" in found["told"], reader.output
     assert found["remedy"].startswith("GRANT SELECT, INSERT, UPDATE and DELETE on the tables")
 
 

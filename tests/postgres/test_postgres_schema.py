@@ -93,7 +93,8 @@ def test_a_role_with_few_privileges(postgres_schema: str, id_type: IdType) -> No
     run(PostgresRepository.ddl(schema=schema, **options))
     with lesser_role() as role:
         conninfo = make_conninfo(postgres(), user=role)
-        with pytest.raises(ConfigurationError, match="InsufficientPrivilege"), opened(schema, conninfo, **options):
+        wanted = f"the role {role} needs USAGE on the schema {schema}"
+        with pytest.raises(ConfigurationError, match=wanted), opened(schema, conninfo, **options):
             pass
         run(
             f"GRANT USAGE ON SCHEMA {schema} TO {role};"
@@ -109,6 +110,36 @@ def test_a_role_with_few_privileges(postgres_schema: str, id_type: IdType) -> No
                 use(repository, f"user_{migrate}")
         with connected(conninfo) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(f"CREATE TABLE {schema}.other (id int)".encode())
+
+
+def test_the_missing_privilege_is_named(postgres_schema: str) -> None:
+    """The error names the role, the privileges and the table or sequence. Another text of the server is not shown."""
+    schema, options = postgres_schema, options_of("bigint")
+    run(PostgresRepository.ddl(schema=schema, **options))
+    all_four = "SELECT, INSERT, UPDATE and DELETE on the table"
+    with lesser_role() as role:
+        conninfo = make_conninfo(postgres(), user=role)
+        run(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
+        with pytest.raises(ConfigurationError, match=f"the role {role} needs {all_four} clerkmap_schema"):
+            PostgresRepository.open(conninfo, schema=schema, **options)
+        run(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}")
+        with opened(schema, conninfo, migrate=False, **options) as repository:
+            assert repository.find(HERE, ANN) is None
+            with pytest.raises(ConfigurationError, match=f"the role {role} needs {all_four} clerkmap_"):
+                repository.put([person()])
+            run(f"GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}")
+            with pytest.raises(ConfigurationError, match=f"the role {role} needs USAGE and UPDATE on the sequence"):
+                repository.put([person()])
+            run(
+                f"GRANT USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA {schema} TO {role};"
+                f"CREATE FUNCTION {schema}.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$BEGIN RAISE insufficient_privilege USING MESSAGE = 'ann@example.com is not welcome'; END$$;"
+                f"CREATE TRIGGER refuse BEFORE INSERT ON {schema}.clerkmap_users "
+                f"FOR EACH ROW EXECUTE FUNCTION {schema}.refuse()"
+            )
+            with pytest.raises(ConfigurationError, match="on the tables, and USAGE on their schema") as raised:
+                repository.put([person()])
+            assert "ann@example.com" not in str(raised.value)
 
 
 def use(repository: PostgresRepository, crowd: str = "user_a") -> None:

@@ -14,6 +14,8 @@ from ..repositories.postgres import (
     PostgresRepository,
     psycopg,
 )  # its ImportError names the package to install
+from ..repositories.postgres.retries import missing_privilege
+from ..repositories.sql.dialects import Names
 from ..repositories.sql.schema import TABLES
 from .database import CommandDatabase, DatabaseState, NewIds, found, ids_type
 
@@ -23,7 +25,7 @@ _HOST = re.compile(r"[^@?#]*")
 _PORT = re.compile(r"[0-9,]*")
 _EXAMPLE = "SELECT user_id, clerk_id FROM clerkmap_identities WHERE clerk_id IS NOT NULL LIMIT 1"
 _REFUSED = """
-SELECT name FROM unnest(%s::text[]) name WHERE NOT (
+SELECT name, current_user::text FROM unnest(%s::text[]) name WHERE NOT (
     has_table_privilege(to_regclass(name), 'SELECT') AND has_table_privilege(to_regclass(name), 'INSERT')
     AND has_table_privilege(to_regclass(name), 'UPDATE') AND has_table_privilege(to_regclass(name), 'DELETE'))
 """
@@ -86,8 +88,10 @@ class PostgresDatabase(CommandDatabase):
         if read_only == "on":
             raise ConfigurationError(f"{self.shown} is read-only: a standby, or default_transaction_read_only is on")
         if refused:
-            tables = ", ".join(name for (name,) in refused)
-            raise ConfigurationError(f"this role may not write to {tables} in {self.shown}: GRANT {_GRANTED}")
+            tables = ", ".join(name for name, _ in refused)
+            raise ConfigurationError(
+                f"the role {refused[0][1]} may not write to {tables} in {self.shown}: GRANT {_GRANTED}"
+            )
         return True
 
     def open(self, found: DatabaseState, *, writes: bool) -> Repository:
@@ -116,9 +120,13 @@ class PostgresDatabase(CommandDatabase):
             with closing(
                 psycopg.connect(self._conninfo, autocommit=True, connect_timeout=_TIMEOUT, client_encoding="utf8")
             ) as connection:
-                yield connection
-        except psycopg.errors.InsufficientPrivilege:
-            raise ConfigurationError(f"this role may not use the tables in {self.shown}: GRANT {_GRANTED}") from None
+                try:
+                    yield connection
+                except psycopg.errors.InsufficientPrivilege as error:
+                    role, wanted = connection.info.user, missing_privilege(error, Names("clerkmap_"))
+                    raise ConfigurationError(
+                        f"the role {role} may not use the tables in {self.shown}: GRANT {wanted}"
+                    ) from None
         except psycopg.Error as error:
             raise RepositoryUnavailable(f"{self.shown}: {_cause(error)}") from None
 

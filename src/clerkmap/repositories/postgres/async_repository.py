@@ -202,7 +202,7 @@ class AsyncPostgresRepository(AsyncSqlRepository[NewIdT]):
         return written, result
 
     def _attempts(self) -> Attempts:
-        return Attempts(self._setup.timeout, again=not self._source.is_yours)
+        return Attempts(self._setup.names, self._setup.timeout, again=not self._source.is_yours)
 
 
 async def _arun(cursor: AsyncCursor[TupleRow], work: Work[T]) -> T:

@@ -184,7 +184,7 @@ class PostgresRepository(SqlRepository[NewIdT]):
         return written, result
 
     def _attempts(self) -> Attempts:
-        return Attempts(self._setup.timeout, again=not self._source.is_yours)
+        return Attempts(self._setup.names, self._setup.timeout, again=not self._source.is_yours)
 
 
 def _run(cursor: Cursor[TupleRow], work: Work[T]) -> T:

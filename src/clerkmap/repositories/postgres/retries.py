@@ -1,22 +1,29 @@
 """Decide whether and when to retry an operation that PostgreSQL has refused or lost."""
 
+import re
+from typing import NoReturn
+
 import psycopg
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
 from ...errors import ClerkmapError, CommitUnknown, ConfigurationError, HookFailed, RepositoryUnavailable
+from ..sql.dialects import Names
 from ..sql.errors import FIRST_PAUSE, GAVE_WAY, Backoff, without_text
+from ..sql.schema import TABLES
 from .connections import AnyConnection
 
 # Refusals of a clerkmap row: by your constraint or trigger, or because the database does not accept a value.
 REFUSALS = (psycopg.IntegrityError, psycopg.DataError, errors.RaiseException, UnicodeError)
+_WORD = re.compile(r"\w+")
 _NO_CONNECTION = "your pool gave no connection in time: see the log psycopg.pool for the cause"
 
 
 class Attempts:
-    """The attempts at one operation, until a time has passed. If `again` is false, there is only one."""
+    """The attempts at one operation on tables, until a time has passed. If `again` is false, there is only one."""
 
-    def __init__(self, seconds: float, *, again: bool) -> None:
+    def __init__(self, names: Names, seconds: float, *, again: bool) -> None:
+        self._names = names
         self._backoff = Backoff(seconds)
         self._again = again
         self.begin()
@@ -50,10 +57,37 @@ class Attempts:
         gave_way = _gave_way(error)
         self._backoff.begin()
         if not self._again or not (gave_way or self._is_lost) or self._backoff.is_over:
-            _raise(error)
+            self._raise(error)
         if not gave_way:  # after a restart the pool's connections are all lost: try the next one at once
             return FIRST_PAUSE
         return self._backoff.pause()
+
+    def _raise(self, error: Exception) -> NoReturn:
+        """Raise a database error as one of clerkmap's errors."""
+        if isinstance(error, errors.InsufficientPrivilege):
+            connection = self.connection
+            role = "of this connection" if connection is None or connection.closed else connection.info.user
+            told = f"the role {role} needs {missing_privilege(error, self._names)}: see Migrations in docs/postgres.md"
+            raise ConfigurationError(told) from without_text(error)
+        if isinstance(error, psycopg.Error):
+            raise _translated(error) from without_text(error)
+        raise error
+
+
+def missing_privilege(error: errors.InsufficientPrivilege, names: Names) -> str:
+    """Return the privilege that is missing, and on what.
+
+    Of the server's text only names of clerkmap's own tables are returned: a trigger may have written the rest.
+    """
+    said = set(_WORD.findall(error.diag.message_primary or ""))
+    for table in (f"{names.prefix}{name}" for name in ("schema", *TABLES)):
+        if table in said:
+            return f"SELECT, INSERT, UPDATE and DELETE on the table {table}"
+        if f"{table}_id_seq" in said:
+            return f"USAGE and UPDATE on the sequence {table}_id_seq"
+    if names.schema in said:
+        return f"USAGE on the schema {names.schema}"
+    return "SELECT, INSERT, UPDATE and DELETE on the tables, and USAGE on their schema"
 
 
 def refusal(error: Exception) -> ConfigurationError:
@@ -70,13 +104,6 @@ def _gave_way(error: Exception) -> bool:
     return isinstance(cause, psycopg.Error) and cause.sqlstate in GAVE_WAY
 
 
-def _raise(error: Exception) -> None:
-    """Raise a database error as one of clerkmap's errors."""
-    if isinstance(error, psycopg.Error):
-        raise _translated(error) from without_text(error)
-    raise error
-
-
 def _translated(error: psycopg.Error) -> ClerkmapError:
     if isinstance(error, PoolTimeout):
         return RepositoryUnavailable(_NO_CONNECTION)
@@ -91,9 +118,6 @@ def _translated(error: psycopg.Error) -> ClerkmapError:
     if isinstance(error, errors.ReadOnlySqlTransaction):
         told = "the server does not accept writes: if it is a standby, connect with target_session_attrs=read-write"
         return RepositoryUnavailable(told)
-    if isinstance(error, errors.InsufficientPrivilege):
-        told = "InsufficientPrivilege: the role of this connection needs SELECT, INSERT, UPDATE and DELETE on the "
-        return ConfigurationError(f"{told}tables, and USAGE on their schema: see Migrations in docs/postgres.md")
     if isinstance(error, errors.UndefinedTable):
         told = "UndefinedTable: a table is missing; run clerkmap migrate, or correct schema= or the search_path"
         return ConfigurationError(told)

@@ -84,7 +84,7 @@ class Setup:
         max_waiting: int = MAX_WAITING,
         **options: Unpack[Options],
     ) -> None:
-        self._names = Names(prefix, schema)
+        self.names: Names = Names(prefix, schema)
         self._migrates = migrate
         self._durable = durable
         self.listen: bool | str = listen
@@ -98,25 +98,25 @@ class Setup:
         id_type = id_type or ("text" if is_function(options.get("ids")) else None)
         configuration = Configuration(speaks_async=speaks_async, id_type=id_type, **options)
         assert configuration.id_type is not None
-        self._schema = Schema(POSTGRES, self._names, configuration.id_type, _NEW_ID[configuration.id_type])
+        self._schema = Schema(POSTGRES, self.names, configuration.id_type, _NEW_ID[configuration.id_type])
         self.listeners: Listeners = configuration.listeners
-        statements = Statements(POSTGRES, self._names, configuration.numbers, id_type=configuration.id_type)
+        statements = Statements(POSTGRES, self.names, configuration.numbers, id_type=configuration.id_type)
         self.tables: SqlTables = SqlTables(statements, configuration)
         self.lending: Lending = Lending()
         self.prepared: bool = False  # whether the tables have been found at this version's state
-        self.channel: str = f"{self._names.prefix}changes"
+        self.channel: str = f"{self.names.prefix}changes"
         self._notify = f"SELECT pg_notify('{self.channel}', payload) FROM unnest(%s::text[]) payload"
 
     def ddl(self, since: int) -> str:
         """Return the tables as an SQL script."""
-        is_new = self._names.schema is not None and since == 0
-        return (f"CREATE SCHEMA IF NOT EXISTS {self._names.schema};\n" if is_new else "") + self._schema.ddl(since)
+        is_new = self.names.schema is not None and since == 0
+        return (f"CREATE SCHEMA IF NOT EXISTS {self.names.schema};\n" if is_new else "") + self._schema.ddl(since)
 
     def is_ready(self) -> Work[bool]:
         """Return whether the tables are at this version. If not, run `migrate` in a transaction."""
         ((server, commits, stored, sent, reserved),) = yield (
             _SERVER,
-            ([self._names.schema, f"{self._names.prefix}schema"],),
+            ([self.names.schema, f"{self.names.prefix}schema"],),
         )
         if int(server) < OLDEST:
             raise ConfigurationError(f"PostgreSQL 12 or newer is required; the server has {server}")
@@ -139,7 +139,7 @@ class Setup:
             ((current,),) = yield "SELECT current_schema()", ()
             state = f"at version {version} of {SCHEMA_VERSION}" if version else "missing"
             raise ConfigurationError(
-                f"the tables {self._names.prefix}* are {state} in {_named(self._names.schema or current)}: run "
+                f"the tables {self.names.prefix}* are {state} in {_named(self.names.schema or current)}: run "
                 "clerkmap migrate, pass migrate=True, or run the script of ddl()"
             )
         if is_ready:
@@ -156,13 +156,13 @@ class Setup:
             yield "SET TRANSACTION ISOLATION LEVEL READ COMMITTED", ()
         # One lock for all tables, since two prefixes may need the same schema. The locks of writers have two numbers.
         yield "SELECT pg_advisory_xact_lock(%s)", (_MIGRATING,)
-        if self._names.schema is not None:
+        if self.names.schema is not None:
             # The owner of a schema may lack the right to make one.
-            ((there,),) = yield "SELECT to_regnamespace(%s)::text", (self._names.schema,)
+            ((there,),) = yield "SELECT to_regnamespace(%s)::text", (self.names.schema,)
             if there is None:
-                yield f"CREATE SCHEMA {self._names.schema}", ()
+                yield f"CREATE SCHEMA {self.names.schema}", ()
         # Asked before, because the error of the server names neither the role nor the schema.
-        ((role, schema, may_create),) = yield _MAY_CREATE, (self._names.schema,)
+        ((role, schema, may_create),) = yield _MAY_CREATE, (self.names.schema,)
         if schema is None:
             raise ConfigurationError("no schema of the search_path exists: create it, or pass schema=")
         if not may_create:
