@@ -13,6 +13,7 @@ from django.db import connections
 from django.test import AsyncClient, Client, override_settings
 
 import django_site
+from adapter_world import redirected
 from clerkmap import Reconciler, RepositoryUnavailable, Requirement, Resolver
 from clerkmap.adapters.django import checks, require
 from clerkmap.adapters.django.rest import requires
@@ -169,7 +170,8 @@ def test_the_same_answer_everywhere(case: Case, way: str, colour: str) -> None:
         assert django_site.reached
         return
     assert django_site.reached == []
-    told = error_response(case.want, organization_page=case.page if way != "rest" else None)
+    page = None if case.page is None or way == "rest" else f"{case.page}?redirect_url=%2F{way}%2F{case.required}"
+    told = error_response(case.want) if page is None else redirected(page)
     assert response.status_code == told.status
     found = {name.lower(): value for name, value in response.headers.items()}
     if way == "rest":  # it has headers of its own, and writes JSON without blanks

@@ -148,7 +148,7 @@ def test_a_browser_without_an_organization_is_sent_to_the_page_where_it_can_choo
     site = Site()
     html = {"accept": "text/html"}
     for sent, error in (NO_ORGANIZATION, OrganizationMissing()), (token(LEFT, ACME), MembershipDeleted()):
-        assert site.ask("/page", bearer(sent) | html) == wanted(error, "/choose")
+        assert site.ask("/page", bearer(sent) | html) == wanted(error, "/choose?redirect_url=%2Fpage")
         assert site.ask("/page", bearer(sent)) == wanted(error)
     assert site.ask("/page", html) == wanted(TokenMissing())
     assert site.reached == []

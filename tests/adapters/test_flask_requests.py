@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -165,7 +166,7 @@ def test_a_browser_is_sent_to_the_page_for_organizations(path: str, make: Make) 
     error = OrganizationMissing() if make is not removed else MembershipDeleted()
     headers = dict(make(world))
     html = {**headers, "Accept": "text/html,*/*;q=0.8"}
-    assert told(ask(world, path, html)) == want(error, "/choose")
+    assert told(ask(world, path, html)) == want(error, f"/choose?redirect_url={quote(path, safe='')}")
     assert told(ask(world, path, html, "POST")) == want(error)
     assert told(ask(world, path, headers)) == want(error)
     assert told(ask(world, "/organization", html)) == want(error)

@@ -112,5 +112,9 @@ def test_headers_over_the_wire(serve: Callable[[FlaskWorld], object]) -> None:
         assert client.post("/me", headers={**cookie, "Origin": url}).status_code == 200
         assert client.options("/me").status_code == 401  # like any method
         page = client.get("/chosen", headers={**bearer, "Accept": "text/html"})
-        assert (page.status_code, page.headers["location"], page.content) == (303, "/choose", b"")
+        assert (page.status_code, page.headers["location"], page.content) == (
+            303,
+            "/choose?redirect_url=%2Fchosen",
+            b"",
+        )
         assert "content-type" not in page.headers

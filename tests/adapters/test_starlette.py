@@ -207,7 +207,7 @@ def test_a_route_can_be_guarded_with_the_middleware_of_asgi() -> None:
     assert site.ask("/guarded", {}) == wanted(TokenMissing())
     assert site.ask("/guarded", bearer(NO_ORGANIZATION)) == wanted(OrganizationMissing())
     html = bearer(NO_ORGANIZATION) | {"accept": "text/html"}
-    assert site.ask("/guarded", html) == wanted(OrganizationMissing(), "/choose")
+    assert site.ask("/guarded", html) == wanted(OrganizationMissing(), "/choose?redirect_url=%2Fguarded")
     assert site.ask("/guarded", bearer(token(LEFT, ACME))) == wanted(MembershipDeleted())
     assert site.reached == ["me"]
 

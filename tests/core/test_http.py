@@ -379,9 +379,3 @@ def test_a_cookie_holds_no_opaque_token() -> None:
     request = make_request("GET", dict(cookies(session("ak_" + "x" * 32))))
     with pytest.raises(WrongKind):
         TokenFinder(INSTANCE).find(request)
-
-
-def test_a_page_to_pick_an_organization_is_where_a_browser_is_sent() -> None:
-    """With nothing to read on the way, and nothing to be kept."""
-    told = error_response(OrganizationMissing(), organization_page="/choose")
-    assert (told.status, dict(told.headers)["location"], told.body) == (303, "/choose", b"")

@@ -6,7 +6,7 @@ from clerkmap import AsyncCoreRepository, ClerkMembership, Principal, Resolver
 from clerkmap.auth.verifier import Verifier
 from clerkmap.clerk.jwks import RemoteKeys
 from clerkmap.core.principal import Standing
-from clerkmap.core.responses import error_response
+from clerkmap.core.responses import RawResponse, error_response
 from clerkmap.errors import (
     ClerkmapError,
     KeysUnavailable,
@@ -124,7 +124,14 @@ def shown(status: int, headers: dict[str, str], body: bytes) -> tuple[int, dict[
     return status, {name: value for name, value in headers.items() if name not in ("date", "server")}, body
 
 
+def redirected(location: str) -> RawResponse:
+    """The answer that sends a browser without a session cookie to a page."""
+    cookie = "__clerkmap_sent=1-e3b0c442; Path=/; Max-Age=30; HttpOnly; SameSite=Lax"
+    headers = {"location": location, "content-length": "0", "cache-control": "no-store", "set-cookie": cookie}
+    return RawResponse(303, tuple(headers.items()), b"")
+
+
 def wanted(error: ClerkmapError, page: str | None = None) -> tuple[int, dict[str, str], bytes]:
     """The answer that every framework must give."""
-    told = error_response(error, organization_page=page)
+    told = error_response(error) if page is None else redirected(page)
     return told.status, dict(told.headers), told.body

@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, g
 
+from adapter_world import redirected
 from clerkmap import Change, ClerkmapError, Resolver, Standing, Verifier
 from clerkmap.adapters.flask import Clerk, current_user
 from clerkmap.auth.result import current_principal
@@ -124,7 +125,7 @@ def told(response: Any) -> tuple[int, list[tuple[str, str]], bytes]:
 
 def want(error: ClerkmapError, page: str | None = None) -> tuple[int, list[tuple[str, str]], bytes]:
     """What the table of answers says to an error."""
-    status, headers, body = error_response(error, organization_page=page)
+    status, headers, body = error_response(error) if page is None else redirected(page)
     return status, sorted(headers), body
 
 

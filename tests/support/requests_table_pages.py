@@ -126,7 +126,7 @@ def _methods() -> Iterator[Row]:
 
 def _sent_elsewhere() -> Iterator[Row]:
     nobody = bearer(ADA)
-    there = Sent("/choose?next=%2F")
+    there = Sent("/choose?next=%2F&redirect_url=%2Fpage")
     yield Row("page: a browser without an organization", "/clerk/page", [*nobody, *HTML], there)
     yield Row("page: with a cookie", "/clerk/page", [*posted(), *HTML], there)
     yield Row("page: HEAD", "/clerk/page", [*nobody, *HTML], there, "HEAD")
@@ -135,7 +135,7 @@ def _sent_elsewhere() -> Iterator[Row]:
     yield Row("page: no Accept header", "/clerk/page", nobody, NO_ORGANIZATION)
     yield Row("page: a POST form", "/clerk/page", [*nobody, *HTML], NO_ORGANIZATION, "POST")
     yield Row("page: not configured", "/clerk/organization", [*nobody, *HTML], NO_ORGANIZATION)
-    yield Row("page: a role", "/clerk/role-page", [*nobody, *HTML], Sent("/choose"))
+    yield Row("page: a role", "/clerk/role-page", [*nobody, *HTML], Sent("/choose?redirect_url=%2Frole-page"))
     acme = bearer(token("ada", ACME, role="org:admin"))
     yield Row("page: with an organization", "/clerk/page", [*acme, *HTML], Who("ada", "acme", "org:admin"))
     yield Row("page: no token", "/clerk/page", HTML, MISSING)

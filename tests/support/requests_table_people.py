@@ -159,6 +159,11 @@ def _locked_out() -> Iterator[Row]:
     yield Row("locked out: deleted organization, none active", page, bearer(token("olga")), Who("olga"))
     yield Row("locked out: a public page", "/clerk/blind", bearer(token("eve")), Hello())
     removed = bearer(rows["membership removed"][0])
-    yield Row("locked out: a browser is redirected", "/clerk/page", [*removed, *HTML], Sent("/choose?next=%2F"))
+    yield Row(
+        "locked out: a browser is redirected",
+        "/clerk/page",
+        [*removed, *HTML],
+        Sent("/choose?next=%2F&redirect_url=%2Fpage"),
+    )
     yield Row("locked out: a program gets the error", "/clerk/page", removed, REMOVED)
     yield Row("locked out: a banned user is not redirected", "/clerk/page", [*bearer(token("eve")), *HTML], BANNED)

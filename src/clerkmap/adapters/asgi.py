@@ -10,12 +10,13 @@ route. If the middleware fails, the application is not called.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Unpack
 
 from ..auth.lease import GRACE, Lease, check_grace
 from ..auth.resolver import Resolver
 from ..auth.result import SIGNED_IN, AuthResult, enter, leave
 from ..core.http import as_text, make_asgi_request
+from ..core.pages import PageOptions, Target
 from ..core.principal import Principal
 from ..core.requirements import Requirement
 from ..core.responses import RawResponse, error_response
@@ -88,6 +89,14 @@ def auth_result_of(scope: Scope) -> AuthResult:
     return result
 
 
+def response_to(error: ClerkmapError, scope: Scope, required: Requirement | None = None) -> RawResponse:
+    """Return the response of the authenticator that found the caller."""
+    authenticator = scope.get(_AUTHENTICATOR)
+    if not isinstance(authenticator, Authenticator):
+        return error_response(error)
+    return authenticator.response_to(error, make_asgi_request(scope), Target.of_scope(scope), required)
+
+
 async def authenticate(authenticator: Authenticator, scope: Scope) -> AuthResult:
     """Authenticate a request inside an application, but only once: if an outer middleware has an equivalent
     authenticator, return its result."""
@@ -123,6 +132,7 @@ class AuthMiddleware:
         cookies: Whether to read Clerk's session cookie.
         origins: The origins that may send unsafe requests with a cookie, see `TokenFinder`.
         grace: Seconds for which a WebSocket stays open after its token has expired without renewal.
+        pages: `sign_in_page`, `refresh_page` and `organization_page` for browsers, see `Pages`.
     """
 
     def __init__(
@@ -135,9 +145,10 @@ class AuthMiddleware:
         cookies: bool = True,
         origins: Iterable[str] | None = None,
         grace: float = GRACE,
+        **pages: Unpack[PageOptions],
     ) -> None:
         self.app: App = app
-        self._authenticator = Authenticator(resolver, cookies=cookies, origins=origins)
+        self._authenticator = Authenticator(resolver, cookies=cookies, origins=origins, **pages)
         self._required = as_requirement(require)
         self._passes_preflight = check_preflight(preflight)
         check_grace(grace)
@@ -227,8 +238,7 @@ async def _call(
     except (Refused, Unavailable) as error:
         if last_sent is not None and not is_socket:
             raise
-        page = required.organization_page if required is not None and make_asgi_request(scope).is_for_a_page else None
-        response = error_response(error, organization_page=page, mounted_at=scope.get("root_path", ""))
+        response = response_to(error, scope, required)
         if not is_socket:
             await respond(response, send)
         elif last_sent is None:

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Generic
+from typing import Any, Generic, Unpack
 
 from .._runtime.bounded import Bounded
 from ..auth.resolver import Resolver
@@ -13,9 +13,10 @@ from ..auth.result import SIGNED_IN, AuthResult, enter, leave
 from ..core.http import FoundToken, Request, TokenFinder, make_asgi_request, make_request, make_wsgi_request
 from ..core.model import IdT
 from ..core.opaque_tokens import prefix_of, request_source
+from ..core.pages import Page, PageOptions, Pages, Target, redirect
 from ..core.principal import Principal
 from ..core.requirements import Requirement, RequirementOptions
-from ..core.responses import RawResponse, error_response
+from ..core.responses import RawResponse, error_response, remedy_of
 from ..errors import ClerkmapError, ConfigurationError, TokenMissing, Unavailable, UnknownKey
 
 # Everything that an adapter needs, so that an adapter outside of clerkmap imports only this module.
@@ -23,8 +24,10 @@ __all__ = [
     "AuthResult",
     "Authenticator",
     "FoundToken",
+    "Pages",
     "RawResponse",
     "Request",
+    "Target",
     "TokenFinder",
     "as_requirement",
     "enter",
@@ -53,11 +56,22 @@ class Authenticator(Generic[IdT]):
         resolver: Resolves tokens to principals.
         cookies: Whether to read Clerk's session cookie.
         origins: The origins that may send unsafe requests with a cookie, see `TokenFinder`.
+        pages: `sign_in_page`, `refresh_page` and `organization_page` for browsers, see `Pages`.
     """
 
-    def __init__(self, resolver: Resolver[IdT], *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
+    def __init__(
+        self,
+        resolver: Resolver[IdT],
+        *,
+        cookies: bool = True,
+        origins: Iterable[str] | None = None,
+        **pages: Unpack[PageOptions],
+    ) -> None:
         self.resolver: Resolver[IdT] = _checked(resolver)
         self._finder = TokenFinder(resolver.verifier.instance, cookies=cookies, origins=origins)
+        self._pages = Pages(**pages)
+        if not self._finder.cookies and (self._pages.sign_in_page or self._pages.refresh_page):
+            raise ConfigurationError("sign_in_page and refresh_page are for browsers: they need Clerk's session cookie")
         self._headers: Bounded[bytes, FoundToken] = Bounded(CACHED_HEADERS)
         self._logged_at = float("-inf")
         self._unavailable = 0  # 503 responses since then
@@ -135,6 +149,38 @@ class Authenticator(Generic[IdT]):
             if type(sent) is bytes and len(sent) <= MAX_CACHED_HEADER:
                 self._headers.keep(sent, found)
         return result
+
+    def response_to(
+        self, error: ClerkmapError, request: Request, target: Target, required: Requirement | None = None
+    ) -> RawResponse:
+        """Return the response to an error: for a browser that loads a page, a redirect to the page that helps.
+
+        Args:
+            error: The error.
+            request: The request.
+            target: The address of the request.
+            required: The requirement that was checked. Its `organization_page` comes before the authenticator's.
+        """
+        page = self._page_for(error, request, required) if request.is_for_a_page else None
+        if page is None:
+            return error_response(error)
+        renews = page is self._pages.refresh_page
+        sent = redirect(page, request, target, self._finder.session_cookie(request), renews=renews)
+        return error_response(error) if sent is None else sent
+
+    def _page_for(self, error: ClerkmapError, request: Request, required: Requirement | None) -> Page | None:
+        remedy, pages = remedy_of(error), self._pages
+        if remedy == "pick_organization":
+            own = None if required is None else required.organization_page
+            return pages.organization_page if own is None else own
+        if "authorization" in request.headers:  # the page would change only the cookie
+            return None
+        if remedy == "refresh_token":
+            return pages.refresh_page or pages.sign_in_page
+        if remedy == "sign_in":
+            renew = isinstance(error, TokenMissing) and self._finder.has_clerk_session(request)
+            return (pages.refresh_page if renew else None) or pages.sign_in_page
+        return None
 
     def _no_token(self) -> AuthResult[IdT]:
         # A new error for each request, because raising it sets its traceback and context.

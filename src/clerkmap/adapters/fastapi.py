@@ -31,9 +31,10 @@ from ..auth.resolver import Resolver
 from ..auth.result import AuthResult, current_within
 from ..core.http import SESSION_COOKIE, make_asgi_request
 from ..core.model import IdT, Organization, User
+from ..core.pages import PageOptions, Target
 from ..core.principal import Principal
 from ..core.requirements import Requirement, RequirementOptions
-from ..core.responses import RawResponse, error_response
+from ..core.responses import RawResponse
 from ..errors import OrganizationMissing, Refused, Unavailable
 from ..webhooks import Reconciler
 from .asgi import Receive, Scope, Send, WebhookEndpoint, authenticate, close_code, deny, respond
@@ -62,6 +63,7 @@ class Clerk(Generic[IdT]):
         resolver: Resolves tokens to principals.
         cookies: Whether to read Clerk's session cookie.
         origins: The origins that may send unsafe requests with a cookie, see `TokenFinder`.
+        pages: `sign_in_page`, `refresh_page` and `organization_page` for browsers, see `Pages`.
 
     Attributes:
         resolver: Resolves tokens to principals.
@@ -73,8 +75,15 @@ class Clerk(Generic[IdT]):
         organization: The active organization. Raises `OrganizationMissing` if there is none.
     """
 
-    def __init__(self, resolver: Resolver[IdT], *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
-        authenticator = Authenticator(resolver, cookies=cookies, origins=origins)
+    def __init__(
+        self,
+        resolver: Resolver[IdT],
+        *,
+        cookies: bool = True,
+        origins: Iterable[str] | None = None,
+        **pages: Unpack[PageOptions],
+    ) -> None:
+        authenticator = self._authenticator = Authenticator(resolver, cookies=cookies, origins=origins, **pages)
         self.resolver: Resolver[IdT] = resolver
         self._requirements: dict[Requirement, Callable[..., Awaitable[Principal[IdT]]]] = {}
         in_header = _Scheme("Clerk", HTTPBearer(bearerFormat="JWT", description="A session token"))
@@ -86,7 +95,7 @@ class Clerk(Generic[IdT]):
             _cookie: Annotated[None, Depends(in_cookie if authenticator.cookies else _nothing)],
         ) -> AsyncGenerator[AuthResult]:
             result = await authenticate(authenticator, connection.scope)
-            with _raising(connection), current_within(result):  # converts errors of the path function, too
+            with self._raising(connection), current_within(result):  # converts errors of the path function, too
                 yield result
 
         # With scope="function" the block of `find` ends with the path function. After that, servers may start the next
@@ -97,29 +106,29 @@ class Clerk(Generic[IdT]):
         async def principal(
             connection: HTTPConnection, result: Annotated[AuthResult, Depends(auth_result)]
         ) -> Principal:
-            with _raising(connection):
+            with self._raising(connection):
                 return result.principal
 
         async def optional_principal(
             connection: HTTPConnection, result: Annotated[AuthResult, Depends(auth_result)]
         ) -> Principal | None:
-            with _raising(connection):
+            with self._raising(connection):
                 return result.optional_principal
 
         async def user(connection: HTTPConnection, principal: Annotated[Principal, Depends(principal)]) -> User:
-            with _raising(connection):
+            with self._raising(connection):
                 return principal.user
 
         async def optional_user(
             connection: HTTPConnection, principal: Annotated[Principal | None, Depends(optional_principal)]
         ) -> User | None:
-            with _raising(connection):
+            with self._raising(connection):
                 return None if principal is None else principal.user
 
         async def organization(
             connection: HTTPConnection, principal: Annotated[Principal, Depends(principal)]
         ) -> Organization:
-            with _raising(connection):
+            with self._raising(connection):
                 if principal.organization is None:
                     raise OrganizationMissing
                 return principal.organization
@@ -141,10 +150,21 @@ class Clerk(Generic[IdT]):
         async def require(
             connection: HTTPConnection, result: Annotated[AuthResult, Depends(self.auth_result)]
         ) -> Principal:
-            with _raising(connection, required.organization_page):
+            with self._raising(connection, required):
                 return await result.arequire(required)
 
         return self._requirements.setdefault(required, require)
+
+    @contextmanager
+    def _raising(self, connection: HTTPConnection, required: Requirement | None = None) -> Generator[None]:
+        """Convert clerkmap errors within the block to `ClerkHTTPException`."""
+        try:
+            yield
+        except (Refused, Unavailable) as error:
+            _install_handler(connection)
+            scope = connection.scope
+            told = self._authenticator.response_to(error, make_asgi_request(scope), Target.of_scope(scope), required)
+            raise ClerkHTTPException(error, told) from error
 
 
 def webhook(reconciler: Reconciler, path: str = "/webhooks/clerk") -> APIRouter:
@@ -165,18 +185,6 @@ class _Scheme(SecurityBase):
 
 async def _nothing() -> None:
     """Do nothing, in place of the cookie scheme."""
-
-
-@contextmanager
-def _raising(connection: HTTPConnection, organization_page: str | None = None) -> Generator[None]:
-    """Convert clerkmap errors within the block to `ClerkHTTPException`."""
-    try:
-        yield
-    except (Refused, Unavailable) as error:
-        _install_handler(connection)
-        page = organization_page if make_asgi_request(connection.scope).is_for_a_page else None
-        response = error_response(error, organization_page=page, mounted_at=connection.scope.get("root_path", ""))
-        raise ClerkHTTPException(error, response) from error
 
 
 def _install_handler(connection: HTTPConnection) -> None:

@@ -25,24 +25,29 @@ try:
 except ModuleNotFoundError as _error:
     raise ImportError("this adapter needs Flask: pip install 'clerkmap[flask]'") from _error
 
+from flask.blueprints import BlueprintSetupState
 from werkzeug.local import LocalProxy
 
 from ..auth.resolver import Resolver
 from ..auth.result import SIGNED_IN, AuthResult, enter, leave
 from ..core.http import make_wsgi_request
 from ..core.model import User
+from ..core.pages import PageOptions
 from ..core.requirements import Requirement, RequirementOptions
-from ..core.responses import RawResponse, error_response
+from ..core.responses import RawResponse
 from ..errors import ClerkmapError, ConfigurationError, Refused, Unavailable
 from ..webhooks import Reconciler
 from .authenticator import Authenticator, requirement_of, synchronous
-from .wsgi import Isolated, WebhookEndpoint, is_isolated, mounted_at
+from .wsgi import Isolated, WebhookEndpoint, is_isolated
+from .wsgi import response_to as wsgi_response_to
 
 __all__ = ["Clerk", "Guard", "current_user", "response_to", "webhook"]
 
 _AUTH_RESULT = "clerkmap.auth_result"
 _REQUIRED = "clerkmap.required"
 _BEFORE = "clerkmap.before"
+_AUTHENTICATOR = "clerkmap.authenticator"
+_BLUEPRINTS = "clerkmap.blueprints"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -100,45 +105,55 @@ class Clerk:
     """The extension. It authenticates each request and responds to errors.
 
     Args:
-        app: The application. Without it, call `init_app`.
+        app: The application. Without it, call `init_app`. With a blueprint, the options apply to its requests only.
         resolver: Resolves tokens to principals. Its repository must be synchronous.
         cookies: Whether to read Clerk's session cookie.
         origins: The origins that may send unsafe requests with a cookie, see `TokenFinder`.
+        pages: `sign_in_page`, `refresh_page` and `organization_page` for browsers, see `Pages`.
     """
 
     signed_in: Guard = Guard()
 
     def __init__(
         self,
-        app: Flask | Resolver | None = None,
+        app: Flask | Blueprint | Resolver | None = None,
         resolver: Resolver | None = None,
         *,
         cookies: bool = True,
         origins: Iterable[str] | None = None,
+        **pages: Unpack[PageOptions],
     ) -> None:
-        if not isinstance(app, Flask):
+        if not isinstance(app, (Flask, Blueprint)):
             app, resolver = None, app or resolver
         if resolver is not None:
             synchronous(resolver)
         self._resolver = resolver
         self._cookies = cookies
+        self._pages = pages
         # Copied, because an iterator would serve only one application. The authenticator refuses a string.
         self._origins = origins if origins is None or isinstance(origins, str) else tuple(origins)
         if app is not None:
             self.init_app(app)
 
-    def init_app(self, app: Flask, resolver: Resolver | None = None) -> None:
-        """Register the extension with an application. One extension can serve several applications."""
+    def init_app(self, app: Flask | Blueprint, resolver: Resolver | None = None) -> None:
+        """Register the extension with an application or a blueprint. One extension can serve several of them.
+
+        A blueprint's extension only replaces the options of the application's, for requests of this blueprint.
+        """
         resolver = resolver or self._resolver
         if resolver is None:
             raise ConfigurationError(
                 "the extension has no resolver: call Clerk(app, resolver) or init_app(app, resolver)"
             )
+        authenticator = Authenticator(
+            synchronous(resolver), cookies=self._cookies, origins=self._origins, **self._pages
+        )
+        if isinstance(app, Blueprint):
+            app.record(lambda state: _keep_for_blueprint(state, authenticator))
+            return
         if "clerkmap" in app.extensions:
             raise ConfigurationError("the application already has a Clerk extension: call init_app once")
-        authenticator = app.extensions["clerkmap"] = Authenticator(
-            synchronous(resolver), cookies=self._cookies, origins=self._origins
-        )
+        app.extensions["clerkmap"] = authenticator
         # The current principal is set until the last piece of a stream and no longer: its context ends then, even if
         # another teardown function raises.
         app.wsgi_app = Isolated(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's documentation does
@@ -149,7 +164,7 @@ class Clerk:
             if not is_checked:  # on the first request, because views may be registered after this extension
                 _check_order(app, _GUARDED)
                 is_checked = True
-            _begin(authenticator)
+            _begin(_authenticator_of_blueprint(app) or authenticator)
 
         app.before_request(begin)
         got_request_exception.connect(_raise_errors, app)
@@ -162,6 +177,17 @@ class Clerk:
     def require(self, requirement: Requirement | None = None, /, **options: Unpack[RequirementOptions]) -> Guard:
         """Return a guard for a `Requirement` or the arguments of one."""
         return Guard(requirement_of(requirement, options))
+
+
+def _keep_for_blueprint(state: BlueprintSetupState, authenticator: Authenticator) -> None:
+    name = f"{state.name_prefix}.{state.name}".lstrip(".")  # as in `request.blueprints`
+    state.app.extensions.setdefault(_BLUEPRINTS, {})[name] = authenticator
+
+
+def _authenticator_of_blueprint(app: Flask) -> Authenticator | None:
+    """Return the authenticator of the innermost blueprint of the request that has one."""
+    own: dict[str, Authenticator] | None = app.extensions.get(_BLUEPRINTS)
+    return None if own is None else next((own[name] for name in request.blueprints if name in own), None)
 
 
 def _check_order(app: Flask, guarded: Iterable[Callable[..., Any]]) -> None:
@@ -213,6 +239,7 @@ def webhook(reconciler: Reconciler) -> Blueprint:
 
 def _begin(authenticator: Authenticator) -> None:
     result = request.environ[_AUTH_RESULT] = authenticator.identify(make_wsgi_request(request.environ))
+    request.environ[_AUTHENTICATOR] = authenticator
     request.environ[_BEFORE] = enter(result), g.get("clerk")
     g.clerk = result
 
@@ -238,9 +265,7 @@ def _handle(error: ClerkmapError) -> Any:
 
 def response_to(error: ClerkmapError) -> Response:
     """Return the extension's response to an error, for an error handler that changes it."""
-    required = request.environ.get(_REQUIRED, SIGNED_IN)
-    page = required.organization_page if make_wsgi_request(request.environ).is_for_a_page else None
-    return _respond(error_response(error, organization_page=page, mounted_at=mounted_at(request.environ)))
+    return _respond(wsgi_response_to(error, request.environ, request.environ.get(_REQUIRED)))
 
 
 def _respond(raw: RawResponse) -> Response:

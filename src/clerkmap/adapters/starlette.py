@@ -4,6 +4,7 @@ Middleware(AuthenticationMiddleware, backend=ClerkBackend(resolver), on_error=on
 """
 
 from collections.abc import Iterable
+from typing import Unpack
 
 try:
     from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, BaseUser
@@ -14,11 +15,12 @@ except ModuleNotFoundError as _error:
 
 from ..auth.resolver import Resolver
 from ..core.model import User
+from ..core.pages import PageOptions
 from ..core.principal import Principal
 from ..core.requirements import Requirement
-from ..core.responses import RawResponse, error_response
+from ..core.responses import RawResponse
 from ..errors import NotAllowed, Refused, Unavailable
-from .asgi import authenticate
+from .asgi import authenticate, response_to
 from .authenticator import Authenticator
 
 __all__ = ["ClerkAuthenticationError", "ClerkBackend", "SignedInUser", "on_error", "scopes_of"]
@@ -27,10 +29,10 @@ __all__ = ["ClerkAuthenticationError", "ClerkBackend", "SignedInUser", "on_error
 class ClerkAuthenticationError(AuthenticationError):
     """A clerkmap error as Starlette's AuthenticationError. `error` is the error, `response` its response."""
 
-    def __init__(self, error: Refused | Unavailable) -> None:
+    def __init__(self, error: Refused | Unavailable, response: RawResponse) -> None:
         super().__init__(error.text)
         self.error: Refused | Unavailable = error
-        self.response: RawResponse = error_response(error)
+        self.response: RawResponse = response
 
 
 class SignedInUser(BaseUser):
@@ -67,10 +69,18 @@ class ClerkBackend(AuthenticationBackend):
         resolver: Resolves tokens to principals.
         cookies: Whether to read Clerk's session cookie.
         origins: The origins that may send unsafe requests with a cookie, see `TokenFinder`.
+        pages: `sign_in_page`, `refresh_page` and `organization_page` for browsers, see `Pages`.
     """
 
-    def __init__(self, resolver: Resolver, *, cookies: bool = True, origins: Iterable[str] | None = None) -> None:
-        self._authenticator = Authenticator(resolver, cookies=cookies, origins=origins)
+    def __init__(
+        self,
+        resolver: Resolver,
+        *,
+        cookies: bool = True,
+        origins: Iterable[str] | None = None,
+        **pages: Unpack[PageOptions],
+    ) -> None:
+        self._authenticator = Authenticator(resolver, cookies=cookies, origins=origins, **pages)
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
         """Return the credentials and the user, or None if the request has no token. A refused token raises
@@ -81,7 +91,7 @@ class ClerkBackend(AuthenticationBackend):
             if principal is not None:  # the role is a scope
                 principal = await result.awith_role()
         except (Refused, Unavailable) as error:
-            raise ClerkAuthenticationError(error) from error
+            raise ClerkAuthenticationError(error, response_to(error, conn.scope)) from error
         return None if principal is None else (AuthCredentials(scopes_of(principal)), SignedInUser(principal))
 
 

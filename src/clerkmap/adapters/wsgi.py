@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from http import HTTPStatus
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any, Never, Unpack
 
 from ..auth.resolver import Resolver
 from ..auth.result import SIGNED_IN, AuthResult, enter
 from ..core.http import make_wsgi_request
+from ..core.pages import PageOptions, Target
 from ..core.principal import Principal
 from ..core.requirements import Requirement
 from ..core.responses import RawResponse, error_response
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["AuthMiddleware", "Require", "WebhookEndpoint", "auth_result_of", "optional_principal_of", "principal_of"]
 
 _AUTH_RESULT = "clerkmap.auth_result"
+_AUTHENTICATOR = "clerkmap.authenticator"
 _ISOLATED = "clerkmap.isolated"
 _STATUS = re.compile(r"[1-9][0-9]{2}(?![0-9])")
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
@@ -74,9 +76,12 @@ def auth_result_of(environ: Environ) -> AuthResult:
     return result
 
 
-def mounted_at(environ: Environ) -> str:
-    """Return the path at which the application is mounted. WSGI passes UTF-8 bytes decoded as Latin-1."""
-    return str(environ.get("SCRIPT_NAME", "")).encode("latin-1", "replace").decode("utf-8", "replace")
+def response_to(error: ClerkmapError, environ: Environ, required: Requirement | None = None) -> RawResponse:
+    """Return the response of the authenticator that found the caller."""
+    authenticator = environ.get(_AUTHENTICATOR)
+    if not isinstance(authenticator, Authenticator):
+        return error_response(error)
+    return authenticator.response_to(error, make_wsgi_request(environ), Target.of_environ(environ), required)
 
 
 class AuthMiddleware:
@@ -91,6 +96,7 @@ class AuthMiddleware:
             "respond_to_error" treats it like any request, for an application with an outer CORS middleware.
         cookies: Whether to read Clerk's session cookie.
         origins: The origins that may send unsafe requests with a cookie, see `TokenFinder`.
+        pages: `sign_in_page`, `refresh_page` and `organization_page` for browsers, see `Pages`.
     """
 
     def __init__(
@@ -102,14 +108,16 @@ class AuthMiddleware:
         preflight: Preflight = "pass",
         cookies: bool = True,
         origins: Iterable[str] | None = None,
+        **pages: Unpack[PageOptions],
     ) -> None:
         self.app = app
-        self._authenticator = Authenticator(synchronous(resolver), cookies=cookies, origins=origins)
+        self._authenticator = Authenticator(synchronous(resolver), cookies=cookies, origins=origins, **pages)
         self._required = as_requirement(require)
         self._passes_preflight = check_preflight(preflight)
 
     def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
         result = environ[_AUTH_RESULT] = self._authenticator.identify(make_wsgi_request(environ))
+        environ[_AUTHENTICATOR] = self._authenticator
         context = contextvars.copy_context()  # for this request only, also while its body is sent
         context.run(enter, result)
         return _call(self.app, self._required, self._passes_preflight, environ, start_response, context)
@@ -205,11 +213,9 @@ def _call(
         return start_response(status, headers, *error)
 
     def respond_to_error(error: Refused | Unavailable) -> Iterable[bytes]:
-        page = required.organization_page if required is not None and make_wsgi_request(environ).is_for_a_page else None
         # With exc_info the server replaces a response that has begun, or raises the error if headers have been sent.
         exc_info = sys.exc_info() if has_begun else None
-        response = error_response(error, organization_page=page, mounted_at=mounted_at(environ))
-        return _respond(response, environ, start_response, exc_info)
+        return _respond(response_to(error, environ, required), environ, start_response, exc_info)
 
     try:
         if required is not None:

@@ -20,6 +20,7 @@ from ..errors import (
     OriginRefused,
     RequestRefused,
     SchemeRefused,
+    TokenError,
     TokenMalformed,
     TokenTooLarge,
     WrongKind,
@@ -101,7 +102,7 @@ SESSION_COOKIE = "__session"
 UPDATED_COOKIE = "__client_uat"  # when the browser's sessions last changed; "0" when no user is signed in
 
 _NAMES = (
-    *("authorization", "cookie", "origin", "host", "sec-fetch-site", "upgrade", "accept"),
+    *("authorization", "cookie", "origin", "host", "sec-fetch-site", "sec-fetch-mode", "upgrade", "accept"),
     "access-control-request-method",
 )
 _TEXT_NAMES = {name: name for name in _NAMES}
@@ -133,8 +134,11 @@ class Request(NamedTuple):
 
     @property
     def is_for_a_page(self) -> bool:
-        """Whether a browser loads a page, and would follow a redirect."""
-        return self.method in ("GET", "HEAD") and "text/html" in self.headers.get("accept", "").lower()
+        """Whether a browser loads a page, and would follow a redirect. A script that fetches HTML gets the error."""
+        headers = self.headers
+        if self.method not in ("GET", "HEAD") or "text/html" not in headers.get("accept", "").lower():
+            return False
+        return headers.get("sec-fetch-mode", "navigate") == "navigate"
 
 
 class FoundToken(NamedTuple):
@@ -240,6 +244,23 @@ class TokenFinder:
         if request.method not in SAFE_METHODS:
             self._check_origin(headers)
         return FoundToken(token, "cookie")
+
+    def session_cookie(self, request: Request) -> str:
+        """Return the session cookie, or an empty string without one that can be read."""
+        try:
+            found = self.find(request)
+        except (RequestRefused, TokenError):
+            return ""
+        return found.token if found is not None and found.carrier == "cookie" else ""
+
+    def has_clerk_session(self, request: Request) -> bool:
+        """Return whether Clerk's front end has a session of this browser, also if the session cookie is missing."""
+        try:
+            cookies = self._read_cookies(request.headers.get("cookie", "")) if self.cookies else {}
+        except CookieRefused:
+            return False
+        updated = next((cookies[name] for name in (*self._suffixed[1:], UPDATED_COOKIE) if name in cookies), "0")
+        return updated != "0"
 
     def _read_cookies(self, header: str) -> dict[str, str]:
         """Return Clerk's cookies by name, neither unquoted nor decoded. An empty cookie counts as deleted."""

@@ -18,7 +18,7 @@ from ..errors import (
 )
 from .claims import REVERIFICATION, FactorLevel, grants, is_fresh, is_grant, prefixed
 from .principal import Principal
-from .validation import OWN_PATH
+from .validation import check_page
 
 _LEVELS = ("first_factor", "second_factor", "multi_factor")
 _ANY_OF = ("organization_role", "user_role", "permission", "scope", "feature", "plan")
@@ -87,9 +87,8 @@ class Requirement:
         for name in ("organization", "not_impersonated", "fresh_membership"):
             if type(getattr(self, name)) is not bool:
                 raise ConfigurationError(f"{name} must be True or False")
-        page = self.organization_page
-        if page is not None and (not isinstance(page, str) or not OWN_PATH.fullmatch(page)):
-            raise ConfigurationError("organization_page must be a path of this application, such as /organizations")
+        if self.organization_page is not None:
+            check_page("organization_page", self.organization_page)
         if self.reverified is not None:
             _check_reverified(self.reverified)
 

@@ -15,7 +15,6 @@ A response contains nothing from the request or the database: no detail of an er
 import json
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
-from urllib.parse import quote
 
 from ..errors import (
     ClerkmapError,
@@ -43,7 +42,6 @@ from ..errors import (
     WebhookIncomplete,
     WebhookTooLarge,
 )
-from .validation import OWN_PATH
 
 Remedy = Literal["refresh_token", "sign_in", "pick_organization", "reverify", "ask_again"]
 
@@ -96,22 +94,14 @@ _ROWS: Mapping[type, _Row] = {
 }
 
 
-def error_response(error: ClerkmapError, *, organization_page: str | None = None, mounted_at: str = "") -> RawResponse:
-    """Return the response to a request that ended in this error.
+def remedy_of(error: ClerkmapError) -> Remedy | None:
+    """Return the next step of a front end after this error, or None."""
+    return _row_of(error).remedy
 
-    Args:
-        error: The error.
-        organization_page: The page to redirect to if the remedy is to pick an organization.
-        mounted_at: The path where the application is mounted: `SCRIPT_NAME` or `root_path`.
-    """
-    row = next(_ROWS[kind] for kind in type(error).__mro__ if kind in _ROWS)
-    if row.remedy == "pick_organization" and organization_page is not None:
-        headers_there = (
-            ("location", _within(mounted_at, organization_page)),
-            ("content-length", "0"),
-            ("cache-control", "no-store"),
-        )
-        return RawResponse(303, headers_there, b"")
+
+def error_response(error: ClerkmapError) -> RawResponse:
+    """Return the response to a request that ended in this error."""
+    row = _row_of(error)
     content: dict[str, Any] = {"code": error.code, "remedy": row.remedy, "message": error.text}
     if isinstance(error, ReverificationNeeded):
         content["clerk_error"] = _reverification(error.wanted)
@@ -129,10 +119,8 @@ def error_response(error: ClerkmapError, *, organization_page: str | None = None
     return RawResponse(row.status, tuple(headers), body)
 
 
-def _within(mounted_at: str, page: str) -> str:
-    """Prefix a path with the application's path, unless the result would lead to another host."""
-    there = quote(mounted_at.rstrip("/"), safe="/") + page
-    return there if OWN_PATH.fullmatch(there) else page
+def _row_of(error: ClerkmapError) -> _Row:
+    return next(_ROWS[kind] for kind in type(error).__mro__ if kind in _ROWS)
 
 
 def _reverification(wanted: str | tuple[str, int]) -> dict[str, Any]:

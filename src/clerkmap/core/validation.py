@@ -88,6 +88,13 @@ def check_url(name: str, url: str) -> None:
         raise ConfigurationError(f"{name} must be a plain https:// URL")
 
 
+def check_page(name: str, page: object) -> None:
+    """Check that a page is a path of this application."""
+    if not isinstance(page, str) or not OWN_PATH.fullmatch(page):
+        example = name.removesuffix("_page").replace("_", "-")
+        raise ConfigurationError(f"{name} must be a path of this application, such as /{example}")
+
+
 def check_origin(name: str, origin: str) -> None:
     """Check that an origin is spelled as browsers spell it."""
     default_port = {"https": ":443", "http": ":80"}.get(origin.partition("://")[0], "/")

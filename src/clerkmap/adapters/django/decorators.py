@@ -10,7 +10,7 @@ from ...auth.result import SIGNED_IN
 from ...core.requirements import Requirement, RequirementOptions
 from ...errors import ConfigurationError
 from ..authenticator import requirement_of
-from .middleware import auth_result_of, remember_page
+from .middleware import auth_result_of, remember_requirement
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -81,10 +81,10 @@ class RequireMixin:
 
 
 def _check(request: Any, requirement: Requirement) -> None:
-    remember_page(request, requirement.organization_page)
+    remember_requirement(request, requirement)
     auth_result_of(request).require(requirement)
 
 
 async def _acheck(request: Any, requirement: Requirement) -> None:
-    remember_page(request, requirement.organization_page)
+    remember_requirement(request, requirement)
     await auth_result_of(request).arequire(requirement)

@@ -10,13 +10,15 @@ from django.utils.cache import patch_vary_headers
 
 from ...auth.result import AuthResult, enter, leave
 from ...core.http import Request, make_asgi_request, make_wsgi_request
-from ...core.responses import RawResponse, error_response
+from ...core.pages import Target
+from ...core.requirements import Requirement
+from ...core.responses import RawResponse
 from ...errors import ConfigurationError, Refused, TokenMissing, Unavailable, UserMissing
 from . import settings as conf
 from . import users
 
 _LOGIN = "django.contrib.auth.middleware.LoginRequiredMiddleware"
-_PAGE = "_clerkmap_organization_page"
+_REQUIRED = "_clerkmap_required"
 
 
 def auth_result_of(request: Any) -> AuthResult:
@@ -34,9 +36,9 @@ def request_of(request: Any) -> Request:
     return make_wsgi_request(request.META) if scope is None else make_asgi_request(scope)
 
 
-def remember_page(request: Any, page: str | None) -> None:
-    """Remember the page to which a browser without an active organization is redirected."""
-    setattr(request, _PAGE, page)
+def remember_requirement(request: Any, required: Requirement) -> None:
+    """Remember the requirement of a view, because an error may redirect to its organization page."""
+    setattr(request, _REQUIRED, required)
 
 
 def respond(raw: RawResponse) -> Any:
@@ -50,8 +52,9 @@ def respond(raw: RawResponse) -> Any:
 
 def response_to(request: Any, error: Refused | Unavailable) -> Any:
     """Return the response to an error."""
-    page = getattr(request, _PAGE, None) if request_of(request).is_for_a_page else None
-    response = respond(error_response(error, organization_page=page, mounted_at=request.META.get("SCRIPT_NAME", "")))
+    target = Target.of_path(request.META.get("SCRIPT_NAME", ""), request.get_full_path())
+    required = getattr(request, _REQUIRED, None)
+    response = respond(conf.authenticator().response_to(error, request_of(request), target, required))
     if request.method == "HEAD":  # some servers send the body of a HEAD
         response.content = b""
     return response

@@ -26,7 +26,7 @@ from ...core.responses import RETRY_AFTER, error_response
 from ...errors import NotAllowed, Refused, TokenMissing, Unavailable
 from ..authenticator import requirement_of
 from . import users
-from .middleware import auth_result_of, remember_page, response_to
+from .middleware import auth_result_of, remember_requirement, response_to
 
 
 class ClerkAPIException(APIException):
@@ -88,7 +88,7 @@ def requires(requirement: Requirement | None = None, /, **options: Unpack[Requir
 
     class Permission(BasePermission):
         def has_permission(self, request: Any, view: Any) -> bool:
-            remember_page(request._request, required.organization_page)
+            remember_requirement(request._request, required)
             try:
                 auth_result_of(request._request).require(required)
             except (Refused, Unavailable) as error:

@@ -11,10 +11,12 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.core.signals import setting_changed
+from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 
 from ...auth.resolver import Resolver
 from ...core.instance import Instance
+from ...core.pages import Page, PageOptions
 from ...core.principal import Principal
 from ...errors import ConfigurationError
 from ...webhooks import Reconciler
@@ -31,6 +33,9 @@ DEFAULTS: Mapping[str, Any] = {
     "USERS_TABLE": None,  # with bigint: the table that has your users
     "COOKIES": True,
     "ORIGINS": None,
+    "SIGN_IN_PAGE": None,  # these three: a path within the project, or reverse_lazy(...), see `Pages`
+    "REFRESH_PAGE": None,
+    "ORGANIZATION_PAGE": None,
     "USER_FIELD": None,  # a unique field of AUTH_USER_MODEL, for clerkmap's user id
     "USER_FUNCTION": None,  # or a function that returns a user of AUTH_USER_MODEL for a principal
 }
@@ -86,7 +91,18 @@ def reconciler() -> Reconciler:
 @cache
 def authenticator() -> Authenticator:
     """Return the authenticator."""
-    return Authenticator(resolver(), cookies=option("COOKIES"), origins=option("ORIGINS"))
+    pages = PageOptions(
+        sign_in_page=_page("SIGN_IN_PAGE"),
+        refresh_page=_page("REFRESH_PAGE"),
+        organization_page=_page("ORGANIZATION_PAGE"),
+    )
+    return Authenticator(resolver(), cookies=option("COOKIES"), origins=option("ORIGINS"), **pages)
+
+
+def _page(name: str) -> Page | None:
+    """Return a page. The value of `reverse_lazy` is a whole path, and is known only after the URLs are loaded."""
+    found: Any = option(name)
+    return (lambda: str(found)) if isinstance(found, Promise) else found
 
 
 @cache
