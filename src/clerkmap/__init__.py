@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         User,
         role_in_metadata,
     )
+    from .core.pages import refresh_html
     from .core.principal import Principal, Standing
     from .core.records import (
         DELETED,
@@ -91,6 +92,7 @@ _HOMES = {
         *("Change", "Erasure", "Id", "Member", "Membership", "Organization", "ResultPage", "Session", "User"),
         "role_in_metadata",
     ),
+    "core.pages": ("refresh_html",),
     "core.principal": ("Principal", "Standing"),
     "core.records": (
         *("DELETED", "EMBEDDED", "FROM_TOKEN", "FULL"),
@@ -202,6 +204,7 @@ __all__ = [
     "current_principal",
     "explain",
     "parse_event",
+    "refresh_html",
     "role_in_metadata",
     "seal",
     "threaded",

@@ -83,6 +83,8 @@ CONSTANTS = [
     "core.jose.MAX_TOKEN",
     "core.keys.MAX_KEYS",
     "core.opaque_tokens.MAX_ANSWER",
+    "core.pages.MAX_REDIRECTS",
+    "core.pages.MAX_RETURN",
     "core.strict_json.MAX_DEPTH",
     "core.token_rules.MAX_HEADERS",
 ]

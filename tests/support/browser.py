@@ -165,11 +165,15 @@ def _is_disabled(node: dict[str, Any]) -> bool:
 
 
 class Browser:
-    """A running browser with an empty profile of its own; it ends with the block."""
+    """A running browser with an empty profile of its own; it ends with the block. Without `cookies` it keeps none."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cookies: bool = True) -> None:
         program = find_browser()
         self._folder = tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True)
+        if not cookies:
+            (Path(self._folder.name) / "Default").mkdir()
+            blocked = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+            (Path(self._folder.name) / "Default" / "Preferences").write_text(json.dumps(blocked))
         command = [program, *FLAGS, f"--user-data-dir={self._folder.name}", "about:blank"]
         # What it puts among temporary files goes with its profile.
         environment = {**os.environ, "TMPDIR": self._folder.name}

@@ -168,6 +168,10 @@ class Authenticator(Generic[IdT]):
         sent = redirect(page, request, target, self._finder.session_cookie(request), renews=renews)
         return error_response(error) if sent is None else sent
 
+    def is_page(self, target: Target) -> bool:
+        """Return whether a request is for one of the pages, which must open for every browser."""
+        return self._pages.include(target)
+
     def _page_for(self, error: ClerkmapError, request: Request, required: Requirement | None) -> Page | None:
         remedy, pages = remedy_of(error), self._pages
         if remedy == "pick_organization":

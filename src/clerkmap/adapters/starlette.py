@@ -15,7 +15,7 @@ except ModuleNotFoundError as _error:
 
 from ..auth.resolver import Resolver
 from ..core.model import User
-from ..core.pages import PageOptions
+from ..core.pages import PageOptions, Target
 from ..core.principal import Principal
 from ..core.requirements import Requirement
 from ..core.responses import RawResponse
@@ -84,13 +84,16 @@ class ClerkBackend(AuthenticationBackend):
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
         """Return the credentials and the user, or None if the request has no token. A refused token raises
-        `ClerkAuthenticationError`, so that the caller does not become anonymous."""
+        `ClerkAuthenticationError`, so that the caller does not become anonymous. Only the sign-in, refresh and
+        organization pages open for a refused token, too: their visitor is anonymous."""
         result = await authenticate(self._authenticator, conn.scope)
         try:
             principal = result.optional_principal
             if principal is not None:  # the role is a scope
                 principal = await result.awith_role()
         except (Refused, Unavailable) as error:
+            if isinstance(error, Refused) and self._authenticator.is_page(Target.of_scope(conn.scope)):
+                return None
             raise ClerkAuthenticationError(error, response_to(error, conn.scope)) from error
         return None if principal is None else (AuthCredentials(scopes_of(principal)), SignedInUser(principal))
 

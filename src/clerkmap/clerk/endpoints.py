@@ -160,6 +160,43 @@ def memberships_of(user_id: str, *, limit: int = MAX_PAGE, offset: int = 0) -> C
     return ClerkRequest("GET", path, _page, {"limit": limit, "offset": offset})
 
 
+# Invitations to an organization
+
+
+def invitations(
+    organization_id: str, *, status: Sequence[str] = (), limit: int = MAX_PAGE, offset: int = 0
+) -> ClerkRequest[Page]:
+    """Request a page of the invitations to an organization: of all, or those that are `pending`, `accepted`, ..."""
+    path = f"/organizations/{_segment(organization_id)}/invitations"
+    return ClerkRequest("GET", path, _page, {"status": status, "limit": limit, "offset": offset})
+
+
+def invite(organization_id: str, email: str, role: str = "org:member", **said: Any) -> ClerkRequest[Shape]:
+    """Invite an address to an organization, with `inviter_user_id`, `redirect_url`, `public_metadata`, ..."""
+    path = f"/organizations/{_segment(organization_id)}/invitations"
+    return ClerkRequest("POST", path, _object, body={"email_address": email, "role": role, **said})
+
+
+def revoke_invitation(organization_id: str, id: str) -> ClerkRequest[Shape]:
+    """Revoke a pending invitation to an organization."""
+    path = f"/organizations/{_segment(organization_id)}/invitations/{_segment(id)}/revoke"
+    return ClerkRequest("POST", path, _object, body={})
+
+
+# Sessions
+
+
+def sessions(user_id: str, *, status: str = "active", limit: int = MAX_PAGE, offset: int = 0) -> ClerkRequest[Page]:
+    """Request a page of a user's sessions that have a status: `active`, `ended`, `revoked`, ..."""
+    query: Query = {"user_id": user_id, "status": status, "limit": limit, "offset": offset, "paginated": "true"}
+    return ClerkRequest("GET", "/sessions", _page, query)
+
+
+def revoke_session(id: str) -> ClerkRequest[Shape]:
+    """Revoke a session. Its tokens stay valid for up to a minute, unless the repository has the end of the session."""
+    return ClerkRequest("POST", f"/sessions/{_segment(id)}/revoke", _object)
+
+
 # Keys and tokens
 
 

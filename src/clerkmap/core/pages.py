@@ -64,6 +64,11 @@ class Pages:
             if page is not None and not callable(page):
                 check_page(name, page)
 
+    def include(self, target: "Target") -> bool:
+        """Return whether a request is for one of these pages."""
+        pages = (self.sign_in_page, self.refresh_page, self.organization_page)
+        return any(_is_at(_path_of(page, target.mounted_at), target) for page in pages if page is not None)
+
 
 class Target(NamedTuple):
     """The address of a request on this host: where the application is mounted, and the quoted path with the query.
@@ -113,7 +118,7 @@ def redirect(page: Page, request: Request, target: Target, token: str, *, renews
         renews: Whether the page gets a new token.
     """
     there = _path_of(page, target.mounted_at)
-    if there.partition("#")[0].partition("?")[0] == target.path.partition("?")[0]:
+    if _is_at(there, target):
         return None
     refused = sha256(token.encode("utf-8", "replace")).hexdigest()[:8]
     count, before = _sent(request)
@@ -144,6 +149,10 @@ def _path_of(page: Page, mounted_at: str) -> str:
         return there
     there = _quoted(mounted_at.encode("utf-8", "replace")).rstrip("/") + page
     return there if OWN_PATH.fullmatch(there) else page
+
+
+def _is_at(page: str, target: Target) -> bool:
+    return page.partition("#")[0].partition("?")[0] == target.path.partition("?")[0]
 
 
 def _with_return(page: str, path: str) -> str:
@@ -183,7 +192,8 @@ def refresh_html(
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="robots" content="noindex">\n<title>Your session is renewed</title>\n</head>\n<body>\n'
+        '<meta name="robots" content="noindex">\n<link rel="icon" href="data:,">\n'
+        "<title>Your session is renewed</title>\n</head>\n<body>\n"
         '<p id="message" role="status">Your session is being renewed.</p>\n'
         "<noscript><p>This page needs JavaScript.</p></noscript>\n"
         f'<script{attribute} crossorigin="anonymous" data-clerk-publishable-key="{key}" src="{escape(url)}"></script>\n'
@@ -195,6 +205,7 @@ def refresh_html(
 _CLERK_JS = "/npm/@clerk/clerk-js@5/dist/clerk.headless.browser.js"
 
 _REFRESH = """
+(() => {  // without global names, which Clerk's script could have, too
 const say = (text) => { document.getElementById("message").textContent = text; };
 const given = new URLSearchParams(location.search).get("redirect_url") ?? "";
 let back = new URL("/", location.origin);
@@ -218,4 +229,5 @@ async function refresh() {
 }
 if (window.Clerk) refresh().catch(() => say("Your session could not be renewed. Reload this page to try again."));
 else say("Clerk could not be loaded. Reload this page to try again.");
+})();
 """
