@@ -82,6 +82,36 @@ def test_organizations(colour: Colour) -> None:
 
 
 @every_colour
+def test_invitations(colour: Colour) -> None:
+    """They are sent, listed by their status, and revoked."""
+    world = World(colour)
+    ann = world.clerk.create_user()
+    acme = world.clerk.create_organization(created_by=ann).id
+    sent = world.send(endpoints.invite(acme, "bob@example.com", "org:admin", inviter_user_id=ann.id))
+    assert (sent["email_address"], sent["role"], sent["status"]) == ("bob@example.com", "org:admin", "pending")
+    assert world.send(endpoints.invitations(acme, status=["pending"])).rows == [sent]
+    assert world.send(endpoints.invitations(acme)).total == 1
+    assert world.send(endpoints.revoke_invitation(acme, sent["id"]))["status"] == "revoked"
+    assert world.send(endpoints.invitations(acme, status=["pending", "accepted"])) == Page([], 0)
+    with pytest.raises(ApiRefused):
+        world.send(endpoints.revoke_invitation(acme, sent["id"]))
+
+
+@every_colour
+def test_sessions(colour: Colour) -> None:
+    """Those that are active are listed, and one is revoked."""
+    world = World(colour)
+    ann = world.clerk.create_user()
+    first, second = world.clerk.sign_in(ann), world.clerk.sign_in(ann)
+    assert sorted(ids(world.send(endpoints.sessions(ann.id)).rows)) == sorted([first.id, second.id])
+    assert world.send(endpoints.revoke_session(first.id))["status"] == "revoked"
+    assert ids(world.send(endpoints.sessions(ann.id)).rows) == [second.id]
+    assert world.send(endpoints.sessions(ann.id, status="revoked")).total == 1
+    with pytest.raises(ApiNotFound):
+        world.send(endpoints.revoke_session("sess_nothing"))
+
+
+@every_colour
 def test_keys_and_tokens(colour: Colour) -> None:
     """The signing keys, and what an opaque token stands for."""
     world = World(colour)
@@ -171,7 +201,13 @@ def test_what_is_sent(colour: Colour) -> None:
 @pytest.mark.parametrize("id", ["", ".", "..", "../users", "a/b", "a?b", "a#b", "a%2e", "\ud800", "a b", "a\n", "é"])
 def test_an_id_leads_nowhere_else(id: str) -> None:
     """What cannot be an id is not sent: it would ask for something else, and be answered."""
-    for question in (endpoints.user, endpoints.organization, endpoints.members, endpoints.memberships_of):
+    for question in (
+        endpoints.user,
+        endpoints.organization,
+        endpoints.members,
+        endpoints.memberships_of,
+        endpoints.revoke_session,
+    ):
         with pytest.raises(ConfigurationError, match=r"letters, digits, - and _$"):
             question(id)
 
