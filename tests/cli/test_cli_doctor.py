@@ -24,6 +24,7 @@ from clerkmap.testing import FakeClerk
 from cli_setups import CANARY, OTHER, SETUPS, Setup, prepare
 from cli_world import PATIENCE, World, populate, serving_without_date, world
 from postgres_server import postgres, url_of_a_new_schema
+from schema_descriptions import lesser_role
 
 QUICKLY = ("doctor", "--patience", "0")
 # The tests share one right world, and with it the requests that Clerk allows in ten seconds: they may have to wait.
@@ -193,6 +194,27 @@ def test_postgresql_that_is_read_only_is_not_ticked(right: World, postgres_schem
     found = findings(reader.stdout)["tables"]
     assert f"the role {role} may not write to clerkmap_users" in found["told"], reader.output
     assert found["remedy"].startswith("GRANT SELECT, INSERT, UPDATE and DELETE on the tables")
+
+
+def test_tables_outside_the_search_path_are_named(right: World, postgres_schema: str) -> None:
+    """The finding names the schema that was searched, and a schema that has the tables."""
+    empty = f"{postgres_schema}_empty"
+    with psycopg.connect(postgres(), autocommit=True) as owner:
+        owner.execute(f"CREATE SCHEMA {empty}".encode())
+    url = url_of_a_new_schema(postgres_schema)
+    other = url.replace(postgres_schema, empty)
+    assert right.run("migrate", CLERKMAP_DATABASE_URL=url).exit_code == FINE
+    found = findings(right.run(*PATIENTLY, "--json", CLERKMAP_DATABASE_URL=other).stdout)["tables"]
+    assert f"there are no tables in the schema {empty} of the PostgreSQL database" in found["told"]
+    assert "but the schema" in found["told"]
+    assert found["remedy"].startswith("add options=-csearch_path%3D")
+    with lesser_role() as role:
+        found = findings(right.run(*PATIENTLY, "--json", CLERKMAP_DATABASE_URL=f"{url}&user={role}").stdout)["database"]
+        assert f"the role {role} may not use the tables" in found["told"]
+        assert found["remedy"].startswith("GRANT USAGE on the schema")
+    missing = url.replace(postgres_schema, f"{postgres_schema}_missing")
+    found = findings(right.run(*PATIENTLY, "--json", CLERKMAP_DATABASE_URL=missing).stdout)["tables"]
+    assert "there are no tables in the search_path of" in found["told"]
 
 
 def test_what_is_erased_here_is_no_drift(right: World, tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ class DatabaseState:
     """The state of a database.
 
     Version 0 means that it has no tables of clerkmap. `ids` is how ids are made; None means by a function of the
-    application. `exists` tells whether there is a database at all.
+    application. `exists` tells whether there is a database at all. `searched` names the schemas in which PostgreSQL
+    finds no tables, `elsewhere` another schema that has tables.
     """
 
     version: int = 0
@@ -36,6 +37,8 @@ class DatabaseState:
     ids: NewIds | None = "uuid7"
     first_id: int = 1
     exists: bool = True
+    searched: str = ""
+    elsewhere: str = ""
 
 
 class NotWritten(Exception):
@@ -87,7 +90,12 @@ class CommandDatabase(ABC):
                 f"there is no file {self.shown}: correct the path, or create the file with `clerkmap migrate --create`"
             )
         if found.version == 0:
-            raise ConfigurationError(f"there are no tables in {self.shown}: create them with `clerkmap migrate`")
+            where = f"{found.searched} of {self.shown}" if found.searched else self.shown
+            remedy = "create them with `clerkmap migrate`"
+            if found.elsewhere:
+                where += f", but the schema {found.elsewhere} has some"
+                remedy = f"add options=-csearch_path%3D{found.elsewhere} to the URL, or {remedy}"
+            raise ConfigurationError(f"there are no tables in {where}: {remedy}")
         if found.version < SCHEMA_VERSION:
             raise ConfigurationError(
                 f"the tables in {self.shown} are at schema version {found.version}, and not at {SCHEMA_VERSION}: "

@@ -20,10 +20,16 @@ from ..repositories.sql.schema import TABLES
 from .database import CommandDatabase, DatabaseState, NewIds, found, ids_type
 
 _TIMEOUT = 5
-_GRANTED = "SELECT, INSERT, UPDATE and DELETE on the tables, and USAGE on their schema"
+_PRIVILEGES = "SELECT, INSERT, UPDATE and DELETE"
+_GRANTED = f"{_PRIVILEGES} on the tables, and USAGE on their schema"
 _HOST = re.compile(r"[^@?#]*")
 _PORT = re.compile(r"[0-9,]*")
 _EXAMPLE = "SELECT user_id, clerk_id FROM clerkmap_identities WHERE clerk_id IS NOT NULL LIMIT 1"
+_SEARCHED = """
+SELECT current_user::text, current_schema()::text, schemaname::text, has_schema_privilege(schemaname, 'USAGE')
+FROM (SELECT 1) AS one LEFT JOIN pg_tables ON tablename = 'clerkmap_schema'
+ORDER BY 4 DESC, schemaname LIMIT 1
+"""
 _REFUSED = """
 SELECT name, current_user::text FROM unnest(%s::text[]) name WHERE NOT (
     has_table_privilege(to_regclass(name), 'SELECT') AND has_table_privilege(to_regclass(name), 'INSERT')
@@ -77,7 +83,14 @@ class PostgresDatabase(CommandDatabase):
         with self._connected() as connection:
             ((table,),) = connection.execute("SELECT to_regclass('clerkmap_schema')::text").fetchall()
             if table is None:
-                return DatabaseState()
+                ((role, searched, elsewhere, is_usable),) = connection.execute(_SEARCHED).fetchall()
+                if searched is None and is_usable is False:
+                    raise ConfigurationError(
+                        f"the role {role} may not use the tables in {self.shown}: "
+                        f"GRANT USAGE on the schema {elsewhere}, and {_PRIVILEGES} on its tables"
+                    )
+                searched = f"the schema {searched}" if searched else "the search_path"
+                return DatabaseState(searched=searched, elsewhere=elsewhere or "")
             rows = connection.execute("SELECT version, id_type FROM clerkmap_schema").fetchall()
             return found(rows, connection.execute(_EXAMPLE).fetchone())
 
