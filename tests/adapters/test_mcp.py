@@ -8,6 +8,8 @@ import httpx2
 import pytest
 from mcp import MCPError
 
+from clerkmap.adapters.mcp import ClerkTokenVerifier
+from clerkmap.errors import ConfigurationError
 from clerkmap.testing import FakeClerk
 from mcp_servers import (
     METADATA,
@@ -169,3 +171,10 @@ def test_only_tokens_for_this_resource_pass(configured: str | None, allowed: boo
     with serving(notes.app_that_answers_outages()) as url:
         for audience, status in ((RESOURCE, 200), (OTHER, 401), (None, 200 if allowed else 401)):
             assert post(url, authorization=f"Bearer {notes.token(ann, aud=audience)}").status_code == status
+
+
+def test_something_else_is_no_resolver() -> None:
+    """It is refused at the start, with what belongs there."""
+    wrong: Any = FakeClerk().instance
+    with pytest.raises(ConfigurationError, match=r"takes a resolver, .*; got Instance"):
+        ClerkTokenVerifier(wrong, resource=RESOURCE)

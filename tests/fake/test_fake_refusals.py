@@ -190,7 +190,7 @@ def test_a_role_without_its_prefix_is_refused() -> None:
 def test_a_token_is_for_a_user_and_not_for_an_address() -> None:
     """The error names the function that returns the user, and not the address."""
     clerk, address = FakeClerk(1), cast(Any, "ada@example.com")
-    for make in (clerk.token, clerk.template_token):
+    for make in (clerk.token, clerk.template_token, clerk.auth, clerk.set_caller):
         with pytest.raises(TypeError, match=r"create_user.*not str"):
             make(address)
 

@@ -67,7 +67,7 @@ class Authenticator(Generic[IdT]):
         origins: Iterable[str] | None = None,
         **pages: Unpack[PageOptions],
     ) -> None:
-        self.resolver: Resolver[IdT] = _checked(resolver)
+        self.resolver: Resolver[IdT] = check_resolver(resolver)
         self._finder = TokenFinder(resolver.verifier.instance, cookies=cookies, origins=origins)
         self._pages = Pages(**pages)
         if not self._finder.cookies and (self._pages.sign_in_page or self._pages.refresh_page):
@@ -240,7 +240,7 @@ def _at(source: str) -> Generator[None]:
 
 def synchronous(resolver: Resolver[IdT]) -> Resolver[IdT]:
     """Return a resolver for a synchronous framework, or raise `ConfigurationError` if its repository is async."""
-    if _checked(resolver).is_async:
+    if check_resolver(resolver).is_async:
         raise ConfigurationError(
             "this framework needs a resolver with a synchronous repository, such as PostgresRepository or "
             "SqliteRepository"
@@ -248,7 +248,8 @@ def synchronous(resolver: Resolver[IdT]) -> Resolver[IdT]:
     return resolver
 
 
-def _checked(resolver: Resolver[IdT]) -> Resolver[IdT]:
+def check_resolver(resolver: Resolver[IdT]) -> Resolver[IdT]:
+    """Return a resolver, or raise `ConfigurationError` if it is something else, such as its repository."""
     if not isinstance(resolver, Resolver):
         raise ConfigurationError(
             f"the adapter takes a resolver, Resolver(instance, repository); got {type(resolver).__name__}"

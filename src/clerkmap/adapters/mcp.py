@@ -23,6 +23,7 @@ from ..auth.resolver import Resolver
 from ..core.principal import Principal
 from ..core.validation import strings
 from ..errors import Refused, TokenMissing
+from .authenticator import check_resolver
 
 __all__ = ["ClerkAccessToken", "ClerkTokenVerifier", "principal_of_call"]
 
@@ -87,7 +88,7 @@ class ClerkTokenVerifier(TokenVerifier):
 
     def __init__(self, resolver: Resolver, *, resource: str, allow_no_audience: bool = False) -> None:
         self.resource: str = resource
-        self.resolver: Resolver = resolver.for_resource(resource, allow_no_audience=allow_no_audience)
+        self.resolver: Resolver = check_resolver(resolver).for_resource(resource, allow_no_audience=allow_no_audience)
 
     async def verify_token(self, token: str) -> ClerkAccessToken | None:
         """Verify a token for the SDK. Return None for a refused token, which the SDK turns into a 401. Raise an outage,

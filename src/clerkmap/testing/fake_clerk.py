@@ -15,7 +15,7 @@ from .fake.api.backend_api import Api
 from .fake.api.calls import Parts
 from .fake.api.faults import Faults
 from .fake.api.lists import Lists
-from .fake.callers import Callers
+from .fake.callers import Callers, check_user
 from .fake.objects import (
     FakeAddress,
     FakeInvitation,
@@ -366,12 +366,12 @@ class FakeClerk:
         self, user: FakeUser, organization: FakeOrganization | None = None, **options: Unpack[TokenOptions]
     ) -> str:
         """Return a session token of a user with this active organization. See `TokenOptions`."""
-        _check_user(user)
+        check_user(user)
         return self.tokens.token(user, organization, **options)
 
     def template_token(self, user: FakeUser, **options: Unpack[TemplateTokenOptions]) -> str:
         """Return a token of a JWT template, which has no session. Give the claims of the template in `claims`."""
-        _check_user(user)
+        check_user(user)
         return self.tokens.template_token(user, **options)
 
     def machine_token(self, *, scopes: Iterable[str] = (), claims: Mapping[str, Any] | None = None) -> str:
@@ -523,8 +523,3 @@ class FakeClerk:
     def moment(self) -> int:
         """Return the time in milliseconds, later than the result of every earlier call."""
         return self.store.moment()
-
-
-def _check_user(user: object) -> None:
-    if not isinstance(user, FakeUser):
-        raise TypeError(f"pass the user that create_user(...) has returned, not {type(user).__name__}")

@@ -37,6 +37,8 @@ class Callers:
 
     def caller(self, user: FakeUser | None, organization: FakeOrganization | None, options: TokenOptions) -> Caller:
         """Return the caller for these arguments, a member of the organization with a session."""
+        if user is not None:
+            check_user(user)
         token: dict[str, Any] = {**options}
         role: str | None = token.pop("role", None)  # that of the membership
         with self._store.changing:
@@ -80,3 +82,9 @@ class Callers:
         if not self._store.sessions_of(user) and not user.banned:
             self._users.sign_in(user, organization)
         return next(reversed(self._store.sessions_of(user)), None)
+
+
+def check_user(user: object) -> None:
+    """Refuse what is no user, such as an address."""
+    if not isinstance(user, FakeUser):
+        raise TypeError(f"pass the user that create_user(...) has returned, not {type(user).__name__}")
