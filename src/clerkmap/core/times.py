@@ -9,6 +9,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 # The years 1 and 9999. A record may hold an odd time of Clerk's, and reading it must not fail.
 _EARLIEST, _LATEST = -62_135_596_800_000, 253_402_300_799_999
+# Before the year 2109 seconds as a float are exact to half a microsecond. A list makes many times, and this way takes a
+# third of the time.
+_EXACT = 1 << 42
 
 
 @overload
@@ -19,6 +22,8 @@ def to_datetime(milliseconds: int | None) -> datetime | None:
     """Return the time of these milliseconds since 1970, or the nearest that a `datetime` can hold. None stays None."""
     if milliseconds is None:
         return None
+    if 0 <= milliseconds < _EXACT:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
     return _EPOCH + timedelta(milliseconds=max(_EARLIEST, min(milliseconds, _LATEST)))
 
 

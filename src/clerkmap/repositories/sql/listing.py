@@ -10,19 +10,20 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from ...core.membership_changes import place_of
-from ...core.model import Change, Id, Member, Membership, Organization, ResultPage, User
-from ...core.records import DELETED, ClerkMembership, key_of
+from ...core.model import Change, Id, Member, Organization, ResultPage, User
+from ...core.records import DELETED, key_of
 from ..arguments import is_storable
 from ..listing import Listing, Place, Prefix, id_place, terms_of
 from ..options import Configuration, not_inserted
 from .dialects import Names
-from .reading import SqlReading, organization_of, user_of
+from .reading import SqlReading, member_of, organization_of, user_of
 from .statements import ORGANIZATION_COLUMNS, TERM_COLUMNS, USER_COLUMNS, Ask, ManyRows, Rows, Statements, Work
 
 T = TypeVar("T", User, Organization)
 
 _USER = len(USER_COLUMNS) + 4
 _ORGANIZATION = len(ORGANIZATION_COLUMNS) + 1
+_MEMBERSHIP = _USER + _ORGANIZATION
 _TERM_KEY = "t.term, t.instance, t.key"
 
 
@@ -75,7 +76,11 @@ class _Kind(Generic[T]):
     all: str  # FROM and WHERE
     found: str  # the same from the search terms
     deleted: str  # the condition that a row is deleted
+    with_id: str  # the statement for your ids of those with an id
+    has_external_ids: bool
     of: Callable[[tuple[Any, ...]], T]
+    read: Callable[[Id], Work[T | None]]
+    has: Callable[[Listing, T], bool]
 
 
 class SqlListing:
@@ -90,13 +95,28 @@ class SqlListing:
         terms, tied = table("search_terms"), "ON u.id = i.user_id"
         found_identities = f"FROM {terms} t JOIN {identities} i ON i.instance = t.instance AND i.key = t.key"
         found_organizations = f"FROM {terms} t JOIN {organizations} o ON o.instance = t.instance AND o.key = t.key"
+        # There are few instances, so this takes a look-up by the primary key in each of them.
+        with_id = (
+            "WITH RECURSIVE known(instance) AS (SELECT min(instance) FROM {0} UNION ALL "
+            "SELECT (SELECT min(instance) FROM {0} r WHERE r.instance > known.instance) FROM known "
+            "WHERE known.instance IS NOT NULL) "
+            "SELECT {1} FROM known JOIN {0} r ON r.instance = known.instance AND r.key = ? "
+            "UNION SELECT {2} FROM {3} r WHERE r.id IN (?, ?)"
+        )
+        as_text = "::text" if sql.id_type == "uuid" else ""
         self._user: _Kind[User] = _Kind(
             sql.user_columns,
             "u.id",
             f"FROM {users} u JOIN {identities} i {tied} WHERE {is_one}",
             f"{found_identities} JOIN {users} u {tied} WHERE t.kind = 'user' AND {is_one}",
             "u.deleted_at IS NOT NULL",
+            with_id.format(identities, f"r.user_id{as_text}", f"r.id{as_text}", users).replace("?", value)
+            + f" UNION SELECT i.user_id{as_text} {found_identities} "
+            f"WHERE t.kind = 'external_id' AND t.term = {value}",
+            True,
             user_of,
+            reading.user,
+            Listing.has_user,
         )
         self._organization: _Kind[Organization] = _Kind(
             sql.organization_columns,
@@ -104,7 +124,11 @@ class SqlListing:
             f"FROM {organizations} o WHERE true",
             f"{found_organizations} WHERE t.kind = 'organization'",
             f"o.rank >= '{DELETED}'",
+            with_id.format(organizations, f"r.id{as_text}", f"r.id{as_text}", organizations).replace("?", value),
+            False,
             lambda row: organization_of(row[:_ORGANIZATION]),
+            reading.organization,
+            Listing.has_organization,
         )
         self._members = current_members(sql.names)
         self._is_found = (
@@ -115,33 +139,18 @@ class SqlListing:
             f"SELECT {sql.user_columns}, {sql.organization_columns}, {sql.membership_columns} {self._members} "
             "AND u.id = ? ORDER BY m.instance, m.organization_key, m.user_key"
         ).replace("?", value)
-        # There are few instances, so this takes a look-up by the primary key in each of them.
-        of_any_instance = (
-            "WITH RECURSIVE known(instance) AS (SELECT min(instance) FROM {0} UNION ALL "
-            "SELECT (SELECT min(instance) FROM {0} r WHERE r.instance > known.instance) FROM known "
-            "WHERE known.instance IS NOT NULL) "
-            "SELECT {1} FROM known JOIN {0} r ON r.instance = known.instance AND r.key = ?"
-        )
-        as_text = "::text" if sql.id_type == "uuid" else ""
-        self._select_users_by_clerk_id = (
-            f"{of_any_instance.format(identities, f'r.user_id{as_text}')} "
-            f"UNION SELECT i.user_id{as_text} {found_identities} WHERE t.kind = 'external_id' AND t.term = ?"
-        ).replace("?", value)
-        self._select_organizations_by_clerk_id = of_any_instance.format(organizations, f"r.id{as_text}").replace(
-            "?", value
-        )
 
     def users(self, listing: Listing, after: str | None) -> Work[ResultPage[User]]:
-        return self._page(self._user, self._with_id, listing, after)
+        return self._page(self._user, listing, after)
 
     def count_users(self, listing: Listing) -> Work[int]:
-        return self._count(self._user, self._with_id, listing)
+        return self._count(self._user, listing)
 
     def organizations(self, listing: Listing, after: str | None) -> Work[ResultPage[Organization]]:
-        return self._page(self._organization, self._organizations_with_id, listing, after)
+        return self._page(self._organization, listing, after)
 
     def count_organizations(self, listing: Listing) -> Work[int]:
-        return self._count(self._organization, self._organizations_with_id, listing)
+        return self._count(self._organization, listing)
 
     def members(self, listing: Listing, after: str | None) -> Work[ResultPage[Member]]:
         begin = listing.begin(after, is_storable)
@@ -152,7 +161,7 @@ class SqlListing:
         question.add("m.user_key > ?", "" if begin is None else begin[0])
         columns = f"{self._sql.user_columns}, {self._sql.membership_columns}"
         rows = yield question.rows(columns, "m.user_key", listing.limit, self._sql.dialect.value)
-        members = [Member(user_of(row), organization, Membership(ClerkMembership(*row[_USER:]))) for row in rows]
+        members = [member_of(row, organization, row[_USER:]) for row in rows]
         return listing.page(members, lambda number: (members[number].membership.clerk.user_key,))
 
     def count_members(self, listing: Listing) -> Work[int]:
@@ -167,10 +176,9 @@ class SqlListing:
         rows = (yield self._select_organizations_of, (user_id,)) if self._configuration.is_id(user_id) else []
         members: list[Member] = []
         for row in rows:
-            user, organization = user_of(row), organization_of(row[_USER : _USER + _ORGANIZATION])
-            if user.id == user_id:  # SQLite finds the user 7 by "7", too
-                membership = ClerkMembership(*row[_USER + _ORGANIZATION :])
-                members.append(Member(user, organization, Membership(membership)))
+            member = member_of(row, organization_of(row[_USER:_MEMBERSHIP]), row[_MEMBERSHIP:])
+            if member.user.id == user_id:  # SQLite finds the user 7 by "7", too
+                members.append(member)
         return members
 
     def _members_of(self, organization: Organization, listing: Listing) -> _Question:
@@ -183,9 +191,7 @@ class SqlListing:
             question.add(self._is_found, listing.prefix.first, listing.prefix.last)
         return question
 
-    def _page(
-        self, kind: _Kind[T], with_id: Callable[[Listing, Prefix], Work[list[T]]], listing: Listing, after: str | None
-    ) -> Work[ResultPage[T]]:
+    def _page(self, kind: _Kind[T], listing: Listing, after: str | None) -> Work[ResultPage[T]]:
         prefix, value = listing.prefix, self._sql.dialect.value
         if prefix is None:
             begin = listing.begin(after, self._configuration.is_id)
@@ -195,7 +201,7 @@ class SqlListing:
             items = [kind.of(row) for row in (yield question.rows(kind.columns, kind.id, listing.limit, value))]
             return listing.page(items, lambda number: (items[number].id,))
         place = listing.begin(after, is_storable, is_storable, is_storable) or ("", "", "")
-        named = yield from with_id(listing, prefix)
+        named = yield from self._with_id(kind, listing, prefix)
         placed: list[tuple[Place, T]] = [(id_place(each.id), each) for each in named]
         placed = [item for item in placed if item[0] > place]
         question = self._found(kind, listing, prefix, named)
@@ -204,13 +210,12 @@ class SqlListing:
         placed += [(row[-3:], kind.of(row)) for row in rows]
         return listing.page([item for _, item in placed], lambda number: placed[number][0])
 
-    def _count(
-        self, kind: _Kind[T], with_id: Callable[[Listing, Prefix], Work[list[T]]], listing: Listing
-    ) -> Work[int]:
-        named = (yield from with_id(listing, listing.prefix)) if listing.prefix is not None else []
+    def _count(self, kind: _Kind[T], listing: Listing) -> Work[int]:
+        named: list[T] = []
         if listing.prefix is None:
             question = self._filtered(kind, listing)
         else:
+            named = yield from self._with_id(kind, listing, listing.prefix)
             question = self._found(kind, listing, listing.prefix, named)
             question.add("t.term >= ?", listing.prefix.first)
         ((number,),) = yield question.count(listing.limit, self._sql.dialect.value)
@@ -234,26 +239,16 @@ class SqlListing:
             question.add("u.role = ?", listing.role)
         return question
 
-    def _with_id(self, listing: Listing, prefix: Prefix) -> Work[list[User]]:
-        """Return the users with this id: yours, one at Clerk, or an external one."""
-        ids = self._configuration.ids_spelled(prefix.text)
-        ids += [id for (id,) in (yield self._select_users_by_clerk_id, (key_of(prefix.text), prefix.text))]
-        found: list[User] = []
-        for id in dict.fromkeys(ids):
-            user = yield from self._reading.user(id)
-            if user is not None and listing.has_user(user):
-                found.append(user)
-        return sorted(found, key=lambda user: id_place(user.id))
-
-    def _organizations_with_id(self, listing: Listing, prefix: Prefix) -> Work[list[Organization]]:
-        ids = self._configuration.ids_spelled(prefix.text)
-        ids += [id for (id,) in (yield self._select_organizations_by_clerk_id, (key_of(prefix.text),))]
-        found: list[Organization] = []
-        for id in dict.fromkeys(ids):
-            organization = yield from self._reading.organization(id)
-            if organization is not None and listing.has_organization(organization):
-                found.append(organization)
-        return sorted(found, key=lambda organization: id_place(organization.id))
+    def _with_id(self, kind: _Kind[T], listing: Listing, prefix: Prefix) -> Work[list[T]]:
+        """Return those with this id: yours, one at Clerk, or an external one."""
+        spelled: list[Id | None] = [*self._configuration.ids_spelled(prefix.text), None, None][:2]
+        values = (key_of(prefix.text), *spelled, *[prefix.text] * kind.has_external_ids)
+        found: list[T] = []
+        for (id,) in (yield kind.with_id, values):
+            item = yield from kind.read(id)
+            if item is not None and kind.has(listing, item):
+                found.append(item)
+        return sorted(found, key=lambda item: id_place(item.id))
 
 
 class SearchTerms:
