@@ -96,14 +96,14 @@ def _rows(repository: Repository, select: Read, users: int, short: bool, where: 
         "JOIN clerkmap_identities i ON i.instance = m.instance AND i.key = m.user_key "
         "JOIN clerkmap_users u ON u.id = i.user_id "
         "WHERE m.instance = ? AND m.organization_key = ? AND m.is_current AND i.rank < '3' AND NOT i.banned "
-        f"AND u.deleted_at IS NULL AND m.user_key > ? ORDER BY m.user_key LIMIT {PAGE}"
+        f"AND u.deleted_at IS NULL AND m.user_key > ? AND i.key > ? ORDER BY m.user_key LIMIT {PAGE}"
     )
     assert number
     of = organization.clerk.instance, organization.clerk.key
     mine = Side(
         lambda after: repository.members(organization.id, after=after, limit=PAGE), constant([c for c, _ in starts])
     )
-    theirs = Side(lambda key: select(members, (*of, key)), constant([key for _, key in starts]))
+    theirs = Side(lambda key: select(members, (*of, key, key)), constant([key for _, key in starts]))
     what = f"a page of {PAGE} of an organization with many members on {where}"
     ours, other, ratio = compare(mine, theirs, rounds, what)
     yield Row("reading", what, ours, against, other, ratio, AIM)

@@ -28,7 +28,7 @@ MAX_CURSOR = 4096  # characters; a term of 255 characters in four bytes each mak
 _LAST = "\U0010ffff"  # sorts after every character of a text
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Term:
     """One text that finds a record. It finds it for each prefix that is longer than `shared` characters.
 
@@ -70,7 +70,7 @@ def fold(text: str) -> str:
     return " ".join(normalize("NFKC", text).casefold().split())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Prefix:
     """The text of a search as it was given, and the bounds of the terms that begin with it."""
 
@@ -92,7 +92,7 @@ def id_place(id: Id) -> Place:
 _NOTHING = Prefix("", "", "")  # the bounds leave no room: such a text is in no database
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Listing:
     """One list: the method, its filters, and the size of a page. A cursor belongs to one list.
 

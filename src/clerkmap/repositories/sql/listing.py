@@ -158,7 +158,9 @@ class SqlListing:
         if organization is None or organization.clerk.is_deleted:
             return ResultPage((), None)
         question = self._members_of(organization, listing)
-        question.add("m.user_key > ?", "" if begin is None else begin[0])
+        key = "" if begin is None else begin[0]
+        # Twice: PostgreSQL may merge members and identities, and would read all identities before the page.
+        question.add("m.user_key > ? AND i.key > ?", key, key)
         columns = f"{self._sql.user_columns}, {self._sql.membership_columns}"
         rows = yield question.rows(columns, "m.user_key", listing.limit, self._sql.dialect.value)
         members = [member_of(row, organization, row[_USER:]) for row in rows]

@@ -39,6 +39,8 @@ from .statements import ORGANIZATION_COLUMNS, USER_COLUMNS, Ask, Rows, Statement
 Made = TypeVar("Made")
 
 _EMAIL_VERIFIED, _BANNED = USER_COLUMNS.index("email_verified"), USER_COLUMNS.index("banned")
+# The columns of a user: those of the Clerk record, and yours.
+_CLERKS, _YOURS = slice(len(USER_COLUMNS)), slice(len(USER_COLUMNS), len(USER_COLUMNS) + 4)
 # The columns of the statement that finds a standing in an organization: the user's, whether the session has ended, ...
 _OVER = len(USER_COLUMNS) + 4
 _MEMBERSHIP = _OVER + 1 + len(ORGANIZATION_COLUMNS) + 1
@@ -213,7 +215,7 @@ _make_membership, _make_clerk_membership = _maker(Membership), _maker(ClerkMembe
 def user_of(row: tuple[Any, ...]) -> User:
     created_at: int
     deleted_at: int | None
-    id, role, created_at, deleted_at = row[len(USER_COLUMNS) : len(USER_COLUMNS) + 4]
+    id, role, created_at, deleted_at = row[_YOURS]
     return _make_user(id, role, to_datetime(created_at), to_datetime(deleted_at), _clerk_user_of(row))
 
 
@@ -227,7 +229,7 @@ def organization_of(row: tuple[Any, ...]) -> Organization:
 
 
 def _clerk_user_of(row: tuple[Any, ...]) -> ClerkUser:
-    said = list(row[: len(USER_COLUMNS)])
+    said = list(row[_CLERKS])
     said[_EMAIL_VERIFIED] = bool(said[_EMAIL_VERIFIED])
     said[_BANNED] = bool(said[_BANNED])
     return _make_clerk_user(*said)
