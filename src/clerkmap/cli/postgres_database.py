@@ -14,8 +14,8 @@ from ..repositories.postgres import (
     PostgresRepository,
     psycopg,
 )  # its ImportError names the package to install
-from ..repositories.postgres.retries import missing_privilege
 from ..repositories.sql.dialects import Names
+from ..repositories.sql.retries import missing_privilege
 from ..repositories.sql.schema import TABLES
 from .database import CommandDatabase, DatabaseState, NewIds, found, ids_type
 

@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from .postgres import AsyncPostgresRepository as AsyncPostgresRepository
     from .postgres import PostgresRepository as PostgresRepository
     from .row_numbers import UsersTable as UsersTable
+    from .sqlalchemy import AsyncSqlAlchemyRepository as AsyncSqlAlchemyRepository
+    from .sqlalchemy import SqlAlchemyRepository as SqlAlchemyRepository
     from .sqlite import SqliteRepository as SqliteRepository
 
 __all__ = [
     "AsyncPostgresRepository",
+    "AsyncSqlAlchemyRepository",
     "ByExternalId",
     "ByVerifiedEmail",
     "FirstUserTakes",
@@ -40,6 +43,7 @@ __all__ = [
     "MemoryRepository",
     "PostgresRepository",
     "RepositoryThreads",
+    "SqlAlchemyRepository",
     "SqliteRepository",
     "Threads",
     "UsersTable",
@@ -57,6 +61,7 @@ __all__ = [
 
 _MODULES = {
     "AsyncPostgresRepository": ".postgres",
+    "AsyncSqlAlchemyRepository": ".sqlalchemy",
     "ByExternalId": ".linkers",
     "ByVerifiedEmail": ".linkers",
     "FirstUserTakes": ".linkers",
@@ -65,6 +70,7 @@ _MODULES = {
     "MemoryRepository": ".memory",
     "PostgresRepository": ".postgres",
     "RepositoryThreads": ".._runtime.threads",
+    "SqlAlchemyRepository": ".sqlalchemy",
     "SqliteRepository": ".sqlite",
     "Threads": ".._runtime.threads",
     "UsersTable": ".row_numbers",

@@ -10,7 +10,9 @@ from ...errors import ConfigurationError, RepositoryUnavailable
 from ...hooks import Listeners
 from ..options import Configuration, IdType, Options, is_function
 from ..sql.dialects import SQLITE, Names
+from ..sql.postgres_setup import Setup
 from ..sql.repository import SqlTables
+from ..sql.retries import is_no_answer
 from ..sql.schema import Schema
 from ..sql.statements import Statements, Work
 from ..sqlite.change_log import ChangeLog
@@ -113,8 +115,6 @@ class Postgres:
     """PostgreSQL: notifications as in every repository, since other processes may listen."""
 
     def __init__(self, *, id_type: IdType | None, **options: Unpack[Options]) -> None:
-        from ..postgres.setup import Setup  # psycopg may be missing beside SQLite
-
         # Django's migrations make the tables, and the repository says so itself if they are missing.
         self._setup = Setup(speaks_async=False, prefix=PREFIX, id_type=id_type, migrate=True, **options)
         self.listeners: Listeners = self._setup.listeners
@@ -137,7 +137,7 @@ class Postgres:
         return True
 
     def is_open(self, connection: Any) -> bool:
-        from ..postgres.connections import is_open
+        from ..postgres.connections import is_open  # psycopg may be missing beside SQLite
 
         return is_open(connection)
 
@@ -147,8 +147,6 @@ class Postgres:
         return bool(connection.info.transaction_status == TransactionStatus.INERROR)
 
     def is_lost(self, error: RepositoryUnavailable) -> bool:
-        from ..postgres.retries import is_no_answer
-
         return is_no_answer(error.__cause__ and error.__cause__.__cause__)
 
 

@@ -18,14 +18,16 @@ from ...errors import ClerkmapError
 from ...hooks import Listeners, Then, written_from_within
 from ...ports import documented, served_first
 from ..arguments import not_a_connection
+from ..sql.lending import Lending
+from ..sql.notifications import POLL_EVERY, Notifications
+from ..sql.postgres_setup import PostgresOptions, Setup
 from ..sql.repository import AsyncSqlRepository
+from ..sql.retries import Attempts, refusal
 from ..sql.statements import Ask, Rows, Work, Written
-from .connections import is_open
-from .notifications import POLL_EVERY, Notifications, connects_to_listen
+from .connections import REFUSALS, check_hooks_left_it_usable, driver_error, is_open
+from .listening import connects_to_listen
 from .pools import AsyncOpenedPool
 from .repository import PostgresRepository
-from .retries import REFUSALS, Attempts, refusal
-from .setup import PostgresOptions, Setup
 from .sources import AsyncSource
 
 T = TypeVar("T")
@@ -57,6 +59,7 @@ class AsyncPostgresRepository(AsyncSqlRepository[NewIdT]):
     ) -> None:
         self._setup = Setup(speaks_async=True, **options)
         self._tables = self._setup.tables
+        self._lending = Lending()
         self.listeners: Listeners = self._setup.listeners
         self._source = AsyncSource(source, self._setup.timeout, self._setup.max_waiting)
         connect = connects_to_listen(source, self._setup.listen, self._setup.timeout)
@@ -123,7 +126,7 @@ class AsyncPostgresRepository(AsyncSqlRepository[NewIdT]):
         await self._source.close()
 
     def _is_settled(self) -> bool:
-        return self._source.is_settled() and self._setup.lending.connection() is None
+        return self._source.is_settled() and self._lending.connection() is None
 
     async def _prepare(self) -> None:
         """Make the tables if they are missing, on the connection or pool of the repository."""
@@ -139,7 +142,7 @@ class AsyncPostgresRepository(AsyncSqlRepository[NewIdT]):
         return await self._ask(lambda: work(*args, **kwargs))
 
     async def _ask(self, work: Callable[[], Work[T]]) -> T:
-        lent = self._setup.lending.connection()
+        lent = self._lending.connection()
         if lent is not None:
             return await _arun(self._source.cursor(lent), work())
         attempts = self._attempts()
@@ -166,7 +169,7 @@ class AsyncPostgresRepository(AsyncSqlRepository[NewIdT]):
         return await self._transact(work, repeatable=repeatable, then=then)
 
     async def _transact(self, work: Callable[[], Work[Written[T]]], *, repeatable: bool, then: Then | None = None) -> T:
-        if self._setup.lending.connection() is not None:
+        if self._lending.connection() is not None:
             raise written_from_within()
         attempts = self._attempts()
         while True:
@@ -191,7 +194,7 @@ class AsyncPostgresRepository(AsyncSqlRepository[NewIdT]):
             attempts.begin()
 
     async def _work_in(self, connection: AsyncConnection[Any], work: Work[Written[T]], then: Then | None) -> Written[T]:
-        with self._setup.lending.of(connection):
+        with self._lending.of(connection):
             cursor = self._source.cursor(connection)
             written, result = await _arun(cursor, self._tables.write(work))
             await _arun(cursor, self._setup.notify(written))
@@ -199,10 +202,11 @@ class AsyncPostgresRepository(AsyncSqlRepository[NewIdT]):
             if self.listeners.has_hooks or then is not None:
                 await self.listeners.acall(written, connection, lambda: is_open(connection), then)
             await _arun(cursor, self._tables.users.check_rows(written))
+        check_hooks_left_it_usable(connection)
         return written, result
 
     def _attempts(self) -> Attempts:
-        return Attempts(self._setup.names, self._setup.timeout, again=not self._source.is_yours)
+        return Attempts(self._setup.names, self._setup.timeout, driver_error, again=not self._source.is_yours)
 
 
 async def _arun(cursor: AsyncCursor[TupleRow], work: Work[T]) -> T:

@@ -1,58 +1,18 @@
-"""One connection to PostgreSQL, sync or async: its state, and the loan of it to hooks during a write."""
+"""One connection to PostgreSQL, sync or async: its state."""
 
-import os
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from typing import Any
 
-from psycopg import AsyncConnection, Connection
+import psycopg
+from psycopg import AsyncConnection, Connection, errors
 from psycopg.pq import PipelineStatus, TransactionStatus
 
-from ...errors import ConfigurationError, HookFailed, RepositoryUnavailable
+from ...errors import ConfigurationError, RepositoryUnavailable
+from ..sql.retries import transaction_failed
 
 AnyConnection = Connection[Any] | AsyncConnection[Any]
-
-
-class _Lent:
-    def __init__(self, lending: "Lending", connection: AnyConnection) -> None:
-        self.lending = lending
-        self.connection: AnyConnection | None = connection
-        self.process = os.getpid()
-
-
-_lent: ContextVar[tuple[_Lent, ...]] = ContextVar("clerkmap_lent", default=())
-
-
-class Lending:
-    """The connection that one repository writes on, for the hooks and linkers that it calls meanwhile. They read with
-    it, and must not write."""
-
-    def connection(self) -> Any:
-        """Return the connection inside a hook or a linker of a write, and None elsewhere."""
-        for lent in _lent.get():
-            # A process that a hook has forked must not use its parent's connection.
-            if lent.lending is self and lent.connection is not None and lent.process == os.getpid():
-                return lent.connection
-        return None
-
-    @contextmanager
-    def of(self, connection: AnyConnection) -> Generator[None, None, None]:
-        """Lend the connection for the length of a write."""
-        lent = _Lent(self, connection)
-        before = _lent.set((*_lent.get(), lent))
-        try:
-            yield
-        finally:
-            lent.connection = None  # also for a task that a hook has begun, and that goes on with a copy of all this
-            with suppress(ValueError):  # a generator may end in another context than it began in
-                _lent.reset(before)
-        if connection.info.transaction_status == TransactionStatus.INERROR:
-            told = (
-                "a hook caught a database error, which rolls the transaction back: use a savepoint, or do not catch it"
-            )
-            raise HookFailed(told)
+# Refusals of a clerkmap row: by your constraint or trigger, or because the database does not accept a value.
+REFUSALS = (psycopg.IntegrityError, psycopg.DataError, errors.RaiseException, UnicodeError)
 
 
 def start_thread(thread: threading.Thread) -> None:
@@ -79,3 +39,14 @@ def is_open(connection: AnyConnection) -> bool:
 def is_alone(connection: AnyConnection) -> bool:
     """Return whether your connection has no open transaction, and none that begins by itself."""
     return connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE
+
+
+def check_hooks_left_it_usable(connection: AnyConnection) -> None:
+    """Raise `HookFailed` if the transaction can only be rolled back: PostgreSQL would answer COMMIT with a rollback."""
+    if connection.info.transaction_status == TransactionStatus.INERROR:
+        raise transaction_failed()
+
+
+def driver_error(error: BaseException) -> psycopg.Error | None:
+    """Return the error if it is one of the database."""
+    return error if isinstance(error, psycopg.Error) else None

@@ -20,13 +20,15 @@ from ...errors import ClerkmapError
 from ...hooks import Listeners, Then, written_from_within
 from ...ports import documented, served_first
 from ..arguments import not_a_connection
+from ..sql.lending import Lending
+from ..sql.notifications import POLL_EVERY, Notifications
+from ..sql.postgres_setup import PostgresOptions, Setup
 from ..sql.repository import SqlRepository
+from ..sql.retries import Attempts, refusal
 from ..sql.statements import Ask, Rows, Work, Written
-from .connections import is_open
-from .notifications import POLL_EVERY, Notifications, connects_to_listen
+from .connections import REFUSALS, check_hooks_left_it_usable, driver_error, is_open
+from .listening import connects_to_listen
 from .pools import OpenedPool
-from .retries import REFUSALS, Attempts, refusal
-from .setup import PostgresOptions, Setup
 from .sources import Source
 
 T = TypeVar("T")
@@ -54,6 +56,7 @@ class PostgresRepository(SqlRepository[NewIdT]):
     ) -> None:
         self._setup = Setup(speaks_async=False, **options)
         self._tables = self._setup.tables
+        self._lending = Lending()
         self.listeners: Listeners = self._setup.listeners
         self._source = Source(source, self._setup.timeout, self._setup.max_waiting)
         connect = connects_to_listen(source, self._setup.listen, self._setup.timeout)
@@ -121,10 +124,10 @@ class PostgresRepository(SqlRepository[NewIdT]):
         self._source.close()
 
     def _is_settled(self) -> bool:
-        return self._source.is_settled() and self._setup.lending.connection() is None
+        return self._source.is_settled() and self._lending.connection() is None
 
     def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        lent = self._setup.lending.connection()
+        lent = self._lending.connection()
         if lent is not None:
             return _run(self._source.cursor(lent), work(*args, **kwargs))
         attempts = self._attempts()
@@ -148,7 +151,7 @@ class PostgresRepository(SqlRepository[NewIdT]):
         return self._transact(work, repeatable=repeatable, then=then)
 
     def _transact(self, work: Callable[[], Work[Written[T]]], *, repeatable: bool, then: Then | None = None) -> T:
-        if self._setup.lending.connection() is not None:
+        if self._lending.connection() is not None:
             raise written_from_within()
         attempts = self._attempts()
         while True:
@@ -173,7 +176,7 @@ class PostgresRepository(SqlRepository[NewIdT]):
             attempts.begin()
 
     def _work_in(self, connection: Connection[Any], work: Work[Written[T]], then: Then | None) -> Written[T]:
-        with self._setup.lending.of(connection):
+        with self._lending.of(connection):
             cursor = self._source.cursor(connection)
             written, result = _run(cursor, self._tables.write(work))
             _run(cursor, self._setup.notify(written))
@@ -181,10 +184,11 @@ class PostgresRepository(SqlRepository[NewIdT]):
             if self.listeners.has_hooks or then is not None:
                 self.listeners.call(written, connection, lambda: is_open(connection), then)
             _run(cursor, self._tables.users.check_rows(written))
+        check_hooks_left_it_usable(connection)
         return written, result
 
     def _attempts(self) -> Attempts:
-        return Attempts(self._setup.names, self._setup.timeout, again=not self._source.is_yours)
+        return Attempts(self._setup.names, self._setup.timeout, driver_error, again=not self._source.is_yours)
 
 
 def _run(cursor: Cursor[TupleRow], work: Work[T]) -> T:

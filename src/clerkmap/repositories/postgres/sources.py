@@ -22,13 +22,15 @@ from ..._runtime.threads import MAX_WAITING
 from ...errors import ConfigurationError, RepositoryUnavailable
 from ...ports import first_in_line
 from ..lines import AsyncLine, Line
-from .connections import check_in_turn, is_alone
+from ..sql.errors import without_text
+from ..sql.retries import refusal
+from .connections import REFUSALS, check_in_turn, is_alone
 from .outages import Health, probing
 from .pools import AsyncOpenedPool, OpenedPool
-from .retries import REFUSALS, refusal
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 
+_NO_CONNECTION = "your pool gave no connection in time: see the log psycopg.pool for the cause"
 _NOT_GIVEN = "returning a connection failed: %s"
 _LOOK_EVERY = 0.02  # seconds, in an outage
 # After these errors a connection is useless: its prepared statements do not fit an altered table, or its server has
@@ -120,9 +122,9 @@ class Source:
             if isinstance(pool, ConnectionPool):
                 try:
                     connection: Connection[Any] = pool.getconn(timeout=self._timeout)
-                except PoolTimeout:
+                except PoolTimeout as error:
                     self._health.begin_outage_if_silent()
-                    raise
+                    raise RepositoryUnavailable(_NO_CONNECTION) from without_text(error)
                 return connection
             try:
                 return pool.take(self._health.check)
@@ -260,9 +262,9 @@ class AsyncSource:
             if isinstance(pool, AsyncConnectionPool):
                 try:
                     connection: AsyncConnection[Any] = await pool.getconn(timeout=self._timeout)
-                except PoolTimeout:
+                except PoolTimeout as error:
                     self._health.begin_outage_if_silent()
-                    raise
+                    raise RepositoryUnavailable(_NO_CONNECTION) from without_text(error)
                 return connection
             try:
                 return await pool.take(self._health.check)

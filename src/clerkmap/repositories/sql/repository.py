@@ -365,7 +365,11 @@ class AsyncSqlRepository(ABC, Generic[IdT]):
 
     async def erase(self, id: IdT) -> Erasure[IdT]:
         user = await self._write(self._tables.links.erase, id)
-        return Erasure(user, not self._is_settled())
+        return Erasure(user, self._is_erasing())
+
+    def _is_erasing(self) -> bool:
+        """Return whether a file may still hold erased data."""
+        return not self._is_settled()
 
     async def records(self, kind: Kind, instance: str, *, after: str = "", limit: int = 500) -> list[AnyRecord]:
         return await self._read(self._tables.reading.records, kind, instance, after, limit)

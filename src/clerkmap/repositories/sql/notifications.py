@@ -11,14 +11,11 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
-
-from psycopg import AsyncConnection, Connection
+from contextlib import closing
+from typing import Protocol
 
 from ..._runtime.forks import SurvivesForks
-from ...errors import ConfigurationError
 from ...hooks import Watcher
-from .pools import settings
 
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 POLL_EVERY = 0.4  # seconds; with BELIEVED_FOR, less than the second within which a change is seen
@@ -30,7 +27,26 @@ _TELL_AFTER = 5  # failures in a row, in a second and a half: a lost connection 
 _GATHERS = 0.05  # seconds: in a rush of changes, one wake-up for each would cost more than the change
 _PROOF = "proof "  # keys have no spaces, so none begins like this
 
-Connect = Callable[[], Connection[Any]]
+
+class Listener(Protocol):
+    """A connection that listens. One thread uses it."""
+
+    def listen(self, channel: str) -> object:
+        """Listen to a channel, and return the session that does so."""
+        ...
+
+    def session(self) -> object:
+        """Ask the server for the session that answers now."""
+        ...
+
+    def payloads(self, seconds: float) -> list[str]:
+        """Wait for a notification, at most so long, and return the payloads that have arrived."""
+        ...
+
+    def close(self) -> None: ...
+
+
+Connect = Callable[[], Listener]
 
 
 class HeardNothing(Exception):
@@ -100,8 +116,8 @@ class Notifications(SurvivesForks):
         closed, self._failures = self._closed, 0
         while not closed.is_set():
             try:
-                with self._connect() as connection:
-                    self._listen_on(connection, closed)
+                with closing(self._connect()) as listener:
+                    self._listen_with(listener, closed)
             except Exception as error:  # noqa: BLE001 - a watcher's error, too: it may have missed a change
                 is_cut = not isinstance(error, (HeardNothing, AnotherSession))
                 if self._failures == (_TELL_AFTER if is_cut else 0):
@@ -111,26 +127,23 @@ class Notifications(SurvivesForks):
             closed.wait(_PAUSES[min(self._failures, len(_PAUSES) - 1)])
             self._failures += 1
 
-    def _listen_on(self, connection: Connection[Any], closed: threading.Event) -> None:
+    def _listen_with(self, listener: Listener, closed: threading.Event) -> None:
         self._proven_at = float("-inf")
-        # In one message, which is one transaction: a pooler in between cannot give it to two sessions.
-        listening = connection.execute(f"LISTEN {self._channel}; SELECT pg_backend_pid()".encode())
-        listening.nextset()
-        session = listening.fetchall()
+        session = listener.listen(self._channel)
         self._keys_changed(None)
         self._asked_at = self._sent_at = None
         self._wanted = _PROOF + secrets.token_hex(16)
         while not closed.is_set():
             answered_at = time.monotonic()
-            if connection.execute("SELECT pg_backend_pid()").fetchall() != session:
+            if listener.session() != session:
                 raise AnotherSession
             if self._wanted is None:
                 self._proven_at = answered_at
             elif self._sent_at is not None and answered_at - self._sent_at > DEAF_AFTER:
                 raise HeardNothing
             while (left := answered_at + BEAT - time.monotonic()) > 0:
-                for notice in connection.notifies(timeout=left, stop_after=1):
-                    self._hear(notice.payload, answered_at)
+                for payload in listener.payloads(left):
+                    self._hear(payload, answered_at)
                 closed.wait(min(left, _GATHERS))
 
     def _hear(self, payload: str, answered_at: float) -> None:
@@ -141,22 +154,3 @@ class Notifications(SurvivesForks):
             if self._failures > 0:
                 logger.info("listening for changes again")
                 self._failures = 0
-
-
-def connects_to_listen(source: Any, listen: bool | str, timeout: float) -> Connect | None:
-    """Return a function that connects to listen, by the same connection string or by yours. None for no listener."""
-    if isinstance(listen, str):
-        as_ours = settings(listen, timeout)
-        return lambda: Connection.connect(listen, **as_ours)
-    if not listen or isinstance(source, (Connection, AsyncConnection)):  # it does not reveal its password
-        return None
-    conninfo: Any = source.conninfo
-    kwargs: Any = source.kwargs
-    if callable(conninfo) or callable(kwargs):
-        raise ConfigurationError(
-            "the pool has a function for its connection string: pass a connection string as listen="
-        )
-    python_only = ("row_factory", "cursor_factory", "context", "autocommit")
-    said: dict[str, Any] = kwargs or {}
-    ours = {name: value for name, value in said.items() if name not in python_only}
-    return lambda: Connection.connect(conninfo, autocommit=True, **ours)

@@ -10,11 +10,10 @@ from ...errors import ConfigurationError
 from ...hooks import Listeners
 from ..arguments import checked_timeout
 from ..options import Configuration, IdType, Options, is_function
-from ..sql.dialects import POSTGRES, Names
-from ..sql.repository import SqlTables
-from ..sql.schema import SCHEMA_VERSION, Schema
-from ..sql.statements import Statements, Work, Written
-from .connections import Lending
+from .dialects import POSTGRES, Names
+from .repository import SqlTables
+from .schema import SCHEMA_VERSION, Schema
+from .statements import Statements, Work, Written
 
 OLDEST = 120_000  # the first version with generated columns
 _KEYS_IN_ONE = 240  # a key has 33 bytes, and a notification fewer than 8,000
@@ -102,7 +101,6 @@ class Setup:
         self.listeners: Listeners = configuration.listeners
         statements = Statements(POSTGRES, self.names, configuration.numbers, id_type=configuration.id_type)
         self.tables: SqlTables = SqlTables(statements, configuration)
-        self.lending: Lending = Lending()
         self.prepared: bool = False  # whether the tables have been found at this version's state
         self.channel: str = f"{self.names.prefix}changes"
         self._notify = f"SELECT pg_notify('{self.channel}', payload) FROM unnest(%s::text[]) payload"
