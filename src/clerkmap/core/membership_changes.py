@@ -149,7 +149,8 @@ def ends_of(record: ClerkMembership) -> Ends:
 def _id_that_counts(user: User | None) -> object:
     if user is None or user.deleted_at is not None or user.clerk.is_deleted or user.clerk.banned:
         return None
-    return type(user.id), user.id
+    id: object = user.id
+    return type(id), id
 
 
 def _exists(organization: Organization | None) -> bool:

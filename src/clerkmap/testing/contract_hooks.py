@@ -16,6 +16,7 @@ from ..core.records import (
     key_of,
 )
 from ..errors import ConfigurationError, HookFailed
+from ..hooks import Hook
 from ..ports import CoreRepository
 from ..repositories.sql.put import MANY
 from .samples import (
@@ -46,6 +47,11 @@ def membership_is_current(row: Mapped | None) -> bool:
     """Return whether a state of a membership is current."""
     assert isinstance(row, Membership)
     return row.is_current
+
+
+def noting(changes: list[Change]) -> Hook:
+    """Return a hook that appends each change to a list."""
+    return lambda change, transaction: changes.append(change)
 
 
 class HooksContract:
@@ -89,7 +95,7 @@ class HooksContract:
         records: list[AnyRecord] = [member(), company(name="Acme"), person()]
         for order in permutations(records):
             changes: list[Change] = []
-            repository = make_repository(ids=by_key, hooks=[lambda change, tx, told=changes: told.append(change)])
+            repository = make_repository(ids=by_key, hooks=[noting(changes)])
 
             for record in order:
                 repository.put([record])
@@ -107,7 +113,7 @@ class HooksContract:
         """Each membership of a deleted organization ends, before the organization, and so does each one of a user."""
         people = [f"user_{number}" for number in range(several)]
         changes: list[Change] = []
-        repository = make_repository(hooks=[lambda change, tx: changes.append(change)])
+        repository = make_repository(hooks=[noting(changes)])
         repository.put([company(), company("org_beta"), *map(person, people)])
         repository.put([member(f"orgmem_{user}", user=user) for user in people])
         ids = {change.user.id for change in changes if change.is_membership and change.user}
@@ -128,7 +134,7 @@ class HooksContract:
     def test_one_put_makes_one_change_of_a_membership(self, make_repository: MakeCoreRepository) -> None:
         """If a member leaves and joins again in one put, the membership is altered once."""
         changes: list[Change] = []
-        repository = make_repository(hooks=[lambda change, tx: changes.append(change)])
+        repository = make_repository(hooks=[noting(changes)])
         repository.put([person(), company(), member()])
         changes.clear()
 
@@ -266,7 +272,7 @@ class DirectoryHooksContract:
     def test_a_link_moves_memberships(self, make_repository: MakeRepository) -> None:
         """A membership of an identity that moves to another user ends for the first user, and begins for the other."""
         changes: list[Change] = []
-        repository = make_repository(hooks=[lambda change, tx: changes.append(change)])
+        repository = make_repository(hooks=[noting(changes)])
         repository.put([company(), member(), person()])
         id = found(repository).id
         changes.clear()
@@ -284,7 +290,7 @@ class DirectoryHooksContract:
     def test_a_linked_identity_brings_its_memberships(self, make_repository: MakeRepository) -> None:
         """A membership that was stored before its user begins with a link."""
         changes: list[Change] = []
-        repository = make_repository(hooks=[lambda change, tx: changes.append(change)])
+        repository = make_repository(hooks=[noting(changes)])
         repository.put([company(), member(user=BEA), person()])
         changes.clear()
 

@@ -64,7 +64,7 @@ class UsersContract:
         repository.put([company(), company("org_2"), ClerkOrganization.deleted(HERE, "org_2", observed_at=5)])
         repository.set_role(found(repository, "user_4").id, "staff")
 
-        for filters, names in (
+        cases: list[tuple[dict[str, Any], list[str]]] = [
             ({}, ["user_1", "user_2", "user_4"]),
             ({"deleted": True}, ["None"]),
             ({"deleted": None}, ["None", "user_1", "user_2", "user_4"]),
@@ -73,7 +73,8 @@ class UsersContract:
             ({"role": "staff"}, ["user_4"]),
             ({"role": "staff", "banned": True}, []),
             ({"role": "other"}, []),
-        ):
+        ]
+        for filters, names in cases:
             assert sorted(called(repository.users, **filters)) == names, filters
             assert repository.count_users(**filters) == len(names)
         assert called(repository.organizations) == [ACME]
