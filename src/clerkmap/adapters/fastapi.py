@@ -10,9 +10,10 @@ first error installs a handler for `ClerkHTTPException`, unless the application 
 `HTTPException` or the status.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Annotated, Any, Generic, Unpack, cast
 
 try:
@@ -22,6 +23,7 @@ try:
     from fastapi.openapi.models import SecurityBase as SchemeModel
     from fastapi.requests import HTTPConnection
     from fastapi.security.base import SecurityBase
+    from pydantic import BaseModel
     from starlette.routing import Route
     from starlette.websockets import WebSocket, WebSocketState
 except ModuleNotFoundError as _error:
@@ -34,13 +36,13 @@ from ..core.model import IdT, Organization, User
 from ..core.pages import PageOptions, Target
 from ..core.principal import Principal
 from ..core.requirements import Requirement, RequirementOptions
-from ..core.responses import RawResponse
+from ..core.responses import RawResponse, Remedy
 from ..errors import OrganizationMissing, Refused, Unavailable
 from ..webhooks import Reconciler
 from .asgi import Receive, Scope, Send, WebhookEndpoint, authenticate, close_code, deny, respond
 from .authenticator import Authenticator, requirement_of
 
-__all__ = ["Clerk", "ClerkHTTPException", "webhook"]
+__all__ = ["Clerk", "ClerkErrorBody", "ClerkHTTPException", "webhook"]
 
 _BODY_HEADERS = ("content-type", "content-length")  # a handler that writes another body sets its own
 
@@ -53,6 +55,27 @@ class ClerkHTTPException(HTTPException):
         super().__init__(response.status, json.loads(response.body) if response.body else None, headers)
         self.error: Refused | Unavailable = error
         self.response: RawResponse = response
+
+
+class ClerkErrorBody(BaseModel):
+    """The JSON of an error response, for OpenAPI. `remedy` is the next step of the front end.
+
+    `clerk_error` makes Clerk's front end ask the user to verify again.
+    """
+
+    code: str
+    remedy: Remedy | None
+    message: str
+    clerk_error: dict[str, Any] | None = None
+
+
+# Without those of webhooks, and 303: OpenAPI describes the API, not the pages.
+_RESPONSES = {
+    400: "The request carries a token in a wrong way",
+    401: "The token is missing or not accepted, or names no organization",
+    403: "The user is locked out, or may not do this",
+    503: "The signing keys or the database are not available",
+}
 
 
 class Clerk(Generic[IdT]):
@@ -73,6 +96,7 @@ class Clerk(Generic[IdT]):
         user: Your user.
         optional_user: Your user, or None if the request has no token. A refused token raises its error.
         organization: The active organization. Raises `OrganizationMissing` if there is none.
+        responses: The error responses for OpenAPI: `APIRouter(responses=clerk.responses)`.
     """
 
     def __init__(
@@ -85,6 +109,9 @@ class Clerk(Generic[IdT]):
     ) -> None:
         authenticator = self._authenticator = Authenticator(resolver, cookies=cookies, origins=origins, **pages)
         self.resolver: Resolver[IdT] = resolver
+        self.responses: dict[int | str, dict[str, Any]] = {
+            status: {"model": ClerkErrorBody, "description": text} for status, text in _RESPONSES.items()
+        }
         self._requirements: dict[Requirement, Callable[..., Awaitable[Principal[IdT]]]] = {}
         in_header = _Scheme("Clerk", HTTPBearer(bearerFormat="JWT", description="A session token"))
         in_cookie = _Scheme("ClerkCookie", APIKey.model_validate({"in": APIKeyIn.cookie, "name": SESSION_COOKIE}))
@@ -154,6 +181,22 @@ class Clerk(Generic[IdT]):
                 return await result.arequire(required)
 
         return self._requirements.setdefault(required, require)
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncGenerator[None]:
+        """Open the resolver's repository and API client, fetch the signing keys, and close both at the end.
+
+        Pass it to the application, `FastAPI(lifespan=clerk.lifespan)`, or enter it in a lifespan of your own.
+        """
+        async with AsyncExitStack() as stack:
+            resources: tuple[Any, ...] = (self.resolver.repository, self.resolver.api)
+            for resource in resources:
+                if hasattr(resource, "__aenter__"):
+                    await stack.enter_async_context(resource)
+                elif resource is not None:
+                    stack.push_async_callback(asyncio.to_thread, resource.close)
+            await self._authenticator.warm()
+            yield
 
     @contextmanager
     def _raising(self, connection: HTTPConnection, required: Requirement | None = None) -> Generator[None]:

@@ -83,6 +83,11 @@ class Resolver(Generic[IdT]):
             is unavailable. A ban written by another process in these seconds is not seen. With 0, each such request
             raises `RepositoryUnavailable`.
         monotonic: The clock that measures the age of a cached standing.
+
+    Attributes:
+        repository: The repository of your users.
+        api: Clerk's API, or None.
+        verifier: Verifies the tokens.
     """
 
     def __init__(
@@ -98,6 +103,8 @@ class Resolver(Generic[IdT]):
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         check_parts("Resolver", instance, repository)
+        self.repository: CoreRepository[IdT] | AsyncCoreRepository[IdT] = repository
+        self.api: ClerkApi | AsyncClerkApi | None = api
         self.verifier: Verifier = Verifier(instance) if verifier is None else verifier
         if self.verifier.instance is not instance:
             raise ConfigurationError("verifier and resolver must have the same instance")

@@ -57,6 +57,46 @@ else:
     NewIdT, OpenedIdT = TypeVar("NewIdT"), TypeVar("OpenedIdT")
 
 
+class _PublicView:
+    """The fields of a row that other users may see. A response model of Pydantic also takes the row itself."""
+
+    __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema  # only Pydantic calls this
+
+        return core_schema.no_info_before_validator_function(lambda row: getattr(row, "public", row), handler(source))
+
+
+@dataclass(frozen=True, slots=True)
+class PublicUser(_PublicView):
+    """The public view of a user. It has no address, user name, role or metadata, and no id at Clerk."""
+
+    id: Id
+    name: str | None
+    image_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PublicOrganization(_PublicView):
+    """The public view of an organization."""
+
+    id: Id
+    name: str | None
+    slug: str | None
+    image_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PublicMember(_PublicView):
+    """The public view of a member. The role is the one in the organization."""
+
+    user: PublicUser
+    organization: PublicOrganization
+    role: str | None
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class User(Generic[IdT]):
     """Your user: your id, and the Clerk record of the identity that led to it.
@@ -92,6 +132,11 @@ class User(Generic[IdT]):
         """The user's public metadata at Clerk: a copy for each reader."""
         return _metadata(self.clerk)
 
+    @property
+    def public(self) -> PublicUser:
+        """The fields that other users may see, ready for JSON."""
+        return PublicUser(self.id, self.name, self.clerk.image_url)
+
     def __repr__(self) -> str:
         return f"User({self.id!r})"
 
@@ -122,6 +167,11 @@ class Organization(Generic[IdT]):
     def public_metadata(self) -> dict[str, Any]:
         """The organization's public metadata at Clerk: a copy for each reader."""
         return _metadata(self.clerk)
+
+    @property
+    def public(self) -> PublicOrganization:
+        """The fields that other users may see, ready for JSON."""
+        return PublicOrganization(self.id, self.name, self.slug, self.clerk.image_url)
 
     def __repr__(self) -> str:
         return f"Organization({self.id!r})"
@@ -163,6 +213,11 @@ class Member(Generic[IdT]):
     def role(self) -> str | None:
         """The role in the organization, such as `org:admin`."""
         return self.membership.role
+
+    @property
+    def public(self) -> PublicMember:
+        """The fields that other users may see, ready for JSON."""
+        return PublicMember(self.user.public, self.organization.public, self.role)
 
     def __repr__(self) -> str:
         return f"Member({self.user.id!r}, {self.organization.id!r})"
