@@ -92,8 +92,8 @@ _HOMES = {
     "core.events": ("Event", "parse_event"),
     "core.instance": ("Instance",),
     "core.model": (
-        *("Change", "Erasure", "Id", "Member", "Membership", "Organization", "ResultPage", "Session", "User"),
-        *("PublicMember", "PublicOrganization", "PublicUser", "role_in_metadata"),
+        *("Change", "Erasure", "Id", "Member", "Membership", "Organization"),
+        *("PublicMember", "PublicOrganization", "PublicUser", "ResultPage", "Session", "User", "role_in_metadata"),
     ),
     "core.pages": ("refresh_html",),
     "core.principal": ("Principal", "Standing"),
