@@ -258,6 +258,9 @@ class SearchTerms:
 
     def __init__(self, sql: Statements) -> None:
         table, dialect = sql.names.table("search_terms"), sql.dialect
+        delete = f"DELETE FROM {table} WHERE (kind, term, instance, key) IN ({dialect.quadruples})"
+        self._is_server = dialect.rows != ""
+        self._delete = delete.replace("?", dialect.value)
         self._insert = ManyRows(
             dialect,
             table,
@@ -266,9 +269,7 @@ class SearchTerms:
             "kind",
             "",
             partial(not_inserted, "search_terms"),
-        )
-        self._delete = f"DELETE FROM {table} WHERE (kind, term, instance, key) IN ({dialect.quadruples})".replace(
-            "?", dialect.value
+            after=delete,
         )
 
     def follow(self, written: Iterable[Change]) -> Work[None]:
@@ -286,6 +287,7 @@ class SearchTerms:
                 texts = {(term.kind, term.text) for term in terms}
                 gone += [(term.kind, term.text, *place) for term in old if (term.kind, term.text) not in texts]
                 new += [(term.kind, term.text, *place, term.shared) for term in terms if term not in old]
-        if gone:
-            yield self._delete, (json.dumps(gone, ensure_ascii=False),)
-        yield from self._insert.of(sorted(new))
+        values = (json.dumps(gone, ensure_ascii=False),)
+        if gone and not (new and self._is_server):
+            yield self._delete, values
+        yield from self._insert.of(sorted(new), *values)
