@@ -4,75 +4,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
-from typing import Any
 
 import pytest
 
-from clerkmap import Change, Repository
-from clerkmap.core.records import ClerkOrganization
+from clerkmap import Repository
 from clerkmap.repositories import MemoryRepository
-from clerkmap.testing.samples import HERE, THERE
-from random_lives import NOW, ORGANIZATIONS, USERS, Rows, on_postgres, on_sqlite, step
+from hook_tables import TABLES, Keeper, check
+from random_lives import NOW, Rows, on_postgres, on_sqlite, step
 
 HISTORIES = 10_000 if os.environ.get("CLERKMAP_SOAK") else 200
-TABLES = (
-    "CREATE TABLE kept_members (organization_id TEXT, user_key TEXT, user_id TEXT, role TEXT, clerk_id TEXT,"
-    " PRIMARY KEY (organization_id, user_key))",
-    "CREATE TABLE kept_people (instance TEXT, key TEXT, user_id TEXT, name TEXT, clerk_id TEXT, banned TEXT,"
-    " PRIMARY KEY (instance, key))",
-    "CREATE TABLE kept_organizations (id TEXT PRIMARY KEY, name TEXT, clerk_id TEXT)",
-)
-
-
-class Keeper:
-    """The hook. It trusts the words of each change: a row that is made is not there, and others are."""
-
-    def __init__(self, placeholder: str = "?") -> None:
-        self._placeholder = placeholder
-
-    def __call__(self, change: Change, tx: Any) -> None:
-        self._tx = tx
-        if change.is_membership:
-            self._keep_member(change)
-        elif change.is_user:
-            self._keep_person(change)
-        elif change.is_organization:
-            self._keep_organization(change)
-
-    def _keep_member(self, change: Change) -> None:
-        assert change.user is not None
-        assert change.organization is not None
-        assert change.membership is not None
-        clerk = change.membership.clerk
-        if (change.before is not None and change.before.is_current) or change.deleted:  # type: ignore[union-attr]
-            where = (change.organization.id, clerk.user_key, change.user.id)
-            gone = self._run(
-                "DELETE FROM kept_members WHERE organization_id = ? AND user_key = ? AND user_id = ?", *where
-            )
-            assert gone == 1
-        if not change.deleted:
-            row = (change.organization.id, clerk.user_key, change.user.id, change.membership.role, clerk.clerk_id)
-            self._run("INSERT INTO kept_members VALUES (?, ?, ?, ?, ?)", *row)
-
-    def _keep_person(self, change: Change) -> None:
-        """Keep each identity, because a user may have several."""
-        assert change.user is not None
-        clerk = change.user.clerk
-        self._run("DELETE FROM kept_people WHERE instance = ? AND key = ?", clerk.instance, clerk.key)
-        if not clerk.is_deleted:
-            row = (clerk.instance, clerk.key, change.user.id, change.user.name, clerk.clerk_id, str(clerk.banned))
-            self._run("INSERT INTO kept_people VALUES (?, ?, ?, ?, ?, ?)", *row)
-
-    def _keep_organization(self, change: Change) -> None:
-        assert change.organization is not None
-        self._run("DELETE FROM kept_organizations WHERE id = ?", change.organization.id)
-        if not change.deleted:
-            row = (change.organization.id, change.organization.name, change.organization.clerk_id)
-            self._run("INSERT INTO kept_organizations VALUES (?, ?, ?)", *row)
-
-    def _run(self, statement: str, *values: object) -> int:
-        count: int = self._tx.execute(statement.replace("?", self._placeholder), values).rowcount
-        return count
 
 
 @contextmanager
@@ -88,34 +28,6 @@ def world(database: str, schema: str) -> Iterator[tuple[Repository, Rows, Keeper
         for table in TABLES:
             rows(table)
         yield repository, rows, Keeper("?" if database == "sqlite" else "%s")
-
-
-def check(repository: Repository, rows: Rows, *, has_views: bool) -> None:
-    """Compare the tables of the hook with what the repository lists, and with the views."""
-    kept = rows("SELECT user_id, organization_id, role, clerk_id FROM kept_members")
-    organizations = [
-        row
-        for instance in (HERE, THERE)
-        for record in repository.records("organization", instance)
-        if isinstance(record, ClerkOrganization) and not record.is_deleted
-        if (row := repository.row("organization", instance, record.key)) is not None
-    ]
-    members = [each for row in organizations for each in repository.members(row.id).items]
-    listed = [(each.user.id, each.organization.id, each.role, each.membership.clerk_id) for each in members]
-    assert sorted(kept, key=repr) == sorted(listed, key=repr)
-    kept = rows("SELECT id, clerk_id FROM kept_organizations")
-    assert sorted(kept) == sorted((row.id, row.clerk_id) for row in organizations)
-    people = rows("SELECT user_id, instance, clerk_id, name, banned FROM kept_people")
-    standings = [repository.find(instance, user) for instance in (HERE, THERE) for user in USERS]
-    users = [each.user for each in standings if each is not None and not each.user.clerk.is_deleted]
-    found = [(user.id, user.clerk.instance, user.clerk_id, user.name, str(user.clerk.banned)) for user in users]
-    assert sorted(people, key=repr) == sorted(found, key=repr)
-    if has_views:
-        columns = "user_id, organization_id, role, clerk_membership_id"
-        assert sorted(rows(f"SELECT {columns} FROM clerkmap_current_members"), key=repr) == sorted(listed, key=repr)
-        assert {id for (id,) in rows("SELECT id FROM clerkmap_current_users")} == {id for id, *_ in people}
-        assert sorted(rows("SELECT id, clerk_id FROM clerkmap_current_organizations")) == sorted(kept)
-    assert len(ORGANIZATIONS) * 2 >= len(organizations)
 
 
 @pytest.mark.parametrize("database", ["memory", "sqlite", "postgres"])
