@@ -9,6 +9,7 @@ import pytest
 
 from clerkmap import Repository
 from clerkmap.repositories import MemoryRepository
+from clerkmap.sync import replay_hooks
 from hook_tables import TABLES, Keeper, check
 from random_lives import NOW, Rows, on_postgres, on_sqlite, step
 
@@ -40,3 +41,24 @@ def test_after_any_history(database: str, postgres_schema: str) -> None:
             for _ in range(random.randrange(4, 14)):
                 step(random, repository)
                 check(repository, rows, has_views=database != "memory")
+
+
+@pytest.mark.parametrize("database", ["memory", "sqlite", "postgres"])
+def test_a_hook_that_comes_late(database: str, postgres_schema: str) -> None:
+    """After a replay, the tables of a hook that was registered late are equal too, and stay equal."""
+    for seed in range(HISTORIES // 2 if database != "postgres" else HISTORIES // 20):
+        random = Random(seed)
+        with world(database, postgres_schema) as (repository, rows, keeper):
+            for _ in range(random.randrange(1, 8)):
+                step(random, repository)
+            keeper.is_late = True
+            repository.listeners.hook(keeper)
+            step(random, repository)
+            replayed = replay_hooks(repository, keeper)
+            check(repository, rows, has_views=database != "memory", with_people=False)
+            kept = {id for (id,) in rows("SELECT user_id FROM kept_people")}
+            assert kept == {user.id for user in repository.users(limit=100).items}
+            assert replay_hooks(repository, keeper) == replayed  # a row that is there is replaced
+            for _ in range(random.randrange(4)):
+                step(random, repository)
+                check(repository, rows, has_views=database != "memory", with_people=False)

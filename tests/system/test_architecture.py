@@ -30,7 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "clerk": {"errors", "_runtime", "core", "ports", "repositories"},
     "auth": {"errors", "_runtime", "core", "hooks", "ports", "repositories", "clerk"},
     "webhooks": {"errors", "_runtime", "core", "hooks", "ports", "repositories"},
-    "sync": {"errors", "_runtime", "core", "ports", "repositories", "clerk"},
+    "sync": {"errors", "_runtime", "core", "hooks", "ports", "repositories", "clerk"},
     "adapters": {"errors", "_runtime", "core", "repositories", "auth", "webhooks"},
     "testing": {"errors", "core", "hooks", "ports", "repositories", "clerk", "auth", "webhooks"},
     "local": {"errors", "core", "repositories", "auth", "webhooks", "adapters", "testing"},

@@ -15,6 +15,7 @@ from .move import Moved, move
 from .outbox import OutboxWorker, Sent, adrain, afill_outbox, drain, fill_outbox
 from .relink import REASONS, By, Move, Reason, Refusal, Relink, Way, apply_relink, plan_relink
 from .repair import RepairReport, arepair, repair
+from .replay_hooks import Replayed, areplay_hooks, replay_hooks
 
 __all__ = [
     "REASONS",
@@ -31,6 +32,7 @@ __all__ = [
     "Refusal",
     "Relink",
     "RepairReport",
+    "Replayed",
     "Report",
     "Sent",
     "Way",
@@ -42,6 +44,7 @@ __all__ = [
     "afill_outbox",
     "apply_relink",
     "arepair",
+    "areplay_hooks",
     "backfill",
     "backfill_file",
     "create_organization",
@@ -51,4 +54,5 @@ __all__ = [
     "move",
     "plan_relink",
     "repair",
+    "replay_hooks",
 ]
