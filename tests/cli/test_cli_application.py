@@ -129,6 +129,21 @@ def test_what_is_done_to_one_person_runs_hooks_too(at: World, tmp_path: Path) ->
     assert letters(tmp_path) == ["other-7"]
 
 
+def test_a_new_hook_is_called_for_what_is_there(at: World, tmp_path: Path) -> None:
+    """With the repository of the application or with a database, also for an async one; a wrong name is told."""
+    assert at.process("sync", "--repository", "shop.clerk:make").returncode == FINE
+    assert len(letters(tmp_path)) == 3
+    done = at.process("replay-hooks", "--hook", "shop.clerk:greet", "--database", "own.db", "--json")
+    assert done.returncode == FINE, done.stderr
+    assert json.loads(done.stdout)["users"] == 3
+    assert len(letters(tmp_path)) == 6
+    done = at.process("replay-hooks", "--hook", "shop.clerk:greet", "--repository", "shop.clerk:make", "--anew")
+    assert (done.returncode, "3 users" in done.stdout + done.stderr) == (FINE, True)
+    again = at.process("replay-hooks", "--hook", "shop.clerk:nothing", "--database", "own.db")
+    assert again.returncode != FINE
+    assert "the hook shop.clerk:nothing" in again.stderr
+
+
 def test_verify_runs_no_hook(at: World, tmp_path: Path) -> None:
     """Whom nobody has seen is told to be new, and is not made."""
     ada = next(iter(at.clerk.users.values()))
@@ -177,6 +192,10 @@ def test_an_asynchronous_one_is_driven(at: World, postgres_schema: str, name: st
     assert done.returncode == FINE, done.stderr
     with psycopg.connect(url) as connection:
         assert connection.execute("SELECT count(*) FROM letters").fetchone() == (3,)
+    done = at.process("replay-hooks", "--hook", "shop.asynchronous:greet", "--json", **named)
+    assert json.loads(done.stdout)["users"] == 3, done.stderr
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT count(*) FROM letters").fetchone() == (6,)
     token = at.clerk.token(next(iter(at.clerk.users.values())))
     for command in (["diff"], ["doctor"], ["show", "ada@example.com"], ["verify", token]):
         done = at.process(*command, **named)

@@ -50,6 +50,7 @@ RUNS = {
     "outbox fill": Run("outbox fill --repository shop_for_all:repository", seen="The entries are added"),
     "outbox retry": Run("outbox retry", seen="0 entries are due now"),
     "replay": Run("replay {folder}/events.json", seen="applied"),
+    "replay-hooks": Run("replay-hooks --hook shop_for_all:note", seen="users"),
     "webhooks send": Run("webhooks send user.created --to http://127.0.0.1:1/", NOT_FINE, "no response"),
     "migrate": Run("migrate", seen="at schema version"),
     "schema": Run("schema sqlite", seen="CREATE TABLE"),
@@ -68,6 +69,9 @@ def everything(synced: World, tmp_path: Path) -> World:
             from clerkmap.repositories import SqliteRepository
 
             repository = SqliteRepository.open({path!r}, write_back=WriteBack(user_id="userId"))
+
+            def note(change, transaction):
+                pass
             """
         )
     )

@@ -12,15 +12,18 @@ import threading
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from ..core.events import Event
 from ..core.instance import Instance
 from ..errors import ClerkmapError, ConfigurationError
 from ..ports import Repository, is_async
 from ..repositories.sql.schema import SCHEMA_VERSION
+from ..sync import OnProgress, Replayed, areplay_hooks, replay_hooks
 from ..webhooks import Outcome, Reconciler
 from .database import CommandDatabase, DatabaseState, NewIds, NotWritten
+
+T = TypeVar("T")
 
 
 class Application(CommandDatabase):
@@ -87,6 +90,20 @@ class ApplicationReconciler:
         if self._loop is not None:
             self._loop.wait(closing)
             self._loop.end()
+
+
+def replayed(
+    hook: str, repository: Repository, *, name: str | None, anew: bool, progress: OnProgress | None
+) -> Replayed:
+    """Replay the hook with this name. An async repository does it in its event loop."""
+    shown = f"the hook {hook}"
+    found, _ = _found(hook, shown, "--hook", callable)
+    if not callable(found):
+        raise ConfigurationError(f"{shown} is not a function")
+    options: dict[str, Any] = {"name": name or hook, "anew": anew, "progress": progress}
+    if isinstance(repository, _Driven):
+        return repository.in_loop(lambda own: areplay_hooks(own, found, **options))
+    return replay_hooks(repository, found, **options)
 
 
 def _loaded(name: str, shown: str) -> Repository:
@@ -210,6 +227,11 @@ class _Driven:
     def __init__(self, repository: Any, loop: _Loop) -> None:
         self._repository = repository
         self._loop = loop
+
+    def in_loop(self, function: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+        """Run a function of the repository in its loop."""
+        done: T = self._loop.wait(function(self._repository))
+        return done
 
     def close(self) -> None:
         self._loop.wait(self._repository.close())

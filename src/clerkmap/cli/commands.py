@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "purge": ("tables:purge", "Delete old tombstones."),
     "outbox": ("outbox:command", "Show and send the changes that wait to be written back to Clerk."),
     "replay": ("replay:command", "Apply events from a file to your database."),
+    "replay-hooks": ("replay:hooks", "Call a new hook of your application for everything that exists."),
     "webhooks": ("webhooks:command", "Test a webhook endpoint with a signed sample."),
     "migrate": ("tables:migrate", "Create the tables, or upgrade them to this version."),
     "schema": ("tables:schema", "Print the tables as a SQL script."),

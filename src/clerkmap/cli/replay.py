@@ -1,4 +1,4 @@
-"""`clerkmap replay`: apply events from a file to your database."""
+"""`clerkmap replay` and `replay-hooks`: apply events from a file, and call a new hook for what exists."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from .failures import NOT_FINE
-from .formatting import say
+from .formatting import many, say
 from .options import database_option, first_id_option, instance, json_option, repository, say_json
 
 if TYPE_CHECKING:
@@ -144,3 +144,32 @@ def _applied(row: "FileRow", clerk: "Instance", apply: "Apply | None") -> str:
     if apply is None:
         return "readable" if is_stored else "ignored"
     return apply(event, delivery_id=delivery_id_of(row)).kind
+
+
+@click.command("replay-hooks")
+@click.option(
+    "--hook", required=True, metavar="MODULE:NAME", help="The hook: a function of a change and a transaction."
+)
+@click.option("--name", metavar="NAME", help="The name of the progress that is kept.  [default: MODULE:NAME]")
+@click.option("--anew", is_flag=True, help="Start over instead of resuming an unfinished run.")
+@database_option
+@json_option
+def hooks(hook: str, name: str | None, anew: bool, url: str | None, as_json: bool) -> None:
+    """Call a new hook of your application for every current organization, user and membership.
+
+    Deploy the hook first, in every process that writes. Each row is passed as a new one, in transactions of about 500
+    rows. A row that changes meanwhile may be passed twice: the hook must update a row that it has inserted already. An
+    interrupted run is resumed.
+
+    Exits with 0 if all rows were passed.
+    """
+    from .application import replayed
+    from .formatting import progress
+
+    with repository(url, writes=True, makes=False) as records, progress() as tell:
+        done = replayed(hook, records, name=name, anew=anew, progress=tell)
+    if as_json:
+        say_json(done.to_dict())
+        return
+    numbers = many(done.organizations, "organization"), many(done.users, "user"), many(done.memberships, "membership")
+    say(f"{'Resumed' if done.resumed else 'Done'}: {numbers[0]}, {numbers[1]} and {numbers[2]}.")
