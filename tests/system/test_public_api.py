@@ -117,12 +117,13 @@ def test_an_async_function_has_a_twin(export: Any) -> None:
 
 @of(FUNCTIONS, lambda each: "repository" in inspect.signature(each).parameters)
 def test_the_arguments_are_in_one_order(export: Any) -> None:
-    """`(api, repository, *, options)`: first the source, which may be a file, then the repository, then a plan."""
+    """`(api, repository, *, options)`: first the source, which may be a file, then the repository, a plan or a hook."""
     parameters = inspect.signature(export).parameters.values()
     in_order = [
         each.name for each in parameters if each.kind is not each.KEYWORD_ONLY and each.kind is not each.VAR_KEYWORD
     ]
-    assert in_order in (["api", "repository"], ["repository"], ["repository", "plan"], ["file", "repository"])
+    behind = [["repository"], ["repository", "plan"], ["repository", "hook"]]
+    assert in_order in (["api", "repository"], ["file", "repository"], *behind)
 
 
 @of(FUNCTIONS, lambda each: "progress" in inspect.signature(each).parameters)
