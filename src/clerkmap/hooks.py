@@ -140,7 +140,7 @@ class Listeners:
         if not would_run(listener, speaks_async=self.speaks_async):
             raise ConfigurationError(
                 "this repository takes plain functions as hooks and listeners, because it awaits none: "
-                "AsyncPostgresRepository takes async ones"
+                "AsyncPostgresRepository and AsyncSqlAlchemyRepository take async ones"
             )
         if listener not in listeners:  # two reconcilers of one repository may get the same hooks
             listeners.append(listener)

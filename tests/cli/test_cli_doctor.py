@@ -178,6 +178,7 @@ def test_postgresql_that_is_read_only_is_not_ticked(right: World, postgres_schem
     standby = right.run(*PATIENTLY, "--json", CLERKMAP_DATABASE_URL=url + option)
     assert findings(standby.stdout)["tables"]["fine"] is False
     assert "is read-only" in findings(standby.stdout)["tables"]["told"]
+    assert findings(standby.stdout)["tables"]["remedy"].startswith("Connect to a server that accepts writes")
     role = f"reader_{postgres_schema}"
     with psycopg.connect(postgres(), autocommit=True) as owner:
         for statement in (

@@ -7,6 +7,8 @@ from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
+from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from clerkmap import (
     Change,
@@ -25,7 +27,14 @@ from clerkmap import (
 from clerkmap.adapters import asgi, fastapi, flask, mcp, starlette, wsgi
 from clerkmap.adapters.authenticator import Authenticator, AuthResult, Request
 from clerkmap.clerk import ClerkApi
-from clerkmap.repositories import AsyncPostgresRepository, MemoryRepository, PostgresRepository, SqliteRepository
+from clerkmap.repositories import (
+    AsyncPostgresRepository,
+    AsyncSqlAlchemyRepository,
+    MemoryRepository,
+    PostgresRepository,
+    SqlAlchemyRepository,
+    SqliteRepository,
+)
 from clerkmap.repositories.django import DjangoRepository
 from clerkmap.sync import apply_relink, create_organization, plan_relink
 from clerkmap.testing import FakeClerk
@@ -58,12 +67,15 @@ def test_memory_and_sqlite() -> None:
         assert_type(numbers.put([]), list[Change[int]])
 
 
-def of_postgres(connection: Connection, pool: ConnectionPool) -> None:
+def of_servers(connection: Connection, pool: ConnectionPool, engine: Engine, async_engine: AsyncEngine) -> None:
     """Make repositories that need a server. A type checker reads this function, and no test calls it."""
     assert_type(PostgresRepository.open("postgresql://"), PostgresRepository[str])
     assert_type(PostgresRepository.open("postgresql://", ids=int, first_id=1), PostgresRepository[int])
     assert_type(PostgresRepository(pool, ids=int, first_id=1).within(connection), PostgresRepository[int])
     assert_type(AsyncPostgresRepository.open("postgresql://", ids=number_of), AsyncPostgresRepository[int])
+    assert_type(SqlAlchemyRepository(engine), SqlAlchemyRepository[str])
+    assert_type(SqlAlchemyRepository(engine, ids=int, first_id=1), SqlAlchemyRepository[int])
+    assert_type(AsyncSqlAlchemyRepository(async_engine, ids=int, first_id=1), AsyncSqlAlchemyRepository[int])
     assert_type(DjangoRepository(), DjangoRepository[str])
     assert_type(DjangoRepository(ids=int, first_id=1), DjangoRepository[int])
 

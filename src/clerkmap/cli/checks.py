@@ -379,11 +379,7 @@ def tables(case: Case) -> str:
         is_writable = case.place.check_writable()  # first, because it names the tables
         repository.checkpoint(_PROBE)
     except (ConfigurationError, RepositoryUnavailable) as error:
-        told, remedy = _with_grants(
-            error,
-            "Run this as the user of your application, and allow that user to write to the file and its folder, "
-            "or to the tables",
-        )
+        told, remedy = _with_grants(error, case.place.to_write)
         raise Wrong(told, remedy) from None
     case.repository = repository
     if not is_writable:

@@ -46,9 +46,10 @@ class NotWritten(Exception):
 
 
 class CommandDatabase(ABC):
-    """One database. `shown` is its name in texts."""
+    """One database. `shown` is its name in texts, and `to_write` says what makes it writable."""
 
     shown: str
+    to_write: str = "Run this as the user of your application, and allow its database role to write to the tables"
 
     @abstractmethod
     def look(self) -> DatabaseState:

@@ -60,6 +60,8 @@ _CAUSES = (
 class PostgresDatabase(CommandDatabase):
     """One PostgreSQL database."""
 
+    to_write = "Connect to a server that accepts writes, with the role of your application"
+
     def __init__(self, conninfo: str) -> None:
         from psycopg.conninfo import conninfo_to_dict  # imported here: the import above names the package to install
 

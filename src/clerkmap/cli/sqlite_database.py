@@ -24,6 +24,8 @@ _EXAMPLE = "SELECT user_id, clerk_id FROM clerkmap_identities WHERE clerk_id IS 
 class SqliteDatabase(CommandDatabase):
     """One SQLite file. Only `migrate` creates it."""
 
+    to_write = "Run this as the user of your application, and allow that user to write to the file and its folder"
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self.shown: str = str(path)
