@@ -18,10 +18,14 @@ from clerkmap.repositories import MemoryRepository
 from clerkmap.testing.samples import ACME, ANN, BEA, HERE, company, left, member, person
 from lost_answers_ways import (
     InYourTransaction,
+    OnAsyncpg,
+    OnAsyncSqlAlchemy,
     OnDjangosPostgres,
     OnDjangosSqlite,
     OnPostgres,
     OnPostgresAsync,
+    OnSqlAlchemy,
+    OnSqlAlchemysSqlite,
     OnSqlite,
     OnYourConnection,
     OnYourPool,
@@ -43,9 +47,13 @@ WAYS: dict[str, Callable[[ExitStack, dict[str, Any]], Way]] = {
     "your connection": OnYourConnection,
     "your transaction": InYourTransaction,
     "Django on PostgreSQL": OnDjangosPostgres,
+    "SQLAlchemy": OnSqlAlchemy,
+    "SQLAlchemy, async": OnAsyncSqlAlchemy,
+    "SQLAlchemy, asyncpg": OnAsyncpg,
     "SQLite": OnSqlite,
     "your SQLite connection": OnYourSqliteConnection,
     "Django on SQLite": OnDjangosSqlite,
+    "SQLAlchemy on SQLite": OnSqlAlchemysSqlite,
 }
 
 pytestmark = pytest.mark.slow

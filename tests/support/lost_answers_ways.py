@@ -13,14 +13,16 @@ import psycopg
 from django.db import connections
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from sqlalchemy import create_engine
 
 from clerkmap import Repository
-from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository, SqliteRepository
+from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository, SqlAlchemyRepository, SqliteRepository
 from clerkmap.repositories.django import DjangoRepository
 from clerkmap.testing.blocking import Blocking
 from django_databases import add_database
 from faulty import Faults, FaultyConnection, FaultyFile
 from postgres_cluster import Cluster
+from sqlalchemy_ways import BlockingOnEngine, ClosesItsEngine
 from tcp_proxy import COMMIT, TcpProxy
 
 Do = Callable[[], object]
@@ -56,11 +58,12 @@ class OnPostgres(Way):
     """A repository with a pool of its own, behind a proxy that loses the answer."""
 
     repeats_puts = True
+    words = COMMIT
     cluster: Cluster
     proxy: TcpProxy
 
     def _open(self) -> None:
-        schema = f"s{next(_numbers)}"
+        schema = self.schema = f"s{next(_numbers)}"
         with psycopg.connect(self.cluster.uri) as connection:
             connection.execute(f"CREATE SCHEMA {schema}".encode())
         direct = f"{self.cluster.uri}?options=-csearch_path%3D{schema}"
@@ -72,7 +75,7 @@ class OnPostgres(Way):
         self.repository = PostgresRepository.open(self.uri, **self.options)
 
     def lose_answer(self, meanwhile: Do) -> None:
-        self.proxy.lose_answer(COMMIT, meanwhile)
+        self.proxy.lose_answer(self.words, meanwhile)
 
 
 class OnPostgresAsync(OnPostgres):
@@ -154,6 +157,34 @@ class OnDjangosPostgres(OnPostgres):
         self.repository = DjangoRepository(alias, **self.options)
 
 
+class OnSqlAlchemy(OnPostgres):
+    """A repository on an engine of SQLAlchemy."""
+
+    driver = "postgresql+psycopg"
+
+    def _connect(self) -> None:
+        self.repository = ClosesItsEngine(self.url, schema=self.schema, **self.options)
+
+    @property
+    def url(self) -> str:
+        # asyncpg does not read the options of libpq.
+        return self.uri.partition("?")[0].replace("postgresql://", f"{self.driver}://")
+
+
+class OnAsyncSqlAlchemy(OnSqlAlchemy):
+    """The same in async code."""
+
+    def _connect(self) -> None:
+        self.repository = BlockingOnEngine(self.url, schema=self.schema, **self.options)
+
+
+class OnAsyncpg(OnAsyncSqlAlchemy):
+    """The same with asyncpg."""
+
+    driver = "postgresql+asyncpg"
+    words = b"COMMIT;\0"
+
+
 class OnSqlite(Way):
     """A repository on a file. Its database reports an error after the commit."""
 
@@ -170,6 +201,25 @@ class OnSqlite(Way):
         self._faults.meanwhile = meanwhile
         self._faults.on = True
 
+    def _losing(self) -> type[sqlite3.Connection]:
+        """The class of a connection that loses the answer to `commit`."""
+        faults = self._faults
+
+        class Losing(sqlite3.Connection):
+            def commit(self) -> None:
+                faults.execute("COMMIT", super().commit)
+
+        return Losing
+
+
+class OnSqlAlchemysSqlite(OnSqlite):
+    """A repository on an engine of SQLAlchemy."""
+
+    def _connect(self) -> None:
+        engine = create_engine(f"sqlite:///{self._path}", connect_args={"factory": self._losing()})
+        self.stack.callback(engine.dispose)
+        self.repository = SqlAlchemyRepository(engine, migrate=True, **self.options)
+
 
 class OnYourSqliteConnection(OnSqlite):
     """A repository on a connection of the application."""
@@ -185,13 +235,7 @@ class OnDjangosSqlite(OnSqlite):
     """A repository on the connection of Django."""
 
     def _connect(self) -> None:
-        faults = self._faults
-
-        class Losing(sqlite3.Connection):
-            def commit(self) -> None:
-                faults.execute("COMMIT", super().commit)
-
-        alias = add_database("sqlite", NAME=str(self._path), OPTIONS={"factory": Losing})
+        alias = add_database("sqlite", NAME=str(self._path), OPTIONS={"factory": self._losing()})
         self.stack.callback(connections[alias].close)
         self.repository = DjangoRepository(alias, **self.options)
 
