@@ -15,14 +15,21 @@ from clerkmap import HookFailed, RepositoryUnavailable
 from clerkmap.repositories import SqliteRepository
 from clerkmap.testing.samples import by_key
 from fault_operations import OPERATIONS, Operation
-from faulty import Dump, Faults, OfAFile, Way, Yours, YoursInATransaction
+from faulty import Dump, Faults, InASession, OfAFile, OnAnEngine, Way, Yours, YoursInATransaction
 
-WAYS: dict[str, Way] = {"a file": OfAFile, "your connection": Yours, "your transaction": YoursInATransaction}
+WAYS: dict[str, Way] = {
+    "a file": OfAFile,
+    "your connection": Yours,
+    "your transaction": YoursInATransaction,
+    "your engine": OnAnEngine,
+    "your session": InASession,
+}
 CASES = [
     pytest.param(operation, way, id=f"{operation.name}, {name}")
     for operation in OPERATIONS
     for name, way in WAYS.items()
     if name not in operation.not_by
+    if name != "your session" or not operation.opens  # which makes no tables
 ]
 HOW = {False: "before it took effect", True: "after it took effect"}
 
@@ -49,7 +56,7 @@ class World:
             return self._operation.do(self._tool)
 
     def _open(self) -> None:
-        self.repository = SqliteRepository(self.way.lent, migrate=True, **_options(self._operation))
+        self.repository = self.way.repository(_options(self._operation))
         self._tool = self._operation.using(self.repository)
 
 

@@ -6,6 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
+
 from clerkmap import Change, LinkRefused, Reconciler, Resolver, Verifier
 from clerkmap.core.admission import new_records_of_token
 from clerkmap.core.records import AnyRecord, ClerkOrganization, ClerkSession, ClerkUser
@@ -29,10 +32,12 @@ SIGNED_OUT = ClerkSession.deleted(HERE, "sess_1", observed_at=9)
 NAMING = person(public_metadata='{"role": "editor"}')
 
 
-def hear(change: Change, tx: sqlite3.Connection) -> None:
+def hear(change: Change, tx: sqlite3.Connection | Connection | Session) -> None:
     """A hook that writes to a table of its own, in the very transaction."""
-    tx.execute("CREATE TABLE IF NOT EXISTS clerkmap_heard (made INTEGER, keys TEXT)")
-    tx.execute("INSERT INTO clerkmap_heard VALUES (?, ?)", (change.made, " ".join(change.touches)))
+    connection = tx.connection() if isinstance(tx, Session) else tx
+    execute: Any = connection.exec_driver_sql if isinstance(connection, Connection) else connection.execute
+    execute("CREATE TABLE IF NOT EXISTS clerkmap_heard (made INTEGER, keys TEXT)")
+    execute("INSERT INTO clerkmap_heard VALUES (?, ?)", (change.made, " ".join(change.touches)))
 
 
 def once(do: Callable[[Any], object]) -> Callable[[Any], None]:
@@ -139,7 +144,7 @@ OPERATIONS = [
     Operation("checkpoint", lambda repository: repository.set_checkpoint("sync", "page 7"), tells=False),
     Operation("note anew", lambda r: r.set_checkpoint("sync", "page 7"), noted=["sync", "other"], tells=False),
     Operation("remove a note", lambda r: r.set_checkpoint("sync", None), noted=["sync", "other"], tells=False),
-    Operation("poll", lambda repository: repository.poll(), ALL, not_by=["your transaction"]),
+    Operation("poll", lambda repository: repository.poll(), ALL, not_by=["your transaction", "your session"]),
     Operation("resolve at first sight", lambda resolver: resolver.resolve(TOKEN), using=resolver),
     Operation("resolve somebody known", lambda resolver: resolver.resolve(TOKEN), FROM_TOKEN, resolver),
     Operation("receive a user", receive("user.created"), using=reconciler),

@@ -10,6 +10,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.orm import Session
+
+from clerkmap.repositories import SqlAlchemyRepository, SqliteRepository
 from clerkmap.repositories.sqlite.connections import FileConnections
 
 T = TypeVar("T")
@@ -45,6 +49,9 @@ class Faults:
 
     def execute(self, statement: str, take_effect: Callable[[], T]) -> T:
         if not self.on:
+            return take_effect()
+        if statement.startswith("RELEASE SAVEPOINT"):  # SQLAlchemy's, which SQLite does without any I/O: it cannot fail
+            self.committed = True
             return take_effect()
         self.statements.append(statement)
         strikes = len(self.statements) == self._at
@@ -88,6 +95,10 @@ class FaultyConnection(sqlite3.Connection):
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         return cast(sqlite3.Cursor, self.cursor().execute(sql, parameters))
+
+    def commit(self) -> None:
+        if self.in_transaction:
+            self.faults.execute("COMMIT", super().commit)
 
 
 class Lent:
@@ -140,6 +151,10 @@ class OfAFile:
         self.lent: Any = FaultyFile(path, faults)
         self.path = path
 
+    def repository(self, options: dict[str, Any]) -> Any:
+        """A repository, which makes the tables."""
+        return SqliteRepository(self.lent, migrate=True, **options)
+
     def dump(self) -> Dump:
         """All there is; and nothing is left open, so that others can write."""
         with closing(sqlite3.connect(self.path, isolation_level=None, timeout=0)) as other:
@@ -185,6 +200,54 @@ class YoursInATransaction(Yours):
 
     def commit(self) -> None:
         self.lent.execute("COMMIT")
+
+
+class OnAnEngine(OfAFile):
+    """The repository is given an engine of SQLAlchemy."""
+
+    def __init__(self, path: Path, faults: Faults) -> None:
+        self.lent = create_engine(f"sqlite:///{path}", connect_args={"factory": FaultyConnection})
+        self.path = path
+
+        @event.listens_for(self.lent, "connect")
+        def set_up(connection: FaultyConnection, _: object) -> None:
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.faults = faults
+
+    def repository(self, options: dict[str, Any]) -> Any:
+        return SqlAlchemyRepository(self.lent, migrate=True, **options)
+
+    def close(self) -> None:
+        self.lent.dispose()
+
+
+class InASession(OnAnEngine):
+    """The repository joins a session in which you have written."""
+
+    def __init__(self, path: Path, faults: Faults) -> None:
+        super().__init__(path, faults)
+        self._session = Session(self.lent)
+
+    def repository(self, options: dict[str, Any]) -> Any:
+        repository = super().repository(options)
+        self._session.execute(text("CREATE TABLE orders (id INTEGER)"))
+        self._session.execute(text("INSERT INTO orders VALUES (1)"))
+        return repository.within(self._session)
+
+    def dump(self) -> Dump:
+        """What you see inside your transaction, which must still be open and hold what is yours."""
+        connection = self._session.connection().connection.driver_connection
+        assert isinstance(connection, FaultyConnection)
+        assert connection.in_transaction, "your transaction was ended"
+        assert self._session.execute(text("SELECT id FROM orders")).all() == [(1,)], "what you wrote was undone"
+        return dump(connection)
+
+    def commit(self) -> None:
+        self._session.commit()
+
+    def close(self) -> None:
+        self._session.close()
+        super().close()
 
 
 Way = type[OfAFile]

@@ -144,6 +144,7 @@ class JoinedSource:
             run(connection, self._database, self._database.begin(connection, is_ready=False))
             with self._joined.begin_nested():
                 flush = self._joined.flush if isinstance(self._joined, Session) else None
+                connection = self._connection()  # a session sets its savepoint only now
                 yield OpenTransaction(connection, self._handle, flush)
 
     def is_open(self) -> bool:
