@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Connection, Engine, StaticPool
-from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
 
@@ -102,7 +101,7 @@ class JoinedSource:
         self._handle, self._joined = _joinable(given, is_async=waits.is_async)
         self._database = database
         self._turns = WorkTurns(waits, database.timeout, database.max_waiting)
-        self._bind: dict[str, Any] | None = None
+        self._bind: Engine | None = None
         bind = self._bind_of(self._joined, engine)
         self.engine: Engine = bind.engine
         if engine is None:
@@ -114,13 +113,10 @@ class JoinedSource:
     def _bind_of(self, joined: Joined, engine: Engine | None) -> Engine | Connection:
         if isinstance(joined, Connection):
             return joined
-        try:
+        if joined.bind is not None or engine is None:
             return joined.get_bind()
-        except UnboundExecutionError:  # the session has an engine for each class
-            if engine is None:
-                raise
-            self._bind = {"bind": engine}
-            return engine
+        self._bind = engine  # the session has an engine for each class
+        return engine
 
     def close(self) -> None:
         self._closed = True
@@ -153,7 +149,10 @@ class JoinedSource:
 
     def _connection(self) -> Connection:
         joined = self._joined
-        connection = joined if isinstance(joined, Connection) else joined.connection(self._bind)
+        if isinstance(joined, Connection):
+            connection = joined
+        else:
+            connection = joined.connection(None if self._bind is None else {"bind": self._bind})
         if self._database.writes_in_turn:
             return connection
         if getattr(connection.connection.dbapi_connection, "autocommit", False):
