@@ -11,11 +11,13 @@ from conftest import Listener
 from django.conf import settings
 from django.db import connections
 from django.test import AsyncClient, Client, override_settings
+from django.urls import include, path, reverse_lazy
+from django.views.decorators.gzip import gzip_page
 
 import django_site
 from adapter_world import redirected
-from clerkmap import Reconciler, RepositoryUnavailable, Requirement, Resolver
-from clerkmap.adapters.django import checks, require
+from clerkmap import Reconciler, RepositoryUnavailable, Requirement, Resolver, threaded
+from clerkmap.adapters.django import awebhook, checks, require, webhook
 from clerkmap.adapters.django.rest import requires
 from clerkmap.auth.result import current_principal
 from clerkmap.core.records import ClerkSession
@@ -397,6 +399,9 @@ MIDDLEWARE = settings.MIDDLEWARE
         ({"CLERKMAP": {"INSTANCE": {"publishable_key": "pk_test_replace_me"}}}, ["E001"]),
         ({"CLERKMAP": {"INSTANCE": {"publishable_kee": "pk_test_replace_me"}}}, ["E001"]),
         ({"CLERKMAP": {**FINE, "ORIGINS": ["not an origin"]}}, ["E001"]),
+        ({"CLERKMAP": {**FINE, "SIGN_IN_PAGE": "https://evil.example"}}, ["E001"]),
+        ({"CLERKMAP": {**FINE, "REFRESH_PAGE": "/refresh", "COOKIES": False}}, ["E001"]),
+        ({"CLERKMAP": {**FINE, "SIGN_IN_PAGE": reverse_lazy("nowhere")}}, []),  # the URLs are not loaded yet
         ({"CLERKMAP": {**FINE, "RECONCILER": "shop.nowhere.reconciler"}}, ["E002"]),
         ({"CLERKMAP": {**FINE, "RECONCILER": RESOLVERS["good"]}}, ["E002"]),
         ({"CLERKMAP": FINE, "MIDDLEWARE": MIDDLEWARE[:-1]}, ["E003"]),
@@ -416,3 +421,33 @@ def test_checks(wrong: dict[str, Any], ids: list[str], monkeypatch: pytest.Monke
     with override_settings(**wrong):
         found = checks.check_settings() + (checks.check_middleware() + checks.check_user() if ids != ["E001"] else [])
     assert [each.id for each in found] == [f"clerkmap.{id}" for id in ids]
+
+
+SYNC, ASYNC = path("sync", webhook), path("async", awebhook)
+GOOD_RECONCILER = Reconciler(INSTANCE, MemoryRepository())
+NO_SECRET = Reconciler(clerk.make_instance(webhook_secrets=()), MemoryRepository())
+ASYNC_ONLY = Reconciler(INSTANCE, threaded(MemoryRepository()))
+
+
+@pytest.mark.parametrize(
+    ("urls", "reconciler", "refusals"),
+    [
+        ((SYNC, ASYNC), GOOD_RECONCILER, []),
+        ((), NO_SECRET, []),
+        ((SYNC,), NO_SECRET, ["webhook_secrets"]),
+        ((path("a/", include([path("b/", include([ASYNC]))])),), NO_SECRET, ["webhook_secrets"]),
+        ((path("wrapped", gzip_page(webhook)),), NO_SECRET, ["webhook_secrets"]),
+        ((SYNC, ASYNC), ASYNC_ONLY, ["synchronous repository"]),
+        ((SYNC,), None, ["webhooks need both"]),
+        ((SYNC,), "shop.nowhere.reconciler", []),  # E002 says it
+    ],
+)
+def test_a_webhook_view_that_would_refuse_every_delivery(urls: Any, reconciler: object, refusals: list[str]) -> None:
+    """`manage.py check` and the start of a server say so, and not only Clerk's list of failed deliveries."""
+    with override_settings(
+        ROOT_URLCONF=urls or (path("", lambda request: None),), CLERKMAP={**FINE, "RECONCILER": reconciler}
+    ):
+        found = checks.check_webhooks()
+    assert [each.id for each in found] == ["clerkmap.E007"] * len(refusals)
+    for error, refusal in zip(found, refusals, strict=True):
+        assert refusal in error.msg

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from flask import Flask, Response, g, request, stream_with_context
+from flask import Blueprint, Flask, Response, g, request, stream_with_context
 
 from clerkmap import Reconciler, Requirement, Resolver, current_principal, threaded
 from clerkmap.adapters.flask import Clerk, current_user, webhook
 from clerkmap.adapters.wsgi import principal_of
 from clerkmap.errors import ConfigurationError, TokenMissing
 from clerkmap.repositories import MemoryRepository
+from clerkmap.testing import FakeClerk
 from flask_world import FlaskWorld
 
 
@@ -222,3 +223,47 @@ def test_without_flask_it_says_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode
     assert "ImportError: this adapter needs Flask: pip install 'clerkmap[flask]'" in done.stderr
+
+
+def test_a_blueprint_has_its_own_options() -> None:
+    """The innermost blueprint decides, wherever and under whichever name it is registered; all others keep theirs."""
+    clerk = FakeClerk(seed=35)
+    resolver = Resolver(clerk.instance, MemoryRepository())
+    token = clerk.token(clerk.create_user())
+    app, outer, inner, plain = Flask("app"), *(Blueprint(name, __name__) for name in ("outer", "inner", "plain"))
+    guard = Clerk().signed_in
+    for blueprint in (outer, inner, plain):
+        blueprint.add_url_rule("/", "page", guard(lambda: "in"))
+    Clerk(outer, resolver, cookies=False)
+    Clerk(inner, resolver, origins=["https://inner.example"], sign_in_page="/inner-sign-in")
+    outer.register_blueprint(inner, url_prefix="/inner")
+    outer.register_blueprint(plain, url_prefix="/plain")
+    app.register_blueprint(outer, url_prefix="/outer")
+    app.register_blueprint(inner, url_prefix="/again", name="again")
+    app.register_blueprint(plain, url_prefix="/plain")
+    Clerk(app, resolver, sign_in_page="/sign-in")
+
+    client = app.test_client(use_cookies=False)
+    html, cookie = {"Accept": "text/html"}, {"Cookie": f"__session={token}"}
+    statuses = {path: client.get(path, headers=cookie).status_code for path in _PLACES}
+    assert statuses == _PLACES
+    sent = {path: client.get(path, headers=html).location for path in _PLACES}
+    assert sent == {
+        "/outer/": None,
+        "/outer/plain/": None,
+        "/outer/inner/": "/inner-sign-in?redirect_url=%2Fouter%2Finner%2F",
+        "/again/": "/inner-sign-in?redirect_url=%2Fagain%2F",
+        "/plain/": "/sign-in?redirect_url=%2Fplain%2F",
+    }
+
+
+_PLACES = {"/outer/": 401, "/outer/plain/": 401, "/outer/inner/": 200, "/again/": 200, "/plain/": 200}
+
+
+def test_pages_need_cookies() -> None:
+    """Only a browser can follow them, and without cookies none is ever signed in."""
+    resolver = Resolver(FakeClerk(seed=35).instance, MemoryRepository())
+    for page in ("sign_in_page", "refresh_page"):
+        with pytest.raises(ConfigurationError, match="need Clerk's session cookie"):
+            Clerk(Flask("app"), resolver, cookies=False, **{page: "/page"})
+    Clerk(Flask("app"), resolver, cookies=False, organization_page="/choose")

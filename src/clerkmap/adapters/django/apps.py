@@ -17,3 +17,4 @@ class ClerkmapConfig(AppConfig):
         register(checks.check_settings)
         register(checks.check_middleware)
         register(checks.check_user)
+        register(checks.check_webhooks)

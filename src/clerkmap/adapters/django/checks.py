@@ -6,8 +6,11 @@ clerkmap.E003  the middleware is missing
 clerkmap.E004  the middleware is before Django's, which would replace request.user
 clerkmap.E005  the database
 clerkmap.E006  the field or the function that finds request.user
+clerkmap.E007  the webhook view would refuse every delivery
 """
 
+from collections.abc import Iterable, Iterator
+from inspect import unwrap
 from typing import Any
 
 from django.apps import apps
@@ -17,11 +20,13 @@ from django.core.checks import Error
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db import connections
 from django.db.models import AutoField
+from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
 from ...errors import ConfigurationError
 from . import settings as conf
 from .middleware import AuthMiddleware
+from .webhooks import awebhook, webhook
 
 _PATH = "clerkmap.adapters.django.AuthMiddleware"
 _DJANGOS = "django.contrib.auth.middleware.AuthenticationMiddleware"
@@ -61,6 +66,29 @@ def check_middleware(**_: Any) -> list[Any]:
     if wants_user and _DJANGOS in settings.MIDDLEWARE[ours[0] :]:
         return [_error("E004", f"{_DJANGOS} replaces request.user", f"Put {_PATH!r} after it.")]
     return []
+
+
+def check_webhooks(**_: Any) -> list[Any]:
+    """Check that the webhook views in the URLs can receive deliveries."""
+    if not getattr(settings, "ROOT_URLCONF", None) or check_settings():
+        return []
+    used = set(_views(get_resolver().url_patterns))
+    found: list[Any] = []
+    for view in (webhook, awebhook):
+        try:
+            if unwrap(view) in used:
+                conf.reconciler().check_receives(synchronous=view is webhook)
+        except ConfigurationError as error:
+            found.append(_error("E007", f"the view {view.__name__} would refuse every delivery: {error}"))
+    return found
+
+
+def _views(patterns: Iterable[Any]) -> Iterator[Any]:
+    for pattern in patterns:
+        if hasattr(pattern, "url_patterns"):
+            yield from _views(pattern.url_patterns)
+        else:
+            yield unwrap(pattern.callback)
 
 
 def check_user(**_: Any) -> list[Any]:
