@@ -108,6 +108,21 @@ def merge_user_metadata(id: str, **metadata: Shape) -> ClerkRequest[Shape]:
     return ClerkRequest("PATCH", f"/users/{_segment(id)}/metadata", _object, body=metadata)
 
 
+def ban_user(id: str) -> ClerkRequest[Shape]:
+    """Ban a user, and end the sessions. `clerkmap.sync.ban_user` also stores the ban."""
+    return ClerkRequest("POST", f"/users/{_segment(id)}/ban", _object)
+
+
+def unban_user(id: str) -> ClerkRequest[Shape]:
+    """End the ban of a user."""
+    return ClerkRequest("POST", f"/users/{_segment(id)}/unban", _object)
+
+
+def delete_user(id: str) -> ClerkRequest[Shape]:
+    """Delete a user. `clerkmap.sync.delete_user` also stores the deletion."""
+    return ClerkRequest("DELETE", f"/users/{_segment(id)}", _object)
+
+
 # Organizations and memberships
 
 

@@ -13,6 +13,7 @@ from .import_file import FileReport, abackfill_file, backfill_file
 from .job import OnProgress, Progress, Report
 from .move import Moved, move
 from .outbox import OutboxWorker, Sent, adrain, afill_outbox, drain, fill_outbox
+from .refresh import aban_user, adelete_user, arefresh, aunban_user, ban_user, delete_user, refresh, unban_user
 from .relink import REASONS, By, Move, Reason, Refusal, Relink, Way, apply_relink, plan_relink
 from .repair import RepairReport, arepair, repair
 from .replay_hooks import Replayed, areplay_hooks, replay_hooks
@@ -38,21 +39,29 @@ __all__ = [
     "Way",
     "abackfill",
     "abackfill_file",
+    "aban_user",
     "acreate_organization",
+    "adelete_user",
     "adiff",
     "adrain",
     "afill_outbox",
     "apply_relink",
+    "arefresh",
     "arepair",
     "areplay_hooks",
+    "aunban_user",
     "backfill",
     "backfill_file",
+    "ban_user",
     "create_organization",
+    "delete_user",
     "diff",
     "drain",
     "fill_outbox",
     "move",
     "plan_relink",
+    "refresh",
     "repair",
     "replay_hooks",
+    "unban_user",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 from ..clerk import endpoints
 from ..clerk.endpoints import ClerkRequest, Page, Shape
 from ..core.events import Unreadable, records_of
+from ..core.model import Change
 from ..core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkUser, Kind
 from ..errors import ApiNotFound, ApiRefused
 from .job import Job, Report
@@ -103,8 +104,9 @@ class Departures:
                 self._asked += 1
                 self._job.tell("departures", self._asked, total)
 
-    async def ask_about(self, record: AnyRecord) -> None:
-        """Store Clerk's answer about a stored record, or a tombstone if Clerk does not know it."""
+    async def ask_about(self, record: AnyRecord) -> list[Change]:
+        """Store Clerk's answer about a stored record, or a tombstone if Clerk does not know it. Return the changes."""
+        changes = list[Change]()
         asked_at = self._job.now()
         row, is_gone = await self._found(record)
         if row is not None:
@@ -113,11 +115,12 @@ class Departures:
             except Unreadable:
                 self._report.unreadable += 1
             else:
-                await self._job.put(records)
-                await put_despite_older_dates(self._job, record.kind, [(row, records[-1])])
+                changes += await self._job.repository.put(records)
+                changes += await put_despite_older_dates(self._job, record.kind, [(row, records[-1])])
         if is_gone:
-            await self._job.put([record.tombstone(asked_at)])
+            changes += await self._job.repository.put([record.tombstone(asked_at)])
             self._report.departed += 1
+        return changes
 
     async def _found(self, record: AnyRecord) -> tuple[Shape | None, bool]:
         """Return Clerk's row of the record, or of the membership that replaces it; and whether the record is gone."""
@@ -129,7 +132,7 @@ class Departures:
         try:
             return await self._job.send(request), False
         except ApiNotFound as error:
-            return None, _is_of_the_id(error)
+            return None, is_of_the_id(error)
 
     async def _found_membership(self, record: ClerkMembership) -> tuple[Shape | None, bool]:
         user_id, organization_id = await self._ends_of(record)
@@ -141,7 +144,7 @@ class Departures:
                 return page.rows[0], page.rows[0].get("id") != record.clerk_id
             row = await self._job.send(endpoints.merge_membership_metadata(organization_id, user_id))
         except ApiNotFound as error:
-            return None, _is_of_the_id(error)
+            return None, is_of_the_id(error)
         except ApiRefused as error:
             if error.status not in NO_ANSWER:
                 raise
@@ -150,6 +153,6 @@ class Departures:
         return row, row.get("id") != record.clerk_id
 
 
-def _is_of_the_id(error: ApiNotFound) -> bool:
+def is_of_the_id(error: ApiNotFound) -> bool:
     """Return whether Clerk did not find the object itself, and not another part of the request."""
     return any(code.endswith("not_found") for code in error.codes)
