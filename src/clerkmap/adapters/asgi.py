@@ -97,23 +97,23 @@ def response_to(error: ClerkmapError, scope: Scope, required: Requirement | None
     return authenticator.response_to(error, make_asgi_request(scope), Target.of_scope(scope), required)
 
 
-async def authenticate(authenticator: Authenticator, scope: Scope) -> AuthResult:
+async def authenticate(authenticator: Authenticator, scope: Scope, within: Any = None) -> AuthResult:
     """Authenticate a request inside an application, but only once: if an outer middleware has an equivalent
-    authenticator, return its result."""
+    authenticator, return its result. A new user is written in the session `within`, if there is one."""
     outer = scope.get(_AUTHENTICATOR)
     if isinstance(outer, Authenticator) and outer.is_equivalent_to(authenticator):
         return auth_result_of(scope)
-    return await _authenticate(authenticator, scope)
+    return await _authenticate(authenticator, scope, within)
 
 
-async def _authenticate(authenticator: Authenticator, scope: Scope) -> AuthResult:
+async def _authenticate(authenticator: Authenticator, scope: Scope, within: Any = None) -> AuthResult:
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     if type(headers) is not list or (headers and type(headers[0]) is not tuple):
         # The specification allows an iterable that can be read only once, and the application reads it after us.
         headers = scope["headers"] = [(name, value) for name, value in headers]
     result = authenticator.identify_cached(headers)
     if result is None:
-        result = await authenticator.aidentify_scope(scope)
+        result = await authenticator.aidentify_scope(scope, within)
     scope[_AUTH_RESULT], scope[_AUTHENTICATOR] = result, authenticator
     scope.pop(_LEASE, None)
     return result

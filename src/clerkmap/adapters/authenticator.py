@@ -129,8 +129,9 @@ class Authenticator(Generic[IdT]):
         except ClerkmapError as error:
             return self._error(error)
 
-    async def aidentify_scope(self, scope: Mapping[str, Any]) -> AuthResult[IdT]:
-        """Authenticate an ASGI request that is not cached.
+    async def aidentify_scope(self, scope: Mapping[str, Any], within: Any = None) -> AuthResult[IdT]:
+        """Authenticate an ASGI request that is not cached. A new user is written in the session `within`, if there is
+        one.
 
         Cache its Authorization header for `identify_cached` if it leads to a principal, so that strangers cannot fill
         the cache. An opaque token is never cached, because it may be valid for years.
@@ -141,7 +142,7 @@ class Authenticator(Generic[IdT]):
             if found is None:
                 return self._no_token()
             with _from(request, found):
-                result = self._result(found, await self.resolver.aresolve(found.token))
+                result = self._result(found, await self._aresolve(found.token, within))
         except ClerkmapError as error:
             return self._error(error)
         if found.carrier == "header" and prefix_of(found.token) is None:
@@ -149,6 +150,14 @@ class Authenticator(Generic[IdT]):
             if type(sent) is bytes and len(sent) <= MAX_CACHED_HEADER:
                 self._headers.keep(sent, found)
         return result
+
+    async def _aresolve(self, token: str, within: Any) -> Principal[IdT]:
+        if within is None:
+            return await self.resolver.aresolve(token)
+        known = self.resolver.resolve_nowait(token)
+        repository: Any = self.resolver.repository
+        joined = repository.within(within)
+        return known or await self.resolver.aresolve(token, within=joined)
 
     def response_to(
         self, error: ClerkmapError, request: Request, target: Target, required: Requirement | None = None

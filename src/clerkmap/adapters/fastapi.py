@@ -14,7 +14,8 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Annotated, Any, Generic, Unpack, cast
+from inspect import iscoroutinefunction
+from typing import Annotated, Any, Generic, TypeVar, Unpack, cast
 
 try:
     from fastapi import APIRouter, Depends, FastAPI, HTTPException
@@ -24,6 +25,7 @@ try:
     from fastapi.requests import HTTPConnection
     from fastapi.security.base import SecurityBase
     from pydantic import BaseModel
+    from starlette.concurrency import run_in_threadpool
     from starlette.routing import Route
     from starlette.websockets import WebSocket, WebSocketState
 except ModuleNotFoundError as _error:
@@ -37,13 +39,15 @@ from ..core.pages import PageOptions, Target
 from ..core.principal import Principal
 from ..core.requirements import Requirement, RequirementOptions
 from ..core.responses import RawResponse, Remedy
-from ..errors import OrganizationMissing, Refused, Unavailable
+from ..errors import ConfigurationError, OrganizationMissing, Refused, Unavailable
 from ..webhooks import Reconciler
 from .asgi import Receive, Scope, Send, WebhookEndpoint, authenticate, close_code, deny, respond
 from .authenticator import Authenticator, requirement_of
 
 __all__ = ["Clerk", "ClerkErrorBody", "ClerkHTTPException", "webhook"]
 
+SessionT = TypeVar("SessionT")
+_AUTHENTICATED = "clerkmap.fastapi"  # in a scope: a dependency has authenticated the request
 _BODY_HEADERS = ("content-type", "content-length")  # a handler that writes another body sets its own
 
 
@@ -113,15 +117,18 @@ class Clerk(Generic[IdT]):
             status: {"model": ClerkErrorBody, "description": text} for status, text in _RESPONSES.items()
         }
         self._requirements: dict[Requirement, Callable[..., Awaitable[Principal[IdT]]]] = {}
-        in_header = _Scheme("Clerk", HTTPBearer(bearerFormat="JWT", description="A session token"))
+        self._sessions: dict[Callable[[], Any], Callable[..., Awaitable[Any]]] = {}
+        in_header = self._in_header = _Scheme("Clerk", HTTPBearer(bearerFormat="JWT", description="A session token"))
         in_cookie = _Scheme("ClerkCookie", APIKey.model_validate({"in": APIKeyIn.cookie, "name": SESSION_COOKIE}))
+        self._in_cookie: Any = in_cookie if authenticator.cookies else _nothing
 
         async def find(
             connection: HTTPConnection,
             _header: Annotated[None, Depends(in_header)],
-            _cookie: Annotated[None, Depends(in_cookie if authenticator.cookies else _nothing)],
+            _cookie: Annotated[None, Depends(self._in_cookie)],
         ) -> AsyncGenerator[AuthResult]:
             result = await authenticate(authenticator, connection.scope)
+            connection.scope[_AUTHENTICATED] = True
             with self._raising(connection), current_within(result):  # converts errors of the path function, too
                 yield result
 
@@ -181,6 +188,45 @@ class Clerk(Generic[IdT]):
                 return await result.arequire(required)
 
         return self._requirements.setdefault(required, require)
+
+    def session(self, sessionmaker: Callable[[], SessionT]) -> Callable[..., Awaitable[SessionT]]:
+        """Return a dependency that opens a session of SQLAlchemy and authenticates the request in it. So a new user is
+        a part of your transaction. You commit; without a commit, the session is rolled back when the path function
+        ends.
+
+        It must come before the other dependencies of a request. An equal argument gives the same dependency.
+
+        Args:
+            sessionmaker: Your `async_sessionmaker`, or for a sync repository your `sessionmaker`. The repository must
+                be an `AsyncSqlAlchemyRepository` or a `SqlAlchemyRepository`.
+        """
+        if not callable(sessionmaker):
+            raise ConfigurationError(
+                f"session() takes a sessionmaker such as async_sessionmaker(engine), not {type(sessionmaker).__name__}"
+            )
+
+        async def opened(
+            connection: HTTPConnection,
+            _header: Annotated[None, Depends(self._in_header)],
+            _cookie: Annotated[None, Depends(self._in_cookie)],
+        ) -> AsyncGenerator[SessionT]:
+            if _AUTHENTICATED in connection.scope:
+                raise ConfigurationError(
+                    "the session must come before the other dependencies of the request: make it the first parameter, "
+                    "or put it into dependencies= of the route or the router"
+                )
+            session: Any = sessionmaker()
+            try:
+                await authenticate(self._authenticator, connection.scope, session)
+                yield session
+            finally:
+                closed = session.close() if iscoroutinefunction(session.close) else run_in_threadpool(session.close)
+                await asyncio.shield(closed)
+
+        async def session(found: Annotated[Any, Depends(opened, scope="function")]) -> Any:
+            return found
+
+        return self._sessions.setdefault(sessionmaker, session)
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncGenerator[None]:

@@ -26,11 +26,10 @@ def checked_timeout(timeout: float) -> float:
 
 def not_a_connection(wanted: str, connection: object) -> ConfigurationError:
     """Return the error for an argument of `within` that is no connection of the driver."""
-    expression = "session.connection().connection.driver_connection"
-    if "Async" in wanted:
-        expression = "(await (await session.connection()).get_raw_connection()).driver_connection"
+    repository = "AsyncSqlAlchemyRepository" if "Async" in wanted else "SqlAlchemyRepository"
     return ConfigurationError(
-        f"within() takes a {wanted}, not {type(connection).__name__}; in SQLAlchemy that is {expression}"
+        f"within() takes a {wanted}, not {type(connection).__name__}; for sessions of SQLAlchemy make the repository "
+        f"with {repository}(engine)"
     )
 
 

@@ -316,6 +316,5 @@ class AsyncSource:
 
 def _not_a_source(wanted: str) -> ConfigurationError:
     return ConfigurationError(
-        f"the repository takes {wanted}. For a URL call open(url); for a SQLAlchemy session pass "
-        "session.connection().connection.driver_connection"
+        f"the repository takes {wanted}. For a URL call open(url); for an engine of SQLAlchemy use SqlAlchemyRepository"
     )
