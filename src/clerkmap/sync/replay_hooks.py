@@ -10,7 +10,7 @@ comes before the replay of its row, or after it. A checkpoint holds the position
 import json
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 from ..core.model import Change, Member, Organization, ResultPage, User
 from ..core.records import AnyRecord, key_of
@@ -214,5 +214,5 @@ def _place_in(text: str | None) -> tuple[Stage, str | None]:
     except (ValueError, TypeError, RecursionError):
         return _STAGES[0], None
     if stage in _STAGES and (after is None or isinstance(after, str)):
-        return cast(Stage, stage), after
+        return stage, after
     return _STAGES[0], None

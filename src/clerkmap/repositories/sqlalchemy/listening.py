@@ -90,10 +90,13 @@ class AsyncListener:
             await self._driver.set_autocommit(True)
         async with self._driver.transaction():  # a pooler in between cannot give it to two sessions
             if self._is_asyncpg:
-                await self._driver.add_listener(channel, lambda *told: self._heard.put_nowait(told[-1]))
+                await self._driver.add_listener(channel, self._hear)
             else:
                 await self._driver.execute(f"LISTEN {channel}")
             return await self._session()
+
+    def _hear(self, *told: Any) -> None:
+        self._heard.put_nowait(told[-1])
 
     async def _session(self) -> object:
         if self._is_asyncpg:

@@ -145,7 +145,7 @@ class AsyncSqlAlchemyRepository(AsyncSqlRepository[NewIdT]):
 
     async def _read(self, work: Callable[P, Work[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         await self._prepare()
-        return await greenlet_spawn(self._transactions.read, lambda: work(*args, **kwargs))
+        return await greenlet_spawn(lambda: self._transactions.read(lambda: work(*args, **kwargs)))
 
     async def _write(self, work: Callable[P, Work[Written[T]]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._write_once(lambda: work(*args, **kwargs), None, repeatable=False)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, StaticPool
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_scoped_session
@@ -194,7 +194,7 @@ def _noted(connection: Connection, attempts: Attempts) -> Generator[None, None, 
 def _joinable(given: object, *, is_async: bool) -> tuple[object, Joined]:
     """Return the object for hooks, and the sync session or connection in it."""
     if isinstance(given, (scoped_session, async_scoped_session)):
-        given = given()
+        given = cast("Callable[[], object]", given)()
     if is_async and isinstance(given, AsyncSession):
         return given, given.sync_session
     if is_async and isinstance(given, AsyncConnection):
