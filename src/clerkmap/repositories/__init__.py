@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .memory import MemoryRepository as MemoryRepository
     from .postgres import AsyncPostgresRepository as AsyncPostgresRepository
     from .postgres import PostgresRepository as PostgresRepository
+    from .read_cache import ReadCache as ReadCache
+    from .read_cache import keys_of_rows as keys_of_rows
     from .row_numbers import UsersTable as UsersTable
     from .sqlalchemy import AsyncSqlAlchemyRepository as AsyncSqlAlchemyRepository
     from .sqlalchemy import SqlAlchemyRepository as SqlAlchemyRepository
@@ -42,6 +44,7 @@ __all__ = [
     "MembershipChanges",
     "MemoryRepository",
     "PostgresRepository",
+    "ReadCache",
     "RepositoryThreads",
     "SqlAlchemyRepository",
     "SqliteRepository",
@@ -49,6 +52,7 @@ __all__ = [
     "UsersTable",
     "deletion_time",
     "key_of",
+    "keys_of_rows",
     "latest_membership",
     "oldest_session_rank",
     "outranks",
@@ -69,6 +73,7 @@ _MODULES = {
     "MembershipChanges": "..core.membership_changes",
     "MemoryRepository": ".memory",
     "PostgresRepository": ".postgres",
+    "ReadCache": ".read_cache",
     "RepositoryThreads": ".._runtime.threads",
     "SqlAlchemyRepository": ".sqlalchemy",
     "SqliteRepository": ".sqlite",
@@ -78,6 +83,7 @@ _MODULES = {
     "winning_records": "..core.merging",
     "oldest_session_rank": "..core.tombstone_retention",
     "key_of": "..core.records",
+    "keys_of_rows": ".read_cache",
     "latest_membership": "..core.merging",
     "outranks": "..core.merging",
     "to_datetime": "..core.times",
