@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import pairwise
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 from unicodedata import normalize
 
 from ..core.model import Id, Organization, ResultPage, User
@@ -28,8 +28,7 @@ MAX_CURSOR = 4096  # characters; a term of 255 characters in four bytes each mak
 _LAST = "\U0010ffff"  # sorts after every character of a text
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Term:
+class Term(NamedTuple):
     """One text that finds a record. It finds it for each prefix that is longer than `shared` characters.
 
     A record has several terms, and a search must find it once: by the first term that begins with the text. A shorter
@@ -39,6 +38,9 @@ class Term:
     kind: TermKind
     text: str
     shared: int
+
+    def __repr__(self) -> str:
+        return f"Term({self.kind!r})"  # never personal: reprs end up in logs
 
 
 def terms_of(record: AnyRecord) -> list[Term]:
@@ -62,12 +64,15 @@ def _terms(kind: TermKind, *texts: str | None) -> list[Term]:
 
 def _shared(one: str, other: str) -> int:
     """Return the number of characters with which two texts begin alike."""
+    if one[:1] != other[:1]:  # mostly
+        return 0
     return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def fold(text: str) -> str:
     """Return a text without differences of case, of spaces, and of the form in which accents are written."""
-    return " ".join(normalize("NFKC", text).casefold().split())
+    folded = text.lower() if text.isascii() else normalize("NFKC", text).casefold()
+    return " ".join(folded.split())
 
 
 @dataclass(frozen=True, slots=True, repr=False)

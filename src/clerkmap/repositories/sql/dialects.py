@@ -47,7 +47,6 @@ class Dialect:
     value: str  # the placeholder of a value
     among: str  # whether a column is one of the texts in a JSON array
     pairs: str  # the rows of two texts in a JSON array of pairs
-    quadruples: str  # the same for four texts
     origin: str  # a text that identifies this database's table among all databases
     notifies: bool = False  # whether the database itself notifies other processes of changes
     locked: str = ""  # how a SELECT locks its rows, if writers do not wait in line anyway
@@ -71,10 +70,6 @@ SQLITE = Dialect(
     value="?",
     among="IN (SELECT value FROM json_each(?))",
     pairs="SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",
-    quadruples=(
-        "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), "
-        "json_extract(value, '$[3]') FROM json_each(?)"
-    ),
     origin="SELECT nullif(file, '') || ' {}' FROM pragma_database_list WHERE name = 'main'",
 )
 # FOR NO KEY UPDATE, since your rows that reference a user's must not wait for it.
@@ -92,7 +87,6 @@ POSTGRES = Dialect(
     value="%s",
     among="= ANY(ARRAY(SELECT json_array_elements_text(?)))",
     pairs="SELECT pair->>0, pair->>1 FROM json_array_elements(?) AS pair",
-    quadruples="SELECT part->>0, part->>1, part->>2, part->>3 FROM json_array_elements(?) AS part",
     origin="SELECT current_database() || ' ' || to_regclass('{}')::oid::text",
     locked=" FOR NO KEY UPDATE",
     unlocked=" FOR UPDATE SKIP LOCKED",

@@ -3,10 +3,10 @@
 The conditions of the views stand here, too, so that a list and a view cannot differ.
 """
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from ...core.membership_changes import place_of
@@ -24,6 +24,7 @@ T = TypeVar("T", User, Organization)
 _USER = len(USER_COLUMNS) + 4
 _ORGANIZATION = len(ORGANIZATION_COLUMNS) + 1
 _MEMBERSHIP = _USER + _ORGANIZATION
+_AT_ONCE = 500  # terms that one statement deletes: databases bound the number of values
 _TERM_KEY = "t.term, t.instance, t.key"
 
 
@@ -257,19 +258,17 @@ class SearchTerms:
     """The stored terms of each record: `put` writes those that have changed."""
 
     def __init__(self, sql: Statements) -> None:
-        table, dialect = sql.names.table("search_terms"), sql.dialect
-        delete = f"DELETE FROM {table} WHERE (kind, term, instance, key) IN ({dialect.quadruples})"
-        self._is_server = dialect.rows != ""
-        self._delete = delete.replace("?", dialect.value)
+        table = sql.names.table("search_terms")
+        self._delete = f"DELETE FROM {table} WHERE (kind, term, instance, key) IN (VALUES "
+        self._key = f"({', '.join([sql.dialect.value] * 4)})"
         self._insert = ManyRows(
-            dialect,
+            sql.dialect,
             table,
             TERM_COLUMNS,
             "ON CONFLICT (kind, term, instance, key) DO UPDATE SET shared = excluded.shared",
             "kind",
             "",
             partial(not_inserted, "search_terms"),
-            after=delete,
         )
 
     def follow(self, written: Iterable[Change]) -> Work[None]:
@@ -287,7 +286,7 @@ class SearchTerms:
                 texts = {(term.kind, term.text) for term in terms}
                 gone += [(term.kind, term.text, *place) for term in old if (term.kind, term.text) not in texts]
                 new += [(term.kind, term.text, *place, term.shared) for term in terms if term not in old]
-        values = (json.dumps(gone, ensure_ascii=False),)
-        if gone and not (new and self._is_server):
-            yield self._delete, values
-        yield from self._insert.of(sorted(new), *values)
+        for start in range(0, len(gone), _AT_ONCE):
+            keys = gone[start : start + _AT_ONCE]
+            yield f"{self._delete}{', '.join([self._key] * len(keys))})", tuple(chain.from_iterable(keys))
+        yield from self._insert.of(sorted(new))

@@ -295,10 +295,7 @@ class ManyRows:
         returned: str,
         id_type: str,
         failed: Callable[[], ConfigurationError],
-        *,
-        after: str = "",
     ) -> None:
-        """`after` is a statement to run in the same round trip, on a server. It must not touch these rows."""
         self._columns = columns
         self._failed = failed
         self._as_json = dialect.rows != ""
@@ -307,21 +304,17 @@ class ManyRows:
             types = {"id": id_type, "user_id": id_type} | _TYPES
             rows = dialect.rows.format(", ".join(f"{column} {types.get(column, 'text')}" for column in columns))
             statement = f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {rows} {ending} RETURNING {returned}"
-            statement = f"WITH other AS ({after}) {statement}" if after else statement
         else:
             statement = f"INSERT INTO {table} ({listed}) VALUES ({', '.join('?' * len(columns))}) {ending}"
         self._statement = statement.replace("?", dialect.value)
 
-    def of(self, rows: list[tuple[Any, ...]], *values: Any) -> Work[Rows]:
-        """Write the rows, and return those that were written: the columns that the statement returns come first.
-
-        `values` are those of the statement `after`.
-        """
+    def of(self, rows: list[tuple[Any, ...]]) -> Work[Rows]:
+        """Write the rows, and return those that were written: the columns that the statement returns come first."""
         if not rows:
             return []
         if self._as_json:
             named = [dict(zip(self._columns, row, strict=True)) for row in rows]
-            return (yield self._statement, (*values, json.dumps(named, ensure_ascii=False)))
+            return (yield self._statement, (json.dumps(named, ensure_ascii=False),))
         ((written,),) = yield self._statement, rows
         if written != len(rows):  # no other writer is active meanwhile
             raise self._failed()
