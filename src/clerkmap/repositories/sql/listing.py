@@ -266,7 +266,7 @@ class SearchTerms:
             table,
             TERM_COLUMNS,
             "ON CONFLICT (kind, term, instance, key) DO UPDATE SET shared = excluded.shared",
-            "kind",
+            "",
             "",
             partial(not_inserted, "search_terms"),
         )

@@ -303,13 +303,14 @@ class ManyRows:
         if self._as_json:
             types = {"id": id_type, "user_id": id_type} | _TYPES
             rows = dialect.rows.format(", ".join(f"{column} {types.get(column, 'text')}" for column in columns))
-            statement = f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {rows} {ending} RETURNING {returned}"
+            statement = f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {rows} {ending}"
+            statement += f" RETURNING {returned}" if returned else ""
         else:
             statement = f"INSERT INTO {table} ({listed}) VALUES ({', '.join('?' * len(columns))}) {ending}"
         self._statement = statement.replace("?", dialect.value)
 
     def of(self, rows: list[tuple[Any, ...]]) -> Work[Rows]:
-        """Write the rows, and return those that were written: the columns that the statement returns come first."""
+        """Write the rows, and return those that were written, if the statement returns any columns: these come first."""
         if not rows:
             return []
         if self._as_json:
