@@ -19,6 +19,8 @@ RELATIONS = {
     "identities": ("clerkmap_identities", 1),
     "identities by key": ("clerkmap_identities_pkey", 1),
     "identities by user": ("clerkmap_identities_user", 1),
+    "search terms": ("clerkmap_search_terms", 1),
+    "search terms by text": ("clerkmap_search_terms_pkey", 1),
     "memberships": ("clerkmap_memberships", 10),
     "memberships by key": ("clerkmap_memberships_pkey", 10),
     "memberships by their ends": ("clerkmap_memberships_ends", 10),

@@ -87,6 +87,9 @@ CONSTANTS = [
     "core.pages.MAX_RETURN",
     "core.strict_json.MAX_DEPTH",
     "core.token_rules.MAX_HEADERS",
+    "repositories.arguments.MOST",
+    "repositories.listing.MAX_CURSOR",
+    "repositories.listing.MAX_TERM",
 ]
 
 

@@ -310,7 +310,7 @@ class ManyRows:
         self._statement = statement.replace("?", dialect.value)
 
     def of(self, rows: list[tuple[Any, ...]]) -> Work[Rows]:
-        """Write the rows, and return those that were written, if the statement returns any columns: these come first."""
+        """Write the rows. Return those that were written, with the returned columns first, if there are any such."""
         if not rows:
             return []
         if self._as_json:
