@@ -140,3 +140,34 @@ def fill(connection: psycopg.Connection[Any], repository: PostgresRepository[Any
     for table in ("users", "identities", "organizations", "memberships", "search_terms"):
         connection.execute(f"ALTER TABLE {schema}.clerkmap_{table} SET (autovacuum_enabled = false)".encode())
     repository.put(everything())
+
+
+def test_a_policy_asks_once(postgres_schema: str) -> None:
+    """A row security policy with `ARRAY` reads the user's organizations once, and the rows by an index of theirs."""
+    role = f"{postgres_schema}_app"
+    with opened(postgres_schema, ids="clerk") as repository, connected() as connection:
+        repository.put(everything())
+        script = f"""
+            SET search_path = {postgres_schema};
+            CREATE TABLE invoices (id int PRIMARY KEY, organization_id text);
+            INSERT INTO invoices SELECT n, 'org_' || n FROM generate_series(1, 20000) n;
+            CREATE INDEX invoices_organization ON invoices (organization_id);
+            ANALYZE;
+            ALTER TABLE invoices ENABLE ROW LEVEL SECURITY;
+            CREATE POLICY members_read ON invoices FOR SELECT USING (organization_id = ANY (ARRAY(
+                SELECT organization_id FROM clerkmap_current_members WHERE user_id = current_setting('app.user_id')
+            )));
+            CREATE ROLE {role};
+            GRANT USAGE ON SCHEMA {postgres_schema} TO {role};
+            GRANT SELECT ON invoices, clerkmap_current_members TO {role};
+            SET app.user_id = 'user_6';
+            SET ROLE {role}
+        """
+        try:
+            connection.execute(script.encode())
+            plan = str(connection.execute("EXPLAIN SELECT * FROM invoices").fetchall())
+            for part in ("InitPlan", "clerkmap_identities_user", "clerkmap_memberships_ends", "invoices_organization"):
+                assert part in plan, plan
+            assert "SubPlan" not in plan, plan
+        finally:
+            connection.execute(f"RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}".encode())
