@@ -286,3 +286,87 @@ def test_two_routes_of_one_guarded_view_are_fine() -> None:
     app.add_url_rule("/b", "b", view)
     assert app.test_client(use_cookies=False).get("/a", headers=ALONE).text == "in"
     assert app.test_client(use_cookies=False).get("/b").status_code == 401
+
+
+# ------------------------------------------------------------------------------------------------ which page it is
+
+BOB = CLERK.create_user()
+UAT = f"__client_uat_{CLERK.instance.cookie_suffix}=1733000000"
+
+
+def _session(**options: Any) -> str:
+    return f"__session={CLERK.token(BOB, **options)}"
+
+
+@pytest.mark.parametrize(
+    ("cookie", "left_out", "page"),
+    [
+        ("", (), "sign_in"),
+        ("__session=", (), "sign_in"),
+        ("__session=undefined", (), "sign_in"),
+        (UAT, (), "refresh"),
+        (UAT, ("refresh_page",), "sign_in"),
+        (f"__client_uat_{CLERK.instance.cookie_suffix}=0", (), "sign_in"),
+        (_session(expires_in=-3600), (), "refresh"),
+        (_session(expires_in=-3600), ("refresh_page",), "sign_in"),
+        (_session(expires_in=-3600), ("refresh_page", "sign_in_page"), None),
+        (_session(pending=True), (), "sign_in"),
+        (_session(), (), "organization"),
+        (_session(), ("organization_page",), None),
+        (f"{_session()}; {_session()}", (), None),
+        (_session(claims={"aud": "another"}), (), None),
+    ],
+)
+def test_which_page_a_browser_is_sent_to(cookie: str, left_out: tuple[str, ...], page: str | None) -> None:
+    """Each reason has its page; where that is missing, the next best, or the error."""
+    pages: Any = {f"{name}_page": f"/{name}" for name in ("sign_in", "refresh", "organization")}
+    for name in left_out:
+        del pages[name]
+    app = wsgi.AuthMiddleware(lambda environ, start: [], RESOLVER, require=Requirement(organization=True), **pages)
+    response = WsgiClient(app, use_cookies=False).get("/a", headers={"Cookie": cookie, "Accept": "text/html"})
+    assert response.headers.get("Location") == (None if page is None else f"/{page}?redirect_url=%2Fa")
+    assert (response.status_code == 303) is (page is not None)
+    program = WsgiClient(app, use_cookies=False).get("/a", headers={"Authorization": "Bearer undefined"})
+    assert program.status_code == 401
+
+
+# ------------------------------------------------------------------------------- what a browser sees without a redirect
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [
+        ({"Accept": "text/html"}, "text/html; charset=utf-8"),
+        ({"Accept": "application/json"}, "application/json"),
+        ({"Accept": "text/html", "Sec-Fetch-Mode": "cors"}, "application/json"),
+    ],
+)
+def test_a_browser_sees_html_and_a_program_json(headers: dict[str, str], kind: str) -> None:
+    """In an application with pages, where no page helps: a banned user, for example. Without pages, it is JSON."""
+    repository = MemoryRepository()
+    repository.put([CLERK.record(ADA, banned=True)])
+    resolver = Resolver(CLERK.instance, repository)
+    cookie = {"Cookie": f"__session={CLERK.token(ADA)}", **headers}
+    for pages in ({"sign_in_page": "/sign-in"}, {}):
+        flask_app, fastapi_app = Flask("app"), FastAPI()
+        clerk, fastapi = Clerk(flask_app, resolver, **pages), FastApiClerk(resolver, **pages)  # type: ignore[arg-type]
+        flask_app.add_url_rule("/me", view_func=clerk.signed_in(lambda: "me"))
+        fastapi_app.add_api_route("/me", lambda: "me", dependencies=[Depends(fastapi.user)])
+        for client in (flask_app.test_client(use_cookies=False), TestClient(fastapi_app)):
+            response = client.get("/me", headers=cookie)
+            assert (response.status_code, "user_banned" in response.text) == (403, True)
+            assert response.headers["content-type"] == (kind if pages else "application/json")
+
+
+def test_a_refusal_is_logged_for_those_who_look(caplog: pytest.LogCaptureFixture) -> None:
+    """At the level DEBUG there is a line for each refused request, with its reason and nothing of the token."""
+    app = Flask("app")
+    clerk = Clerk(app, RESOLVER, sign_in_page="/sign-in")
+    app.add_url_rule("/me", view_func=clerk.signed_in(lambda: "me"))
+    with caplog.at_level("DEBUG", "clerkmap.adapters"):
+        app.test_client(use_cookies=False).get("/me")
+        app.test_client(use_cookies=False).get("/me", headers=OLD)
+    assert [record.getMessage() for record in caplog.records] == [
+        "responded with 401 to a refused request: the request carries no token",
+        "responded with 303 to a refused request: the token has expired",
+    ]

@@ -21,7 +21,7 @@ from clerkmap.core.http import (
     make_request,
     make_wsgi_request,
 )
-from clerkmap.core.responses import error_response
+from clerkmap.core.responses import error_response, html_response
 from clerkmap.errors import (
     ConfigurationError,
     KeysUnavailable,
@@ -379,3 +379,24 @@ def test_a_cookie_holds_no_opaque_token() -> None:
     request = make_request("GET", dict(cookies(session("ak_" + "x" * 32))))
     with pytest.raises(WrongKind):
         TokenFinder(INSTANCE).find(request)
+
+
+def test_an_error_as_html() -> None:
+    """A browser reads the same text and code, under the same status and challenge."""
+
+    class Odd(Refused):
+        code, text = "odd", "a <b> & c"
+
+    for error in (TokenMissing(), KeysUnavailable(), Odd("d3t41l")):
+        status, headers, body = html_response(error)
+        plain = error_response(error)
+        assert status == plain.status
+        assert dict(headers)["content-length"] == str(len(body))
+        assert dict(headers)["content-type"] == "text/html; charset=utf-8"
+        changed = ("content-type", "content-length")
+        assert [each for each in headers if each[0] not in changed] == [
+            each for each in plain.headers if each[0] not in changed
+        ]
+        assert f"<code>{error.code}</code>".encode() in body
+        assert b"d3t41l" not in body
+    assert b"A &lt;b&gt; &amp; c." in html_response(Odd()).body

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from clerkmap.core.http import TokenFinder, make_request
 from clerkmap.core.pages import MAX_REDIRECTS, MAX_RETURN, SENT_FOR, Page, Pages, Target, redirect, refresh_html
-from clerkmap.errors import ConfigurationError
+from clerkmap.core.responses import error_response, remedy_of
+from clerkmap.errors import (
+    ConfigurationError,
+    KeysUnavailable,
+    OrganizationMissing,
+    TokenExpired,
+    TokenMissing,
+    UserBanned,
+)
 from clerkmap.testing import FakeClerk
 
 CLERK = FakeClerk(seed=31)
@@ -212,6 +220,36 @@ def test_a_browser_that_clerk_knows(cookie: str, known: bool) -> None:
     request = make_request("GET", {"Cookie": cookie.replace("SUFFIX", str(CLERK.instance.cookie_suffix))})
     assert finder.has_clerk_session(request) is known
     assert not TokenFinder(CLERK.instance, cookies=False).has_clerk_session(request)
+
+
+@pytest.mark.parametrize(
+    ("headers", "token"),
+    [
+        ({"Cookie": "__session=a.b.c"}, "a.b.c"),
+        ({"Cookie": "__session=a.b.c", "Authorization": "Bearer d.e.f"}, ""),
+        ({"Cookie": "__session=a.b.c; __session=d.e.f"}, ""),
+        ({"Cookie": "__session=ak_" + "x" * 32}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_session_cookie_of_a_refused_request(headers: dict[str, str], token: str) -> None:
+    """It is read only to tell a new token from the one before."""
+    assert TokenFinder(CLERK.instance).session_cookie(make_request("GET", headers)) == token
+
+
+def test_a_request_for_one_of_the_pages() -> None:
+    """With any query, and within the mounted application. A function returns the whole path."""
+    pages = Pages(sign_in_page="/sign-in?a=1", organization_page=lambda: "/crm/choose")
+    assert pages
+    assert not Pages()
+    for path, is_page in {"/crm/sign-in?b=2": True, "/crm/choose": True, "/sign-in": False, "/crm/": False}.items():
+        assert pages.include(Target("/crm", path)) is is_page
+
+
+def test_the_remedy_of_an_error() -> None:
+    """A redirect follows the same advice that a front end gets as JSON."""
+    for error in (TokenMissing(), TokenExpired(), OrganizationMissing(), KeysUnavailable(), UserBanned()):
+        assert remedy_of(error) == json.loads(error_response(error).body)["remedy"]
 
 
 # --------------------------------------------------------------------------------------------------- the refresh page

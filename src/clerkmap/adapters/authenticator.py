@@ -16,7 +16,7 @@ from ..core.opaque_tokens import prefix_of, request_source
 from ..core.pages import Page, PageOptions, Pages, Target, redirect
 from ..core.principal import Principal
 from ..core.requirements import Requirement, RequirementOptions
-from ..core.responses import RawResponse, error_response, remedy_of
+from ..core.responses import RawResponse, error_response, html_response, remedy_of
 from ..errors import ClerkmapError, ConfigurationError, TokenMissing, Unavailable, UnknownKey
 
 # Everything that an adapter needs, so that an adapter outside of clerkmap imports only this module.
@@ -164,18 +164,23 @@ class Authenticator(Generic[IdT]):
     ) -> RawResponse:
         """Return the response to an error: for a browser that loads a page, a redirect to the page that helps.
 
+        If no page helps, an application with pages for browsers responds to a browser with HTML.
+
         Args:
             error: The error.
             request: The request.
             target: The address of the request.
             required: The requirement that was checked. Its `organization_page` comes before the authenticator's.
         """
+        response = None
         page = self._page_for(error, request, required) if request.is_for_a_page else None
-        if page is None:
-            return error_response(error)
-        renews = page is self._pages.refresh_page
-        sent = redirect(page, request, target, self._finder.session_cookie(request), renews=renews)
-        return error_response(error) if sent is None else sent
+        if page is not None:
+            renews = page is self._pages.refresh_page
+            response = redirect(page, request, target, self._finder.session_cookie(request), renews=renews)
+        if response is None:
+            response = html_response(error) if self._pages and request.is_for_a_page else error_response(error)
+        logger.debug("responded with %d to a refused request: %s", response.status, error)
+        return response
 
     def is_page(self, target: Target) -> bool:
         """Return whether a request is for one of the pages, which must open for every browser."""

@@ -38,7 +38,7 @@ from ..core.model import IdT, Organization, User
 from ..core.pages import PageOptions, Target
 from ..core.principal import Principal
 from ..core.requirements import Requirement, RequirementOptions
-from ..core.responses import RawResponse, Remedy
+from ..core.responses import RawResponse, Remedy, error_response
 from ..errors import ConfigurationError, OrganizationMissing, Refused, Unavailable
 from ..webhooks import Reconciler
 from .asgi import Receive, Scope, Send, WebhookEndpoint, authenticate, close_code, deny, respond
@@ -56,7 +56,7 @@ class ClerkHTTPException(HTTPException):
 
     def __init__(self, error: Refused | Unavailable, response: RawResponse) -> None:
         headers = {name: value for name, value in response.headers if name not in _BODY_HEADERS}
-        super().__init__(response.status, json.loads(response.body) if response.body else None, headers)
+        super().__init__(response.status, json.loads(error_response(error).body) if response.body else None, headers)
         self.error: Refused | Unavailable = error
         self.response: RawResponse = response
 

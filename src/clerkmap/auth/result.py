@@ -117,7 +117,7 @@ def current_principal() -> Principal:
     """Return the principal of the current request, at any call depth. Raise the error if there is none."""
     result = _current.get()
     if result is None:
-        raise TokenMissing
+        raise TokenMissing("this thread or task handles no request")
     return result.principal
 
 

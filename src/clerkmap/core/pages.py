@@ -64,6 +64,9 @@ class Pages:
             if page is not None and not callable(page):
                 check_page(name, page)
 
+    def __bool__(self) -> bool:
+        return any((self.sign_in_page, self.refresh_page, self.organization_page))
+
     def include(self, target: "Target") -> bool:
         """Return whether a request is for one of these pages."""
         pages = (self.sign_in_page, self.refresh_page, self.organization_page)

@@ -14,6 +14,7 @@ A response contains nothing from the request or the database: no detail of an er
 
 import json
 from collections.abc import Mapping
+from html import escape
 from typing import Any, Literal, NamedTuple
 
 from ..errors import (
@@ -117,6 +118,18 @@ def error_response(error: ClerkmapError) -> RawResponse:
     if row.status == 503:
         headers.append(("retry-after", str(RETRY_AFTER)))
     return RawResponse(row.status, tuple(headers), body)
+
+
+def html_response(error: ClerkmapError) -> RawResponse:
+    """Return the same response as a short HTML page, for a browser."""
+    status, headers, _ = error_response(error)
+    text = escape(f"{error.text[:1].upper()}{error.text[1:]}.")
+    body = (
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{status}</title>\n'
+        f"<p>{text}</p>\n<p><code>{escape(error.code)}</code></p>\n"
+    ).encode()
+    changed = {"content-type": "text/html; charset=utf-8", "content-length": str(len(body))}
+    return RawResponse(status, tuple((dict(headers) | changed).items()), body)
 
 
 def _row_of(error: ClerkmapError) -> _Row:
