@@ -79,6 +79,44 @@ def test_a_page_of_postgres(postgres_schema: str, analyzed: bool) -> None:
                     assert "Seq Scan" not in plan
 
 
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_the_memberships_of_a_changed_end_in_sqlite(file: Path, analyzed: bool) -> None:
+    """A new user or organization reads its own memberships alone, by an index."""
+    sql = Statements(SQLITE, Names("clerkmap_"), None)
+    wanted = {
+        "memberships_ends (instance=? AND user_key=?)": sql.select_memberships_of_users_to_write,
+        "memberships_current (instance=? AND organization_key=?)": sql.select_current_in_organizations_to_write,
+    }
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("BEGIN")
+        if analyzed:
+            connection.execute("ANALYZE")
+        for index, statement in wanted.items():
+            assert index in str(connection.execute(f"EXPLAIN QUERY PLAN {statement}", (HERE, "[]")).fetchall())
+        connection.rollback()
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_the_memberships_of_a_changed_user_in_postgres(postgres_schema: str, analyzed: bool) -> None:
+    """Also before the server has statistics, and in a plan for any values."""
+    sql = Statements(POSTGRES, Names("clerkmap_", postgres_schema), None)
+    with opened(postgres_schema) as repository, connected() as connection:
+        connection.execute(
+            f"ALTER TABLE {postgres_schema}.clerkmap_memberships SET (autovacuum_enabled = false)".encode()
+        )
+        fill(repository)
+        if analyzed:
+            connection.execute("ANALYZE")
+        statement = numbered(sql.select_memberships_of_users_to_write)
+        connection.execute(f"PREPARE of_users(text, json) AS {statement}".encode())
+        for mode in ("force_custom_plan", "force_generic_plan"):
+            connection.execute(f"SET plan_cache_mode = {mode}".encode())
+            for keys in ('["a"]', "[]"):
+                plan = connection.execute(f"EXPLAIN EXECUTE of_users('{HERE}', '{keys}')".encode()).fetchall()
+                assert "user_key = ANY" in str(plan), plan
+                assert "clerkmap_memberships_ends" in str(plan), plan
+
+
 def numbered(statement: str) -> str:
     """With the values as PREPARE has them."""
     for number in range(1, statement.count("%s") + 1):

@@ -174,8 +174,8 @@ class SqlReading:
 
     def current_of_users_to_write(self, users: Iterable[Place]) -> Work[list[ClerkMembership]]:
         """Return the current memberships of these users, and lock their rows."""
-        rows = yield from _rows_at(users, self._sql.select_current_of_users_to_write)
-        return [_clerk_membership_of(row) for row in rows]
+        rows = yield from _rows_at(users, self._sql.select_memberships_of_users_to_write)
+        return [_clerk_membership_of(row[:-1]) for row in rows if row[-1]]
 
     def current_in_organizations_to_write(self, organizations: Iterable[Place]) -> Work[list[ClerkMembership]]:
         """Return the current memberships in these organizations, and lock their rows."""

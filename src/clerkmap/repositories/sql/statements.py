@@ -202,10 +202,14 @@ class Statements:
         )
         among_ends = f"(m.user_key, m.organization_key) IN ({dialect.pairs})"
         self.select_memberships_between: str = self.select_all_memberships.replace("m.user_key = ?", among_ends)
-        current = self.select_all_memberships.removesuffix("m.user_key = ?")
-        locked = f"AND m.is_current ORDER BY m.key{dialect.locked}"
-        self.select_current_of_users_to_write: str = f"{current}m.user_key {dialect.among} {locked}"
-        self.select_current_in_organizations_to_write: str = f"{current}m.organization_key {dialect.among} {locked}"
+        # Locked in one order. Without a lock, SQLite would read the whole instance in that order.
+        ordered = dialect.locked and f" ORDER BY m.key{dialect.locked}"
+        # All of a user's, with the flag: to find the current ones, PostgreSQL without statistics would read the index
+        # of all current memberships.
+        of_users = self.select_all_memberships.replace(" FROM ", ", m.is_current FROM ", 1).removesuffix("= ?")
+        self.select_memberships_of_users_to_write: str = f"{of_users}{dialect.among}{ordered}"
+        in_them = f"{self.select_all_memberships.removesuffix('m.user_key = ?')}m.organization_key {dialect.among}"
+        self.select_current_in_organizations_to_write: str = f"{in_them} AND m.is_current{ordered}"
 
         def insert(what: str, columns: Sequence[str], ending: str, returned: str = "instance, key") -> ManyRows:
             failed = id_taken if "id" in columns else partial(not_inserted, what)
