@@ -1,145 +1,207 @@
-"""A course platform: its users are clerkmap's rows, and everything else refers to their ids.
+"""A course platform on FastAPI, SQLAlchemy and Alembic: its users are clerkmap's rows.
 
-courses = Courses(Instance.from_env(), "courses.db")
-courses.caller(token)           # the caller's id and role
-courses.webhook(headers, body)  # receives a delivery and returns the status
+    export DATABASE_URL=postgresql+asyncpg://localhost/courses  # or postgresql+psycopg://
+    alembic --config examples/courses/alembic.ini upgrade head
+    uvicorn --factory examples.courses.app:create_app
+
+Clerk's environment variables configure the instance. A role is `user` or `admin`. The first one is that of Clerk's
+`public_metadata.role`, and administrators change it.
 """
 
-import sqlite3
-import time
-from collections.abc import Callable
-from contextlib import closing
-from typing import Any, NamedTuple
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Annotated, Literal
+from uuid import UUID
 
-from clerkmap import (
-    Change,
-    ClerkUser,
-    Instance,
-    Reconciler,
-    RepositoryUnavailable,
-    Resolver,
-    Verifier,
-    WebhookError,
-    role_in_metadata,
-)
-from clerkmap.errors import WebhookTooLarge
-from clerkmap.repositories import SqliteRepository
+from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
-ROLES = ("user", "admin")
-TABLES = """
-CREATE TABLE IF NOT EXISTS enrolments (
-    user_id TEXT NOT NULL REFERENCES clerkmap_users (id),
-    course TEXT NOT NULL,
-    PRIMARY KEY (user_id, course)
-) STRICT;
-"""
-PEOPLE = """
-SELECT u.id, i.name, i.email, coalesce(u.role, 'user')
-FROM clerkmap_users u JOIN clerkmap_identities i ON i.user_id = u.id
-WHERE u.deleted_at IS NULL ORDER BY u.created_at, u.id
-"""
-COURSES = "SELECT course FROM enrolments WHERE user_id = ? ORDER BY course"
+from clerkmap import ClerkUser, Instance, Reconciler, Resolver, WriteBack, role_in_metadata
+from clerkmap import Organization as Company
+from clerkmap import User as Caller
+from clerkmap.adapters.fastapi import Clerk, webhook
+from clerkmap.clerk import AsyncClerkApi
+from clerkmap.errors import Unavailable, UserUnknown
+from clerkmap.repositories import AsyncSqlAlchemyRepository
+from clerkmap.sync import adrain
 
-MergeMetadata = Callable[[str, dict[str, Any]], None]
+from .models import Course, Enrolment, Member, User
+
+Role = Literal["user", "admin"]
 
 
-class Caller(NamedTuple):
-    """The caller's id and role. A cached caller needs no database read."""
+class Me(BaseModel):
+    """The caller, as the token and the cache know it."""
 
     id: str
     role: str
 
 
-class NotAllowed(Exception):
-    """The action requires the role admin."""
+class Person(BaseModel):
+    """A user, for administrators."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    name: str | None
+    email: str | None
+    role: str | None
+    image_url: str | None
 
 
-class Courses:
-    """The users of the platform and their courses."""
+class NewCourse(BaseModel):
+    """A course to create."""
 
-    def __init__(
-        self,
-        instance: Instance,
-        path: str,
-        *,
-        clock: Callable[[], float] = time.time,
-        merge_metadata: MergeMetadata = lambda clerk_id, metadata: None,
-    ) -> None:
-        self._path = path
-        self._merge_metadata = merge_metadata
-        self._cache: dict[str, Any] = {}
-        self.repository = SqliteRepository.open(path, first_role=first_role, after_commit=[self.tell_clerk])
-        # Called after each write of this process, and within half a second after a write of another process.
-        self.repository.listeners.watch(lambda keys: self._cache.clear())
-        with closing(sqlite3.connect(path)) as connection:
-            connection.executescript(TABLES)
-        self._resolver = Resolver(instance, self.repository, verifier=Verifier(instance, clock=clock))
-        self._reconciler = Reconciler(instance, self.repository, clock=clock)
+    title: str
 
-    def caller(self, token: str) -> Caller:
-        """Return the caller. The role comes from the database, so a change does not wait for the token's expiry."""
-        user = self._resolver.resolve(token).user
-        return Caller(user.id, user.role or "user")
 
-    def webhook(self, headers: dict[str, str], body: bytes) -> int:
-        """Receive a delivery, and return the status for the response."""
-        try:
-            self._reconciler.receive(headers, body)
-        except WebhookTooLarge:
-            return 413
-        except WebhookError:
-            return 400
-        except RepositoryUnavailable:
-            return 503
-        return 200
+class CourseOut(BaseModel):
+    """A course."""
 
-    def enrol(self, token: str, course: str) -> None:
-        """Enrol the caller. The row refers to your user's id, not to the Clerk id."""
-        with closing(sqlite3.connect(self._path)) as connection, connection:
-            connection.execute("INSERT OR IGNORE INTO enrolments VALUES (?, ?)", (self.caller(token).id, course))
-        self._cache.pop(f"courses of {self.caller(token).id}", None)
+    model_config = ConfigDict(from_attributes=True)
 
-    def courses_of(self, id: str) -> list[str]:
-        """Return the courses of a user."""
-        return [course for (course,) in self._cached(f"courses of {id}", COURSES, id)]
+    id: int
+    title: str
 
-    def people(self, token: str) -> list[Any]:
-        """Return all users that are not deleted. Only for admins."""
-        if self.caller(token).role != "admin":
-            raise NotAllowed
-        return self._cached("people", PEOPLE)
 
-    def promote(self, token: str, id: str, role: str) -> None:
-        """Set a user's role. It takes effect on the next request. Only for admins."""
-        if self.caller(token).role != "admin" or role not in ROLES:
-            raise NotAllowed
-        self.repository.set_role(id, role)
+class Learner(BaseModel):
+    """A member of the caller's organization, and in how many courses the member is."""
 
-    def tell_clerk(self, change: Change) -> None:
-        """Write the id and the role into Clerk's metadata, so that tokens carry them to the front end.
-
-        Write only differences: Clerk sends `user.updated` for each write, which would otherwise cause another write.
-        """
-        user = change.user
-        if not change.is_user or user is None or user.clerk_id is None:
-            return
-        ours = {"user_id": user.id, "role": user.role or "user"}
-        if {name: user.public_metadata.get(name) for name in ours} != ours:
-            self._merge_metadata(user.clerk_id, ours)
-
-    def close(self) -> None:
-        self.repository.close()
-
-    def _cached(self, tag: str, query: str, *values: object) -> list[Any]:
-        self.repository.poll()  # reads a counter, to notice writes of other processes
-        if tag not in self._cache:
-            with closing(sqlite3.connect(self._path)) as connection:
-                self._cache[tag] = connection.execute(query, values).fetchall()
-        found: list[Any] = self._cache[tag]
-        return found
+    name: str | None
+    role: str | None
+    courses: int
 
 
 def first_role(record: ClerkUser) -> str | None:
-    """Return the first role of a user: the one in the metadata, if the application has it."""
+    """Return the first role of a user: the one in Clerk's metadata, if the platform has it."""
     role = role_in_metadata(record)
-    return role if role in ROLES else None
+    return role if role in ("user", "admin") else None
+
+
+def create_app(database: AsyncEngine | AsyncConnection | None = None) -> FastAPI:
+    """Return the application.
+
+    Args:
+        database: The engine; by default, one for `DATABASE_URL`. Tests pass a connection, and roll it back.
+    """
+    database = database or create_async_engine(os.environ["DATABASE_URL"])
+    instance = Instance.from_env()
+    repository = AsyncSqlAlchemyRepository(
+        database, id_type="uuid", first_role=first_role, write_back=WriteBack(user_id="user_id", role="role")
+    )
+    clerk = Clerk(Resolver(instance, repository))
+    # With a connection of a test, a commit is a savepoint. With an engine this option has no effect.
+    sessions = async_sessionmaker(database, join_transaction_mode="create_savepoint", expire_on_commit=False)
+
+    async def open_session() -> AsyncIterator[AsyncSession]:
+        async with sessions() as session:
+            yield session
+
+    Session = Annotated[AsyncSession, Depends(open_session)]  # noqa: N806  # a type
+    CurrentUser = Annotated[Caller, Depends(clerk.user)]  # noqa: N806
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with repository, AsyncClerkApi(instance) as api:
+            sender = asyncio.create_task(send_outbox(api, repository))
+            yield
+            sender.cancel()
+
+    app = FastAPI(title="Courses", lifespan=lifespan)
+    app.state.repository = repository
+    app.include_router(webhook(Reconciler(instance, repository), "/webhooks/clerk"))
+
+    @app.get("/courses")
+    async def courses(session: Session) -> list[CourseOut]:
+        """List all courses. The only route without a caller."""
+        found = await session.scalars(select(Course).order_by(Course.title))
+        return [CourseOut.model_validate(course) for course in found]
+
+    @app.get("/me")
+    async def me(caller: CurrentUser) -> Me:
+        """Return the id and the role of the caller: from a cache, without the database."""
+        return Me(id=str(caller.id), role=caller.role or "user")
+
+    @app.get("/me/profile")
+    async def profile(caller: CurrentUser, session: Session) -> Person:
+        """Return the caller's whole row."""
+        return Person.model_validate(await session.get_one(User, caller.id))
+
+    @app.get("/me/courses")
+    async def my_courses(caller: CurrentUser, session: Session) -> list[CourseOut]:
+        """List the courses of the caller."""
+        mine = select(Course).join(Enrolment).where(Enrolment.user_id == caller.id).order_by(Course.title)
+        return [CourseOut.model_validate(course) for course in await session.scalars(mine)]
+
+    @app.put("/me/courses/{course_id}", status_code=204)
+    async def enrol(course_id: int, caller: CurrentUser, session: Session) -> None:
+        """Enrol the caller, once."""
+        if await session.get(Course, course_id) is None:
+            raise HTTPException(404, "there is no such course")
+        enrolment = insert(Enrolment).values(course_id=course_id, user_id=caller.id)
+        await session.execute(enrolment.on_conflict_do_nothing())
+        await session.commit()
+
+    @app.get("/team", dependencies=[Depends(clerk.require(organization_role="org:admin"))])
+    async def team(company: Annotated[Company, Depends(clerk.organization)], session: Session) -> list[Learner]:
+        """List the members of the caller's organization, with the number of their courses."""
+        learners = (
+            select(User.name, Member.role, func.count(Enrolment.course_id))
+            .join(User.memberships.of_type(Member))
+            .outerjoin(Enrolment, Enrolment.user_id == User.id)
+            .where(Member.organization_id == company.id)
+            .group_by(User.id, User.name, Member.role)
+            .order_by(User.name, User.id)
+        )
+        rows = await session.execute(learners)
+        return [Learner(name=name, role=role, courses=courses) for name, role, courses in rows]
+
+    admin = APIRouter(prefix="/admin", dependencies=[Depends(clerk.require(user_role="admin"))])
+
+    @admin.post("/courses", status_code=201)
+    async def create_course(course: NewCourse, session: Session) -> CourseOut:
+        """Create a course."""
+        created = Course(title=course.title)
+        session.add(created)
+        await session.commit()
+        return CourseOut.model_validate(created)
+
+    @admin.get("/users")
+    async def users(session: Session, after: UUID | None = None) -> list[Person]:
+        """List a page of users. Ids sort by the time of the sign-up."""
+        page = select(User).order_by(User.id).limit(100)
+        if after is not None:
+            page = page.where(User.id > str(after))
+        return [Person.model_validate(user) for user in await session.scalars(page)]
+
+    @admin.get("/courses/{course_id}/users")
+    async def users_of(course_id: int, session: Session) -> list[Person]:
+        """List the users in a course. Deleted users keep their enrolment, and are not listed."""
+        enrolled = select(User).join(Enrolment, Enrolment.user_id == User.id).where(Enrolment.course_id == course_id)
+        found = enrolled.order_by(User.name, User.id)
+        return [Person.model_validate(user) for user in await session.scalars(found)]
+
+    @admin.put("/users/{user_id}/role", status_code=204)
+    async def set_role(user_id: UUID, role: Annotated[Role, Body()], session: Session) -> None:
+        """Set a user's role. The user's next request has it, in every process within a second."""
+        try:
+            await repository.within(session).set_role(str(user_id), role)
+        except UserUnknown:
+            raise HTTPException(404, "there is no such user") from None
+        await session.commit()
+
+    app.include_router(admin)
+    return app
+
+
+async def send_outbox(api: AsyncClerkApi, repository: AsyncSqlAlchemyRepository) -> None:
+    """Write ids and roles to Clerk's metadata, so that tokens carry them to the front end."""
+    while True:
+        with suppress(Unavailable):  # the entries stay in the outbox
+            await adrain(api, repository)
+        await asyncio.sleep(2)
