@@ -111,6 +111,8 @@ def create_app(database: AsyncEngine | AsyncConnection | None = None) -> FastAPI
             sender = asyncio.create_task(send_outbox(api, repository))
             yield
             sender.cancel()
+        if isinstance(database, AsyncEngine):
+            await database.dispose()
 
     app = FastAPI(title="Courses", lifespan=lifespan)
     app.state.repository = repository

@@ -6,10 +6,9 @@ import sys
 
 import psycopg
 import pytest
-from sqlalchemy import make_url
 
 from docs_pages import ROOT
-from postgres_server import new_schema, postgres
+from postgres_server import new_database
 
 pytestmark = pytest.mark.slow
 
@@ -19,11 +18,8 @@ EXAMPLE = ROOT / "examples" / "courses"
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
 def test_its_own_tests_pass_on_each_driver(driver: str) -> None:
     """As they stand, in two workers with a database each, which are gone afterwards. `alembic check` is one of them."""
-    name = new_schema()
-    with psycopg.connect(postgres(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-        url = make_url(postgres()).set(drivername=f"postgresql+{driver}", database=name)
-        environment = {**os.environ, "DATABASE_URL": url.render_as_string(hide_password=False), "PYTHONPATH": str(ROOT)}
+    with new_database() as url:
+        environment = {**os.environ, "DATABASE_URL": url.replace(":", f"+{driver}:", 1), "PYTHONPATH": str(ROOT)}
         for variable in [each for each in environment if each.startswith("PYTEST_")]:
             del environment[variable]
         done = subprocess.run(
@@ -36,6 +32,6 @@ def test_its_own_tests_pass_on_each_driver(driver: str) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         tests = (EXAMPLE / "tests" / "test_courses.py").read_text(encoding="utf-8").count("async def test_")
         assert f"{tests + 1} passed" in done.stdout  # one of them runs twice
-        connection.execute(f"DROP DATABASE {name}".encode())
-        left = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [f"{name}%"]).fetchall()
-        assert left == []
+        with psycopg.connect(url) as connection:
+            left = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE current_database() || '_%'")
+            assert left.fetchall() == []

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -10,6 +11,7 @@ import pytest
 import clerkmap
 import clerkmap.testing.plugin as plugin
 from docs_pages import ROOT, fences
+from postgres_server import new_database
 
 pytestmark = pytest.mark.slow
 
@@ -33,17 +35,28 @@ def pieces() -> tuple[dict[str, str], list[tuple[int, str]]]:
     return files, script
 
 
-def test_the_project_of_the_page_passes_its_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    """A database, on a server that is started before `pytester`, which forgets every module that is imported later."""
+    with new_database() as url:
+        yield url
+
+
+def test_the_project_of_the_page_passes_its_tests(
+    database: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Copied as they stand, in an environment that clerkmap is installed in, and with nothing else configured."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTHONPATH", str(Path(clerkmap.__file__).parent.parent))
     files, _script = pieces()
+    monkeypatch.setenv("DATABASE_URL", database.replace(":", "+psycopg:", 1))
     for name, code in files.items():
         path = pytester.path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(code, encoding="utf-8")
     result = pytester.runpytest_subprocess("-p", plugin.__name__, "-p", "no:cacheprovider", timeout=120)
-    result.assert_outcomes(passed=sum(code.count("def test_") for code in files.values()))
+    # The test with a database runs twice: the second time without the rows of the first.
+    result.assert_outcomes(passed=sum(code.count("def test_") for code in files.values()) + 1)
 
 
 def test_the_rest_of_the_page_runs(monkeypatch: pytest.MonkeyPatch) -> None:

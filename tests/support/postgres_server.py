@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.errors import DuplicateDatabase
+from sqlalchemy import make_url
 
 _numbers = itertools.count()
 
@@ -74,6 +75,16 @@ def url_of_a_new_schema(name: str) -> str:
     with psycopg.connect(postgres(), autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {name}".encode())
     return f"{postgres()}{'&' if '?' in postgres() else '?'}options=-csearch_path%3D{name}"
+
+
+@contextmanager
+def new_database() -> Iterator[str]:
+    """A connection string to a new database, which is dropped at the end."""
+    name = new_schema()
+    with psycopg.connect(postgres(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        yield make_url(postgres()).set(database=name).render_as_string(hide_password=False)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @contextmanager

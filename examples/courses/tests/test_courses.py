@@ -9,12 +9,13 @@ from alembic import command
 from alembic.config import Config
 from fastapi import FastAPI
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from clerkmap.clerk import AsyncClerkApi
 from clerkmap.sync import adrain
 from clerkmap.testing import FakeClerk, FakeUser
 
+from ..app import create_app
 from ..models import tables
 
 pytestmark = pytest.mark.anyio
@@ -168,6 +169,14 @@ async def test_a_bad_signature_is_refused(clerk: FakeClerk, client: httpx.AsyncC
     (delivery,) = clerk.deliveries()
     answer = await client.post("/webhooks/clerk", content=delivery.body + b" ", headers=delivery.headers)
     assert answer.status_code == 400
+
+
+async def test_the_application_starts_and_stops(clerk: FakeClerk, database: str) -> None:
+    """As a server runs it: with an engine, and the outbox beside the requests."""
+    app = create_app(create_async_engine(database))
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport) as client:
+        assert (await client.get("http://courses.test/courses")).json() == []
 
 
 @pytest.mark.parametrize("_", range(2))
