@@ -89,14 +89,17 @@ class Migrations:
         self.metadata.create_all(connection)
 
 
-@pytest.mark.parametrize("driver", ["sync", "asyncpg"])
-@pytest.mark.parametrize(("database", "id_type"), PLACES)
+@pytest.mark.parametrize(
+    ("database", "id_type", "driver"),
+    [
+        *((*place, "sync") for place in PLACES),
+        *(("postgresql", id_type, "asyncpg") for database, id_type in PLACES if database == "postgresql"),
+    ],
+)
 def test_the_migration_makes_what_a_repository_needs(
     database: str, id_type: IdType, driver: str, tmp_path: Path, postgres_schema: str
 ) -> None:
     """After it a repository works that may make no tables, and there is nothing to migrate. It can be undone."""
-    if (database, driver) == ("sqlite", "asyncpg"):
-        pytest.skip("asyncpg connects to PostgreSQL")
     place = Place(database, tmp_path / "app.db", postgres_schema, id_type)
     migrations = Migrations(tmp_path / "migrations", id_type=id_type)
     engine = place.engine()
