@@ -103,7 +103,7 @@ def create_app(database: AsyncEngine | AsyncConnection | None = None) -> FastAPI
             yield session
 
     Session = Annotated[AsyncSession, Depends(open_session)]  # noqa: N806  # a type
-    CurrentUser = Annotated[Caller, Depends(clerk.user)]  # noqa: N806
+    CurrentUser = Annotated[Caller[str], Depends(clerk.user)]  # noqa: N806
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -127,7 +127,7 @@ def create_app(database: AsyncEngine | AsyncConnection | None = None) -> FastAPI
     @app.get("/me")
     async def me(caller: CurrentUser) -> Me:
         """Return the id and the role of the caller: from a cache, without the database."""
-        return Me(id=str(caller.id), role=caller.role or "user")
+        return Me(id=caller.id, role=caller.role or "user")
 
     @app.get("/me/profile")
     async def profile(caller: CurrentUser, session: Session) -> Person:
@@ -150,7 +150,7 @@ def create_app(database: AsyncEngine | AsyncConnection | None = None) -> FastAPI
         await session.commit()
 
     @app.get("/team", dependencies=[Depends(clerk.require(organization_role="org:admin"))])
-    async def team(company: Annotated[Company, Depends(clerk.organization)], session: Session) -> list[Learner]:
+    async def team(company: Annotated[Company[str], Depends(clerk.organization)], session: Session) -> list[Learner]:
         """List the members of the caller's organization, with the number of their courses."""
         learners = (
             select(User.name, Member.role, func.count(Enrolment.course_id))
