@@ -7,7 +7,7 @@ from clerkmap.core.membership_changes import MembershipChanges
 from clerkmap.core.records import AnyRecord, ClerkOrganization, ClerkSession, ClerkUser
 from clerkmap.repositories import MemoryRepository
 from clerkmap.testing.contract_hooks import what
-from clerkmap.testing.samples import ACME, ANN, HERE, company, found, left, member, person
+from clerkmap.testing.samples import ACME, ANN, BEA, HERE, company, found, left, member, person
 
 GONE, CLOSED = ClerkUser.deleted(HERE, ANN, observed_at=5), ClerkOrganization.deleted(HERE, ACME, observed_at=5)
 BANNED, BACK = person(at=3, banned=True), person(at=4)
@@ -38,6 +38,16 @@ def test_a_history_makes_these_changes(history: list[list[AnyRecord]], expected:
     assert [what(change) for records in history for change in repository.put(records)] == expected
 
 
+def test_a_linked_identity_begins_memberships() -> None:
+    """Its state before is that of another identity of your user, which is none of its own."""
+    repository = MemoryRepository()
+    repository.put([company(), member(user=BEA), person()])
+    told: list[str] = []
+    repository.listeners.hook(lambda change, tx: told.append(what(change)))
+    repository.link(HERE, BEA, found(repository).id, shared=True)
+    assert told == ["user altered", "membership made"]
+
+
 def test_a_change_that_follows_from_another_touches_nothing() -> None:
     """The keys of an organization with many members are those of the organization alone."""
     repository = MemoryRepository()
@@ -62,6 +72,7 @@ def test_a_membership_moves_with_its_user() -> None:
         of_write = MembershipChanges([moved, Change(before, after)])
         of_write.add([member()])  # it is among the written ones
         assert of_write.users_to_read == []
+        assert of_write.organizations_to_read == [(HERE, company().key)]
         assert made.organization is not None
         return of_write.all({}, {(HERE, company().key): made.organization})
 

@@ -27,6 +27,7 @@ class Mutant(NamedTuple):
 
 RECORDS = "core.records"
 MERGING = "core.merging"
+MEMBERSHIP_CHANGES = "core.membership_changes"
 STATEMENTS = "repositories.sql.statements"
 PUT = "repositories.sql.put"
 SCHEMA = "repositories.sql.schema"
@@ -45,6 +46,7 @@ CONNECTIONS = "repositories.sqlite.connections"
 OPTIONS = "repositories.options"
 
 RULE = ("core/test_records.py",)
+ENDS = ("core/test_membership_changes.py",)
 ORDERS = ("webhooks/test_orders.py::test_all_at_once_ends_alike",)
 SQLITE_ORDERS = ("webhooks/test_orders.py::test_sqlite_ends_where_memory_does",)
 IN_MEMORY = ("repositories/test_repositories.py::TestMemory",)
@@ -110,6 +112,18 @@ MUTANTS = (
     )),
     Mutant("winning_records: without the instance", "two worlds would be one", ORDERS, (
         Edit(MERGING, "winning_records", "record.instance", '""'),
+    )),
+    Mutant("membership: of a banned user", "a banned member would stay in tables", ENDS, (
+        Edit(MEMBERSHIP_CHANGES, "_id_that_counts", "or user.clerk.banned", ""),
+    )),
+    Mutant("membership: of a deleted organization", "a member of a deleted organization would stay in tables", ENDS, (
+        Edit(MEMBERSHIP_CHANGES, "_exists", " and not organization.clerk.is_deleted", ""),
+    )),
+    Mutant("membership: moves unseen", "a member would stay with the first user after a relink", ENDS, (
+        Edit(MEMBERSHIP_CHANGES, "MembershipChanges._changes", "user_before.id != user.id", "False"),
+    )),
+    Mutant("membership: the first change of a put", "one put would make several changes of a membership", ENDS, (
+        Edit(MEMBERSHIP_CHANGES, "MembershipChanges.__init__", "self._written.get(ends, (first,))[0]", "first"),
     )),
     Mutant("deletion_time: with the first identity", "a user with an identity left would be gone", RULE, (
         Edit(MERGING, "deletion_time", "and len(gone) == len(times) else", "else"),
