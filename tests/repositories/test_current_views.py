@@ -11,7 +11,7 @@ import pytest
 from clerkmap import Member, Organization, Repository, ResultPage, User
 from clerkmap.core.admission import why_user_is_locked_out
 from clerkmap.core.merging import current_membership
-from clerkmap.core.records import ClerkMembership, ClerkOrganization, Kind
+from clerkmap.core.records import ClerkMembership, ClerkOrganization, ClerkUser, Kind
 from clerkmap.repositories.listing import terms_of
 from clerkmap.repositories.sql.put import MANY
 from clerkmap.testing.samples import ACME, ANN, HERE, THERE, company, left, member, person
@@ -174,3 +174,18 @@ def test_the_database_allows_one_place(postgres_schema: str) -> None:
             repository.put([left("orgmem_1", at=2), *many])
             ((clerk_id,),) = rows("SELECT clerk_id FROM clerkmap_memberships WHERE is_current")
             assert clerk_id == f"orgmem_{3 * MANY - 1}"
+
+
+def test_many_names_change_at_once(postgres_schema: str) -> None:
+    """A batch that renames or deletes hundreds of users leaves their new terms, and no others."""
+    names = [f"user_{number}" for number in range(400)]
+    for world in (on_sqlite(), on_postgres(postgres_schema)):
+        with world as (repository, rows):
+            for at in (1, 2):
+                said: list[dict[str, Any]] = [
+                    {"first_name": f"A{n}", "last_name": f"B{n}", "username": f"{at}{n}"} for n in names
+                ]
+                repository.put([person(name, at=at, **each) for name, each in zip(names, said, strict=True)])
+                check_terms(repository, rows)
+            repository.put([ClerkUser.deleted(HERE, name, observed_at=9) for name in names])
+            assert rows("SELECT count(*) FROM clerkmap_search_terms") == [(0,)]

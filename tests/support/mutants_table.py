@@ -317,7 +317,7 @@ MUTANTS = (
         Edit(SHARED_LISTS, "_terms", "_shared(before, term)", "0"),
     )),
     Mutant("listing: the terms of before stay", "a search would find somebody by an old name", ON_SQLITE, (
-        Edit(LISTS, "SearchTerms.follow", "len(gone), _AT_ONCE)", "0)"),
+        Edit(LISTS, "SearchTerms.follow", "range(0, len(gone), _AT_ONCE)", "()"),
     )),
     Mutant("listing: a note is kept", "a work would begin anew for ever", ON_SQLITE, (
         Edit(STATEMENTS, "Statements._add_lists", "UPDATE SET text = excluded.text", "NOTHING"),

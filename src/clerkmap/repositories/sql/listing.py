@@ -286,7 +286,10 @@ class SearchTerms:
                 texts = {(term.kind, term.text) for term in terms}
                 gone += [(term.kind, term.text, *place) for term in old if (term.kind, term.text) not in texts]
                 new += [(term.kind, term.text, *place, term.shared) for term in terms if term not in old]
-        for start in range(0, len(gone), _AT_ONCE):
-            keys = gone[start : start + _AT_ONCE]
-            yield f"{self._delete}{', '.join([self._key] * len(keys))})", tuple(chain.from_iterable(keys))
-        yield from self._insert.of(sorted(new))
+        deletions = [self._deletion(gone[start : start + _AT_ONCE]) for start in range(0, len(gone), _AT_ONCE)]
+        while len(deletions) > 1:
+            yield deletions.pop()
+        yield from self._insert.of(sorted(new), deletions.pop() if deletions else None)
+
+    def _deletion(self, keys: Sequence[tuple[str, ...]]) -> tuple[str, tuple[str, ...]]:
+        return f"{self._delete}{', '.join([self._key] * len(keys))})", tuple(chain.from_iterable(keys))

@@ -313,13 +313,21 @@ class ManyRows:
             statement = f"INSERT INTO {table} ({listed}) VALUES ({', '.join('?' * len(columns))}) {ending}"
         self._statement = statement.replace("?", dialect.value)
 
-    def of(self, rows: list[tuple[Any, ...]]) -> Work[Rows]:
-        """Write the rows. Return those that were written, with the returned columns first, if there are any such."""
+    def of(self, rows: list[tuple[Any, ...]], also: tuple[str, tuple[Any, ...]] | None = None) -> Work[Rows]:
+        """Write the rows. Return those that were written, with the returned columns first, if there are any such.
+
+        `also` is a statement about other rows to run before. To a server it travels in the same round trip.
+        """
+        if also is not None and not (rows and self._as_json):
+            yield also
         if not rows:
             return []
         if self._as_json:
             named = [dict(zip(self._columns, row, strict=True)) for row in rows]
-            return (yield self._statement, (json.dumps(named, ensure_ascii=False),))
+            values = (json.dumps(named, ensure_ascii=False),)
+            if also is None:
+                return (yield self._statement, values)
+            return (yield f"WITH other AS ({also[0]}) {self._statement}", (*also[1], *values))
         ((written,),) = yield self._statement, rows
         if written != len(rows):  # no other writer is active meanwhile
             raise self._failed()
