@@ -5,11 +5,13 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from typing import Any
 
 from clerkmap import AsyncRepository, ClerkUser, Principal, Repository, Resolver, Verifier
 from clerkmap.core.records import FULL
 from clerkmap.repositories import PostgresRepository
 from clerkmap.testing import Clock, FakeClerk
+from sqlalchemy_ways import racer
 
 NOW = 1_790_000_000
 RATE = 500  # changes a second
@@ -51,8 +53,16 @@ def number_of(principal: Principal) -> int:
 
 def write(conninfo: str, schema: str, listen: bool, seconds: float, said: Connection) -> None:
     """What a process does: write at the rate for so long, and tell at the end what was committed, and when."""
+    _write(PostgresRepository.open(conninfo, schema=schema, listen=listen), seconds, said)
+
+
+def write_on_an_engine(way: str, url: str, place: dict[str, Any], seconds: float, said: Connection) -> None:
+    """The same on an engine of SQLAlchemy."""
+    _write(racer(way, url, THREADS, **place), seconds, said)
+
+
+def _write(repository: Repository, seconds: float, said: Connection) -> None:
     world, commits, counts = World(), list[Commit](), [0] * THREADS
-    repository = PostgresRepository.open(conninfo, schema=schema, listen=listen)
     begun = time.monotonic()
 
     def run(thread: int) -> None:
@@ -105,6 +115,12 @@ class Reader:
             if shown and shown[-1][1] == number:
                 shown.pop()
             shown.append((at, number))
+
+    def shows(self, commits: list[Commit]) -> bool:
+        """Look once more, and return whether each of the people is shown as the last commit left them."""
+        self.look()
+        last = {whose: number for whose, number, _ in sorted(commits)}
+        return all(self._shown[whose][-1][1] == number for whose, number in last.items())
 
     def delay(self, commits: list[Commit]) -> float:
         """The longest time after a commit at which somebody asked and was not shown it."""

@@ -20,6 +20,7 @@ from clerkmap.core.records import ClerkMembership, ClerkOrganization
 from clerkmap.repositories import PostgresRepository
 from clerkmap.testing import Clock, FakeClerk, FakeOrganization, FakeUser
 from clerkmap.testing.samples import made_by
+from sqlalchemy_ways import racer
 
 PROCESSES = 8
 NOW = 1_790_000_000
@@ -39,6 +40,8 @@ class Race(NamedTuple):
     requests: int  # of a thread in a round
     webhooks: bool  # whether one thread of each process states in full what the others have only seen in tokens
     hooked: bool
+    way: str = ""  # of SQLAlchemy: one of `WAYS`, and then `uri` is its URL
+    schema: str | None = None
 
 
 class Facts(NamedTuple):
@@ -101,9 +104,7 @@ def race(orders: Race) -> list[set[Ids]]:
             raised.append(error)
 
     hooks = [checkpoint] if orders.hooked else []
-    with closing(
-        PostgresRepository.open(orders.uri, pool_size=orders.threads, timeout=60, **made_by(orders.ids), hooks=hooks)
-    ) as repository:
+    with closing(_opened(orders, hooks)) as repository:
         together(
             *(
                 lambda number=number: run(repository, orders.webhooks and number == 0, number)
@@ -113,6 +114,14 @@ def race(orders: Race) -> list[set[Ids]]:
     if raised:  # rather one that explains why the others have waited in vain
         raise min(raised, key=lambda error: isinstance(error, threading.BrokenBarrierError))
     return seen
+
+
+def _opened(orders: Race, hooks: list[Any]) -> Repository:
+    options: dict[str, Any] = {"timeout": 60, **made_by(orders.ids), "hooks": hooks}
+    if not orders.way:
+        return PostgresRepository.open(orders.uri, pool_size=orders.threads, **options)
+    place = {} if orders.schema is None else {"schema": orders.schema}
+    return racer(orders.way, orders.uri, orders.threads, **place, **options)
 
 
 def together(*do: Callable[[], object]) -> None:

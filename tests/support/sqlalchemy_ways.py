@@ -55,8 +55,8 @@ def _write_ahead(engine: Engine) -> None:
 class ClosesItsEngine(SqlAlchemyRepository):
     """A repository that makes the tables, and disposes of its engine at the end."""
 
-    def __init__(self, url: str, **options: Any) -> None:
-        self.engine = engine_of(url)
+    def __init__(self, url: str, *, pool: dict[str, Any] | None = None, **options: Any) -> None:
+        self.engine = engine_of(url, **(pool or {}))
         self._is_part = False
         super().__init__(self.engine, migrate=True, **options)
 
@@ -90,8 +90,8 @@ class OnYourConnection(SqlAlchemyRepository):
 class BlockingOnEngine(Blocking):
     """An async repository whose engine can be had, and which joins a connection in its event loop."""
 
-    def __init__(self, url: str, **options: Any) -> None:
-        self.engine = async_engine_of(url)
+    def __init__(self, url: str, *, pool: dict[str, Any] | None = None, **options: Any) -> None:
+        self.engine = async_engine_of(url, **(pool or {}))
         super().__init__(lambda **more: AsyncSqlAlchemyRepository(self.engine, migrate=True, **more), **options)
 
     def within(self, connection: Any) -> Self:
@@ -123,6 +123,12 @@ WAYS: dict[str, Callable[..., Repository]] = {
 ON_YOURS: dict[str, Callable[..., Repository]] = {
     driver: lambda *args, driver=driver, **more: on_your_connection(driver, *args, **more) for driver in SYNC
 }
+
+
+def racer(way: str, url: str, size: int, **options: Any) -> Repository:
+    """A repository for so many threads, which do not take more connections than they need."""
+    make = BlockingOnEngine if way.startswith("async ") else ClosesItsEngine
+    return make(url, pool={"pool_size": size, "max_overflow": 0}, **options)
 
 
 @contextmanager

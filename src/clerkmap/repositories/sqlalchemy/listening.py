@@ -95,8 +95,8 @@ class AsyncListener:
                 await self._driver.execute(f"LISTEN {channel}")
             return await self._session()
 
-    def _hear(self, *told: Any) -> None:
-        self._heard.put_nowait(told[-1])
+    def _hear(self, connection: object, session: int, channel: str, payload: str) -> None:
+        self._heard.put_nowait(payload)
 
     async def _session(self) -> object:
         if self._is_asyncpg:

@@ -6,7 +6,6 @@ A write in your session is part of its transaction: the order and the user are c
 import asyncio
 import copy
 from collections.abc import Callable
-from functools import partial
 from typing import ParamSpec, Self, TypeVar, Unpack
 from weakref import WeakKeyDictionary
 
@@ -158,4 +157,4 @@ class AsyncSqlAlchemyRepository(AsyncSqlRepository[NewIdT]):
 
     async def _write_once(self, work: Callable[[], Work[Written[T]]], then: Then | None, *, repeatable: bool) -> T:
         await self._prepare()
-        return await greenlet_spawn(partial(self._transactions.write, work, then, repeatable=repeatable))
+        return await greenlet_spawn(lambda: self._transactions.write(work, then, repeatable=repeatable))

@@ -194,7 +194,7 @@ def _noted(connection: Connection, attempts: Attempts) -> Generator[None, None, 
 def _joinable(given: object, *, is_async: bool) -> tuple[object, Joined]:
     """Return the object for hooks, and the sync session or connection in it."""
     if isinstance(given, (scoped_session, async_scoped_session)):
-        given = cast("Callable[[], object]", given)()
+        return _joinable(cast("Callable[[], object]", given)(), is_async=is_async)
     if is_async and isinstance(given, AsyncSession):
         return given, given.sync_session
     if is_async and isinstance(given, AsyncConnection):
