@@ -15,13 +15,14 @@ from clerkmap import HookFailed, RepositoryUnavailable
 from clerkmap.testing.samples import by_key
 from fault_operations import OPERATIONS, Operation, resolver
 from faulty_postgres import Dump, Faults, How, Server, dump, hear
-from faulty_postgres_ways import Asynchronously, Way, Yours, YoursInATransaction
+from faulty_postgres_ways import Asynchronously, OnAnEngine, Way, Yours, YoursInATransaction
 from postgres_server import schemas, url_of_a_new_schema
 
 SOAK = bool(os.environ.get("CLERKMAP_SOAK"))
 WAYS: dict[str, type[Way]] = {
     "a pool": Way,
     "a pool in async code": Asynchronously,
+    "an engine of SQLAlchemy": OnAnEngine,
     "your connection": Yours,
     "your transaction": YoursInATransaction,
 }

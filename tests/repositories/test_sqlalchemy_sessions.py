@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -245,6 +247,34 @@ def test_a_hook_that_swallows_an_error_is_found_out(async_place: Any) -> None:
     asyncio.run(run())
 
 
+def test_a_cancelled_write_is_undone(async_place: Any) -> None:
+    """Its connection goes back, nothing of it stays, and whatever is cached is looked up again."""
+    told: list[object] = []
+
+    async def run() -> None:
+        inside = asyncio.Event()
+
+        async def hook(change: Change, tx: AsyncConnection) -> None:
+            if change.user is not None and change.user.clerk_id == ANN:
+                inside.set()
+                await asyncio.Event().wait()
+
+        async with opened(async_place, hooks=[hook]) as (_, repository):
+            repository.listeners.watch(told.append)
+            for _ in range(20):  # more than the pool has connections
+                inside.clear()
+                task = asyncio.create_task(repository.put([person()]))
+                await inside.wait()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            assert told == [None] * 20
+            assert len(await repository.put([person(BEA)])) == 1
+            assert await repository.find(HERE, ANN) is None
+
+    asyncio.run(run())
+
+
 def test_scoped_sessions(world: tuple[Engine, dict[str, Any]], async_place: Any) -> None:
     """Flask-SQLAlchemy's `db.session` is one."""
     engine, options = world
@@ -373,8 +403,12 @@ def test_a_server_that_is_away() -> None:
     assert "127.0.0.1" not in str(raised.value) + str(raised_in_async_code.value)
 
 
-def _memory() -> Engine:
-    return create_engine("sqlite://")
+_made: list[Engine] = []
+
+
+def _memory(url: str = "sqlite://") -> Engine:
+    _made.append(create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False}))
+    return _made[-1]
 
 
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -396,25 +430,40 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "a sessionmaker": (lambda _: _in_memory().within(sessionmaker(_memory())), "sessionmaker: call it first"),  # type: ignore[arg-type]
     "an async session": (lambda _: _in_memory().within(AsyncSession()), "use AsyncSqlAlchemyRepository"),  # type: ignore[arg-type]
     "another file": (
-        lambda folder: _in_memory().within(Session(create_engine(f"sqlite:///{folder / 'b.db'}"))),
+        lambda folder: _in_memory().within(Session(_memory(f"sqlite:///{folder / 'b.db'}"))),
         "a transaction must use one",
     ),
 }
 
 
 def _in_memory() -> SqlAlchemyRepository:
-    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
-    return SqlAlchemyRepository(engine, migrate=True)
+    return SqlAlchemyRepository(_memory(), migrate=True)
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", WRONG)
 def test_each_mistake_says_what_to_write(name: str, tmp_path: Path) -> None:
     """One sentence, at the construction."""
     make, told = WRONG[name]
     with pytest.raises(ConfigurationError, match=told):
         make(tmp_path)
+    while _made:
+        _made.pop().dispose()
     gc.collect()  # the engines that nothing disposes of warn here, and not during another test
+
+
+def test_no_other_driver_is_needed() -> None:
+    """With asyncpg, psycopg need not be installed. Without SQLAlchemy, the error names the extra."""
+    on_asyncpg = """
+import sys; sys.modules |= {"psycopg": None, "psycopg_pool": None}
+from sqlalchemy.ext.asyncio import create_async_engine
+from clerkmap.repositories import AsyncSqlAlchemyRepository
+AsyncSqlAlchemyRepository(create_async_engine("postgresql+asyncpg://localhost/app"))
+"""
+    without = "import sys; sys.modules['sqlalchemy'] = None\nfrom clerkmap.repositories import SqlAlchemyRepository"
+    for program, told in ((on_asyncpg, ""), (without, "pip install 'clerkmap[sqlalchemy]'")):
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert told in ended.stderr
+        assert (ended.returncode == 0) is (told == "")
 
 
 def test_drivers_that_are_not_supported() -> None:

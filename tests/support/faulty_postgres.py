@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import psycopg
 from psycopg.pq import ExecStatus
 from psycopg.rows import TupleRow
+from sqlalchemy import Connection
 
 from clerkmap import Change
 from clerkmap.core.records import AnyRecord
@@ -181,6 +182,7 @@ def dump(connection: psycopg.Connection[Any]) -> Dump:
     return dict(zip(names, found, strict=True))
 
 
-def hear(change: Change, tx: psycopg.Connection[Any]) -> Any:
+def hear(change: Change, tx: psycopg.Connection[Any] | Connection) -> Any:
     """A hook that writes to a table of its own, in the very transaction. In async code, what it gives is awaited."""
-    return tx.execute("INSERT INTO clerkmap_heard VALUES (%s, %s)", (change.made, " ".join(change.touches)))
+    execute: Any = tx.exec_driver_sql if isinstance(tx, Connection) else tx.execute
+    return execute("INSERT INTO clerkmap_heard VALUES (%s, %s)", (change.made, " ".join(change.touches)))

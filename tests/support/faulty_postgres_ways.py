@@ -9,8 +9,9 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from sqlalchemy import create_engine
 
-from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository
+from clerkmap.repositories import AsyncPostgresRepository, PostgresRepository, SqlAlchemyRepository
 from clerkmap.testing.samples import HERE
 from faulty_postgres import Dump, FaultyAsyncConnection, FaultyConnection, Server, dump
 
@@ -91,6 +92,23 @@ class OnLoop:
 
     def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return self._runner.run(method(*args, **kwargs))
+
+
+class OnAnEngine(Way):
+    """The repository is given an engine of SQLAlchemy."""
+
+    def _connect(self) -> None:
+        self.lent = create_engine(
+            "postgresql+psycopg://", creator=lambda: FaultyConnection.connect(self.server.uri), pool_size=1,
+            max_overflow=0,
+        )  # fmt: skip
+        self.lent.connect().close()  # SQLAlchemy asks the server for its version, once
+
+    def repository(self, options: dict[str, Any]) -> Any:
+        return SqlAlchemyRepository(self.lent, durable=False, migrate=True, **options)
+
+    def close(self) -> None:
+        self.lent.dispose()
 
 
 class Yours(Way):

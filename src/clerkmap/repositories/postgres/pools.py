@@ -388,7 +388,8 @@ def _parsed(conninfo: str) -> dict[str, Any]:
             return dict(conninfo_to_dict(conninfo))
         if conninfo.startswith(("postgresql+", "postgres+")):
             raise ConfigurationError(
-                "the connection string names a driver of SQLAlchemy: write postgresql://, without +psycopg or +asyncpg"
+                "the connection string names a driver of SQLAlchemy: write postgresql://, without +psycopg or "
+                "+asyncpg, or pass an engine to SqlAlchemyRepository or AsyncSqlAlchemyRepository"
             )
     raise ConfigurationError(
         "the connection string cannot be read: write postgresql://user@host/name, or name=value pairs"

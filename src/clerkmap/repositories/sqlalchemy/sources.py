@@ -100,7 +100,8 @@ class JoinedSource:
     def __init__(self, given: object, database: EngineDatabase, waits: Waits, engine: Engine | None = None) -> None:
         self._handle, self._joined = _joinable(given, is_async=waits.is_async)
         self._database = database
-        self._turns = WorkTurns(waits, database.timeout, database.max_waiting)
+        # The connection of a test may serve several threads. A session or a part of a request has one user.
+        self._turns = WorkTurns(waits, database.timeout, database.max_waiting) if engine is None else None
         self._bind: Engine | None = None
         bind = self._bind_of(self._joined, engine)
         self.engine: Engine = bind.engine
@@ -129,7 +130,7 @@ class JoinedSource:
     def reading(self, attempts: Attempts) -> Generator[Connection, None, None]:
         """Lend the connection, with what your transaction sees."""
         self.check_open()
-        with self._turns.one():
+        with nullcontext() if self._turns is None else self._turns.one():
             yield self._connection()
 
     @contextmanager
