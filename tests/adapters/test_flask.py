@@ -9,7 +9,7 @@ import pytest
 from flask import Blueprint, Flask, Response, g, request, stream_with_context
 
 from clerkmap import Reconciler, Requirement, Resolver, current_principal, threaded
-from clerkmap.adapters.flask import Clerk, current_user, webhook
+from clerkmap.adapters.flask import Clerk, current_organization, current_user, webhook
 from clerkmap.adapters.wsgi import principal_of
 from clerkmap.errors import ConfigurationError, TokenMissing
 from clerkmap.repositories import MemoryRepository
@@ -258,6 +258,36 @@ def test_a_blueprint_has_its_own_options() -> None:
 
 
 _PLACES = {"/outer/": 401, "/outer/plain/": 401, "/outer/inner/": 200, "/again/": 200, "/plain/": 200}
+
+
+def test_a_blueprint_takes_the_resolver_of_each_application() -> None:
+    """So it can be a global of a module, and serve the applications of several tests."""
+    shared = Blueprint("shared", __name__)
+    shared.add_url_rule("/", "page", Clerk().signed_in(lambda: "in"))
+    Clerk(shared, cookies=False)
+    for seed in (35, 36):
+        clerk = FakeClerk(seed=seed)
+        token = clerk.token(clerk.create_user())
+        app = Flask("app")
+        Clerk(app, Resolver(clerk.instance, MemoryRepository()))
+        app.register_blueprint(shared)
+        client = app.test_client(use_cookies=False)
+        assert client.get("/", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+        assert client.get("/", headers={"Cookie": f"__session={token}"}).status_code == 401
+
+    with pytest.raises(ConfigurationError, match="before register_blueprint"):
+        Flask("app").register_blueprint(shared)
+
+
+def test_the_current_organization(world: FlaskWorld) -> None:
+    """It is the active organization, and without one the caller is asked to pick it."""
+    acme = world.fake.create_organization("Acme", created_by=world.ada)
+    world.app.add_url_rule("/active", view_func=lambda: {"slug": current_organization.slug})
+    client = world.app.test_client()
+    in_acme = {"Authorization": f"Bearer {world.fake.token(world.ada, acme)}"}
+    assert client.get("/active", headers=in_acme).get_json() == {"slug": acme.slug}
+    assert client.get("/active", headers=world.bearer()).get_json()["remedy"] == "pick_organization"
+    assert client.get("/active").get_json()["code"] == "token_missing"
 
 
 def test_pages_need_cookies() -> None:

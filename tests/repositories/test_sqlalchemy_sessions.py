@@ -275,10 +275,18 @@ def test_a_cancelled_write_is_undone(async_place: Any) -> None:
     asyncio.run(run())
 
 
+class OwnSession(Session):
+    pass
+
+
+class OwnAsyncSession(AsyncSession):
+    pass
+
+
 def test_scoped_sessions(world: tuple[Engine, dict[str, Any]], async_place: Any) -> None:
-    """Flask-SQLAlchemy's `db.session` is one."""
+    """Flask-SQLAlchemy's `db.session` is one. Its sessions are of a subclass, which type checkers accept, too."""
     engine, options = world
-    session = scoped_session(sessionmaker(engine))
+    session: scoped_session[OwnSession] = scoped_session(sessionmaker(engine, class_=OwnSession))
     SqlAlchemyRepository(engine, listen=False, **options).within(session).put([person()])
     session.rollback()
     assert SqlAlchemyRepository(engine, listen=False, **options).find(HERE, ANN) is None
@@ -286,7 +294,9 @@ def test_scoped_sessions(world: tuple[Engine, dict[str, Any]], async_place: Any)
 
     async def run() -> None:
         async with opened(async_place) as (engine, repository):
-            session = async_scoped_session(async_sessionmaker(engine), scopefunc=asyncio.current_task)
+            makes = async_sessionmaker(engine, class_=OwnAsyncSession)
+            session: async_scoped_session[OwnAsyncSession]
+            session = async_scoped_session(makes, scopefunc=asyncio.current_task)
             await repository.within(session).put([person()])
             await session.commit()
             assert await repository.find(HERE, ANN) is not None

@@ -26,22 +26,23 @@ except ModuleNotFoundError as _error:
     raise ImportError("this adapter needs Flask: pip install 'clerkmap[flask]'") from _error
 
 from flask.blueprints import BlueprintSetupState
+from flask.sansio.app import App
 from werkzeug.local import LocalProxy
 
 from ..auth.resolver import Resolver
 from ..auth.result import SIGNED_IN, AuthResult, enter, leave
 from ..core.http import make_wsgi_request
-from ..core.model import User
+from ..core.model import Organization, User
 from ..core.pages import PageOptions
 from ..core.requirements import Requirement, RequirementOptions
 from ..core.responses import RawResponse
-from ..errors import ClerkmapError, ConfigurationError, Refused, Unavailable
+from ..errors import ClerkmapError, ConfigurationError, OrganizationMissing, Refused, Unavailable
 from ..webhooks import Reconciler
 from .authenticator import Authenticator, requirement_of, synchronous
 from .wsgi import Isolated, WebhookEndpoint, is_isolated
 from .wsgi import response_to as wsgi_response_to
 
-__all__ = ["Clerk", "Guard", "current_user", "response_to", "webhook"]
+__all__ = ["Clerk", "Guard", "current_organization", "current_user", "response_to", "webhook"]
 
 _AUTH_RESULT = "clerkmap.auth_result"
 _REQUIRED = "clerkmap.required"
@@ -106,7 +107,8 @@ class Clerk:
 
     Args:
         app: The application. Without it, call `init_app`. With a blueprint, the options apply to its requests only.
-        resolver: Resolves tokens to principals. Its repository must be synchronous.
+        resolver: Resolves tokens to principals. Its repository must be synchronous. A blueprint takes that of its
+            application by default.
         cookies: Whether to read Clerk's session cookie.
         origins: The origins that may send unsafe requests with a cookie, see `TokenFinder`.
         pages: `sign_in_page`, `refresh_page` and `organization_page` for browsers, see `Pages`.
@@ -138,19 +140,19 @@ class Clerk:
     def init_app(self, app: Flask | Blueprint, resolver: Resolver | None = None) -> None:
         """Register the extension with an application or a blueprint. One extension can serve several of them.
 
-        A blueprint's extension only replaces the options of the application's, for requests of this blueprint.
+        A blueprint's extension only replaces the options of the application's, for requests of this blueprint. Without
+        a resolver it takes that of the application, so that the blueprint can be a global of a module.
         """
         resolver = resolver or self._resolver
+        if isinstance(app, Blueprint):
+            own = None if resolver is None else self._authenticator(resolver)
+            app.record(lambda state: _keep_for_blueprint(state, own or self._authenticator(_resolver_of(state.app))))
+            return
         if resolver is None:
             raise ConfigurationError(
                 "the extension has no resolver: call Clerk(app, resolver) or init_app(app, resolver)"
             )
-        authenticator = Authenticator(
-            synchronous(resolver), cookies=self._cookies, origins=self._origins, **self._pages
-        )
-        if isinstance(app, Blueprint):
-            app.record(lambda state: _keep_for_blueprint(state, authenticator))
-            return
+        authenticator = self._authenticator(resolver)
         if "clerkmap" in app.extensions:
             raise ConfigurationError("the application already has a Clerk extension: call init_app once")
         app.extensions["clerkmap"] = authenticator
@@ -177,6 +179,20 @@ class Clerk:
     def require(self, requirement: Requirement | None = None, /, **options: Unpack[RequirementOptions]) -> Guard:
         """Return a guard for a `Requirement` or the arguments of one."""
         return Guard(requirement_of(requirement, options))
+
+    def _authenticator(self, resolver: Resolver) -> Authenticator:
+        return Authenticator(synchronous(resolver), cookies=self._cookies, origins=self._origins, **self._pages)
+
+
+def _resolver_of(app: App) -> Resolver:
+    """Return the resolver of the application, for a blueprint that has none."""
+    authenticator: Authenticator | None = app.extensions.get("clerkmap")
+    if authenticator is None:
+        raise ConfigurationError(
+            "the blueprint's extension has no resolver: pass one, or call Clerk(app, resolver) before "
+            "register_blueprint"
+        )
+    return authenticator.resolver
 
 
 def _keep_for_blueprint(state: BlueprintSetupState, authenticator: Authenticator) -> None:
@@ -217,7 +233,15 @@ def auth_result() -> AuthResult:
     return result
 
 
+def _organization() -> Organization:
+    organization = auth_result().principal.organization
+    if organization is None:
+        raise OrganizationMissing
+    return organization
+
+
 current_user: User = cast(User, LocalProxy(lambda: auth_result().principal.user))
+current_organization: Organization = cast(Organization, LocalProxy(_organization))
 
 
 def webhook(reconciler: Reconciler) -> Blueprint:

@@ -6,7 +6,7 @@ A write in your session is part of its transaction: the order and the user are c
 import asyncio
 import copy
 from collections.abc import Callable
-from typing import ParamSpec, Self, TypeVar, Unpack
+from typing import Any, ParamSpec, Self, TypeVar, Unpack
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine
@@ -47,7 +47,7 @@ class SqlAlchemyRepository(SqlRepository[NewIdT]):
         self.poll_every: float | None = self._transactions.poll_every
         self._transactions.prepare()
 
-    def within(self, session: "Session | Connection | scoped_session[Session]") -> Self:
+    def within(self, session: "Session | Connection | scoped_session[Any]") -> Self:
         """Return the same repository in your session or on your connection. Its writes join your transaction, and you
         commit.
 
@@ -107,7 +107,7 @@ class AsyncSqlAlchemyRepository(AsyncSqlRepository[NewIdT]):
         self._whole = self._transactions
         self._preparing: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
-    def within(self, session: "AsyncSession | AsyncConnection | async_scoped_session[AsyncSession]") -> Self:
+    def within(self, session: "AsyncSession | AsyncConnection | async_scoped_session[Any]") -> Self:
         """See `SqlAlchemyRepository.within`."""
         part = copy.copy(self)
         part._transactions = self._transactions.within(session)
