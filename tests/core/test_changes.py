@@ -4,7 +4,7 @@ import pytest
 
 from clerkmap import Change
 from clerkmap.core.merging import current_membership
-from clerkmap.core.model import Count, exported
+from clerkmap.core.model import Count, Membership, exported
 from clerkmap.core.records import AnyRecord, ClerkUser
 from clerkmap.core.tombstone_retention import ended_before
 from clerkmap.repositories import MemoryRepository
@@ -43,8 +43,13 @@ def test_a_member_leaves_and_joins_again() -> None:
     assert [[name for name in IS if getattr(change, name)] for change in about] == [["made"], ["deleted"], ["regained"]]
     for change in about:
         assert change.membership is change.after
-        assert (change.user, change.organization) != (None, None)
+        assert change.member is not None
+        assert (change.member.user, change.member.organization) == (change.user, change.organization)
+        assert change.member.membership is change.membership
     assert changes(person())[0].membership is None
+    assert changes(person())[0].member is None
+    for end in (Change(None, Membership(member())), Change(None, Membership(member()), user=about[0].user)):
+        assert end.member is None  # not yet what a hook gets
 
 
 def test_a_membership_is_over_once_nothing_shows_it_after_its_end() -> None:

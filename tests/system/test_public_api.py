@@ -53,9 +53,10 @@ def of(functions: list[tuple[str, Any]], test: Callable[[Any], bool]) -> pytest.
 
 @pytest.mark.parametrize("name", DOORS)
 def test_each_export_is_there_once(name: str) -> None:
-    """`__all__` has no name twice, and each can be had."""
+    """`__all__` has no name twice, and each can be had. `dir()` lists it for an interactive session."""
     names = door(name).__all__
     assert len(set(names)) == len(names)
+    assert set(names) <= set(dir(door(name)))
     assert [each for each in names if not hasattr(door(name), each)] == []
 
 

@@ -323,6 +323,16 @@ class Change(Generic[IdT]):
         return self.after if isinstance(self.after, Membership) else None
 
     @property
+    def member(self) -> Member[IdT] | None:
+        """The user, the organization and the membership after the change; also of a membership that has ended.
+
+        It is None if the row is no membership. A hook gets a membership always with both ends.
+        """
+        if self.membership is None or self.user is None or self.organization is None:
+            return None
+        return Member(self.user, self.organization, self.membership)
+
+    @property
     def is_news(self) -> bool:
         """Whether more than the rank changed. Only such changes are returned and passed to hooks.
 

@@ -138,7 +138,7 @@ class Setup:
             state = f"at version {version} of {SCHEMA_VERSION}" if version else "missing"
             raise ConfigurationError(
                 f"the tables {self.names.prefix}* are {state} in {_named(self.names.schema or current)}: run "
-                "clerkmap migrate, pass migrate=True, or run the script of ddl()"
+                "clerkmap migrate or your Alembic migrations, pass migrate=True, or run the script of ddl()"
             )
         if is_ready:
             yield from self.tables.users.check_numbers()
