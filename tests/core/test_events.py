@@ -128,14 +128,17 @@ def test_private_fields_change_nothing() -> None:
     [
         (MS, MS),
         (1_787_217_300, 1_787_217_300_000),
-        (1, 1_000),
+        (1, 1),
+        (1_262_304, 1_262_304),  # a thousand times that would be the seconds that a record refuses
+        (99_999_999, 99_999_999),
+        (100_000_000, 100_000_000_000),
         (99_999_999_999, 99_999_999_999_000),
         (100_000_000_000, 100_000_000_000),
         (253_402_300_799_999, 253_402_300_799_999),
     ],
 )
 def test_seconds_and_milliseconds(timestamp: int, expected: int) -> None:
-    """A time below 10^11 is one in seconds, in the envelope and in the object alike."""
+    """A time from 10^8 to 10^11 is one in seconds, in the envelope and in the object alike."""
     (record,) = records("user.updated", user(at=timestamp, created_at=timestamp), timestamp=timestamp)
 
     assert isinstance(record, ClerkUser)

@@ -38,6 +38,8 @@ from .strict_json import fields, items, read_object
 MAX_TEXT = 1_000  # characters of a name, an address, a URL; Clerk's own limits are lower
 MAX_METADATA = 65_536  # characters of JSON; Clerk allows 8 KiB
 MAX_BODY_DEPTH = 128
+# As milliseconds they are before 1973, when there was no Clerk.
+_SECONDS = range(100_000_000, 100_000_000_000)
 CLOCKS = 300_000  # milliseconds by which Clerk's clock and ours may differ
 AHEAD_OF_EVENT = 999  # milliseconds: some envelopes have whole seconds
 
@@ -296,10 +298,10 @@ def _updated_at(data: Mapping[str, Any], observed_at: int, latest: int) -> int:
 
 
 def _time(value: object) -> int | None:
-    """Return a time in milliseconds, or None. Small numbers are seconds: Clerk has no milliseconds before 1973."""
+    """Return a time in milliseconds, or None. The seconds of the years from 1973 on are converted."""
     if type(value) is not int or not 0 < value <= MAX_TIME:
         return None
-    return value * 1000 if value < 100_000_000_000 else value
+    return value * 1000 if value in _SECONDS else value
 
 
 READERS: dict[str, Reader] = {
