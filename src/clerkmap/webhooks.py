@@ -155,7 +155,8 @@ class Reconciler(SurvivesForks):
             )
         if synchronous and self._repository is None:
             raise ConfigurationError(
-                "a synchronous endpoint needs a synchronous repository, such as PostgresRepository or SqliteRepository"
+                "a synchronous endpoint needs a synchronous repository, such as PostgresRepository, "
+                "SqlAlchemyRepository or SqliteRepository"
             )
 
     def apply(self, event: Event, *, delivery_id: str | None = None, again: bool = False) -> Outcome:

@@ -155,6 +155,12 @@ def test_what_the_session_needs() -> None:
     clerk = Clerk(Resolver(CLERK.instance, MemoryRepository()))
     with pytest.raises(ConfigurationError, match=r"async_sessionmaker\(engine\), not NoneType"):
         clerk.session(None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"AsyncSession, and the repository is sync: pass sessionmaker"):
+        clerk.session(async_sessionmaker())
+    engine = async_engine_of("sqlite+aiosqlite://")
+    asynchronous = Clerk(Resolver(CLERK.instance, AsyncSqlAlchemyRepository(engine, listen=False)))
+    with pytest.raises(ConfigurationError, match=r"Session, and the repository is async: pass async_sessionmaker"):
+        asynchronous.session(sessionmaker())
     app = FastAPI()
 
     @app.get("/")

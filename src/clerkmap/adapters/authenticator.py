@@ -256,8 +256,8 @@ def synchronous(resolver: Resolver[IdT]) -> Resolver[IdT]:
     """Return a resolver for a synchronous framework, or raise `ConfigurationError` if its repository is async."""
     if check_resolver(resolver).is_async:
         raise ConfigurationError(
-            "this framework needs a resolver with a synchronous repository, such as PostgresRepository or "
-            "SqliteRepository"
+            "this framework needs a resolver with a synchronous repository, such as PostgresRepository, "
+            "SqlAlchemyRepository or SqliteRepository"
         )
     return resolver
 

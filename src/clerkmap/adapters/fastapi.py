@@ -204,6 +204,13 @@ class Clerk(Generic[IdT]):
             raise ConfigurationError(
                 f"session() takes a sessionmaker such as async_sessionmaker(engine), not {type(sessionmaker).__name__}"
             )
+        kind = getattr(sessionmaker, "class_", None)  # another callable tells its sessions only when it is called
+        if kind is not None and iscoroutinefunction(kind.close) != self.resolver.is_async:
+            needed = "async_sessionmaker(...)" if self.resolver.is_async else "sessionmaker(...)"
+            raise ConfigurationError(
+                f"session() got a sessionmaker of {kind.__name__}, and the repository is "
+                f"{'async' if self.resolver.is_async else 'sync'}: pass {needed}, or use the other repository"
+            )
 
         async def opened(
             connection: HTTPConnection,
