@@ -231,7 +231,16 @@ def test_a_relationship_needs_a_class_for_each_view() -> None:
             __table__ = alone.users
 
 
-class Invoice(SQLModel, table=True):
+class Model(SQLModel):
+    """With a metadata of this file: a page of the docs puts the tables into that of SQLModel."""
+
+    metadata = MetaData()
+
+
+Tables(Model.metadata)
+
+
+class Invoice(Model, table=True):
     """A table of SQLModel."""
 
     id: int | None = Field(default=None, primary_key=True)
@@ -243,12 +252,9 @@ def test_sqlmodel_has_foreign_keys_and_mapped_classes(with_text_ids: Place) -> N
     with with_text_ids.repository() as repository:
         repository.put([person(ANN, first_name="Ann")])
         engine = with_text_ids.engine()
-        SQLModel.metadata.create_all(engine)
+        Model.metadata.create_all(engine)
         with ModelSession(engine) as session:
             session.add(Invoice(user_id=str(found(repository).id)))
             session.commit()
             pairs = select_models(User.name, Invoice.id).join(Invoice, User.id == Invoice.user_id)
             assert session.exec(pairs).all() == [("Ann", 1)]
-
-
-Tables(SQLModel.metadata)
