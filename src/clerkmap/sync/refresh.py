@@ -43,9 +43,7 @@ def refresh(
     Raises:
         ApiNotFound: Neither Clerk nor the repository has this user or organization.
     """
-    return run(
-        _One(Job(api.instance.name, lent_api(api), lent(repository), None, clock)).read(user_id, organization_id)
-    )
+    return run(_One(lent_api(api), lent(repository), clock).read(user_id, organization_id))
 
 
 async def arefresh(
@@ -57,7 +55,7 @@ async def arefresh(
     clock: Callable[[], float] = time.time,
 ) -> list[Change]:
     """Do the same in async code."""
-    return await _One(Job(api.instance.name, api, repository, None, clock)).read(user_id, organization_id)
+    return await _One(api, repository, clock).read(user_id, organization_id)
 
 
 def ban_user(
@@ -69,30 +67,28 @@ def ban_user(
         ApiNotFound: Clerk has no such user.
         ApiUnavailable: The outcome is unknown. Call it again: a second ban changes nothing.
     """
-    job = Job(api.instance.name, lent_api(api), lent(repository), None, clock)
-    return run(_One(job).change(endpoints.ban_user(user_id)))
+    return run(_One(lent_api(api), lent(repository), clock).change(endpoints.ban_user(user_id)))
 
 
 async def aban_user(
     api: AsyncClerkApi, repository: AsyncRepository[Any], *, user_id: str, clock: Callable[[], float] = time.time
 ) -> list[Change]:
     """Do the same in async code."""
-    return await _One(Job(api.instance.name, api, repository, None, clock)).change(endpoints.ban_user(user_id))
+    return await _One(api, repository, clock).change(endpoints.ban_user(user_id))
 
 
 def unban_user(
     api: ClerkApi, repository: Repository[Any], *, user_id: str, clock: Callable[[], float] = time.time
 ) -> list[Change]:
     """End the ban of a user at Clerk and in the repository, and return the changes. It raises as `ban_user` does."""
-    job = Job(api.instance.name, lent_api(api), lent(repository), None, clock)
-    return run(_One(job).change(endpoints.unban_user(user_id)))
+    return run(_One(lent_api(api), lent(repository), clock).change(endpoints.unban_user(user_id)))
 
 
 async def aunban_user(
     api: AsyncClerkApi, repository: AsyncRepository[Any], *, user_id: str, clock: Callable[[], float] = time.time
 ) -> list[Change]:
     """Do the same in async code."""
-    return await _One(Job(api.instance.name, api, repository, None, clock)).change(endpoints.unban_user(user_id))
+    return await _One(api, repository, clock).change(endpoints.unban_user(user_id))
 
 
 def delete_user(
@@ -104,21 +100,21 @@ def delete_user(
         ApiNotFound: Neither Clerk nor the repository has this user.
         ApiUnavailable: The outcome is unknown. Call it again: it also completes a deletion that Clerk has made.
     """
-    return run(_One(Job(api.instance.name, lent_api(api), lent(repository), None, clock)).delete(user_id))
+    return run(_One(lent_api(api), lent(repository), clock).delete(user_id))
 
 
 async def adelete_user(
     api: AsyncClerkApi, repository: AsyncRepository[Any], *, user_id: str, clock: Callable[[], float] = time.time
 ) -> list[Change]:
     """Do the same in async code."""
-    return await _One(Job(api.instance.name, api, repository, None, clock)).delete(user_id)
+    return await _One(api, repository, clock).delete(user_id)
 
 
 class _One:
     """The work on one object."""
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    def __init__(self, api: AsyncClerkApi, repository: AsyncRepository[Any], clock: Callable[[], float]) -> None:
+        self._job = Job(api.instance.name, api, repository, None, clock)
 
     async def read(self, user_id: str | None, organization_id: str | None) -> list[Change]:
         if user_id is not None and organization_id is not None:
