@@ -48,7 +48,6 @@ class EngineSource(SurvivesForks):
         self._is_single = isinstance(self.engine.pool, StaticPool)
         # SQLite itself polls with growing pauses, and starves some writers.
         self._turns = WorkTurns(waits, database.timeout, database.max_waiting) if database.writes_in_turn else None
-        self._closed = False
         self.survive_forks()
 
     def after_fork_in_child(self) -> None:
@@ -56,17 +55,9 @@ class EngineSource(SurvivesForks):
         if not self._is_single:
             self.engine.dispose(close=False)
 
-    def close(self) -> None:
-        self._closed = True
-
-    def check_open(self) -> None:
-        if self._closed:
-            raise RepositoryUnavailable("the repository is closed")
-
     @contextmanager
     def reading(self, attempts: Attempts) -> Generator[Connection, None, None]:
         """Lend a connection to read what is committed."""
-        self.check_open()
         with (
             self._turn(is_needed=self._is_single),
             _connected(self._reading) as connection,
@@ -77,7 +68,6 @@ class EngineSource(SurvivesForks):
     @contextmanager
     def writing(self, attempts: Attempts, *, is_ready: bool) -> Generator[OpenTransaction, None, None]:
         """Lend a connection in a transaction, which is committed at the end of the block."""
-        self.check_open()
         with (
             self._turn(),
             _connected(self._writing) as connection,
@@ -109,7 +99,6 @@ class JoinedSource:
             check_dialect(self.engine.dialect)
         else:
             _check_same_database(self.engine, engine)
-        self._closed = False
 
     def _bind_of(self, joined: Joined, engine: Engine | None) -> Engine | Connection:
         if isinstance(joined, Connection):
@@ -119,17 +108,9 @@ class JoinedSource:
         self._bind = engine  # the session has an engine for each class
         return engine
 
-    def close(self) -> None:
-        self._closed = True
-
-    def check_open(self) -> None:
-        if self._closed:
-            raise RepositoryUnavailable("the repository is closed")
-
     @contextmanager
     def reading(self, attempts: Attempts) -> Generator[Connection, None, None]:
         """Lend the connection, with what your transaction sees."""
-        self.check_open()
         with nullcontext() if self._turns is None else self._turns.one():
             yield self._connection()
 

@@ -56,13 +56,14 @@ class Transactions:
         self._lending = Lending()
         self._erasures = Erasures()
         self._is_part = False  # on an engine or the connection of a test, a write is committed, or a savepoint
+        self._closed = False
         self.is_prepared: bool = False  # whether the tables have been found at this version
 
     def within(self, given: object) -> Self:
         """Return the same on a session or a connection."""
         part = copy.copy(self)
         part._source = JoinedSource(given, self.database, self._waits, self._source.engine)
-        part._is_part = True
+        part._is_part, part._closed = True, False
         return part
 
     def prepare(self) -> None:
@@ -84,7 +85,7 @@ class Transactions:
         return self._erasures.are_pending
 
     def close(self) -> None:
-        self._source.close()
+        self._closed = True
 
     def stop_listening(self) -> None:
         """Wait for the thread that listens."""
@@ -93,7 +94,7 @@ class Transactions:
 
     def poll(self) -> None:
         """Drop cached data that other processes have changed."""
-        self._source.check_open()
+        self._check_open()
         if self.database.changes is not None:
             self.database.changes.poll(self._read_committed)
             self._erasures.finish(self._truncate_log)
@@ -109,6 +110,10 @@ class Transactions:
             with suppress(ClerkmapError), served_first():
                 self.read(lambda: prove(proof))
                 listening.sent()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RepositoryUnavailable("the repository is closed")
 
     def _read_committed(self, work: Work[Rows]) -> Rows | None:
         return self.read(lambda: work) if self.is_settled() else None
@@ -126,6 +131,7 @@ class Transactions:
         attempts = self._attempts()
         while True:
             try:
+                self._check_open()
                 with self._translated(), self._source.reading(attempts) as connection:
                     return run(connection, self.database, work())
             except Exception as error:  # noqa: BLE001 - it is raised, unless there is another attempt
@@ -145,6 +151,7 @@ class Transactions:
         attempts, joins = self._attempts(), self._is_part
         while True:
             try:
+                self._check_open()
                 with self._translated(), self._source.writing(attempts, is_ready=is_ready) as transaction:
                     written, result = self._work_in(transaction, work(), then)
                     attempts.is_committing = not joins
