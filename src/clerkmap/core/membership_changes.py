@@ -9,10 +9,8 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 
 from .model import Change, Membership, Organization, User
-from .records import AnyRecord, ClerkMembership
+from .records import ClerkMembership, Ends, Place, ends_of, place_of
 
-Place = tuple[str, str]  # an instance and a key
-Ends = tuple[str, str, str]  # an instance, and the keys of a user and an organization
 E = TypeVar("E", User, Organization)
 
 
@@ -134,16 +132,6 @@ class _Written(Generic[E]):
         """Return the state at a place before and after the write."""
         unchanged = read.get(place)
         return self.pairs.get(place) or (unchanged, unchanged)
-
-
-def place_of(record: AnyRecord) -> Place:
-    """Return the instance and the key of a record."""
-    return record.instance, record.key
-
-
-def ends_of(record: ClerkMembership) -> Ends:
-    """Return the instance and the two ends of a membership."""
-    return record.instance, record.user_key, record.organization_key
 
 
 def _id_that_counts(user: User | None) -> object:

@@ -315,6 +315,19 @@ class ClerkSession(Record):
 
 
 AnyRecord = ClerkUser | ClerkOrganization | ClerkMembership | ClerkSession
+Place = tuple[str, str]  # an instance and a key
+Ends = tuple[str, str, str]  # an instance, and the keys of a user and an organization
+
+
+def place_of(record: AnyRecord) -> Place:
+    """Return the instance and the key of a record."""
+    return record.instance, record.key
+
+
+def ends_of(record: ClerkMembership) -> Ends:
+    """Return the instance and the two ends of a membership."""
+    return record.instance, record.user_key, record.organization_key
+
 
 # The field names of each kind, in the order of the constructor's arguments. The kinds are in the order in which `put`
 # writes them: a membership comes after its ends.

@@ -19,7 +19,7 @@ from ..errors import ConfigurationError
 from .arguments import check_limit, check_role_filter, is_storable
 
 T = TypeVar("T")
-Place = tuple[str | int, ...]  # the sort key of an item in its list
+Position = tuple[str | int, ...]  # the sort key of an item in its list
 TermKind = Literal["user", "organization", "external_id"]
 
 # Characters of a stored term, so that every database can index it. Nobody types more.
@@ -89,8 +89,8 @@ class Prefix:
         return next((text for text in texts if self.first <= text < self.last), None)
 
 
-def id_place(id: Id) -> Place:
-    """Return the place of a user or organization that a search has found by its id: before the terms."""
+def id_position(id: Id) -> Position:
+    """Return the position of a user or organization that a search has found by its id: before the terms."""
     return "", "", str(id)
 
 
@@ -134,20 +134,20 @@ class Listing:
         """Return whether the filters let an organization through."""
         return self.deleted in (None, organization.clerk.is_deleted)
 
-    def begin(self, after: str | None, *fits: Callable[[object], bool]) -> Place | None:
-        """Return the place before a page, or raise `ConfigurationError`. None for the first page.
+    def begin(self, after: str | None, *fits: Callable[[object], bool]) -> Position | None:
+        """Return the position before a page, or raise `ConfigurationError`. None for the first page.
 
         Args:
             after: The cursor, which may come from a stranger.
-            fits: For each part of the place, whether a value fits.
+            fits: For each part of the position, whether a value fits.
         """
         if after is None:
             return None
         try:
             mark, _, encoded = after.partition(".") if len(after) <= MAX_CURSOR else ("", "", "")
-            place = json.loads(urlsafe_b64decode(encoded.encode("ascii")))
-            if mark == self._mark(encoded) and all(fit(part) for fit, part in zip(fits, place, strict=True)):
-                return tuple(place)
+            position = json.loads(urlsafe_b64decode(encoded.encode("ascii")))
+            if mark == self._mark(encoded) and all(fit(part) for fit, part in zip(fits, position, strict=True)):
+                return tuple(position)
         except (AttributeError, TypeError, ValueError, RecursionError):
             pass
         raise ConfigurationError(
@@ -155,22 +155,22 @@ class Listing:
             "first page"
         )
 
-    def page(self, items: Sequence[T], place_of: Callable[[int], Place]) -> ResultPage[T]:
+    def page(self, items: Sequence[T], position_of: Callable[[int], Position]) -> ResultPage[T]:
         """Return a page of its items. One item more than the limit shows that there is a next page.
 
         Args:
             items: The items.
-            place_of: Returns the place of the item with this number.
+            position_of: Returns the position of the item with this number.
         """
         if len(items) <= self.limit:
             return ResultPage(tuple(items), None)
-        place = json.dumps(place_of(self.limit - 1), ensure_ascii=False, separators=(",", ":"))
-        encoded = urlsafe_b64encode(place.encode()).decode()
+        position = json.dumps(position_of(self.limit - 1), ensure_ascii=False, separators=(",", ":"))
+        encoded = urlsafe_b64encode(position.encode()).decode()
         return ResultPage(tuple(items[: self.limit]), f"{self._mark(encoded)}.{encoded}")
 
     def _mark(self, encoded: str) -> str:
-        """Return a digest of the list and a place. It finds mistakes, and protects nothing: a place is no secret, and a
-        wrong one shows only what the list shows anyway."""
+        """Return a digest of the list and a position. It finds mistakes, and protects nothing: a wrong position shows
+        only what the list shows anyway."""
         search = self.prefix and self.prefix.first
         text = json.dumps([self.method, self.organization_id, search, self.role, self.banned, self.deleted, encoded])
         return blake2b(text.encode(), digest_size=6).hexdigest()

@@ -13,7 +13,7 @@ from inspect import iscoroutinefunction
 from typing import Generic, Literal, TypedDict, TypeGuard
 
 from ..core.model import MAX_ROLE, Change, Id, IdT, User, is_role, role_in_metadata
-from ..core.records import FROM_TOKEN, FULL, AnyRecord, ClerkOrganization, ClerkUser
+from ..core.records import FROM_TOKEN, FULL, AnyRecord, ClerkOrganization, ClerkUser, Place, place_of
 from ..core.tombstone_retention import MAX_TOKEN_LIFETIME, oldest_session_rank, tombstone_retention
 from ..core.writeback import WriteBack
 from ..errors import ConfigurationError, UserTaken
@@ -25,7 +25,7 @@ from .row_numbers import Numbers, UsersTable
 logger: logging.Logger = logging.getLogger("clerkmap.repositories")
 
 # By instance and key: a role, and the rank of the record that named it.
-FirstRoles = dict[tuple[str, str], tuple[str, str]]
+FirstRoles = dict[Place, tuple[str, str]]
 
 # The type of your ids in the database, and in Python.
 IdType = Literal["text", "bigint", "uuid"]
@@ -236,9 +236,9 @@ class Configuration:
                         MAX_ROLE,
                     )
                     role = None
-                known = first.get((record.instance, record.key))
+                known = first.get(place_of(record))
                 if role is not None and (known is None or record.rank < known[1]):
-                    first[record.instance, record.key] = (role, record.rank)
+                    first[place_of(record)] = (role, record.rank)
         return first
 
 

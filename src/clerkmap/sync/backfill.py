@@ -24,7 +24,7 @@ from ..errors import ConfigurationError
 from ..ports import AsyncRepository, Repository
 from .departures import Departures
 from .job import KINDS, Job, OnProgress, Report, Stage, lent, lent_api, run
-from .listing import Place, Reader, reader, reader_back
+from .listing import Position, Reader, reader, reader_back
 from .recheck import Said, put_despite_older_dates
 
 CHECKPOINT_EVERY = 2_000  # milliseconds between two checkpoints
@@ -57,39 +57,39 @@ class _Backfill:
     async def _everything(self, *, anew: bool) -> None:
         """Read all lists from the start, or from the position of an earlier run; then look for departures."""
         noted = None if anew else await self._job.repository.checkpoint(self._under_way)
-        place = _place_in(noted, self._job.now())
-        self.report.resumed = place is not None
-        place = place or Place(self._job.now())
-        for stage in _STAGES[_STAGES.index(place.stage) :]:
-            place = place if stage == place.stage else Place(place.started, stage)
+        position = _position_in(noted, self._job.now())
+        self.report.resumed = position is not None
+        position = position or Position(self._job.now())
+        for stage in _STAGES[_STAGES.index(position.stage) :]:
+            position = position if stage == position.stage else Position(position.started, stage)
             if stage in KINDS:
-                self.report.complete &= await self._read(reader(place))
-        await self._note(place, now=True)
-        await Departures(self._job, place.started, self.report).find(self._most_departures)
+                self.report.complete &= await self._read(reader(position))
+        await self._note(position, now=True)
+        await Departures(self._job, position.started, self.report).find(self._most_departures)
         if self.report.complete:
-            await self._job.repository.set_checkpoint(self._done, str(place.started))
+            await self._job.repository.set_checkpoint(self._done, str(position.started))
         await self._job.repository.set_checkpoint(self._under_way, None)
 
     async def _read(self, listed: Reader) -> bool:
         """Store a list page by page. Return False if Clerk counts more rows than it shows."""
         while (rows := await listed.next_page(self._job)) is not None:
-            await self._put(rows, listed.place, listed.total)
+            await self._put(rows, listed.position, listed.total)
             if self.report.complete:  # a position behind an incomplete list would claim too much
-                await self._note(listed.place)
+                await self._note(listed.position)
         return listed.is_complete
 
     async def _newest(self, done: int) -> None:
         """Read the rows that are newer than the last completed run."""
         started = self._job.now()
         for stage in KINDS:
-            listed = reader_back(Place(started, stage), done - OVERLAP)
+            listed = reader_back(Position(started, stage), done - OVERLAP)
             while (rows := await listed.next_page(self._job)) is not None:
-                await self._put(rows, listed.place, None)
+                await self._put(rows, listed.position, None)
         await self._job.repository.set_checkpoint(self._done, str(started))
 
-    async def _put(self, rows: list[Shape], place: Place, total: int | None) -> None:
+    async def _put(self, rows: list[Shape], position: Position, total: int | None) -> None:
         """Store the rows of a page."""
-        stage, records, said, unreadable = place.stage, list[AnyRecord](), list[Said](), 0
+        stage, records, said, unreadable = position.stage, list[AnyRecord](), list[Said](), 0
         kind = KINDS[stage]
         for row in rows:
             try:
@@ -105,26 +105,26 @@ class _Backfill:
         report.unreadable += unreadable
         report.listed[stage] = report.listed.get(stage, 0) + len(rows)
         report.changed[stage] = report.changed.get(stage, 0) + len(changes)
-        self._job.tell(stage, place.seen, total)
+        self._job.tell(stage, position.seen, total)
 
-    async def _note(self, place: Place, *, now: bool = False) -> None:
+    async def _note(self, position: Position, *, now: bool = False) -> None:
         """Write the checkpoint at intervals. A resumed run reads later pages again, which is idempotent."""
         if now or self._job.now() - self._noted_at >= CHECKPOINT_EVERY:
             self._noted_at = self._job.now()
-            await self._job.repository.set_checkpoint(self._under_way, json.dumps(asdict(place)))
+            await self._job.repository.set_checkpoint(self._under_way, json.dumps(asdict(position)))
 
 
-def _place_in(noted: str | None, now: int) -> Place | None:
-    """Return the place in a recent checkpoint, or None. Another version may have written it in another format."""
+def _position_in(noted: str | None, now: int) -> Position | None:
+    """Return the position in a recent checkpoint, or None. Another version may have written it in another format."""
     try:
-        place = Place(**fields(json.loads(noted or "null")))
+        position = Position(**fields(json.loads(noted or "null")))
     except (ValueError, TypeError, RecursionError):
         return None
-    if any(type(value) is not type(getattr(Place(0), name)) for name, value in asdict(place).items()):
+    if any(type(value) is not type(getattr(Position(0), name)) for name, value in asdict(position).items()):
         return None
-    is_recent = now - NOTE_LASTS <= place.started <= now
-    is_sound = place.stage in _STAGES and _ID.fullmatch(place.last) and min(place.moment, place.seen) >= 0
-    return place if is_recent and is_sound and max(place.moment, place.seen) <= MAX_TIME else None
+    is_recent = now - NOTE_LASTS <= position.started <= now
+    is_sound = position.stage in _STAGES and _ID.fullmatch(position.last) and min(position.moment, position.seen) >= 0
+    return position if is_recent and is_sound and max(position.moment, position.seen) <= MAX_TIME else None
 
 
 def backfill(

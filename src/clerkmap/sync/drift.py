@@ -26,7 +26,7 @@ from ..core.model import Count
 from ..core.records import COLUMNS, FULL, AnyRecord, ClerkMembership, ClerkUser, Kind
 from ..ports import AsyncRepository, Repository
 from .job import KINDS, Job, OnProgress, Stage, lent, lent_api, run
-from .listing import Place, reader
+from .listing import Position, reader
 from .recheck import fetch_again, is_same_content, stored_outranks
 
 NEWEST = 100  # rows of each list that a cheap comparison reads
@@ -113,7 +113,7 @@ class Comparison:
     async def run(self) -> Drift:
         """Compare each kind: read the stored records, then Clerk's list, then report the records without a row."""
         for stage, kind in KINDS.items():
-            listed = reader(Place(self._job.now(), stage))
+            listed = reader(Position(self._job.now(), stage))
             self.drift.compared[stage] = 0
             await self.read_stored(kind)
             if self._mender is not None:
@@ -122,7 +122,7 @@ class Comparison:
                 await self.compare(stage, rows, listed.total)
             self.drift.complete &= listed.is_complete
             for key, (clerk_id, rank) in self._stored.items():
-                if clerk_id is not None and int(rank[18:33]) < listed.place.started:
+                if clerk_id is not None and int(rank[18:33]) < listed.position.started:
                     await self._leave_over(kind, key, clerk_id)
         return self.drift
 

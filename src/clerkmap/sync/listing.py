@@ -29,7 +29,7 @@ FARTHER = 25
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """The position of a run: its start time, its list, and the last row that it has read."""
 
     started: int
@@ -40,14 +40,14 @@ class Place:
 
 
 class Reader(ABC):
-    """Reads one list from a place on.
+    """Reads one list from a position on.
 
-    `place` is behind the rows that were read. `total` is the number of rows, if Clerk gives it. At the end,
+    `position` is behind the rows that were read. `total` is the number of rows, if Clerk gives it. At the end,
     `is_complete` is False if Clerk counts more rows than it shows.
     """
 
-    def __init__(self, place: Place) -> None:
-        self.place: Place = place
+    def __init__(self, position: Position) -> None:
+        self.position: Position = position
         self.total: int | None = None
         self.is_complete: bool = False
         self._is_over = False
@@ -83,21 +83,21 @@ class Reader(ABC):
         self.is_complete = complete
 
 
-def reader(place: Place) -> Reader:
+def reader(position: Position) -> Reader:
     """Return a reader of a list, oldest first."""
-    return _ByCursor(place) if place.stage == "users" else _ByOffset(place, _OLDEST[place.stage])
+    return _ByCursor(position) if position.stage == "users" else _ByOffset(position, _OLDEST[position.stage])
 
 
-def reader_back(place: Place, until: int) -> Reader:
+def reader_back(position: Position, until: int) -> Reader:
     """Return a reader from the newest row back to a time: for users the last change, else the creation."""
-    return _ByOffset(place, _NEWEST[place.stage], until)
+    return _ByOffset(position, _NEWEST[position.stage], until)
 
 
 class _ByCursor(Reader):
     """Reads users, oldest first. It asks for their number first, and again after the last page."""
 
-    def __init__(self, place: Place) -> None:
-        super().__init__(place)
+    def __init__(self, position: Position) -> None:
+        super().__init__(position)
         self._is_counting = True
 
     def next_request(self) -> ClerkRequest[Any] | None:
@@ -105,30 +105,32 @@ class _ByCursor(Reader):
             return None
         if self._is_counting:
             return endpoints.user_count()
-        place = self.place
-        since = to_datetime(place.moment - 1) if place.moment and not place.last else None
-        return endpoints.users(starting_after=place.last or None, created_at_after=since)
+        position = self.position
+        since = to_datetime(position.moment - 1) if position.moment and not position.last else None
+        return endpoints.users(starting_after=position.last or None, created_at_after=since)
 
     def feed_answer(self, answer: Any) -> list[Shape] | None:
         if self._is_counting:
             self._feed_count(answer)
             return None
         rows: list[Shape] = answer
-        place = self.place
-        if not rows or _id(rows[-1]) == place.last:
+        position = self.position
+        if not rows or _id(rows[-1]) == position.last:
             self._is_counting = True
             return None
         # After the cursor was set back, some rows come for the second time.
-        new = [row for row in rows if place.last or _date(row) > place.moment]
-        place = self.place = Place(place.started, place.stage, _id(rows[-1]), _date(rows[-1]), place.seen + len(new))
-        if len(rows) < MAX_PAGE and self.total is not None and place.seen >= self.total:
+        new = [row for row in rows if position.last or _date(row) > position.moment]
+        position = self.position = Position(
+            position.started, position.stage, _id(rows[-1]), _date(rows[-1]), position.seen + len(new)
+        )
+        if len(rows) < MAX_PAGE and self.total is not None and position.seen >= self.total:
             self._end(complete=True)  # the last page; webhooks bring the users that were added since then
         return rows
 
     def refuse(self, error: ApiRefused) -> None:
-        if self._is_counting or not self.place.last:
+        if self._is_counting or not self.position.last:
             raise error
-        self.place = replace(self.place, last="")  # the user under the cursor is gone
+        self.position = replace(self.position, last="")  # the user under the cursor is gone
 
     def _feed_count(self, total: int) -> None:
         is_first, self.total = self.total is None, total
@@ -136,53 +138,53 @@ class _ByCursor(Reader):
         if is_first:
             return
         self._doubts += 1
-        if self.place.seen >= total:
+        if self.position.seen >= total:
             self._end(complete=True)
         elif self._doubts == MOST_DOUBTS:
             self._end(complete=False)
-        self.place = replace(self.place, last="")
+        self.position = replace(self.position, last="")
 
 
 class _ByOffset(Reader):
     """Reads a list by offset, and again if it has shifted; or from its newest row back to a time."""
 
-    def __init__(self, place: Place, listed: "_List", until: int | None = None) -> None:
-        super().__init__(place)
+    def __init__(self, position: Position, listed: "_List", until: int | None = None) -> None:
+        super().__init__(position)
         self._listed = listed
         self._until = until
-        self._back = min(1, place.seen)  # the number of rows by which the next page begins before the place
+        self._back = min(1, position.seen)  # the number of rows by which the next page begins before the position
         self._is_whole = True
         self._begins_anew = False
 
     def next_request(self) -> ClerkRequest[Any] | None:
         if self._begins_anew:
             self._begin_anew()
-        return None if self._is_over else self._listed.page(self.place.seen - self._back)
+        return None if self._is_over else self._listed.page(self.position.seen - self._back)
 
     def feed_answer(self, answer: Any) -> list[Shape] | None:
         page: Page = answer
-        before, offset = self.place, self.place.seen - self._back
+        before, offset = self.position, self.position.seen - self._back
         first = page.rows[0] if page.rows else None
         if offset and not (first and (_id(first) == before.last or self._listed.is_before(first, before))):
             self._back = min(self._back * FARTHER, before.seen)
             return None
-        place = self.place = self._listed.behind(before, page.rows, offset)
-        self._back = min(1, place.seen)
+        position = self.position = self._listed.behind(before, page.rows, offset)
+        self._back = min(1, position.seen)
         if self._until is not None:
-            if place.moment < self._until or place.seen >= page.total or place.seen <= before.seen:
+            if position.moment < self._until or position.seen >= page.total or position.seen <= before.seen:
                 self._end(complete=True)
         else:
             self.total = page.total
             self._judge(page, before, is_near=offset == before.seen - 1)
         return _unread(page.rows, before)
 
-    def _judge(self, page: Page, before: Place, *, is_near: bool) -> None:
+    def _judge(self, page: Page, before: Position, *, is_near: bool) -> None:
         """Decide whether this was the last page, and whether the list has shifted."""
         if is_near and not (page.rows and _id(page.rows[0]) == before.last):
             self._is_whole = False  # a row was added before it
-        if self.place.seen >= page.total:
+        if self.position.seen >= page.total:
             self._begins_anew = True
-        elif self.place.seen <= before.seen and (is_near or not before.seen):
+        elif self.position.seen <= before.seen and (is_near or not before.seen):
             self._is_whole = False  # Clerk counts more rows than it shows
             self._begins_anew = True
 
@@ -193,7 +195,7 @@ class _ByOffset(Reader):
         if self._is_whole or self._doubts == MOST_DOUBTS:
             self._end(complete=self._is_whole)
             return
-        self.place = Place(self.place.started, self.place.stage)
+        self.position = Position(self.position.started, self.position.stage)
         self._back, self._is_whole = 0, True
 
 
@@ -205,15 +207,15 @@ class _List:
     date: str = "created_at"
     backwards: bool = False
 
-    def is_before(self, row: Shape, place: Place) -> bool:
+    def is_before(self, row: Shape, position: Position) -> bool:
         moment = _date(row, self.date)
-        return moment > place.moment if self.backwards else moment < place.moment
+        return moment > position.moment if self.backwards else moment < position.moment
 
-    def behind(self, place: Place, rows: list[Shape], offset: int) -> Place:
-        """Return the place behind the rows that begin at an offset."""
+    def behind(self, position: Position, rows: list[Shape], offset: int) -> Position:
+        """Return the position behind the rows that begin at an offset."""
         if not rows:
-            return replace(place, seen=offset)
-        return Place(place.started, place.stage, _id(rows[-1]), _date(rows[-1], self.date), offset + len(rows))
+            return replace(position, seen=offset)
+        return Position(position.started, position.stage, _id(rows[-1]), _date(rows[-1], self.date), offset + len(rows))
 
 
 def _changed_users(offset: int) -> ClerkRequest[Page]:
@@ -240,10 +242,10 @@ _NEWEST: dict[Stage, _List] = {
 }
 
 
-def _unread(rows: list[Shape], place: Place) -> list[Shape]:
-    """The rows behind a place. All of them, if the row at it is not there."""
+def _unread(rows: list[Shape], position: Position) -> list[Shape]:
+    """The rows behind a position. All of them, if the row at it is not there."""
     ids = [_id(row) for row in rows]
-    return rows[ids.index(place.last) + 1 :] if place.last in ids else rows
+    return rows[ids.index(position.last) + 1 :] if position.last in ids else rows
 
 
 def _id(row: Shape) -> str:

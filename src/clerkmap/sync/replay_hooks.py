@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..core.model import Change, Member, Organization, ResultPage, User
-from ..core.records import AnyRecord, key_of
+from ..core.records import AnyRecord, key_of, place_of
 from ..errors import ConfigurationError
 from ..hooks import Hook, Listeners, name_of
 from ..ports import AsyncRepository, Repository
@@ -109,7 +109,7 @@ class _Replay:
     async def run(self, *, anew: bool) -> Replayed:
         repository = self._job.repository
         text = None if anew else await repository.checkpoint(self._checkpoint)
-        first, after = _place_in(text)
+        first, after = _position_in(text)
         self._report.resumed = first != _STAGES[0] or after is not None
         totals = {
             "organizations": await repository.count_organizations(at_most=COUNTED),
@@ -120,16 +120,16 @@ class _Replay:
         for stage in _STAGES[_STAGES.index(first) :]:
             total = totals[stage]
             self._total = None if total == COUNTED else total
-            place = after if stage == first else None
+            position = after if stage == first else None
             while True:
-                await repository.set_checkpoint(self._checkpoint, json.dumps([stage, place]))
+                await repository.set_checkpoint(self._checkpoint, json.dumps([stage, position]))
                 if stage == "memberships":
-                    organizations = await self._organizations(place)
+                    organizations = await self._organizations(position)
                     await self._members_of(organizations.items)
-                    place = organizations.after
+                    position = organizations.after
                 else:
-                    place = await self._page(stage, [(reads[stage], place)])
-                if place is None:
+                    position = await self._page(stage, [(reads[stage], position)])
+                if position is None:
                     break
         await repository.set_checkpoint(self._checkpoint, None)
         return self._report
@@ -151,9 +151,9 @@ class _Replay:
 
             number = await self._job.repository.count_members(organization.id, at_most=PAGE)
             if number == PAGE:
-                place = await self._page("memberships", [(members, None)])
-                while place is not None:
-                    place = await self._page("memberships", [(members, place)])
+                position = await self._page("memberships", [(members, None)])
+                while position is not None:
+                    position = await self._page("memberships", [(members, position)])
             elif number > 0:
                 if number > room:
                     await self._page("memberships", small)
@@ -165,22 +165,20 @@ class _Replay:
 
     async def _page(self, stage: Stage, parts: list[tuple[_Read, str | None]]) -> str | None:
         """Replay the rows of some pages in one transaction, and return the position after the last page."""
-        locked: set[tuple[str, str]] = set()
         records: list[AnyRecord] = []
-        for read, place in parts:
-            rows = (await read(place)).items
-            records += [_record_of(row) for row in rows]
-            locked.update(_place_of(row) for row in rows)
+        for read, after in parts:
+            records += [_record_of(row) for row in (await read(after)).items]
+        locked = set(map(place_of, records))
         position: str | None = None
         number = 0
 
         async def call(transaction: Any) -> None:
             nonlocal position, number
             number = 0
-            for read, place in parts:
-                page = await read(place)
+            for read, after in parts:
+                page = await read(after)
                 # A row that is not locked is new, and has been passed to the hook as a change.
-                changes = [_change_of(row) for row in page.items if _place_of(row) in locked]
+                changes = [_change_of(row) for row in page.items if place_of(_record_of(row)) in locked]
                 await self._listeners.acall(changes, transaction, lambda: True)
                 position, number = page.after, number + len(changes)
 
@@ -194,11 +192,6 @@ def _record_of(row: _Row) -> AnyRecord:
     return row.membership.clerk if isinstance(row, Member) else row.clerk
 
 
-def _place_of(row: _Row) -> tuple[str, str]:
-    record = _record_of(row)
-    return record.instance, record.key
-
-
 def _change_of(row: _Row) -> Change:
     if isinstance(row, Member):
         return Change(None, row.membership, row.user, row.organization)
@@ -207,8 +200,8 @@ def _change_of(row: _Row) -> Change:
     return Change(None, row, organization=row)
 
 
-def _place_in(text: str | None) -> tuple[Stage, str | None]:
-    """Return the place in a checkpoint. Another version may have written it in another format."""
+def _position_in(text: str | None) -> tuple[Stage, str | None]:
+    """Return the position in a checkpoint. Another version may have written it in another format."""
     try:
         stage, after = json.loads(text or "null")
     except (ValueError, TypeError, RecursionError):

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from ...core.model import Change, Id, User, keys_of, representative, without_role
-from ...core.records import DELETED, FROM_TOKEN, AnyRecord, ClerkUser, key_of
+from ...core.records import DELETED, FROM_TOKEN, AnyRecord, ClerkUser, key_of, place_of
 from ...core.tombstone_retention import deletion_rank, ended_before
 from ...errors import LinkRefused, UserUnknown
 from ..arguments import check_names, check_purge
@@ -101,7 +101,7 @@ class MemoryLinks:
             tables.set(tables.ends_of_organization[ends[0], ends[2]], ends, None)
             tables.set(tables.memberships, ends, None)
             for record in records:
-                tables.set(tables.ends_of_membership, (record.instance, record.key), None)
+                tables.set(tables.ends_of_membership, place_of(record), None)
         return [], len(gone) + sum(map(len, over.values()))
 
     def _linked(self, instance: str, clerk_id: str, id: Id) -> User:
@@ -112,7 +112,7 @@ class MemoryLinks:
         return user
 
     def _move(self, before: User, to: Id) -> Written[User]:
-        place = (before.clerk.instance, before.clerk.key)
+        place = place_of(before.clerk)
         self._users.set_places(before.id, tuple(each for each in self._tables.users[before.id].places if each != place))
         after = self._users.tie(place, before.clerk, to)
         beside = (*self._reading.identities_of(before.id), *self._reading.identities_of(to))

@@ -3,19 +3,18 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
-from ...core.membership_changes import Ends
 from ...core.merging import current_membership
 from ...core.model import Id, Member, Membership, Organization, ResultPage, User
-from ...core.records import key_of
+from ...core.records import Ends, key_of, place_of
 from ..arguments import is_storable
-from ..listing import Listing, Place, id_place
+from ..listing import Listing, Position, id_position
 from ..options import Configuration
 from .reading import MemoryReading
 from .tables import MemoryTables
 
 T = TypeVar("T")
 Row = TypeVar("Row", User, Organization)
-Placed = list[tuple[Place, T]]  # items with their sort keys, in order
+Placed = list[tuple[Position, T]]  # items with their sort keys, in order
 
 
 class MemoryListing:
@@ -48,12 +47,12 @@ class MemoryListing:
         ends = [
             each
             for user in self._reading.identities_of(user_id)
-            for each in self._tables.ends_of_user.get((user.clerk.instance, user.clerk.key), ())
+            for each in self._tables.ends_of_user.get(place_of(user.clerk), ())
         ]
         ends.sort(key=lambda each: (each[0], each[2], each[1]))
         return [member for each in ends if (member := self._member(each)) is not None]
 
-    def _begin(self, listing: Listing, after: str | None) -> Place | None:
+    def _begin(self, listing: Listing, after: str | None) -> Position | None:
         return listing.begin(after, *([self._configuration.is_id] if listing.prefix is None else [is_storable] * 3))
 
     def _users(self, listing: Listing) -> Placed[User]:
@@ -69,12 +68,12 @@ class MemoryListing:
         return self._placed(wanted, with_id, listing)
 
     def _placed(self, rows: list[Row], with_id: set[Id], listing: Listing) -> Placed[Row]:
-        """Return the rows that the search finds, with their places."""
+        """Return the rows that the search finds, with their positions."""
         prefix = listing.prefix
         if prefix is None:
             return _in_order(((row.id,), row) for row in rows)
         with_id |= set(self._configuration.ids_spelled(prefix.text))
-        placed: Placed[Row] = [(id_place(row.id), row) for row in rows if row.id in with_id]
+        placed: Placed[Row] = [(id_position(row.id), row) for row in rows if row.id in with_id]
         for row in rows:
             term = prefix.finds(row.clerk)
             if row.id not in with_id and term is not None:
@@ -109,15 +108,15 @@ def _has_id(listing: Listing, key: str, external_id: str | None = None) -> bool:
     return bool(text) and (key == key_of(text) or external_id == text)
 
 
-def _in_order(items: Iterable[tuple[Place, T]]) -> Placed[T]:
+def _in_order(items: Iterable[tuple[Position, T]]) -> Placed[T]:
     return sorted(items, key=lambda item: _order(item[0]))
 
 
-def _order(place: Place) -> list[tuple[bool, str | int]]:
+def _order(position: Position) -> list[tuple[bool, str | int]]:
     """Return a sort key: numbers come before text."""
-    return [(isinstance(part, str), part) for part in place]
+    return [(isinstance(part, str), part) for part in position]
 
 
-def _page(items: Placed[T], listing: Listing, begin: Place | None) -> ResultPage[T]:
+def _page(items: Placed[T], listing: Listing, begin: Position | None) -> ResultPage[T]:
     left = [item for item in items if begin is None or _order(item[0]) > _order(begin)]
     return listing.page([item for _, item in left], lambda number: left[number][0])

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterable
 from itertools import islice
 
 from ...core.deliveries import FORGOTTEN_AT_ONCE, HANDLED_KEPT
-from ...core.membership_changes import MembershipChanges, ends_of
+from ...core.membership_changes import MembershipChanges
 from ...core.merging import current_membership, latest_membership, outranks, winning_records
 from ...core.model import Change, Id, Membership, Organization, Session, keys_of
-from ...core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser
+from ...core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, ends_of, place_of
 from ...errors import UserTaken
 from ..options import Configuration, FirstRoles, log_taken
 from .reading import MemoryReading
@@ -50,7 +50,7 @@ class MemoryPut:
 
     def _put(self, record: AnyRecord, roles: FirstRoles) -> Change | None:
         if isinstance(record, ClerkUser):
-            return self._put_user(record, roles.get((record.instance, record.key)))
+            return self._put_user(record, roles.get(place_of(record)))
         if isinstance(record, ClerkOrganization):
             return self._put_organization(record)
         if isinstance(record, ClerkMembership):
@@ -58,7 +58,7 @@ class MemoryPut:
         return self._put_session(record)
 
     def _put_user(self, record: ClerkUser, first_role: tuple[str, str] | None) -> Change | None:
-        place = (record.instance, record.key)
+        place = place_of(record)
         known = self._reading.user_at(place)
         if known is None and not self._configuration.is_enough(record):
             return None
@@ -104,7 +104,7 @@ class MemoryPut:
         return first.id
 
     def _put_organization(self, record: ClerkOrganization) -> Change | None:
-        place = (record.instance, record.key)
+        place = place_of(record)
         before = self._tables.organizations.get(place)
         if not outranks(record, None if before is None else before.clerk):
             return None
@@ -124,7 +124,7 @@ class MemoryPut:
             return None
         before, after = latest_membership(said), latest_membership([*others, record])
         assert after is not None
-        tables.set(tables.ends_of_membership, (record.instance, record.key), ends)
+        tables.set(tables.ends_of_membership, place_of(record), ends)
         tables.set(tables.memberships, ends, tuple(sorted((*others, record), key=lambda each: each.key)))
         if not said:
             tables.set(tables.ends_of_user.setdefault(ends[:2], {}), ends, True)
@@ -134,7 +134,7 @@ class MemoryPut:
     def _put_session(self, record: ClerkSession) -> Change | None:
         sessions = self._tables.sessions
         forgotten = self._configuration.oldest_session_rank()
-        place = (record.instance, record.key)
+        place = place_of(record)
         before = sessions.get(place)
         if record.rank < forgotten or not outranks(record, before):
             return None

@@ -4,10 +4,9 @@ from collections.abc import Collection, Iterable, Sequence
 from heapq import nsmallest
 from typing import Any
 
-from ...core.membership_changes import Place
 from ...core.model import Count, Id, Organization, User, exported, representative
 from ...core.principal import Standing
-from ...core.records import EMBEDDED, FROM_TOKEN, FULL, AnyRecord, ClerkMembership, Kind, key_of
+from ...core.records import EMBEDDED, FROM_TOKEN, FULL, AnyRecord, ClerkMembership, Kind, Place, key_of, place_of
 from ...core.times import to_datetime
 from ...core.writeback import OutboxKind
 from ...errors import UserUnknown
@@ -100,7 +99,7 @@ class MemoryReading:
     def all_memberships(self, users: Iterable[User]) -> list[ClerkMembership]:
         """Return the memberships of all these identities."""
         ends_of_user = self._tables.ends_of_user
-        all_ends = [ends for user in users for ends in ends_of_user.get((user.clerk.instance, user.clerk.key), ())]
+        all_ends = [ends for user in users for ends in ends_of_user.get(place_of(user.clerk), ())]
         return [membership for ends in all_ends for membership in self._tables.memberships[ends]]
 
     def _places(self, kind: Kind) -> Collection[Place]:

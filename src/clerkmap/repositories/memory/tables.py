@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import finalize
 
 from ..._runtime.forks import SurvivesForks
-from ...core.membership_changes import Ends, Place
 from ...core.model import Change, Id, Organization
-from ...core.records import ClerkMembership, ClerkSession, ClerkUser
+from ...core.records import ClerkMembership, ClerkSession, ClerkUser, Ends, Place
 from ...core.writeback import OutboxEntry
 from ...hooks import Listeners, Then, written_from_within
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Collection, Iterable
 
-from ...core.membership_changes import Place
 from ...core.merging import deletion_time
 from ...core.model import Change, Id, User
-from ...core.records import ClerkOrganization, ClerkUser
+from ...core.records import ClerkOrganization, ClerkUser, Place
 from ..options import Configuration, id_taken
 from ..row_numbers import Numbers, UsersTable
 from .reading import MemoryReading

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from ...core.merging import deletion_time
 from ...core.model import Change, Id, User, keys_of, representative, without_role
-from ...core.records import DELETED, FROM_TOKEN, AnyRecord, ClerkUser, key_of
+from ...core.records import DELETED, FROM_TOKEN, AnyRecord, ClerkUser, key_of, place_of
 from ...core.tombstone_retention import deletion_rank, ended_before
 from ...errors import LinkRefused, UserUnknown
 from ..arguments import check_names, check_purge
@@ -94,7 +94,7 @@ class SqlLinks:
             yield from self._locks.of_records(said)
             yield self._sql.select_id_to_write, (id,)
             known, said = said, (yield from self._records_of(id))
-            if {(each.instance, each.key) for each in said} == {(each.instance, each.key) for each in known}:
+            if set(map(place_of, said)) == set(map(place_of, known)):
                 break  # otherwise another writer was faster, and its records may not be locked
         now = self._configuration.now()
         written, _ = yield from self._put([record.tombstone(now) for record in said])
@@ -129,7 +129,7 @@ class SqlLinks:
         return user
 
     def _move(self, before: User, to: Id) -> Work[Written[User]]:
-        yield self._sql.move_identity, (to, before.clerk.instance, before.clerk.key)
+        yield self._sql.move_identity, (to, *place_of(before.clerk))
         left = yield from self._reading.identities_of(before.id)
         yield self._sql.set_deleted_at, (deletion_time(user.clerk for user in left), before.id)
         ((change,), after) = yield from self._users.tied_anew(before, before.clerk, to)

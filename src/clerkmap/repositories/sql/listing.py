@@ -9,11 +9,10 @@ from functools import partial
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
-from ...core.membership_changes import place_of
 from ...core.model import Change, Id, Member, Organization, ResultPage, User
-from ...core.records import DELETED, key_of
+from ...core.records import DELETED, key_of, place_of
 from ..arguments import is_storable
-from ..listing import Listing, Place, Prefix, id_place, terms_of
+from ..listing import Listing, Position, Prefix, id_position, terms_of
 from ..options import Configuration, not_inserted
 from .dialects import Names
 from .reading import SqlReading, member_of, organization_of, user_of
@@ -203,12 +202,12 @@ class SqlListing:
                 question.add(f"{kind.id} > ?", begin[0])
             items = [kind.of(row) for row in (yield question.rows(kind.columns, kind.id, listing.limit, value))]
             return listing.page(items, lambda number: (items[number].id,))
-        place = listing.begin(after, is_storable, is_storable, is_storable) or ("", "", "")
+        position = listing.begin(after, is_storable, is_storable, is_storable) or ("", "", "")
         named = yield from self._with_id(kind, listing, prefix)
-        placed: list[tuple[Place, T]] = [(id_place(each.id), each) for each in named]
-        placed = [item for item in placed if item[0] > place]
+        placed: list[tuple[Position, T]] = [(id_position(each.id), each) for each in named]
+        placed = [item for item in placed if item[0] > position]
         question = self._found(kind, listing, prefix, named)
-        question.add(f"({_TERM_KEY}) > (?, ?, ?)", *max(place, (prefix.first, "", "")))
+        question.add(f"({_TERM_KEY}) > (?, ?, ?)", *max(position, (prefix.first, "", "")))
         rows: Rows = yield question.rows(f"{kind.columns}, {_TERM_KEY}", _TERM_KEY, listing.limit, value)
         placed += [(row[-3:], kind.of(row)) for row in rows]
         return listing.page([item for _, item in placed], lambda number: placed[number][0])
@@ -251,7 +250,7 @@ class SqlListing:
             item = yield from kind.read(id)
             if item is not None and kind.has(listing, item):
                 found.append(item)
-        return sorted(found, key=lambda item: id_place(item.id))
+        return sorted(found, key=lambda item: id_position(item.id))
 
 
 class SearchTerms:

@@ -9,10 +9,20 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from ...core.deliveries import HANDLED_KEPT
-from ...core.membership_changes import MembershipChanges, Place, ends_of, place_of
+from ...core.membership_changes import MembershipChanges
 from ...core.merging import current_membership, deletion_time, latest_membership, outranks, winning_records
 from ...core.model import Change, Id, Membership, Organization, Session, User
-from ...core.records import AnyRecord, ClerkMembership, ClerkOrganization, ClerkSession, ClerkUser, Kind
+from ...core.records import (
+    AnyRecord,
+    ClerkMembership,
+    ClerkOrganization,
+    ClerkSession,
+    ClerkUser,
+    Kind,
+    Place,
+    ends_of,
+    place_of,
+)
 from ...core.times import to_datetime
 from ...core.tombstone_retention import deletion_rank
 from ...errors import UserTaken
@@ -171,7 +181,7 @@ class SqlPut:
     ) -> Work[Change | None]:
         if tries == 0:
             raise not_inserted("identities")
-        rows = yield self._sql.select_user_to_write, (record.instance, record.key)
+        rows = yield self._sql.select_user_to_write, place_of(record)
         if not rows:
             if not self._configuration.is_enough(record):
                 return None
@@ -219,7 +229,7 @@ class SqlPut:
     ) -> Work[Change | None]:
         if tries == 0:
             raise not_inserted("organizations")
-        rows = yield self._sql.select_organization_to_write, (record.instance, record.key)
+        rows = yield self._sql.select_organization_to_write, place_of(record)
         if rows:
             before = organization_of(rows[0])
             written = yield self._sql.upsert_organization, (*organization_row(record), before.id)
@@ -230,7 +240,7 @@ class SqlPut:
         made = self._configuration.make_id(record)
         rows = yield self._sql.insert_organization, (*organization_row(record), made)
         if not rows:
-            if (yield from self._reading.organization_at(record.instance, record.key)) is None:
+            if (yield from self._reading.organization_at(*place_of(record))) is None:
                 if made is not None:
                     raise id_taken()
                 if self._sql.skip_organization_ids:

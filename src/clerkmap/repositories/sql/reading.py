@@ -6,7 +6,6 @@ from dataclasses import fields, make_dataclass
 from itertools import groupby
 from typing import Any, TypeVar, cast
 
-from ...core.membership_changes import Ends, Place, ends_of, place_of
 from ...core.model import Count, Id, Member, Membership, Organization, User, exported, representative
 from ...core.principal import Standing
 from ...core.records import (
@@ -18,8 +17,12 @@ from ...core.records import (
     ClerkMembership,
     ClerkOrganization,
     ClerkUser,
+    Ends,
     Kind,
+    Place,
+    ends_of,
     key_of,
+    place_of,
 )
 from ...core.times import to_datetime
 from ...core.writeback import OutboxKind
@@ -146,7 +149,7 @@ class SqlReading:
         """Return the memberships of all these identities."""
         found: list[ClerkMembership] = []
         for user in users:
-            rows = yield self._sql.select_all_memberships, (user.clerk.instance, user.clerk.key)
+            rows = yield self._sql.select_all_memberships, place_of(user.clerk)
             found.extend(_clerk_membership_of(row) for row in sorted(rows))
         return found
 

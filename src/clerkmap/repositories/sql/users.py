@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ...core.merging import deletion_time
 from ...core.model import Change, Id, User, keys_of, representative
-from ...core.records import ClerkOrganization, ClerkUser
+from ...core.records import ClerkOrganization, ClerkUser, place_of
 from ...core.times import to_datetime
 from ...errors import UserTaken
 from ..options import Configuration, id_taken, not_inserted
@@ -35,7 +35,7 @@ class SqlUsers:
         now, gone = self._configuration.now(), deletion_time([record])
         id = yield from self.insert(record, role, role_rank, now, gone)
         if id is None:
-            if (yield from self._reading.user_at(record.instance, record.key)) is None:
+            if (yield from self._reading.user_at(*place_of(record))) is None:
                 raise id_taken()
             return None
         if not (yield self._sql.insert_identity, (*user_row(record), id)):
@@ -129,7 +129,7 @@ class SqlUsers:
                 self._configuration.check_free(record, others, rows[0][1] if rows else None)
             except UserTaken:
                 # PostgreSQL does not show an identity that was moved while this waited for its lock.
-                if (yield from self._reading.user_at(record.instance, record.key)) is not None:
+                if (yield from self._reading.user_at(*place_of(record))) is not None:
                     return None
                 raise
         before = representative(others)
@@ -147,6 +147,6 @@ class SqlUsers:
         users = yield from self._reading.identities_of(id)
         gone = deletion_time(user.clerk for user in users)
         yield self._sql.set_deleted_at, (gone, id)
-        (after,) = (user for user in users if (user.clerk.instance, user.clerk.key) == (record.instance, record.key))
+        (after,) = (user for user in users if place_of(user.clerk) == place_of(record))
         after = replace(after, deleted_at=to_datetime(gone))
         return [Change(before, after, after, also_touches=keys_of(users))], after
