@@ -197,7 +197,7 @@ MUTANTS = (
         Edit(STATEMENTS, "Statements.__init__", "m.instance = ?", "(m.instance = ? OR 1)"),
     )),
     Mutant("memory: found without the instance", "one instance would see another's people", ORDERS, (
-        Edit(MEMORY_PUT, "MemoryPut._put_user", "record.instance", '""'),
+        Edit(MEMORY_PUT, "MemoryPut._put_user", "place_of(record)", '("", record.key)'),
         Edit(MEMORY_READING, "MemoryReading.find", "self.user_at((instance, user_key", 'self.user_at(("", user_key'),
     )),
     Mutant("SQL: deletion is not settled", "a user whose person is deleted would stay", SQLITE_ORDERS, (
