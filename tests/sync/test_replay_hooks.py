@@ -118,6 +118,80 @@ def test_it_resumes_after_a_failure(fails_at: int) -> None:
     assert len(anew.changes) == 4 * (PAGE + 5) + 1
 
 
+class Moving(MemoryRepository):
+    """Another writer puts records after the first page of members was read, and before it is locked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moves: list[AnyRecord] = []
+        self.joins: list[AnyRecord] = []  # after the members were counted
+
+    def put_once(self, key: Any, records: Any, *arguments: Any, **options: Any) -> Any:
+        if self.moves and any(isinstance(record, ClerkMembership) for record in records):
+            moves, self.moves = self.moves, []
+            self.put(moves)
+        return super().put_once(key, records, *arguments, **options)
+
+    def count_members(self, *arguments: Any, **options: Any) -> int:
+        number = super().count_members(*arguments, **options)
+        joins, self.joins = self.joins, []
+        self.put(joins)
+        return number
+
+
+def _moving(number: int) -> tuple[Moving, list[str]]:
+    """Return a repository, and its members in the order of their list."""
+    repository, people = Moving(), sorted((f"user_{each}" for each in range(number)), key=key_of)
+    repository.put([company(), *map(person, people)])
+    repository.put([member(f"orgmem_{each}", user=each) for each in people])
+    return repository, people
+
+
+def _joining(people: list[str]) -> list[AnyRecord]:
+    return [*map(person, people), *(member(f"orgmem_{each}", user=each) for each in people)]
+
+
+def _passed_members(hook: Recorder) -> list[str | None]:
+    return [each.user.clerk_id for each in hook.changes if what(each) == "membership made" and each.user]
+
+
+def test_a_row_that_slides_into_a_page_is_not_skipped() -> None:
+    """A member leaves after its page was read: the first member after the page comes with the next page."""
+    repository, people = _moving(PAGE + 5)
+    repository.moves = [left(f"orgmem_{people[3]}", user=people[3])]
+    hook = Recorder()
+
+    replay_hooks(repository, hook)
+
+    assert repository.moves == []
+    assert _passed_members(hook) == [each for each in people if each != people[3]]
+
+
+def test_a_row_that_is_pushed_out_of_a_page_is_not_skipped() -> None:
+    """New members take the places of the last ones of a page: those come with the next page."""
+    repository, people = _moving(PAGE + 5)
+    new = [f"user_new_{each}" for each in range(40)]
+    assert sum(key_of(each) < key_of(people[PAGE - 1]) for each in new) > 20
+    repository.moves = _joining(new)
+    hook = Recorder()
+
+    replay_hooks(repository, hook)
+
+    assert repository.moves == []
+    assert {*_passed_members(hook)} >= {*people}
+
+
+def test_an_organization_that_grows_beyond_a_page_is_replayed_to_its_end() -> None:
+    """It was counted before."""
+    repository, people = _moving(PAGE - 1)
+    repository.joins = _joining([f"user_new_{each}" for each in range(40)])
+    hook = Recorder()
+
+    replay_hooks(repository, hook)
+
+    assert {*_passed_members(hook)} >= {*people}
+
+
 def _everything(repository: Repository) -> list[Change]:
     hook = Recorder()
     replay_hooks(repository, hook)

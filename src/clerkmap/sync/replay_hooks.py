@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..core.membership_changes import place_of
 from ..core.model import Change, Member, Organization, ResultPage, User
-from ..core.records import AnyRecord, key_of, place_of
+from ..core.records import AnyRecord, key_of
 from ..errors import ConfigurationError
 from ..hooks import Hook, Listeners, name_of
 from ..ports import AsyncRepository, Repository
@@ -26,6 +27,7 @@ COUNTED = 10_000  # rows, up to which the total is shown
 _STAGES: tuple[Stage, ...] = ("organizations", "users", "memberships")
 _Row = User[Any] | Organization[Any] | Member[Any]
 _Read = Callable[[str | None], Awaitable[ResultPage[Any]]]
+_Part = tuple[_Read, str | None]  # a list, and the position in it
 # Runs the calls of a page at once in sync code, and returns them to be awaited in async code.
 _Runs = Callable[[Coroutine[Any, Any, None]], object]
 
@@ -128,7 +130,7 @@ class _Replay:
                     await self._members_of(organizations.items)
                     position = organizations.after
                 else:
-                    position = await self._page(stage, [(reads[stage], position)])
+                    (position,) = await self._page(stage, [(reads[stage], position)])
                 if position is None:
                     break
         await repository.set_checkpoint(self._checkpoint, None)
@@ -142,7 +144,7 @@ class _Replay:
 
     async def _members_of(self, organizations: tuple[Organization[Any], ...]) -> None:
         """Replay the members of some organizations: small organizations together, large ones in pages."""
-        small: list[tuple[_Read, str | None]] = []
+        small: list[_Part] = []
         room = PAGE
         for organization in organizations:
 
@@ -151,41 +153,55 @@ class _Replay:
 
             number = await self._job.repository.count_members(organization.id, at_most=PAGE)
             if number == PAGE:
-                position = await self._page("memberships", [(members, None)])
-                while position is not None:
-                    position = await self._page("memberships", [(members, position)])
+                await self._pages([(members, None)])
             elif number > 0:
                 if number > room:
-                    await self._page("memberships", small)
+                    await self._pages(small)
                     small, room = [], PAGE
                 small.append((members, None))
                 room -= number
-        if small:
-            await self._page("memberships", small)
+        await self._pages(small)
 
-    async def _page(self, stage: Stage, parts: list[tuple[_Read, str | None]]) -> str | None:
-        """Replay the rows of some pages in one transaction, and return the position after the last page."""
-        records: list[AnyRecord] = []
-        for read, after in parts:
-            records += [_record_of(row) for row in (await read(after)).items]
-        locked = set(map(place_of, records))
-        position: str | None = None
+    async def _pages(self, parts: list[_Part]) -> None:
+        """Replay the members of some organizations, which may have grown since they were counted."""
+        while parts:
+            positions = await self._page("memberships", parts)
+            parts = [(read, after) for (read, _), after in zip(parts, positions, strict=True) if after is not None]
+
+    async def _page(self, stage: Stage, parts: list[_Part]) -> list[str | None]:
+        """Replay the rows of some pages in one transaction, and return the position after each page."""
+        first = [await read(after) for read, after in parts]
+        records = [_record_of(row) for page in first for row in page.items]
         number = 0
 
         async def call(transaction: Any) -> None:
-            nonlocal position, number
+            nonlocal number
             number = 0
-            for read, after in parts:
-                page = await read(after)
-                # A row that is not locked is new, and has been passed to the hook as a change.
-                changes = [_change_of(row) for row in page.items if place_of(_record_of(row)) in locked]
-                await self._listeners.acall(changes, transaction, lambda: True)
-                position, number = page.after, number + len(changes)
+            for (read, after), page in zip(parts, first, strict=True):
+                rows = await _read_again(read, after, {place_of(_record_of(row)) for row in page.items})
+                await self._listeners.acall([_change_of(row) for row in rows], transaction, lambda: True)
+                number += len(rows)
 
         await self._job.repository.put_once(None, records, lambda transaction: self._runs(call(transaction)))
         setattr(self._report, stage, getattr(self._report, stage) + number)
         self._job.tell(stage, getattr(self._report, stage), self._total)
-        return position
+        return [page.after for page in first]
+
+
+async def _read_again(read: _Read, after: str | None, locked: set[tuple[str, str]]) -> list[_Row]:
+    """Return the locked rows as they are now.
+
+    Other rows may stand between them, which are new: the hook got them as changes. Rows of the next page may have moved
+    up, and come with that page.
+    """
+    rows: list[_Row] = []
+    while True:
+        page = await read(after)
+        found = [row for row in page.items if place_of(_record_of(row)) in locked]
+        rows += found
+        after = page.after
+        if after is None or not found or len(rows) == len(locked):
+            return rows
 
 
 def _record_of(row: _Row) -> AnyRecord:
