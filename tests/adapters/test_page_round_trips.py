@@ -174,7 +174,13 @@ def test_a_visitor_whom_only_clerk_knows(browser: Browser) -> None:
         assert (visit.asked["/refresh"], visit.asked["/sign-in"]) == (1, 0)
 
 
-@pytest.mark.parametrize("to", ["//evil.example/a", "/\\evil.example", "https://evil.example", "javascript:alert(1)"])
+@pytest.mark.parametrize(
+    "to",
+    [
+        *("//evil.example/a", "/\\evil.example", "https://evil.example", "javascript:alert(1)"),
+        *("/.//evil.example", "/a/..//evil.example", "/\t/evil.example"),
+    ],
+)
 def test_the_refresh_page_returns_to_this_host_only(browser: Browser, to: str) -> None:
     """A link to the refresh page that names another host leads to the first page of this one."""
     with visiting(browser, "fastapi", errors=True) as visit:

@@ -103,7 +103,9 @@ class Target(NamedTuple):
         mount = _quoted(mounted_at.encode("utf-8", "replace")).rstrip("/")
         if path.partition("?")[0] != mount and not path.startswith(f"{mount}/"):
             path = mount + path
-        return cls(mounted_at, path if OWN_PATH.fullmatch(path) else "")  # a browser takes `//a` for another host
+        # A browser takes `//a` for another host. It makes `//a` of `/.//a`, too.
+        has_dots = not {".", ".."}.isdisjoint(path.partition("?")[0].split("/"))
+        return cls(mounted_at, path if OWN_PATH.fullmatch(path) and not has_dots else "")
 
 
 def redirect(page: Page, request: Request, target: Target, token: str, *, renews: bool = False) -> RawResponse | None:
@@ -214,7 +216,9 @@ const given = new URLSearchParams(location.search).get("redirect_url") ?? "";
 let back = new URL("/", location.origin);
 try {
   const wanted = new URL(given, location.origin);
-  if (given.startsWith("/") && wanted.origin === location.origin) back = wanted;
+  // The path of "/.//evil.example" is "//evil.example", which the sign-in page would take for another host.
+  const isOurs = wanted.origin === location.origin && !wanted.pathname.startsWith("//");
+  if (given.startsWith("/") && isOurs) back = wanted;
 } catch {}
 async function refresh() {
   await window.Clerk.load();
