@@ -439,6 +439,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "a text as listen": (lambda _: SqlAlchemyRepository(_memory(), listen="postgresql://"), "leave listen= out"),
     "a sessionmaker": (lambda _: _in_memory().within(sessionmaker(_memory())), "sessionmaker: call it first"),  # type: ignore[arg-type]
     "an async session": (lambda _: _in_memory().within(AsyncSession()), "use AsyncSqlAlchemyRepository"),  # type: ignore[arg-type]
+    "another database in memory": (lambda _: _in_memory().within(Session(_memory())), "another database in memory"),
     "another file": (
         lambda folder: _in_memory().within(Session(_memory(f"sqlite:///{folder / 'b.db'}"))),
         "a transaction must use one",

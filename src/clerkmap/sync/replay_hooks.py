@@ -12,9 +12,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..core.membership_changes import place_of
 from ..core.model import Change, Member, Organization, ResultPage, User
-from ..core.records import AnyRecord, key_of
+from ..core.records import AnyRecord, key_of, place_of
 from ..errors import ConfigurationError
 from ..hooks import Hook, Listeners, name_of
 from ..ports import AsyncRepository, Repository

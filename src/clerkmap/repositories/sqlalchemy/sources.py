@@ -18,6 +18,7 @@ from ..._runtime.forks import SurvivesForks
 from ...errors import ConfigurationError, RepositoryUnavailable
 from ..sql.errors import without_text
 from ..sql.retries import Attempts, makes_useless
+from ..sqlite.errors import MEMORY
 from .databases import EngineDatabase, check_dialect, origin_of, run
 from .waits import Waits, WorkTurns
 
@@ -203,8 +204,11 @@ def _check_same_database(mine: Engine, whole: Engine) -> None:
     drivers = [f"{each.dialect.name}+{each.dialect.driver}" for each in (mine, whole)]
     if drivers[0] != drivers[1]:
         raise ConfigurationError(f"the session uses {drivers[0]}, and the repository {drivers[1]}: use one engine")
-    names = [each.url.database for each in (mine, whole)]
-    if None not in names and mine.dialect.name == "sqlite":
+    names = [each.url.database or MEMORY for each in (mine, whole)]
+    # Each pool has a database in memory of its own.
+    if names == [MEMORY, MEMORY] and mine.dialect.name == "sqlite" and mine.pool is not whole.pool:
+        raise ConfigurationError("the session uses another database in memory than the repository: use one engine")
+    if MEMORY not in names and mine.dialect.name == "sqlite":
         names = [os.path.realpath(str(name)) for name in names]
     if names[0] != names[1]:
         raise ConfigurationError(
