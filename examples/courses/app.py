@@ -10,12 +10,12 @@ Clerk's environment variables configure the instance. A role is `user` or `admin
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException
+from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -83,6 +83,15 @@ def first_role(record: ClerkUser) -> str | None:
     return role if role in ("user", "admin") else None
 
 
+async def open_session(request: Request) -> AsyncGenerator[AsyncSession]:
+    """Open a session for a request."""
+    async with request.app.state.sessions() as session:
+        yield session
+
+
+Session = Annotated[AsyncSession, Depends(open_session)]
+
+
 def create_app(database: AsyncEngine | AsyncConnection | None = None) -> FastAPI:
     """Return the application.
 
@@ -98,15 +107,8 @@ def create_app(database: AsyncEngine | AsyncConnection | None = None) -> FastAPI
     # With a connection of a test, a commit is a savepoint. With an engine this option has no effect.
     sessions = async_sessionmaker(database, join_transaction_mode="create_savepoint", expire_on_commit=False)
 
-    async def open_session() -> AsyncIterator[AsyncSession]:
-        async with sessions() as session:
-            yield session
-
-    Session = Annotated[AsyncSession, Depends(open_session)]  # noqa: N806  # a type
-    CurrentUser = Annotated[Caller[str], Depends(clerk.user)]  # noqa: N806
-
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with repository, AsyncClerkApi(instance) as api:
             sender = asyncio.create_task(send_outbox(api, repository))
             yield
@@ -115,7 +117,7 @@ def create_app(database: AsyncEngine | AsyncConnection | None = None) -> FastAPI
             await database.dispose()
 
     app = FastAPI(title="Courses", lifespan=lifespan)
-    app.state.repository = repository
+    app.state.repository, app.state.sessions = repository, sessions
     app.include_router(webhook(Reconciler(instance, repository), "/webhooks/clerk"))
 
     @app.get("/courses")
@@ -125,23 +127,23 @@ def create_app(database: AsyncEngine | AsyncConnection | None = None) -> FastAPI
         return [CourseOut.model_validate(course) for course in found]
 
     @app.get("/me")
-    async def me(caller: CurrentUser) -> Me:
+    async def me(caller: Annotated[Caller[str], Depends(clerk.user)]) -> Me:
         """Return the id and the role of the caller: from a cache, without the database."""
         return Me(id=caller.id, role=caller.role or "user")
 
     @app.get("/me/profile")
-    async def profile(caller: CurrentUser, session: Session) -> Person:
+    async def profile(caller: Annotated[Caller[str], Depends(clerk.user)], session: Session) -> Person:
         """Return the caller's whole row."""
         return Person.model_validate(await session.get_one(User, caller.id))
 
     @app.get("/me/courses")
-    async def my_courses(caller: CurrentUser, session: Session) -> list[CourseOut]:
+    async def my_courses(caller: Annotated[Caller[str], Depends(clerk.user)], session: Session) -> list[CourseOut]:
         """List the courses of the caller."""
         mine = select(Course).join(Enrolment).where(Enrolment.user_id == caller.id).order_by(Course.title)
         return [CourseOut.model_validate(course) for course in await session.scalars(mine)]
 
     @app.put("/me/courses/{course_id}", status_code=204)
-    async def enrol(course_id: int, caller: CurrentUser, session: Session) -> None:
+    async def enrol(course_id: int, caller: Annotated[Caller[str], Depends(clerk.user)], session: Session) -> None:
         """Enrol the caller, once."""
         if await session.get(Course, course_id) is None:
             raise HTTPException(404, "there is no such course")

@@ -327,7 +327,7 @@ class Repository(
 ):
     """All four protocols, as the repositories of clerkmap have them. A context manager that closes the repository."""
 
-    def within(self, connection: Any) -> Self:
+    def within(self, connection: Any, /) -> Self:
         """Return the same repository on your connection. Its writes join your transaction, and you commit.
 
         It never makes or changes tables. Closing it does not close your connection.
@@ -480,7 +480,7 @@ class AsyncRepository(
 ):
     """`Repository` for async drivers."""
 
-    def within(self, connection: Any) -> Self: ...
+    def within(self, connection: Any, /) -> Self: ...
     async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *_: object) -> None: ...
 

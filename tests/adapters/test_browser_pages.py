@@ -295,7 +295,8 @@ UAT = f"__client_uat_{CLERK.instance.cookie_suffix}=1733000000"
 
 
 def _session(**options: Any) -> str:
-    return f"__session={CLERK.token(BOB, **options)}"
+    # An hour: it is made when the tests are read, and may be used much later.
+    return f"__session={CLERK.token(BOB, **{'expires_in': 3600, **options})}"
 
 
 @pytest.mark.parametrize(

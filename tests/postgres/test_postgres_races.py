@@ -1,6 +1,7 @@
 """On PostgreSQL, however many processes see somebody first at the same moment: one row, one id, one hook call."""
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -30,7 +31,11 @@ def processes() -> Iterator[ProcessPoolExecutor]:
 def run(processes: ProcessPoolExecutor, orders: Race) -> list[set[Ids]]:
     """Have every process race, and tell what ids all of them were told in each round."""
     began = time.perf_counter()
-    told = list(processes.map(race, [orders] * PROCESSES))
+    futures = [processes.submit(race, orders) for _ in range(PROCESSES)]
+    if errors := [error for each in futures if (error := each.exception()) is not None]:
+        # Rather one that explains why the others have waited in vain.
+        raise min(errors, key=lambda error: isinstance(error, threading.BrokenBarrierError))
+    told = [each.result() for each in futures]
     seen = [set[Ids]().union(*each) for each in zip(*told, strict=True)]
     requests = orders.rounds * orders.requests * orders.threads * PROCESSES
     print(f"{requests:,} requests in {orders.rounds} rounds, {time.perf_counter() - began:.1f} seconds")

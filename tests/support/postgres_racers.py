@@ -81,7 +81,9 @@ def world(rounds: int) -> tuple[FakeClerk, list[Facts]]:
 def checkpoint(change: Change, tx: psycopg.Connection[Any]) -> None:
     """A hook that leaves a row for each thing that is made, in the transaction that makes it."""
     if change.made:
-        tx.execute("INSERT INTO calls VALUES (%s, %s)", (change.after.clerk.kind, change.touches[0]))
+        clerk = change.after.clerk
+        key = clerk.user_key if isinstance(clerk, ClerkMembership) else clerk.key
+        tx.execute("INSERT INTO calls VALUES (%s, %s)", (clerk.kind, key))
 
 
 def race(orders: Race) -> list[set[Ids]]:

@@ -26,7 +26,7 @@ except ModuleNotFoundError as _error:
     raise ImportError("this adapter needs Flask: pip install 'clerkmap[flask]'") from _error
 
 from flask.blueprints import BlueprintSetupState
-from flask.sansio.app import App
+from flask.sansio.app import App  # pyright: ignore[reportMissingTypeStubs]  # it has types of its own
 from werkzeug.local import LocalProxy
 
 from ..auth.resolver import Resolver
