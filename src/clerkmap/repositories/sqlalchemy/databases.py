@@ -217,7 +217,8 @@ class EngineSqlite:
         self.max_waiting: int = checked_max_waiting(max_waiting)
         self._place = place or MEMORY
         self._migrates = migrate
-        names = self.names = Names(prefix)
+        names = Names(prefix)
+        self.names: Names = names
         configuration = Configuration(speaks_async=speaks_async, id_type=id_type, **options)
         self._schema = Schema(SQLITE, names, _ID_TYPES[configuration.id_type])
         self.listeners: Listeners = configuration.listeners
