@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from random import Random
 
 import psycopg
+import pytest
 from psycopg.conninfo import make_conninfo
 
 from clerkmap.repositories import Listeners, PostgresRepository
@@ -13,6 +14,8 @@ from clerkmap.sync import replay_hooks
 from hook_tables import TABLES, Keeper, check
 from postgres_server import postgres
 from random_lives import NOW, Rows, step
+
+pytestmark = pytest.mark.slow
 
 WRITERS, STEPS, ROUNDS = 6, 3, 60
 EVERYTHING = (

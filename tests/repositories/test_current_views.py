@@ -131,6 +131,7 @@ def check(repository: Repository, rows: Rows, *, of: Random | None = None) -> No
     assert sorted(listed, key=repr) == sorted(organizations, key=repr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_after_any_history(database: str, postgres_schema: str) -> None:
     """Views, lists and resolver agree on every user in every organization."""

@@ -13,6 +13,8 @@ from clerkmap.sync import replay_hooks
 from hook_tables import TABLES, Keeper, check
 from random_lives import NOW, Rows, on_postgres, on_sqlite, step
 
+pytestmark = pytest.mark.slow
+
 HISTORIES = 10_000 if os.environ.get("CLERKMAP_SOAK") else 200
 
 

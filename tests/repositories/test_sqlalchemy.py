@@ -14,7 +14,7 @@ from clerkmap.testing.samples import MakeRepository
 from postgres_server import new_schema
 from sqlalchemy_ways import ON_YOURS, WAYS, BlockingOnEngine, ClosesItsEngine, connect, fresh, server
 
-QUICK = {"sqlite", "async postgresql+asyncpg"}  # all others only with the slow tests
+QUICK = {"sqlite"}  # all others only with the slow tests
 
 
 def ways(names: Iterable[str]) -> pytest.MarkDecorator:
