@@ -42,7 +42,7 @@ class MembershipChanges:
 
     @property
     def turned_users(self) -> list[Place]:
-        """The users whose current memberships begin, end or move to another user of yours with this write."""
+        """The users that this write makes, ends or moves to another row, and their memberships with them."""
         pairs = self._users.pairs.items()
         return sorted(place for place, (before, after) in pairs if _id_that_counts(before) != _id_that_counts(after))
 

@@ -70,8 +70,7 @@ class EngineDatabase(Protocol):
     names: Names
     tables: SqlTables
     listeners: Listeners
-    changes: ChangeLog | None  # None if the database notifies
-    writes_in_turn: bool  # whether there is one writer at a time
+    changes: ChangeLog | None  # None if the database notifies; one that does not has one writer at a time
     timeout: float
     max_waiting: int
 
@@ -124,7 +123,6 @@ class EnginePostgres:
     """PostgreSQL, on psycopg or asyncpg."""
 
     changes: ChangeLog | None = None
-    writes_in_turn: bool = False
 
     def __init__(self, dialect: Dialect, *, speaks_async: bool, **options: Any) -> None:
         self._is_numbered = dialect.driver == "asyncpg"
@@ -187,8 +185,6 @@ def _numbered(statement: str) -> str:
 
 class EngineSqlite:
     """SQLite, on sqlite3 or aiosqlite."""
-
-    writes_in_turn: bool = True
 
     def __init__(
         self,

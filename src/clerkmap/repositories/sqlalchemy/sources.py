@@ -48,7 +48,7 @@ class EngineSource(SurvivesForks):
             self._writing = self.engine.execution_options(isolation_level="READ COMMITTED")
         self._is_single = isinstance(self.engine.pool, StaticPool)
         # SQLite itself polls with growing pauses, and starves some writers.
-        self._turns = WorkTurns(waits, database.timeout, database.max_waiting) if database.writes_in_turn else None
+        self._turns = WorkTurns(waits, database.timeout, database.max_waiting) if database.changes is not None else None
         self.survive_forks()
 
     def after_fork_in_child(self) -> None:
@@ -136,7 +136,7 @@ class JoinedSource:
             connection = joined
         else:
             connection = joined.connection(None if self._bind is None else {"bind": self._bind})
-        if self._database.writes_in_turn:
+        if self._database.changes is not None:
             return connection
         if getattr(connection.connection.dbapi_connection, "autocommit", False):
             raise ConfigurationError(
